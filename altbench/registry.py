@@ -1,0 +1,120 @@
+"""Names of tasks, policies, perturbations and experts -> where they live, as "module:attribute".
+
+Built-ins stand in one literal table; a third party adds its own through entry points of the groups `altbench.tasks`,
+`altbench.policies`, `altbench.perturbations` and `altbench.experts`. Nothing is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from altbench.api import Expert, Perturbation, Policy, TaskInfo
+from altbench.errors import ConfigError, UnknownNameError
+
+Kind = Literal["task", "policy", "perturbation", "expert"]
+
+BUILT_IN: dict[Kind, dict[str, str]] = {
+    "task": {"Lift": "altbench_envs.lift:TASK"},
+    "policy": {
+        "alt": "altbench_policies.alt:Alt",
+        "bc": "altbench_policies.bc:BehaviourCloning",
+        "diffusion": "altbench_policies.diffusion:Diffusion",
+        "open_loop": "altbench_policies.open_loop:OpenLoop",
+        "random": "altbench_policies.random:Random",
+    },
+    "perturbation": {
+        "gaussian_noise": "altbench_envs.perturbations:GaussianNoise",
+        "brightness": "altbench_envs.perturbations:Brightness",
+        "occlusion": "altbench_envs.perturbations:Occlusion",
+        "photograph": "altbench_envs.perturbations:Photograph",
+    },
+    "expert": {"Lift": "altbench_demos.lift:LiftExpert"},
+}
+ENVIRONMENTS: dict[str, str] = {"Lift": "altbench_envs.lift:make"}
+GROUPS: dict[Kind, str] = {
+    "task": "altbench.tasks",
+    "policy": "altbench.policies",
+    "perturbation": "altbench.perturbations",
+    "expert": "altbench.experts",
+}
+
+
+@cache
+def table(kind: Kind) -> dict[str, str]:
+    """Every registered name of `kind` -> "module:attribute"; built-ins win over entry points of the same name."""
+    third_party = {e.name: e.value for e in entry_points(group=GROUPS[kind])}
+    return {**third_party, **BUILT_IN[kind]}
+
+
+def names(kind: Kind) -> list[str]:
+    """Every registered name of `kind`, built-ins first."""
+    return sorted(table(kind), key=lambda name: (name not in BUILT_IN[kind], name.lower()))
+
+
+def check_name(kind: Kind, name: str) -> None:
+    """Raise UnknownNameError with the nearest valid name where `name` is not registered; imports nothing."""
+    if name not in table(kind):
+        raise UnknownNameError(kind, name, table(kind))
+
+
+def task(name: str) -> TaskInfo:
+    """The `TaskInfo` registered as `name`."""
+    info: TaskInfo = _resolve("task", name)
+    return info
+
+
+def policy(name: str) -> type[Policy]:
+    """The policy class registered as `name`, or the one that `file.py:Class` names."""
+    found = _from_file(name) if ".py:" in name else _resolve("policy", name)
+    if not (isinstance(found, type) and issubclass(found, Policy)):
+        raise ConfigError(f"policy {name!r}: expected a subclass of altbench.api.Policy, got {found!r}")
+    return found
+
+
+def perturbation(name: str) -> type[Perturbation]:
+    """The perturbation class registered as `name`."""
+    found: type[Perturbation] = _resolve("perturbation", name)
+    return found
+
+
+def expert(name: str) -> Expert:
+    """A new instance of the expert registered for the task `name`."""
+    made: Expert = _resolve("expert", name)()
+    return made
+
+
+def _resolve(kind: Kind, name: str) -> Any:
+    check_name(kind, name)
+    module, _, attribute = table(kind)[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _from_file(spec: str) -> Any:
+    path_text, _, attribute = spec.rpartition(":")
+    path = Path(path_text)
+    if not path.is_file():
+        raise ConfigError(f"--policy {spec!r}: expected PATH.py:Class, but there is no file {path_text!r}")
+    module = _load_module(path.resolve())
+    if not hasattr(module, attribute):
+        classes = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Policy)]
+        raise UnknownNameError(f"class in {path.name}", attribute, classes)
+    return getattr(module, attribute)
+
+
+@cache
+def _load_module(path: Path) -> ModuleType:
+    name = f"altbench_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
