@@ -1,17 +1,22 @@
 """Frozen specifications, and reading them from TOML: what a sweep is made of.
 
 `Spec` is the base of every settings model, also of the policies': frozen, and an unknown key is refused with the nearest
-valid one.
+valid one. `SweepSpec` is a whole sweep file; plan.py turns it into cells.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import pydantic
 
 from altbench.errors import ConfigError, suggestion
+
+BUILT_IN_SWEEPS = Path(__file__).parent / "sweeps"
+CLEAN = "clean"
 
 
 class Spec(pydantic.BaseModel):
@@ -28,13 +33,128 @@ class Spec(pydantic.BaseModel):
             raise ConfigError(f"{where}: {_first_fault(cls, error)}") from None
 
 
+class DemonstrationEntry(Spec):
+    """Which demonstrations a sweep uses: `n` collected by the task's expert, or those of `file`."""
+
+    n: int = pydantic.Field(30, ge=1)
+    placement: Literal["grid", "uniform"] = "grid"
+    seed: int = pydantic.Field(0, ge=0)
+    file: str | None = None
+
+
+class PolicyEntry(Spec):
+    """A row of the tables: a registered policy (or `file.py:Class`), a preset, settings that differ, and the N it gets."""
+
+    policy: str
+    label: str = ""
+    preset: str = "small"
+    n: tuple[int, ...] = pydantic.Field((30,), min_length=1)
+    config: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """The label in tables and file names: `label`, or the policy's own name."""
+        return self.label or self.policy.rpartition(":")[2]
+
+
+class PerturbationEntry(Spec):
+    """A perturbation of the images, at each of `severities`; `options` go to its constructor."""
+
+    name: str
+    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+    options: dict[str, Any] = {}
+
+
+class EvaluationEntry(Spec):
+    """A column block of the tables: `episodes` on `split`, clean unless `perturbations` are named.
+
+    `episodes = "each"`: each demonstration once. `n` and `policies` (labels) narrow the rows that take part.
+    """
+
+    split: str
+    episodes: int | Literal["each"] = 40
+    n: tuple[int, ...] | None = None
+    policies: tuple[str, ...] | None = None
+    perturbations: tuple[PerturbationEntry, ...] = ()
+
+    @pydantic.field_validator("episodes")
+    @classmethod
+    def _at_least_one(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError('expected a positive number or "each"')
+        return value
+
+
+class MeasureEntry(Spec):
+    """How latency and memory are measured: decisions timed after `warmup` at batch 1 with `threads` threads."""
+
+    decisions: int = pydantic.Field(40, ge=1)
+    warmup: int = pydantic.Field(5, ge=0)
+    threads: int = pydantic.Field(1, ge=1)
+
+
+class SweepSpec(Spec):
+    """A sweep: tasks × policies × N × training seeds, each evaluated on splits and perturbations."""
+
+    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    description: str = ""
+    tasks: tuple[str, ...] = pydantic.Field(min_length=1)
+    seed: int = pydantic.Field(0, ge=0)
+    train_seeds: tuple[int, ...] = pydantic.Field((0,), min_length=1)
+    image_size: tuple[int, int] = (84, 84)
+    render_profile: Literal["fast", "robosuite"] = "fast"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    train_threads: int = pydantic.Field(1, ge=1)
+    rollout_threads: int = pydantic.Field(1, ge=1)
+    decision_timeout_s: float = pydantic.Field(60.0, gt=0)
+    demonstrations: DemonstrationEntry = DemonstrationEntry()
+    policies: tuple[PolicyEntry, ...] = pydantic.Field(min_length=1)
+    evaluations: tuple[EvaluationEntry, ...] = pydantic.Field(min_length=1)
+    measure: MeasureEntry = MeasureEntry()
+
+    @pydantic.model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        labels = [entry.name for entry in self.policies]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"two policies are called {twice[0]!r}; give one of them another `label`")
+        return self
+
+
+def load_sweep(name_or_file: str) -> SweepSpec:
+    """The sweep in a TOML file, or a built-in one by name (`quick`, `small`)."""
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        built_in = {p.stem: p for p in BUILT_IN_SWEEPS.glob("*.toml")}
+        if name_or_file not in built_in:
+            hint = suggestion(name_or_file, sorted(built_in))
+            raise ConfigError(f"unknown sweep {name_or_file!r}{hint}; or name a file that ends in .toml")
+        path = built_in[name_or_file]
+    return SweepSpec.parse(read_toml(path), str(path.name))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The parsed file; ConfigError where it is missing or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; expected a sweep in TOML") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
 def _first_fault(model: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
-    fault = error.errors()[0]
+    faults = error.errors()
+    # A misspelt key also leaves a required one missing: name the misspelling.
+    fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
     path = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         valid = _fields_at(model, fault["loc"][:-1])
         return f"unknown key {path!r}{suggestion(str(fault['loc'][-1]), valid)}"
-    return f"{path or 'value'}: {fault['msg']}, got {fault['input']!r}"
+    if fault["type"] == "value_error" and not path:
+        return fault["msg"].removeprefix("Value error, ")
+    came = "" if fault["type"] == "missing" else f", got {fault.get('input')!r}"
+    return f"{path or 'value'}: {fault['msg'].removeprefix('Value error, ')}{came}"
 
 
 def _fields_at(model: type[pydantic.BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -1,0 +1,237 @@
+"""Episodes: the loop that every success rate comes from."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from altbench.api import (
+    ControlMode,
+    Decision,
+    FrameKey,
+    Observation,
+    Perturbation,
+    Policy,
+    Requirements,
+    TaskInfo,
+    UInt8,
+)
+from altbench.chunking import ChunkWrapper, as_batch
+from altbench.errors import ContractError, PolicyTimeout, SimulationDiverged
+from altbench.results import DecisionRecord, EpisodeRecord, Status, StepRecord
+
+PROTOCOL_VERSION = 1
+"""Raised when what an episode computes changes; part of every cell's key."""
+
+
+@dataclass(frozen=True)
+class EpisodePlan:
+    """One episode: `seed` and `options` go to `reset`, `policy_seed` to the policy, `perturbation` between the two."""
+
+    index: int
+    seed: int
+    policy_seed: int
+    options: Mapping[str, Any]
+    perturbation: Perturbation | None = None
+    perturb_seed: int = 0
+
+
+@dataclass
+class _Log:
+    """What an episode leaves behind, filled while it runs so that a crash keeps what came before it."""
+
+    decisions: list[DecisionRecord] = field(default_factory=list)
+    trajectory: list[StepRecord] = field(default_factory=list)
+    success: bool = False
+    total_reward: float = 0.0
+
+
+def check_fit(policy: Requirements, task: TaskInfo, image_size: tuple[int, int], name: str) -> None:
+    """Raise ContractError with both sides printed where a policy cannot work on a task."""
+    unknown = [c for c in policy.cameras if c not in task.cameras]
+    if unknown:
+        raise ContractError(f"{name} wants cameras {policy.cameras}, {task.name} has {task.cameras}")
+    if policy.cameras and policy.image_size not in (None, image_size):
+        raise ContractError(f"{name} wants {policy.image_size} images, the sweep renders {image_size} for {task.name}")
+    if policy.obs_horizon < 1 or not 1 <= policy.action_horizon <= policy.pred_horizon:
+        raise ContractError(
+            f"{name}: expected To >= 1 and 1 <= Ta <= Tp, got To {policy.obs_horizon}, Tp {policy.pred_horizon}, "
+            f"Ta {policy.action_horizon}"
+        )
+
+
+def make_env(
+    task: TaskInfo, needs: Requirements, image_size: tuple[int, int], render_profile: str
+) -> gymnasium.Env[Any, Any]:
+    """The task's environment with the observations and control mode that a policy needs."""
+    obs_type = "pixels" if needs.cameras else "state"
+    rendering: dict[str, Any] = {"render_profile": render_profile, "image_size": image_size} if needs.cameras else {}
+    return gymnasium.make(
+        task.env_id, disable_env_checker=True, obs_type=obs_type, control_mode=needs.control_mode, **rendering
+    )
+
+
+def run_episode(
+    env: gymnasium.Env[Any, Any], policy: Policy, plan: EpisodePlan, decision_timeout_s: float = 60.0
+) -> EpisodeRecord:
+    """Play one episode to success or the horizon; whatever goes wrong becomes its status, never an exception."""
+    log, began = _Log(), time.perf_counter()
+    status: Status = "ok"
+    message = ""
+    try:
+        _play(env, policy, plan, decision_timeout_s, log)
+    except SimulationDiverged as error:
+        status, message = "sim_diverged", str(error)
+    except PolicyTimeout as error:
+        status, message = "policy_timeout", str(error)
+    except _PolicyFault as error:
+        status, message = "policy_error", str(error)
+    except Exception as error:
+        status, message = "infra_error", _one_line(error)
+    return _record(plan, log, status, message, time.perf_counter() - began)
+
+
+def _play(env: gymnasium.Env[Any, Any], policy: Policy, plan: EpisodePlan, timeout: float, log: _Log) -> None:
+    needs = policy.requirements
+    chunked = ChunkWrapper(
+        env, needs.obs_horizon, needs.action_horizon, pixels=bool(needs.cameras), image_filter=_image_filter(plan, env)
+    )
+    stacked, _ = chunked.reset(seed=plan.seed, options=dict(plan.options))
+    with _policy_at_fault(), _time_limit(timeout):
+        policy.reset([0], [plan.policy_seed])
+    done = False
+    while not done:
+        decision = _decide(policy, as_batch(stacked), timeout, log)
+        stacked, reward, terminated, truncated, info = chunked.step(decision.actions[0])
+        log.total_reward += float(reward)
+        log.success = bool(info["is_success"])
+        log.trajectory += [
+            StepRecord(tuple(map(float, a)), tuple(map(float, p)))
+            for a, p in zip(info["executed"], info["agent_pos"], strict=True)
+        ]
+        done = terminated or truncated
+
+
+def _decide(policy: Policy, observation: Observation, timeout: float, log: _Log) -> Decision:
+    with _policy_at_fault(), _time_limit(timeout):
+        began = time.perf_counter()
+        decision = policy.act(_only(observation, policy.requirements.cameras), [0])
+        latency = time.perf_counter() - began
+        task, needs = policy.task, policy.requirements
+        check_decision(decision, 1, needs.action_horizon, task.action_dim(needs.control_mode))
+    log.decisions.append(_decision_record(decision, len(log.trajectory), latency))
+    return decision
+
+
+def check_decision(decision: Decision, batch: int, action_horizon: int, action_dim: int) -> None:
+    """Raise ContractError unless `decision` has the shapes, dtypes and finite values that the contract asks for."""
+    if not isinstance(decision, Decision):
+        raise ContractError(f"act: expected a Decision, got {type(decision).__name__}")
+    actions, expected = decision.actions, (batch, action_horizon, action_dim)
+    if not isinstance(actions, np.ndarray) or actions.shape != expected or actions.dtype != np.float32:
+        came = f"{actions.dtype} {actions.shape}" if isinstance(actions, np.ndarray) else type(actions).__name__
+        raise ContractError(f"act: expected actions float32 {expected}, got {came}")
+    if not np.isfinite(actions).all():
+        raise ContractError(f"act: expected finite actions, got {int((~np.isfinite(actions)).sum())} NaN or infinite")
+    for name in ("ood_score", "is_ood", "matches", "similarities"):
+        value = getattr(decision, name)
+        if value is not None and (not isinstance(value, np.ndarray) or value.shape[:1] != (batch,)):
+            raise ContractError(f"act: expected {name} with first dimension {batch}, got {getattr(value, 'shape', value)}")
+
+
+def _only(observation: Observation, cameras: tuple[str, ...]) -> Observation:
+    pixels = {camera: observation.pixels[camera] for camera in cameras}
+    return Observation(pixels, observation.agent_pos, observation.environment_state)
+
+
+def _image_filter(plan: EpisodePlan, env: gymnasium.Env[Any, Any]) -> Any:
+    perturbation = plan.perturbation
+    if perturbation is None:
+        return None
+    cameras: tuple[str, ...] = env.unwrapped.info.cameras  # type: ignore[attr-defined]
+
+    def perturbed(camera: str, step: int, image: UInt8) -> UInt8:
+        return perturbation.apply(image, FrameKey(plan.perturb_seed, cameras.index(camera), step))
+
+    return perturbed
+
+
+def _decision_record(decision: Decision, step: int, latency: float) -> DecisionRecord:
+    return DecisionRecord(
+        step=step,
+        latency_s=latency,
+        ood_score=None if decision.ood_score is None else float(decision.ood_score[0]),
+        is_ood=None if decision.is_ood is None else bool(decision.is_ood[0]),
+        matches=() if decision.matches is None else tuple((int(e), int(f)) for e, f in decision.matches[0]),
+        similarities=() if decision.similarities is None else tuple(map(float, decision.similarities[0])),
+    )
+
+
+def _record(plan: EpisodePlan, log: _Log, status: Status, message: str, wall: float) -> EpisodeRecord:
+    scores = [d.ood_score for d in log.decisions if d.ood_score is not None]
+    return EpisodeRecord(
+        episode=plan.index,
+        seed=plan.seed,
+        status=status,
+        success=log.success and status == "ok",
+        steps=len(log.trajectory),
+        episode_return=log.total_reward,
+        max_ood_score=max(scores, default=None),
+        first_flagged_step=next((d.step for d in log.decisions if d.is_ood), None),
+        wall_s=wall,
+        message=message,
+        decisions=tuple(log.decisions),
+        trajectory=tuple(log.trajectory),
+    )
+
+
+def failed_episode(plan: EpisodePlan, status: Status, message: str) -> EpisodeRecord:
+    """The record of an episode that could not be played."""
+    return _record(plan, _Log(), status, message, 0.0)
+
+
+class _PolicyFault(Exception):
+    """Anything that a policy raised, or that its answer got wrong."""
+
+
+@contextmanager
+def _policy_at_fault() -> Iterator[None]:
+    try:
+        yield
+    except PolicyTimeout:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _PolicyFault(_one_line(error)) from error
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise PolicyTimeout in the block after `seconds`. Only Python code on the main thread can be interrupted so; the
+    runner's watchdog replaces a worker that hangs elsewhere."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def expire(*_: object) -> None:
+        raise PolicyTimeout(f"no decision within {seconds:g} s")
+
+    previous = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500]
