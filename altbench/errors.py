@@ -34,6 +34,10 @@ class CheckpointError(AltbenchError):
     """A checkpoint folder that is missing, incomplete or made for something else."""
 
 
+class ResultsError(AltbenchError):
+    """A record or table of a run that is missing, truncated, foreign or ambiguous."""
+
+
 class ContractError(AltbenchError):
     """A task or policy whose outputs break the contract in altbench.api (wrong shape, dtype, NaN, mismatch)."""
 
