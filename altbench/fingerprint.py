@@ -16,8 +16,8 @@ from urllib.parse import unquote, urlparse
 
 from pydantic import TypeAdapter, ValidationError
 
+from altbench.atomic import replacing
 from altbench.errors import ResultsError
-from altbench.results import write_atomic
 
 PACKAGES = ("altbench", "robosuite", "mujoco", "torch", "numpy", "faiss-cpu", "gymnasium")
 FILE = "fingerprint.json"
@@ -93,7 +93,8 @@ def collect(renderer: str | None = None, data: str | None = None) -> Fingerprint
 def write_fingerprint(folder: Path, fingerprint: Fingerprint) -> Path:
     """Write `folder`/fingerprint.json atomically."""
     path = folder / FILE
-    write_atomic(path, fingerprint.to_json().encode())
+    with replacing(path) as temporary:
+        temporary.write_text(fingerprint.to_json(), encoding="utf-8")
     return path
 
 

@@ -1,4 +1,4 @@
-"""The frozen records that a run keeps: episodes with their decisions and steps, cells, checkpoints, measurements.
+"""The frozen records that a run keeps: episodes with their decisions and steps, cells, measurements.
 
 Plain dataclasses without heavy imports; altbench/results.py writes and reads them.
 """
@@ -77,22 +77,6 @@ class CellResult:
 
     header: CellHeader
     episodes: tuple[EpisodeRecord, ...]
-
-
-@dataclass(frozen=True)
-class CheckpointRecord:
-    """How a checkpoint was made. `train_seconds`, `disk_bytes`: None where not measured."""
-
-    key: str
-    task: str
-    policy: str
-    preset: str
-    n: int
-    train_seed: int
-    data_checksum: str
-    train_seconds: float | None
-    disk_bytes: int | None
-    spec_json: str
 
 
 @dataclass(frozen=True)

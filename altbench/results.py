@@ -5,14 +5,12 @@ The files and their columns are described in results/README.md.
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -20,11 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
+from altbench.atomic import replacing
 from altbench.errors import ResultsError
 from altbench.records import (
     CellHeader,
     CellResult,
-    CheckpointRecord,
     DecisionRecord,
     EpisodeRecord,
     MeasureRecord,
@@ -35,7 +33,6 @@ from altbench.records import (
 __all__ = [
     "CellHeader",
     "CellResult",
-    "CheckpointRecord",
     "DecisionRecord",
     "EpisodeRecord",
     "MeasureRecord",
@@ -44,22 +41,19 @@ __all__ = [
     "build_episodes_parquet",
     "cell_path",
     "is_finished",
-    "load_checkpoints",
     "load_decisions",
     "load_episodes",
     "load_measures",
     "load_published",
+    "measure_path",
     "read_cell",
-    "write_atomic",
     "write_cell",
-    "write_checkpoint",
     "write_measure",
 ]
 
-Record = TypeVar("Record", MeasureRecord, CheckpointRecord)
 
 FORMAT = 1
-CELLS, MEASURES, CHECKPOINTS = "cells", "measures", "checkpoints"
+CELLS, MEASURES = "cells", "measures"
 EPISODES_FILE, DECISIONS_FILE = "episodes.parquet", "decisions.parquet"
 
 log = logging.getLogger(__name__)
@@ -103,17 +97,6 @@ _ORDER = ["task", "label", "n", "train_seed", "split", "perturbation", "severity
 # ------------------------------------------------------------------------------------------------------------ cells
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, or leave what was there: temporary name, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def cell_path(folder: Path, key: str) -> Path:
     """Where the run in `folder` keeps the cell `key`."""
     return folder / CELLS / f"{key}.parquet"
@@ -125,7 +108,7 @@ def write_cell(folder: Path, header: CellHeader, episodes: Sequence[EpisodeRecor
     metadata = {"altbench.format": str(FORMAT), "altbench.header": json.dumps(asdict(header), sort_keys=True)}
     table = pa.Table.from_pylist(rows, schema=_CELL_SCHEMA.with_metadata(metadata))
     path = cell_path(folder, header.key)
-    write_atomic(path, _parquet_bytes(table))
+    _write_parquet(path, table)
     return path
 
 
@@ -150,10 +133,9 @@ def _flagged(episode: EpisodeRecord) -> bool | None:
     return any(flags) if flags else None
 
 
-def _parquet_bytes(table: Any) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue()
+def _write_parquet(path: Path, table: Any) -> None:
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def _read_table(path: Path) -> tuple[CellHeader, Any]:
@@ -201,8 +183,8 @@ def build_episodes_parquet(folder: Path, keys: Collection[str] | None = None) ->
 
     Pass the `keys` of the present plan, so that cells of an earlier configuration in the same folder stay out.
     """
-    write_atomic(folder / EPISODES_FILE, _parquet_bytes(_episodes_table(folder, keys)))
-    write_atomic(folder / DECISIONS_FILE, _parquet_bytes(_decisions_table(folder, keys)))
+    _write_parquet(folder / EPISODES_FILE, _episodes_table(folder, keys))
+    _write_parquet(folder / DECISIONS_FILE, _decisions_table(folder, keys))
 
 
 def _episodes_table(folder: Path, keys: Collection[str] | None) -> Any:
@@ -275,45 +257,33 @@ def _pandas(table: Any, nullable: str, dtype: Any) -> pd.DataFrame:
     return frame.assign(**{nullable: pd.array(table[nullable].to_pylist(), dtype=dtype)})
 
 
-# ------------------------------------------------------------------------------------------------ small JSON records
+# ----------------------------------------------------------------------------------------------------- measurements
+
+
+def measure_path(folder: Path, key: str) -> Path:
+    """Where the run in `folder` keeps the measurement of the checkpoint `key`."""
+    return folder / MEASURES / f"{key}.json"
 
 
 def write_measure(folder: Path, key: str, record: MeasureRecord) -> Path:
     """Write `folder`/measures/<key>.json atomically."""
-    return _write_json(folder / MEASURES / f"{key}.json", record)
-
-
-def load_measures(folder: Path) -> list[MeasureRecord]:
-    """Every measurement of the run, by label, preset, N, device, threads and image size."""
-    records = _load_json(folder / MEASURES, MeasureRecord)
-    return sorted(records, key=lambda r: (r.label, r.preset, r.n, r.device, r.threads, r.image_size or (0, 0)))
-
-
-def write_checkpoint(folder: Path, record: CheckpointRecord) -> Path:
-    """Write `folder`/checkpoints/<key>.json atomically."""
-    return _write_json(folder / CHECKPOINTS / f"{record.key}.json", record)
-
-
-def load_checkpoints(folder: Path) -> list[CheckpointRecord]:
-    """Every checkpoint record of the run, in the order of their keys."""
-    return _load_json(folder / CHECKPOINTS, CheckpointRecord)
-
-
-def _write_json(path: Path, record: MeasureRecord | CheckpointRecord) -> Path:
-    write_atomic(path, (json.dumps(asdict(record), indent=1) + "\n").encode())
+    path = measure_path(folder, key)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
     return path
 
 
-def _load_json(folder: Path, kind: type[Record]) -> list[Record]:
-    adapter = TypeAdapter(kind)
-    records: list[Record] = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            records.append(adapter.validate_json(path.read_bytes()))
-        except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"])) or "file"
-            raise ResultsError(
-                f"{path}: not a {kind.__name__} ({where}: {fault['msg']}); delete it, and it is made again"
-            ) from None
-    return records
+def load_measures(folder: Path, keys: Collection[str] | None = None) -> list[MeasureRecord]:
+    """The measurements `keys`, or all, by label, preset, N, device, threads and image size."""
+    paths = (folder / MEASURES).glob("*.json") if keys is None else (measure_path(folder, key) for key in keys)
+    records = [_read_measure(path) for path in sorted(paths) if path.is_file()]
+    return sorted(records, key=lambda r: (r.label, r.preset, r.n, r.device, r.threads, r.image_size or (0, 0)))
+
+
+def _read_measure(path: Path) -> MeasureRecord:
+    try:
+        return TypeAdapter(MeasureRecord).validate_json(path.read_bytes())
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"])) or "file"
+        raise ResultsError(f"{path}: not a measurement ({where}: {fault['msg']}); delete it and run again") from None
