@@ -253,6 +253,10 @@ class Policy(ABC):
         """Bytes of weights and table."""
         return Footprint()
 
+    def inference_note(self) -> str:
+        """How a decision is made, for the latency table, such as `DDIM, 10 steps`."""
+        return ""
+
 
 @dataclass(frozen=True)
 class FitContext:

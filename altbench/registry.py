@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from functools import cache
 from importlib.metadata import entry_points
@@ -38,6 +39,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "expert": {"Lift": "altbench_demos.lift:LiftExpert"},
 }
 ENVIRONMENTS: dict[str, str] = {"Lift": "altbench_envs.lift:make"}
+CHOOSE_RENDERER = "altbench_envs.rendering:choose_backend"
 GROUPS: dict[Kind, str] = {
     "task": "altbench.tasks",
     "policy": "altbench.policies",
@@ -88,6 +90,13 @@ def expert(name: str) -> Expert:
     """A new instance of the expert registered for the task `name`."""
     made: Expert = _resolve("expert", name)()
     return made
+
+
+def choose_renderer() -> str:
+    """Choose the off-screen OpenGL back end for this process and its children; its name (`egl`, `osmesa`, `disable`)."""
+    module, _, attribute = CHOOSE_RENDERER.partition(":")
+    getattr(importlib.import_module(module), attribute)()
+    return os.environ.get("MUJOCO_GL", "")
 
 
 def _resolve(kind: Kind, name: str) -> Any:

@@ -1,0 +1,145 @@
+"""The commands. Each imports what it needs when it runs, so that `altbench --help` answers at once."""
+
+from __future__ import annotations
+
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from altbench import __version__
+from altbench.demos_cli import app as demos_app
+from altbench.errors import AltbenchError
+
+app = typer.Typer(
+    name="altbench",
+    help="Does a manipulation policy generalise, or recall? Benchmarks ALT, diffusion policy, behaviour cloning and your "
+    "own policy in simulation.\n\nStart with `altbench doctor`, then `altbench run quick`.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+bench_app = typer.Typer(help="Measure latency and memory side by side.", no_args_is_help=True)
+app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.")
+app.add_typer(bench_app, name="bench")
+
+RunArgument = Annotated[Path, typer.Argument(help="a run's folder, such as results/quick")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"altbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def run(
+    sweep: Annotated[str, typer.Argument(help="a built-in sweep (`quick`, `small`), or a file that ends in .toml")],
+    out: Annotated[Path | None, typer.Option(help="where everything goes; default results/NAME")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="worker processes; default: one per core; 0: none, run here (for debugging)")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only check the sweep and list what it would do")] = False,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="a policy of your own beside the others: ./file.py:Class; repeatable")
+    ] = None,
+) -> None:
+    """Run a sweep: collect, train, roll out, tabulate. The same command again goes on where it stopped.
+
+    Examples: `altbench run quick` · `altbench run my.toml --out results/mine --workers 4` ·
+    `altbench run quick --policy ./mine.py:MyPolicy`
+    """
+    from altbench import commands
+
+    commands.run(sweep, out, workers, dry_run, policy or [])
+
+
+@app.command("list")
+def list_names() -> None:
+    """List the tasks, policies and their presets, perturbations, and sweeps there are."""
+    from altbench import commands
+
+    commands.list_names()
+
+
+@app.command()
+def doctor() -> None:
+    """Check this installation (versions, renderer, GPU, disk), and say what to do about each problem."""
+    from altbench import doctor as checks
+
+    findings = checks.diagnose()
+    checks.render(findings)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@app.command()
+def video(
+    cell: Annotated[str, typer.Argument(help="a cell's name, such as lift/alt/n30/s0/recall/clean, or its key's beginning")],
+    run_folder: Annotated[Path, typer.Option("--run", help="the run's folder")] = Path("results/quick"),
+    episodes: Annotated[int, typer.Option(min=1, help="how many episodes")] = 4,
+    out: Annotated[Path | None, typer.Option(help="the mp4 to write; default RUN/videos/CELL.mp4")] = None,
+) -> None:
+    """Play a cell's first episodes again and write them as one mp4."""
+    from altbench import commands
+
+    commands.video(cell, run_folder, episodes, out)
+
+
+@app.command()
+def compare(
+    base: RunArgument,
+    new: RunArgument,
+) -> None:
+    """Pair two runs episode by episode and say what changed. Exit status 1: some cell is significantly worse."""
+    from rich.console import Console
+
+    from altbench import compare as comparing
+
+    comparison = comparing.compare(base, new)
+    Console().print(comparing.render(comparison))
+    raise typer.Exit(1 if comparison.worse else 0)
+
+
+@bench_app.command("policies")
+def bench_policies(
+    preset: Annotated[str, typer.Option(help="the policies' size: small or paper")] = "paper",
+    policy: Annotated[list[str] | None, typer.Option(help="which policies; default alt, bc and diffusion")] = None,
+    decisions: Annotated[int, typer.Option(min=1, help="decisions timed for each")] = 10,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 2,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="also write the tables into this folder")] = None,
+) -> None:
+    """Time one decision and weigh each policy, at 84×84 and 240×320, beside the paper's two ratios.
+
+    Weights are random: neither time nor memory depends on what a policy has learned.
+    """
+    from altbench import commands
+
+    commands.bench_policies(preset, policy or ["diffusion", "bc", "alt"], decisions, threads, device, out)
+
+
+def main() -> None:
+    """Run the command line; a known error is one line and exit status 2, an interruption exit status 130."""
+    try:
+        app(standalone_mode=True)
+    except AltbenchError as error:
+        typer.secho("error: ", fg="red", nl=False, err=True)
+        typer.echo(str(error), err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("\nstopped; run the same command again to go on where it stopped", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

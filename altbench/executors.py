@@ -1,0 +1,136 @@
+"""Where jobs run: in this process, or in local worker processes that may die or be killed one by one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from altbench.jobs import Job, Setting, run_job
+
+PARENT_CHECK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: well (`error` None), with an exception, or with its worker's death (`died`)."""
+
+    job: Job
+    error: BaseException | None = None
+    died: bool = False
+
+
+class Executor(ABC):
+    """Runs jobs; at most `slots` threads' worth of them at a time is the runner's concern."""
+
+    slots: int
+
+    @abstractmethod
+    def submit(self, setting: Setting, job: Job) -> None:
+        """Start `job`."""
+
+    @abstractmethod
+    def collect(self, timeout: float) -> list[Outcome]:
+        """The jobs that ended since the last call; waits up to `timeout` seconds for the first."""
+
+    @abstractmethod
+    def kill(self, job: Job) -> None:
+        """End the worker that runs `job`; its outcome is then `died`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers at once."""
+
+
+class InlineExecutor(Executor):
+    """Runs each job at once in this process: for debugging (`--workers 0`) and tests."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self._ended: list[Outcome] = []
+
+    def submit(self, setting: Setting, job: Job) -> None:
+        try:
+            run_job(setting, job)
+        except Exception as error:
+            self._ended.append(Outcome(job, error))
+        else:
+            self._ended.append(Outcome(job))
+
+    def collect(self, timeout: float) -> list[Outcome]:
+        del timeout
+        ended, self._ended = self._ended, []
+        return ended
+
+    def kill(self, job: Job) -> None:
+        del job
+
+    def close(self) -> None:
+        pass
+
+
+class ProcessExecutor(Executor):
+    """Local worker processes (pebble): a worker that dies loses its own job alone, and is replaced."""
+
+    def __init__(self, workers: int) -> None:
+        from pebble import ProcessPool
+
+        self.slots = workers
+        # Spawned, because OpenGL contexts and thread pools do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPool(max_workers=workers, context=context, initializer=_init_worker, initargs=[os.getpid()])
+        self._running: dict[str, tuple[Job, object]] = {}
+
+    def submit(self, setting: Setting, job: Job) -> None:
+        self._running[job.key] = (job, self._pool.schedule(run_job, args=[setting, job]))
+
+    def collect(self, timeout: float) -> list[Outcome]:
+        deadline = time.monotonic() + timeout
+        while True:
+            ended = [self._outcome(*self._running.pop(key)) for key in self._done_keys()]
+            if ended or time.monotonic() >= deadline:
+                return ended
+            time.sleep(0.05)
+
+    def kill(self, job: Job) -> None:
+        self._running[job.key][1].cancel()  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        self._pool.stop()
+        self._pool.join(timeout=10)
+
+    def _done_keys(self) -> list[str]:
+        return [key for key, (_, future) in self._running.items() if future.done()]  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _outcome(job: Job, future: object) -> Outcome:
+        from pebble import ProcessExpired
+
+        if future.cancelled():  # type: ignore[attr-defined]
+            return Outcome(job, None, died=True)
+        error = future.exception()  # type: ignore[attr-defined]
+        return Outcome(job, error, died=isinstance(error, ProcessExpired))
+
+
+def make_executor(workers: int) -> Executor:
+    """An executor of `workers` processes; 0: this process."""
+    return ProcessExecutor(workers) if workers else InlineExecutor()
+
+
+def _init_worker(parent: int) -> None:
+    # Ctrl-C reaches the whole process group; stopping the workers is the runner's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+
+
+def _die_with(parent: int) -> None:
+    """End this worker when the runner is gone, even by kill -9."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_S)
+    os._exit(1)

@@ -1,0 +1,249 @@
+"""A sweep as a plan: which checkpoints to fit and which cells to roll out, each with a readable name and a key.
+
+A key is the SHA-256 of the canonical specification of what it names, so that equal keys mean equal numbers and a finished
+cell is never run again. Planning starts no simulator and no training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from altbench import registry
+from altbench.api import Policy, TaskInfo, Trainable
+from altbench.config import CLEAN, EvaluationEntry, PerturbationEntry, PolicyEntry, SweepSpec
+from altbench.errors import ConfigError, suggestion
+from altbench.rollout import PROTOCOL_VERSION, check_fit
+
+KEY_PACKAGES = ("robosuite", "mujoco", "torch")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What numbers depend on besides the sweep: package versions, device, renderer, and each task's data checksum."""
+
+    versions: Mapping[str, str]
+    device: str
+    renderer: str
+    data: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One fit of a policy to N demonstrations of a task with one training seed. `config` is complete (JSON-able)."""
+
+    task: str
+    label: str
+    policy: str
+    preset: str
+    config: Mapping[str, Any]
+    n: int
+    train_seed: int
+    trainable: bool
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Readable and stable, such as `lift/alt/n30/s0`."""
+        return f"{self.task.lower()}/{self.label}/n{self.n}/s{self.train_seed}"
+
+    @property
+    def folder(self) -> str:
+        """Folder name under `checkpoints/`."""
+        return f"{self.name.replace('/', '-')}-{self.key[:12]}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One evaluation of one checkpoint: a split, a perturbation at a severity, and a number of episodes."""
+
+    checkpoint: Checkpoint
+    label: str
+    config: Mapping[str, Any]
+    split: str
+    episodes: int
+    perturbation: str
+    severity: int
+    options: Mapping[str, Any]
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Readable and stable, such as `lift/alt/n30/s0/recall/clean`."""
+        point = self.checkpoint
+        column = self.perturbation if self.perturbation == CLEAN else f"{self.perturbation}-{self.severity}"
+        return f"{point.task.lower()}/{self.label}/n{point.n}/s{point.train_seed}/{self.split}/{column}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a sweep asks for, in the order of its file."""
+
+    sweep: SweepSpec
+    checkpoints: tuple[Checkpoint, ...]
+    cells: tuple[Cell, ...]
+
+
+def stamp(device: str, renderer: str, data: Mapping[str, str]) -> Stamp:
+    """The stamp of this installation."""
+    return Stamp({p: _version(p) for p in KEY_PACKAGES}, device, renderer, dict(data))
+
+
+def make_plan(sweep: SweepSpec, made_with: Stamp) -> Plan:
+    """Check every name and setting of `sweep` and expand it; ConfigError or ContractError before any work."""
+    checkpoints: dict[str, Checkpoint] = {}
+    cells: dict[str, Cell] = {}
+    for task_name in sweep.tasks:
+        task = registry.task(task_name)
+        _check_evaluations(sweep, task)
+        for entry in sweep.policies:
+            policy = registry.policy(entry.policy)
+            config = _checked_config(policy, entry, task, sweep)
+            for n, train_seed in _fits(entry, sweep):
+                made = _checkpoint(sweep, made_with, task, entry, policy, config, n, train_seed)
+                made = checkpoints.setdefault(made.key, made)
+                for cell in _cells(sweep, made_with, entry, config, made):
+                    cells.setdefault(cell.key + cell.label, cell)
+    return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()))
+
+
+def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, Any], where: str) -> Any:
+    """A policy's settings: defaults, then the preset's, then `overrides`; ConfigError names what is unknown."""
+    if policy.presets and preset not in policy.presets:
+        raise ConfigError(f"{where}: unknown preset {preset!r}{suggestion(preset, sorted(policy.presets))}")
+    return policy.config_type.parse({**policy.presets.get(preset, {}), **overrides}, f"{where}: config")
+
+
+def digest(specification: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of `specification`."""
+    text = json.dumps(specification, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fits(entry: PolicyEntry, sweep: SweepSpec) -> list[tuple[int, int]]:
+    return [(n, seed) for n in entry.n for seed in sweep.train_seeds]
+
+
+def _checked_config(policy: type[Policy], entry: PolicyEntry, task: TaskInfo, sweep: SweepSpec) -> Any:
+    where = f"policy {entry.name!r}"
+    config = resolve_config(policy, entry.preset, entry.config, where)
+    check_fit(policy(task, config).requirements, task, sweep.image_size, where)
+    most = sweep.demonstrations.n
+    if not sweep.demonstrations.file and max(entry.n) > most:
+        raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
+    if min(entry.n) < 1:
+        raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
+    return config
+
+
+def _check_evaluations(sweep: SweepSpec, task: TaskInfo) -> None:
+    labels = [entry.name for entry in sweep.policies]
+    for evaluation in sweep.evaluations:
+        if evaluation.split not in task.splits:
+            hint = suggestion(evaluation.split, task.splits)
+            raise ConfigError(f"{task.name}: unknown split {evaluation.split!r}{hint}")
+        for label in evaluation.policies or ():
+            if label not in labels:
+                raise ConfigError(f"evaluations: unknown policy {label!r}{suggestion(label, labels)}")
+        for entry in evaluation.perturbations:
+            for severity in entry.severities:
+                registry.perturbation(entry.name)(severity, **entry.options)
+
+
+def _checkpoint(
+    sweep: SweepSpec,
+    made_with: Stamp,
+    task: TaskInfo,
+    entry: PolicyEntry,
+    policy: type[Policy],
+    config: Any,
+    n: int,
+    train_seed: int,
+) -> Checkpoint:
+    settings = config.model_dump(mode="json")
+    specification = {
+        "task": [task.name, task.version],
+        "policy": [entry.policy, policy.version, _source_digest(entry.policy)],
+        "config": {k: v for k, v in settings.items() if k not in policy.runtime_fields},
+        "n": n,
+        "train_seed": train_seed,
+        "seed": sweep.seed,
+        "data": made_with.data.get(task.name, ""),
+        "image_size": sweep.image_size,
+        "threads": sweep.train_threads,
+        "device": made_with.device,
+        "versions": made_with.versions,
+    }
+    trainable = issubclass(policy, Trainable)
+    key = digest(specification)
+    return Checkpoint(task.name, entry.name, entry.policy, entry.preset, settings, n, train_seed, trainable, key)
+
+
+def _cells(
+    sweep: SweepSpec, made_with: Stamp, entry: PolicyEntry, config: Any, checkpoint: Checkpoint
+) -> list[Cell]:
+    settings = config.model_dump(mode="json")
+    found = []
+    for evaluation in sweep.evaluations:
+        if _takes_part(evaluation, entry.name, checkpoint.n):
+            for column in _columns(evaluation):
+                found.append(_cell(sweep, made_with, entry, settings, checkpoint, evaluation, *column))
+    return found
+
+
+def _takes_part(evaluation: EvaluationEntry, label: str, n: int) -> bool:
+    return (evaluation.n is None or n in evaluation.n) and (evaluation.policies is None or label in evaluation.policies)
+
+
+def _columns(evaluation: EvaluationEntry) -> list[tuple[PerturbationEntry | None, int]]:
+    if not evaluation.perturbations:
+        return [(None, 0)]
+    return [(entry, severity) for entry in evaluation.perturbations for severity in entry.severities]
+
+
+def _cell(
+    sweep: SweepSpec,
+    made_with: Stamp,
+    entry: PolicyEntry,
+    settings: Mapping[str, Any],
+    checkpoint: Checkpoint,
+    evaluation: EvaluationEntry,
+    perturbation: PerturbationEntry | None,
+    severity: int,
+) -> Cell:
+    episodes = checkpoint.n if evaluation.episodes == "each" else evaluation.episodes
+    name, options = (perturbation.name, perturbation.options) if perturbation else (CLEAN, {})
+    specification = {
+        "checkpoint": checkpoint.key,
+        "config": settings,
+        "split": evaluation.split,
+        "perturbation": [name, severity, options],
+        "episodes": episodes,
+        "seed": sweep.seed,
+        "protocol": PROTOCOL_VERSION,
+        "timeout": sweep.decision_timeout_s,
+        "threads": sweep.rollout_threads,
+        "render_profile": sweep.render_profile,
+        "stamp": asdict(made_with),
+    }
+    key = digest(specification)
+    return Cell(checkpoint, entry.name, settings, evaluation.split, int(episodes), name, severity, options, key)
+
+
+def _source_digest(policy: str) -> str:
+    """For a policy of the user's own file: the file's digest, so that an edited policy is a new one."""
+    if ".py:" not in policy:
+        return ""
+    return hashlib.sha256(Path(policy.rpartition(":")[0]).read_bytes()).hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

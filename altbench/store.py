@@ -1,0 +1,89 @@
+"""A run's folder on disk: where things lie, and writing them so that a kill at any moment leaves them whole or absent."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from altbench.atomic import replacing
+from altbench.errors import AltbenchError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Everything of one run lies under `root`; see results/README.md for the schema."""
+
+    root: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder per checkpoint."""
+        return self.root / "checkpoints"
+
+    @property
+    def progress(self) -> Path:
+        """Heartbeats of the jobs in flight; of no value once the run has ended."""
+        return self.root / ".progress"
+
+    def demonstrations(self, task: str) -> Path:
+        """The demonstrations that were collected for `task`."""
+        return self.root / "demonstrations" / f"{task}.hdf5"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; AltbenchError where another run holds it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise AltbenchError(f"{self.root}: another run is using this folder; wait for it or choose --out") from None
+            yield
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well, and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        _sync_files(temporary)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write `value` as JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def remove_leftovers(root: Path) -> None:
+    """Delete the temporary files and folders that a killed run left under `root`."""
+    for path in root.rglob("*.tmp"):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _sync_files(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
