@@ -1,0 +1,199 @@
+"""Demonstrations on disk: write, read, validate, nested subsets. `dataset_format` says what a file holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from altbench import dataset_format, sealed_hdf5
+from altbench.api import Demonstration
+from altbench.atomic import replacing
+from altbench.dataset_format import Arrays, DatasetMeta, digest
+from altbench.errors import ConfigError, DatasetError
+
+__all__ = ["Dataset", "DatasetInfo", "DatasetMeta", "digest", "info", "read", "subset", "write"]
+
+CHUNK_FRAMES = 8
+GZIP_LEVEL = 4
+MAX_BYTES = 64 << 30
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A file's contents; `checksum` is `digest` of them, whatever HDF5's own bytes are."""
+
+    meta: DatasetMeta
+    demonstrations: tuple[Demonstration, ...]
+    checksum: str
+
+    def __len__(self) -> int:
+        return len(self.demonstrations)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A file's contents without its arrays: frames, success and grid pose (-1: none) of each demonstration."""
+
+    meta: DatasetMeta
+    lengths: tuple[int, ...]
+    successes: tuple[bool, ...]
+    grid_indices: tuple[int, ...]
+    checksum: str
+    file_bytes: int
+
+
+def write(path: Path, demonstrations: Iterable[Demonstration], meta: DatasetMeta) -> str:
+    """Write demonstrations 0, 1, 2, ... to `path` and return their checksum.
+
+    The file is written under another name in the same folder, read back, flushed and only then moved into place: at any
+    moment `path` is absent, the old file or the new one. DatasetError where a demonstration does not agree with `meta`.
+    """
+    try:
+        with replacing(path) as temporary:
+            with sealed_hdf5.create(temporary) as file:
+                checksum = _write_contents(file.create_group("data"), demonstrations, meta)
+            read(temporary)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return checksum
+
+
+def _write_contents(data: h5py.Group, demonstrations: Iterable[Demonstration], meta: DatasetMeta) -> str:
+    written: list[int] = []
+
+    def each() -> Iterator[Demonstration]:
+        for i, demonstration in enumerate(demonstrations):
+            if demonstration.index != i:
+                raise DatasetError(f"expected demonstration {i} next, got number {demonstration.index}")
+            dataset_format.check(demonstration, meta)
+            _write_demonstration(data.create_group(f"demo_{i}"), demonstration)
+            written.append(len(demonstration))
+            yield demonstration
+
+    checksum = digest(meta, each())
+    if not written:
+        raise DatasetError("expected at least one demonstration, got none")
+    data.attrs["env_args"] = meta.env_args
+    data.attrs["total"] = np.int64(sum(written))
+    data.attrs["altbench"] = meta.canonical()
+    data.attrs["checksum"] = checksum
+    return checksum
+
+
+def _write_demonstration(group: h5py.Group, demonstration: Demonstration) -> None:
+    last = np.arange(len(demonstration)) == len(demonstration) - 1
+    group["rewards"] = (last & demonstration.success).astype(np.float64)
+    group["dones"] = last.astype(np.int64)
+    for name, value in dataset_format.attributes(demonstration).items():
+        group.attrs[name] = value
+    for name, array in dataset_format.arrays(demonstration).items():
+        if array.dtype == np.uint8:
+            chunks = (min(CHUNK_FRAMES, len(array)), *array.shape[1:])
+            group.create_dataset(name, data=array, chunks=chunks, compression="gzip", compression_opts=GZIP_LEVEL)
+        else:
+            group.create_dataset(name, data=array)
+
+
+def read(path: Path, task: str | None = None) -> Dataset:
+    """Everything in `path`, checked; DatasetError with the reason where it cannot be used, or is not of `task`."""
+    with sealed_hdf5.open_sealed(path) as file:
+        meta, checksum, groups = _read_header(path, file, task)
+        demonstrations = tuple(_read_demonstration(group, i, meta) for i, group in enumerate(groups))
+    found = digest(meta, demonstrations)
+    if found != checksum:
+        raise DatasetError(f"{path}: expected contents with the checksum {checksum}, got {found}; collect again")
+    return Dataset(meta, demonstrations, checksum)
+
+
+def info(path: Path) -> DatasetInfo:
+    """What `path` holds, without loading its images; DatasetError as for `read`."""
+    with sealed_hdf5.open_sealed(path) as file:
+        meta, checksum, groups = _read_header(path, file, None)
+        return DatasetInfo(
+            meta=meta,
+            lengths=tuple(_number(group, "num_samples") for group in groups),
+            successes=tuple(bool(_number(group, "success")) for group in groups),
+            grid_indices=tuple(_number(group, "grid_index") for group in groups),
+            checksum=checksum,
+            file_bytes=path.stat().st_size,
+        )
+
+
+def _read_header(path: Path, file: h5py.File, task: str | None) -> tuple[DatasetMeta, str, list[h5py.Group]]:
+    """Settings, checksum and the demonstrations' groups, once their number and size are known to be sensible."""
+    data = sealed_hdf5.child_group(file, "data")
+    meta = _read_meta(path, data)
+    if task is not None and meta.task != task:
+        raise DatasetError(f"{path}: expected demonstrations of {task}, got {meta.task}")
+    groups = [sealed_hdf5.child_group(data, f"demo_{i}") for i in range(len(data))]
+    lengths, total = [_number(group, "num_samples") for group in groups], _number(data, "total")
+    if min(lengths, default=0) < 1 or sum(lengths) != total:
+        raise DatasetError(f"{path}: expected {total:,} frames, got {sum(lengths):,} in {len(groups)} demonstrations")
+    if total * meta.frame_bytes > MAX_BYTES:
+        raise DatasetError(f"{path}: expected at most {MAX_BYTES:,} bytes of images, got {total * meta.frame_bytes:,}")
+    return meta, sealed_hdf5.read_text(data, "checksum"), groups
+
+
+def _read_meta(path: Path, data: h5py.Group) -> DatasetMeta:
+    try:
+        return DatasetMeta.parse(sealed_hdf5.read_json(data, "altbench"), f"{path}: settings")
+    except ConfigError as error:
+        raise DatasetError(str(error)) from None
+
+
+def _read_demonstration(group: h5py.Group, index: int, meta: DatasetMeta) -> Demonstration:
+    stored: Arrays = {}
+    for name, (dtype, shape) in dataset_format.attribute_layout(meta).items():
+        stored[name] = sealed_hdf5.read_attribute(group, name, dtype, shape)
+    for name, (dtype, shape) in dataset_format.array_layout(meta, int(stored["num_samples"])).items():
+        folder, _, leaf = name.rpartition("/")
+        parent = sealed_hdf5.child_group(group, folder) if folder else group
+        stored[name] = sealed_hdf5.read_array(parent, leaf, dtype, shape)
+    return dataset_format.demonstration(index, stored, meta)
+
+
+def _number(group: h5py.Group, name: str) -> int:
+    return int(sealed_hdf5.read_attribute(group, name, np.int64))
+
+
+# ------------------------------------------------------------------------------------------------------------ subsets
+
+
+def subset(demonstrations: Sequence[Demonstration], n: int, grid_size: int, seed: int) -> tuple[Demonstration, ...]:
+    """The first `n` demonstrations in an order that depends on `seed` alone, so that subsets are nested.
+
+    Pass after pass over the grid, each in an order of its own: from `grid_size` on, every grid pose is there before any
+    comes again. Demonstrations off the grid follow in one drawn order. DatasetError where there are fewer than `n`.
+    """
+    if n < 1:
+        raise ConfigError(f"expected a number of demonstrations of at least 1, got {n}")
+    if n > len(demonstrations):
+        more = f"collect more with: altbench demos collect TASK --n {n}"
+        raise DatasetError(f"expected at least {n} demonstrations, got {len(demonstrations)}; {more}")
+    return tuple(_order(demonstrations, grid_size, seed)[:n])
+
+
+def _order(demonstrations: Sequence[Demonstration], grid_size: int, seed: int) -> list[Demonstration]:
+    by_index = sorted(demonstrations, key=lambda d: d.index)
+    off_grid = [d for d in by_index if d.grid_index < 0]
+    ranks = {d.index: i for i, d in zip(_permutation(len(off_grid), seed, 0), off_grid, strict=True)}
+    seen: Counter[int] = Counter()
+    keys: dict[int, tuple[float, int]] = {d.index: (np.inf, ranks[d.index]) for d in off_grid}
+    for d in by_index:
+        if d.grid_index >= grid_size:
+            raise DatasetError(f"demonstration {d.index}: expected a grid index below {grid_size}, got {d.grid_index}")
+        if d.grid_index >= 0:
+            grid_pass = seen[d.grid_index]
+            keys[d.index] = (grid_pass, _permutation(grid_size, seed, grid_pass + 1)[d.grid_index])
+            seen[d.grid_index] += 1
+    return sorted(by_index, key=lambda d: keys[d.index])
+
+
+def _permutation(length: int, seed: int, stream: int) -> list[int]:
+    permuted: list[int] = np.random.default_rng(np.random.SeedSequence([seed, stream])).permutation(length).tolist()
+    return permuted
