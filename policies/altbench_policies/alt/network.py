@@ -1,0 +1,105 @@
+"""ALT's key: one encoder for all views, fused to a unit vector, and the contrastive loss that trains it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from altbench_policies.alt.settings import AltSpec
+from altbench_policies.augment import ImageBank
+from altbench_policies.normalize import MinMax
+from altbench_policies.vision import make_encoder
+from altbench_policies.windows import Frames, draw_rows
+
+
+class KeyNetwork(nn.Module):
+    """V views (and the pose) of a frame -> its key, a unit vector. Source: He et al. 2025 (arXiv 2505.05787)."""
+
+    def __init__(self, settings: AltSpec, views: int, pose_dim: int, image_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.settings = settings
+        self.encoder, features = make_encoder(settings, settings.output_size(*image_size))
+        self.view: nn.Module = nn.Identity()
+        if settings.view_features:
+            self.view, features = nn.Linear(features, settings.view_features), settings.view_features
+        self.features = features
+        self.pose_range = MinMax(pose_dim)
+        joined = views * features
+        if settings.pose:
+            self.pose = nn.Sequential(
+                nn.Linear(pose_dim, settings.pose_hidden),
+                nn.ReLU(),
+                nn.Linear(settings.pose_hidden, settings.pose_features),
+            )
+            joined += settings.pose_features
+        self.fuse: nn.Module = nn.Identity()
+        self.dimension = joined
+        if settings.fuse == "mlp":
+            self.dimension = settings.embedding
+            self.fuse = nn.Sequential(
+                nn.Linear(joined, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, settings.embedding)
+            )
+
+    def forward(self, images: Tensor, pose: Tensor) -> Tensor:
+        """`images` float (V·B, 3, H, W), view by view, `pose` normalised (B, Dp) -> keys float32 (B, D) of length 1."""
+        batch = pose.shape[0]
+        features = self.view(self.encoder(images)).view(-1, batch, self.features)
+        parts = [self._unit(view) for view in features]
+        if self.settings.pose:
+            parts.append(self.settings.pose_weight * self._unit(self.pose(pose)))
+        return F.normalize(self.fuse(torch.cat(parts, dim=1)).float(), dim=1)
+
+    def _unit(self, part: Tensor) -> Tensor:
+        """Side by side, views must weigh the same; the MLP finds its own weights."""
+        return F.normalize(part.float(), dim=1) if self.settings.fuse == "concat" else part.float()
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Normalised temperature-scaled cross entropy of B pairs of unit vectors (B, D), a scalar.
+
+    Each vector must pick its partner among the other 2B − 1. Source: Chen et al. 2020 (SimCLR), equation 1.
+    """
+    keys = torch.cat([first, second]).float()
+    similarity = keys @ keys.T / temperature
+    similarity.fill_diagonal_(-torch.inf)
+    batch = first.shape[0]
+    partner = torch.arange(2 * batch, device=keys.device).roll(batch)
+    return F.cross_entropy(similarity, partner)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Two augmented views of B frames: `images` float (V·2B, 3, H, W), `pose` float (2B, Dp)."""
+
+    images: Tensor
+    pose: Tensor
+
+
+class PairObjective:
+    """NT-Xent over two augmentations of each drawn frame."""
+
+    def __init__(self, network: KeyNetwork, frames: Frames) -> None:
+        self.network, self.settings, self.frames = network, network.settings, frames
+        self.banks = [ImageBank(pixels, network.settings) for pixels in frames.pixels.values()]
+        self.poses = network.pose_range.normalize(frames.agent_pos)
+
+    def sample(self, generator: torch.Generator) -> Pairs:
+        """Pairs of `batch_size` different frames."""
+        anchors = draw_rows(len(self.frames), self.settings.batch_size, generator)
+        rows = torch.cat([anchors, self._partners(anchors, generator)])
+        images = torch.cat([bank.augmented(rows, generator) for bank in self.banks])
+        noise = torch.randn(rows.shape[0], self.poses.shape[1], generator=generator).to(self.poses.device)
+        return Pairs(images, self.poses[rows.to(self.poses.device)] + self.settings.pose_noise * noise)
+
+    def loss(self, batch: Pairs) -> Tensor:
+        """NT-Xent of the batch."""
+        first, second = self.network(batch.images, batch.pose).chunk(2)
+        return nt_xent(first, second, self.settings.temperature)
+
+    def _partners(self, anchors: Tensor, generator: torch.Generator) -> Tensor:
+        reach = self.settings.temporal_positive
+        steps = torch.randint(-reach, reach + 1, anchors.shape, generator=generator)
+        return torch.minimum(torch.maximum(anchors + steps, self.frames.first[anchors]), self.frames.last[anchors])

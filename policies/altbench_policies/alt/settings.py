@@ -1,0 +1,77 @@
+"""Settings of the action lookup table, and its presets."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from altbench_policies.augment import AugmentSpec
+from altbench_policies.training import TrainingSpec
+from altbench_policies.vision import VisionSpec
+
+
+class AltSpec(VisionSpec, AugmentSpec, TrainingSpec):
+    """Settings of ALT; see also VisionSpec, AugmentSpec and TrainingSpec.
+
+    `cameras`: which views make the key (empty: all of the task's). `fuse`: "mlp" joins the views by
+    Linear(`hidden`)–ReLU–Linear(`embedding`); "concat" uses the views' unit vectors side by side. `view_features`:
+    length of one view's vector (0: the encoder's own features, with no linear layer). `pose`: adds a branch
+    Dp–`pose_hidden`–ReLU–`pose_features` of the normalised agent_pos, scaled by `pose_weight`, with noise of standard
+    deviation `pose_noise` (in units of half the demonstrations' range) as its augmentation. `temporal_positive`: the
+    second view of a pair is of a frame at most so many steps away in the same demonstration (0: the same frame).
+    `gamma`: frames whose highest similarity is below are out of distribution; "calibrated" takes the threshold from
+    leave-one-demonstration-out, for `false_alarm_rate` false alarms per episode. `when_ood`: "act" plays the
+    retrieved chunk anyway, "hold" keeps the present pose and the last gripper command. `top_k`: matches reported.
+    """
+
+    cameras: tuple[str, ...] = ()
+    action_horizon: int = Field(default=8, ge=1)
+    obs_horizon: int = Field(default=1, ge=1)
+    view_features: int = Field(default=128, ge=0)
+    fuse: Literal["mlp", "concat"] = "mlp"
+    hidden: int = Field(default=256, ge=1)
+    embedding: int = Field(default=128, ge=1)
+    pose: bool = False
+    pose_hidden: int = Field(default=64, ge=1)
+    pose_features: int = Field(default=32, ge=1)
+    pose_weight: float = Field(default=1.0, ge=0)
+    pose_noise: float = Field(default=0.01, ge=0)
+    temperature: float = Field(default=0.1, gt=0)
+    temporal_positive: int = Field(default=0, ge=0)
+    gamma: float | Literal["calibrated"] = "calibrated"
+    false_alarm_rate: float = Field(default=0.05, gt=0, lt=1)
+    when_ood: Literal["act", "hold"] = "act"
+    top_k: int = Field(default=3, ge=1)
+
+    # the size for two cores
+    encoder: Literal["resnet18", "cnn3", "cnn4"] = "cnn4"
+    pooling: Literal["average", "flat", "spatial_softmax"] = "flat"
+    shift: int = Field(default=1, ge=0)
+    brightness: float = Field(default=0.2, ge=0, le=1)
+    contrast: float = Field(default=0.2, ge=0, le=1)
+    saturation: float = Field(default=0.2, ge=0, le=1)
+    hue: float = Field(default=0.05, ge=0, le=0.5)
+    train_steps: int | None = Field(default=400, ge=0)
+    learning_rate: float = Field(default=3e-4, gt=0)
+
+
+RUNTIME_FIELDS = frozenset({"gamma", "false_alarm_rate", "when_ood", "top_k", "checkpoint_seconds"})
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {},
+    "paper": {
+        "encoder": "resnet18",
+        "pooling": "average",
+        "crop_scale": 0.9,
+        "shift": 0,
+        "temperature": 0.4,
+        "train_steps": None,
+        "epochs": 40,
+        "batch_size": 32,
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "schedule": "constant",
+        "gamma": 0.5,
+    },
+}

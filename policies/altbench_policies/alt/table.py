@@ -1,0 +1,124 @@
+"""The lookup table: every training frame's key, its demonstration's next actions, and the calibrated threshold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import faiss
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from altbench.api import Float32, Int64
+from altbench.errors import CheckpointError
+from altbench_policies.checkpoint import numpy_of
+from altbench_policies.windows import Frames
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What was found for B keys: `rows` int64 (B, k), nearest first, and `similarities` float32 (B, k) in [-1, 1]."""
+
+    rows: Int64
+    similarities: Float32
+
+
+@dataclass(frozen=True)
+class Table:
+    """N frames: `keys` float32 (N, D) of length 1, `actions` float32 (N, Da), `last`, `episode`, `frame` int64 (N,).
+
+    `last`: the row where each frame's episode ends; `episode`: `Demonstration.index`; `frame`: number in its episode.
+    """
+
+    keys: Float32
+    actions: Float32
+    last: Int64
+    episode: Int64
+    frame: Int64
+
+    @classmethod
+    def of(cls, frames: Frames, keys: Float32) -> Self:
+        """The table of `frames` whose keys are `keys` (N, D)."""
+        rows = np.arange(len(frames))
+        first, last, episode = (numpy_of(t) for t in (frames.first, frames.last, frames.episode))
+        return cls(np.ascontiguousarray(keys), numpy_of(frames.actions), last, episode, rows - first)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Name -> plain array, everything that `from_arrays` needs."""
+        return {k: getattr(self, k) for k in ("keys", "actions", "last", "episode", "frame")}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Self:
+        """The table that `arrays` came from; CheckpointError where lengths differ."""
+        lengths = {len(a) for a in arrays.values()}
+        if len(lengths) != 1:
+            raise CheckpointError(f"lookup table: expected arrays of one length, got {sorted(lengths)}")
+        return cls(**arrays)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held: keys, actions and bookkeeping."""
+        return sum(array.nbytes for array in self.arrays().values())
+
+    @cached_property
+    def _index(self) -> Any:
+        faiss.omp_set_num_threads(torch.get_num_threads())
+        index = faiss.IndexFlatIP(self.keys.shape[1])
+        index.add(self.keys)
+        return index
+
+    def lookup(self, keys: Float32, k: int) -> Lookup:
+        """The `k` frames of the highest cosine similarity to each of `keys` (B, D); fewer where the table is smaller.
+
+        One search per key: in a batch faiss adds up in another order, and a near tie could fall differently.
+        """
+        count = min(k, len(self.keys))
+        found = [self._index.search(np.ascontiguousarray(key[None]), count) for key in keys]
+        similarities = np.concatenate([s for s, _ in found]) if found else np.zeros((0, count), np.float32)
+        rows = np.concatenate([r for _, r in found]) if found else np.zeros((0, count), np.int64)
+        return Lookup(rows, similarities)
+
+    def chunk(self, rows: Int64, horizon: int) -> Float32:
+        """The next `horizon` actions from each of `rows` (B,), the episode's last one repeated: (B, horizon, Da)."""
+        steps = np.minimum(rows[:, None] + np.arange(horizon), self.last[rows][:, None])
+        chunk: Float32 = self.actions[steps]
+        return chunk
+
+    def names(self, rows: Int64) -> Int64:
+        """`rows` (B, k) as (episode, frame), int64 (B, k, 2)."""
+        return np.stack([self.episode[rows], self.frame[rows]], axis=-1)
+
+
+def leave_one_out_scores(table: Table, every: int) -> Float32:
+    """Each demonstration's highest out-of-distribution score against all others, float32 (number of demonstrations,).
+
+    The score of a frame is 1 − its highest similarity to a frame of another demonstration; it is taken at the frames
+    where decisions fall, `every` steps apart. Empty where there is one demonstration.
+    """
+    starts = np.flatnonzero(table.frame == 0)
+    if len(starts) < 2:
+        return np.zeros(0, np.float32)
+    scores = []
+    for start in starts:
+        rows = np.arange(start, table.last[start] + 1)
+        similarity = table.keys[rows[::every]] @ table.keys.T
+        similarity[:, rows] = -np.inf
+        scores.append(1 - similarity.max(axis=1).min())
+    return np.asarray(scores, dtype=np.float32)
+
+
+def conformal_threshold(scores: Float32, rate: float) -> float:
+    """The score that a new, exchangeable episode exceeds with probability at most `rate`.
+
+    Split conformal prediction: the ⌈(n + 1)(1 − rate)⌉-th smallest of n scores (Vovk et al. 2005; Lei et al. 2018).
+    Where n is too small for `rate` it is the largest score, whose false-alarm rate is at most 1 / (n + 1); with no
+    score, inf.
+    """
+    if len(scores) == 0:
+        return math.inf
+    # a hair is taken off before rounding up, since (n + 1)(1 − rate) is not exact in binary
+    rank = min(len(scores), math.ceil((len(scores) + 1) * (1 - rate) - 1e-9))
+    return float(np.sort(scores)[rank - 1])

@@ -1,0 +1,170 @@
+"""Batched image augmentation, drawn from an explicit generator: shift or crop, resized crop, colour jitter.
+
+Shift and crop are one gather of uint8 rows from a padded bank through a strided view, and colour jitter is one 3×3
+matrix per image, so that the whole costs a small part of a training step.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from altbench.config import Spec
+
+GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
+
+
+class AugmentSpec(Spec):
+    """Strength of augmentation; the defaults of this base change nothing.
+
+    `shift`: up to so many pixels along each axis, the border repeated. `crop`: side of a random crop in training, of
+    the central crop otherwise (0: whole image). `crop_scale`: random resized crop, smallest fraction of the area.
+    `brightness`, `contrast`, `saturation`: factors drawn from [1 − s, 1 + s]; `hue`: fraction of a full turn, ± so
+    much.
+    """
+
+    shift: int = Field(default=0, ge=0)
+    crop: int = Field(default=0, ge=0)
+    crop_scale: float = Field(default=1.0, gt=0, le=1)
+    brightness: float = Field(default=0.0, ge=0, le=1)
+    contrast: float = Field(default=0.0, ge=0, le=1)
+    saturation: float = Field(default=0.0, ge=0, le=1)
+    hue: float = Field(default=0.0, ge=0, le=0.5)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """(H, W) of the images that the network sees, for camera images of `height` × `width`."""
+        return (min(self.crop, height), min(self.crop, width)) if self.crop else (height, width)
+
+
+class ImageBank:
+    """Training images of one camera, from which augmented batches are cut.
+
+    `images`: uint8 (N, H, W, 3); kept padded by `spec.shift` pixels, on the device of `images`.
+    """
+
+    def __init__(self, images: Tensor, spec: AugmentSpec) -> None:
+        self.spec = spec
+        self.size = spec.output_size(int(images.shape[1]), int(images.shape[2]))
+        self._padded = _pad(images, spec.shift)
+
+    def augmented(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Augmented images of frames `rows` int64 (B,) or (B, To): float (B·To, 3, h, w) in [-1, 1], channels last.
+
+        The To frames of one sample share one augmentation, so that the motion between them is kept.
+        """
+        samples, frames = rows.shape[0], rows.numel() // max(1, rows.shape[0])
+        tops, lefts = (self._offsets(axis, samples, generator) for axis in (0, 1))
+        spread = [t.repeat_interleave(frames).to(self._padded.device) for t in (tops, lefts)]
+        pixels = self._cut(rows.reshape(-1).to(self._padded.device), *spread)
+        return distort(pixels, self.spec, samples, generator)
+
+    def _offsets(self, axis: int, samples: int, generator: torch.Generator) -> Tensor:
+        room = int(self._padded.shape[1 + axis]) - self.size[axis]
+        return torch.randint(0, room + 1, (samples,), generator=generator)
+
+    def _cut(self, rows: Tensor, tops: Tensor, lefts: Tensor) -> Tensor:
+        """uint8 (B, h, w, 3): one indexing of a view that holds every window of every image."""
+        count, height, width, _ = self._padded.shape
+        h, w = self.size
+        image, row, column, _ = self._padded.stride()
+        shape = (count, height - h + 1, width - w + 1, h, w * 3)
+        windows = self._padded.as_strided(shape, (image, row, column, row, 1))
+        return windows[rows, tops, lefts].view(-1, h, w, 3)
+
+
+def plain(images: Tensor, spec: AugmentSpec) -> Tensor:
+    """Images without augmentation, centre-cropped: uint8 (B, H, W, 3) -> float (B, 3, h, w) in [-1, 1]."""
+    height, width = int(images.shape[1]), int(images.shape[2])
+    h, w = spec.output_size(height, width)
+    top, left = (height - h) // 2, (width - w) // 2
+    return _to_unit(images[:, top : top + h, left : left + w].permute(0, 3, 1, 2).float())
+
+
+def distort(pixels: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
+    """Resized crop and colour jitter of uint8 (B, h, w, 3), where B is a multiple of `samples`: as `augmented` returns.
+
+    Consecutive images of one sample share the draw.
+    """
+    channels_first = pixels.permute(0, 3, 1, 2)
+    colour = bool(spec.brightness or spec.contrast or spec.saturation or spec.hue)
+    if not colour and spec.crop_scale == 1:
+        return _to_unit(channels_first.float())
+    x = channels_first.contiguous().float()
+    if spec.crop_scale < 1:
+        x = _resized_crop(x, spec.crop_scale, samples, generator)
+    if colour:
+        x = _jitter(x, spec, samples, generator)
+    return _to_unit(x).contiguous(memory_format=torch.channels_last)
+
+
+def _to_unit(x: Tensor) -> Tensor:
+    return x.mul_(1 / 127.5).sub_(1.0)
+
+
+def _pad(images: Tensor, pixels: int) -> Tensor:
+    """uint8 (N, H, W, 3) with the border repeated `pixels` times on each side."""
+    if pixels == 0:
+        return images.contiguous()
+    _, height, width, _ = images.shape
+    ys = torch.arange(-pixels, height + pixels, device=images.device).clamp_(0, height - 1)
+    xs = torch.arange(-pixels, width + pixels, device=images.device).clamp_(0, width - 1)
+    return images[:, ys][:, :, xs].contiguous()
+
+
+def _uniform(low: float, high: float, samples: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(samples, generator=generator).mul_(high - low).add_(low)
+
+
+def _resized_crop(x: Tensor, smallest: float, samples: int, generator: torch.Generator) -> Tensor:
+    """Crops of `smallest` to 1 of the area, of any aspect that fits inside, stretched back bilinearly."""
+    area = _uniform(smallest, 1.0, samples, generator)
+    aspect = torch.exp(_uniform(-1.0, 1.0, samples, generator) * -torch.log(area))
+    sides = torch.stack([(area / aspect).sqrt(), (area * aspect).sqrt()], 1)  # x, y; each at most 1
+    centres = (1 - sides) * (2 * torch.rand(samples, 2, generator=generator) - 1)
+    repeat = x.shape[0] // samples
+    sides, centres = (t.repeat_interleave(repeat, 0).to(x.device) for t in (sides, centres))
+    return F.grid_sample(x, _grid(x, sides, centres), padding_mode="border", align_corners=False)
+
+
+def _grid(x: Tensor, sides: Tensor, centres: Tensor) -> Tensor:
+    """Sampling grid (B, h, w, 2) for axis-aligned boxes; cheaper than affine_grid's matrix product."""
+    batch, _, height, width = x.shape
+    xs = (torch.arange(width, device=x.device) * 2 + 1) / width - 1
+    ys = (torch.arange(height, device=x.device) * 2 + 1) / height - 1
+    grid = torch.empty(batch, height, width, 2, device=x.device)
+    grid[..., 0] = (xs * sides[:, :1] + centres[:, :1])[:, None, :]
+    grid[..., 1] = (ys * sides[:, 1:] + centres[:, 1:])[:, :, None]
+    return grid
+
+
+def _jitter(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
+    """Brightness, contrast about the image's mean grey, saturation and hue as one affine map of RGB, then clipped.
+
+    Hue is a rotation about the grey axis, which is linear, where HSV's is not.
+    """
+    repeat = x.shape[0] // samples
+    strengths = (spec.brightness, spec.contrast, spec.saturation)
+    factors = [_uniform(1 - s, 1 + s, samples, generator).view(-1, 1, 1) for s in strengths]
+    matrix = factors[0] * _hue(_uniform(-spec.hue, spec.hue, samples, generator)) @ _saturate(factors[2])
+    matrix, contrast = (t.repeat_interleave(repeat, 0).to(x.device) for t in (matrix, factors[1]))
+    flat = x.view(x.shape[0], 3, -1)
+    mean_grey = torch.tensor(GREY, device=x.device) @ (matrix @ flat.mean(2, keepdim=True))
+    offset = ((1 - contrast) * mean_grey[:, None]).expand(-1, 3, 1)
+    return torch.baddbmm(offset, contrast * matrix, flat).clamp_(0, 255).view_as(x)
+
+
+def _saturate(factor: Tensor) -> Tensor:
+    """(B, 1, 1) -> matrices (B, 3, 3) that blend each colour with its grey."""
+    grey = torch.tensor(GREY).expand(3, 3)
+    return factor * torch.eye(3) + (1 - factor) * grey
+
+
+def _hue(turns: Tensor) -> Tensor:
+    """(B,) -> rotations (B, 3, 3) about (1, 1, 1) by so many turns (Rodrigues' formula)."""
+    angle = (2 * math.pi * turns).view(-1, 1, 1)
+    cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
+    return torch.cos(angle) * torch.eye(3) + torch.sin(angle) * cross + (1 - torch.cos(angle)) / 3

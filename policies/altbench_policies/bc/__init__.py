@@ -1,0 +1,5 @@
+"""Behaviour cloning."""
+
+from altbench_policies.bc.policy import BehaviourCloning, BehaviourCloningSpec
+
+__all__ = ["BehaviourCloning", "BehaviourCloningSpec"]

@@ -1,0 +1,153 @@
+"""Checkpoints as plain files: TOML for values, safetensors for weights, .npy for arrays; nothing is ever unpickled.
+
+Every file is written to a temporary name and renamed; `checkpoint.toml`, written last, lists the others with their
+SHA-256, so that a folder is either whole or refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import tomli_w
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from altbench.errors import CheckpointError
+
+INDEX = "checkpoint.toml"
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`values`: TOML values; `tensors`: name -> tensor, read to the CPU; `arrays`: name -> plain array."""
+
+    values: Mapping[str, Any]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def array(self, name: str) -> NDArray[Any]:
+        """The array `name`, or CheckpointError."""
+        if name not in self.arrays:
+            raise CheckpointError(f"checkpoint: expected {name}.npy beside {INDEX}, it lists {sorted(self.arrays)}")
+        return self.arrays[name]
+
+    def value(self, name: str) -> Any:
+        """The value `name`, or CheckpointError."""
+        if name not in self.values:
+            raise CheckpointError(f"{INDEX}: expected the key {name!r}, it has {sorted(self.values)}")
+        return self.values[name]
+
+    def fill(self, module: nn.Module) -> None:
+        """Load `tensors` as the state of `module`, or CheckpointError where names or shapes differ."""
+        try:
+            module.load_state_dict(dict(self.tensors))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"{WEIGHTS}: these weights are of another configuration: {reason}") from None
+
+
+def write(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` into the existing `folder`."""
+    write_tensors(folder / WEIGHTS, checkpoint.tensors)
+    for name, array in checkpoint.arrays.items():
+        _replace(folder / f"{name}.npy", partial(_write_array, array=array))
+    names = [WEIGHTS, *(f"{name}.npy" for name in checkpoint.arrays)]
+    write_toml(folder / INDEX, {"values": checkpoint.values, "sha256": {n: _sha256(folder / n) for n in names}})
+
+
+def read(folder: Path) -> Checkpoint:
+    """Read what `write` wrote; CheckpointError, which names the file, where one is missing, damaged or foreign."""
+    index = read_toml(folder / INDEX)
+    if not isinstance(index.get("values"), dict) or not isinstance(index.get("sha256"), dict):
+        raise CheckpointError(f"{folder / INDEX}: expected tables [values] and [sha256]; fit and save the policy again")
+    for name, expected in index["sha256"].items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{path}: missing, though {INDEX} lists it; fit and save the policy again")
+        if _sha256(path) != expected:
+            raise CheckpointError(
+                f"{path}: damaged, its SHA-256 is not the one in {INDEX}; fit and save the policy again"
+            )
+    arrays = {n.removesuffix(".npy"): _read_array(folder / n) for n in index["sha256"] if n.endswith(".npy")}
+    return Checkpoint(index["values"], read_tensors(folder / WEIGHTS), arrays)
+
+
+def write_toml(path: Path, values: Mapping[str, Any]) -> None:
+    """Write `values` atomically."""
+    _replace(path, lambda temporary: temporary.write_text(tomli_w.dumps(values), encoding="utf-8"))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read TOML; CheckpointError where it is missing or malformed."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing; is this a folder that a policy was saved to?") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: damaged ({error}); fit and save the policy again") from None
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors atomically as safetensors."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    _replace(path, lambda temporary: safetensors.torch.save_file(plain, temporary))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read safetensors to the CPU; CheckpointError where the file is missing or damaged."""
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load_file(path, device="cpu")
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing; fit and save the policy again") from None
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged ({error}); fit and save the policy again") from None
+    return tensors
+
+
+def numpy_of(tensor: Tensor) -> NDArray[Any]:
+    """The tensor as an array on the CPU."""
+    array: NDArray[Any] = tensor.detach().cpu().numpy()
+    return array
+
+
+def tensor_of(array: NDArray[Any], device: str | torch.device = "cpu") -> Tensor:
+    """The array as a tensor on `device`."""
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
+def _read_array(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise CheckpointError(f"{path}: damaged ({error}); fit and save the policy again") from None
+    return array
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def _replace(path: Path, write_to: Callable[[Path], Any]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    write_to(temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

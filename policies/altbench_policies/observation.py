@@ -1,0 +1,96 @@
+"""What bc and diffusion condition on: To observations of images and pose -> one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from altbench.api import Observation
+from altbench_policies import border
+from altbench_policies.augment import AugmentSpec, ImageBank, plain
+from altbench_policies.normalize import MinMax
+from altbench_policies.vision import VisionSpec, make_encoder
+from altbench_policies.windows import Frames, observation_rows
+
+
+class ObservationSpec(VisionSpec, AugmentSpec):
+    """Settings of the condition.
+
+    `cameras`: empty for all of the task's. `share_encoder`: one encoder for all cameras in place of one each.
+    `view_features`: length of one image's vector, by a linear layer (0: the encoder's own features). `pose`: whether
+    the normalised agent_pos is seen.
+    """
+
+    cameras: tuple[str, ...] = ()
+    obs_horizon: int = Field(default=2, ge=1)
+    share_encoder: bool = False
+    view_features: int = Field(default=64, ge=0)
+    pose: bool = True
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A batch: `images` camera -> float (B·To, 3, h, w); `pose` normalised, float (B, To, Dp)."""
+
+    images: Mapping[str, Tensor]
+    pose: Tensor
+
+
+class ObservationEncoder(nn.Module):
+    """Encodes To frames of every camera and the pose into (B, `dimension`)."""
+
+    def __init__(
+        self, settings: ObservationSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.settings, self.cameras, self.image_size = settings, tuple(cameras), image_size
+        self.pose_range = MinMax(pose_dim)
+        count = 1 if settings.share_encoder else len(cameras)
+        self.encoders = nn.ModuleList(self._encoder() for _ in range(count))
+        per_step = len(cameras) * self.features + (pose_dim if settings.pose else 0)
+        self.dimension = settings.obs_horizon * per_step
+
+    def _encoder(self) -> nn.Module:
+        encoder, features = make_encoder(self.settings, self.settings.output_size(*self.image_size))
+        self.features = self.settings.view_features or features
+        if not self.settings.view_features:
+            return encoder
+        return nn.Sequential(encoder, nn.Linear(features, self.settings.view_features))
+
+    def forward(self, seen: Seen) -> Tensor:
+        """-> float32 (B, dimension): per camera its To features, then the To poses."""
+        batch = seen.pose.shape[0]
+        parts = [seen.pose.flatten(1)] if self.settings.pose else []
+        for i, camera in enumerate(self.cameras):
+            encoder = self.encoders[i % len(self.encoders)]
+            parts.insert(i, encoder(seen.images[camera]).float().view(batch, -1))
+        return torch.cat(parts, dim=1)
+
+    def observe(self, observation: Observation) -> Seen:
+        """The bench's observation as this network wants it: no augmentation, on its device."""
+        device, horizon = self.pose_range.middle.device, self.settings.obs_horizon
+        images = {}
+        for camera in self.cameras:
+            pixels = border.images(observation, camera, self.image_size)[:, -horizon:]
+            images[camera] = plain(pixels.flatten(0, 1).to(device), self.settings)
+        pose = torch.from_numpy(observation.agent_pos[:, -horizon:]).to(device)
+        return Seen(images, self.pose_range.normalize(pose))
+
+
+class ObservationSampler:
+    """Augmented training observations, cut from banks of all frames."""
+
+    def __init__(self, encoder: ObservationEncoder, frames: Frames) -> None:
+        self.banks = {c: ImageBank(frames.pixels[c], encoder.settings) for c in encoder.cameras}
+        self.rows = observation_rows(frames, encoder.settings.obs_horizon)
+        self.poses = encoder.pose_range.normalize(frames.agent_pos)
+
+    def sample(self, rows: Tensor, generator: torch.Generator) -> Seen:
+        """What is seen at frames `rows` (B,)."""
+        windows = self.rows[rows]
+        images = {camera: bank.augmented(windows, generator) for camera, bank in self.banks.items()}
+        return Seen(images, self.poses[windows.to(self.poses.device)])

@@ -1,0 +1,60 @@
+"""Loss, throughput and learning rate of a training run, to TensorBoard and the caller, about once a second."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from altbench.api import FitContext
+
+INTERVAL = 1.0  # seconds; reading the loss waits for an accelerator, so it is read no more often than this
+
+
+class TrainingLog:
+    """Averages the loss between reports; a context manager, which closes its files."""
+
+    def __init__(self, context: FitContext, first: int, total: int, images_per_step: int) -> None:
+        self.context, self.total, self.images_per_step = context, total, images_per_step
+        self._reported, self._time = first, time.perf_counter()
+        self._sum: Tensor | None = None
+        self._writer = _writer(context, first) if first < total else None
+
+    def record(self, step: int, loss: Tensor, learning_rate: float) -> None:
+        """Note the loss of step number `step` (from 1)."""
+        self._sum = loss.clone() if self._sum is None else self._sum + loss
+        elapsed = time.perf_counter() - self._time
+        if elapsed < INTERVAL and step < self.total:
+            return
+        done = step - self._reported
+        self._report(step, float(self._sum) / done, done / max(elapsed, 1e-9), learning_rate)
+        self._reported, self._time, self._sum = step, time.perf_counter(), None
+
+    def _report(self, step: int, loss: float, steps_per_second: float, learning_rate: float) -> None:
+        images = steps_per_second * self.images_per_step
+        metrics = {"loss": loss, "images_per_second": images, "learning_rate": learning_rate}
+        self.context.progress(step, self.total, metrics)
+        if self._writer is not None:
+            for name, value in metrics.items():
+                self._writer.add_scalar(f"train/{name}", value, step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _writer(context: FitContext, first: int) -> torch.utils.tensorboard.SummaryWriter | None:
+    """A TensorBoard writer under the run's folder; what a killed run wrote past `first` is hidden."""
+    if context.folder is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(context.folder / "logs", purge_step=first + 1)

@@ -1,0 +1,68 @@
+"""Fake demonstrations of random smooth images, and small configurations, for the tests of policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from altbench.api import AGENT_POS_DIM, POSE_ACTION_DIM, Demonstration, InitialState, Observation, TaskInfo
+
+SIZE = 40
+CAMERAS = ("agentview", "wrist")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Bitwise comparisons hold for one number of threads; one is fastest at these sizes."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def task() -> TaskInfo:
+    """A task that no simulator knows."""
+    return TaskInfo("Fake", version=1, horizon=60, grid_size=4, pose_names=("x", "y"))
+
+
+@pytest.fixture(scope="session")
+def demonstrations() -> list[Demonstration]:
+    """Four demonstrations of different lengths, numbered 3, 5, 7 and 9."""
+    return [make_demonstration(index, length) for index, length in ((3, 21), (5, 17), (7, 24), (9, 19))]
+
+
+@pytest.fixture(scope="session")
+def observe() -> Callable[..., Observation]:
+    """`observe(demonstration, frames, horizon)`: the observations at `frames`, one slot each."""
+    return observation_at
+
+
+def make_demonstration(index: int, length: int) -> Demonstration:
+    """Smooth images that drift with time, a moving pose and a gripper that closes half-way."""
+    rng = np.random.default_rng(index)
+    pixels = {camera: _film(rng, length) for camera in CAMERAS}
+    walk = np.cumsum(rng.normal(0, 0.01, (length, AGENT_POS_DIM)), axis=0).astype(np.float32)
+    actions = np.concatenate([walk[:, : POSE_ACTION_DIM - 1] + 0.01, np.full((length, 1), -1, np.float32)], axis=1)
+    actions[length // 2 :, -1] = 1
+    start = InitialState(np.zeros(4), np.zeros(2))
+    states = np.zeros((length, 4))
+    return Demonstration(index, pixels, walk, actions.astype(np.float32), states, start)
+
+
+def observation_at(demonstration: Demonstration, frames: Sequence[int], horizon: int) -> Observation:
+    """What a policy sees at each of `frames` of `demonstration`, the first frame repeated before the start."""
+    rows = np.maximum(np.asarray(frames)[:, None] + np.arange(1 - horizon, 1), 0)
+    return Observation({c: p[rows] for c, p in demonstration.pixels.items()}, demonstration.agent_pos[rows])
+
+
+def _film(rng: np.random.Generator, length: int) -> NDArray[np.uint8]:
+    """(T, H, W, 3): a sum of plane waves whose phases drift."""
+    axis = np.linspace(0, 2 * np.pi, SIZE)
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    frequency = rng.uniform(-2, 2, (4, 3, 2))
+    phase = rng.uniform(0, 2 * np.pi, (4, 3)) + 0.15 * np.arange(length)[:, None, None]
+    planes = frequency[..., :1, None] * y + frequency[..., 1:, None] * x
+    waves = np.sin(planes + phase[..., None, None]).sum(axis=1)
+    return np.clip(127.5 + 40 * waves, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
