@@ -1,9 +1,9 @@
 """HDF5 files that are read without being trusted.
 
 A sealed file begins with a 512-byte user block (which HDF5 and robomimic skip) that holds the SHA-256 of all that
-follows, so that damaged bytes never reach the HDF5 library, which may crash on them. What is inside is checked as well:
-type, shape, stored size and filters of an array are looked at before memory is reserved for it, links that lead out of
-the file are refused, and so is everything that Python would have to unpickle.
+follows, so that damage is found before HDF5 parses it, whichever part of the file is wanted. What is inside is checked
+as well: type, shape, stored size and filters of an array are looked at before memory is reserved for it, links that
+lead out of the file are refused, and so is everything that Python would have to unpickle.
 """
 
 from __future__ import annotations

@@ -1,0 +1,190 @@
+"""`altbench demos`: collect, describe, play and validate files of demonstrations."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from altbench.errors import DatasetError
+
+if TYPE_CHECKING:
+    from altbench.api import Progress
+    from altbench.dataset import DatasetInfo
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="Collect, describe, play and validate demonstrations."
+)
+
+File = Annotated[Path, typer.Argument(help="A demonstrations file (HDF5).", show_default=False)]
+
+
+def default_path(task: str, uniform: bool = False) -> Path:
+    """Where demonstrations of `task` are kept unless told otherwise; the file grows as more are collected."""
+    return Path("data") / f"{task}{'-uniform' if uniform else ''}.hdf5"
+
+
+@app.command()
+def collect(
+    task: Annotated[str, typer.Argument(help="The task, e.g. Lift.", show_default=False)],
+    n: Annotated[int, typer.Option("--n", min=1, help="How many successful demonstrations the file is to hold.")] = 30,
+    uniform: Annotated[bool, typer.Option("--uniform", help="Fresh random poses instead of the task's grid.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file; default data/TASK.hdf5 or data/TASK-uniform.hdf5.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Root of all seeds.")] = 0,
+    image_size: Annotated[
+        int, typer.Option("--image-size", min=8, max=2048, help="Height and width of the images.")
+    ] = 84,
+    force: Annotated[bool, typer.Option("--force", help="Throw away what the file holds and collect afresh.")] = False,
+) -> None:
+    """Collect demonstrations from the task's scripted expert.
+
+    Interrupted, it goes on where it was; asked for more than the file holds, it adds the missing ones.
+
+    [dim]altbench demos collect Lift --n 30[/dim]
+    [dim]altbench demos collect Lift --n 120 --uniform --out data/lift-120.hdf5[/dim]
+    """
+    from altbench.collect import collect as collect_demonstrations
+
+    path = out or default_path(task, uniform)
+    if force:
+        _remove(path)
+    with _progress(f"{task}: demonstrations") as progress:
+        collect_demonstrations(
+            task,
+            n,
+            path,
+            root_seed=seed,
+            placement="uniform" if uniform else "grid",
+            image_size=(image_size, image_size),
+            progress=progress,
+        )
+    info(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        raise DatasetError(f"{path}: expected a demonstrations file, but this is a folder")
+    path.unlink(missing_ok=True)
+    shutil.rmtree(path.with_name(path.name + ".parts"), ignore_errors=True)
+
+
+@app.command()
+def info(file: File) -> None:
+    """Say what a file holds.
+
+    [dim]altbench demos info data/Lift.hdf5[/dim]
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from altbench import dataset
+
+    table = Table("", str(file), show_header=True)
+    for name, value in _description(dataset.info(file)).items():
+        table.add_row(name, value)
+    Console().print(table)
+
+
+def _description(found: DatasetInfo) -> dict[str, str]:
+    meta, lengths, n = found.meta, found.lengths, len(found.lengths)
+    height, width = meta.image_size
+    passes = (
+        f"{n / meta.grid_size:.3g} passes over a grid of {meta.grid_size}" if meta.placement == "grid" else "uniform"
+    )
+    return {
+        "task": f"{meta.task} (version {meta.task_version})",
+        "demonstrations": f"{n} ({sum(found.successes)} successful)",
+        "placement": passes,
+        "frames": f"{sum(lengths)} ({min(lengths)} to {max(lengths)} each, {sum(lengths) / n:.1f} on average)",
+        "duration": f"{sum(lengths) / meta.control_hz:.1f} s at {meta.control_hz:g} Hz",
+        "cameras": f"{', '.join(meta.cameras)}, {height}×{width}",
+        "actions": f"{meta.control_mode}, {meta.action_dim} numbers",
+        "root seed": str(meta.root_seed),
+        "made with": ", ".join(f"{name} {number}" for name, number in meta.versions.items()),
+        "size": f"{found.file_bytes / 1e6:.1f} MB",
+        "checksum": found.checksum,
+    }
+
+
+@app.command()
+def play(
+    file: File,
+    demo: Annotated[int, typer.Option("--demo", min=0, help="Which demonstration.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="The mp4; default FILE-demoI.mp4 beside FILE.")] = None,
+) -> None:
+    """Write a demonstration's recorded images as an mp4, all cameras side by side.
+
+    [dim]altbench demos play data/Lift.hdf5 --demo 3 --out lift.mp4[/dim]
+    """
+    from altbench import dataset, video
+
+    found = dataset.read(file)
+    if demo >= len(found):
+        raise DatasetError(f"{file}: expected a demonstration from 0 to {len(found) - 1}, got {demo}")
+    chosen, target = found.demonstrations[demo], out or file.with_name(f"{file.stem}-demo{demo}.mp4")
+    frames = video.side_by_side([chosen.pixels[camera] for camera in found.meta.cameras])
+    outcome = "success" if chosen.success else "failure"
+    text = f"{found.meta.task} demonstration {demo}, {', '.join(found.meta.cameras)}: {outcome}"
+    video.write_mp4(target, video.caption(frames, text), found.meta.control_hz)
+    typer.echo(f"{target}: {len(chosen)} frames, {len(chosen) / found.meta.control_hz:.1f} s")
+
+
+@app.command()
+def validate(
+    file: File,
+    replay: Annotated[
+        bool, typer.Option(help="Also execute every demonstration's actions again in the simulator.")
+    ] = True,
+) -> None:
+    """Check a file's structure, values and checksum, and that its actions succeed again.
+
+    [dim]altbench demos validate data/Lift.hdf5[/dim]
+    """
+    from altbench import dataset
+    from altbench.collect import replay as replay_demonstrations
+
+    found = dataset.read(file)
+    typer.echo(f"{file}: structure, values and checksum of {len(found)} demonstrations are right")
+    if not replay:
+        return
+    failed: list[int] = []
+    with _progress("replayed") as progress:
+        for i, success in enumerate(replay_demonstrations(found.meta.task, found.demonstrations)):
+            failed += [] if success else [i]
+            progress(i + 1, len(found), {"failed": float(len(failed))})
+    if failed:
+        versions = ", ".join(f"{name} {number}" for name, number in found.meta.versions.items())
+        raise DatasetError(f"{file}: demonstrations {failed} fail when replayed; they were made with {versions}")
+    typer.echo(f"{file}: all {len(found)} succeed when replayed")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Progress]:
+    """A bar that counts to the total with the time left, and shows failed attempts."""
+    from rich import progress as bars
+
+    columns = (
+        bars.TextColumn(what),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[failed]:.0f} failed attempts"),
+        bars.TimeElapsedColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns) as bar:
+        task = bar.add_task(what, total=None, failed=0)
+
+        def report(done: int, total: int, metrics: Any) -> None:
+            bar.update(task, completed=done, total=total, failed=metrics.get("failed", 0))
+
+        yield report
+
+
+if __name__ == "__main__":
+    app()
