@@ -72,7 +72,7 @@ class LiftExpert:
         """Where to head: over the grasp, lower the nearer."""
         error = float(np.linalg.norm((position - grasp)[:2]))
         height = min(self._height, self._slope * max(0.0, error - CLOSE_TOLERANCE))
-        return grasp + np.array([0.0, 0.0, height])
+        return np.asarray(grasp + height * UP)
 
 
 def _limited(vector: Float64, length: float) -> Float64:

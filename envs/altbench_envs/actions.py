@@ -27,7 +27,8 @@ def matrix_from_rot6d(rot6d: Float64) -> Float64 | None:
     if length < DEGENERATE:
         return None
     y /= length
-    return np.stack([x, y, np.cross(x, y)], axis=1)
+    matrix: Float64 = np.stack([x, y, np.cross(x, y)], axis=1)
+    return matrix
 
 
 def pose_action(position: Float64, matrix: Float64, gripper: float) -> Float32:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import gymnasium
 import numpy as np
@@ -59,7 +59,8 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
         self._renderer: Renderer | None = None
         self._initial_state: InitialState | None = None
         self._steps = 0
-        self.action_space = self._action_box = self._action_space()
+        self._action_box = self._action_space()
+        self.action_space = cast("gymnasium.Space[Float32]", self._action_box)
         self._boxes = self._state_boxes()
         self.observation_space = self._observation_space()
         if self.obs_type == "pixels":

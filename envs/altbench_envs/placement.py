@@ -34,16 +34,14 @@ class Placement:
 
     def draw(self, split: str, episode: int, rng: np.random.Generator) -> Float64:
         """The object pose (P,) of one episode; `episode` picks it on the grid and between, `rng` elsewhere."""
-        if split == "uniform":
-            return rng.uniform(self.low, self.high)
-        if split == "grid":
-            return self.grid()[episode % self.grid_size]
-        if split == "interpolate":
-            midpoints = self.midpoints()
-            return midpoints[episode % len(midpoints)]
-        if split in ("extrapolate_side", "extrapolate_back"):
-            return self._outside(split, rng)
-        raise UnknownNameError("split", split, POSE_SPLITS)
+        if split not in POSE_SPLITS:
+            raise UnknownNameError("split", split, POSE_SPLITS)
+        if split in ("grid", "interpolate"):
+            poses = self.grid() if split == "grid" else self.midpoints()
+            pose: Float64 = poses[episode % len(poses)]
+            return pose
+        pose = rng.uniform(self.low, self.high)
+        return pose if split == "uniform" else self._moved_out(pose, split, rng)
 
     def grid(self) -> Float64:
         """The grid's poses, (grid_size, P), x slowest; further variables are drawn once from a constant seed."""
@@ -60,9 +58,8 @@ class Placement:
         corners = grid[:-1, :-1] + grid[1:, :-1] + grid[:-1, 1:] + grid[1:, 1:]
         return np.asarray(corners.reshape(-1, grid.shape[-1]) / 4)
 
-    def _outside(self, split: str, rng: np.random.Generator) -> Float64:
-        """A pose up to `beyond` outside the range: to either side (y), or to the back (x, away from the robot)."""
-        pose = rng.uniform(self.low, self.high)
+    def _moved_out(self, pose: Float64, split: str, rng: np.random.Generator) -> Float64:
+        """`pose` moved up to `beyond` out of the range: to either side (y), or to the back (x, away from the robot)."""
         step = self.beyond * (1 - rng.random())  # in (0, beyond]: never on the range's edge
         if split == "extrapolate_back":
             pose[0] = self.high[0] + step

@@ -126,7 +126,12 @@ _OPEN: weakref.WeakSet[Renderer] = weakref.WeakSet()
 @cache
 def _free_all_at_exit() -> None:
     """Free what is open at exit; called once a GL context exists, so that it runs before the display is closed."""
-    atexit.register(lambda: [renderer.close() for renderer in list(_OPEN)])
+    atexit.register(_free_all)
+
+
+def _free_all() -> None:
+    for renderer in list(_OPEN):
+        renderer.close()
 
 
 def _free(context: Any, gl: Any) -> None:

@@ -92,7 +92,7 @@ class Simulator:
 
     def starting_qpos(self, rng: np.random.Generator) -> Float64:
         """Joint positions (nq,) with the arms at robosuite's starting pose plus noise from `rng`, objects unplaced."""
-        qpos = self.model.qpos0.copy()
+        qpos: Float64 = self.model.qpos0.copy()
         for robot in self.robosuite.robots:
             noise = START_NOISE * rng.standard_normal(len(robot.init_qpos))
             qpos[robot._ref_joint_pos_indexes] = np.asarray(robot.init_qpos) + noise
