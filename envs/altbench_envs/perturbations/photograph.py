@@ -1,0 +1,94 @@
+"""An unrelated photograph blended into the camera image (the paper's E9: cats and dogs in place of the camera)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from altbench.api import FrameKey, Perturbation, UInt8
+from altbench.errors import ConfigError
+from altbench_envs.perturbations.validation import MAX_SEVERITY, check_image, check_options, checked_severity
+
+SUFFIXES = (".jpeg", ".jpg", ".png")
+BUILT_IN = None  # scikit-image's photograph of a cat, `skimage.data.chelsea`
+
+
+class Photograph(Perturbation):
+    """Blends a photograph in with weight severity / 5: at 5 nothing is left of the camera's image.
+
+    Option `folder`: PNG or JPEG files, one chosen per episode and camera; without it scikit-image's cat.
+    """
+
+    name = "photograph"
+
+    def __init__(self, severity: int, **options: Any) -> None:
+        self.severity = checked_severity(self.name, severity)
+        check_options(self.name, options, ("folder",))
+        folder = options.get("folder")
+        self._files = (BUILT_IN,) if folder is None else _photographs(folder)
+
+    def apply(self, image: UInt8, key: FrameKey) -> UInt8:
+        """Blended copy of `image`, uint8 (H, W, 3)."""
+        check_image(self.name, image)
+        if self.severity == 0:
+            return image.copy()
+        chosen = self._files[int(key.episode_rng().integers(len(self._files)))]
+        photograph = _fitted(chosen, image.shape[0], image.shape[1])
+        weight = self.severity / MAX_SEVERITY
+        return np.asarray(np.round((1 - weight) * image + weight * photograph), dtype=np.uint8)
+
+
+def _photographs(folder: Any) -> tuple[Path, ...]:
+    """The folder's image files by name; ConfigError where there is no such folder or none in it."""
+    if not isinstance(folder, (str, Path)):
+        raise ConfigError(f"perturbation photograph: folder: expected a path, got {folder!r}")
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise ConfigError(f"perturbation photograph: folder: there is no folder {str(folder)!r}")
+    files = tuple(sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES))
+    if not files:
+        raise ConfigError(
+            f"perturbation photograph: folder: expected {', '.join(SUFFIXES)} files, found none in {str(folder)!r}"
+        )
+    return files
+
+
+@lru_cache(maxsize=64)
+def _fitted(file: Path | None, height: int, width: int) -> UInt8:
+    """The photograph cropped about its centre to the shape of (height, width), then resized with antialiasing."""
+    from skimage.transform import resize
+
+    photograph = _read(file)
+    scale = min(photograph.shape[0] / height, photograph.shape[1] / width)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (photograph.shape[0] - rows) // 2, (photograph.shape[1] - columns) // 2
+    cropped = photograph[top : top + rows, left : left + columns]
+    fitted = resize(cropped, (height, width), anti_aliasing=True, preserve_range=True)
+    result: UInt8 = np.clip(np.round(fitted), 0, 255).astype(np.uint8)
+    result.flags.writeable = False  # shared by every frame that asks for it
+    return result
+
+
+def _read(file: Path | None) -> UInt8:
+    """uint8 (H, W, 3); grey and transparent pictures are made RGB."""
+    from skimage.color import gray2rgb, rgba2rgb
+    from skimage.data import chelsea
+    from skimage.io import imread
+    from skimage.util import img_as_ubyte
+
+    if file is None:
+        return np.asarray(chelsea())
+    try:
+        picture = imread(file)
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for broken files
+        raise ConfigError(f"perturbation photograph: {file.name} is not a readable image ({error})") from None
+    if picture.ndim == 2:
+        picture = gray2rgb(picture)
+    if picture.ndim != 3 or picture.shape[2] not in (3, 4):
+        raise ConfigError(f"perturbation photograph: {file.name}: expected an RGB image, got shape {picture.shape}")
+    if picture.shape[2] == 4:
+        picture = rgba2rgb(picture)
+    return np.asarray(img_as_ubyte(picture))
