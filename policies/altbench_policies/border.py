@@ -31,7 +31,6 @@ def check_begun(slots: Sequence[int], begun: Container[int]) -> None:
         raise ContractError(f"slot {missing[0]} has not begun an episode: call reset(slots, seeds) before act")
 
 
-def check_fitted(ready: bool, name: str) -> None:
-    """CheckpointError where a policy is asked for what only a fitted one has."""
-    if not ready:
-        raise CheckpointError(f"policy {name!r} has learned nothing yet: call fit(...) or load(...) first")
+def not_fitted(name: str) -> CheckpointError:
+    """The error for a policy that is asked for what only a fitted one has."""
+    return CheckpointError(f"policy {name!r} has learned nothing yet: call fit(...) or load(...) first")

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from altbench.api import Float32
 from altbench_policies.alt.settings import AltSpec
-from altbench_policies.augment import ImageBank
+from altbench_policies.augment import ImageBank, plain
+from altbench_policies.checkpoint import numpy_of
 from altbench_policies.normalize import MinMax
 from altbench_policies.vision import make_encoder
 from altbench_policies.windows import Frames, draw_rows
+
+EMBEDDING_BATCH = 256
 
 
 class KeyNetwork(nn.Module):
     """V views (and the pose) of a frame -> its key, a unit vector. Source: He et al. 2025 (arXiv 2505.05787)."""
 
-    def __init__(self, settings: AltSpec, views: int, pose_dim: int, image_size: tuple[int, int]) -> None:
+    def __init__(self, settings: AltSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self.cameras, self.image_size = settings, tuple(cameras), image_size
         self.encoder, features = make_encoder(settings, settings.output_size(*image_size))
         self.view: nn.Module = nn.Identity()
         if settings.view_features:
             self.view, features = nn.Linear(features, settings.view_features), settings.view_features
         self.features = features
         self.pose_range = MinMax(pose_dim)
-        joined = views * features
+        joined = len(cameras) * features
         if settings.pose:
             self.pose = nn.Sequential(
                 nn.Linear(pose_dim, settings.pose_hidden),
@@ -51,6 +57,20 @@ class KeyNetwork(nn.Module):
         if self.settings.pose:
             parts.append(self.settings.pose_weight * self._unit(self.pose(pose)))
         return F.normalize(self.fuse(torch.cat(parts, dim=1)).float(), dim=1)
+
+    @torch.inference_mode()
+    def embed(self, pixels: Mapping[str, Tensor], agent_pos: Tensor) -> Float32:
+        """Camera -> uint8 (B, H, W, 3), and agent_pos (B, Dp), without augmentation -> keys float32 (B, D)."""
+        device = self.pose_range.middle.device
+        images = torch.cat([plain(pixels[camera].to(device), self.settings) for camera in self.cameras])
+        keys: Float32 = numpy_of(self(images, self.pose_range.normalize(agent_pos.to(device))))
+        return keys
+
+    def embed_frames(self, frames: Frames) -> Float32:
+        """Keys (N, D) of all frames, without augmentation."""
+        batches = [slice(b, b + EMBEDDING_BATCH) for b in range(0, len(frames), EMBEDDING_BATCH)]
+        keys = [self.embed({c: p[rows] for c, p in frames.pixels.items()}, frames.agent_pos[rows]) for rows in batches]
+        return np.concatenate(keys)
 
     def _unit(self, part: Tensor) -> Tensor:
         """Side by side, views must weigh the same; the MLP finds its own weights."""
@@ -83,7 +103,7 @@ class PairObjective:
 
     def __init__(self, network: KeyNetwork, frames: Frames) -> None:
         self.network, self.settings, self.frames = network, network.settings, frames
-        self.banks = [ImageBank(pixels, network.settings) for pixels in frames.pixels.values()]
+        self.banks = [ImageBank(frames.pixels[camera], network.settings) for camera in network.cameras]
         self.poses = network.pose_range.normalize(frames.agent_pos)
 
     def sample(self, generator: torch.Generator) -> Pairs:

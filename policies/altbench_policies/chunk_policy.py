@@ -1,0 +1,154 @@
+"""What bc and diffusion share: fitting, saving and loading a network that turns To observations into a chunk."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from altbench.api import Decision, Demonstration, FitContext, Footprint, Observation, Requirements, TaskInfo, Trainable
+from altbench_policies import border, checkpoint
+from altbench_policies.normalize import MinMax
+from altbench_policies.observation import ObservationEncoder, ObservationSampler, ObservationSpec, Seen
+from altbench_policies.resume import fingerprint
+from altbench_policies.training import Objective, TrainingSpec, train
+from altbench_policies.vision import count_bytes, seeded_network
+from altbench_policies.windows import Frames, action_rows, draw_rows, join
+
+
+class ChunkSpec(ObservationSpec, TrainingSpec):
+    """Settings of a chunk policy: `pred_horizon` (Tp) actions are predicted, `action_horizon` (Ta) of them executed."""
+
+    pred_horizon: int = Field(default=16, ge=1)
+    action_horizon: int = Field(default=8, ge=1)
+
+
+Settings = TypeVar("Settings", bound=ChunkSpec)
+
+
+class ChunkNetwork(nn.Module):
+    """Base of the networks: the observation's encoder and the range of the actions."""
+
+    def __init__(
+        self, settings: ChunkSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.action_range = MinMax(task.action_dim())
+        self.observation = ObservationEncoder(settings, cameras, task.agent_pos_dim, image_size)
+
+    def fit_ranges(self, frames: Frames) -> None:
+        """Take the ranges of pose and actions from the training set."""
+        self.observation.pose_range.fit(frames.agent_pos)
+        self.action_range.fit(frames.actions)
+
+
+Network = TypeVar("Network", bound=ChunkNetwork)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A batch: what is seen, and the normalised demonstrated chunk (B, Tp, Da)."""
+
+    seen: Seen
+    chunk: Tensor
+
+
+class ChunkSampler:
+    """Augmented observations with the chunks that begin `past` steps before the present frame."""
+
+    def __init__(self, network: ChunkNetwork, settings: ChunkSpec, frames: Frames, past: int) -> None:
+        self.batch_size, self.total = settings.batch_size, len(frames)
+        self.observations = ObservationSampler(network.observation, frames)
+        self.actions = network.action_range.normalize(frames.actions)
+        self.rows = action_rows(frames, settings.pred_horizon, past)
+
+    def sample(self, generator: torch.Generator) -> Example:
+        """A batch of different frames."""
+        rows = draw_rows(self.total, self.batch_size, generator)
+        chunk = self.actions[self.rows[rows].to(self.actions.device)]
+        return Example(self.observations.sample(rows, generator), chunk)
+
+
+class ChunkPolicy(Trainable, Generic[Settings, Network]):
+    """Base of the policies: everything but the network, what it minimises, and how it decides."""
+
+    runtime_fields: ClassVar[frozenset[str]] = frozenset({"checkpoint_seconds"})
+
+    def __init__(self, task: TaskInfo, config: Settings) -> None:
+        super().__init__(task, config)
+        self.settings = config
+        self.cameras = config.cameras or task.cameras
+        self.network: Network | None = None
+
+    @abstractmethod
+    def make_network(self, image_size: tuple[int, int]) -> Network:
+        """A network with fresh weights for images of `image_size` (H, W)."""
+
+    @abstractmethod
+    def make_objective(self, network: Network, frames: Frames) -> Objective[Any]:
+        """What `network` is to minimise over `frames`."""
+
+    @abstractmethod
+    def decide(self, network: Network, seen: Seen, slots: Sequence[int]) -> Tensor:
+        """Normalised executed actions, float32 (B, Ta, Da)."""
+
+    @property
+    def requirements(self) -> Requirements:
+        """Images of its cameras over To frames; once fitted, of the size it was fitted to."""
+        horizons = self.settings.obs_horizon, self.settings.pred_horizon, self.settings.action_horizon
+        size = self.network.observation.image_size if self.network else None
+        return Requirements(self.cameras, *horizons, image_size=size)
+
+    def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
+        """Train a network on all frames of `demonstrations`."""
+        frames = join(demonstrations, self.cameras, context.device)
+        network = seeded_network(lambda: self.make_network(frames.image_size), context.seed, context.device)
+        network.fit_ranges(frames)
+        settings = self.settings.model_dump(exclude=set(self.runtime_fields))
+        train(
+            network,
+            self.make_objective(network, frames),
+            self.settings,
+            context,
+            frames=len(frames),
+            images_per_step=min(self.settings.batch_size, len(frames)) * self.settings.obs_horizon * len(self.cameras),
+            fingerprint=fingerprint(self.name, self.version, settings, frames.digest()),
+        )
+        self.network = network
+
+    def save(self, folder: Path) -> None:
+        """Write the network."""
+        network = self.fitted()
+        values = {"image_size": list(network.observation.image_size)}
+        checkpoint.write(folder, checkpoint.Checkpoint(values, network.state_dict()))
+
+    def load(self, folder: Path, device: str = "cpu") -> None:
+        """Read what `save` wrote; CheckpointError where it is damaged or of other settings."""
+        saved = checkpoint.read(folder)
+        height, width = saved.value("image_size")
+        network = seeded_network(lambda: self.make_network((height, width)), 0, device)
+        saved.fill(network)
+        self.network = network.eval()
+
+    @torch.inference_mode()
+    def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
+        """Chunks (B, Ta, Da) in the task's units."""
+        network = self.fitted()
+        chunk = self.decide(network, network.observation.observe(observation), slots)
+        return Decision(checkpoint.numpy_of(network.action_range.restore(chunk).contiguous()))
+
+    def footprint(self) -> Footprint:
+        """Bytes of the network."""
+        return Footprint(count_bytes(self.network)) if self.network else Footprint()
+
+    def fitted(self) -> Network:
+        """The network, or CheckpointError where there is none yet."""
+        if self.network is None:
+            raise border.not_fitted(self.name)
+        return self.network

@@ -1,0 +1,129 @@
+"""Diffusion policy: a chunk of actions is denoised from noise, conditioned on what is seen.
+
+Source: Chi et al., "Diffusion Policy" (RSS 2023), the CNN variant on images. The schedulers are diffusers'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from altbench.api import TaskInfo
+from altbench_policies import border
+from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, ChunkSampler, Example
+from altbench_policies.diffusion.settings import PRESETS, RUNTIME_FIELDS, DiffusionSpec
+from altbench_policies.diffusion.unet import UNet
+from altbench_policies.observation import Seen
+from altbench_policies.windows import Frames
+
+
+class Denoiser(ChunkNetwork):
+    """The observation's encoder and the U-Net that it conditions."""
+
+    def __init__(
+        self, settings: DiffusionSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
+    ) -> None:
+        super().__init__(settings, cameras, task, image_size)
+        sizes = settings.widths, settings.kernel, settings.groups, settings.step_features
+        self.unet = UNet(task.action_dim(), self.observation.dimension, *sizes)
+
+
+@dataclass(frozen=True)
+class NoisyExample(Example):
+    """An example with the noise (B·draws, Tp, Da) added to its chunk at diffusion steps (B·draws,)."""
+
+    noise: Tensor
+    steps: Tensor
+
+
+class DenoisingObjective:
+    """Mean squared error of the predicted noise (Ho et al. 2020, equation 14)."""
+
+    def __init__(self, network: Denoiser, settings: DiffusionSpec, frames: Frames) -> None:
+        self.network, self.settings = network, settings
+        self.sampler = ChunkSampler(network, settings, frames, past=settings.obs_horizon - 1)
+        self.scheduler = make_scheduler(settings)
+
+    def sample(self, generator: torch.Generator) -> NoisyExample:
+        """A batch of different frames, `noise_draws` noises each."""
+        example = self.sampler.sample(generator)
+        device, draws = example.chunk.device, self.settings.noise_draws
+        count = example.chunk.shape[0] * draws
+        noise = torch.randn(count, *example.chunk.shape[1:], generator=generator).to(device)
+        steps = torch.randint(self.settings.diffusion_steps, (count,), generator=generator).to(device)
+        return NoisyExample(example.seen, example.chunk, noise, steps)
+
+    def loss(self, batch: NoisyExample) -> Tensor:
+        """The mean squared error."""
+        draws = self.settings.noise_draws
+        condition = self.network.observation(batch.seen).repeat_interleave(draws, 0)
+        noisy = self.scheduler.add_noise(batch.chunk.repeat_interleave(draws, 0), batch.noise, batch.steps)
+        return F.mse_loss(self.network.unet(noisy, batch.steps, condition), batch.noise)
+
+
+class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
+    """Samples its chunks; each slot draws noise from its own generator, so batch mates do not matter."""
+
+    name: ClassVar[str] = "diffusion"
+    version: ClassVar[int] = 1
+    config_type: ClassVar[type[DiffusionSpec]] = DiffusionSpec
+    presets = PRESETS
+    runtime_fields = RUNTIME_FIELDS
+
+    def __init__(self, task: TaskInfo, config: DiffusionSpec) -> None:
+        super().__init__(task, config)
+        self._generators: dict[int, torch.Generator] = {}
+        self._scheduler: Any = None
+
+    def make_network(self, image_size: tuple[int, int]) -> Denoiser:
+        """The encoder with its U-Net."""
+        return Denoiser(self.settings, self.cameras, self.task, image_size)
+
+    def make_objective(self, network: Denoiser, frames: Frames) -> DenoisingObjective:
+        """Prediction of the noise."""
+        return DenoisingObjective(network, self.settings, frames)
+
+    def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
+        """Seed each slot's noise; it advances with every decision."""
+        for slot, seed in zip(slots, seeds, strict=True):
+            self._generators[slot] = torch.Generator().manual_seed(seed)
+
+    def decide(self, network: Denoiser, seen: Seen, slots: Sequence[int]) -> Tensor:
+        """Denoise, then keep the Ta actions from the present frame on."""
+        border.check_begun(slots, self._generators)
+        condition = network.observation(seen)
+        chunk = self._denoise(network, condition, [self._generators[slot] for slot in slots])
+        present = self.settings.obs_horizon - 1
+        return chunk[:, present : present + self.settings.action_horizon]
+
+    def _denoise(self, network: Denoiser, condition: Tensor, generators: list[torch.Generator]) -> Tensor:
+        """Normalised chunks (B, Tp, Da) from noise of each slot's generator."""
+        shape = (self.settings.pred_horizon, self.task.action_dim())
+        chunk = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(condition.device)
+        self._scheduler = self._scheduler or make_scheduler(self.settings)
+        self._scheduler.set_timesteps(self.settings.inference_steps)
+        for step in self._scheduler.timesteps.tolist():
+            steps = torch.full(chunk.shape[:1], step, device=chunk.device)
+            noise = network.unet(chunk, steps, condition)
+            chunk = self._scheduler.step(noise, step, chunk, generator=generators).prev_sample
+        return chunk
+
+
+def make_scheduler(settings: DiffusionSpec) -> Any:
+    """diffusers' DDPM or DDIM scheduler: squared-cosine betas, epsilon prediction, samples clipped to [-1, 1]."""
+    # here and not above: the import takes a second, which a process that only lists policies need not spend
+    if settings.scheduler == "ddpm":
+        from diffusers.schedulers.scheduling_ddpm import DDPMScheduler as Scheduler
+    else:
+        from diffusers.schedulers.scheduling_ddim import DDIMScheduler as Scheduler
+    return Scheduler(
+        num_train_timesteps=settings.diffusion_steps,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="epsilon",
+        clip_sample=True,
+    )

@@ -1,0 +1,73 @@
+"""Settings of the diffusion policy, and its presets."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from altbench_policies.chunk_policy import ChunkSpec
+
+
+class DiffusionSpec(ChunkSpec):
+    """Settings of the diffusion policy; see also ChunkSpec, ObservationSpec, VisionSpec, AugmentSpec and TrainingSpec.
+
+    The sequence denoised begins To − 1 steps before the present frame. U-Net: `widths` of its levels, `kernel`,
+    `groups` of its GroupNorms, `step_features` of the diffusion step's embedding. `diffusion_steps`: T in training.
+    `scheduler`, `inference_steps`: how a decision is sampled. `noise_draws`: noises and diffusion steps per encoded
+    observation in a training batch (more than one spreads the encoder's cost).
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256)
+    kernel: int = Field(default=5, ge=1)
+    groups: int = Field(default=8, ge=1)
+    step_features: int = Field(default=128, ge=4, multiple_of=2)
+    diffusion_steps: int = Field(default=100, ge=1)
+    scheduler: Literal["ddpm", "ddim"] = "ddim"
+    inference_steps: int = Field(default=10, ge=1)
+    noise_draws: int = Field(default=1, ge=1)
+
+    # the size for two cores
+    shift: int = Field(default=4, ge=0)
+    train_steps: int | None = Field(default=8000, ge=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    betas: tuple[float, float] = (0.95, 0.999)
+    weight_decay: float = Field(default=1e-6, ge=0)
+    warmup_steps: int = Field(default=200, ge=0)
+    ema_power: float = Field(default=0.75, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        needed = self.obs_horizon - 1 + self.action_horizon
+        if needed > self.pred_horizon:
+            raise ValueError(f"obs_horizon − 1 + action_horizon = {needed} exceeds pred_horizon {self.pred_horizon}")
+        halvings = 2 ** (len(self.widths) - 1)
+        if not self.widths or self.pred_horizon % halvings:
+            raise ValueError(f"pred_horizon {self.pred_horizon} must be a multiple of {halvings} for {self.widths}")
+        uneven = [width for width in self.widths if width % self.groups]
+        if uneven:
+            raise ValueError(f"width {uneven[0]} is not a multiple of groups {self.groups}")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} must be odd")
+        if self.inference_steps > self.diffusion_steps:
+            raise ValueError(f"inference_steps {self.inference_steps} exceeds diffusion_steps {self.diffusion_steps}")
+        return self
+
+
+RUNTIME_FIELDS = frozenset({"scheduler", "inference_steps", "checkpoint_seconds"})
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {},
+    "paper": {
+        "encoder": "resnet18",
+        "pooling": "spatial_softmax",
+        "shift": 0,
+        "crop": 76,
+        "widths": (512, 1024, 2048),
+        "scheduler": "ddpm",
+        "inference_steps": 100,
+        "train_steps": 100_000,
+        "learning_rate": 1e-4,
+        "warmup_steps": 500,
+    },
+}
