@@ -18,8 +18,8 @@ from altbench.errors import ConfigError, DatasetError
 
 __all__ = ["Dataset", "DatasetInfo", "DatasetMeta", "digest", "info", "read", "subset", "write"]
 
-CHUNK_FRAMES = 8
-GZIP_LEVEL = 4
+CHUNK_FRAMES = 8  # 30 Lift demonstrations, 45 MB of images: 10.0 MB, against 14.8 (1 frame) and 9.5 (32 frames)
+GZIP_LEVEL = 4  # written in 0.4 s, read in 0.1 s; level 6 saves 14 % and takes three times as long to write
 MAX_BYTES = 64 << 30
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -54,7 +54,7 @@ def collect(
     path = out or default_path(task, uniform)
     if force:
         _remove(path)
-    with _progress(f"{task}: demonstrations") as progress:
+    with _progress(f"{task}: demonstrations") as progress, _goes_on_later():
         collect_demonstrations(
             task,
             n,
@@ -65,6 +65,15 @@ def collect(
             progress=progress,
         )
     info(path)
+
+
+@contextmanager
+def _goes_on_later() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("\nstopped; what is finished is kept, and the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
 
 
 def _remove(path: Path) -> None:
@@ -81,11 +90,11 @@ def info(file: File) -> None:
     [dim]altbench demos info data/Lift.hdf5[/dim]
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from altbench import dataset
 
-    table = Table("", str(file), show_header=True)
+    table = Table(Column(), Column(str(file), overflow="fold"))
     for name, value in _description(dataset.info(file)).items():
         table.add_row(name, value)
     Console().print(table)
@@ -177,13 +186,18 @@ def _progress(what: str) -> Iterator[Progress]:
         bars.TimeElapsedColumn(),
         bars.TimeRemainingColumn(),
     )
-    with bars.Progress(*columns) as bar:
-        task = bar.add_task(what, total=None, failed=0)
+    bar = bars.Progress(*columns)
+    task = bar.add_task(what, total=None, failed=0)
 
-        def report(done: int, total: int, metrics: Any) -> None:
-            bar.update(task, completed=done, total=total, failed=metrics.get("failed", 0))
+    def report(done: int, total: int, metrics: Mapping[str, float]) -> None:
+        bar.start()  # with the first report, so that an error before it stands alone
+        bar.update(task, completed=done, total=total, failed=metrics.get("failed", 0))
 
+    try:
         yield report
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import numpy as np
 
 from altbench import registry
 from altbench.api import ControlMode, Demonstration, Float32, Float64, InitialState, ObsType, TaskInfo, UInt8
+from altbench.dataset import DatasetMeta
 from altbench.errors import ConfigError, ContractError
 from altbench.seeds import derive_seed
 
@@ -173,6 +174,27 @@ def make_demonstrations(
     """`n` successful demonstrations of the fake task, demonstration i at grid pose i modulo 6 (or uniform)."""
     env, expert = FakeTask(image_size=image_size), FakeExpert()
     return tuple(_demonstrate(env, expert, i, derive_seed(root_seed, "demo", i), placement) for i in range(n))
+
+
+def make_meta(image_size: tuple[int, int] = (16, 16), placement: str = "grid", **changes: Any) -> DatasetMeta:
+    """What `make_demonstrations` with the same arguments agree with: `dataset.write(path, demonstrations, meta)`."""
+    values = {
+        "task": TASK.name,
+        "task_version": TASK.version,
+        "env_id": TASK.env_id,
+        "control_hz": TASK.control_hz,
+        "image_size": image_size,
+        "cameras": TASK.cameras,
+        "pose_names": TASK.pose_names,
+        "action_dim": TASK.action_dim(),
+        "agent_pos_dim": TASK.agent_pos_dim,
+        "state_dim": 6,
+        "placement": placement,
+        "grid_size": TASK.grid_size,
+        "root_seed": 0,
+        "versions": {"mujoco": "0", "robosuite": "0"},
+    }
+    return DatasetMeta.parse({**values, **changes}, "fake")
 
 
 def _demonstrate(env: FakeTask, expert: FakeExpert, index: int, seed: int, placement: str) -> Demonstration:
