@@ -90,7 +90,9 @@ class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Fl
         frames = list(self._history)
         cameras = [c for c in frames[-1].get("pixels", {}) if all(c in f["pixels"] for f in frames)]
         stacked: dict[str, Any] = {
-            key: np.stack([f[key] for f in frames]) for key in frames[-1] if key != "pixels" and frames[-1][key] is not None
+            key: np.stack([f[key] for f in frames])
+            for key in frames[-1]
+            if key != "pixels" and frames[-1][key] is not None
         }
         if "pixels" in frames[-1]:
             stacked["pixels"] = {c: np.stack([f["pixels"][c] for f in frames]) for c in cameras}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +36,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     del version
 
@@ -47,7 +48,8 @@ def run(
     sweep: Annotated[str, typer.Argument(help="a built-in sweep (`quick`, `small`), or a file that ends in .toml")],
     out: Annotated[Path | None, typer.Option(help="where everything goes; default results/NAME")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="worker processes; default: one per core; 0: none, run here (for debugging)")
+        int | None,
+        typer.Option(min=0, help="worker processes; default: one per core; 0: none, run here (for debugging)"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only check the sweep and list what it would do")] = False,
     policy: Annotated[
@@ -84,7 +86,9 @@ def doctor() -> None:
 
 @app.command()
 def video(
-    cell: Annotated[str, typer.Argument(help="a cell's name, such as lift/alt/n30/s0/recall/clean, or its key's beginning")],
+    cell: Annotated[
+        str, typer.Argument(help="a cell's name, such as lift/alt/n30/s0/recall/clean, or its key's beginning")
+    ],
     run_folder: Annotated[Path, typer.Option("--run", help="the run's folder")] = Path("results/quick"),
     episodes: Annotated[int, typer.Option(min=1, help="how many episodes")] = 4,
     out: Annotated[Path | None, typer.Option(help="the mp4 to write; default RUN/videos/CELL.mp4")] = None,

@@ -156,7 +156,6 @@ def collect(setting: Setting, job: CollectJob, heartbeat: Heartbeat) -> None:
         root_seed=entry.seed,
         placement=entry.placement,
         image_size=sweep.image_size,
-        render_profile=sweep.render_profile,
         progress=heartbeat,
     )
 

@@ -82,11 +82,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a sweep asks for, in the order of its file."""
+    """Everything that a sweep asks for, in the order of its file; `data`: each task's checksum."""
 
     sweep: SweepSpec
     checkpoints: tuple[Checkpoint, ...]
     cells: tuple[Cell, ...]
+    data: Mapping[str, str]
 
 
 def stamp(device: str, renderer: str, data: Mapping[str, str]) -> Stamp:
@@ -109,7 +110,7 @@ def make_plan(sweep: SweepSpec, made_with: Stamp) -> Plan:
                 made = checkpoints.setdefault(made.key, made)
                 for cell in _cells(sweep, made_with, entry, config, made):
                     cells.setdefault(cell.key + cell.label, cell)
-    return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()))
+    return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), made_with.data)
 
 
 def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, Any], where: str) -> Any:
@@ -184,9 +185,7 @@ def _checkpoint(
     return Checkpoint(task.name, entry.name, entry.policy, entry.preset, settings, n, train_seed, trainable, key)
 
 
-def _cells(
-    sweep: SweepSpec, made_with: Stamp, entry: PolicyEntry, config: Any, checkpoint: Checkpoint
-) -> list[Cell]:
+def _cells(sweep: SweepSpec, made_with: Stamp, entry: PolicyEntry, config: Any, checkpoint: Checkpoint) -> list[Cell]:
     settings = config.model_dump(mode="json")
     found = []
     for evaluation in sweep.evaluations:

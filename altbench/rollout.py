@@ -14,7 +14,6 @@ import gymnasium
 import numpy as np
 
 from altbench.api import (
-    ControlMode,
     Decision,
     FrameKey,
     Observation,
@@ -92,7 +91,7 @@ def run_episode(
         status, message = "sim_diverged", str(error)
     except PolicyTimeout as error:
         status, message = "policy_timeout", str(error)
-    except _PolicyFault as error:
+    except _PolicyError as error:
         status, message = "policy_error", str(error)
     except Exception as error:
         status, message = "infra_error", _one_line(error)
@@ -144,7 +143,9 @@ def check_decision(decision: Decision, batch: int, action_horizon: int, action_d
     for name in ("ood_score", "is_ood", "matches", "similarities"):
         value = getattr(decision, name)
         if value is not None and (not isinstance(value, np.ndarray) or value.shape[:1] != (batch,)):
-            raise ContractError(f"act: expected {name} with first dimension {batch}, got {getattr(value, 'shape', value)}")
+            raise ContractError(
+                f"act: expected {name} with first dimension {batch}, got {getattr(value, 'shape', value)}"
+            )
 
 
 def _only(observation: Observation, cameras: tuple[str, ...]) -> Observation:
@@ -198,7 +199,7 @@ def failed_episode(plan: EpisodePlan, status: Status, message: str) -> EpisodeRe
     return _record(plan, _Log(), status, message, 0.0)
 
 
-class _PolicyFault(Exception):
+class _PolicyError(Exception):
     """Anything that a policy raised, or that its answer got wrong."""
 
 
@@ -209,7 +210,7 @@ def _policy_at_fault() -> Iterator[None]:
     except PolicyTimeout:
         raise
     except (Exception, SystemExit) as error:
-        raise _PolicyFault(_one_line(error)) from error
+        raise _PolicyError(_one_line(error)) from error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from altbench.config import SweepSpec
 from altbench.errors import AltbenchError
 from altbench.executors import Executor, Outcome
 from altbench.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob, Setting, read_heartbeat
-from altbench.plan import Cell, Checkpoint, Plan, make_plan, stamp
+from altbench.plan import Checkpoint, Plan, make_plan, stamp
 from altbench.progress import Board
 from altbench.store import RunFolder, remove_leftovers, write_text
 
@@ -48,11 +48,10 @@ def run_sweep(sweep: SweepSpec, root: Path, executor: Executor, board: Board, de
     folder = RunFolder(root)
     with folder.locked():
         remove_leftovers(root)
-        setting = Setting(root, sweep, device, _data_files(sweep, folder))
+        setting = Setting(root, sweep, device, data_files(sweep, root))
         make_plan(sweep, stamp(device, renderer, {}))  # refuse a bad sweep before anything is collected
         _run_jobs(setting, executor, board, [CollectJob(t) for t in sweep.tasks if _needs_data(setting, t)])
-        checksums = {task: _checksum(path) for task, path in setting.data.items()}
-        plan = make_plan(sweep, stamp(device, renderer, checksums))
+        plan = make_plan(sweep, stamp(device, renderer, data_checksums(setting)))
         write_text(root / "sweep.json", sweep.model_dump_json(indent=1) + "\n")
         jobs = pending_jobs(setting, plan)
         state = _run_jobs(setting, executor, board, jobs)
@@ -83,7 +82,7 @@ def _run_jobs(setting: Setting, executor: Executor, board: Board, jobs: list[Job
     while state.waiting or state.running:
         _start_ready(setting, executor, board, state)
         for outcome in executor.collect(timeout=0.5):
-            _settle(setting, board, state, outcome)
+            _settle(board, state, outcome)
         _watch(setting, executor, board, state)
     board.end()
     return state
@@ -126,7 +125,7 @@ def _blocked(job: Job, state: _State) -> bool:
     return False
 
 
-def _settle(setting: Setting, board: Board, state: _State, outcome: Outcome) -> None:
+def _settle(board: Board, state: _State, outcome: Outcome) -> None:
     job = state.running.pop(outcome.job.key)
     if outcome.died and state.deaths.get(job.key, 0) < WORKER_DEATHS:
         state.deaths[job.key] = state.deaths.get(job.key, 0) + 1
@@ -173,7 +172,7 @@ def _watch(setting: Setting, executor: Executor, board: Board, state: _State) ->
             executor.kill(job)
             for outcome in executor.collect(timeout=10):
                 if outcome.job.key != job.key:
-                    _settle(setting, board, state, outcome)
+                    _settle(board, state, outcome)
             state.running.pop(job.key)
             state.waiting.insert(0, replace(job, hung=(*job.hung, int(beat["done"]))))
             (setting.folder.progress / f"{job.key}.json").unlink(missing_ok=True)
@@ -188,11 +187,12 @@ def _reason(outcome: Outcome) -> str:
     return text if known else f"{type(outcome.error).__name__}: {text}"
 
 
-def _data_files(sweep: SweepSpec, folder: RunFolder) -> dict[str, Path]:
+def data_files(sweep: SweepSpec, root: Path) -> dict[str, Path]:
+    """Each task's demonstrations: the sweep's own file, or where the run collects them."""
     given = sweep.demonstrations.file
     if given and len(sweep.tasks) > 1:
         raise AltbenchError(f"demonstrations.file serves one task, the sweep has {len(sweep.tasks)}")
-    return {task: Path(given) if given else folder.demonstrations(task) for task in sweep.tasks}
+    return {task: Path(given) if given else RunFolder(root).demonstrations(task) for task in sweep.tasks}
 
 
 def _needs_data(setting: Setting, task: str) -> bool:
@@ -200,21 +200,12 @@ def _needs_data(setting: Setting, task: str) -> bool:
     return not setting.sweep.demonstrations.file and not setting.data[task].exists()
 
 
-def _checksum(path: Path) -> str:
+def data_checksums(setting: Setting) -> dict[str, str]:
+    """Each task's data checksum."""
     from altbench.dataset import info
 
-    return info(path).checksum
+    return {task: info(path).checksum for task, path in setting.data.items()}
 
 
 def _has_checkpoint(setting: Setting, checkpoint: Checkpoint) -> bool:
     return (setting.folder.checkpoints / checkpoint.folder / "policy.toml").is_file()
-
-
-def find_cell(root: Path, plan: Plan, name: str) -> Cell:
-    """The cell called `name`, or whose key begins with it."""
-    from altbench.errors import UnknownNameError
-
-    found = [c for c in plan.cells if c.name == name or c.key.startswith(name)]
-    if not found:
-        raise UnknownNameError(f"cell in {root}", name, [c.name for c in plan.cells])
-    return found[0]

@@ -45,7 +45,9 @@ class RunFolder:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise AltbenchError(f"{self.root}: another run is using this folder; wait for it or choose --out") from None
+                raise AltbenchError(
+                    f"{self.root}: another run is using this folder; wait for it or choose --out"
+                ) from None
             yield
 
 

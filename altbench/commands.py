@@ -1,0 +1,149 @@
+"""What `altbench run`, `list`, `video` and `bench` do, once the command line has been understood."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from altbench import registry
+from altbench.config import BUILT_IN_SWEEPS, PolicyEntry, SweepSpec, load_sweep, read_toml
+from altbench.errors import ConfigError, RenderingUnavailable
+from altbench.plan import Plan, make_plan, stamp
+
+NO_RENDERER = ("", "disable", "disabled", "off", "false", "0")
+
+
+def run(name: str, out: Path | None, workers: int | None, dry_run: bool, extra: list[str]) -> None:
+    """Run the sweep called `name` into `out`, with the policies `extra` (`file.py:Class`) beside its own."""
+    console = Console()
+    sweep = with_policies(load_sweep(name), extra)
+    if dry_run:
+        show_plan(console, make_plan(sweep, stamp(resolve_device(sweep.device), "", {})))
+        return
+    root = out or Path("results") / sweep.name
+    failed = _run(sweep, root, os.cpu_count() or 1 if workers is None else workers, console)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _run(sweep: SweepSpec, root: Path, workers: int, console: Console) -> bool:
+    """Run everything and show what came out; whether anything failed for good."""
+    from altbench import outputs
+    from altbench.executors import make_executor
+    from altbench.progress import Board
+    from altbench.runner import run_sweep
+
+    renderer = choose_renderer()
+    console.print(f"[bold]{sweep.name}[/]: {sweep.description}\nwriting to {root}", highlight=False)
+    executor, board = make_executor(workers), Board(console, workers)
+    try:
+        summary = run_sweep(sweep, root, executor, board, resolve_device(sweep.device), renderer)
+    except KeyboardInterrupt:
+        board.end()
+        console.print("\nstopped; the same command goes on where this stopped")
+        raise typer.Exit(130) from None
+    finally:
+        board.end()
+        executor.close()
+    outputs.write(root, summary.plan, renderer)
+    outputs.show(root, summary.plan, console)
+    console.print(f"{summary.ran} cells run, {summary.found} found finished; everything is in {root}", highlight=False)
+    for job, reason in summary.failed:
+        console.print(f"[red]failed[/] {job}: {reason}", highlight=False)
+    return bool(summary.failed)
+
+
+def choose_renderer() -> str:
+    """The OpenGL back end; RenderingUnavailable where there is none."""
+    renderer = registry.choose_renderer()
+    if renderer.lower() in NO_RENDERER:
+        raise RenderingUnavailable(
+            "no off-screen OpenGL works here; install Debian's libegl1 and libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa); "
+            "`altbench doctor` says more"
+        )
+    return renderer
+
+
+def with_policies(sweep: SweepSpec, extra: list[str]) -> SweepSpec:
+    """`sweep` with each of `extra` (`file.py:Class`) as one more policy, at the largest N, in every evaluation."""
+    for spec in extra:
+        policy = registry.policy(spec)
+        n = (max(n for entry in sweep.policies for n in entry.n),)
+        entry = PolicyEntry(policy=spec, preset=next(iter(policy.presets), "small"), n=n)
+        if entry.name in [p.name for p in sweep.policies]:
+            raise ConfigError(f"--policy {spec}: the sweep already has a policy called {entry.name!r}")
+        evaluations = [
+            e if e.policies is None else e.model_copy(update={"policies": (*e.policies, entry.name)})
+            for e in sweep.evaluations
+        ]
+        sweep = sweep.model_copy(update={"policies": (*sweep.policies, entry), "evaluations": tuple(evaluations)})
+    return sweep
+
+
+def resolve_device(device: str) -> str:
+    """`auto` is CUDA where there is one; asking for CUDA where there is none is an error."""
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise ConfigError('device = "cuda", but torch finds no CUDA device; use "auto" or "cpu"')
+    return "cuda" if device != "cpu" and available else "cpu"
+
+
+def show_plan(console: Console, plan: Plan) -> None:
+    """List what a sweep would do."""
+    table = Table(
+        "checkpoint", "policy", "preset", "cells", "episodes", title=f"{plan.sweep.name}: {plan.sweep.description}"
+    )
+    for point in plan.checkpoints:
+        cells = [c for c in plan.cells if c.checkpoint == point]
+        fit = "" if point.trainable else " (nothing to train)"
+        table.add_row(
+            point.name + fit, point.policy, point.preset, str(len(cells)), str(sum(c.episodes for c in cells))
+        )
+    console.print(table)
+    episodes = sum(c.episodes for c in plan.cells)
+    fits = sum(c.trainable for c in plan.checkpoints)
+    console.print(f"{fits} checkpoints to fit, {len(plan.cells)} cells, {episodes} episodes")
+
+
+def list_names() -> None:
+    """Print what is registered."""
+    console = Console()
+    tasks = Table("task", "horizon", "grid", "splits", title="Tasks")
+    for name in registry.names("task"):
+        task = registry.task(name)
+        tasks.add_row(name, f"{task.horizon} steps", f"{task.grid_size} poses", ", ".join(task.splits))
+    policies = Table("policy", "presets", "what it is", title="Policies")
+    for name in registry.names("policy"):
+        cls = registry.policy(name)
+        policies.add_row(name, ", ".join(cls.presets), (cls.__doc__ or "").strip().splitlines()[0])
+    perturbations = Table("perturbation", "what it is", title="Perturbations (severity 0 to 5)")
+    for name in registry.names("perturbation"):
+        perturbations.add_row(name, (registry.perturbation(name).__doc__ or "").strip().splitlines()[0])
+    sweeps = Table("sweep", "what it is", title="Sweeps")
+    for path in sorted(BUILT_IN_SWEEPS.glob("*.toml")):
+        sweeps.add_row(path.stem, str(read_toml(path).get("description", "")))
+    for table in (tasks, policies, perturbations, sweeps):
+        console.print(table)
+
+
+def video(cell: str, root: Path, episodes: int, out: Path | None) -> None:
+    """Play recorded episodes again and write them as one mp4."""
+    from altbench.replay import write_video
+
+    choose_renderer()
+    path = write_video(root, cell, episodes, out)
+    Console().print(f"wrote {path}", highlight=False)
+
+
+def bench_policies(
+    preset: str, policies: list[str], decisions: int, threads: int, device: str, out: Path | None
+) -> None:
+    """Measure untrained policies at both image sizes and print latency, memory and the two ratios."""
+    from altbench import bench
+
+    bench.policies(Console(), preset, policies, decisions, threads, resolve_device(device), out)

@@ -1,0 +1,117 @@
+"""Recorded episodes as a film: the executed actions are played again, so that what is seen is what was counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from skimage.transform import resize
+
+from altbench import registry, results
+from altbench.api import FrameKey, UInt8
+from altbench.config import CLEAN, SweepSpec
+from altbench.errors import AltbenchError, ResultsError, UnknownNameError
+from altbench.jobs import Setting, episode_plans
+from altbench.plan import Cell, Plan, make_plan, stamp
+from altbench.records import DecisionRecord, EpisodeRecord
+from altbench.rollout import EpisodePlan
+from altbench.video import caption, write_mp4
+
+SCENE = 336
+"""Height and width of the rendered scene, pixels; the policy's images stand beside it at half that."""
+HOLD_LAST_S = 1.0
+
+
+def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -> Path:
+    """Film the first `episodes` episodes of the cell called `name` in the run under `root`; the path of the mp4."""
+    setting, plan = open_run(root)
+    cell = find_cell(plan, name, root)
+    path = results.cell_path(root, cell.key)
+    if not path.is_file():
+        raise ResultsError(f"{cell.name} has not been run yet in {root}; `altbench run` finishes it")
+    recorded = results.read_cell(path).episodes[:episodes]
+    env = gymnasium.make(
+        registry.task(cell.checkpoint.task).env_id,
+        disable_env_checker=True,
+        obs_type="pixels",
+        image_size=setting.sweep.image_size,
+        render_profile=setting.sweep.render_profile,
+        render_mode="rgb_array",
+    )
+    plans = {p.index: p for p in episode_plans(setting, cell)}
+    films = [_film(env, cell, plans[record.episode], record) for record in recorded]
+    env.close()
+    target = out or root / "videos" / f"{cell.name.replace('/', '-')}.mp4"
+    write_mp4(target, np.concatenate(films), fps=registry.task(cell.checkpoint.task).control_hz)
+    return target
+
+
+def open_run(root: Path) -> tuple[Setting, Plan]:
+    """The sweep that was run under `root`, planned again; ResultsError where `root` is no run's folder."""
+    from altbench.commands import resolve_device
+    from altbench.runner import data_checksums, data_files
+
+    path = root / "sweep.json"
+    if not path.is_file():
+        raise ResultsError(
+            f"{root}: not a run's folder (no sweep.json in it); `altbench run quick` makes results/quick"
+        )
+    sweep = SweepSpec.model_validate_json(path.read_text(encoding="utf-8"))
+    device = resolve_device(sweep.device)
+    setting = Setting(root, sweep, device, data_files(sweep, root))
+    plan = make_plan(sweep, stamp(device, registry.choose_renderer(), data_checksums(setting)))
+    return setting, plan
+
+
+def find_cell(plan: Plan, name: str, root: Path) -> Cell:
+    """The cell called `name`, or the one whose key begins with it."""
+    found = [c for c in plan.cells if c.name == name] or [c for c in plan.cells if c.key.startswith(name)]
+    if not found:
+        raise UnknownNameError(f"cell of {root}", name, [c.name for c in plan.cells])
+    return found[0]
+
+
+def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: EpisodeRecord) -> UInt8:
+    """One episode's frames (T, H, W, 3); AltbenchError where it does not end as it was recorded."""
+    observation, _ = env.reset(seed=plan.seed, options=dict(plan.options))
+    frames, texts, success = [_picture(env, plan, observation, 0)], [_text(cell, record, 0)], False
+    for step, done in enumerate(record.trajectory, start=1):
+        observation, _, _, _, info = env.step(np.array(done.action, np.float32))
+        success = bool(info["is_success"])
+        frames.append(_picture(env, plan, observation, step))
+        texts.append(_text(cell, record, step))
+    if success != record.success:
+        raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
+    still = round(HOLD_LAST_S * registry.task(cell.checkpoint.task).control_hz)
+    texts += [texts[-1] + (" - success" if record.success else f" - failure ({record.status})")] * still
+    return caption(np.stack(frames + [frames[-1]] * still), texts)
+
+
+def _picture(env: gymnasium.Env[Any, Any], plan: EpisodePlan, observation: dict[str, Any], step: int) -> UInt8:
+    """The scene, and beside it what the policy would see of it, one camera above the other."""
+    scene = _enlarged(np.asarray(env.render()), SCENE)
+    seen = []
+    for index, image in enumerate(observation["pixels"].values()):
+        key = FrameKey(plan.perturb_seed, index, step)
+        shown = plan.perturbation.apply(image, key) if plan.perturbation else image
+        seen.append(_enlarged(shown, SCENE // 2))
+    return np.concatenate([scene, np.concatenate(seen[:2], axis=0)], axis=1)
+
+
+def _enlarged(image: UInt8, size: int) -> UInt8:
+    grown = resize(image, (size, size), order=0, preserve_range=True, anti_aliasing=False)
+    return np.asarray(grown, np.uint8)
+
+
+def _text(cell: Cell, record: EpisodeRecord, step: int) -> str:
+    column = cell.split if cell.perturbation == CLEAN else f"{cell.split}, {cell.perturbation} {cell.severity}"
+    decision = _last_decision(record, step)
+    score = "" if decision is None or decision.ood_score is None else f" - OOD score {decision.ood_score:.2f}"
+    flag = " FLAGGED" if decision is not None and decision.is_ood else ""
+    return f"{cell.label}, {column}, episode {record.episode}{score}{flag}"
+
+
+def _last_decision(record: EpisodeRecord, step: int) -> DecisionRecord | None:
+    return next((d for d in reversed(record.decisions) if d.step <= step), None)
