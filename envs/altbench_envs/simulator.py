@@ -13,6 +13,7 @@ import numpy as np
 from altbench.api import ControlMode, Float64
 from altbench.errors import ConfigError, SimulationDiverged
 from altbench_envs.actions import absolute_command
+from altbench_envs.control import FastOsc
 from altbench_envs.rendering import choose_backend
 from altbench_envs.scene import Scene
 
@@ -81,6 +82,8 @@ class Simulator:
             mujoco.set_mju_user_warning(_quiet_warning)  # else MuJoCo writes MUJOCO_LOG.TXT where we run
         self._substeps = int(self.robosuite.control_timestep / self.robosuite.model_timestep)
         self.arms = tuple(_arm(robot, name) for robot in self.robosuite.robots for name in robot.arms)
+        parts = [(self.robosuite, arm.robot, arm.name) for arm in self.arms]
+        self._fast = [FastOsc(*part) for part in parts] if all(FastOsc.applies(*part) for part in parts) else []
         bad = mujoco.mjtWarning
         self._bad = [self.data.warning[int(w)] for w in (bad.mjWARN_BADQPOS, bad.mjWARN_BADQVEL, bad.mjWARN_BADQACC)]
 
@@ -112,10 +115,6 @@ class Simulator:
         self._mujoco.mj_forward(self.model, self.data)
         for arm in self.arms:  # the null space pulls towards the joints that the episode began with
             arm.controller.update_initial_joints(self.data.qpos[arm.joints])
-        self._mujoco.mj_resetData(self.model, self.data)  # clears the forward passes' warm start
-        self.data.time = state[0]
-        self.data.qpos[:], self.data.qvel[:] = state[1 : 1 + self.model.nq], state[1 + self.model.nq :]
-        self._mujoco.mj_forward(self.model, self.data)
 
     # ----------------------------------------------------------------------------------------------------- control
 
@@ -125,7 +124,7 @@ class Simulator:
         try:
             for substep in range(self._substeps):
                 self._mujoco.mj_step1(self.model, self.data)
-                self.robosuite._pre_action(command, policy_step=substep == 0)
+                self._control(command, first=substep == 0)
                 self._mujoco.mj_step2(self.model, self.data)
         except (
             np.linalg.LinAlgError,
@@ -134,6 +133,19 @@ class Simulator:
             raise SimulationDiverged(f"the arm's controller failed at t = {self.data.time:.3f} s: {error}") from error
         self._check_divergence()
         self.refresh()
+
+    def _control(self, command: Float64, first: bool) -> None:
+        """Set the actuators: robosuite does so first in each control step, and always where we have nothing faster.
+
+        Grippers keep what the first substep gave them.
+        """
+        if first or not self._fast:
+            self.robosuite._pre_action(command, policy_step=first)
+            for osc in self._fast if first else ():
+                osc.begin()
+        else:
+            for osc in self._fast:
+                osc.apply()
 
     def refresh(self) -> None:
         """Bring positions of bodies, sites and cameras up to the present state; a step leaves them a substep behind."""
