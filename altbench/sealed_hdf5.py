@@ -153,9 +153,10 @@ def _check_storage(where: str, dataset: h5py.Dataset) -> None:
     filters = {settings.get_filter(i)[0] for i in range(settings.get_nfilters())}
     if dataset.external or dataset.is_virtual or not filters <= FILTERS:
         raise DatasetError(f"{where}: expected plain or gzip-compressed data inside the file")
-    chunk_bytes = int(np.prod(dataset.chunks or (0,), dtype=np.float64)) * dataset.dtype.itemsize
+    if any(chunk > whole for chunk, whole in zip(dataset.chunks or (), dataset.shape, strict=False)):
+        raise DatasetError(f"{where}: expected chunks no larger than the array {dataset.shape}, got {dataset.chunks}")
     stored = dataset.id.get_storage_size()
-    if max(dataset.nbytes, chunk_bytes) > MAX_DEFLATE_RATIO * stored:
+    if dataset.nbytes > MAX_DEFLATE_RATIO * stored:
         raise DatasetError(f"{where}: claims {dataset.nbytes:,} bytes, but only {stored:,} are stored")
 
 
