@@ -103,13 +103,11 @@ def info(file: File) -> None:
 def _description(found: DatasetInfo) -> dict[str, str]:
     meta, lengths, n = found.meta, found.lengths, len(found.lengths)
     height, width = meta.image_size
-    passes = (
-        f"{n / meta.grid_size:.3g} passes over a grid of {meta.grid_size}" if meta.placement == "grid" else "uniform"
-    )
+    grid = f"grid of {meta.grid_size} poses, {n / meta.grid_size:.3g} times"
     return {
         "task": f"{meta.task} (version {meta.task_version})",
         "demonstrations": f"{n} ({sum(found.successes)} successful)",
-        "placement": passes,
+        "placement": grid if meta.placement == "grid" else "uniform",
         "frames": f"{sum(lengths)} ({min(lengths)} to {max(lengths)} each, {sum(lengths) / n:.1f} on average)",
         "duration": f"{sum(lengths) / meta.control_hz:.1f} s at {meta.control_hz:g} Hz",
         "cameras": f"{', '.join(meta.cameras)}, {height}×{width}",
