@@ -28,8 +28,8 @@ _SOURCES = ("altbench", "envs", "policies", "demos", "pyproject.toml")
 class Fingerprint:
     """Versions and hardware; None: there is none, or it could not be found out.
 
-    `commit`: the source's git commit; `dirty`: whether the source differed from it. `data`: checksum of the
-    demonstrations; `renderer`: the OpenGL back end and its own name.
+    `commit`: the source's git commit; `dirty`: whether the source differed from it. `data`: checksums of the
+    demonstrations, a space between them; `renderer`: the OpenGL back end and its own name.
     """
 
     python: str
@@ -54,7 +54,7 @@ class Fingerprint:
             f"renderer {self.renderer}" if self.renderer else None,
             self.os,
             commit,
-            f"data {self.data[:12]}" if self.data else None,
+            f"data {' '.join(checksum[:12] for checksum in self.data.split())}" if self.data else None,
         ]
         return " · ".join(part for part in parts if part)
 

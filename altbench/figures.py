@@ -1,0 +1,284 @@
+"""The figures of a run as PNG and SVG: success against N and perturbation, scores, decision time against memory.
+
+Figures are made without pyplot and inside a style context: no global state of matplotlib changes, and the same records
+give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from altbench.config import CLEAN
+from altbench.cost_tables import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
+from altbench.figure_layout import (
+    Look,
+    Panels,
+    Style,
+    add_footer,
+    finish,
+    grid,
+    legend,
+    looks,
+    policy_handles,
+    save,
+    styled,
+    words,
+)
+from altbench.fingerprint import Fingerprint
+from altbench.records import MeasureRecord
+from altbench.stats import countable, success_rates
+from altbench.table_formats import significant
+
+
+def write_figures(
+    frame: pd.DataFrame, measures: Sequence[MeasureRecord], folder: Path, fingerprint: Fingerprint
+) -> list[Path]:
+    """Draw what the records hold into `folder` as <figure>.png and .svg; a figure without data is not made."""
+    style = looks([*frame["label"], *(m.label for m in measures)])
+    paths = []
+    for stem, draw in _figures(countable(frame), measures, style):
+        with styled():
+            figure = draw()
+            add_footer(figure, fingerprint)
+            paths += [save(figure, folder / f"{stem}.{suffix}") for suffix in ("png", "svg")]
+    return paths
+
+
+def _figures(
+    frame: pd.DataFrame, measures: Sequence[MeasureRecord], style: Style
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """File stem and drawing function of every figure that has data."""
+    for task, own in frame.groupby("task"):
+        name = str(task).lower()
+        clean, perturbed = own[own["perturbation"] == CLEAN], own[own["perturbation"] != CLEAN]
+        if len(clean):
+            yield f"success_by_n_{name}", partial(success_by_n, clean, str(task), style)
+        for split in sorted(set(perturbed["split"])):
+            part, where = own[own["split"] == split], f"{task}, split {split}"
+            yield f"success_by_perturbation_{name}_{split}", partial(success_by_perturbation, part, where, style)
+            if perturbed.loc[perturbed["split"] == split, "max_ood_score"].notna().any():
+                yield f"ood_scores_{name}_{split}", partial(ood_scores, part, where, style)
+    if len(_timed_and_weighed(measures)):
+        yield "latency_memory", partial(latency_memory, measures, style)
+
+
+# ---------------------------------------------------------------------------------------------------------- success
+
+
+def success_by_n(clean: pd.DataFrame, task: str, style: Style) -> Figure:
+    """Success against the number of demonstrations, one panel per split, Wilson 95 % intervals."""
+    rates = success_rates(clean, ["split", "label", "n"])
+    splits, steps = sorted(set(rates["split"])), sorted(set(rates["n"]))
+    figure, axes = grid(1, len(splits), width=2.9, height=3.1)
+    for axis, split in zip(axes[0], splits, strict=True):
+        part = rates[rates["split"] == split]
+        _lines(axis, part.assign(place=[steps.index(n) for n in part["n"]]), style)
+        axis.set_xticks(range(len(steps)), [str(n) for n in steps])
+        axis.set(title=f"split {split}", xlabel="demonstrations (N)", xlim=(-0.5, len(steps) - 0.5))
+    _percent(axes)
+    finish(figure, f"{task}: success by number of demonstrations", sorted(set(rates["label"])), style)
+    return figure
+
+
+def success_by_perturbation(part: pd.DataFrame, where: str, style: Style) -> Figure:
+    """Success against severity (0: clean), one column per perturbation, one row per N that was perturbed."""
+    perturbed = part[part["perturbation"] != CLEAN]
+    names, steps = sorted(set(perturbed["perturbation"])), sorted(set(perturbed["n"]))
+    rates = success_rates(part, ["perturbation", "label", "n", "severity"])
+    figure, axes = grid(len(steps), len(names), width=2.5, height=2.9)
+    for row, n in zip(axes, steps, strict=True):
+        labels = set(perturbed.loc[perturbed["n"] == n, "label"])
+        own = rates[(rates["n"] == n) & rates["label"].isin(labels)]
+        for axis, name in zip(row, names, strict=True):
+            shown = own[own["perturbation"].isin([CLEAN, name])]
+            _lines(axis, shown.assign(place=shown["severity"]).sort_values("severity"), style, spread=0.14)
+            axis.set_title(f"{words(name)}, N = {n}")
+    _severities(axes, int(rates["severity"].max()))
+    _percent(axes)
+    finish(figure, f"{where}: success as the image is perturbed", sorted(set(perturbed["label"])), style)
+    return figure
+
+
+def _lines(axis: Axes, rates: pd.DataFrame, style: Style, spread: float = 0.09) -> None:
+    """One line per label over `place`, each `spread` aside of the next so that intervals do not cover each other."""
+    labels = sorted(set(rates["label"]))
+    for i, label in enumerate(labels):
+        own, look = rates[rates["label"] == label].dropna(subset=["rate"]), style[label]
+        aside = spread * (i - (len(labels) - 1) / 2)
+        errors = np.abs([own["rate"] - own["low"], own["high"] - own["rate"]])
+        axis.errorbar(
+            own["place"] + aside,
+            own["rate"],
+            yerr=errors,
+            color=look.colour,
+            marker=look.marker,
+            markersize=5,
+            linewidth=1.4,
+            elinewidth=1,
+            capsize=2,
+            clip_on=False,
+            zorder=3,
+        )
+
+
+def _severities(axes: Panels, highest: int) -> None:
+    for axis in axes[-1]:
+        axis.set(xlabel="severity (0: clean)", xlim=(-0.5, highest + 0.5))
+        axis.set_xticks(range(highest + 1))
+
+
+def _percent(axes: Panels) -> None:
+    for axis in axes.flat:
+        axis.set_ylim(0, 1)
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for row in axes:
+        row[0].set_ylabel("success, 95 % interval")
+
+
+# ----------------------------------------------------------------------------------------------- out of distribution
+
+
+def ood_scores(part: pd.DataFrame, where: str, style: Style) -> Figure:
+    """Each episode's highest OOD score by severity, a column per perturbation, a row per policy and N that has both."""
+    scored = part[part["max_ood_score"].notna()]
+    perturbed = scored[scored["perturbation"] != CLEAN]
+    names = sorted(set(perturbed["perturbation"]))
+    rows = sorted(set(zip(perturbed["label"], perturbed["n"], strict=True)))
+    figure, axes = grid(len(rows), len(names), width=2.5, height=2.4)
+    thresholds = []
+    for row, (label, n) in zip(axes, rows, strict=True):
+        own = scored[(scored["label"] == label) & (scored["n"] == n)]
+        for axis, name in zip(row, names, strict=True):
+            _strip(axis, own[own["perturbation"].isin([CLEAN, name])], style[label].colour)
+            axis.set_title(words(name))
+        thresholds += _mark_threshold(row, own)
+        row[0].set_ylabel(f"{label}, N = {n}\nhighest OOD score")
+    _severities(axes, int(scored["severity"].max()))
+    figure.suptitle(f"{where}: out-of-distribution score of each episode as the image is perturbed")
+    legend(figure, _strip_legend(bool(thresholds)))
+    return figure
+
+
+def _mark_threshold(row: Iterable[Axes], episodes: pd.DataFrame) -> list[float]:
+    """Draw the flag's threshold, where the episodes tell it, into each panel of a row."""
+    threshold = threshold_between(episodes)
+    if threshold is None:
+        return []
+    for axis in row:
+        axis.axhline(threshold, color="0.25", linestyle="--", linewidth=1)
+    return [threshold]
+
+
+def threshold_between(episodes: pd.DataFrame) -> float | None:
+    """Midway between the highest unflagged and the lowest flagged score; None where no one value separates them."""
+    told = episodes[episodes["flagged"].notna()]
+    flags, scores = told["flagged"].to_numpy(bool), told["max_ood_score"].to_numpy(float)
+    if flags.all() or not flags.any() or scores[~flags].max() >= scores[flags].min():
+        return None
+    return float((scores[~flags].max() + scores[flags].min()) / 2)
+
+
+def _strip(axis: Axes, episodes: pd.DataFrame, colour: str) -> None:
+    """Episodes as dots (filled where flagged) spread sideways, and the median of each severity."""
+    for severity in sorted(set(episodes["severity"])):
+        group = episodes[episodes["severity"] == severity].sort_values("max_ood_score", kind="stable")
+        scores, flagged = group["max_ood_score"].to_numpy(float), group["flagged"].fillna(False).to_numpy(bool)
+        # The golden ratio's multiples spread evenly and need no random numbers.
+        place = severity + 0.5 * ((np.arange(scores.size) * 0.618034) % 1 - 0.5)
+        size = 14 if scores.size <= 50 else 6
+        for chosen, face in ((flagged, colour), (~flagged, "none")):
+            axis.scatter(place[chosen], scores[chosen], s=size, linewidths=0.8, edgecolors=colour, facecolors=face)
+        axis.hlines(float(np.median(scores)), severity - 0.34, severity + 0.34, color="black", linewidth=1.5, zorder=4)
+
+
+def _strip_legend(threshold: bool) -> list[Line2D]:
+    dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 4, "markeredgecolor": "0.3"}
+    lines = [
+        Line2D([], [], label="flagged", markerfacecolor="0.3", **dot),
+        Line2D([], [], label="not flagged", markerfacecolor="none", **dot),
+        Line2D([], [], label="median", color="black", linewidth=1.5),
+    ]
+    return (
+        [*lines, Line2D([], [], label="threshold", color="0.25", linestyle="--", linewidth=1)] if threshold else lines
+    )
+
+
+# ------------------------------------------------------------------------------------------------ time and memory
+
+
+def latency_memory(measures: Sequence[MeasureRecord], style: Style) -> Figure:
+    """Decision time (p50, bar to p99) against weights + table, both logarithmic, a panel per device and image size.
+
+    Above each panel stand the two ratios to the diffusion policy's that the paper reports for ALT.
+    """
+    frame = _timed_and_weighed(measures)
+    panels, presets = sorted(set(frame["panel"])), sorted(set(frame["preset"]))
+    figure, axes = grid(1, len(panels), width=4.4, height=3.4)
+    for axis, panel in zip(axes[0], panels, strict=True):
+        shown = frame[frame["panel"] == panel]
+        for _, row in shown.iterrows():
+            _cost_point(axis, row, style[row["label"]], filled=row["preset"] == presets[0])
+        axis.set(xscale="log", yscale="log", xlabel="weights + table (MB)")
+        axis.margins(0.15)
+        axis.set_title("\n".join([panel, *_headlines(measures, shown)]), fontsize=7.5)
+        for ticks in (axis.xaxis, axis.yaxis):
+            ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes[0][0].set_ylabel("one decision (ms, median; bar to p99)")
+    handles = policy_handles(sorted(set(frame["label"])), style)
+    legend(figure, handles + (_preset_handles(presets) if len(presets) > 1 else []))
+    figure.suptitle("Time and memory of a decision at the largest N: lower left is better")
+    return figure
+
+
+def _timed_and_weighed(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
+    """Measurements with a time and any bytes (a logarithmic axis has no place for none), at each policy's largest N."""
+    frame = measures_frame(measures)
+    frame = frame[frame["latency_p50_s"].notna() & (frame["weights_and_table_bytes"].fillna(0) > 0)]
+    images = [f", images {size}" if size else "" for size in frame["image_size"]]
+    threads = [f"{count} thread{'s' if count > 1 else ''}" for count in frame["threads"]]
+    frame = frame.assign(panel=[f"{d}, {t}{i}" for d, t, i in zip(frame["device"], threads, images, strict=True)])
+    return frame.sort_values("n", kind="stable").groupby(["label", "preset", "panel"]).tail(1)
+
+
+def _cost_point(axis: Axes, row: Any, look: Look, filled: bool) -> None:
+    x, y = float(row["weights_and_table_bytes"]) * MEGABYTES, float(row["latency_p50_s"]) * MILLISECONDS
+    tail = 0.0 if pd.isna(row["latency_p99_s"]) else max(0.0, float(row["latency_p99_s"]) * MILLISECONDS - y)
+    axis.errorbar(
+        [x],
+        [y],
+        yerr=[[0.0], [tail]],
+        color=look.colour,
+        marker=look.marker,
+        markersize=8,
+        markerfacecolor=look.colour if filled else "white",
+    )
+
+
+def _headlines(measures: Sequence[MeasureRecord], shown: pd.DataFrame) -> list[str]:
+    """For each policy that the paper gives ratios for: ours, at the largest N of each preset, and the paper's."""
+    data = ratios_table(measures).data
+    same = data["label"].isin(shown["label"]) & data["paper_time"].notna()
+    for column in ("device", "threads", "image_size"):
+        same &= data[column] == shown[column].iloc[0]
+    best = data[same].sort_values("n").groupby(["label", "preset"]).tail(1).sort_values(["label", "preset"])
+    return [
+        f"{row['label']} ({row['preset']}) / diffusion: time {significant(row['time'], 2)} (paper {row['paper_time']}),"
+        f" memory {significant(row['weights_and_table'], 2)} (paper {row['paper_memory']})"
+        for _, row in best.iterrows()
+    ]
+
+
+def _preset_handles(presets: Sequence[str]) -> list[Line2D]:
+    dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 7, "markeredgecolor": "0.3"}
+    faces = ["0.3", *["white"] * (len(presets) - 1)]
+    return [Line2D([], [], label=f"preset {p}", markerfacecolor=f, **dot) for p, f in zip(presets, faces, strict=True)]
