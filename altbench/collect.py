@@ -170,6 +170,7 @@ def _collect_missing(plan: _Plan, n: int, existing: Sequence[Demonstration], pro
     progress(len(done), n, {"failed": float(failed)})
     if len(done) == n:
         return done
+    _make_folder(plan.parts)
     finished: dict[int, Demonstration] = {d.index: d for d in done}
     with closing(_Studio(plan.info, plan.meta.image_size)) as studio:
         for i in sorted(set(range(n)) - finished.keys()):
@@ -179,6 +180,14 @@ def _collect_missing(plan: _Plan, n: int, existing: Sequence[Demonstration], pro
             failed += plan.failed_attempts(made)
             progress(len(finished), n, {"failed": float(failed)})
     return [finished[i] for i in range(n)]
+
+
+def _make_folder(folder: Path) -> None:
+    """So that an unwritable place is found before the first demonstration."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be made: {error.strerror or error}; choose another file") from error
 
 
 def _demonstrate(studio: _Studio, plan: _Plan, index: int) -> Demonstration:

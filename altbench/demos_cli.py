@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from altbench.dataset import DatasetInfo
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="rich", help="Collect, describe, play and validate demonstrations."
+    no_args_is_help=True, rich_markup_mode="markdown", help="Collect, describe, play and validate demonstrations."
 )
 
 File = Annotated[Path, typer.Argument(help="A demonstrations file (HDF5).", show_default=False)]
@@ -46,8 +46,8 @@ def collect(
 
     Interrupted, it goes on where it was; asked for more than the file holds, it adds the missing ones.
 
-    [dim]altbench demos collect Lift --n 30[/dim]
-    [dim]altbench demos collect Lift --n 120 --uniform --out data/lift-120.hdf5[/dim]
+    - `altbench demos collect Lift --n 30`
+    - `altbench demos collect Lift --n 120 --uniform --out data/lift-120.hdf5`
     """
     from altbench.collect import collect as collect_demonstrations
 
@@ -87,7 +87,7 @@ def _remove(path: Path) -> None:
 def info(file: File) -> None:
     """Say what a file holds.
 
-    [dim]altbench demos info data/Lift.hdf5[/dim]
+    - `altbench demos info data/Lift.hdf5`
     """
     from rich.console import Console
     from rich.table import Column, Table
@@ -127,7 +127,7 @@ def play(
 ) -> None:
     """Write a demonstration's recorded images as an mp4, all cameras side by side.
 
-    [dim]altbench demos play data/Lift.hdf5 --demo 3 --out lift.mp4[/dim]
+    - `altbench demos play data/Lift.hdf5 --demo 3 --out lift.mp4`
     """
     from altbench import dataset, video
 
@@ -151,7 +151,7 @@ def validate(
 ) -> None:
     """Check a file's structure, values and checksum, and that its actions succeed again.
 
-    [dim]altbench demos validate data/Lift.hdf5[/dim]
+    - `altbench demos validate data/Lift.hdf5`
     """
     from altbench import dataset
     from altbench.collect import replay as replay_demonstrations
@@ -196,7 +196,3 @@ def _progress(what: str) -> Iterator[Progress]:
     finally:
         if bar.live.is_started:
             bar.stop()
-
-
-if __name__ == "__main__":
-    app()

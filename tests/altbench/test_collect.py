@@ -143,6 +143,15 @@ def test_impossible_requests_are_refused(path: Path) -> None:
         collect("Fake", 1, path, image_size=(0, 0))
 
 
+def test_an_unwritable_place_is_refused_before_the_simulator_starts(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.touch()
+    monkeypatch.setattr(collecting, "_make", None)
+    with pytest.raises(DatasetError, match=r"x\.hdf5\.parts: cannot be made: Not a directory"):
+        collect("Fake", 1, path / "x.hdf5")
+
+
 # ------------------------------------------------------------------------------------------------------------- resume
 
 
