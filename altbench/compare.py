@@ -106,6 +106,11 @@ def render(comparison: Comparison) -> Group:
     ):
         if names:
             parts.append(Text(f"{_count(len(names), 'cell')} {what}: {_listing(names)}", "yellow"))
+    unpaired = sum(cell.unpaired for cell in comparison.cells)
+    if unpaired:
+        parts.append(
+            Text(f"{_count(unpaired, 'episode')} without a partner in the other run (or infra_error)", "yellow")
+        )
     parts += [Text(f"made with {line}", "yellow") for line in comparison.versions]
     return Group(*parts, _verdict(comparison))
 
@@ -138,9 +143,12 @@ def _version_changes(base: Path, new: Path) -> tuple[str, ...]:
 
 
 def _cell_table(cells: Iterable[CellComparison]) -> Table:
-    table = Table(title="Cells that changed, most significant first", title_justify="left")
+    table = Table(title="Cells that changed, most significant first", title_justify="left", caption_justify="left")
+    table.caption = (
+        "episodes that succeeded in both runs, base only, new only, neither; p: exact McNemar, Holm-corrected"
+    )
     table.add_column("cell", overflow="fold")
-    for head in ("both", "only base", "only new", "neither", "new − base", "95 %", "p (Holm)"):
+    for head in ("both", "base", "new", "none", "new − base", "95 %", "p"):
         table.add_column(head, justify="right")
     for cell in sorted(cells, key=lambda c: (c.p_holm, c.p, c.name)):
         counts = cell.counts
