@@ -164,13 +164,13 @@ def _differences(found: DatasetMeta, planned: DatasetMeta) -> str:
 
 def _collect_missing(plan: _Plan, n: int, existing: Sequence[Demonstration], progress: Progress) -> list[Demonstration]:
     """All `n` demonstrations: those existing, those in parts, and the rest collected now."""
+    _make_folder(plan.parts)
     known = [*existing, *(plan.finished_part(i) for i in range(len(existing), n))]
     done = [d for d in known if d is not None]
     failed = sum(map(plan.failed_attempts, done))
     progress(len(done), n, {"failed": float(failed)})
     if len(done) == n:
         return done
-    _make_folder(plan.parts)
     finished: dict[int, Demonstration] = {d.index: d for d in done}
     with closing(_Studio(plan.info, plan.meta.image_size)) as studio:
         for i in sorted(set(range(n)) - finished.keys()):
