@@ -1,0 +1,5 @@
+"""Uniformly random poses."""
+
+from altbench_policies.random.policy import Random, RandomSpec
+
+__all__ = ["Random", "RandomSpec"]
