@@ -18,7 +18,17 @@ import gymnasium
 import numpy as np
 
 from altbench import dataset, registry
-from altbench.api import Demonstration, Expert, Float32, Float64, InitialState, Progress, TaskInfo, no_progress
+from altbench.api import (
+    Demonstration,
+    Expert,
+    Float32,
+    Float64,
+    InitialState,
+    Progress,
+    RenderProfile,
+    TaskInfo,
+    no_progress,
+)
 from altbench.dataset import Dataset, DatasetMeta
 from altbench.errors import AltbenchError, ConfigError, DatasetError, SimulationDiverged
 from altbench.seeds import derive_seed
@@ -36,6 +46,7 @@ def collect(
     root_seed: int = 0,
     placement: Placement = "grid",
     image_size: tuple[int, int] = (84, 84),
+    render_profile: RenderProfile = "fast",
     progress: Progress = no_progress,
 ) -> Dataset:
     """The file `path` with at least `n` successful demonstrations, of which only those missing are collected.
@@ -48,7 +59,7 @@ def collect(
     if not 1 <= n <= MAX_DEMONSTRATIONS:
         raise ConfigError(f"expected 1 to {MAX_DEMONSTRATIONS:,} demonstrations, got {n:,}")
     info = registry.task(task_name)
-    plan = _Plan(info, _planned_meta(info, root_seed, placement, image_size), path)
+    plan = _Plan(info, _planned_meta(info, root_seed, placement, image_size, render_profile), path)
     existing = plan.existing()
     if existing is not None and len(existing) >= n:
         shutil.rmtree(plan.parts, ignore_errors=True)
@@ -135,13 +146,16 @@ class _Plan:
         return seeds.index(demonstration.seed) if demonstration.seed in seeds else MAX_ATTEMPTS
 
 
-def _planned_meta(info: TaskInfo, root_seed: int, placement: Placement, image_size: tuple[int, int]) -> DatasetMeta:
+def _planned_meta(
+    info: TaskInfo, root_seed: int, placement: Placement, image_size: tuple[int, int], render_profile: RenderProfile
+) -> DatasetMeta:
     values = {
         "task": info.name,
         "task_version": info.version,
         "env_id": info.env_id,
         "control_hz": info.control_hz,
         "image_size": image_size,
+        "render_profile": render_profile,
         "cameras": info.cameras,
         "pose_names": info.pose_names,
         "action_dim": info.action_dim("ee_pose"),
@@ -172,7 +186,7 @@ def _collect_missing(plan: _Plan, n: int, existing: Sequence[Demonstration], pro
     if len(done) == n:
         return done
     finished: dict[int, Demonstration] = {d.index: d for d in done}
-    with closing(_Studio(plan.info, plan.meta.image_size)) as studio:
+    with closing(_Studio(plan.info, plan.meta)) as studio:
         for i in sorted(set(range(n)) - finished.keys()):
             made = _demonstrate(studio, plan, i)
             dataset.write(plan.part(i), [replace(made, index=0)], plan.complete_meta(made))
@@ -202,10 +216,11 @@ def _demonstrate(studio: _Studio, plan: _Plan, index: int) -> Demonstration:
 class _Studio:
     """The environment, the expert, and a second environment that tells what `obs_type="state"` shows in a state."""
 
-    def __init__(self, info: TaskInfo, image_size: tuple[int, int]) -> None:
+    def __init__(self, info: TaskInfo, meta: DatasetMeta) -> None:
         self._info = info
         self._expert: Expert = registry.expert(info.name)
-        self._env = _make(info, obs_type="pixels", control_mode="ee_pose", image_size=image_size)
+        looks = {"image_size": meta.image_size, "render_profile": meta.render_profile}
+        self._env = _make(info, obs_type="pixels", control_mode="ee_pose", **looks)
         self._state_env = _make(info, obs_type="state", control_mode="ee_pose")
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from altbench.api import ControlMode, Demonstration, InitialState
+from altbench.api import ControlMode, Demonstration, InitialState, RenderProfile
 from altbench.config import Spec
 from altbench.errors import DatasetError
 
@@ -47,6 +47,7 @@ class DatasetMeta(Spec):
     control_mode: ControlMode = "ee_pose"
     control_hz: float = Field(gt=0, allow_inf_nan=False)
     image_size: tuple[Pixels, Pixels]
+    render_profile: RenderProfile = "fast"
     cameras: tuple[Camera, ...] = Field(max_length=16)
     pose_names: tuple[str, ...] = Field(max_length=64)
     action_dim: Count
@@ -61,7 +62,12 @@ class DatasetMeta(Spec):
     @property
     def env_args(self) -> str:
         """robomimic's description of the environment, JSON."""
-        kwargs = {"obs_type": "pixels", "control_mode": self.control_mode, "image_size": list(self.image_size)}
+        kwargs = {
+            "obs_type": "pixels",
+            "control_mode": self.control_mode,
+            "image_size": list(self.image_size),
+            "render_profile": self.render_profile,
+        }
         return json.dumps({"env_name": self.env_id, "type": GYMNASIUM_ENV_TYPE, "env_kwargs": kwargs}, sort_keys=True)
 
     @property

@@ -156,6 +156,7 @@ def collect(setting: Setting, job: CollectJob, heartbeat: Heartbeat) -> None:
         root_seed=entry.seed,
         placement=entry.placement,
         image_size=sweep.image_size,
+        render_profile=sweep.render_profile,
         progress=heartbeat,
     )
 
@@ -276,8 +277,6 @@ def _ready_policy(setting: Setting, cell: Cell) -> Policy:
 
 
 def _card(setting: Setting, checkpoint: Checkpoint, policy: Policy, seconds: float) -> CheckpointCard:
-    from altbench.dataset import info
-
     return CheckpointCard(
         task=checkpoint.task,
         policy=checkpoint.policy,
@@ -286,7 +285,7 @@ def _card(setting: Setting, checkpoint: Checkpoint, policy: Policy, seconds: flo
         n=checkpoint.n,
         train_seed=checkpoint.train_seed,
         key=checkpoint.key,
-        data_checksum=info(setting.data[checkpoint.task]).checksum,
+        data_checksum=checkpoint.data_checksum,
         policy_version=policy.version,
         image_size=setting.sweep.image_size,
         train_seconds=seconds,

@@ -64,5 +64,6 @@ def _measure_keys(plan: Plan) -> list[str]:
 
 
 def _data(plan: Plan) -> str:
-    """The checksums of the demonstrations, one per task."""
-    return " ".join(sorted(set(plan.data.values())))
+    """The checksum of the largest set of demonstrations of each task."""
+    largest = {task: checksum for (task, _), checksum in sorted(plan.data.items())}
+    return " ".join(largest.values())

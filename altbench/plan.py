@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,15 @@ KEY_PACKAGES = ("robosuite", "mujoco", "torch")
 
 @dataclass(frozen=True)
 class Stamp:
-    """What numbers depend on besides the sweep: package versions, device, renderer, and each task's data checksum."""
+    """What numbers depend on besides the sweep: package versions, device, renderer, and the demonstrations.
+
+    `data`: (task, N) -> checksum of the N demonstrations; empty while there are none yet.
+    """
 
     versions: Mapping[str, str]
     device: str
     renderer: str
-    data: Mapping[str, str]
+    data: Mapping[tuple[str, int], str]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Checkpoint:
     n: int
     train_seed: int
     trainable: bool
+    data_checksum: str
     key: str
 
     @property
@@ -82,15 +86,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a sweep asks for, in the order of its file; `data`: each task's checksum."""
+    """Everything that a sweep asks for, in the order of its file; `data`: as in `Stamp`."""
 
     sweep: SweepSpec
     checkpoints: tuple[Checkpoint, ...]
     cells: tuple[Cell, ...]
-    data: Mapping[str, str]
+    data: Mapping[tuple[str, int], str]
 
 
-def stamp(device: str, renderer: str, data: Mapping[str, str]) -> Stamp:
+def stamp(device: str, renderer: str, data: Mapping[tuple[str, int], str]) -> Stamp:
     """The stamp of this installation."""
     return Stamp({p: _version(p) for p in KEY_PACKAGES}, device, renderer, dict(data))
 
@@ -167,14 +171,14 @@ def _checkpoint(
     train_seed: int,
 ) -> Checkpoint:
     settings = config.model_dump(mode="json")
-    specification = {
+    specification: dict[str, Any] = {
         "task": [task.name, task.version],
         "policy": [entry.policy, policy.version, _source_digest(entry.policy)],
         "config": {k: v for k, v in settings.items() if k not in policy.runtime_fields},
         "n": n,
         "train_seed": train_seed,
         "seed": sweep.seed,
-        "data": made_with.data.get(task.name, ""),
+        "data": made_with.data.get((task.name, n), ""),
         "image_size": sweep.image_size,
         "threads": sweep.train_threads,
         "device": made_with.device,
@@ -182,7 +186,8 @@ def _checkpoint(
     }
     trainable = issubclass(policy, Trainable)
     key = digest(specification)
-    return Checkpoint(task.name, entry.name, entry.policy, entry.preset, settings, n, train_seed, trainable, key)
+    data = specification["data"]
+    return Checkpoint(task.name, entry.name, entry.policy, entry.preset, settings, n, train_seed, trainable, data, key)
 
 
 def _cells(sweep: SweepSpec, made_with: Stamp, entry: PolicyEntry, config: Any, checkpoint: Checkpoint) -> list[Cell]:
@@ -228,7 +233,9 @@ def _cell(
         "timeout": sweep.decision_timeout_s,
         "threads": sweep.rollout_threads,
         "render_profile": sweep.render_profile,
-        "stamp": asdict(made_with),
+        "versions": made_with.versions,
+        "device": made_with.device,
+        "renderer": made_with.renderer,
     }
     key = digest(specification)
     return Cell(checkpoint, entry.name, settings, evaluation.split, int(episodes), name, severity, options, key)

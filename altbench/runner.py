@@ -196,15 +196,25 @@ def data_files(sweep: SweepSpec, root: Path) -> dict[str, Path]:
 
 
 def _needs_data(setting: Setting, task: str) -> bool:
-    registry.check_name("task", task)
-    return not setting.sweep.demonstrations.file and not setting.data[task].exists()
-
-
-def data_checksums(setting: Setting) -> dict[str, str]:
-    """Each task's data checksum."""
+    """Whether demonstrations must be collected: the run's own file is missing, or holds too few."""
     from altbench.dataset import info
 
-    return {task: info(path).checksum for task, path in setting.data.items()}
+    if setting.sweep.demonstrations.file:
+        return False
+    path = setting.data[task]
+    return not path.exists() or len(info(path).lengths) < setting.sweep.demonstrations.n
+
+
+def data_checksums(setting: Setting) -> dict[tuple[str, int], str]:
+    """(task, N) -> checksum of the N demonstrations that policies are fitted to."""
+    from altbench.dataset import digest, read, subset
+
+    found = {}
+    for task, path in setting.data.items():
+        dataset, grid = read(path, task), registry.task(task).grid_size
+        for n in sorted({n for entry in setting.sweep.policies for n in entry.n}):
+            found[task, n] = digest(dataset.meta, subset(dataset.demonstrations, n, grid, setting.sweep.seed))
+    return found
 
 
 def _has_checkpoint(setting: Setting, checkpoint: Checkpoint) -> bool:
