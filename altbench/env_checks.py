@@ -146,7 +146,7 @@ def _subspace(env: gymnasium.Env[Any, Any], key: str) -> Any:
 def _global_state() -> bytes:
     """numpy's global generator's state."""
     state: dict[str, Any] = dict(np.random.get_state(legacy=False))["state"]
-    return state["key"].tobytes() + bytes([state["pos"] % 256])
+    return bytes(state["key"]) + int(state["pos"]).to_bytes(4, "little")
 
 
 def _equal(one: Any, other: Any) -> bool:

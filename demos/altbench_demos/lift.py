@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from altbench.api import Float32, Float64, SimulatedTask
 
 DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])  # grip site's rotation, pointing down, yaw 0
+TABLE = 0.8  # m, world: no target lies lower (the floor of the workspace)
 UP = np.array([0.0, 0.0, 1.0])
 QUARTER_TURN = np.pi / 2
 OPEN, CLOSED = -1.0, 1.0
@@ -56,7 +57,7 @@ class LiftExpert:
             target, gripper = grasp if self._stage == "close" else position + UP, CLOSED
         ahead = _limited(LEAD * (target - position), self._step)
         turn = _turn(poses["gripper_quaternion"], poses["cube_quaternion"])
-        return _action(position + ahead, turn, gripper)
+        return _action(np.maximum(position + ahead, [-np.inf, -np.inf, TABLE]), turn, gripper)
 
     def _next_stage(self, position: Float64, cube: Float64, grasp: Float64) -> None:
         if self._stage == "approach" and np.linalg.norm(position - grasp) < CLOSE_TOLERANCE:

@@ -246,6 +246,7 @@ def _one_of(kind: str, value: Any, valid: Iterable[str]) -> Any:
 
 
 def _size(name: str, value: Any) -> tuple[int, int]:
-    if len(value) != 2 or any(not 8 <= int(v) <= 2048 for v in value):
+    pair = isinstance(value, Sequence) and len(value) == 2 and all(isinstance(v, (int, np.integer)) for v in value)
+    if not pair or not all(8 <= v <= 2048 for v in value):
         raise ConfigError(f"{name}: expected (height, width), each from 8 to 2048, got {value!r}")
     return int(value[0]), int(value[1])

@@ -108,6 +108,8 @@ class Simulator:
         expected = 1 + self.model.nq + self.model.nv
         if np.shape(state) != (expected,):
             raise ConfigError(f"sim_state: expected shape ({expected},) for this task, got {np.shape(state)}")
+        if not np.isfinite(state).all():
+            raise ConfigError("sim_state: expected finite numbers")
         self.robosuite.reset()
         self._mujoco.mj_resetData(self.model, self.data)
         self.data.time = state[0]

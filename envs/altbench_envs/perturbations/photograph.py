@@ -53,7 +53,19 @@ def _photographs(folder: Any) -> tuple[Path, ...]:
         raise ConfigError(
             f"perturbation photograph: folder: expected {', '.join(SUFFIXES)} files, found none in {str(folder)!r}"
         )
+    for file in files:
+        _check_header(file)
     return files
+
+
+def _check_header(file: Path) -> None:
+    """ConfigError now, rather than in the middle of an episode, where `file` is no image."""
+    from PIL import Image
+
+    try:
+        Image.open(file).close()
+    except OSError as error:
+        raise ConfigError(f"perturbation photograph: {file.name} is not a readable image ({error})") from None
 
 
 @lru_cache(maxsize=64)
