@@ -133,7 +133,7 @@ def condition_blocks(data: pd.DataFrame, cells: Iterable[str]) -> tuple[Block, .
 
 def conditions_block(caption: str, data: pd.DataFrame, heads: list[str]) -> Block:
     """Policies as rows, `heads` as columns, `data`'s column `cell` as text, and `best`, where there is one, in bold."""
-    best = [mark is True for mark in data["best"]] if "best" in data else None
+    best = data["best"].fillna(False).astype(bool).to_list() if "best" in data else None
     return pivot(caption, _names(data), heads, list(data["cell"]), best)
 
 

@@ -1,0 +1,142 @@
+"""Intervals, tests and ranks against published values, brute force and what must always hold."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from altbench import stats
+from altbench.stats import PairedCounts
+
+COUNTS = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+PAIRED = st.builds(PairedCounts, *(st.integers(0, 60) for _ in range(4))).filter(lambda c: c.total > 0)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_matches_newcombe_1998(successes: int, n: int, low: float, high: float) -> None:
+    assert stats.wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(COUNTS)
+def test_wilson_contains_the_rate_and_stays_within_zero_and_one(counts: tuple[int, int]) -> None:
+    successes, n = counts
+    low, high = stats.wilson_interval(successes, n)
+    assert 0 <= low <= successes / n <= high <= 1
+    assert low < high
+
+
+@given(COUNTS)
+def test_wilson_narrows_with_more_episodes_and_mirrors_failures(counts: tuple[int, int]) -> None:
+    successes, n = counts
+    low, high = stats.wilson_interval(successes, n)
+    low4, high4 = stats.wilson_interval(4 * successes, 4 * n)
+    assert high4 - low4 < high - low
+    assert stats.wilson_interval(n - successes, n) == pytest.approx((1 - high, 1 - low))
+
+
+@given(COUNTS)
+def test_wilson_widens_with_confidence(counts: tuple[int, int]) -> None:
+    narrow, wide = (stats.wilson_interval(*counts, confidence=c) for c in (0.8, 0.99))
+    assert wide[0] <= narrow[0] <= narrow[1] <= wide[1]
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 5)])
+def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
+    with pytest.raises(ValueError, match=f"got {successes} of {n}"):
+        stats.wilson_interval(successes, n)
+
+
+def test_mcnemar_is_the_sign_test_of_the_discordant_pairs() -> None:
+    for b, c in itertools.product(range(6), repeat=2):
+        flips = [sum(flip) for flip in itertools.product([0, 1], repeat=b + c)]
+        as_extreme = sum(abs(2 * heads - b - c) >= abs(b - c) for heads in flips)
+        assert stats.mcnemar_exact(b, c) == pytest.approx(as_extreme / len(flips))
+
+
+def test_mcnemar_stands_large_counts() -> None:
+    assert stats.mcnemar_exact(3000, 3000) == 1.0
+    assert 0 <= stats.mcnemar_exact(0, 3000) < 1e-300
+
+
+def test_paired_difference_matches_newcombe_1998_method_10() -> None:
+    counts = PairedCounts(both=36, only_first=2, only_second=12, neither=0)
+    assert counts.difference == pytest.approx(0.2)
+    assert stats.paired_difference_interval(counts) == pytest.approx((0.0569, 0.3404), abs=5e-5)
+
+
+@given(PAIRED)
+def test_paired_difference_interval_contains_it_and_turns_with_the_sides(counts: PairedCounts) -> None:
+    low, high = stats.paired_difference_interval(counts)
+    assert -1 <= low <= counts.difference <= high <= 1
+    turned = PairedCounts(counts.both, counts.only_second, counts.only_first, counts.neither)
+    assert stats.paired_difference_interval(turned) == pytest.approx((-high, -low))
+
+
+def test_paired_difference_interval_covers_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    cells = np.array([0.5, 0.1, 0.25, 0.15])  # true difference 0.15
+    draws = rng.multinomial(50, cells, size=600)
+    intervals = [stats.paired_difference_interval(PairedCounts(*map(int, draw))) for draw in draws]
+    assert 0.92 < np.mean([low <= 0.15 <= high for low, high in intervals]) < 0.985
+
+
+def test_holm_known_values_keep_their_order() -> None:
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert stats.holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_never_lowers_keeps_the_order_and_multiplies_the_smallest(p_values: list[float]) -> None:
+    adjusted = stats.holm(p_values)
+    assert all(raw <= value <= 1 for raw, value in zip(p_values, adjusted, strict=True))
+    assert min(adjusted) == pytest.approx(min(1.0, len(p_values) * min(p_values)))
+    by_raw = [value for _, value in sorted(zip(p_values, adjusted, strict=True))]
+    assert by_raw == sorted(by_raw)
+
+
+SCORES = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=20)
+
+
+@given(SCORES, SCORES)
+def test_auroc_counts_pairs_and_half_the_ties(clean: list[float], perturbed: list[float]) -> None:
+    wins = sum((p > c) + 0.5 * (p == c) for c in clean for p in perturbed)
+    assert stats.auroc(clean, perturbed) == pytest.approx(wins / len(clean) / len(perturbed))
+
+
+def test_auroc_leaves_out_missing_scores_and_is_empty_without_any() -> None:
+    assert stats.auroc([0.0, np.nan], [1.0, np.nan]) == 1.0
+    assert stats.auroc([np.nan], [1.0]) is None
+    assert stats.auroc([1.0], []) is None
+
+
+def _frame(statuses: list[str], success: list[bool]) -> pd.DataFrame:
+    count = range(len(statuses))
+    return pd.DataFrame({"seed": count, "episode": count, "status": statuses, "success": success, "group": "a"})
+
+
+def test_errors_are_failures_and_infrastructure_does_not_count() -> None:
+    statuses = ["ok", "ok", "policy_error", "policy_timeout", "sim_diverged", "infra_error"]
+    found = stats.success_rate(_frame(statuses, [True, False, True, False, True, True]))
+    assert (found.successes, found.episodes, found.value) == (1, 5, 0.2)
+
+
+def test_a_rate_without_episodes_is_empty_not_zero() -> None:
+    found = stats.success_rate(_frame(["infra_error"], [False]))
+    assert (found.episodes, found.value, found.low, found.high) == (0, None, None, None)
+    row = stats.success_rates(_frame(["infra_error"], [False]), ["group"]).iloc[0]
+    assert row["episodes"] == 0
+    assert np.isnan(row["rate"])
+
+
+def test_pairs_are_the_countable_episodes_with_the_same_seed() -> None:
+    first = _frame(["ok"] * 5, [True, True, False, False, True])
+    second = _frame(["ok", "ok", "ok", "ok", "infra_error"], [True, False, True, False, True])
+    assert stats.paired_counts(first, second.iloc[::-1]) == PairedCounts(1, 1, 1, 1)

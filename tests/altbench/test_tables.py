@@ -1,0 +1,264 @@
+"""Tables: what counts, what is ranked, what stays empty, and the three formats."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from synthetic import FINGERPRINT, episode, header, measure, write_run
+
+from altbench import results, tables
+from altbench.records import CellHeader, EpisodeRecord
+from altbench.table_formats import significant, to_csv, to_latex, to_markdown
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run like `quick`."""
+    return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def frame(run: Path) -> pd.DataFrame:
+    """Its episodes."""
+    return results.load_episodes(run)
+
+
+def outcomes(folder: Path, cells: Sequence[tuple[CellHeader, Sequence[bool]]]) -> pd.DataFrame:
+    """The flat episodes of cells with the given successes."""
+    for head, successes in cells:
+        results.write_cell(folder, head, [episode(i, success) for i, success in enumerate(successes)])
+    return results.load_episodes(folder)
+
+
+def test_success_cells_show_counts_rate_and_interval(tmp_path: Path) -> None:
+    head = header("alt", 30, "recall")
+    table = tables.success_table(outcomes(tmp_path, [(head, [True] * 36 + [False] * 4)]))
+    assert table.blocks[0].header == ("policy", "N", "recall")
+    assert table.blocks[0].rows == (("alt", "30", "36/40 90 % [77, 96]"),)
+
+
+def test_success_has_a_block_per_perturbation_with_the_clean_rate_in_front(frame: pd.DataFrame) -> None:
+    blocks = tables.success_table(frame).blocks
+    assert [b.caption for b in blocks] == [
+        "Unperturbed, by split",
+        "Split recall, brightness",
+        "Split recall, gaussian_noise",
+        "Split recall, occlusion",
+        "Split recall, photograph",
+    ]
+    assert blocks[0].header == ("policy", "N", "recall", "replay", "uniform")
+    assert blocks[1].header == ("policy", "N", "clean", "severity 2", "severity 5")
+    assert [row[:2] for row in blocks[0].rows][:3] == [("alt", "10"), ("alt", "30"), ("alt-hold", "30")]
+    clean = {row[:2]: row[2] for row in blocks[0].rows}
+    assert all(row[2] == clean[row[:2]] for row in blocks[1].rows)
+
+
+def test_infrastructure_errors_leave_the_denominator_and_other_errors_do_not(tmp_path: Path) -> None:
+    episodes: list[EpisodeRecord] = [episode(i, True) for i in range(4)]
+    episodes += [dataclasses.replace(episode(4, False), status="infra_error", message="worker died")]
+    episodes += [dataclasses.replace(episode(5, False), status="policy_error", message="NaN | in actions")]
+    results.write_cell(tmp_path, header("alt", 30, "recall"), episodes)
+    frame = results.load_episodes(tmp_path)
+    row = tables.success_table(frame).data.iloc[0]
+    assert (row["successes"], row["episodes"], row["infra_errors"]) == (4, 5, 1)
+    failures = tables.failures_table(frame)
+    assert failures.data.iloc[0][["ok", "policy_error", "infra_error"]].to_list() == [4, 1, 1]
+    assert failures.data.iloc[0]["first_message"] == "worker died"
+    assert "1 episode failed by an error" in shown(tables.render_terminal(frame, []))
+
+
+def test_a_task_column_appears_only_with_several_tasks(tmp_path: Path) -> None:
+    lift = header("alt", 30, "recall")
+    can = dataclasses.replace(lift, task="Can", name="can", key="can")
+    block = tables.success_table(outcomes(tmp_path, [(lift, [True]), (can, [False])])).blocks[0]
+    assert block.header[:3] == ("task", "policy", "N")
+    assert [row[0] for row in block.rows] == ["Can", "Lift"]
+
+
+# ---------------------------------------------------------------------------------------------------------- ranking
+
+
+def ranking(folder: Path, n: int, good: int, bad: int) -> list[bool | None]:
+    """Marks of two policies with `good` and `bad` successes of `n`; None: not ranked."""
+    cells = [
+        (header(label, 30, "recall"), [i < hits for i in range(n)]) for label, hits in (("alt", good), ("bc", bad))
+    ]
+    table = tables.success_table(outcomes(folder, cells))
+    marks = [None if pd.isna(mark) else bool(mark) for mark in table.data["best"]]
+    assert table.blocks[0].best == {(i, 2) for i, mark in enumerate(marks) if mark}
+    return marks
+
+
+def test_fewer_than_fifty_episodes_are_never_ranked(tmp_path: Path) -> None:
+    assert ranking(tmp_path, 49, good=49, bad=0) == [None, None]
+
+
+def test_from_fifty_episodes_the_significantly_best_is_marked(tmp_path: Path) -> None:
+    assert ranking(tmp_path, 50, good=40, bad=20) == [True, False]
+
+
+def test_a_difference_that_may_be_chance_is_not_marked(tmp_path: Path) -> None:
+    assert ranking(tmp_path, 50, good=40, bad=36) == [False, False]
+
+
+def test_policies_of_different_n_do_not_compete(tmp_path: Path) -> None:
+    cells = [(header("alt", n, "recall"), [i < hits for i in range(60)]) for n, hits in ((10, 5), (30, 55))]
+    assert tables.success_table(outcomes(tmp_path, cells)).data["best"].isna().all()
+
+
+def test_the_best_must_beat_every_other(tmp_path: Path) -> None:
+    hits = {"alt": 50, "bc": 49, "diffusion": 10}
+    cells = [(header(label, 30, "recall"), [i < count for i in range(60)]) for label, count in hits.items()]
+    assert tables.success_table(outcomes(tmp_path, cells)).data["best"].to_list() == [False, False, False]
+
+
+# -------------------------------------------------------------------------------------------------------- OOD, costs
+
+
+def test_flags_and_auroc_are_told_only_for_policies_that_have_them(frame: pd.DataFrame) -> None:
+    table = tables.ood_table(frame)
+    assert set(table.data["label"]) == {"alt", "alt-hold"}
+    assert table.data.loc[table.data["perturbation"] == "clean", "auroc"].isna().all()
+    perturbed = table.data[(table.data["label"] == "alt") & (table.data["severity"] == 5)]
+    assert perturbed["rate"].tolist() == [1.0] * 4
+    assert perturbed["auroc"].tolist() == [1.0] * 4
+    assert table.blocks[1].rows[0][-1] == "10/10 100 % [72, 100] · AUROC 1.00"
+
+
+def test_scores_without_flags_have_an_auroc_but_no_rate(tmp_path: Path) -> None:
+    results.write_cell(tmp_path, header("alt", 30, "recall"), [episode(i, score=0.25) for i in range(3)])
+    results.write_cell(tmp_path, header("alt", 30, "recall", "brightness", 5), [episode(0, score=0.5)])
+    table = tables.ood_table(results.load_episodes(tmp_path))
+    assert table.blocks[1].rows == (("alt", "30", "", "AUROC 1.00"),)
+    assert to_csv(table).splitlines()[1].endswith(",0,0,,,,1")
+
+
+def test_ratios_divide_by_the_diffusion_policy_beside_the_papers() -> None:
+    measures = [measure("alt", p50=0.005, weights=1000, table=700), measure("diffusion", p50=0.1, weights=10_000)]
+    row = tables.ratios_table(measures).data.iloc[0]
+    assert row[["label", "against"]].to_list() == ["alt", "diffusion, N 30"]
+    assert row[["time", "weights_and_table", "disk", "peak_rss"]].to_list() == pytest.approx([0.05, 0.17, 0.17, 1.0])
+    assert row[["paper_time", "paper_memory"]].to_list() == [0.0034, 0.0085]
+    assert len(tables.ratios_table(measures).data) == 1
+
+
+def test_ratios_compare_like_with_like() -> None:
+    diffusion = measure("diffusion", n=30)
+    others = [
+        dataclasses.replace(diffusion, preset="paper", latency_p50_s=9.0),
+        dataclasses.replace(diffusion, image_size=(240, 320), latency_p50_s=8.0),
+        dataclasses.replace(diffusion, threads=2, latency_p50_s=7.0),
+        dataclasses.replace(diffusion, n=60, latency_p50_s=0.04),
+        dataclasses.replace(diffusion, label="diffusion-ddpm", latency_p50_s=5.0),
+    ]
+    data = tables.ratios_table([measure("alt", n=n, p50=0.01) for n in (10, 30, 60)] + [*others, diffusion]).data
+    own = data[data["label"] == "alt"]
+    assert own["against"].to_list() == ["diffusion, N 60", "diffusion, N 30", "diffusion, N 60"]
+    assert own["time"].to_list() == pytest.approx([0.25, 1.0, 0.25])
+
+
+def test_without_a_diffusion_policy_there_are_no_ratios() -> None:
+    table = tables.ratios_table([measure("alt")])
+    assert table.data.empty
+    assert table.note == "No diffusion policy was measured."
+
+
+def test_what_was_not_measured_is_empty_never_zero() -> None:
+    measures = [measure("alt", p50=None, weights=None), measure("diffusion")]
+    memory = tables.memory_table(measures)
+    assert memory.blocks[0].rows[0][-6:] == ("", "0", "", "", "300", "")
+    assert to_csv(memory).splitlines()[1].endswith(",,0,,,300000000,")
+    latency = to_csv(tables.latency_table(measures)).splitlines()[1]
+    assert latency == "alt,alt,30,small,cpu,1,84×84,,,,,40,100,"
+    assert tables.ratios_table(measures).data.loc[0, ["time", "weights_and_table"]].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(18500.0, "18500"), (0.00341, "0.00341"), (0.0, "0"), (None, ""), (float("nan"), ""), (4.2, "4.20")],
+)
+def test_three_significant_digits_without_exponent(value: float | None, text: str) -> None:
+    assert significant(value) == text
+
+
+# ---------------------------------------------------------------------------------------------------------- formats
+
+
+def test_tables_are_written_in_three_formats_with_the_fingerprint(
+    frame: pd.DataFrame, run: Path, tmp_path: Path
+) -> None:
+    paths = tables.write_tables(frame, results.load_measures(run), tmp_path, FINGERPRINT)
+    stems = {"success", "ood", "failures", "latency", "memory", "ratios"}
+    assert {p.name for p in paths} == {f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "md", "tex", "json")}
+    for stem in stems:
+        assert FINGERPRINT.one_line() in (tmp_path / f"{stem}.md").read_text()
+        assert FINGERPRINT.one_line() in (tmp_path / f"{stem}.tex").read_text()
+        assert json.loads((tmp_path / f"{stem}.json").read_text())["fingerprint"]["cpu"] == FINGERPRINT.cpu
+        assert len(pd.read_csv(tmp_path / f"{stem}.csv"))
+
+
+def test_success_csv_is_tidy_and_the_same_for_the_same_records(frame: pd.DataFrame, tmp_path: Path) -> None:
+    again = results.load_episodes(write_run(tmp_path))
+    text = to_csv(tables.success_table(frame))
+    assert text == to_csv(tables.success_table(again.sample(frac=1, random_state=0)))
+    read = pd.read_csv(io.StringIO(text))
+    assert len(read) == frame["key"].nunique()
+    pd.testing.assert_series_equal(read["rate"], read["successes"] / read["episodes"], check_names=False, rtol=1e-5)
+
+
+def test_markdown_and_latex_embolden_the_best_and_escape(tmp_path: Path) -> None:
+    cells = [(header(label, 30, "recall"), [i < n for i in range(60)]) for label, n in (("a_b", 60), ("c|d", 0))]
+    table = tables.success_table(outcomes(tmp_path, cells))
+    markdown, latex = to_markdown(table, FINGERPRINT), to_latex(table, FINGERPRINT)
+    assert "**60/60 100 % [94, 100]**" in markdown
+    assert r"c\|d" in markdown
+    assert r"a\_b & 30 & \textbf{60/60 100 \% [94, 100]} \\" in latex
+    body = re.sub(r"\\[\\{}%&_#$]", "", "\n".join(line for line in latex.splitlines() if not line.startswith("%")))
+    assert body.count("{") == body.count("}")
+    assert body.count(r"\begin") == body.count(r"\end") == 2
+    assert not re.search(r"[%#]", body)
+
+
+# --------------------------------------------------------------------------------------------------------- terminal
+
+
+def shown(renderable: object, width: int = 100) -> str:
+    """What a terminal of `width` columns shows."""
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_terminal_shows_success_and_cost_without_folding_cells(frame: pd.DataFrame, run: Path) -> None:
+    text = shown(tables.render_terminal(frame, results.load_measures(run)))
+    assert re.search(r"│ alt +│ 30 │ 35/40  88 % │ 30/30 100 % │ 24/40  60 % │ +4.50 │ +222 │ +4.40 │", text)
+    assert re.search(r"│ random +│ 30 │ +0/40   0 % │ +0/30   0 % │ +0/40   0 % │ +│ +│ +│", text)
+    assert re.search(r"│ alt +│ 30 │ +\d+·\d+ │ +\d+·\d+ │ +\d+·\d+ │ +\d+·\d+ │", text)
+    assert re.search(r"│ alt +│ 30 │ +0.030 │ +0.0034 │ +0.17 │ +0.17 │ +1.0 │ +0.0085 │", text)
+    assert "…" not in text
+
+
+def test_the_terminal_shows_costs_of_several_settings() -> None:
+    measures = [
+        dataclasses.replace(measure(label), image_size=size)
+        for size in ((84, 84), (240, 320))
+        for label in ("alt", "diffusion")
+    ]
+    text = shown(tables.render_costs(measures), width=140)
+    assert re.search(r"│ alt +│ 30 │ 240×320 │ +1.0 │ +0.0034 │", text)
+    assert "preset small; device cpu; threads 1" in " ".join(text.split())
+
+
+def test_a_run_without_cells_or_measurements_has_tables_too(tmp_path: Path) -> None:
+    empty = results.load_episodes(tmp_path)
+    assert tables.all_tables(empty, []) == {}
+    assert "Success" in shown(tables.render_terminal(empty, []))
