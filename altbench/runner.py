@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -52,9 +53,10 @@ def run_sweep(sweep: SweepSpec, root: Path, executor: Executor, board: Board, de
         make_plan(sweep, stamp(device, renderer, {}))  # refuse a bad sweep before anything is collected
         _run_jobs(setting, executor, board, [CollectJob(t) for t in sweep.tasks if _needs_data(setting, t)])
         plan = make_plan(sweep, stamp(device, renderer, data_checksums(setting)))
-        write_text(root / "sweep.json", sweep.model_dump_json(indent=1) + "\n")
+        _write_once(root / "sweep.json", sweep.model_dump_json(indent=1) + "\n")
         jobs = pending_jobs(setting, plan)
         state = _run_jobs(setting, executor, board, jobs)
+        shutil.rmtree(folder.progress, ignore_errors=True)
     waiting = sum(isinstance(job, RolloutJob) for job in jobs)
     return Summary(plan, len(plan.cells) - waiting, state.ran, tuple(state.failed.items()))
 
@@ -215,6 +217,11 @@ def data_checksums(setting: Setting) -> dict[tuple[str, int], str]:
         for n in sorted({n for entry in setting.sweep.policies for n in entry.n}):
             found[task, n] = digest(dataset.meta, subset(dataset.demonstrations, n, grid, setting.sweep.seed))
     return found
+
+
+def _write_once(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
 
 
 def _has_checkpoint(setting: Setting, checkpoint: Checkpoint) -> bool:
