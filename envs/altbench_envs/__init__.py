@@ -1,0 +1,1 @@
+"""Simulated tasks over one robosuite adapter, and perturbations of their images."""
