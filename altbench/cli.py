@@ -77,10 +77,10 @@ def list_names() -> None:
 @app.command()
 def doctor() -> None:
     """Check this installation (versions, renderer, GPU, disk), and say what to do about each problem."""
-    from altbench import doctor as checks
+    from altbench.doctor import diagnose, render
 
-    findings = checks.diagnose()
-    checks.render(findings)
+    findings = diagnose()
+    render(findings)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
@@ -107,10 +107,11 @@ def compare(
     """Pair two runs episode by episode and say what changed. Exit status 1: some cell is significantly worse."""
     from rich.console import Console
 
-    from altbench import compare as comparing
+    from altbench.compare import compare as pair
+    from altbench.compare import render
 
-    comparison = comparing.compare(base, new)
-    Console().print(comparing.render(comparison))
+    comparison = pair(base, new)
+    Console().print(render(comparison))
     raise typer.Exit(1 if comparison.worse else 0)
 
 

@@ -36,9 +36,9 @@ class Spec(pydantic.BaseModel):
 class DemonstrationEntry(Spec):
     """Which demonstrations a sweep uses: `n` collected by the task's expert, or those of `file`."""
 
-    n: int = pydantic.Field(30, ge=1)
+    n: int = pydantic.Field(default=30, ge=1)
     placement: Literal["grid", "uniform"] = "grid"
-    seed: int = pydantic.Field(0, ge=0)
+    seed: int = pydantic.Field(default=0, ge=0)
     file: str | None = None
 
 
@@ -88,9 +88,9 @@ class EvaluationEntry(Spec):
 class MeasureEntry(Spec):
     """How latency and memory are measured: decisions timed after `warmup` at batch 1 with `threads` threads."""
 
-    decisions: int = pydantic.Field(40, ge=1)
-    warmup: int = pydantic.Field(5, ge=0)
-    threads: int = pydantic.Field(1, ge=1)
+    decisions: int = pydantic.Field(default=40, ge=1)
+    warmup: int = pydantic.Field(default=5, ge=0)
+    threads: int = pydantic.Field(default=1, ge=1)
 
 
 class SweepSpec(Spec):
@@ -99,14 +99,14 @@ class SweepSpec(Spec):
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     description: str = ""
     tasks: tuple[str, ...] = pydantic.Field(min_length=1)
-    seed: int = pydantic.Field(0, ge=0)
+    seed: int = pydantic.Field(default=0, ge=0)
     train_seeds: tuple[int, ...] = pydantic.Field((0,), min_length=1)
     image_size: tuple[int, int] = (84, 84)
     render_profile: Literal["fast", "robosuite"] = "fast"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    train_threads: int = pydantic.Field(1, ge=1)
-    rollout_threads: int = pydantic.Field(1, ge=1)
-    decision_timeout_s: float = pydantic.Field(60.0, gt=0)
+    train_threads: int = pydantic.Field(default=1, ge=1)
+    rollout_threads: int = pydantic.Field(default=1, ge=1)
+    decision_timeout_s: float = pydantic.Field(default=60.0, gt=0)
     demonstrations: DemonstrationEntry = DemonstrationEntry()
     policies: tuple[PolicyEntry, ...] = pydantic.Field(min_length=1)
     evaluations: tuple[EvaluationEntry, ...] = pydantic.Field(min_length=1)

@@ -198,13 +198,8 @@ def measure(setting: Setting, job: MeasureJob) -> None:
     from altbench.measure import measure_checkpoint
 
     checkpoint = job.checkpoint
-    record = measure_checkpoint(
-        setting.folder.checkpoints / checkpoint.folder,
-        checkpoint,
-        job.entry,
-        setting.device,
-        setting.sweep.image_size,
-    )
+    folder = setting.folder.checkpoints / checkpoint.folder
+    record = measure_checkpoint(folder, checkpoint.label, job.entry, setting.device)
     results.write_measure(setting.root, checkpoint.key, record)
 
 
