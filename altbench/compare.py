@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -154,9 +155,9 @@ def _cell_table(cells: Iterable[CellComparison]) -> Table:
         counts = cell.counts
         style = "bold red" if cell.worse else "bold green" if cell.better else ""
         numbers = (counts.both, counts.only_first, counts.only_second, counts.neither)
-        interval = f"[{100 * cell.low:+.0f}, {100 * cell.high:+.0f}]"
+        interval = escape(f"[{100 * cell.low:+.0f}, {100 * cell.high:+.0f}]")
         difference = f"{100 * counts.difference:+.0f} %"
-        table.add_row(cell.name, *map(str, numbers), difference, interval, f"{cell.p_holm:.2g}", style=style)
+        table.add_row(escape(cell.name), *map(str, numbers), difference, interval, f"{cell.p_holm:.2g}", style=style)
     return table
 
 

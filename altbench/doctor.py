@@ -16,6 +16,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from altbench.fingerprint import cpu_model, gpu_name, package_version, usable_cores
@@ -71,7 +72,7 @@ def render(findings: Sequence[Finding], console: Console | None = None) -> None:
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[bold red]no[/]"
         detail = finding.detail if finding.ok else f"{finding.detail}\n→ {finding.advice}"
-        table.add_row(mark, finding.name, detail)
+        table.add_row(mark, finding.name, escape(detail))
     problems = sum(not finding.ok for finding in findings)
     out = console or Console()
     out.print(table)

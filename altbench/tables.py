@@ -154,9 +154,11 @@ def _ratios(measures: Sequence[MeasureRecord]) -> list[RichTable]:
 
 
 def _rich(block: Block, title: str, caption: str = "") -> RichTable:
-    table = RichTable(title=title, caption=caption or None, title_justify="left", caption_justify="left")
+    table = RichTable(
+        title=Text(title), caption=Text(caption) if caption else None, title_justify="left", caption_justify="left"
+    )
     for i, head in enumerate(block.header):
-        table.add_column(head, justify="left" if i < block.names else "right")
+        table.add_column(Text(head), justify="left" if i < block.names else "right")
     for i, row in enumerate(block.rows):
         table.add_row(*(Text(cell, "bold" if (i, j) in block.best else "") for j, cell in enumerate(row)))
     return table

@@ -1,0 +1,166 @@
+"""Figures: which are drawn, that nothing is cut or covered, that they repeat, and that matplotlib is left as it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.transforms import Bbox
+from synthetic import FINGERPRINT, episode, header, measure, write_run
+
+from altbench import figures, results
+from altbench.figure_layout import add_footer, looks, styled
+from altbench.records import MeasureRecord
+
+LONG_FINGERPRINT = dataclasses.replace(FINGERPRINT, packages={f"package-{i}": "1.23.4" for i in range(25)})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run like `quick`."""
+    return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def frame(run: Path) -> pd.DataFrame:
+    """Its episodes."""
+    return results.load_episodes(run)
+
+
+@pytest.fixture(scope="module")
+def measures() -> list[MeasureRecord]:
+    """Two presets, two image sizes."""
+    sizes, presets = [(84, 84), (240, 320)], [("small", 1), ("paper", 40)]
+    policies = [("alt", 0.004, 3_000_000), ("bc", 0.003, 2_900_000), ("diffusion", 0.15, 26_000_000)]
+    return [
+        dataclasses.replace(measure(label, p50=p50 * factor, weights=size * factor), preset=preset, image_size=image)
+        for image in sizes
+        for preset, factor in presets
+        for label, p50, size in policies
+    ]
+
+
+def test_figures_of_a_whole_run_as_png_and_svg(frame: pd.DataFrame, run: Path, tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    paths = figures.write_figures(frame, results.load_measures(run), tmp_path, FINGERPRINT)
+    stems = ("success_by_n_lift", "success_by_perturbation_lift_recall", "ood_scores_lift_recall", "latency_memory")
+    assert [p.name for p in paths] == [f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")]
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []
+    for path in paths[::2]:
+        image = imread(path)
+        assert image.shape[1] >= 750
+        assert image[..., :3].std() > 0.05
+
+
+def test_the_same_records_draw_the_same_bytes(frame: pd.DataFrame, run: Path, tmp_path: Path) -> None:
+    small = frame[frame["label"].isin(["alt", "bc"]) & frame["perturbation"].isin(["clean", "occlusion"])]
+    for name in ("a", "b"):
+        figures.write_figures(small, results.load_measures(run), tmp_path / name, FINGERPRINT)
+    for path in sorted((tmp_path / "a").iterdir()):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_figures_without_data_are_not_drawn(tmp_path: Path) -> None:
+    results.write_cell(tmp_path, header("bc", 30, "recall"), [episode(0)])
+    unmeasured = [measure("bc", p50=None), measure("random", weights=0)]
+    paths = figures.write_figures(results.load_episodes(tmp_path), unmeasured, tmp_path, FINGERPRINT)
+    assert [p.stem for p in paths] == ["success_by_n_lift"] * 2
+    assert figures.write_figures(results.load_episodes(tmp_path, keys=[]), [], tmp_path, FINGERPRINT) == []
+
+
+def drawn(draw: Callable[[], Figure]) -> Figure:
+    """The figure with a long footer, laid out."""
+    with styled():
+        figure = draw()
+        add_footer(figure, LONG_FINGERPRINT)
+        figure.draw_without_rendering()
+    return figure
+
+
+def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
+    """Each text that is drawn, with its extent in pixels (ticks outside of the limits have texts that are not)."""
+    texts = [*figure.texts, *figure.legends[0].get_texts()]
+    for panel in figure.axes:
+        texts += [panel.title]
+        for axis in (panel.xaxis, panel.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            texts += [axis.label, *(tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high)]
+    shown = [t for t in texts if t.get_visible() and t.get_text().strip()]
+    return [(t.get_text(), t.get_window_extent()) for t in shown]
+
+
+@pytest.mark.parametrize("which", ["by_n", "by_perturbation", "ood", "latency_memory"])
+def test_no_text_is_cut_and_none_covers_another(frame: pd.DataFrame, measures: list[MeasureRecord], which: str) -> None:
+    style = looks([*frame["label"], *(m.label for m in measures)])
+    recall = frame[frame["split"] == "recall"]
+    draw: dict[str, Callable[[], Figure]] = {
+        "by_n": lambda: figures.success_by_n(frame[frame["perturbation"] == "clean"], "Lift", style),
+        "by_perturbation": lambda: figures.success_by_perturbation(recall, "Lift, split recall", style),
+        "ood": lambda: figures.ood_scores(recall, "Lift, split recall", style),
+        "latency_memory": lambda: figures.latency_memory(measures, style),
+    }
+    figure = drawn(draw[which])
+    found = boxes(figure)
+    assert len(found) > 10
+    for text, box in found:
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, text
+    for (text, box), (other, covered) in itertools.combinations(found, 2):
+        overlap = Bbox.intersection(box, covered)
+        assert overlap is None or overlap.width < 1 or overlap.height < 1, (text, other)
+    legend = figure.legends[0].get_window_extent()
+    for axis in figure.axes:
+        assert not legend.overlaps(axis.get_window_extent())
+
+
+def test_colours_are_the_same_whatever_the_order_and_twenty_policies_differ() -> None:
+    assert looks(["bc", "alt", "bc"]) == looks(["alt", "bc"])
+    assert len(set(looks(f"policy-{i:02}" for i in range(20)).values())) == 20
+
+
+def test_success_lines_stand_at_the_rates(tmp_path: Path) -> None:
+    for n, hits in ((10, 2), (30, 3)):
+        results.write_cell(tmp_path, header("alt", n, "recall"), [episode(i, i < hits) for i in range(4)])
+    frame = results.load_episodes(tmp_path)
+    figure = drawn(lambda: figures.success_by_n(frame, "Lift", looks(["alt"])))
+    line = figure.axes[0].get_lines()[0]
+    np.testing.assert_allclose(line.get_xydata(), [[0, 0.5], [1, 0.75]])
+    assert figure.axes[0].get_title() == "split recall"
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["10", "30"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "flags", "threshold"),
+    [
+        ([0.1, 0.25, 0.75, 0.9], [False, False, True, True], 0.5),
+        ([0.1, 0.8, 0.7], [False, False, True], None),
+        ([0.1, 0.2], [False, False], None),
+        ([0.1, 0.2], [True, True], None),
+        ([0.1, 0.2], [pd.NA, pd.NA], None),
+    ],
+)
+def test_the_threshold_lies_between_unflagged_and_flagged(
+    scores: list[float], flags: list[object], threshold: float | None
+) -> None:
+    frame = pd.DataFrame({"max_ood_score": scores, "flagged": pd.array(flags, dtype="boolean")})
+    assert figures.threshold_between(frame) == threshold
+
+
+def test_the_paper_s_ratios_stand_above_the_costs(measures: list[MeasureRecord]) -> None:
+    figure = drawn(lambda: figures.latency_memory(measures, looks(m.label for m in measures)))
+    titles = [axis.get_title() for axis in figure.axes]
+    assert [title.splitlines()[0] for title in titles] == [
+        "cpu, 1 thread, images 84×84",
+        "cpu, 1 thread, images 240×320",
+    ]
+    assert "alt (paper) / diffusion: time 0.027, memory 0.12" in titles[1]
+    assert "reported in the paper: time 0.0034, memory 0.0085" in titles[0]
