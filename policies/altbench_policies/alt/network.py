@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altbench.api import Float32
+from altbench_policies.alt.appearance import thumbnails
 from altbench_policies.alt.settings import AltSpec
 from altbench_policies.augment import ImageBank, plain
 from altbench_policies.checkpoint import numpy_of
@@ -62,9 +63,19 @@ class KeyNetwork(nn.Module):
     def embed(self, pixels: Mapping[str, Tensor], agent_pos: Tensor) -> Float32:
         """Camera -> uint8 (B, H, W, 3), and agent_pos (B, Dp), without augmentation -> keys float32 (B, D)."""
         device = self.pose_range.middle.device
-        images = torch.cat([plain(pixels[camera].to(device), self.settings) for camera in self.cameras])
-        keys: Float32 = numpy_of(self(images, self.pose_range.normalize(agent_pos.to(device))))
+        views = [pixels[camera].to(device) for camera in self.cameras]
+        images = torch.cat([plain(view, self.settings) for view in views])
+        learned = self(images, self.pose_range.normalize(agent_pos.to(device)))
+        keys: Float32 = numpy_of(self._with_appearance(learned, views))
         return keys
+
+    def _with_appearance(self, learned: Tensor, views: Sequence[Tensor]) -> Tensor:
+        """Keys whose products are (1 − w) · the learned similarity + w · that of the thumbnails, w = `appearance`."""
+        weight = self.settings.appearance
+        if weight == 0:
+            return learned
+        plain_part = thumbnails(views, self.settings.appearance_size)
+        return torch.cat([(1 - weight) ** 0.5 * learned, weight**0.5 * plain_part], dim=1)
 
     def embed_frames(self, frames: Frames) -> Float32:
         """Keys (N, D) of all frames, without augmentation."""

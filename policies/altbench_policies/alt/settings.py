@@ -20,6 +20,8 @@ class AltSpec(VisionSpec, AugmentSpec, TrainingSpec):
     Dp–`pose_hidden`–ReLU–`pose_features` of the normalised agent_pos, scaled by `pose_weight`, with noise of standard
     deviation `pose_noise` (in units of half the demonstrations' range) as its augmentation. `temporal_positive`: the
     second view of a pair is of a frame at most so many steps away in the same demonstration (0: the same frame).
+    `appearance`: share of the similarity that plain thumbnails of `appearance_size`² grey pixels per view have beside
+    the learned key (0: none, as in the paper); it is what tells unrelated images from new places (README.md).
     `gamma`: frames whose highest similarity is below are out of distribution; "calibrated" takes the threshold from
     leave-one-demonstration-out, for `false_alarm_rate` false alarms per episode. `when_ood`: "act" plays the
     retrieved chunk anyway, "hold" keeps the present pose and the last gripper command. `top_k`: matches reported.
@@ -39,6 +41,8 @@ class AltSpec(VisionSpec, AugmentSpec, TrainingSpec):
     pose_noise: float = Field(default=0.01, ge=0)
     temperature: float = Field(default=0.1, gt=0)
     temporal_positive: int = Field(default=0, ge=0)
+    appearance: float = Field(default=0.3, ge=0, lt=1)
+    appearance_size: int = Field(default=12, ge=1)
     gamma: float | Literal["calibrated"] = "calibrated"
     false_alarm_rate: float = Field(default=0.05, gt=0, lt=1)
     when_ood: Literal["act", "hold"] = "act"
@@ -66,6 +70,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "crop_scale": 0.9,
         "shift": 0,
         "temperature": 0.4,
+        "appearance": 0.0,
         "train_steps": None,
         "epochs": 40,
         "batch_size": 32,
