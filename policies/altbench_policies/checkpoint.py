@@ -70,9 +70,12 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
 def read(folder: Path) -> Checkpoint:
     """Read what `write` wrote; CheckpointError, which names the file, where one is missing, damaged or foreign."""
     index = read_toml(folder / INDEX)
-    if not isinstance(index.get("values"), dict) or not isinstance(index.get("sha256"), dict):
-        raise CheckpointError(f"{folder / INDEX}: expected tables [values] and [sha256]; fit and save the policy again")
-    for name, expected in index["sha256"].items():
+    files = index.get("sha256")
+    if not isinstance(index.get("values"), dict) or not isinstance(files, dict) or WEIGHTS not in files:
+        raise CheckpointError(f"{folder / INDEX}: expected [values], and [sha256] of {WEIGHTS}; fit and save again")
+    for name, expected in files.items():
+        if Path(name).name != name:
+            raise CheckpointError(f"{folder / INDEX}: expected plain file names, got {name!r}")
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"{path}: missing, though {INDEX} lists it; fit and save the policy again")
@@ -80,7 +83,7 @@ def read(folder: Path) -> Checkpoint:
             raise CheckpointError(
                 f"{path}: damaged, its SHA-256 is not the one in {INDEX}; fit and save the policy again"
             )
-    arrays = {n.removesuffix(".npy"): _read_array(folder / n) for n in index["sha256"] if n.endswith(".npy")}
+    arrays = {n.removesuffix(".npy"): _read_array(folder / n) for n in files if n.endswith(".npy")}
     return Checkpoint(index["values"], read_tensors(folder / WEIGHTS), arrays)
 
 

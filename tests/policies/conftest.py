@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from altbench.api import AGENT_POS_DIM, POSE_ACTION_DIM, Demonstration, InitialState, Observation, TaskInfo
+from altbench import registry
+from altbench.api import (
+    AGENT_POS_DIM,
+    POSE_ACTION_DIM,
+    Demonstration,
+    FitContext,
+    InitialState,
+    Observation,
+    TaskInfo,
+    Trainable,
+)
 
 SIZE = 40
 CAMERAS = ("agentview", "wrist")
@@ -66,3 +77,39 @@ def _film(rng: np.random.Generator, length: int) -> NDArray[np.uint8]:
     planes = frequency[..., :1, None] * y + frequency[..., 1:, None] * x
     waves = np.sin(planes + phase[..., None, None]).sum(axis=1)
     return np.clip(127.5 + 40 * waves, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+TINY_VISION = {"width": 0.25, "view_features": 16, "batch_size": 8, "train_steps": 3, "precision": "fp32"}
+TINY: dict[str, dict[str, Any]] = {
+    "alt": {**TINY_VISION, "hidden": 32, "embedding": 16},
+    "bc": {**TINY_VISION, "hidden": (32,)},
+    "diffusion": {**TINY_VISION, "widths": (16, 32), "step_features": 16, "inference_steps": 4},
+    "open_loop": {},
+    "random": {},
+}
+
+
+@pytest.fixture(scope="session")
+def make_policy() -> Callable[..., Any]:
+    """`make_policy(name, **settings)`: a policy of the fake task with a tiny network."""
+
+    def make(name: str, **settings: Any) -> Any:
+        task = TaskInfo("Fake", version=1, horizon=60, grid_size=4, pose_names=("x", "y"))
+        kind = registry.policy(name)
+        return kind(task, kind.config_type.parse({**TINY[name], **settings}, name))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fit_policy(make_policy: Callable[..., Any], demonstrations: list[Demonstration]) -> Callable[..., Any]:
+    """`fit_policy(name, seed=0, **settings)`: the same, fitted to the demonstrations."""
+
+    def fit(name: str, seed: int = 0, **settings: Any) -> Any:
+        torch.set_num_threads(1)
+        policy = make_policy(name, **settings)
+        if isinstance(policy, Trainable):
+            policy.fit(demonstrations, FitContext(seed))
+        return policy
+
+    return fit

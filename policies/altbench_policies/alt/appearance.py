@@ -6,6 +6,7 @@ come out as near to the table as a cube in a new place. Thumbnails keep what all
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -22,11 +23,12 @@ def thumbnails(views: Sequence[Tensor], size: int) -> Tensor:
     brightness do not count; an image of one colour gives zeros, which correlate with nothing.
     """
     parts = [_thumbnail(view, size) for view in views]
-    return torch.cat(parts, dim=1) / len(parts) ** 0.5
+    return torch.cat(parts, dim=1) / math.sqrt(len(parts))
 
 
 def _thumbnail(view: Tensor, size: int) -> Tensor:
     grey = view.float() @ torch.tensor(LUMA, device=view.device)
     small = F.adaptive_avg_pool2d(grey[:, None], size).flatten(1)
     centred = small - small.mean(dim=1, keepdim=True)
-    return F.normalize(centred, dim=1, eps=1e-3)
+    unit: Tensor = F.normalize(centred, dim=1, eps=1e-3)
+    return unit

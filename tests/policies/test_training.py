@@ -1,0 +1,186 @@
+"""The training loop: resuming bit for bit, schedules, averaged weights, logs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from altbench.api import FitContext
+from altbench_policies import resume
+from altbench_policies.training import Learner, TrainingSpec, step_generator, train
+
+STEPS = 12
+
+
+class Line:
+    """Fit a small convolutional network to noisy targets; optionally stop at a given step."""
+
+    def __init__(self, network: nn.Module, stop_at: int | None = None) -> None:
+        self.network, self.stop_at, self.calls = network, stop_at, 0
+
+    def sample(self, generator):
+        if self.calls == self.stop_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return torch.randn(4, 3, 8, 8, generator=generator)
+
+    def loss(self, batch):
+        return (self.network(batch).mean((1, 2, 3)) - batch.mean((1, 2, 3))).square().mean()
+
+
+def network():
+    made = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    for i, parameter in enumerate(made.parameters()):
+        with torch.no_grad():
+            parameter.copy_(torch.linspace(-0.3, 0.3 + 0.1 * i, parameter.numel()).view_as(parameter))
+    return made.to(memory_format=torch.channels_last)
+
+
+def settings(**changes):
+    return TrainingSpec(train_steps=STEPS, warmup_steps=3, ema_power=0.75, precision="fp32", **changes)
+
+
+def run(folder: Path | None, stop_at: int | None = None, fingerprint="f", seed=0, **changes):
+    made = network()
+    objective = Line(made, stop_at)
+    context = FitContext(seed, folder=folder)
+    spec = settings(**changes)
+    train(made, objective, spec, context, frames=100, images_per_step=4, fingerprint=fingerprint)
+    return made.state_dict(), objective.calls
+
+
+def assert_same(first, second):
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.fixture
+def save_always(monkeypatch):
+    """Write the state after every step."""
+    monkeypatch.setattr(resume, "LARGEST_SHARE", 1e9)
+    return {"checkpoint_seconds": 1e-9}
+
+
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, save_always):
+    whole, _ = run(None)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_at=7, **save_always)
+    resumed, steps = run(tmp_path, **save_always)
+    assert steps == STEPS - 7
+    assert_same(whole, resumed)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first, _ = run(tmp_path)
+    second, steps = run(tmp_path)
+    assert steps == 0
+    assert_same(first, second)
+
+
+@pytest.mark.parametrize("change", [{"fingerprint": "other"}, {"seed": 1}])
+def test_a_state_of_something_else_is_not_resumed_from(tmp_path, change):
+    run(tmp_path)
+    _, steps = run(tmp_path, **change)
+    assert steps == STEPS
+
+
+@pytest.mark.parametrize("damaged", ["state.toml", f"state-{STEPS}.safetensors"])
+def test_a_damaged_state_is_not_resumed_from(tmp_path, damaged):
+    whole, _ = run(tmp_path)
+    path = tmp_path / damaged
+    path.write_bytes(path.read_bytes()[:-20])
+    again, steps = run(tmp_path)
+    assert steps == STEPS
+    assert_same(whole, again)
+
+
+CHILD = """
+import importlib.util, sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+spec = importlib.util.spec_from_file_location("parent", sys.argv[1])
+parent = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(parent)
+parent.resume.LARGEST_SHARE, parent.STEPS = 1e9, 1200
+parent.run(Path(sys.argv[2]), checkpoint_seconds=1e-9)
+"""
+
+
+def test_a_run_killed_at_any_moment_resumes(tmp_path, monkeypatch):
+    child = subprocess.Popen([sys.executable, "-c", CHILD, __file__, str(tmp_path)])
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "state.toml").exists() and time.monotonic() < deadline and child.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    monkeypatch.setattr(sys.modules[__name__], "STEPS", 1200)
+    resumed, steps = run(tmp_path)
+    assert 0 < steps < 1200
+    assert_same(run(None)[0], resumed)
+
+
+def test_the_state_is_one_file_and_its_index(tmp_path, save_always):
+    run(tmp_path, **save_always)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == [f"state-{STEPS}.safetensors", "state.toml"]
+
+
+def test_logs_and_progress_report_the_same_steps(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    seen = []
+    made = network()
+    context = FitContext(0, folder=tmp_path, progress=lambda done, total, metrics: seen.append((done, total, metrics)))
+    train(made, Line(made), settings(), context, frames=100, images_per_step=4, fingerprint="f")
+    done, total, metrics = seen[-1]
+    assert (done, total) == (STEPS, STEPS)
+    assert set(metrics) == {"loss", "images_per_second", "learning_rate"}
+    events = EventAccumulator(str(tmp_path / "logs")).Reload()
+    scalar = events.Scalars("train/loss")[-1]
+    assert scalar.step == STEPS
+    assert scalar.value == pytest.approx(metrics["loss"])
+
+
+def test_learning_rate_warms_up_then_follows_a_half_cosine():
+    learner = Learner(network(), settings(learning_rate=1.0), total=13)
+    rates = [learner.learning_rate(step) for step in range(13)]
+    assert rates[:4] == pytest.approx([1 / 3, 2 / 3, 1, 1])
+    assert rates[8] == pytest.approx(0.5)
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    assert rates[-1] < 0.05
+
+
+def test_averaged_weights_follow_their_formula():
+    made = network()
+    learner = Learner(made, settings(), total=STEPS)
+    expected = [p.detach().clone() for p in made.parameters()]
+    for step in range(4):
+        learner.step(Line(made), step, seed=0)
+        decay = 1 - (1 + step) ** -0.75
+        expected = [decay * e + (1 - decay) * p.detach() for e, p in zip(expected, made.parameters(), strict=True)]
+    learner.finish()
+    for parameter, average in zip(made.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), average)
+    assert not made.training
+    assert learner.average_decay(10**9) == 0.9999
+
+
+def test_epochs_are_passes_over_the_frames():
+    assert TrainingSpec(epochs=40, batch_size=32).total_steps(1200) == 1500
+    assert TrainingSpec(epochs=2, batch_size=64).total_steps(10) == 2
+    assert TrainingSpec(epochs=2, train_steps=0).total_steps(10) == 0
+
+
+def test_steps_have_their_own_generators():
+    def draw(seed, step):
+        return torch.randn(3, generator=step_generator(seed, step)).tolist()
+
+    assert draw(1, 2) == draw(1, 2)
+    assert draw(1, 2) != draw(2, 1) != draw(1, 3)
