@@ -9,7 +9,17 @@ import pandas as pd
 
 from altbench.config import CLEAN
 from altbench.records import Status
-from altbench.stats import RANKED_FROM, auroc, countable, holm, mcnemar_exact, paired_counts, rate_of, success_rates
+from altbench.stats import (
+    RANKED_FROM,
+    auroc,
+    countable,
+    holm,
+    mcnemar_exact,
+    paired_counts,
+    rate_of,
+    split_order,
+    success_rates,
+)
 from altbench.table_formats import Block, Table, pivot
 
 ROW = ["task", "label", "policy", "preset", "n"]
@@ -121,7 +131,7 @@ def _beats_all(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
 def condition_blocks(data: pd.DataFrame, cells: Iterable[str]) -> tuple[Block, ...]:
     """A block of the unperturbed splits, and one per split and perturbation with the unperturbed rate in front."""
     data = data.assign(cell=list(cells))
-    clean = data[data["perturbation"] == CLEAN].sort_values("split", kind="stable")
+    clean = data[data["perturbation"] == CLEAN].sort_values("split", kind="stable", key=split_order)
     blocks = [conditions_block("Unperturbed, by split", clean, list(clean["split"]))]
     for (split, perturbation), part in data[data["perturbation"] != CLEAN].groupby(["split", "perturbation"]):
         own = clean[clean["split"] == split].merge(part[ROW].drop_duplicates(), on=ROW)

@@ -37,7 +37,7 @@ from altbench.figure_layout import (
 )
 from altbench.fingerprint import Fingerprint
 from altbench.records import MeasureRecord
-from altbench.stats import countable, success_rates
+from altbench.stats import countable, split_order, success_rates
 from altbench.table_formats import significant
 
 
@@ -79,7 +79,8 @@ def _figures(
 def success_by_n(clean: pd.DataFrame, task: str, style: Style) -> Figure:
     """Success against the number of demonstrations, one panel per split, Wilson 95 % intervals."""
     rates = success_rates(clean, ["split", "label", "n"])
-    splits, steps = sorted(set(rates["split"])), sorted(set(rates["n"]))
+    splits = rates["split"].drop_duplicates().sort_values(key=split_order).to_list()
+    steps = sorted(set(rates["n"]))
     figure, axes = grid(1, len(splits), width=2.9, height=3.1)
     for axis, split in zip(axes[0], splits, strict=True):
         part = rates[rates["split"] == split]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -55,8 +56,13 @@ def finished_keys(root: Path, plan: Plan) -> list[str]:
 
 
 def load_measures(root: Path, plan: Plan) -> list[MeasureRecord]:
-    """The measurements of the plan's checkpoints."""
-    return results.load_measures(root, _measure_keys(plan))
+    """The measurements of the plan's checkpoints, once for each row of the tables that shares one."""
+    records = []
+    for point in plan.checkpoints:
+        labels = dict.fromkeys(cell.label for cell in plan.cells if cell.checkpoint == point)
+        for record in results.load_measures(root, [point.key]):
+            records += [replace(record, label=label) for label in labels]
+    return records
 
 
 def _measure_keys(plan: Plan) -> list[str]:

@@ -113,7 +113,9 @@ def make_plan(sweep: SweepSpec, made_with: Stamp) -> Plan:
                 made = _checkpoint(sweep, made_with, task, entry, policy, config, n, train_seed)
                 made = checkpoints.setdefault(made.key, made)
                 for cell in _cells(sweep, made_with, entry, config, made):
-                    cells.setdefault(cell.key + cell.label, cell)
+                    if cells.setdefault(cell.key, cell).label != cell.label:
+                        same = cells[cell.key].label
+                        raise ConfigError(f"policies {same!r} and {cell.label!r} are the same; leave one of them out")
     return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), made_with.data)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+SPLITS = ("replay", "recall", "uniform", "interpolate", "extrapolate_side", "extrapolate_back")
 RANKED_FROM = 50
 """Fewer episodes than this are shown with their interval, but never ranked."""
 
@@ -75,6 +76,12 @@ def countable(frame: pd.DataFrame) -> pd.DataFrame:
 def succeeded(frame: pd.DataFrame) -> pd.Series[bool]:
     """Per episode whether it succeeded; a policy's error or time-out and a diverged simulation are failures."""
     return frame["success"].astype(bool) & (frame["status"] == "ok")
+
+
+def split_order(splits: pd.Series[str]) -> pd.Series[str]:
+    """A key to sort `splits` by: from what was shown, over what lies between, to what lies beyond; others follow."""
+    known = {split: f"{i}" for i, split in enumerate(SPLITS)}
+    return splits.map(lambda split: known.get(split, f"~{split}"))
 
 
 def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:

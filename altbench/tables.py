@@ -23,6 +23,7 @@ from altbench.cost_tables import (
 from altbench.episode_tables import ROW, conditions_block, failures_table, ood_table, success_table
 from altbench.fingerprint import Fingerprint
 from altbench.records import MeasureRecord
+from altbench.stats import split_order
 from altbench.table_formats import Block, Table, significant, write_table
 
 __all__ = [
@@ -86,7 +87,7 @@ def render_costs(measures: Sequence[MeasureRecord]) -> Group:
 
 def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
     """Success by split, with the cost of a decision beside it."""
-    clean = data[data["perturbation"] == CLEAN].sort_values("split", kind="stable")
+    clean = data[data["perturbation"] == CLEAN].sort_values("split", kind="stable", key=split_order)
     counts = zip(clean["successes"], clean["episodes"], clean["rate"], strict=True)
     cells = [f"{k}/{n} {100 * rate:3.0f} %" if n else "" for k, n, rate in counts]
     block = conditions_block("", clean.assign(cell=cells), list(clean["split"]))

@@ -54,10 +54,10 @@ def test_success_has_a_block_per_perturbation_with_the_clean_rate_in_front(frame
         "Split recall, occlusion",
         "Split recall, photograph",
     ]
-    assert blocks[0].header == ("policy", "N", "recall", "replay", "uniform")
+    assert blocks[0].header == ("policy", "N", "replay", "recall", "uniform")
     assert blocks[1].header == ("policy", "N", "clean", "severity 2", "severity 5")
     assert [row[:2] for row in blocks[0].rows][:3] == [("alt", "10"), ("alt", "30"), ("alt-hold", "30")]
-    clean = {row[:2]: row[2] for row in blocks[0].rows}
+    clean = {row[:2]: row[3] for row in blocks[0].rows}
     assert all(row[2] == clean[row[:2]] for row in blocks[1].rows)
 
 
@@ -240,8 +240,8 @@ def shown(renderable: object, width: int = 100) -> str:
 
 def test_the_terminal_shows_success_and_cost_without_folding_cells(frame: pd.DataFrame, run: Path) -> None:
     text = shown(tables.render_terminal(frame, results.load_measures(run)))
-    assert re.search(r"│ alt +│ 30 │ 35/40  88 % │ 30/30 100 % │ 24/40  60 % │ +4.50 │ +222 │ +4.40 │", text)
-    assert re.search(r"│ random +│ 30 │ +0/40   0 % │ +0/30   0 % │ +0/40   0 % │ +│ +│ +│", text)
+    assert re.search(r"│ alt +│ 30 │ 30/30 100 % │ 35/40  88 % │ 24/40  60 % │ +4.50 │ +222 │ +4.40 │", text)
+    assert re.search(r"│ random +│ 30 │ +0/30   0 % │ +0/40   0 % │ +0/40   0 % │ +│ +│ +│", text)
     assert re.search(r"│ alt +│ 30 │ +\d+·\d+ │ +\d+·\d+ │ +\d+·\d+ │ +\d+·\d+ │", text)
     assert re.search(r"│ alt +│ 30 │ +0.030 │ +0.0034 │ +0.17 │ +0.17 │ +1.0 │ +0.0085 │", text)
     assert "…" not in text
