@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +20,18 @@ class Placement:
     """A box of object poses: x and y first (metres, world), then whatever else a pose has (yaw in radians).
 
     `low`, `high`: the range, (P,). `grid_shape`: how many grid positions along x and y. `beyond`: how far the
-    extrapolating splits leave the range (m).
+    extrapolating splits leave the range (m). `sides`, `backs`: where to, one of several (pose variable, -1 under its
+    low or 1 over its high). `valid`: which poses of the box are possible at all (two objects may not overlap); others
+    are drawn again, and midpoints that are none are left out.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     grid_shape: tuple[int, int]
     beyond: float
+    sides: tuple[tuple[int, int], ...] = ((1, 1), (1, -1))
+    backs: tuple[tuple[int, int], ...] = ((0, 1),)
+    valid: Callable[[Float64], bool] = lambda pose: True  # noqa: ARG005
 
     @property
     def grid_size(self) -> int:
@@ -40,29 +46,36 @@ class Placement:
             poses = self.grid() if split == "grid" else self.midpoints()
             pose: Float64 = poses[episode % len(poses)]
             return pose
-        pose = rng.uniform(self.low, self.high)
-        return pose if split == "uniform" else self._moved_out(pose, split, rng)
+        while True:
+            pose = rng.uniform(self.low, self.high)
+            if split != "uniform":
+                pose = self._moved_out(pose, self.sides if split == "extrapolate_side" else self.backs, rng)
+            if self.valid(pose):
+                return pose
 
     def grid(self) -> Float64:
         """The grid's poses, (grid_size, P), x slowest; further variables are drawn once from a constant seed."""
         axes = [np.linspace(self.low[i], self.high[i], n) for i, n in enumerate(self.grid_shape)]
         positions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-        rest = np.random.default_rng(GRID_SEED).uniform(
-            self.low[2:], self.high[2:], (len(positions), len(self.low) - 2)
-        )
-        return np.concatenate([positions, rest], axis=1)
+        rng, size = np.random.default_rng(GRID_SEED), len(self.low) - 2
+        rest = rng.uniform(self.low[2:], self.high[2:], (len(positions), size))
+        poses: Float64 = np.concatenate([positions, rest], axis=1)
+        for pose in poses:
+            while not self.valid(pose):
+                pose[2:] = rng.uniform(self.low[2:], self.high[2:])
+        return poses
 
     def midpoints(self) -> Float64:
-        """Centres of the grid's cells, (cells, P): the mean of their four corners' poses."""
+        """Centres of the grid's cells, (at most cells, P): the mean of their four corners' poses, where valid."""
         grid = self.grid().reshape(*self.grid_shape, -1)
         corners = grid[:-1, :-1] + grid[1:, :-1] + grid[:-1, 1:] + grid[1:, 1:]
-        return np.asarray(corners.reshape(-1, grid.shape[-1]) / 4)
+        centres: Float64 = corners.reshape(-1, grid.shape[-1]) / 4
+        kept: Float64 = np.stack([pose for pose in centres if self.valid(pose)])
+        return kept
 
-    def _moved_out(self, pose: Float64, split: str, rng: np.random.Generator) -> Float64:
-        """`pose` moved up to `beyond` out of the range: to either side (y), or to the back (x, away from the robot)."""
+    def _moved_out(self, pose: Float64, ways: tuple[tuple[int, int], ...], rng: np.random.Generator) -> Float64:
+        """`pose` moved up to `beyond` out of the range, in one of `ways`."""
         step = self.beyond * (1 - rng.random())  # in (0, beyond]: never on the range's edge
-        if split == "extrapolate_back":
-            pose[0] = self.high[0] + step
-        else:
-            pose[1] = self.high[1] + step if rng.random() < 0.5 else self.low[1] - step
+        variable, sign = ways[int(rng.random() * len(ways))]
+        pose[variable] = self.high[variable] + step if sign > 0 else self.low[variable] - step
         return pose
