@@ -7,7 +7,7 @@ horizon, Tp the prediction horizon, Ta the executed action horizon, Da the actio
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -176,6 +176,113 @@ class Demonstration:
 
     def __len__(self) -> int:
         return int(self.actions.shape[0])
+
+
+# --------------------------------------------------------------------------------------- demonstrations from elsewhere
+
+
+@dataclass(frozen=True)
+class JointSlots:
+    """Where a joint's numbers stand in a flattened simulator state (Ds,)."""
+
+    positions: slice
+    velocities: slice
+
+
+@dataclass(frozen=True)
+class NativeModel:
+    """What the simulator itself calls a task and its parts, for files that name those.
+
+    `env_name`: robosuite's name of the task. `cameras`: our camera -> the model's. `joints`: the model's joint -> its
+    slots in a state of `state_dim` numbers. `xml`: the model, MJCF ("": none).
+    """
+
+    env_name: str
+    cameras: Mapping[str, str]
+    joints: Mapping[str, JointSlots]
+    state_dim: int
+    xml: str = ""
+
+
+@runtime_checkable
+class RestorableTask(SimulatedTask, Protocol):
+    """A task whose states can be told apart into joints, so that states recorded elsewhere can be set."""
+
+    def native_model(self) -> NativeModel:
+        """The simulator's names."""
+        ...
+
+    def object_pose(self) -> Float64:
+        """The task's pose variables (P,) in the present state, as `InitialState.object_pose` has them."""
+        ...
+
+
+@dataclass(frozen=True)
+class View:
+    """What a task shows in one state: `agent_pos` (Dp,), `environment_state` (De,), `object_pose` (P,), whether it is a
+    success, and camera -> uint8 (H, W, 3), empty where no images were asked for."""
+
+    agent_pos: Float32
+    environment_state: Float32
+    object_pose: Float64
+    success: bool
+    pixels: Mapping[str, UInt8] = field(default_factory=dict)
+
+
+class Stage(Protocol):
+    """A task's environment as importers and exporters see it: states go in, what is seen in them comes out."""
+
+    info: TaskInfo
+    native: NativeModel
+
+    def look(self, state: Float64, image_size: tuple[int, int] | None = None) -> View:
+        """What the task shows in `state` (Ds,); with images of `image_size` (H, W) where that is given.
+
+        DatasetError where the state cannot be set."""
+        ...
+
+    def after(self, state: Float64, action: Float32, control_mode: ControlMode) -> Float64:
+        """The state (Ds,) one control step after `state` and `action` (Da,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImportWishes:
+    """What the user wants of an import.
+
+    `control_mode` None: the file's own. `image_size` (H, W) None: that of the file's images, else 84 by 84. `render`:
+    draw images from the states even where the file has some. `model`: the MJCF that the file's states belong to, where
+    the file neither holds nor finds it.
+    """
+
+    control_mode: ControlMode | None = None
+    image_size: tuple[int, int] | None = None
+    render: bool = False
+    model: Path | None = None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Demonstrations on their way into or out of a foreign file: `episodes` of them, made one by one as they are asked
+    for, numbered from 0. `made_with`: what is known of their origin, such as {"recorded with": "robosuite 1.0.0"}."""
+
+    control_mode: ControlMode
+    image_size: tuple[int, int]
+    episodes: int
+    demonstrations: Iterable[Demonstration]
+    made_with: Mapping[str, str] = field(default_factory=dict)
+
+
+class Importer(Protocol):
+    """Reads a foreign file; DatasetError where it is damaged or does not fit the task, with both sides in the message."""
+
+    def __call__(self, path: Path, stage: Stage, wishes: ImportWishes) -> Recording: ...
+
+
+class Exporter(Protocol):
+    """Writes a foreign file or data set named `out` that must not exist yet; returns how to read it, for the user."""
+
+    def __call__(self, recording: Recording, stage: Stage, out: str) -> str: ...
 
 
 # -------------------------------------------------------------------------------------------------------- policies

@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 import gymnasium
 import numpy as np
 
-from altbench.api import ControlMode, Float32, Float64, InitialState, ObsType, RenderProfile, UInt8
+from altbench.api import ControlMode, Float32, Float64, InitialState, NativeModel, ObsType, RenderProfile, UInt8
 from altbench.errors import ConfigError, ContractError, UnknownNameError, suggestion
 from altbench_envs.actions import rot6d_from_matrix
 from altbench_envs.placement import STATE_SPLITS
@@ -154,6 +154,19 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
             poses[f"{name}_position"] = self._simulator.site_position(arm)
             poses[f"{name}_quaternion"] = Rotation.from_matrix(self._simulator.site_matrix(arm)).as_quat()
         return poses
+
+    # ---------------------------------------------------------------------------------------------- RestorableTask
+
+    def native_model(self) -> NativeModel:
+        """robosuite's and MuJoCo's names of the task, its cameras and joints."""
+        scene, simulator = self._scene, self._simulator
+        return NativeModel(
+            scene.robosuite_name, scene.cameras, simulator.joint_slots(), len(simulator.state()), simulator.xml()
+        )
+
+    def object_pose(self) -> Float64:
+        """The task's pose variables (P,) in the present state."""
+        return self._scene.object_pose(self._simulator)
 
     # ----------------------------------------------------------------------------------------------------- details
 

@@ -43,6 +43,7 @@ class LiftScene(Scene):
         "robosuite": Placement((-0.03, -0.03, -HALF_TURN), (0.03, 0.03, HALF_TURN), (6, 5), beyond=0.01),
     }
     state_bounds = ((-2.0,) * 3 + (-1.0,) * 6 + (-4.0,) * 3, (2.0,) * 3 + (1.0,) * 6 + (4.0,) * 3)
+    pose_bodies = ("cube_main",)
 
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
         """Write the cube's pose (x, y, yaw) into `qpos`, at rest on the table."""

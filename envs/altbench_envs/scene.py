@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from altbench.api import Float64, TaskInfo
+from altbench.errors import ConfigError
 from altbench_envs.placement import Placement
 
 if TYPE_CHECKING:
@@ -19,7 +22,8 @@ class Scene(ABC):
     `info`: the task. `robosuite_name`: the name in robosuite's registry; `robots`: one per robot, as robosuite names
     them; `options`: further arguments of robosuite's environment. `cameras`: our camera name -> the model's.
     `workspace`: (low, high), the positions (m, world) that pose actions may name. `placements`: by name; the first is
-    the default. `state_bounds`: (low, high) of `environment_state`, each (De,), finite.
+    the default. `state_bounds`: (low, high) of `environment_state`, each (De,), finite. `pose_bodies`: the model's
+    bodies whose x, y and yaw are the pose, in order, so that demonstrations from elsewhere can be imported.
     """
 
     info: ClassVar[TaskInfo]
@@ -30,6 +34,7 @@ class Scene(ABC):
     workspace: ClassVar[tuple[tuple[float, float, float], tuple[float, float, float]]]
     placements: ClassVar[Mapping[str, Placement]]
     state_bounds: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]]
+    pose_bodies: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
@@ -42,3 +47,16 @@ class Scene(ABC):
     @abstractmethod
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
         """Object poses for scripted experts: name -> position (3,) or quaternion (4,) xyzw, world frame, m."""
+
+    def object_pose(self, simulator: Simulator) -> Float64:
+        """The pose (P,) of the present state, what `place` would have written: x, y and yaw of each of `pose_bodies`.
+
+        A task with other pose variables overrides this; ConfigError where it has not."""
+        bodies = [simulator.body(name) for name in self.pose_bodies]
+        parts = [(*body.xpos[:2], np.arctan2(body.xmat[3], body.xmat[0])) for body in bodies]
+        pose = np.array(parts, dtype=np.float64).reshape(-1)
+        if len(pose) != len(self.info.pose_names):
+            raise ConfigError(
+                f"{self.info.name}: its pose {self.info.pose_names} cannot be read from a simulator state"
+            )
+        return pose

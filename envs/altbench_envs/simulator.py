@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from altbench.api import ControlMode, Float64
+from altbench.api import ControlMode, Float64, JointSlots
 from altbench.errors import ConfigError, SimulationDiverged
 from altbench_envs.actions import absolute_command
 from altbench_envs.control import FastOsc
@@ -20,6 +21,7 @@ from altbench_envs.scene import Scene
 MODEL_SEED = 0  # robosuite draws object sizes when it builds the model: one size for all episodes
 START_NOISE = 0.02  # rad per joint, normal: robosuite's default initialization_noise
 LOGGER = "robosuite_logs"
+JOINT_SIZES = {0: (7, 6), 1: (4, 3)}  # MuJoCo's free and ball joints: positions, velocities; all others have one
 
 
 def import_robosuite() -> Any:
@@ -188,6 +190,21 @@ class Simulator:
     def joint_address(self, name: str) -> int:
         """Where the joint `name` begins in qpos."""
         return int(self.model.joint(name).qposadr[0])
+
+    def joint_slots(self) -> dict[str, JointSlots]:
+        """Each joint's place in `state()`."""
+        model, slots = self.model, {}
+        for number in range(model.njnt):
+            joint = model.joint(number)
+            position, velocity = 1 + int(joint.qposadr[0]), 1 + model.nq + int(joint.dofadr[0])
+            numbers, speeds = JOINT_SIZES.get(int(joint.type[0]), (1, 1))
+            slots[joint.name] = JointSlots(slice(position, position + numbers), slice(velocity, velocity + speeds))
+        return slots
+
+    def xml(self) -> str:
+        """The model as MJCF, with the paths of its meshes and textures relative to robosuite's package."""
+        text: str = self.robosuite.sim.model.get_xml()
+        return re.sub(r'file="[^"]*/(robosuite/[^"]*)"', r'file="\1"', text)
 
 
 def _controllers(robosuite: Any, robot: str, control_mode: ControlMode) -> dict[str, Any]:
