@@ -14,6 +14,8 @@ from altbench.api import Float32, Observation, UInt8
 
 ImageFilter = Callable[[str, int, UInt8], UInt8]
 """(camera, step, image) -> image as the policy shall see it."""
+BeforeFrame = Callable[[Any, int], bool]
+"""(task, step) -> whether that step's frame must be drawn although no policy sees it; called before it is drawn."""
 
 
 class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Float32]):
@@ -32,10 +34,11 @@ class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Fl
         *,
         pixels: bool = True,
         image_filter: ImageFilter | None = None,
+        before_frame: BeforeFrame | None = None,
     ) -> None:
         super().__init__(env)
         self.obs_horizon, self.action_horizon, self.pixels = obs_horizon, action_horizon, pixels
-        self.image_filter = image_filter
+        self.image_filter, self.before_frame = image_filter, before_frame
         self.action_space = batch_space(env.action_space, action_horizon)
         self.observation_space = batch_space(env.observation_space, obs_horizon)
         self._history: deque[dict[str, Any]] = deque(maxlen=obs_horizon)
@@ -48,6 +51,8 @@ class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Fl
         first, info = self.env.reset(seed=seed, options=options)
         self._steps = 0
         self._history.clear()
+        if self.before_frame is not None and self.before_frame(self.unwrapped, 0):
+            first = self._observed_again(first)
         self._history.extend([self._filtered(first)] * self.obs_horizon)
         return self._stacked(), info
 
@@ -63,8 +68,9 @@ class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Fl
             self._steps += 1
             executed.append(np.asarray(single, np.float32))
             agent_pos.append(observation["agent_pos"])
+            shown = self._filtered(observation)
             if seen or terminated or truncated:
-                self._history.append(self._filtered(observation))
+                self._history.append(shown)
             if terminated or truncated:
                 break
         info = {**info, "executed": np.stack(executed), "agent_pos": np.stack(agent_pos)}
@@ -73,12 +79,21 @@ class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Fl
     def _one(self, action: Float32, seen: bool) -> tuple[float, bool, bool, dict[str, Any], dict[str, Any]]:
         task: Any = self.unwrapped
         if not hasattr(task, "advance"):
+            if self.before_frame is not None:
+                self.before_frame(task, self._steps + 1)
             observation, reward, terminated, truncated, info = self.env.step(action)
             return float(reward), terminated, truncated, info, observation
         reward, terminated, truncated, info = task.advance(action)
+        wanted = self.before_frame is not None and self.before_frame(task, self._steps + 1)
         # Nobody decides after the last step, so its images are not needed either.
-        pixels = self.pixels and seen and not (terminated or truncated)
+        pixels = self.pixels and (seen or wanted) and not (terminated or truncated)
         return reward, terminated, truncated, info, task.observe(pixels=pixels)
+
+    def _observed_again(self, first: dict[str, Any]) -> dict[str, Any]:
+        """The first observation once the scene has been changed, which `reset` drew before."""
+        task: Any = self.unwrapped
+        observed: dict[str, Any] = task.observe(pixels=self.pixels) if hasattr(task, "observe") else first
+        return observed
 
     def _filtered(self, observation: dict[str, Any]) -> dict[str, Any]:
         if self.image_filter is None or not observation.get("pixels"):

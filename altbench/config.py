@@ -58,11 +58,22 @@ class PolicyEntry(Spec):
 
 
 class PerturbationEntry(Spec):
-    """A perturbation of the images, at each of `severities`; `options` go to its constructor."""
+    """A perturbation of images or scene, at each of `severities`; `options` go to its constructor.
+
+    `cameras`: which ones it reaches, empty: all. `from_step`: the control step it begins at.
+    """
 
     name: str
     severities: tuple[int, ...] = (1, 2, 3, 4, 5)
     options: dict[str, Any] = {}
+    cameras: tuple[str, ...] = ()
+    from_step: int = pydantic.Field(default=0, ge=0)
+
+    @property
+    def label(self) -> str:
+        """The name in tables and cells: `occlusion`; `occlusion@wrist,step20` where it reaches less than all."""
+        where = [*self.cameras, *([f"step{self.from_step}"] if self.from_step else [])]
+        return self.name + ("@" + ",".join(where) if where else "")
 
 
 class EvaluationEntry(Spec):

@@ -69,7 +69,10 @@ def failures_table(frame: pd.DataFrame) -> Table:
         )
     )
     block = Block("How episodes ended", (*names, *(c.replace("_", " ") for c in columns)), texts, names=len(names))
-    note = "All but ok count as failures of the policy, except infra_error, which is tried again and never counted."
+    note = (
+        "All but ok count as failures of the policy, except infra_error, which is tried again and never counted, and"
+        " unsupported: the task has nothing for the perturbation to change."
+    )
     return Table("Failures", data, (block,), note)
 
 

@@ -50,6 +50,10 @@ class SimulationDiverged(AltbenchError):
     """The physics became unstable (MuJoCo's BADQPOS, BADQVEL or BADQACC warnings)."""
 
 
+class PerturbationUnsupported(AltbenchError):
+    """A perturbation of the scene for which a task has nothing to change."""
+
+
 class RenderingUnavailable(AltbenchError):
     """No off-screen OpenGL back end works; the message names the Debian package to install."""
 

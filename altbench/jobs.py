@@ -185,11 +185,11 @@ def roll_out(setting: Setting, job: RolloutJob, heartbeat: Heartbeat) -> None:
     env = _environment(cell.checkpoint.task, policy.requirements, setting.sweep)
     records = []
     for plan in episode_plans(setting, cell):
-        heartbeat(plan.index, cell.episodes, {})
         if plan.index in job.hung:
             records.append(failed_episode(plan, "policy_timeout", "the worker hung and was replaced"))
             continue
-        records.append(run_episode(env, policy, plan, setting.sweep.decision_timeout_s))
+        alive = functools.partial(heartbeat, plan.index, cell.episodes, {})
+        records.append(run_episode(env, policy, plan, setting.sweep.decision_timeout_s, alive))
     results.write_cell(setting.root, cell_header(cell), records)
 
 
@@ -223,6 +223,8 @@ def episode_plans(setting: Setting, cell: Cell) -> list[EpisodePlan]:
                 options,
                 perturbation,
                 derive_seed(root, "perturb", index),
+                cell.cameras,
+                cell.from_step,
             )
         )
     return plans
@@ -240,7 +242,13 @@ def training_set(setting: Setting, checkpoint: Checkpoint) -> tuple[Demonstratio
 def cell_header(cell: Cell) -> results.CellHeader:
     """What a cell's record says of itself."""
     point = cell.checkpoint
-    specification = {"config": dict(cell.config), "options": dict(cell.options), "episodes": cell.episodes}
+    specification: dict[str, Any] = {
+        "config": dict(cell.config),
+        "options": dict(cell.options),
+        "episodes": cell.episodes,
+    }
+    if cell.cameras or cell.from_step:
+        specification |= {"cameras": cell.cameras, "from_step": cell.from_step}
     return results.CellHeader(
         key=cell.key,
         name=cell.name,
@@ -251,7 +259,7 @@ def cell_header(cell: Cell) -> results.CellHeader:
         n=point.n,
         train_seed=point.train_seed,
         split=cell.split,
-        perturbation=cell.perturbation,
+        perturbation=cell.condition,
         severity=cell.severity,
         checkpoint_key=point.key,
         spec_json=json.dumps(specification, sort_keys=True),

@@ -18,6 +18,7 @@ from altbench import registry
 from altbench.api import Policy, TaskInfo, Trainable
 from altbench.config import CLEAN, EvaluationEntry, PerturbationEntry, PolicyEntry, SweepSpec
 from altbench.errors import ConfigError, suggestion
+from altbench.perturb import check_reach
 from altbench.rollout import PROTOCOL_VERSION, check_fit
 
 KEY_PACKAGES = ("robosuite", "mujoco", "torch")
@@ -75,12 +76,20 @@ class Cell:
     severity: int
     options: Mapping[str, Any]
     key: str
+    cameras: tuple[str, ...] = ()
+    from_step: int = 0
+
+    @property
+    def condition(self) -> str:
+        """The perturbation as tables call it: `clean`, `occlusion`, `occlusion@wrist,step20`."""
+        reach = PerturbationEntry(name=self.perturbation, cameras=self.cameras, from_step=self.from_step)
+        return reach.label
 
     @property
     def name(self) -> str:
         """Readable and stable, such as `lift/alt/n30/s0/recall/clean`."""
         point = self.checkpoint
-        column = self.perturbation if self.perturbation == CLEAN else f"{self.perturbation}-{self.severity}"
+        column = self.condition if self.perturbation == CLEAN else f"{self.condition}-{self.severity}"
         return f"{point.task.lower()}/{self.label}/n{point.n}/s{point.train_seed}/{self.split}/{column}"
 
 
@@ -159,7 +168,8 @@ def _check_evaluations(sweep: SweepSpec, task: TaskInfo) -> None:
                 raise ConfigError(f"evaluations: unknown policy {label!r}{suggestion(label, labels)}")
         for entry in evaluation.perturbations:
             for severity in entry.severities:
-                registry.perturbation(entry.name)(severity, **entry.options)
+                made = registry.perturbation(entry.name)(severity, **entry.options)
+                check_reach(entry, made, task.cameras, task.horizon, f"{task.name}: perturbation {entry.name}")
 
 
 def _checkpoint(
@@ -223,12 +233,12 @@ def _cell(
     severity: int,
 ) -> Cell:
     episodes = checkpoint.n if evaluation.episodes == "each" else evaluation.episodes
-    name, options = (perturbation.name, perturbation.options) if perturbation else (CLEAN, {})
+    reached = perturbation or PerturbationEntry(name=CLEAN)
     specification = {
         "checkpoint": checkpoint.key,
         "config": settings,
         "split": evaluation.split,
-        "perturbation": [name, severity, options],
+        "perturbation": [reached.name, severity, reached.options, *_reach(reached)],
         "episodes": episodes,
         "seed": sweep.seed,
         "protocol": PROTOCOL_VERSION,
@@ -239,8 +249,24 @@ def _cell(
         "device": made_with.device,
         "renderer": made_with.renderer,
     }
-    key = digest(specification)
-    return Cell(checkpoint, entry.name, settings, evaluation.split, int(episodes), name, severity, options, key)
+    return Cell(
+        checkpoint,
+        entry.name,
+        settings,
+        evaluation.split,
+        int(episodes),
+        reached.name,
+        severity,
+        reached.options,
+        digest(specification),
+        reached.cameras,
+        reached.from_step,
+    )
+
+
+def _reach(entry: PerturbationEntry) -> list[Any]:
+    """What an entry adds to a key: nothing where it reaches all cameras from the first step, as it always did."""
+    return [entry.cameras, entry.from_step] if entry.cameras or entry.from_step else []
 
 
 def _source_digest(policy: str) -> str:

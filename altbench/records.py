@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["ok", "policy_error", "policy_timeout", "sim_diverged", "infra_error"]
+Status = Literal["ok", "policy_error", "policy_timeout", "sim_diverged", "infra_error", "unsupported"]
+PerturbationStatus = Literal["applied", "skipped", "unsupported"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,11 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class EpisodeRecord:
-    """One episode. `max_ood_score`, `first_flagged_step`: None where there was no score, or no flag was raised."""
+    """One episode. `max_ood_score`, `first_flagged_step`: None where there was no score, or no flag was raised.
+
+    `perturbation_status`: None where there was no perturbation (or in records older than this field); "skipped" where it
+    reached nothing that the policy saw (severity 0, other cameras, no images, ended before its step).
+    """
 
     episode: int
     seed: int
@@ -47,6 +52,7 @@ class EpisodeRecord:
     message: str
     decisions: tuple[DecisionRecord, ...]
     trajectory: tuple[StepRecord, ...]
+    perturbation_status: PerturbationStatus | None = None
 
 
 @dataclass(frozen=True)

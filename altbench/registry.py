@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from altbench.api import Expert, Perturbation, Policy, TaskInfo
+from altbench.api import AnyPerturbation, Expert, Policy, TaskInfo
 from altbench.errors import ConfigError, UnknownNameError
 
 Kind = Literal["task", "policy", "perturbation", "expert"]
@@ -80,9 +80,9 @@ def policy(name: str) -> type[Policy]:
     return found
 
 
-def perturbation(name: str) -> type[Perturbation]:
-    """The perturbation class registered as `name`."""
-    found: type[Perturbation] = _resolve("perturbation", name)
+def perturbation(name: str) -> type[AnyPerturbation]:
+    """The class registered as `name`: a perturbation of images or of the scene."""
+    found: type[AnyPerturbation] = _resolve("perturbation", name)
     return found
 
 

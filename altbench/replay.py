@@ -10,10 +10,11 @@ import numpy as np
 from skimage.transform import resize
 
 from altbench import registry, results
-from altbench.api import FrameKey, UInt8
+from altbench.api import UInt8
 from altbench.config import CLEAN, SweepSpec
 from altbench.errors import AltbenchError, ResultsError, UnknownNameError
 from altbench.jobs import Setting, episode_plans
+from altbench.perturb import EpisodePerturber
 from altbench.plan import Cell, Plan, make_plan, stamp
 from altbench.records import DecisionRecord, EpisodeRecord
 from altbench.rollout import EpisodePlan
@@ -75,13 +76,18 @@ def find_cell(plan: Plan, name: str, root: Path) -> Cell:
 
 def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: EpisodeRecord) -> UInt8:
     """One episode's frames (T, H, W, 3); AltbenchError where it does not end as it was recorded."""
-    observation, _ = env.reset(seed=plan.seed, options=dict(plan.options))
-    frames, texts, success = [_picture(env, plan, observation, 0)], [_text(cell, record, 0)], False
-    for step, done in enumerate(record.trajectory, start=1):
-        observation, _, _, _, info = env.step(np.array(done.action, np.float32))
-        success = bool(info["is_success"])
-        frames.append(_picture(env, plan, observation, step))
-        texts.append(_text(cell, record, step))
+    task: Any = env.unwrapped
+    perturber = plan.perturber(registry.task(cell.checkpoint.task))
+    env.reset(seed=plan.seed, options=dict(plan.options))
+    try:
+        frames, texts, success = [_picture(env, perturber, 0)], [_text(cell, record, 0)], False
+        for step, done in enumerate(record.trajectory, start=1):
+            success = bool(task.advance(np.array(done.action, np.float32))[-1]["is_success"])
+            frames.append(_picture(env, perturber, step))
+            texts.append(_text(cell, record, step))
+    finally:
+        if perturber:
+            perturber.end(task)
     if success != record.success:
         raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
     still = round(HOLD_LAST_S * registry.task(cell.checkpoint.task).control_hz)
@@ -89,15 +95,16 @@ def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: E
     return caption(np.stack(frames + [frames[-1]] * still), texts)
 
 
-def _picture(env: gymnasium.Env[Any, Any], plan: EpisodePlan, observation: dict[str, Any], step: int) -> UInt8:
+def _picture(env: gymnasium.Env[Any, Any], perturber: EpisodePerturber | None, step: int) -> UInt8:
     """The scene, and beside it what the policy would see of it, one camera above the other."""
+    task: Any = env.unwrapped
+    if perturber:
+        perturber.arrive(task, step)
     scene = _enlarged(np.asarray(env.render()), SCENE)
-    seen = []
-    for index, image in enumerate(observation["pixels"].values()):
-        key = FrameKey(plan.perturb_seed, index, step)
-        shown = plan.perturbation.apply(image, key) if plan.perturbation else image
-        seen.append(_enlarged(shown, SCENE // 2))
-    return np.concatenate([scene, np.concatenate(seen[:2], axis=0)], axis=1)
+    images = task.observe()["pixels"]
+    seen = [perturber.change(camera, step, image) if perturber else image for camera, image in images.items()]
+    column = [_enlarged(image, SCENE // 2) for image in seen[:2]]
+    return np.concatenate([scene, np.concatenate(column, axis=0)], axis=1)
 
 
 def _enlarged(image: UInt8, size: int) -> UInt8:
@@ -106,7 +113,7 @@ def _enlarged(image: UInt8, size: int) -> UInt8:
 
 
 def _text(cell: Cell, record: EpisodeRecord, step: int) -> str:
-    column = cell.split if cell.perturbation == CLEAN else f"{cell.split}, {cell.perturbation} {cell.severity}"
+    column = cell.split if cell.perturbation == CLEAN else f"{cell.split}, {cell.condition} {cell.severity}"
     decision = _last_decision(record, step)
     score = "" if decision is None or decision.ood_score is None else f" - OOD score {decision.ood_score:.2f}"
     flag = " FLAGGED" if decision is not None and decision.is_ood else ""

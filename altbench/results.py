@@ -54,6 +54,7 @@ __all__ = [
 
 FORMAT = 1
 CELLS, MEASURES = "cells", "measures"
+ADDED = "perturbation_status"  # cells written before there was this column are read with nulls in it
 EPISODES_FILE, DECISIONS_FILE = "episodes.parquet", "decisions.parquet"
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ _EPISODE_SCHEMA = pa.schema(
         ("first_flagged_step", pa.int64()),
         ("wall_s", pa.float64()),
         ("message", pa.string()),
+        (ADDED, pa.string()),
     ]
 )
 _CELL_SCHEMA = _EPISODE_SCHEMA.append(pa.field("decisions", pa.list_(_DECISION_TYPE))).append(
@@ -146,10 +148,17 @@ def _read_table(path: Path) -> tuple[CellHeader, Any]:
         found = int(metadata.get(b"altbench.format", b"0"))
         if found != FORMAT:
             raise ResultsError(f"{path}: expected a cell of format {FORMAT}, found {found}; run the sweep again")
-        return TypeAdapter(CellHeader).validate_json(metadata[b"altbench.header"]), table
+        return TypeAdapter(CellHeader).validate_json(metadata[b"altbench.header"]), _with_added(table)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ResultsError(f"{path}: not a whole cell file ({reason}); run the sweep again to make it anew") from None
+
+
+def _with_added(table: Any) -> Any:
+    if ADDED in table.schema.names:
+        return table
+    position = _CELL_SCHEMA.get_field_index(ADDED)
+    return table.add_column(position, ADDED, pa.nulls(table.num_rows, pa.string()))
 
 
 # ------------------------------------------------------------------------------------------------------ flat tables

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,19 +13,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from altbench.api import (
-    Decision,
-    FrameKey,
-    Observation,
-    Perturbation,
-    Policy,
-    Requirements,
-    TaskInfo,
-    UInt8,
-)
+from altbench.api import AnyPerturbation, Decision, Observation, Policy, Requirements, TaskInfo
 from altbench.chunking import ChunkWrapper, as_batch
-from altbench.errors import ContractError, PolicyTimeout, SimulationDiverged
-from altbench.results import DecisionRecord, EpisodeRecord, Status, StepRecord
+from altbench.errors import ContractError, PerturbationUnsupported, PolicyTimeout, SimulationDiverged
+from altbench.perturb import EpisodePerturber
+from altbench.records import DecisionRecord, EpisodeRecord, PerturbationStatus, Status, StepRecord
 
 PROTOCOL_VERSION = 1
 """Raised when what an episode computes changes; part of every cell's key."""
@@ -33,24 +25,37 @@ PROTOCOL_VERSION = 1
 
 @dataclass(frozen=True)
 class EpisodePlan:
-    """One episode: `seed` and `options` go to `reset`, `policy_seed` to the policy, `perturbation` between the two."""
+    """One episode: `seed` and `options` go to `reset`, `policy_seed` to the policy, `perturbation` between the two.
+
+    `cameras` (empty: all) and `from_step`: what the perturbation reaches.
+    """
 
     index: int
     seed: int
     policy_seed: int
     options: Mapping[str, Any]
-    perturbation: Perturbation | None = None
+    perturbation: AnyPerturbation | None = None
     perturb_seed: int = 0
+    cameras: tuple[str, ...] = ()
+    from_step: int = 0
+
+    def perturber(self, task: TaskInfo, seen: Sequence[str] | None = None) -> EpisodePerturber | None:
+        """The perturbation at work in this episode, for a policy that looks at the cameras `seen` (None: all)."""
+        if self.perturbation is None:
+            return None
+        return EpisodePerturber(self.perturbation, self.perturb_seed, task.cameras, self.cameras, self.from_step, seen)
 
 
 @dataclass
 class _Log:
     """What an episode leaves behind, filled while it runs so that a crash keeps what came before it."""
 
+    alive: Callable[[], None]
     decisions: list[DecisionRecord] = field(default_factory=list)
     trajectory: list[StepRecord] = field(default_factory=list)
     success: bool = False
     total_reward: float = 0.0
+    perturbation: PerturbationStatus | None = None
 
 
 def check_fit(policy: Requirements, task: TaskInfo, image_size: tuple[int, int], name: str) -> None:
@@ -78,15 +83,29 @@ def make_env(
     )
 
 
+def _nothing() -> None:
+    pass
+
+
 def run_episode(
-    env: gymnasium.Env[Any, Any], policy: Policy, plan: EpisodePlan, decision_timeout_s: float = 60.0
+    env: gymnasium.Env[Any, Any],
+    policy: Policy,
+    plan: EpisodePlan,
+    decision_timeout_s: float = 60.0,
+    alive: Callable[[], None] = _nothing,
 ) -> EpisodeRecord:
-    """Play one episode to success or the horizon; whatever goes wrong becomes its status, never an exception."""
-    log, began = _Log(), time.perf_counter()
+    """Play one episode to success or the horizon; whatever goes wrong becomes its status, never an exception.
+
+    `alive` is called before each decision.
+    """
+    log, began = _Log(alive), time.perf_counter()
     status: Status = "ok"
     message = ""
     try:
-        _play(env, policy, plan, decision_timeout_s, log)
+        with _perturbed(env, policy, plan, log) as perturber:
+            _play(env, policy, plan, perturber, decision_timeout_s, log)
+    except PerturbationUnsupported as error:
+        status, message = "unsupported", str(error)
     except SimulationDiverged as error:
         status, message = "sim_diverged", str(error)
     except PolicyTimeout as error:
@@ -98,10 +117,36 @@ def run_episode(
     return _record(plan, log, status, message, time.perf_counter() - began)
 
 
-def _play(env: gymnasium.Env[Any, Any], policy: Policy, plan: EpisodePlan, timeout: float, log: _Log) -> None:
+@contextmanager
+def _perturbed(
+    env: gymnasium.Env[Any, Any], policy: Policy, plan: EpisodePlan, log: _Log
+) -> Iterator[EpisodePerturber | None]:
+    """The episode's perturbation; afterwards what became of it is in the log and the scene is as it was."""
+    perturber = plan.perturber(policy.task, policy.requirements.cameras)
+    try:
+        yield perturber
+    finally:
+        if perturber is not None:
+            log.perturbation = perturber.status
+            perturber.end(env.unwrapped)
+
+
+def _play(
+    env: gymnasium.Env[Any, Any],
+    policy: Policy,
+    plan: EpisodePlan,
+    perturber: EpisodePerturber | None,
+    timeout: float,
+    log: _Log,
+) -> None:
     needs = policy.requirements
     chunked = ChunkWrapper(
-        env, needs.obs_horizon, needs.action_horizon, pixels=bool(needs.cameras), image_filter=_image_filter(plan, env)
+        env,
+        needs.obs_horizon,
+        needs.action_horizon,
+        pixels=bool(needs.cameras),
+        image_filter=perturber.change if perturber else None,
+        before_frame=perturber.arrive if perturber else None,
     )
     stacked, _ = chunked.reset(seed=plan.seed, options=dict(plan.options))
     with _policy_at_fault(), _time_limit(timeout):
@@ -120,6 +165,7 @@ def _play(env: gymnasium.Env[Any, Any], policy: Policy, plan: EpisodePlan, timeo
 
 
 def _decide(policy: Policy, observation: Observation, timeout: float, log: _Log) -> Decision:
+    log.alive()
     with _policy_at_fault(), _time_limit(timeout):
         began = time.perf_counter()
         decision = policy.act(_only(observation, policy.requirements.cameras), [0])
@@ -153,18 +199,6 @@ def _only(observation: Observation, cameras: tuple[str, ...]) -> Observation:
     return Observation(pixels, observation.agent_pos, observation.environment_state)
 
 
-def _image_filter(plan: EpisodePlan, env: gymnasium.Env[Any, Any]) -> Any:
-    perturbation = plan.perturbation
-    if perturbation is None:
-        return None
-    cameras: tuple[str, ...] = env.unwrapped.info.cameras  # type: ignore[attr-defined]
-
-    def perturbed(camera: str, step: int, image: UInt8) -> UInt8:
-        return perturbation.apply(image, FrameKey(plan.perturb_seed, cameras.index(camera), step))
-
-    return perturbed
-
-
 def _decision_record(decision: Decision, step: int, latency: float) -> DecisionRecord:
     return DecisionRecord(
         step=step,
@@ -191,12 +225,13 @@ def _record(plan: EpisodePlan, log: _Log, status: Status, message: str, wall: fl
         message=message,
         decisions=tuple(log.decisions),
         trajectory=tuple(log.trajectory),
+        perturbation_status=log.perturbation,
     )
 
 
 def failed_episode(plan: EpisodePlan, status: Status, message: str) -> EpisodeRecord:
     """The record of an episode that could not be played."""
-    return _record(plan, _Log(), status, message, 0.0)
+    return _record(plan, _Log(_nothing), status, message, 0.0)
 
 
 class _PolicyError(Exception):

@@ -69,8 +69,8 @@ def rate_of(successes: int, episodes: int, confidence: float = 0.95) -> Rate:
 
 
 def countable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The episodes that count: all but `infra_error`, which says nothing about the policy."""
-    return frame[frame["status"] != "infra_error"]
+    """The episodes that count: all but `infra_error` and `unsupported`, which say nothing about the policy."""
+    return frame[~frame["status"].isin(["infra_error", "unsupported"])]
 
 
 def succeeded(frame: pd.DataFrame) -> pd.Series[bool]:

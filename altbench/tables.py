@@ -68,7 +68,7 @@ def render_terminal(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> G
     """The main tables for a terminal of 100 columns: success, decision time and memory; perturbed success; ratios."""
     success = success_table(frame)
     parts = [_main(success.data, measures), *_perturbed(success.data), *_ratios(measures)]
-    errors = int((~frame["status"].isin(["ok", "infra_error"])).sum())
+    errors = int((~frame["status"].isin(["ok", "infra_error", "unsupported"])).sum())
     if errors:
         note = (
             f"{errors} episode{'s' if errors > 1 else ''} failed by an error, not by the task: see the failures table"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from altbench import registry
-from altbench.api import Requirements
+from altbench.api import Perturbation, Requirements
 from altbench.errors import ContractError, SimulationDiverged
 from altbench.records import EpisodeRecord
 from altbench.rollout import EpisodePlan, check_fit, make_env, run_episode
@@ -73,8 +73,11 @@ def test_a_simulation_that_diverges_is_a_failure_and_other_faults_are_not_the_po
     assert (broken.status, broken.message) == ("infra_error", "OSError: no more GL contexts")
 
 
-class Blacken:
-    def __init__(self) -> None:
+class Blacken(Perturbation):
+    name = "blacken"
+
+    def __init__(self, severity: int = 5, **options: Any) -> None:
+        self.severity = severity
         self.keys: set[tuple[int, int, int]] = set()
 
     def apply(self, image: Any, key: Any) -> Any:

@@ -1,0 +1,96 @@
+"""A perturbation in one episode: which frames it reaches, what it needs kept, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from altbench.api import AnyPerturbation, FrameKey, Perturbation, ScenePerturbation, UInt8
+from altbench.config import PerturbationEntry
+from altbench.errors import ConfigError, PerturbationUnsupported, suggestion
+from altbench.records import PerturbationStatus
+
+
+class EpisodePerturber:
+    """Applies a perturbation, of either kind, to one episode of a task with the cameras `task_cameras`.
+
+    `seed`: the episode's perturbation seed. `cameras`: those it reaches (empty: all). `from_step`: the control step it
+    begins at. `seen`: the cameras that the policy looks at (None: all); the others' frames are nobody's and stay as
+    they are. Call `arrive` once the simulation is at a step and before its frame is drawn, `change` with each drawn
+    image, `end` when the episode is over, whatever happened.
+    """
+
+    def __init__(
+        self,
+        perturbation: AnyPerturbation,
+        seed: int,
+        task_cameras: Sequence[str],
+        cameras: Sequence[str] = (),
+        from_step: int = 0,
+        seen: Sequence[str] | None = None,
+    ) -> None:
+        self.status: PerturbationStatus = "skipped"
+        self._perturbation, self._seed, self._from_step = perturbation, seed, from_step
+        self._numbers = {camera: number for number, camera in enumerate(task_cameras)}
+        reached = cameras or task_cameras
+        self._cameras = tuple(c for c in reached if seen is None or c in seen)
+        self._references: dict[str, UInt8] = {}
+        self._keeping = self._begun = False
+
+    def arrive(self, task: Any, step: int) -> bool:
+        """Begin a perturbed scene when its step has come; whether this step's frame must be drawn, even for nobody.
+
+        Raises PerturbationUnsupported, with the status set, where the task has nothing to perturb.
+        """
+        if not self._cameras or step < self._from_step:
+            return False
+        if isinstance(self._perturbation, Perturbation):
+            self._keeping = self._perturbation.keeps(step - self._from_step)
+            return self._keeping
+        if self._begun or self._perturbation.severity == 0:
+            return False
+        self._begin(self._perturbation, task)
+        return True
+
+    def change(self, camera: str, step: int, image: UInt8) -> UInt8:
+        """`image`, as `camera` saw it at `step`, as the policy shall see it."""
+        perturbation = self._perturbation
+        if not isinstance(perturbation, Perturbation) or camera not in self._cameras or step < self._from_step:
+            return image
+        if self._keeping:
+            self._references[camera] = image
+        key = FrameKey(self._seed, self._numbers[camera], step, self._references.get(camera))
+        changed = perturbation.apply(image, key)
+        if perturbation.severity > 0:
+            self.status = "applied"
+        return changed
+
+    def end(self, task: Any) -> None:
+        """Put a changed scene back."""
+        if self._begun and isinstance(self._perturbation, ScenePerturbation):
+            self._begun = False
+            self._perturbation.end(task)
+
+    def _begin(self, perturbation: ScenePerturbation, task: Any) -> None:
+        self._begun = True
+        try:
+            perturbation.begin(task, np.random.default_rng(np.random.SeedSequence([self._seed])), self._cameras)
+        except PerturbationUnsupported:
+            self.status = "unsupported"
+            raise
+        self.status = "applied"
+
+
+def check_reach(
+    entry: PerturbationEntry, perturbation: AnyPerturbation, task_cameras: Sequence[str], horizon: int, where: str
+) -> None:
+    """ConfigError where an entry's cameras or step mean nothing for a task of `horizon` steps or for its kind."""
+    for camera in entry.cameras:
+        if camera not in task_cameras:
+            raise ConfigError(f"{where}: unknown camera {camera!r}{suggestion(camera, task_cameras)}")
+    if entry.from_step >= horizon:
+        raise ConfigError(f"{where}: from_step: expected a step before the horizon, {horizon}, got {entry.from_step}")
+    if entry.cameras and isinstance(perturbation, ScenePerturbation) and not perturbation.per_camera:
+        raise ConfigError(f"{where}: it changes the scene, which every camera shows; leave `cameras` out")
