@@ -39,7 +39,7 @@ class Executor(ABC):
 
     @abstractmethod
     def kill(self, job: Job) -> None:
-        """End the worker that runs `job`; its outcome is then `died`."""
+        """End the worker that runs `job`, of which nothing more is heard."""
 
     @abstractmethod
     def close(self) -> None:
@@ -81,6 +81,8 @@ class ProcessExecutor(Executor):
         from pebble import ProcessPool
 
         self.slots = workers
+        # Threads are set job by job; libraries that read this at import must not take all cores for themselves.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
         # Spawned, because OpenGL contexts and thread pools do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPool(max_workers=workers, context=context, initializer=_init_worker, initargs=[os.getpid()])
@@ -98,7 +100,7 @@ class ProcessExecutor(Executor):
             time.sleep(0.05)
 
     def kill(self, job: Job) -> None:
-        self._running[job.key][1].cancel()  # type: ignore[attr-defined]
+        self._running.pop(job.key)[1].cancel()  # type: ignore[attr-defined]
 
     def close(self) -> None:
         self._pool.stop()
@@ -111,8 +113,6 @@ class ProcessExecutor(Executor):
     def _outcome(job: Job, future: object) -> Outcome:
         from pebble import ProcessExpired
 
-        if future.cancelled():  # type: ignore[attr-defined]
-            return Outcome(job, None, died=True)
         error = future.exception()  # type: ignore[attr-defined]
         return Outcome(job, error, died=isinstance(error, ProcessExpired))
 
@@ -125,7 +125,6 @@ def make_executor(workers: int) -> Executor:
 def _init_worker(parent: int) -> None:
     # Ctrl-C reaches the whole process group; stopping the workers is the runner's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 
 

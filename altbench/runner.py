@@ -172,9 +172,6 @@ def _watch(setting: Setting, executor: Executor, board: Board, state: _State) ->
         limit = setting.sweep.decision_timeout_s + HANG_GRACE_S
         if isinstance(job, RolloutJob) and beat and time.time() - beat["time"] > limit:
             executor.kill(job)
-            for outcome in executor.collect(timeout=10):
-                if outcome.job.key != job.key:
-                    _settle(board, state, outcome)
             state.running.pop(job.key)
             state.waiting.insert(0, replace(job, hung=(*job.hung, int(beat["done"]))))
             (setting.folder.progress / f"{job.key}.json").unlink(missing_ok=True)
