@@ -193,11 +193,13 @@ class JointSlots:
 class NativeModel:
     """What the simulator itself calls a task and its parts, for files that name those.
 
-    `env_name`: robosuite's name of the task. `cameras`: our camera -> the model's. `joints`: the model's joint -> its
-    slots in a state of `state_dim` numbers. `xml`: the model, MJCF ("": none).
+    `env_name`: robosuite's name of the task. `robots`: robosuite's, one per arm or with both. `cameras`: our camera ->
+    the model's. `joints`: the model's joint -> its slots in a state of `state_dim` numbers. `xml`: the model, MJCF ("":
+    none).
     """
 
     env_name: str
+    robots: tuple[str, ...]
     cameras: Mapping[str, str]
     joints: Mapping[str, JointSlots]
     state_dim: int
@@ -233,7 +235,11 @@ class Stage(Protocol):
     """A task's environment as importers and exporters see it: states go in, what is seen in them comes out."""
 
     info: TaskInfo
-    native: NativeModel
+
+    @property
+    def native(self) -> NativeModel:
+        """The simulator's own names."""
+        ...
 
     def look(self, state: Float64, image_size: tuple[int, int] | None = None) -> View:
         """What the task shows in `state` (Ds,); with images of `image_size` (H, W) where that is given.
@@ -243,6 +249,10 @@ class Stage(Protocol):
 
     def after(self, state: Float64, action: Float32, control_mode: ControlMode) -> Float64:
         """The state (Ds,) one control step after `state` and `action` (Da,)."""
+        ...
+
+    def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> Any:
+        """The task's Gymnasium environment with images, for its spaces and its spec; the stage closes it."""
         ...
 
 

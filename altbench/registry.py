@@ -1,7 +1,8 @@
-"""Names of tasks, policies, perturbations and experts -> where they live, as "module:attribute".
+"""Names of tasks, policies, perturbations, experts, importers and exporters -> where they live, as "module:attribute".
 
 Built-ins stand in one literal table; a third party adds its own through entry points of the groups `altbench.tasks`,
-`altbench.policies`, `altbench.perturbations` and `altbench.experts`. Nothing is imported before it is asked for.
+`altbench.policies`, `altbench.perturbations`, `altbench.experts`, `altbench.importers` and `altbench.exporters`. Nothing
+is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from altbench.api import AnyPerturbation, Expert, Policy, TaskInfo
+from altbench.api import AnyPerturbation, Expert, Exporter, Importer, Policy, TaskInfo
 from altbench.errors import ConfigError, UnknownNameError
 
-Kind = Literal["task", "policy", "perturbation", "expert"]
+Kind = Literal["task", "policy", "perturbation", "expert", "importer", "exporter"]
 
 BUILT_IN: dict[Kind, dict[str, str]] = {
     "task": {"Lift": "altbench_envs.lift:TASK"},
@@ -37,6 +38,15 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "photograph": "altbench_envs.perturbations:Photograph",
     },
     "expert": {"Lift": "altbench_demos.lift:LiftExpert"},
+    "importer": {
+        "robomimic": "altbench_demos.robomimic_file:read_robomimic",
+        "robosuite": "altbench_demos.robosuite_file:read_robosuite",
+        "minari": "altbench_demos.minari_set:read_minari",
+    },
+    "exporter": {
+        "robomimic": "altbench_demos.robomimic_file:write_robomimic",
+        "minari": "altbench_demos.minari_set:write_minari",
+    },
 }
 ENVIRONMENTS: dict[str, str] = {"Lift": "altbench_envs.lift:make"}
 CHOOSE_RENDERER = "altbench_envs.rendering:choose_backend"
@@ -45,6 +55,8 @@ GROUPS: dict[Kind, str] = {
     "policy": "altbench.policies",
     "perturbation": "altbench.perturbations",
     "expert": "altbench.experts",
+    "importer": "altbench.importers",
+    "exporter": "altbench.exporters",
 }
 
 
@@ -90,6 +102,18 @@ def expert(name: str) -> Expert:
     """A new instance of the expert registered for the task `name`."""
     made: Expert = _resolve("expert", name)()
     return made
+
+
+def importer(name: str) -> Importer:
+    """The importer of demonstrations in the format `name`."""
+    found: Importer = _resolve("importer", name)
+    return found
+
+
+def exporter(name: str) -> Exporter:
+    """The exporter of demonstrations to the format `name`."""
+    found: Exporter = _resolve("exporter", name)
+    return found
 
 
 def choose_renderer() -> str:

@@ -161,7 +161,12 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
         """robosuite's and MuJoCo's names of the task, its cameras and joints."""
         scene, simulator = self._scene, self._simulator
         return NativeModel(
-            scene.robosuite_name, scene.cameras, simulator.joint_slots(), len(simulator.state()), simulator.xml()
+            env_name=scene.robosuite_name,
+            robots=scene.robots,
+            cameras=scene.cameras,
+            joints=simulator.joint_slots(),
+            state_dim=len(simulator.state()),
+            xml=simulator.xml(),
         )
 
     def object_pose(self) -> Float64:
