@@ -1,0 +1,65 @@
+"""Checkpoints: what is written beside a policy's own files, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import fakes
+import pytest
+
+from altbench import registry
+from altbench.api import FitContext, Trainable
+from altbench.checkpoints import CARD, CheckpointCard, load_checkpoint, read_card, save_checkpoint
+from altbench.errors import CheckpointError, ConfigError
+from altbench.store import RunFolder, new_folder, remove_leftovers
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, CheckpointCard]:
+    cls = registry.policy("open_loop")
+    policy = cls(fakes.TASK, cls.config_type())
+    assert isinstance(policy, Trainable)
+    policy.fit(fakes.make_demonstrations(2), FitContext(seed=0))
+    config = policy.config.model_dump(mode="json")
+    card = CheckpointCard("Fake", "open_loop", "small", config, 2, 0, "k" * 64, "d", policy.version, (16, 16), 1.5)
+    save_checkpoint(tmp_path / "made", card, policy)
+    return tmp_path / "made", card
+
+
+def test_a_card_is_read_back_as_it_was(saved: tuple[Path, CheckpointCard]) -> None:
+    folder, card = saved
+    assert read_card(folder) == card
+    nothing = dataclasses.replace(card, config={"train_steps": None, "epochs": 3})
+    policy = load_checkpoint(folder)
+    assert isinstance(policy, Trainable)
+    save_checkpoint(folder.with_name("none"), nothing, policy)
+    assert read_card(folder.with_name("none")).config == nothing.config
+
+
+def test_damage_and_other_versions_are_refused(saved: tuple[Path, CheckpointCard]) -> None:
+    folder, card = saved
+    text = (folder / CARD).read_text()
+    (folder / CARD).write_text(text.replace(f"policy_version = {card.policy_version}", "policy_version = 99"))
+    with pytest.raises(CheckpointError, match=f"made by open_loop version 99, this is {card.policy_version}"):
+        load_checkpoint(folder)
+    (folder / CARD).write_text(text[: len(text) // 2])
+    with pytest.raises(CheckpointError, match="not a checkpoint's card"):
+        read_card(folder)
+
+
+def test_only_runtime_settings_may_be_changed(saved: tuple[Path, CheckpointCard]) -> None:
+    with pytest.raises(ConfigError, match="'anything' is part of the fit"):
+        load_checkpoint(saved[0], runtime={"anything": 1})
+
+
+def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "made") as temporary:
+        (temporary / "part").write_text("x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "left.abc.tmp").mkdir()
+    (tmp_path / "left.tmp").write_text("x")
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert RunFolder(tmp_path).demonstrations("Lift").name == "Lift.hdf5"

@@ -1,0 +1,47 @@
+"""What a run shows while it works."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from altbench.jobs import CollectJob
+from altbench.progress import FIRST_GUESS_S, Board, Costs
+
+JOBS = [CollectJob("Lift"), CollectJob("Stack")]
+
+
+def test_time_left_is_learned_from_jobs_of_the_kind() -> None:
+    costs = Costs()
+    assert costs.guess(JOBS[0]) == FIRST_GUESS_S["collect"]
+    costs.learn(JOBS[0], 10.0)
+    costs.learn(JOBS[0], 20.0)
+    assert costs.guess(JOBS[1]) == 15.0
+
+
+def test_without_a_terminal_each_job_is_one_line() -> None:
+    text = io.StringIO()
+    board = Board(Console(file=text, width=100), slots=2)
+    board.begin(JOBS)
+    for job in JOBS:
+        board.started(job)
+    board.progressed(JOBS[1], {"done": 1, "total": 2})
+    board.finished(JOBS[0])
+    board.retried(JOBS[1])
+    board.failed(JOBS[1], "no disk")
+    board.end()
+    lines = text.getvalue().splitlines()
+    assert lines[0].startswith("1/2  lift/demonstrations  0 s")
+    assert lines[1:] == ["worker lost, trying again: stack/demonstrations", "failed stack/demonstrations: no disk"]
+
+
+def test_on_a_terminal_jobs_in_flight_show_how_far_they_are() -> None:
+    text = io.StringIO()
+    board = Board(Console(file=text, width=120, force_terminal=True), slots=1)
+    board.begin(JOBS)
+    board.started(JOBS[0])
+    board.progressed(JOBS[0], {"done": 3, "total": 30, "metrics": {"loss": 0.5}})
+    board.end()
+    assert "lift/demonstrations" in text.getvalue() and "3/30" in text.getvalue() and "loss 0.5" in text.getvalue()
+    assert "left" in text.getvalue()

@@ -1,0 +1,69 @@
+"""Names, and what they stand for."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import fakes
+import pytest
+
+from altbench import registry
+from altbench.errors import ConfigError, UnknownNameError
+from altbench.seeds import STREAMS, derive_seed
+
+
+@pytest.mark.parametrize("kind", ["task", "policy", "perturbation", "expert"])
+def test_every_registered_name_leads_somewhere(kind: registry.Kind) -> None:
+    find = {
+        "task": registry.task,
+        "policy": registry.policy,
+        "perturbation": registry.perturbation,
+        "expert": registry.expert,
+    }
+    for name in registry.names(kind):
+        assert find[kind](name) is not None
+
+
+def test_every_task_has_an_environment_and_an_expert() -> None:
+    tasks = set(registry.names("task")) - {"Fake"}
+    assert tasks == set(registry.ENVIRONMENTS) == set(registry.names("expert")) - {"Fake"}
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown task 'lfit'; did you mean 'Lift'"):
+        registry.task("lfit")
+
+
+def test_a_policy_of_ones_own_is_found_in_its_file(own_policies: Path, tmp_path: Path) -> None:
+    assert registry.policy(f"{own_policies}:Good").name == "good"
+    with pytest.raises(UnknownNameError, match=r"class in own_policies.py 'Goood'; did you mean 'Good'"):
+        registry.policy(f"{own_policies}:Goood")
+    with pytest.raises(ConfigError, match="there is no file"):
+        registry.policy(f"{tmp_path}/none.py:Good")
+    not_a_policy = tmp_path / "other.py"
+    not_a_policy.write_text("Mine = int\n")
+    with pytest.raises(ConfigError, match=r"expected a subclass of altbench\.api\.Policy"):
+        registry.policy(f"{not_a_policy}:Mine")
+
+
+def test_third_parties_register_through_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(group: str) -> list[EntryPoint]:
+        mine = EntryPoint("Theirs", "fakes:TASK", "altbench.tasks")
+        shadow = EntryPoint("Lift", "fakes:TASK", "altbench.tasks")
+        return [mine, shadow] if group == "altbench.tasks" else []
+
+    monkeypatch.setattr(registry, "entry_points", found)
+    registry.table.cache_clear()
+    try:
+        assert registry.task("Theirs") is fakes.TASK
+        assert registry.task("Lift").name == "Lift", "a built-in cannot be taken over"
+    finally:
+        registry.table.cache_clear()
+
+
+def test_streams_of_seeds_are_disjoint() -> None:
+    seeds = {(s, i): derive_seed(r, s, i) for r in (0,) for s in STREAMS for i in range(500)}  # type: ignore[arg-type]
+    assert len(set(seeds.values())) == len(seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds.values())
+    assert derive_seed(0, "demo", 3) == derive_seed(0, "demo", 3) != derive_seed(1, "demo", 3)
