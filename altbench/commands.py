@@ -37,7 +37,8 @@ def _run(sweep: SweepSpec, root: Path, workers: int, console: Console) -> bool:
     from altbench.runner import run_sweep
 
     renderer = choose_renderer()
-    console.print(f"[bold]{sweep.name}[/]: {sweep.description}\nwriting to {root}", highlight=False)
+    console.print(f"[bold]{sweep.name}[/] {sweep.description}", highlight=False)
+    console.print(f"writing to {root}", highlight=False, soft_wrap=True)
     executor, board = make_executor(workers), Board(console, workers)
     try:
         summary = run_sweep(sweep, root, executor, board, resolve_device(sweep.device), renderer)
@@ -50,7 +51,7 @@ def _run(sweep: SweepSpec, root: Path, workers: int, console: Console) -> bool:
         executor.close()
     outputs.write(root, summary.plan, renderer)
     outputs.show(root, summary.plan, console)
-    console.print(f"{summary.ran} cells run, {summary.found} found finished; everything is in {root}", highlight=False)
+    console.print(f"{summary.ran} cells run, {summary.found} found finished; everything is in {root}", highlight=False, soft_wrap=True)
     for job, reason in summary.failed:
         console.print(f"[red]failed[/] {job}: {reason}", highlight=False)
     return bool(summary.failed)
