@@ -17,7 +17,7 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
-from altbench import dataset, registry
+from altbench import dataset, registry, worker_pool
 from altbench.api import (
     Demonstration,
     Expert,
@@ -47,14 +47,16 @@ def collect(
     placement: Placement = "grid",
     image_size: tuple[int, int] = (84, 84),
     render_profile: RenderProfile = "fast",
+    workers: int = 0,
     progress: Progress = no_progress,
 ) -> Dataset:
     """The file `path` with at least `n` successful demonstrations, of which only those missing are collected.
 
     A failing attempt is repeated with a new seed at the same grid pose. Each finished demonstration is kept at once in
     the folder `PATH.parts`, which goes when `path` is complete: an interruption costs one demonstration at most. An
-    existing `path` is extended; DatasetError where it was made with other settings. `progress` reports after each
-    demonstration, with the failed attempts (`failed`) so far.
+    existing `path` is extended; DatasetError where it was made with other settings. `workers` processes share the work
+    (0: this one does it); the contents do not depend on how many. `progress` reports after each demonstration, with the
+    failed attempts (`failed`) so far.
     """
     if not 1 <= n <= MAX_DEMONSTRATIONS:
         raise ConfigError(f"expected 1 to {MAX_DEMONSTRATIONS:,} demonstrations, got {n:,}")
@@ -65,7 +67,7 @@ def collect(
         shutil.rmtree(plan.parts, ignore_errors=True)
         progress(n, n, {"failed": float(sum(map(plan.failed_attempts, existing.demonstrations)))})
         return existing
-    finished = _collect_missing(plan, n, () if existing is None else existing.demonstrations, progress)
+    finished = _collect_missing(plan, n, () if existing is None else existing.demonstrations, workers, progress)
     dataset.write(path, finished, plan.complete_meta(finished[0]))
     shutil.rmtree(plan.parts, ignore_errors=True)
     return dataset.read(path)
@@ -176,7 +178,9 @@ def _differences(found: DatasetMeta, planned: DatasetMeta) -> str:
     return ", ".join(f"{key} {a[key]} (wanted {b[key]})" for key in a if a[key] != b[key])
 
 
-def _collect_missing(plan: _Plan, n: int, existing: Sequence[Demonstration], progress: Progress) -> list[Demonstration]:
+def _collect_missing(
+    plan: _Plan, n: int, existing: Sequence[Demonstration], workers: int, progress: Progress
+) -> list[Demonstration]:
     """All `n` demonstrations: those existing, those in parts, and the rest collected now."""
     _make_folder(plan.parts)
     known = [*existing, *(plan.finished_part(i) for i in range(len(existing), n))]
@@ -186,14 +190,44 @@ def _collect_missing(plan: _Plan, n: int, existing: Sequence[Demonstration], pro
     if len(done) == n:
         return done
     finished: dict[int, Demonstration] = {d.index: d for d in done}
-    with closing(_Studio(plan.info, plan.meta)) as studio:
-        for i in sorted(set(range(n)) - finished.keys()):
-            made = _demonstrate(studio, plan, i)
-            dataset.write(plan.part(i), [replace(made, index=0)], plan.complete_meta(made))
-            finished[i] = made
-            failed += plan.failed_attempts(made)
-            progress(len(finished), n, {"failed": float(failed)})
+    missing = sorted(set(range(n)) - finished.keys())
+    for made in _made_by_workers(plan, missing, workers) if workers else _made_here(plan, missing):
+        finished[made.index] = made
+        failed += plan.failed_attempts(made)
+        progress(len(finished), n, {"failed": float(failed)})
     return [finished[i] for i in range(n)]
+
+
+def _made_here(plan: _Plan, missing: Sequence[int]) -> Iterator[Demonstration]:
+    with closing(_Studio(plan.info, plan.meta)) as studio:
+        for i in missing:
+            yield _make_part(studio, plan, i)
+
+
+def _make_part(studio: _Studio, plan: _Plan, index: int) -> Demonstration:
+    """Demonstration `index`, collected and kept as a part."""
+    made = _demonstrate(studio, plan, index)
+    dataset.write(plan.part(index), [replace(made, index=0)], plan.complete_meta(made))
+    return made
+
+
+def _made_by_workers(plan: _Plan, missing: Sequence[int], workers: int) -> Iterator[Demonstration]:
+    """As they are finished, in any order; each is read from its part, so that it is the same as after an interruption."""
+    for index in worker_pool.finished(_make_part_in_worker, plan, missing, workers):
+        made = plan.finished_part(index)
+        if made is None:
+            raise DatasetError(f"{plan.part(index)}: a worker wrote it, but it cannot be read")
+        yield made
+
+
+def _make_part_in_worker(plan: _Plan, index: int) -> None:
+    """`_make_part` with the worker's one studio, which serves all that it collects and ends with it."""
+    if plan.info.name not in _studios:
+        _studios[plan.info.name] = _Studio(plan.info, plan.meta)
+    _make_part(_studios[plan.info.name], plan, index)
+
+
+_studios: dict[str, _Studio] = {}
 
 
 def _make_folder(folder: Path) -> None:

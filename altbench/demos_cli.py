@@ -1,23 +1,26 @@
-"""`altbench demos`: collect, describe, play and validate files of demonstrations."""
+"""`altbench demos`: collect, describe, show and validate files of demonstrations; import and export them."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from altbench.errors import DatasetError
+from altbench import demos_exchange_cli
+from altbench.demos_progress import progress_bar
+from altbench.errors import ConfigError, DatasetError, UnknownNameError
 
 if TYPE_CHECKING:
-    from altbench.api import Progress
     from altbench.dataset import DatasetInfo
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", help="Collect, describe, play and validate demonstrations."
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Collect, describe, show and validate demonstrations; import and export them.",
 )
 
 File = Annotated[Path, typer.Argument(help="A demonstrations file (HDF5).", show_default=False)]
@@ -30,7 +33,8 @@ def default_path(task: str, uniform: bool = False) -> Path:
 
 @app.command()
 def collect(
-    task: Annotated[str, typer.Argument(help="The task, e.g. Lift.", show_default=False)],
+    task: Annotated[str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False)] = None,
+    every: Annotated[bool, typer.Option("--all", help="All tasks that have an expert, one after the other.")] = False,
     n: Annotated[int, typer.Option("--n", min=1, help="How many successful demonstrations the file is to hold.")] = 30,
     uniform: Annotated[bool, typer.Option("--uniform", help="Fresh random poses instead of the task's grid.")] = False,
     out: Annotated[
@@ -40,31 +44,45 @@ def collect(
     image_size: Annotated[
         int, typer.Option("--image-size", min=8, max=2048, help="Height and width of the images.")
     ] = 84,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that share the work; 0: none, here.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Throw away what the file holds and collect afresh.")] = False,
 ) -> None:
     """Collect demonstrations from the task's scripted expert.
 
-    Interrupted, it goes on where it was; asked for more than the file holds, it adds the missing ones.
+    Interrupted, it goes on where it was; asked for more than the file holds, it adds the missing ones. The contents do
+    not depend on the number of workers.
 
     - `altbench demos collect Lift --n 30`
     - `altbench demos collect Lift --n 120 --uniform --out data/lift-120.hdf5`
+    - `altbench demos collect --all --workers 2`
     """
     from altbench.collect import collect as collect_demonstrations
 
-    path = out or default_path(task, uniform)
-    if force:
-        _remove(path)
-    with _progress(f"{task}: demonstrations") as progress, _goes_on_later():
-        collect_demonstrations(
-            task,
-            n,
-            path,
-            root_seed=seed,
-            placement="uniform" if uniform else "grid",
-            image_size=(image_size, image_size),
-            progress=progress,
-        )
-    info(path)
+    for name in _chosen(task, every, out):
+        path = out or default_path(name, uniform)
+        if force:
+            _remove(path)
+        with progress_bar(f"{name}: demonstrations") as progress, _goes_on_later():
+            collect_demonstrations(
+                name,
+                n,
+                path,
+                root_seed=seed,
+                placement="uniform" if uniform else "grid",
+                image_size=(image_size, image_size),
+                workers=workers,
+                progress=progress,
+            )
+        info(path)
+
+
+def _chosen(task: str | None, every: bool, out: Path | None) -> list[str]:
+    """The tasks to collect for; ConfigError where the arguments contradict each other."""
+    from altbench import registry
+
+    if (task is None) != every or (every and out is not None):
+        raise ConfigError("expected a task, such as Lift, or --all without --out; `altbench list` names the tasks")
+    return [task] if task else [name for name in registry.names("task") if name in registry.names("expert")]
 
 
 @contextmanager
@@ -143,6 +161,32 @@ def play(
 
 
 @app.command()
+def sheet(
+    file: File,
+    rows: Annotated[int, typer.Option("--rows", min=1, max=200, help="How many demonstrations.")] = 6,
+    columns: Annotated[int, typer.Option("--columns", min=2, max=60, help="How many frames of each.")] = 8,
+    camera: Annotated[str | None, typer.Option("--camera", help="Which camera; default the first.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The PNG; default FILE.png beside FILE.")] = None,
+) -> None:
+    """Write a contact sheet: demonstrations in rows, evenly spaced frames in columns.
+
+    - `altbench demos sheet data/Lift.hdf5`
+    - `altbench demos sheet data/Lift.hdf5 --camera wrist --rows 30 --columns 12 --out wrist.png`
+    """
+    from altbench import dataset, sheets
+
+    found = dataset.read(file)
+    chosen, target = camera or found.meta.cameras[0], out or file.with_suffix(".png")
+    if chosen not in found.meta.cameras:
+        raise UnknownNameError("camera", chosen, found.meta.cameras)
+    picture = sheets.demonstrations_sheet(found.demonstrations, chosen, rows, columns, found.meta.control_hz)
+    sheets.write_png(target, picture)
+    typer.echo(
+        f"{target}: {min(rows, len(found))} of {len(found)} demonstrations, {picture.shape[1]}×{picture.shape[0]}"
+    )
+
+
+@app.command()
 def validate(
     file: File,
     replay: Annotated[
@@ -153,15 +197,16 @@ def validate(
 
     - `altbench demos validate data/Lift.hdf5`
     """
-    from altbench import dataset
+    from altbench import dataset, manifest
     from altbench.collect import replay as replay_demonstrations
 
     found = dataset.read(file)
     typer.echo(f"{file}: structure, values and checksum of {len(found)} demonstrations are right")
+    typer.echo(f"{file}: {manifest.verdict(found, manifest.load())[1]}")
     if not replay:
         return
     failed: list[int] = []
-    with _progress("replayed") as progress:
+    with progress_bar("replayed") as progress:
         for i, success in enumerate(replay_demonstrations(found.meta.task, found.demonstrations)):
             failed += [] if success else [i]
             progress(i + 1, len(found), {"failed": float(len(failed))})
@@ -171,28 +216,6 @@ def validate(
     typer.echo(f"{file}: all {len(found)} succeed when replayed")
 
 
-@contextmanager
-def _progress(what: str) -> Iterator[Progress]:
-    """A bar that counts to the total with the time left, and shows failed attempts."""
-    from rich import progress as bars
-
-    columns = (
-        bars.TextColumn(what),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TextColumn("{task.fields[failed]:.0f} failed attempts"),
-        bars.TimeElapsedColumn(),
-        bars.TimeRemainingColumn(),
-    )
-    bar = bars.Progress(*columns)
-    task = bar.add_task(what, total=None, failed=0)
-
-    def report(done: int, total: int, metrics: Mapping[str, float]) -> None:
-        bar.start()  # with the first report, so that an error before it stands alone
-        bar.update(task, completed=done, total=total, failed=metrics.get("failed", 0))
-
-    try:
-        yield report
-    finally:
-        if bar.live.is_started:
-            bar.stop()
+app.command("import")(demos_exchange_cli.import_demonstrations)
+app.command("export")(demos_exchange_cli.export_demonstrations)
+app.command("manifest")(demos_exchange_cli.known_sets)

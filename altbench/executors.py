@@ -85,7 +85,7 @@ class ProcessExecutor(Executor):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         # Spawned, because OpenGL contexts and thread pools do not survive a fork.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPool(max_workers=workers, context=context, initializer=_init_worker, initargs=[os.getpid()])
+        self._pool = ProcessPool(max_workers=workers, context=context, initializer=init_worker, initargs=[os.getpid()])
         self._running: dict[str, tuple[Job, object]] = {}
 
     def submit(self, setting: Setting, job: Job) -> None:
@@ -122,7 +122,8 @@ def make_executor(workers: int) -> Executor:
     return ProcessExecutor(workers) if workers else InlineExecutor()
 
 
-def _init_worker(parent: int) -> None:
+def init_worker(parent: int) -> None:
+    """What every worker process does first: leave Ctrl-C to `parent`, use one thread, end with it."""
     # Ctrl-C reaches the whole process group; stopping the workers is the runner's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()

@@ -49,6 +49,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     },
 }
 ENVIRONMENTS: dict[str, str] = {"Lift": "altbench_envs.lift:make"}
+MANIFEST = "altbench_demos:manifest.toml"
 CHOOSE_RENDERER = "altbench_envs.rendering:choose_backend"
 GROUPS: dict[Kind, str] = {
     "task": "altbench.tasks",
@@ -114,6 +115,15 @@ def exporter(name: str) -> Exporter:
     """The exporter of demonstrations to the format `name`."""
     found: Exporter = _resolve("exporter", name)
     return found
+
+
+def manifest() -> Path:
+    """The file that tells the known sets of demonstrations."""
+    package, _, name = MANIFEST.partition(":")
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"the package {package} is not installed; install altbench again")
+    return Path(spec.origin).with_name(name)
 
 
 def choose_renderer() -> str:
