@@ -51,7 +51,11 @@ def _run(sweep: SweepSpec, root: Path, workers: int, console: Console) -> bool:
         executor.close()
     outputs.write(root, summary.plan, renderer)
     outputs.show(root, summary.plan, console)
-    console.print(f"{summary.ran} cells run, {summary.found} found finished; everything is in {root}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{summary.ran} cells run, {summary.found} found finished; everything is in {root}",
+        highlight=False,
+        soft_wrap=True,
+    )
     for job, reason in summary.failed:
         console.print(f"[red]failed[/] {job}: {reason}", highlight=False)
     return bool(summary.failed)
