@@ -32,6 +32,12 @@ def strange(observation):
     return Observation(pixels, observation.agent_pos)
 
 
+def make_table(keys, last):
+    """A table of episodes of two frames each."""
+    frame, actions = np.arange(len(keys)) % 2, np.zeros((len(keys), 10), np.float32)
+    return Table.from_arrays({"keys": keys, "actions": actions, "last": last, "episode": last // 2, "frame": frame})
+
+
 def test_nt_xent_is_its_formula():
     first, second = unit(2, 5, 7)
     keys, temperature = torch.cat([first, second]).double().numpy(), 0.4
@@ -207,15 +213,14 @@ def test_calibration_scores_leave_the_demonstration_out():
     angles = np.radians([0, 90, 10, 200, 12, 100])  # two frames of each of three demonstrations
     keys = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     last = np.array([1, 1, 3, 3, 5, 5])
-    table = Table(keys, np.zeros((6, 10), np.float32), last, last // 2, np.array([0, 1] * 3))
+    table = make_table(keys, last)
 
     def score(*degrees):
         return max(1 - math.cos(math.radians(d)) for d in degrees)
 
     np.testing.assert_allclose(leave_one_out_scores(table, 1), [score(10, 10), score(2, 100), score(2, 10)], atol=1e-6)
     np.testing.assert_allclose(leave_one_out_scores(table, 2), [score(10), score(2), score(2)], atol=1e-6)
-    single = Table(keys[:2], np.zeros((2, 10), np.float32), last[:2], last[:2], np.arange(2))
-    assert leave_one_out_scores(single, 1).size == 0
+    assert leave_one_out_scores(make_table(keys[:2], last[:2]), 1).size == 0
 
 
 def test_the_threshold_is_the_conformal_quantile():

@@ -26,7 +26,7 @@ from altbench.api import (
 from altbench_policies import border, checkpoint
 from altbench_policies.alt.network import KeyNetwork, PairObjective
 from altbench_policies.alt.settings import PRESETS, RUNTIME_FIELDS, AltSpec
-from altbench_policies.alt.table import Table, conformal_threshold, leave_one_out_scores
+from altbench_policies.alt.table import ARRAYS, Table, conformal_threshold, leave_one_out_scores
 from altbench_policies.resume import fingerprint
 from altbench_policies.training import train
 from altbench_policies.vision import count_bytes, seeded_network
@@ -34,7 +34,6 @@ from altbench_policies.windows import Frames, join
 
 POSE = 9  # position and rot6d, the same in agent_pos and in an ee_pose action
 GRIPPER_OPEN = -1.0
-TABLE = ("keys", "actions", "last", "episode", "frame")
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Alt(Trainable):
         height, width = saved.value("image_size")
         network = self._network((height, width), 0, device)
         saved.fill(network)
-        table = Table.from_arrays({name: saved.array(name) for name in TABLE})
+        table = Table.from_arrays({name: saved.array(name) for name in ARRAYS})
         self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"))
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:

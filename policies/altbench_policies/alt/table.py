@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self
 
 import faiss
@@ -17,6 +17,8 @@ from altbench.errors import CheckpointError
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.windows import Frames
 
+ARRAYS = ("keys", "actions", "last", "episode", "frame")
+
 
 @dataclass(frozen=True)
 class Lookup:
@@ -28,12 +30,12 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Table:
-    """N frames: `keys` float32 (N, D) of length 1, `actions` float32 (N, Da), `last`, `episode`, `frame` int64 (N,).
+    """N frames: `index` holds their keys, length 1; `actions` float32 (N, Da); `last`, `episode`, `frame` int64 (N,).
 
     `last`: the row where each frame's episode ends; `episode`: `Demonstration.index`; `frame`: number in its episode.
     """
 
-    keys: Float32
+    index: Any  # faiss.IndexFlatIP; the only copy of the keys
     actions: Float32
     last: Int64
     episode: Int64
@@ -42,41 +44,45 @@ class Table:
     @classmethod
     def of(cls, frames: Frames, keys: Float32) -> Self:
         """The table of `frames` whose keys are `keys` (N, D)."""
-        rows = np.arange(len(frames))
         first, last, episode = (numpy_of(t) for t in (frames.first, frames.last, frames.episode))
-        return cls(np.ascontiguousarray(keys), numpy_of(frames.actions), last, episode, rows - first)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Name -> plain array, everything that `from_arrays` needs."""
-        return {k: getattr(self, k) for k in ("keys", "actions", "last", "episode", "frame")}
+        numbers = np.arange(len(frames)) - first
+        arrays = {"actions": numpy_of(frames.actions), "last": last, "episode": episode, "frame": numbers}
+        return cls.from_arrays({"keys": keys, **arrays})
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Self:
-        """The table that `arrays` came from; CheckpointError where lengths differ."""
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The table whose `arrays` these are; CheckpointError where lengths differ."""
         lengths = {len(a) for a in arrays.values()}
         if len(lengths) != 1:
             raise CheckpointError(f"lookup table: expected arrays of one length, got {sorted(lengths)}")
-        return cls(**arrays)
+        keys = np.ascontiguousarray(arrays["keys"], dtype=np.float32)
+        faiss.omp_set_num_threads(torch.get_num_threads())
+        index = faiss.IndexFlatIP(keys.shape[1])
+        index.add(keys)
+        return cls(index, **{name: arrays[name] for name in ARRAYS if name != "keys"})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Name -> plain array, everything that `from_arrays` needs."""
+        return {name: getattr(self, name) for name in ARRAYS}
+
+    @property
+    def keys(self) -> Float32:
+        """A copy of the keys, float32 (N, D)."""
+        keys: Float32 = self.index.reconstruct_n(0, self.index.ntotal)
+        return keys
 
     @property
     def bytes(self) -> int:
         """Bytes held: keys, actions and bookkeeping."""
         return sum(array.nbytes for array in self.arrays().values())
 
-    @cached_property
-    def _index(self) -> Any:
-        faiss.omp_set_num_threads(torch.get_num_threads())
-        index = faiss.IndexFlatIP(self.keys.shape[1])
-        index.add(self.keys)
-        return index
-
     def lookup(self, keys: Float32, k: int) -> Lookup:
         """The `k` frames of the highest cosine similarity to each of `keys` (B, D); fewer where the table is smaller.
 
         One search per key: in a batch faiss adds up in another order, and a near tie could fall differently.
         """
-        count = min(k, len(self.keys))
-        found = [self._index.search(np.ascontiguousarray(key[None]), count) for key in keys]
+        count = min(k, self.index.ntotal)
+        found = [self.index.search(np.ascontiguousarray(key[None]), count) for key in keys]
         similarities = np.concatenate([s for s, _ in found]) if found else np.zeros((0, count), np.float32)
         rows = np.concatenate([r for _, r in found]) if found else np.zeros((0, count), np.int64)
         return Lookup(rows, similarities)
@@ -98,13 +104,12 @@ def leave_one_out_scores(table: Table, every: int) -> Float32:
     The score of a frame is 1 − its highest similarity to a frame of another demonstration; it is taken at the frames
     where decisions fall, `every` steps apart. Empty where there is one demonstration.
     """
-    starts = np.flatnonzero(table.frame == 0)
+    starts, keys, scores = np.flatnonzero(table.frame == 0), table.keys, []
     if len(starts) < 2:
         return np.zeros(0, np.float32)
-    scores = []
     for start in starts:
         rows = np.arange(start, table.last[start] + 1)
-        similarity = table.keys[rows[::every]] @ table.keys.T
+        similarity = keys[rows[::every]] @ keys.T
         similarity[:, rows] = -np.inf
         scores.append(1 - similarity.max(axis=1).min())
     return np.asarray(scores, dtype=np.float32)
