@@ -14,12 +14,13 @@ from altbench.config import BUILT_IN_SWEEPS, PolicyEntry, SweepSpec, load_sweep,
 from altbench.errors import ConfigError, RenderingUnavailable
 from altbench.plan import Plan, make_plan, stamp
 
+PIPE_WIDTH = 110
 NO_RENDERER = ("", "disable", "disabled", "off", "false", "0")
 
 
 def run(name: str, out: Path | None, workers: int | None, dry_run: bool, extra: list[str]) -> None:
     """Run the sweep called `name` into `out`, with the policies `extra` (`file.py:Class`) beside its own."""
-    console = Console()
+    console = make_console()
     sweep = with_policies(load_sweep(name), extra)
     if dry_run:
         show_plan(console, make_plan(sweep, stamp(resolve_device(sweep.device), "", {})))
@@ -72,6 +73,12 @@ def choose_renderer() -> str:
     return renderer
 
 
+def make_console() -> Console:
+    """The terminal; into a file or pipe, lines wide enough for the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+
+
 def with_policies(sweep: SweepSpec, extra: list[str]) -> SweepSpec:
     """`sweep` with each of `extra` (`file.py:Class`) as one more policy, at the largest N, in every evaluation."""
     for spec in extra:
@@ -117,7 +124,7 @@ def show_plan(console: Console, plan: Plan) -> None:
 
 def list_names() -> None:
     """Print what is registered."""
-    console = Console()
+    console = make_console()
     tasks = Table("task", "horizon", "grid", "splits", title="Tasks")
     for name in registry.names("task"):
         task = registry.task(name)
@@ -151,4 +158,4 @@ def bench_policies(
     """Measure untrained policies at both image sizes and print latency, memory and the two ratios."""
     from altbench import bench
 
-    bench.policies(Console(), preset, policies, decisions, threads, resolve_device(device), out)
+    bench.policies(make_console(), preset, policies, decisions, threads, resolve_device(device), out)

@@ -31,9 +31,10 @@ def write(root: Path, plan: Plan, renderer: str) -> None:
     made_by = fingerprint.collect(renderer=renderer, data=_data(plan))
     fingerprint.write_fingerprint(root, made_by)
     results.build_episodes_parquet(root, keys)
-    episodes, measures = results.load_episodes(root, keys), load_measures(root, plan)
-    written = write_tables(episodes, measures, root / "tables", made_by)
-    written += write_figures(episodes, measures, root / "figures", made_by)
+    episodes = results.load_episodes(root, keys)
+    written = write_tables(episodes, load_measures(root, plan), root / "tables", made_by)
+    # In the figure, rows that share a checkpoint would hide each other.
+    written += write_figures(episodes, results.load_measures(root, _measure_keys(plan)), root / "figures", made_by)
     names = sorted(str(p.relative_to(root)) for p in written)
     write_text(path, json.dumps({"made_of": stamp, "files": names}, indent=1) + "\n")
 

@@ -95,7 +95,7 @@ def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
     label, n = block.names - 2, block.names - 1
     wider = Block(
         block.caption,
-        (*block.header, "ms", "Hz", "MB"),
+        (*block.header, "ms", "MB"),
         tuple((*row, *_cost_texts(costs, row[label], row[n])) for row in block.rows),
         block.best,
         block.names,
@@ -104,16 +104,15 @@ def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
     return _rich(wider, title, "ms: median; MB: weights + table; empty: not measured; intervals: success.md")
 
 
-def _cost_texts(costs: pd.DataFrame, label: str, n: str) -> tuple[str, str, str]:
-    """Milliseconds, decisions per second and MB of a policy at N, empty where they were not measured."""
+def _cost_texts(costs: pd.DataFrame, label: str, n: str) -> tuple[str, str]:
+    """Milliseconds and MB of a policy at N, empty where they were not measured."""
     own = costs[(costs["label"] == label) & (costs["n"].astype(str) == n)]
     if own.empty:
-        return "", "", ""
+        return "", ""
     first = own.iloc[0]
     held = first["weights_and_table_bytes"]
     return (
         significant(first["latency_p50_s"] * MILLISECONDS),
-        significant(first["hz"]),
         "" if pd.isna(held) else significant(float(held) * MEGABYTES),
     )
 
