@@ -91,7 +91,8 @@ def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: E
     if success != record.success:
         raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
     still = round(HOLD_LAST_S * registry.task(cell.checkpoint.task).control_hz)
-    texts += [texts[-1] + (" - success" if record.success else f" - failure ({record.status})")] * still
+    outcome = "success" if record.success else "failure" if record.status == "ok" else record.status
+    texts += [f"{texts[-1]} - {outcome}"] * still
     return caption(np.stack(frames + [frames[-1]] * still), texts)
 
 
