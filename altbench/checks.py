@@ -16,33 +16,45 @@ from typing import Any
 
 import numpy as np
 
+from altbench import scene_checks
 from altbench.api import (
+    AnyPerturbation,
     Decision,
     FrameKey,
     Observation,
     Perturbation,
     Policy,
     Requirements,
+    SimulatedTask,
     UInt8,
 )
 from altbench.env_checks import check_env, refuses, require, require_shape
+from altbench.errors import ContractError
 from altbench.rollout import check_decision
 
 __all__ = ["check_env", "check_perturbation", "check_policy"]
 
 TOLERANCE = 1e-5  # of decisions, between batches of different sizes
 MAX_SEVERITY = 5
-EPISODES = 8  # over which a perturbation's mean distortion is taken
+EPISODES = 32  # over which a perturbation's mean distortion is taken
 
 
-def check_perturbation(perturbation: type[Perturbation], **options: Any) -> None:
-    """Check a perturbation's class, made with `options`, on a picture like a camera's."""
-    name, image = perturbation.name, _picture()
+def check_perturbation(kind: type[AnyPerturbation], env: SimulatedTask | None = None, **options: Any) -> None:
+    """Check a perturbation's class, made with `options`.
+
+    One of images is tried on a picture like a camera's; one of the scene on `env`, a task's environment with images
+    (`gymnasium.make("altbench/Lift-v0").unwrapped`).
+    """
+    name = kind.name
     wrong: tuple[Any, ...] = (-1, MAX_SEVERITY + 1, True, 2.0)
     for severity in wrong:
-        refuses(partial(perturbation, severity, **options), f"perturbation {name}: severity {severity!r}")
-    refuses(partial(perturbation, 1, no_such_option=1, **options), f"perturbation {name}: an unknown option")
-    distortion = [_distortion(perturbation(s, **options), image) for s in range(MAX_SEVERITY + 1)]
+        refuses(partial(kind, severity, **options), f"perturbation {name}: severity {severity!r}")
+    refuses(partial(kind, 1, no_such_option=1, **options), f"perturbation {name}: an unknown option")
+    made = [kind(severity, **options) for severity in range(MAX_SEVERITY + 1)]
+    for severity, one in enumerate(made):
+        came = getattr(one, "severity", None)
+        require(came == severity, f"perturbation {name}: expected the attribute severity {severity}, got {came!r}")
+    distortion = [_distortion(one, env) for one in made]
     require(distortion[0] == 0.0, f"perturbation {name}: severity 0 must return the image's bytes unchanged")
     require(
         all(lesser < greater for lesser, greater in pairwise(distortion)),
@@ -74,19 +86,40 @@ def check_policy(policy: Policy, observation: Observation) -> None:
 # ------------------------------------------------------------------------------------------------- perturbations
 
 
-def _distortion(perturbation: Perturbation, image: UInt8) -> float:
-    """Mean absolute change over episodes and cameras, each application checked."""
-    name, changes = perturbation.name, []
+def _distortion(perturbation: AnyPerturbation, env: SimulatedTask | None) -> float:
+    if isinstance(perturbation, Perturbation):
+        return _image_distortion(perturbation, _picture())
+    if env is None:
+        raise ContractError(
+            f"perturbation {perturbation.name} changes a scene: check_perturbation needs a task's `env`"
+        )
+    return scene_checks.distortion(perturbation, env)
+
+
+def _image_distortion(perturbation: Perturbation, image: UInt8) -> float:
+    """Mean absolute change over episodes and cameras, each application checked; the picture moves as a film does."""
+    changes = []
     for episode in range(EPISODES):
-        key, original = FrameKey(episode, episode % 2, episode), image.copy()
-        result = perturbation.apply(image, key)
-        good = isinstance(result, np.ndarray) and result.dtype == np.uint8 and result.shape == image.shape
-        require(good, f"perturbation {name}: expected uint8 {image.shape}, got {getattr(result, 'shape', result)}")
-        require(np.array_equal(image, original), f"perturbation {name}: it changed its input; return a copy")
-        again = perturbation.apply(image, key)
-        require(np.array_equal(result, again), f"perturbation {name}: the same image and key gave other bytes")
-        changes.append(float(np.abs(result.astype(int) - image).mean()))
+        references: list[UInt8] = []
+        for step in range(0, episode + 1) if perturbation.keeps(0) else (episode,):
+            seen = np.roll(image, step, axis=1)
+            if perturbation.keeps(step):
+                references = [seen]
+        key = FrameKey(episode, episode % 2, episode, references[0] if references else None)
+        changes.append(_change(perturbation, seen, key))
     return float(np.mean(changes))
+
+
+def _change(perturbation: Perturbation, image: UInt8, key: FrameKey) -> float:
+    """Mean absolute change of one image, having checked what came."""
+    name, original = perturbation.name, image.copy()
+    result = perturbation.apply(image, key)
+    good = isinstance(result, np.ndarray) and result.dtype == np.uint8 and result.shape == image.shape
+    require(good, f"perturbation {name}: expected uint8 {image.shape}, got {getattr(result, 'shape', result)}")
+    require(np.array_equal(image, original), f"perturbation {name}: it changed its input; return a copy")
+    again = perturbation.apply(image, key)
+    require(np.array_equal(result, again), f"perturbation {name}: the same image and key gave other bytes")
+    return float(np.abs(result.astype(int) - image).mean())
 
 
 def _picture() -> UInt8:

@@ -15,6 +15,7 @@ from altbench_envs.placement import STATE_SPLITS
 from altbench_envs.rendering import Renderer
 from altbench_envs.scene import Scene
 from altbench_envs.simulator import Simulator
+from altbench_envs.visuals import Visuals
 
 REACH = 2.0  # m: no grip site of a fixed-base arm gets further from the world's origin
 FINGER_REACH = 0.1  # m: no finger travels further
@@ -57,6 +58,7 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
         self.info, self._scene = scene.info, scene
         self._simulator = Simulator(scene, self.control_mode)
         self._renderer: Renderer | None = None
+        self.visuals = Visuals(self._simulator, scene.cameras)
         self._initial_state: InitialState | None = None
         self._steps = 0
         self._action_box = self._action_space()
@@ -78,6 +80,7 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
         Raises ConfigError where the options do not fit.
         """
         super().reset(seed=seed)
+        self.visuals.restore()
         split, episode, start = self._checked(options or {})
         streams = np.random.SeedSequence(int(self.np_random.integers(2**63))).spawn(2)
         qpos = self._simulator.starting_qpos(np.random.default_rng(streams[ROBOT_STREAM]))
@@ -108,7 +111,7 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
         """Free the GL context."""
         if self._renderer is not None:
             self._renderer.close()
-            self._renderer = None
+            self._renderer = self.visuals.renderer = None
 
     # ----------------------------------------------------------------------------------------------- SimulatedTask
 
@@ -221,12 +224,13 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
 
     def _image(self, camera: str, size: tuple[int, int]) -> UInt8:
         number = self._simulator.model.camera(self._scene.cameras[camera]).id
-        return self._open_renderer().render(self._simulator.data, number, *size)
+        return self._open_renderer().render(self._simulator.data, number, *size, self.visuals.decorations)
 
     def _open_renderer(self) -> Renderer:
         if self._renderer is None:
             height, width = (max(sizes) for sizes in zip(self.image_size, self._render_size, strict=True))
             self._renderer = Renderer(self._simulator.model, self.render_profile, height, width)
+            self.visuals.renderer = self._renderer
         return self._renderer
 
     def _action_space(self) -> gymnasium.spaces.Box:

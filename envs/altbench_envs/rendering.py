@@ -9,13 +9,15 @@ import ctypes.util
 import importlib
 import os
 import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from altbench.api import RenderProfile, UInt8
+from altbench.api import Float64, RenderProfile, UInt8
 from altbench.errors import RenderingUnavailable
 
 Backend = Literal["egl", "osmesa"]
@@ -70,6 +72,17 @@ def _new_gl_context(width: int, height: int) -> Any:
     return context
 
 
+@dataclass(frozen=True)
+class Decoration:
+    """A thing that is drawn but not simulated: mujoco's geom type, size (3,), position (3,), rotation (3, 3), RGBA."""
+
+    shape: int
+    size: tuple[float, float, float]
+    position: tuple[float, float, float]
+    rotation: Float64
+    rgba: tuple[float, float, float, float]
+
+
 class Renderer:
     """Renders one model's cameras; holds the GL context until `close`.
 
@@ -102,7 +115,7 @@ class Renderer:
         _free_all_at_exit()
         _OPEN.add(self)
 
-    def render(self, data: Any, camera: int, height: int, width: int) -> UInt8:
+    def render(self, data: Any, camera: int, height: int, width: int, decorations: Sequence[Decoration] = ()) -> UInt8:
         """What camera number `camera` sees: uint8 (height, width, 3), RGB, upright, contiguous."""
         import mujoco
 
@@ -115,11 +128,28 @@ class Renderer:
             self._model, data, self._option, self._perturb, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
         self._model.geom_group[:] = groups
+        for decoration in decorations:
+            self._add(decoration)
         viewport = mujoco.MjrRect(0, 0, width, height)
         image = np.empty((height, width, 3), dtype=np.uint8)
         mujoco.mjr_render(viewport, self._scene, self._context)
         mujoco.mjr_readPixels(image, None, viewport, self._context)
         return np.ascontiguousarray(image[::-1])
+
+    def upload_texture(self, number: int) -> None:
+        """Draw with the model's present contents of the texture `number` from now on."""
+        import mujoco
+
+        self._gl.make_current()
+        mujoco.mjr_uploadTexture(self._model, self._context, number)
+
+    def _add(self, thing: Decoration) -> None:
+        import mujoco
+
+        geom = self._scene.geoms[self._scene.ngeom]
+        size, position = np.array(thing.size), np.array(thing.position)
+        mujoco.mjv_initGeom(geom, thing.shape, size, position, thing.rotation.ravel(), np.array(thing.rgba, np.float32))
+        self._scene.ngeom += 1
 
     def close(self) -> None:
         """Free the GL context; rendering again is an error."""

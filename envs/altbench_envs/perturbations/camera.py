@@ -1,0 +1,75 @@
+"""A camera that has been knocked, or fails: its image shifted, turned, frozen or black."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from altbench.api import FrameKey, UInt8
+from altbench.errors import ContractError
+from altbench_envs.perturbations.base import ImagePerturbation
+
+SHIFTED = (0.0, 0.02, 0.05, 0.10, 0.15, 0.20)  # share of the image's shorter side
+TURNED = (0.0, 2.0, 5.0, 10.0, 15.0, 20.0)  # degrees
+UPDATE_PERIOD = (1, 2, 4, 8, 16, None)  # control steps, None: never again
+DIMMED = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+class Shift(ImagePerturbation):
+    """Moves the image by `SHIFTED[severity]` of its shorter side, in one direction for an episode; its border is
+    repeated into the gap."""
+
+    name = "shift"
+
+    def _changed(self, image: UInt8, key: FrameKey) -> UInt8:
+        distance = SHIFTED[self.severity] * min(image.shape[:2])
+        angle = key.episode_rng().uniform(0.0, 2 * np.pi)
+        return _moved(image, 0.0, (distance * np.cos(angle), distance * np.sin(angle)))
+
+
+class Rotation(ImagePerturbation):
+    """Turns the image about its centre by `TURNED[severity]`, to one side for an episode; its border is repeated into
+    the corners."""
+
+    name = "rotation"
+
+    def _changed(self, image: UInt8, key: FrameKey) -> UInt8:
+        side = 1.0 if key.episode_rng().random() < 0.5 else -1.0
+        return _moved(image, side * TURNED[self.severity], (0.0, 0.0))
+
+
+class FrozenFrame(ImagePerturbation):
+    """The camera updates once in `UPDATE_PERIOD[severity]` control steps; at severity 5 never again."""
+
+    name = "frozen_frame"
+
+    def keeps(self, step: int) -> bool:
+        """The frames at which the camera updates."""
+        period = UPDATE_PERIOD[self.severity]
+        return step == 0 if period is None else step % period == 0
+
+    def _changed(self, image: UInt8, key: FrameKey) -> UInt8:
+        reference = key.reference
+        if reference is None or reference.shape != image.shape:
+            raise ContractError("perturbation frozen_frame: expected key.reference, the image at the latest kept step")
+        return reference.copy()
+
+
+class BlackCamera(ImagePerturbation):
+    """The camera's image goes dark by `DIMMED[severity]`, at severity 5 black; name the camera with `cameras`."""
+
+    name = "black_camera"
+
+    def _changed(self, image: UInt8, key: FrameKey) -> UInt8:
+        del key
+        return np.asarray(np.round((1.0 - DIMMED[self.severity]) * image), dtype=np.uint8)
+
+
+def _moved(image: UInt8, degrees: float, shift: tuple[float, float]) -> UInt8:
+    """`image` turned about its centre, then moved by (right, down) pixels; bilinear, the border repeated outwards."""
+    import cv2
+
+    height, width = image.shape[:2]
+    turned = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    matrix = turned + np.array([[0.0, 0.0, shift[0]], [0.0, 0.0, shift[1]]])
+    moved = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, dtype=np.uint8)
