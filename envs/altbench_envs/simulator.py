@@ -203,7 +203,7 @@ class Simulator:
 
     def xml(self) -> str:
         """The model as MJCF, with the paths of its meshes and textures relative to robosuite's package."""
-        text: str = self.robosuite.sim.model.get_xml()
+        text: str = self.robosuite.model.get_xml()  # not sim.model's, which tells of the model compiled last
         return re.sub(r'file="[^"]*/(robosuite/[^"]*)"', r'file="\1"', text)
 
 
