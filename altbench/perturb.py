@@ -19,7 +19,7 @@ class EpisodePerturber:
     `seed`: the episode's perturbation seed. `cameras`: those it reaches (empty: all). `from_step`: the control step it
     begins at. `seen`: the cameras that the policy looks at (None: all); the others' frames are nobody's and stay as
     they are. Call `arrive` once the simulation is at a step and before its frame is drawn, `change` with each drawn
-    image, `end` when the episode is over, whatever happened.
+    image, `decide` before each decision, `end` when the episode is over, whatever happened.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class EpisodePerturber:
         reached = cameras or task_cameras
         self._cameras = tuple(c for c in reached if seen is None or c in seen)
         self._references: dict[str, UInt8] = {}
-        self._keeping = self._begun = False
+        self._keeping = self._begun = self._changed = False
 
     def arrive(self, task: Any, step: int) -> bool:
         """Begin a perturbed scene when its step has come; whether this step's frame must be drawn, even for nobody.
@@ -62,10 +62,13 @@ class EpisodePerturber:
         if self._keeping:
             self._references[camera] = image
         key = FrameKey(self._seed, self._numbers[camera], step, self._references.get(camera))
-        changed = perturbation.apply(image, key)
-        if perturbation.severity > 0:
+        self._changed |= perturbation.severity > 0
+        return perturbation.apply(image, key)
+
+    def decide(self) -> None:
+        """The policy now decides on what it was shown: what was changed until here has been applied."""
+        if self._changed:
             self.status = "applied"
-        return changed
 
     def end(self, task: Any) -> None:
         """Put a changed scene back."""
@@ -80,7 +83,7 @@ class EpisodePerturber:
         except PerturbationUnsupported:
             self.status = "unsupported"
             raise
-        self.status = "applied"
+        self._changed = True
 
 
 def check_reach(

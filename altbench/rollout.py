@@ -153,6 +153,8 @@ def _play(
         policy.reset([0], [plan.policy_seed])
     done = False
     while not done:
+        if perturber:
+            perturber.decide()
         decision = _decide(policy, as_batch(stacked), timeout, log)
         stacked, reward, terminated, truncated, info = chunked.step(decision.actions[0])
         log.total_reward += float(reward)
