@@ -15,7 +15,17 @@ import gymnasium
 import numpy as np
 
 from altbench import registry
-from altbench.api import ControlMode, Demonstration, Float32, Float64, InitialState, ObsType, TaskInfo, UInt8
+from altbench.api import (
+    ControlMode,
+    Demonstration,
+    Float32,
+    Float64,
+    InitialState,
+    NativeModel,
+    ObsType,
+    TaskInfo,
+    UInt8,
+)
 from altbench.dataset import DatasetMeta
 from altbench.errors import ConfigError, ContractError
 from altbench.seeds import derive_seed
@@ -81,6 +91,7 @@ class FakeTask(gymnasium.Env[dict[str, Any], Float32]):
         start: InitialState = options["initial_state"]
         if split == "replay":
             self._time, self._gripper = float(start.sim_state[0]), start.sim_state[1:4].copy()
+            return start.sim_state[4:].copy()
         return start.object_pose.copy()
 
     def step(self, action: Float32) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
@@ -132,6 +143,13 @@ class FakeTask(gymnasium.Env[dict[str, Any], Float32]):
 
     def sim_state(self) -> Float64:
         return np.concatenate([[self._time], self._gripper, self._target])
+
+    def native_model(self) -> NativeModel:
+        cameras = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
+        return NativeModel("RoboFake", ("Panda",), cameras, joints={}, state_dim=6)
+
+    def object_pose(self) -> Float64:
+        return self._target.copy()
 
     def privileged(self) -> dict[str, Float64]:
         return {"gripper_pos": self._gripper.copy(), "target_pos": np.append(self._target, 0.0)}

@@ -18,6 +18,7 @@ from altbench.errors import DatasetError
 from altbench_demos import controllers, foreign_hdf5, mjcf, staging
 
 MAX_MODEL_BYTES = 16 << 20
+MAX_NAME = 100  # characters of a file's name
 
 
 def read_robosuite(path: Path, stage: Stage, wishes: ImportWishes) -> Recording:
@@ -102,11 +103,11 @@ def model_xml(path: Path, model: str, given: Path | None) -> str:
         return model
     if given is None and not model:
         return ""
-    candidates = [given] if given else [path.with_name(model), path.parent / "models" / model, path.with_suffix(".xml")]
-    if not given and Path(model).name != model:
+    if given is None and (Path(model).name != model or len(model) > MAX_NAME):
         raise DatasetError(
             f"{path}: expected a model or the name of a file beside it in model_file, got {model[:80]!r}"
         )
+    candidates = [given] if given else [path.parent / model, path.parent / "models" / model, path.with_suffix(".xml")]
     found = next((each for each in candidates if each.is_file()), None)
     if found is None:
         looked = ", ".join(map(str, candidates))
