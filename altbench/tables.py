@@ -80,9 +80,8 @@ def render_terminal(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> G
 def render_costs(measures: Sequence[MeasureRecord]) -> Group:
     """Decision time, memory and their ratios to the diffusion policy's, for the terminal."""
     tables = [latency_table(measures), memory_table(measures)]
-    return Group(
-        *(_rich(block, table.title, table.note) for table in tables for block in table.blocks), *_ratios(measures)
-    )
+    parts = [_narrow(block, table.title, table.note) for table in tables for block in table.blocks]
+    return Group(*parts, *_ratios(measures))
 
 
 def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
@@ -135,22 +134,25 @@ def _perturbed(data: pd.DataFrame) -> list[RichTable]:
 
 
 def _ratios(measures: Sequence[MeasureRecord]) -> list[RichTable]:
-    """The ratios without the columns that are the same in every row, which go into the title."""
     table = ratios_table(measures)
     block = table.blocks[0]
-    if not block.rows:
-        return []
+    return [_narrow(block, block.caption, table.note)] if block.rows else []
+
+
+def _narrow(block: Block, title: str, note: str) -> RichTable:
+    """A table without the settings that are the same in every row, which go into the title, and without empty columns."""
     settings = range(2, len(SETTING) + 1)
-    same = [i for i in settings if len({row[i] for row in block.rows}) == 1]
+    values = [{row[i] for row in block.rows} for i in range(len(block.header))]
+    same = [i for i, found in enumerate(values) if (i in settings and len(found) == 1) or found == {""}]
     kept = [i for i in range(len(block.header)) if i not in same]
-    narrow = Block(
+    left = Block(
         block.caption,
         tuple(block.header[i] for i in kept),
         tuple(tuple(row[i] for i in kept) for row in block.rows),
-        names=block.names - len(same),
+        names=sum(i < block.names for i in kept),
     )
-    constant = "; ".join(f"{block.header[i]} {block.rows[0][i]}" for i in same)
-    return [_rich(narrow, f"{block.caption} ({constant})" if constant else block.caption, table.note)]
+    constant = "; ".join(f"{block.header[i]} {block.rows[0][i]}" for i in same if block.rows[0][i])
+    return _rich(left, f"{title} ({constant})" if constant else title, note)
 
 
 def _rich(block: Block, title: str, caption: str = "") -> RichTable:
