@@ -21,14 +21,14 @@ GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 class AugmentSpec(Spec):
     """Strength of augmentation; the defaults of this base change nothing.
 
-    `shift`: up to so many pixels along each axis, the border repeated. `crop`: side of a random crop in training, of
-    the central crop otherwise (0: whole image). `crop_scale`: random resized crop, smallest fraction of the area.
+    `shift`: up to so many pixels along each axis, the border repeated. `crop`: the part of each
+    side that a random crop keeps in training, the central crop otherwise (1: whole image). `crop_scale`: random resized crop, smallest fraction of the area.
     `brightness`, `contrast`, `saturation`: factors drawn from [1 − s, 1 + s]; `hue`: fraction of a full turn, ± so
     much.
     """
 
     shift: int = Field(default=0, ge=0)
-    crop: int = Field(default=0, ge=0)
+    crop: float = Field(default=1.0, gt=0, le=1)
     crop_scale: float = Field(default=1.0, gt=0, le=1)
     brightness: float = Field(default=0.0, ge=0, le=1)
     contrast: float = Field(default=0.0, ge=0, le=1)
@@ -37,7 +37,7 @@ class AugmentSpec(Spec):
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(H, W) of the images that the network sees, for camera images of `height` × `width`."""
-        return (min(self.crop, height), min(self.crop, width)) if self.crop else (height, width)
+        return max(1, round(self.crop * height)), max(1, round(self.crop * width))
 
 
 class ImageBank:

@@ -60,7 +60,7 @@ def test_plain_maps_pixels_to_unit_range_and_crops_the_centre():
     images = random_images()
     expected = images.permute(0, 3, 1, 2).float() / 127.5 - 1
     torch.testing.assert_close(plain(images, AugmentSpec(shift=3)), expected)
-    torch.testing.assert_close(plain(images, AugmentSpec(crop=16)), expected[:, :, 2:18, 2:18])
+    torch.testing.assert_close(plain(images, AugmentSpec(crop=0.8)), expected[:, :, 2:18, 2:18])
 
 
 def test_shifts_are_shifts_with_the_border_repeated():
@@ -78,7 +78,7 @@ def test_shifts_are_shifts_with_the_border_repeated():
 
 def test_every_crop_lies_inside_its_image():
     images = random_images()
-    batch = ImageBank(images, AugmentSpec(crop=16)).augmented(torch.arange(6), generator())
+    batch = ImageBank(images, AugmentSpec(crop=0.8)).augmented(torch.arange(6), generator())
     sources = plain(images, AugmentSpec())
     for image, source in zip(batch, sources, strict=True):
         assert any(torch.equal(image, source[:, y : y + 16, x : x + 16]) for y in range(5) for x in range(5))

@@ -46,7 +46,7 @@ class Fitted:
 
 
 class Alt(Trainable):
-    """Action lookup table. Source: He et al. 2025 (arXiv 2505.05787), section 4."""
+    """Action lookup table: what followed the most similar training frame. Source: He et al. 2025 (arXiv 2505.05787)."""
 
     name: ClassVar[str] = "alt"
     version: ClassVar[int] = 1
@@ -139,6 +139,10 @@ class Alt(Trainable):
         if self._fitted is None:
             return Footprint()
         return Footprint(count_bytes(self._fitted.network), self._fitted.table.bytes)
+
+    def inference_note(self) -> str:
+        """Index and its size."""
+        return f"flat index, {len(self._fitted.table.frame)} frames" if self._fitted else ""
 
     def fitted(self) -> Fitted:
         """What fitting made, or CheckpointError where there is nothing yet."""

@@ -38,7 +38,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "encoder": "resnet18",
         "pooling": "spatial_softmax",
         "shift": 0,
-        "crop": 76,
+        "crop": 76 / 84,
         "hidden": (1024, 1024),
         "pred_horizon": 16,
         "train_steps": 100_000,

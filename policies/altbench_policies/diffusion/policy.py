@@ -67,7 +67,10 @@ class DenoisingObjective:
 
 
 class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
-    """Samples its chunks; each slot draws noise from its own generator, so batch mates do not matter."""
+    """Diffusion policy (CNN): a chunk denoised by a FiLM U-Net. Source: Chi et al. 2023.
+
+    Each slot draws noise from its own generator, so batch mates do not matter.
+    """
 
     name: ClassVar[str] = "diffusion"
     version: ClassVar[int] = 1
@@ -92,6 +95,10 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
         """Seed each slot's noise; it advances with every decision."""
         for slot, seed in zip(slots, seeds, strict=True):
             self._generators[slot] = torch.Generator().manual_seed(seed)
+
+    def inference_note(self) -> str:
+        """Scheduler and steps."""
+        return f"{self.settings.scheduler.upper()}, {self.settings.inference_steps} steps"
 
     def decide(self, network: Denoiser, seen: Seen, slots: Sequence[int]) -> Tensor:
         """Denoise, then keep the Ta actions from the present frame on."""

@@ -62,7 +62,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "encoder": "resnet18",
         "pooling": "spatial_softmax",
         "shift": 0,
-        "crop": 76,
+        "crop": 76 / 84,
         "widths": (512, 1024, 2048),
         "scheduler": "ddpm",
         "inference_steps": 100,

@@ -73,7 +73,7 @@ class Playback:
 
 
 class OpenLoop(Trainable):
-    """The baseline that recalls without looking twice."""
+    """The demonstration whose first frame looks most alike, played to its end without looking again."""
 
     name: ClassVar[str] = "open_loop"
     version: ClassVar[int] = 1
