@@ -29,7 +29,7 @@ class DiffusionSpec(ChunkSpec):
 
     # the size for two cores
     shift: int = Field(default=4, ge=0)
-    train_steps: int | None = Field(default=8000, ge=0)
+    train_steps: int | None = Field(default=5000, ge=0)
     learning_rate: float = Field(default=1e-3, gt=0)
     betas: tuple[float, float] = (0.95, 0.999)
     weight_decay: float = Field(default=1e-6, ge=0)
