@@ -21,10 +21,10 @@ GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 class AugmentSpec(Spec):
     """Strength of augmentation; the defaults of this base change nothing.
 
-    `shift`: up to so many pixels along each axis, the border repeated. `crop`: the part of each
-    side that a random crop keeps in training, the central crop otherwise (1: whole image). `crop_scale`: random resized crop, smallest fraction of the area.
-    `brightness`, `contrast`, `saturation`: factors drawn from [1 − s, 1 + s]; `hue`: fraction of a full turn, ± so
-    much.
+    `shift`: up to so many pixels along each axis, the border repeated. `crop`: the part of each side that a random crop
+    keeps in training, the central crop otherwise (1: whole image). `crop_scale`: random resized crop, smallest fraction
+    of the area. `brightness`, `contrast`, `saturation`: factors drawn from [1 − s, 1 + s]; `hue`: fraction of a full
+    turn, ± so much.
     """
 
     shift: int = Field(default=0, ge=0)
