@@ -10,6 +10,7 @@ import typer
 
 from altbench import __version__
 from altbench.demos_cli import app as demos_app
+from altbench.envs_cli import app as envs_app
 from altbench.errors import AltbenchError
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 bench_app = typer.Typer(help="Measure latency and memory side by side.", no_args_is_help=True)
 app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.")
+app.add_typer(envs_app, name="envs")
 app.add_typer(bench_app, name="bench")
 
 RunArgument = Annotated[Path, typer.Argument(help="a run's folder, such as results/quick")]
