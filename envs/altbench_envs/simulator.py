@@ -124,12 +124,9 @@ class Simulator:
 
     def step(self, action: Float64) -> None:
         """Execute a checked action (Da,) for one control step; SimulationDiverged where the physics blew up."""
-        command = self._command(action)
+        drive = self._drive if self._fast else self._drive_slowly
         try:
-            for substep in range(self._substeps):
-                self._mujoco.mj_step1(self.model, self.data)
-                self._control(command, first=substep == 0)
-                self._mujoco.mj_step2(self.model, self.data)
+            drive(action)
         except (
             np.linalg.LinAlgError,
             ValueError,
@@ -138,24 +135,39 @@ class Simulator:
         self._check_divergence()
         self.refresh()
 
-    def _control(self, command: Float64, first: bool) -> None:
-        """Set the actuators: robosuite does so first in each control step, and always where we have nothing faster.
-
-        Grippers keep what the first substep gave them.
-        """
-        if first or not self._fast:
-            self.robosuite._pre_action(command, policy_step=first)
-            for osc in self._fast if first else ():
-                osc.begin()
-        else:
-            for osc in self._fast:
+    def _drive(self, action: Float64) -> None:
+        """All substeps of one control step; each arm takes its goal in the first."""
+        mj_step1, mj_step2, model, data = self._mujoco.mj_step1, self._mujoco.mj_step2, self.model, self.data
+        commands = self._arm_commands(action)
+        for substep in range(self._substeps):
+            mj_step1(model, data)
+            for osc, command in zip(self._fast, commands, strict=True):
+                if substep == 0:
+                    osc.begin(command)
                 osc.apply()
+            mj_step2(model, data)
+
+    def _drive_slowly(self, action: Float64) -> None:
+        """The same by robosuite's own controllers, for arms that nothing faster knows."""
+        command = self._command(action)
+        for substep in range(self._substeps):
+            self._mujoco.mj_step1(self.model, self.data)
+            self.robosuite._pre_action(command, policy_step=substep == 0)
+            self._mujoco.mj_step2(self.model, self.data)
 
     def refresh(self) -> None:
         """Bring positions of bodies, sites and cameras up to the present state; a step leaves them a substep behind."""
         self._mujoco.mj_kinematics(self.model, self.data)
         self._mujoco.mj_comPos(self.model, self.data)
         self._mujoco.mj_camlight(self.model, self.data)
+
+    def _arm_commands(self, action: Float64) -> list[Float64]:
+        """robosuite's command (7,) of each arm: pose or change of pose (6,), gripper (1,)."""
+        parts = np.split(action, len(self.arms))
+        if self._mode == "ee_delta":
+            return parts
+        pairs = zip(self.arms, parts, strict=True)
+        return [np.concatenate(absolute_command(part, self.site_matrix(arm))) for arm, part in pairs]
 
     def _command(self, action: Float64) -> Float64:
         """robosuite's action vector for `action` in our control mode."""
