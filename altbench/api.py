@@ -447,6 +447,10 @@ class Perturbation(ABC):
     def apply(self, image: UInt8, key: FrameKey) -> UInt8:
         """Perturbed copy of `image`, uint8 (H, W, 3); the same image and key give the same bytes."""
 
+    def contents(self) -> str:
+        """A digest of the files that it reads, part of a cell's key; empty where it reads none."""
+        return ""
+
     def keeps(self, step: int) -> bool:
         """Whether the camera's image `step` control steps after the perturbation began is later frames' `key.reference`
         (and its own). Step 0 must be kept where any is."""
@@ -469,6 +473,10 @@ class ScenePerturbation(ABC):
     @abstractmethod
     def __init__(self, severity: int, **options: Any) -> None:
         """Validate `severity` (0 to 5) and the options (ConfigError)."""
+
+    def contents(self) -> str:
+        """A digest of the files that it reads, part of a cell's key; empty where it reads none."""
+        return ""
 
     @abstractmethod
     def begin(self, env: SimulatedTask, rng: np.random.Generator, cameras: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import typer
@@ -12,6 +11,7 @@ from rich.table import Table
 from altbench import registry
 from altbench.config import BUILT_IN_SWEEPS, PolicyEntry, SweepSpec, load_sweep, read_toml
 from altbench.errors import ConfigError, RenderingUnavailable
+from altbench.fingerprint import usable_cores
 from altbench.plan import Plan, make_plan, stamp
 
 PIPE_WIDTH = 110
@@ -26,7 +26,7 @@ def run(name: str, out: Path | None, workers: int | None, dry_run: bool, extra: 
         show_plan(console, make_plan(sweep, stamp(resolve_device(sweep.device), "", {})))
         return
     root = out or Path("results") / sweep.name
-    failed = _run(sweep, root, os.cpu_count() or 1 if workers is None else workers, console)
+    failed = _run(sweep, root, usable_cores() if workers is None else workers, console)
     raise typer.Exit(1 if failed else 0)
 
 

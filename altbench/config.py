@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
@@ -17,6 +17,7 @@ from altbench.errors import ConfigError, suggestion
 
 BUILT_IN_SWEEPS = Path(__file__).parent / "sweeps"
 CLEAN = "clean"
+Pixels = Annotated[int, pydantic.Field(ge=8, le=4096)]
 
 
 class Spec(pydantic.BaseModel):
@@ -111,8 +112,8 @@ class SweepSpec(Spec):
     description: str = ""
     tasks: tuple[str, ...] = pydantic.Field(min_length=1)
     seed: int = pydantic.Field(default=0, ge=0)
-    train_seeds: tuple[int, ...] = pydantic.Field((0,), min_length=1)
-    image_size: tuple[int, int] = (84, 84)
+    train_seeds: tuple[Annotated[int, pydantic.Field(ge=0)], ...] = pydantic.Field((0,), min_length=1)
+    image_size: tuple[Pixels, Pixels] = (84, 84)
     render_profile: Literal["fast", "robosuite"] = "fast"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     train_threads: int = pydantic.Field(default=1, ge=1)
@@ -133,7 +134,7 @@ class SweepSpec(Spec):
 
 
 def load_sweep(name_or_file: str) -> SweepSpec:
-    """The sweep in a TOML file, or a built-in one by name (`quick`, `small`)."""
+    """The sweep in a TOML file, or a built-in one by name (`quick`, `reference`, `small`)."""
     path = Path(name_or_file)
     if path.suffix != ".toml":
         built_in = {p.stem: p for p in BUILT_IN_SWEEPS.glob("*.toml")}

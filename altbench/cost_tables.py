@@ -20,6 +20,8 @@ MILLISECONDS = 1e3
 SETTING = {
     "label": "policy",
     "n": "N",
+    "task": "task",
+    "train_seed": "seed",
     "preset": "preset",
     "device": "device",
     "threads": "threads",
@@ -104,7 +106,7 @@ def _ratio_row(own: pd.Series, frame: pd.DataFrame) -> dict[str, object] | None:
 def _reference(own: pd.Series, frame: pd.DataFrame) -> pd.Series | None:
     """The diffusion policy to compare with: the entry that keeps the policy's own name before others, nearest in N."""
     same = frame["policy"] == REFERENCE
-    for column in ("preset", "device", "threads"):
+    for column in ("task", "train_seed", "preset", "device", "threads"):
         same &= frame[column] == own[column]
     if own["image_size"] is not None:
         same &= frame["image_size"] == own["image_size"]

@@ -25,6 +25,10 @@ class UnknownNameError(ConfigError):
         self.kind, self.name, self.valid = kind, name, tuple(sorted(valid))
         super().__init__(f"unknown {kind} {name!r}{suggestion(name, self.valid)}")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """So that it can travel between processes."""
+        return type(self), (self.kind, self.name, self.valid)
+
 
 class DatasetError(AltbenchError):
     """A demonstrations file that is missing, truncated, foreign or inconsistent."""

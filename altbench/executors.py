@@ -5,22 +5,21 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from altbench.errors import AltbenchError
 from altbench.jobs import Job, Setting, run_job
-
-PARENT_CHECK_S = 1.0
+from altbench.processes import end_with
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: well (`error` None), with an exception, or with its worker's death (`died`)."""
+    """How a job ended: well (`error` empty), with an error in words, or with its worker's death (`died`)."""
 
     job: Job
-    error: BaseException | None = None
+    error: str = ""
     died: bool = False
 
 
@@ -55,12 +54,7 @@ class InlineExecutor(Executor):
         self._ended: list[Outcome] = []
 
     def submit(self, setting: Setting, job: Job) -> None:
-        try:
-            run_job(setting, job)
-        except Exception as error:
-            self._ended.append(Outcome(job, error))
-        else:
-            self._ended.append(Outcome(job))
+        self._ended.append(Outcome(job, attempt(setting, job)))
 
     def collect(self, timeout: float) -> list[Outcome]:
         del timeout
@@ -89,7 +83,7 @@ class ProcessExecutor(Executor):
         self._running: dict[str, tuple[Job, object]] = {}
 
     def submit(self, setting: Setting, job: Job) -> None:
-        self._running[job.key] = (job, self._pool.schedule(run_job, args=[setting, job]))
+        self._running[job.key] = (job, self._pool.schedule(attempt, args=[setting, job]))
 
     def collect(self, timeout: float) -> list[Outcome]:
         deadline = time.monotonic() + timeout
@@ -114,7 +108,24 @@ class ProcessExecutor(Executor):
         from pebble import ProcessExpired
 
         error = future.exception()  # type: ignore[attr-defined]
-        return Outcome(job, error, died=isinstance(error, ProcessExpired))
+        if isinstance(error, ProcessExpired):
+            return Outcome(job, died=True)
+        return Outcome(job, describe(error) if error else future.result())  # type: ignore[attr-defined]
+
+
+def attempt(setting: Setting, job: Job) -> str:
+    """Do `job`; what went wrong, in words, since not every exception can travel between processes."""
+    try:
+        run_job(setting, job)
+    except Exception as error:
+        return describe(error)
+    return ""
+
+
+def describe(error: BaseException) -> str:
+    """One line: the message of our own errors, the kind as well of others."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, AltbenchError) else f"{type(error).__name__}: {text}"
 
 
 def make_executor(workers: int) -> Executor:
@@ -123,14 +134,7 @@ def make_executor(workers: int) -> Executor:
 
 
 def init_worker(parent: int) -> None:
-    """What every worker process does first: leave Ctrl-C to `parent`, use one thread, end with it."""
+    """What every worker process does first: leave Ctrl-C to `parent`, and end with it."""
     # Ctrl-C reaches the whole process group; stopping the workers is the runner's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-
-
-def _die_with(parent: int) -> None:
-    """End this worker when the runner is gone, even by kill -9."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_S)
-    os._exit(1)
+    end_with(parent)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import json
-import os
 import shutil
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +12,15 @@ from typing import Any
 import gymnasium
 
 from altbench import registry, results
-from altbench.api import Demonstration, FitContext, Policy, Progress, Requirements, TaskInfo, Trainable
+from altbench.api import Demonstration, FitContext, Policy, Requirements, TaskInfo, Trainable
 from altbench.checkpoints import CheckpointCard, load_checkpoint, save_checkpoint
-from altbench.config import CLEAN, MeasureEntry, SweepSpec
-from altbench.plan import Cell, Checkpoint
-from altbench.rollout import EpisodePlan, failed_episode, make_env, run_episode
+from altbench.config import CLEAN, SweepSpec
+from altbench.heartbeat import Heartbeat, TrainingClock
+from altbench.plan import Cell, Checkpoint, Measurement
+from altbench.records import Status
+from altbench.rollout import EpisodePlan, check_fit, failed_episode, make_env, run_episode
 from altbench.seeds import derive_seed
-from altbench.store import RunFolder, write_text
+from altbench.store import RunFolder
 
 
 @dataclass(frozen=True)
@@ -60,11 +59,20 @@ class FitJob:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """An episode that took its worker with it: recorded with `status`, not played again."""
+
+    episode: int
+    status: Status
+    message: str
+
+
+@dataclass(frozen=True)
 class RolloutJob:
-    """Roll out one cell; `hung` lists episodes that hung a worker before: they are recorded, not played again."""
+    """Roll out one cell, without the episodes that are `lost`."""
 
     cell: Cell
-    hung: tuple[int, ...] = ()
+    lost: tuple[Lost, ...] = ()
 
     name = property(lambda self: self.cell.name)
     key = property(lambda self: self.cell.key)
@@ -72,67 +80,20 @@ class RolloutJob:
 
 @dataclass(frozen=True)
 class MeasureJob:
-    """Measure one checkpoint's latency and memory in a fresh process."""
+    """Measure a checkpoint's latency and memory in a fresh process."""
 
-    checkpoint: Checkpoint
-    entry: MeasureEntry
+    measurement: Measurement
 
-    name = property(lambda self: f"{self.checkpoint.name}/measure")
-    key = property(lambda self: f"measure-{self.checkpoint.key}")
+    name = property(lambda self: f"{self.measurement.name}/measure")
+    key = property(lambda self: f"measure-{self.measurement.key}")
 
 
 Job = CollectJob | FitJob | RolloutJob | MeasureJob
 
 
-class Heartbeat:
-    """Tells the runner, through a small file, how far a job is; also how it notices a worker that hangs."""
-
-    def __init__(self, folder: RunFolder, job: Job) -> None:
-        self.path = folder.progress / f"{job.key}.json"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._last = 0.0
-        self(0, 0, {})
-
-    def __call__(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
-        """Report `done` of `total`, at most four times a second (the last step always)."""
-        now = time.time()
-        if now - self._last >= 0.25 or done == total:
-            self._last = now
-            report = {"done": done, "total": total, "metrics": dict(metrics), "time": now}
-            temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-            temporary.write_text(json.dumps(report))
-            temporary.replace(self.path)  # no fsync: it need not survive a crash
-
-
-class TrainingClock:
-    """Adds up the seconds of a fit over all its resumed pieces, and passes its progress on."""
-
-    def __init__(self, path: Path, progress: Progress) -> None:
-        self.path, self.progress = path, progress
-        self.earlier = float(path.read_text()) if path.exists() else 0.0
-        self.began = time.perf_counter()
-
-    def seconds(self) -> float:
-        """Seconds of fitting so far."""
-        return self.earlier + time.perf_counter() - self.began
-
-    def __call__(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
-        write_text(self.path, f"{self.seconds():.3f}")
-        self.progress(done, total, metrics)
-
-
-def read_heartbeat(folder: RunFolder, job: Job) -> dict[str, Any]:
-    """The job's latest report, empty before its first."""
-    try:
-        found: dict[str, Any] = json.loads((folder.progress / f"{job.key}.json").read_text())
-        return found
-    except (OSError, ValueError):
-        return {}
-
-
 def run_job(setting: Setting, job: Job) -> None:
     """Do `job`; its result lies in the run's folder afterwards."""
-    heartbeat = Heartbeat(setting.folder, job)
+    heartbeat = Heartbeat(setting.folder, job.key)
     match job:
         case CollectJob():
             collect(setting, job, heartbeat)
@@ -141,7 +102,7 @@ def run_job(setting: Setting, job: Job) -> None:
         case RolloutJob():
             roll_out(setting, job, heartbeat)
         case MeasureJob():
-            measure(setting, job)
+            measure(setting, job.measurement)
 
 
 def collect(setting: Setting, job: CollectJob, heartbeat: Heartbeat) -> None:
@@ -178,29 +139,45 @@ def fit(setting: Setting, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
 
 
 def roll_out(setting: Setting, job: RolloutJob, heartbeat: Heartbeat) -> None:
-    """Play a cell's episodes and write its record."""
+    """Play a cell's episodes and write its record; of a record with infra_errors, only those are played again."""
     _set_threads(setting.sweep.rollout_threads)
     cell = job.cell
     policy = _ready_policy(setting, cell)
-    env = _environment(cell.checkpoint.task, policy.requirements, setting.sweep)
+    kept = results.outcomes(setting.root, cell.key)
     records = []
     for plan in episode_plans(setting, cell):
-        if plan.index in job.hung:
-            records.append(failed_episode(plan, "policy_timeout", "the worker hung and was replaced"))
-            continue
-        alive = functools.partial(heartbeat, plan.index, cell.episodes, {})
-        records.append(run_episode(env, policy, plan, setting.sweep.decision_timeout_s, alive))
+        lost = next((one for one in job.lost if one.episode == plan.index), None)
+        if plan.index in kept:
+            records.append(kept[plan.index])
+        elif lost is not None:
+            records.append(failed_episode(plan, lost.status, lost.message))
+        else:
+            alive = functools.partial(heartbeat, plan.index, cell.episodes, {})
+            records.append(_play(setting, cell, policy, plan, alive))
     results.write_cell(setting.root, cell_header(cell), records)
 
 
-def measure(setting: Setting, job: MeasureJob) -> None:
+def _play(
+    setting: Setting, cell: Cell, policy: Policy, plan: EpisodePlan, alive: Callable[[], None]
+) -> results.EpisodeRecord:
+    """One episode; where the infrastructure failed, once more in a new environment."""
+    timeout = setting.sweep.decision_timeout_s
+    task = cell.checkpoint.task
+    record = run_episode(_environment(task, policy.requirements, setting.sweep), policy, plan, timeout, alive)
+    if record.status != "infra_error":
+        return record
+    _close_environments()
+    return run_episode(_environment(task, policy.requirements, setting.sweep), policy, plan, timeout, alive)
+
+
+def measure(setting: Setting, measurement: Measurement) -> None:
     """Time decisions and read memory in a process of their own."""
     from altbench.measure import measure_checkpoint
 
-    checkpoint = job.checkpoint
-    folder = setting.folder.checkpoints / checkpoint.folder
-    record = measure_checkpoint(folder, checkpoint.label, job.entry, setting.device)
-    results.write_measure(setting.root, checkpoint.key, record)
+    folder = setting.folder.checkpoints / measurement.checkpoint.folder
+    entry, runtime = setting.sweep.measure, measurement.runtime
+    record = measure_checkpoint(folder, measurement.label, entry, setting.device, runtime)
+    results.write_measure(setting.root, measurement.key, record)
 
 
 def episode_plans(setting: Setting, cell: Cell) -> list[EpisodePlan]:
@@ -242,13 +219,6 @@ def training_set(setting: Setting, checkpoint: Checkpoint) -> tuple[Demonstratio
 def cell_header(cell: Cell) -> results.CellHeader:
     """What a cell's record says of itself."""
     point = cell.checkpoint
-    specification: dict[str, Any] = {
-        "config": dict(cell.config),
-        "options": dict(cell.options),
-        "episodes": cell.episodes,
-    }
-    if cell.cameras or cell.from_step:
-        specification |= {"cameras": cell.cameras, "from_step": cell.from_step}
     return results.CellHeader(
         key=cell.key,
         name=cell.name,
@@ -262,7 +232,7 @@ def cell_header(cell: Cell) -> results.CellHeader:
         perturbation=cell.condition,
         severity=cell.severity,
         checkpoint_key=point.key,
-        spec_json=json.dumps(specification, sort_keys=True),
+        spec_json=cell.specification,
     )
 
 
@@ -274,9 +244,9 @@ def _build(checkpoint: Checkpoint) -> Policy:
 def _ready_policy(setting: Setting, cell: Cell) -> Policy:
     if not cell.checkpoint.trainable:
         return _build(cell.checkpoint)
-    cls = registry.policy(cell.checkpoint.policy)
-    runtime = {k: v for k, v in cell.config.items() if k in cls.runtime_fields and v is not None}
-    return load_checkpoint(setting.folder.checkpoints / cell.checkpoint.folder, setting.device, runtime)
+    policy = load_checkpoint(setting.folder.checkpoints / cell.checkpoint.folder, setting.device, cell.runtime)
+    check_fit(policy.requirements, policy.task, setting.sweep.image_size, cell.name)
+    return policy
 
 
 def _card(setting: Setting, checkpoint: Checkpoint, policy: Policy, seconds: float) -> CheckpointCard:
@@ -314,7 +284,15 @@ def _environment(task_name: str, needs: Requirements, sweep: SweepSpec) -> gymna
     return _ENVIRONMENTS[kind]
 
 
+def _close_environments() -> None:
+    for env in _ENVIRONMENTS.values():
+        env.close()
+    _ENVIRONMENTS.clear()
+
+
 def _set_threads(threads: int) -> None:
+    """Fix what the same computation may otherwise round differently from run to run."""
     import torch
 
     torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic = True

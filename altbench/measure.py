@@ -12,9 +12,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from altbench.api import Observation, Policy
 from altbench.checkpoints import load_checkpoint, read_card
 from altbench.config import MeasureEntry
 from altbench.errors import AltbenchError
+from altbench.processes import end_with
 from altbench.records import MeasureRecord
 
 TIME_LIMIT_S = 1800.0
@@ -36,6 +38,7 @@ class Probe:
     warmup: int
     threads: int
     device: str
+    runtime: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,14 @@ class Reading:
     inference: str
 
 
-def measure_checkpoint(folder: Path, label: str, entry: MeasureEntry, device: str) -> MeasureRecord:
-    """Measure the checkpoint in `folder`, for the tables' row `label`; AltbenchError where its process fails."""
-    reading = _ask(Probe(str(folder), entry.decisions, entry.warmup, entry.threads, device))
+def measure_checkpoint(
+    folder: Path, label: str, entry: MeasureEntry, device: str, runtime: Mapping[str, Any] | None = None
+) -> MeasureRecord:
+    """Measure the checkpoint in `folder` with the settings `runtime`, for the tables' row `label`.
+
+    AltbenchError where the measuring process fails.
+    """
+    reading = _ask(Probe(str(folder), entry.decisions, entry.warmup, entry.threads, device, runtime or {}))
     card = read_card(folder)
     p50, p95, p99 = (float(np.percentile(reading.latencies, q)) for q in (50, 95, 99))
     return MeasureRecord(
@@ -76,6 +84,8 @@ def measure_checkpoint(folder: Path, label: str, entry: MeasureEntry, device: st
         peak_vram_bytes=reading.peak_vram_bytes,
         inference=reading.inference,
         train_seconds=card.train_seconds,
+        task=card.task,
+        train_seed=card.train_seed,
     )
 
 
@@ -100,7 +110,7 @@ def _measure_here(probe: Probe) -> Reading:
     import torch
 
     torch.set_num_threads(probe.threads)
-    policy = load_checkpoint(Path(probe.folder), probe.device)
+    policy = load_checkpoint(Path(probe.folder), probe.device, probe.runtime)
     observations = _observations(policy, read_card(Path(probe.folder)).image_size)
     policy.reset([0], [0])
     for _ in range(probe.warmup):
@@ -128,7 +138,7 @@ def _observations(policy: Policy, image_size: tuple[int, int]) -> Iterator[Obser
     """Random observations of one slot, without end."""
     rng, needs = np.random.default_rng(1), policy.requirements
     shape = (1, needs.obs_horizon, *image_size, 3)
-    pose = np.zeros((1, needs.obs_horizon, policy.task.agent_pos_dim), np.float32)
+    pose = rng.uniform(-1, 1, (1, needs.obs_horizon, policy.task.agent_pos_dim)).astype(np.float32)
     while True:
         yield Observation({c: rng.integers(0, 256, shape, np.uint8) for c in needs.cameras}, pose)
 
@@ -154,4 +164,5 @@ def _empty_process_bytes() -> int:
 
 
 if __name__ == "__main__":
+    end_with(os.getppid())
     print(json.dumps(dataclasses.asdict(_measure_here(Probe(**json.loads(sys.argv[1]))))))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from altbench import results
+from altbench import __version__, results
 from altbench.plan import Plan, digest
 from altbench.records import MeasureRecord
 from altbench.store import write_text
@@ -17,12 +17,13 @@ STAMP = "outputs.json"
 
 
 def write(root: Path, plan: Plan, renderer: str) -> None:
-    """Write everything under `root` that is made of the plan's finished cells; nothing where nothing is new."""
-    keys = finished_keys(root, plan)
-    measured = sorted(key for key in _measure_keys(plan) if (root / "measures" / f"{key}.json").is_file())
-    stamp = digest({"cells": sorted(keys), "measures": measured, "renderer": renderer})
-    path = root / STAMP
-    if not keys or (path.is_file() and json.loads(path.read_text()).get("made_of") == stamp):
+    """Write everything under `root` that is made of the plan's recorded cells; nothing where nothing is new."""
+    keys = recorded_keys(root, plan)
+    states = {key: results.is_finished(root, key) for key in keys}
+    measured = sorted(m.key for m in plan.measurements if results.measure_path(root, m.key).is_file())
+    stamp = digest({"version": __version__, "cells": states, "measured": measured, "renderer": renderer})
+    old = _written(root)
+    if not keys or (old["made_of"] == stamp and all((root / name).is_file() for name in old["files"])):
         return
     from altbench import fingerprint
     from altbench.figures import write_figures
@@ -31,19 +32,29 @@ def write(root: Path, plan: Plan, renderer: str) -> None:
     made_by = fingerprint.collect(renderer=renderer, data=_data(plan))
     fingerprint.write_fingerprint(root, made_by)
     results.build_episodes_parquet(root, keys)
-    episodes = results.load_episodes(root, keys)
-    written = write_tables(episodes, load_measures(root, plan), root / "tables", made_by)
-    # In the figure, rows that share a checkpoint would hide each other.
-    written += write_figures(episodes, results.load_measures(root, _measure_keys(plan)), root / "figures", made_by)
+    episodes, measures = results.load_episodes(root, keys), load_measures(root, plan)
+    written = write_tables(episodes, measures, root / "tables", made_by)
+    written += write_figures(episodes, measures, root / "figures", made_by)
     names = sorted(str(p.relative_to(root)) for p in written)
-    write_text(path, json.dumps({"made_of": stamp, "files": names}, indent=1) + "\n")
+    for name in set(old["files"]) - set(names):
+        (root / name).unlink(missing_ok=True)
+    write_text(root / STAMP, json.dumps({"made_of": stamp, "files": names}, indent=1) + "\n")
+
+
+def _written(root: Path) -> dict[str, Any]:
+    """What the last `write` said of itself."""
+    try:
+        found = json.loads((root / STAMP).read_text())
+        return {"made_of": str(found["made_of"]), "files": [str(name) for name in found["files"]]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"made_of": "", "files": []}
 
 
 def show(root: Path, plan: Plan, console: Console) -> None:
-    """Print the main tables."""
+    """Print the main tables, and what is missing from them."""
     from altbench.tables import render_terminal
 
-    keys = finished_keys(root, plan)
+    keys = recorded_keys(root, plan)
     if keys:
         console.print(render_terminal(results.load_episodes(root, keys), load_measures(root, plan)))
     missing = len(plan.cells) - len(keys)
@@ -51,23 +62,14 @@ def show(root: Path, plan: Plan, console: Console) -> None:
         console.print(f"[yellow]{missing} of {len(plan.cells)} cells are missing from these tables[/]")
 
 
-def finished_keys(root: Path, plan: Plan) -> list[str]:
-    """Keys of the plan's cells that have been run."""
-    return [cell.key for cell in plan.cells if results.is_finished(root, cell.key)]
+def recorded_keys(root: Path, plan: Plan) -> list[str]:
+    """Keys of the plan's cells that have a record; episodes lost to infra_errors are counted in their tables."""
+    return [cell.key for cell in plan.cells if results.is_recorded(root, cell.key)]
 
 
 def load_measures(root: Path, plan: Plan) -> list[MeasureRecord]:
-    """The measurements of the plan's checkpoints, once for each row of the tables that shares one."""
-    records = []
-    for point in plan.checkpoints:
-        labels = dict.fromkeys(cell.label for cell in plan.cells if cell.checkpoint == point)
-        for record in results.load_measures(root, [point.key]):
-            records += [replace(record, label=label) for label in labels]
-    return records
-
-
-def _measure_keys(plan: Plan) -> list[str]:
-    return [point.key for point in plan.checkpoints]
+    """The plan's measurements."""
+    return results.load_measures(root, [m.key for m in plan.measurements])
 
 
 def _data(plan: Plan) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,8 @@ class Cell:
     key: str
     cameras: tuple[str, ...] = ()
     from_step: int = 0
+    specification: str = ""
+    runtime: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def condition(self) -> str:
@@ -94,12 +96,28 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """One row of the latency and memory tables: a checkpoint as the row `label` runs it."""
+
+    checkpoint: Checkpoint
+    label: str
+    runtime: Mapping[str, Any]
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Readable, such as `lift/alt-hold/n30/s0`."""
+        return f"{self.checkpoint.task.lower()}/{self.label}/n{self.checkpoint.n}/s{self.checkpoint.train_seed}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that a sweep asks for, in the order of its file; `data`: as in `Stamp`."""
 
     sweep: SweepSpec
     checkpoints: tuple[Checkpoint, ...]
     cells: tuple[Cell, ...]
+    measurements: tuple[Measurement, ...]
     data: Mapping[tuple[str, int], str]
 
 
@@ -112,6 +130,7 @@ def make_plan(sweep: SweepSpec, made_with: Stamp) -> Plan:
     """Check every name and setting of `sweep` and expand it; ConfigError or ContractError before any work."""
     checkpoints: dict[str, Checkpoint] = {}
     cells: dict[str, Cell] = {}
+    measurements: list[Measurement] = []
     for task_name in sweep.tasks:
         task = registry.task(task_name)
         _check_evaluations(sweep, task)
@@ -121,11 +140,12 @@ def make_plan(sweep: SweepSpec, made_with: Stamp) -> Plan:
             for n, train_seed in _fits(entry, sweep):
                 made = _checkpoint(sweep, made_with, task, entry, policy, config, n, train_seed)
                 made = checkpoints.setdefault(made.key, made)
-                for cell in _cells(sweep, made_with, entry, config, made):
-                    if cells.setdefault(cell.key, cell).label != cell.label:
-                        same = cells[cell.key].label
-                        raise ConfigError(f"policies {same!r} and {cell.label!r} are the same; leave one of them out")
-    return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), made_with.data)
+                for cell in _cells(sweep, made_with, entry, policy, config, made):
+                    _add_cell(cells, cell)
+                if made.trainable:
+                    measurements.append(_measurement(sweep, entry, policy, config, made))
+    _check_everyone_takes_part(sweep)
+    return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), tuple(measurements), made_with.data)
 
 
 def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, Any], where: str) -> Any:
@@ -137,8 +157,40 @@ def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, An
 
 def digest(specification: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical JSON of `specification`."""
-    text = json.dumps(specification, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical(specification).encode()).hexdigest()
+
+
+def canonical(specification: Mapping[str, Any]) -> str:
+    """JSON with sorted keys and no spaces."""
+    return json.dumps(specification, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def _add_cell(cells: dict[str, Cell], cell: Cell) -> None:
+    """Add `cell`; ConfigError where another has its name, so that no table pools two."""
+    other = cells.setdefault(cell.name, cell)
+    if other.key != cell.key:
+        raise ConfigError(f"two evaluations make a cell called {cell.name!r}; leave one out (or merge them)")
+
+
+def _measurement(
+    sweep: SweepSpec, entry: PolicyEntry, policy: type[Policy], config: Any, checkpoint: Checkpoint
+) -> Measurement:
+    runtime = _runtime(policy, config)
+    how = sweep.measure.model_dump(mode="json")
+    key = digest({"checkpoint": checkpoint.key, "runtime": runtime, "measure": how, "label": entry.name})
+    return Measurement(checkpoint, entry.name, runtime, key)
+
+
+def _runtime(policy: type[Policy], config: Any) -> dict[str, Any]:
+    """The settings that do not concern the fit."""
+    return {k: v for k, v in config.model_dump(mode="json").items() if k in policy.runtime_fields and v is not None}
+
+
+def _check_everyone_takes_part(sweep: SweepSpec) -> None:
+    """An evaluation that no row takes part in is a mistake."""
+    for evaluation in sweep.evaluations:
+        if not any(_takes_part(evaluation, entry.name, n) for entry in sweep.policies for n in entry.n):
+            raise ConfigError(f"evaluations: split {evaluation.split!r} with n = {evaluation.n}: no policy has that n")
 
 
 def _fits(entry: PolicyEntry, sweep: SweepSpec) -> list[tuple[int, int]]:
@@ -148,7 +200,11 @@ def _fits(entry: PolicyEntry, sweep: SweepSpec) -> list[tuple[int, int]]:
 def _checked_config(policy: type[Policy], entry: PolicyEntry, task: TaskInfo, sweep: SweepSpec) -> Any:
     where = f"policy {entry.name!r}"
     config = resolve_config(policy, entry.preset, entry.config, where)
-    check_fit(policy(task, config).requirements, task, sweep.image_size, where)
+    try:
+        requirements = policy(task, config).requirements
+    except Exception as error:
+        raise ConfigError(f"{where}: cannot be made: {type(error).__name__}: {error}") from error
+    check_fit(requirements, task, sweep.image_size, where)
     most = sweep.demonstrations.n
     if not sweep.demonstrations.file and max(entry.n) > most:
         raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
@@ -185,7 +241,7 @@ def _checkpoint(
     settings = config.model_dump(mode="json")
     specification: dict[str, Any] = {
         "task": [task.name, task.version],
-        "policy": [entry.policy, policy.version, _source_digest(entry.policy)],
+        "policy": [entry.policy.rpartition("/")[2], policy.version, _source_digest(entry.policy)],
         "config": {k: v for k, v in settings.items() if k not in policy.runtime_fields},
         "n": n,
         "train_seed": train_seed,
@@ -202,13 +258,15 @@ def _checkpoint(
     return Checkpoint(task.name, entry.name, entry.policy, entry.preset, settings, n, train_seed, trainable, data, key)
 
 
-def _cells(sweep: SweepSpec, made_with: Stamp, entry: PolicyEntry, config: Any, checkpoint: Checkpoint) -> list[Cell]:
-    settings = config.model_dump(mode="json")
+def _cells(
+    sweep: SweepSpec, made_with: Stamp, entry: PolicyEntry, policy: type[Policy], config: Any, checkpoint: Checkpoint
+) -> list[Cell]:
+    settings, runtime = config.model_dump(mode="json"), _runtime(policy, config)
     found = []
     for evaluation in sweep.evaluations:
         if _takes_part(evaluation, entry.name, checkpoint.n):
             for column in _columns(evaluation):
-                found.append(_cell(sweep, made_with, entry, settings, checkpoint, evaluation, *column))
+                found.append(_cell(sweep, made_with, entry, settings, runtime, checkpoint, evaluation, *column))
     return found
 
 
@@ -227,6 +285,7 @@ def _cell(
     made_with: Stamp,
     entry: PolicyEntry,
     settings: Mapping[str, Any],
+    runtime: Mapping[str, Any],
     checkpoint: Checkpoint,
     evaluation: EvaluationEntry,
     perturbation: PerturbationEntry | None,
@@ -236,9 +295,11 @@ def _cell(
     reached = perturbation or PerturbationEntry(name=CLEAN)
     specification = {
         "checkpoint": checkpoint.key,
+        "label": entry.name,
+        "preset": entry.preset,
         "config": settings,
         "split": evaluation.split,
-        "perturbation": [reached.name, severity, reached.options, *_reach(reached)],
+        "perturbation": [reached.name, severity, reached.options, *_reach(reached), *_contents(reached)],
         "episodes": episodes,
         "seed": sweep.seed,
         "protocol": PROTOCOL_VERSION,
@@ -261,12 +322,20 @@ def _cell(
         digest(specification),
         reached.cameras,
         reached.from_step,
+        canonical(specification),
+        runtime,
     )
 
 
 def _reach(entry: PerturbationEntry) -> list[Any]:
     """What an entry adds to a key: nothing where it reaches all cameras from the first step, as it always did."""
     return [entry.cameras, entry.from_step] if entry.cameras or entry.from_step else []
+
+
+def _contents(entry: PerturbationEntry) -> list[str]:
+    """What the files that a perturbation reads add to a key: nothing where it reads none."""
+    made = None if entry.name == CLEAN else registry.perturbation(entry.name)(0, **entry.options)
+    return [made.contents()] if made is not None and made.contents() else []
 
 
 def _source_digest(policy: str) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from altbench.heartbeat import Beat
 from altbench.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 
+PACE_KNOWN = 0.05
+"""Share of a job that must be done before its own pace is believed."""
 FIRST_GUESS_S = {"collect": 90.0, "fit": 150.0, "episode": 1.5, "measure": 15.0}
 
 
@@ -44,7 +46,8 @@ class Board:
         self._progress: Progress | None = None
         self._began: dict[str, float] = {}
         self._lines: dict[str, TaskID] = {}
-        self._left: dict[str, tuple[Job, float]] = {}
+        self._left: dict[str, tuple[Job, float]] = {}  # key -> (job, share of it that is left)
+        self._first: dict[str, tuple[float, float]] = {}  # key -> when it first reported, and the share done by then
         self._total = self._done = 0
 
     def begin(self, jobs: Sequence[Job]) -> None:
@@ -75,14 +78,16 @@ class Board:
         if self._progress is not None:
             self._lines[job.key] = self._progress.add_task(job.name, total=None, detail="")
 
-    def progressed(self, job: Job, beat: Mapping[str, Any]) -> None:
-        """`job` reported `beat` (see jobs.Heartbeat)."""
-        done, total = beat.get("done", 0), beat.get("total", 0)
-        if total:
-            self._left[job.key] = (job, 1.0 - done / total)
+    def progressed(self, job: Job, beat: Beat) -> None:
+        """`job` reported `beat`."""
+        done = max(beat.done, 0)
+        if beat.total:
+            share = done / beat.total
+            self._left[job.key] = (job, 1.0 - share)
+            self._first.setdefault(job.key, (time.monotonic(), share))
         if self._progress is not None and job.key in self._lines:
-            metrics = "  ".join(f"{k} {v:.4g}" for k, v in beat.get("metrics", {}).items())
-            self._progress.update(self._lines[job.key], completed=done, total=total or None, detail=metrics)
+            metrics = "  ".join(f"{k} {v:.4g}" for k, v in beat.metrics.items())
+            self._progress.update(self._lines[job.key], completed=done, total=beat.total or None, detail=metrics)
             self._progress.update(self._lines[""], completed=self._done, detail=f"{self.time_left()} left")
 
     def finished(self, job: Job) -> None:
@@ -106,9 +111,18 @@ class Board:
         self.console.print(f"[yellow]worker lost[/], trying again: {job.name}", highlight=False)
 
     def time_left(self) -> str:
-        """Expected time to the end, as `4 min`."""
-        seconds = sum(self.costs.guess(job) * share for job, share in self._left.values()) / self.slots
+        """Expected time to the end, as `4 min`: no shorter than the longest job in flight."""
+        each = [self._seconds_left(job, share) for job, share in self._left.values()]
+        seconds = max(sum(each) / self.slots, *each, 0.0) if each else 0.0
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+    def _seconds_left(self, job: Job, share: float) -> float:
+        """From the job's own pace once it has one, else from jobs of its kind."""
+        began, share_then = self._first.get(job.key, (0.0, 1.0))
+        done_since = 1.0 - share - share_then
+        if done_since > PACE_KNOWN:
+            return (time.monotonic() - began) * share / done_since
+        return self.costs.guess(job) * share
 
     def _close(self, job: Job) -> None:
         self._done += 1

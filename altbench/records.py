@@ -112,3 +112,5 @@ class MeasureRecord:
     peak_vram_bytes: int | None
     inference: str
     train_seconds: float | None
+    task: str = ""
+    train_seed: int = 0

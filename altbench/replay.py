@@ -31,12 +31,15 @@ def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -
     cell = find_cell(plan, name, root)
     path = results.cell_path(root, cell.key)
     if not path.is_file():
-        raise ResultsError(f"{cell.name} has not been run yet in {root}; `altbench run` finishes it")
+        raise ResultsError(
+            f"{root} has no record of {cell.name} made with these versions, device and renderer; `altbench run` makes it"
+        )
     recorded = results.read_cell(path).episodes[:episodes]
     env = gymnasium.make(
         registry.task(cell.checkpoint.task).env_id,
         disable_env_checker=True,
         obs_type="pixels",
+        control_mode=_control_mode(cell),
         image_size=setting.sweep.image_size,
         render_profile=setting.sweep.render_profile,
         render_mode="rgb_array",
@@ -47,6 +50,12 @@ def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -
     target = out or root / "videos" / f"{cell.name.replace('/', '-')}.mp4"
     write_mp4(target, np.concatenate(films), fps=registry.task(cell.checkpoint.task).control_hz)
     return target
+
+
+def _control_mode(cell: Cell) -> str:
+    cls = registry.policy(cell.checkpoint.policy)
+    settings = cls.config_type.parse(cell.config, cell.name)
+    return cls(registry.task(cell.checkpoint.task), settings).requirements.control_mode
 
 
 def open_run(root: Path) -> tuple[Setting, Plan]:

@@ -41,11 +41,13 @@ __all__ = [
     "build_episodes_parquet",
     "cell_path",
     "is_finished",
+    "is_recorded",
     "load_decisions",
     "load_episodes",
     "load_measures",
     "load_published",
     "measure_path",
+    "outcomes",
     "read_cell",
     "write_cell",
     "write_measure",
@@ -128,6 +130,22 @@ def is_finished(folder: Path, key: str) -> bool:
     except ResultsError:
         return False
     return header.key == key and table.num_rows > 0 and "infra_error" not in table["status"].to_pylist()
+
+
+def is_recorded(folder: Path, key: str) -> bool:
+    """Whether the cell `key` has a whole file, if with episodes that await another try."""
+    try:
+        return _read_table(cell_path(folder, key))[0].key == key
+    except ResultsError:
+        return False
+
+
+def outcomes(folder: Path, key: str) -> dict[int, EpisodeRecord]:
+    """Episodes of the cell `key` that need not be played again, by their number: all but infra_errors."""
+    if not is_recorded(folder, key):
+        return {}
+    episodes = read_cell(cell_path(folder, key)).episodes
+    return {episode.episode: episode for episode in episodes if episode.status != "infra_error"}
 
 
 def _flagged(episode: EpisodeRecord) -> bool | None:

@@ -60,6 +60,8 @@ class _Log:
 
 def check_fit(policy: Requirements, task: TaskInfo, image_size: tuple[int, int], name: str) -> None:
     """Raise ContractError with both sides printed where a policy cannot work on a task."""
+    if policy.cameras and policy.needs_state:
+        raise ContractError(f"{name} wants images and the privileged state; {task.name} shows one or the other")
     unknown = [c for c in policy.cameras if c not in task.cameras]
     if unknown:
         raise ContractError(f"{name} wants cameras {policy.cameras}, {task.name} has {task.cameras}")
@@ -170,7 +172,7 @@ def _decide(policy: Policy, observation: Observation, timeout: float, log: _Log)
     log.alive()
     with _policy_at_fault(), _time_limit(timeout):
         began = time.perf_counter()
-        decision = policy.act(_only(observation, policy.requirements.cameras), [0])
+        decision = policy.act(_only(observation, policy.requirements), [0])
         latency = time.perf_counter() - began
         task, needs = policy.task, policy.requirements
         check_decision(decision, 1, needs.action_horizon, task.action_dim(needs.control_mode))
@@ -196,9 +198,10 @@ def check_decision(decision: Decision, batch: int, action_horizon: int, action_d
             )
 
 
-def _only(observation: Observation, cameras: tuple[str, ...]) -> Observation:
-    pixels = {camera: observation.pixels[camera] for camera in cameras}
-    return Observation(pixels, observation.agent_pos, observation.environment_state)
+def _only(observation: Observation, needs: Requirements) -> Observation:
+    """No more than was asked for."""
+    pixels = {camera: observation.pixels[camera] for camera in needs.cameras}
+    return Observation(pixels, observation.agent_pos, observation.environment_state if needs.needs_state else None)
 
 
 def _decision_record(decision: Decision, step: int, latency: float) -> DecisionRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,9 @@ from typing import Any
 
 from altbench.atomic import replacing
 from altbench.errors import AltbenchError
+
+OWN_FOLDERS = ("cells", "checkpoints", "demonstrations", "figures", "measures", "tables", "videos")
+LEFTOVER = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,13 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def remove_leftovers(root: Path) -> None:
-    """Delete the temporary files and folders that a killed run left under `root`."""
-    for path in root.rglob("*.tmp"):
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    """Delete what a killed run left half-written in its own folders under `root`; nobody else's files."""
+    own = [root, *(root / name for name in OWN_FOLDERS)]
+    for path in (p for folder in own if folder.is_dir() for p in folder.iterdir()):
+        if LEFTOVER.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        elif path.suffix == ".training" and path.with_suffix("").is_dir():
+            shutil.rmtree(path, ignore_errors=True)  # its checkpoint is complete
 
 
 def _sync_files(folder: Path) -> None:

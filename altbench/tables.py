@@ -92,10 +92,13 @@ def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
     block = conditions_block("", clean.assign(cell=cells), list(clean["split"]))
     costs = measures_frame(measures)
     label, n = block.names - 2, block.names - 1
+    tasks = [row[0] if block.names == 3 else None for row in block.rows]
     wider = Block(
         block.caption,
         (*block.header, "ms", "MB"),
-        tuple((*row, *_cost_texts(costs, row[label], row[n])) for row in block.rows),
+        tuple(
+            (*row, *_cost_texts(costs, row[label], row[n], task)) for row, task in zip(block.rows, tasks, strict=True)
+        ),
         block.best,
         block.names,
     )
@@ -103,9 +106,10 @@ def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
     return _rich(wider, title, "ms: median; MB: weights + table; empty: not measured; intervals: success.md")
 
 
-def _cost_texts(costs: pd.DataFrame, label: str, n: str) -> tuple[str, str]:
-    """Milliseconds and MB of a policy at N, empty where they were not measured."""
+def _cost_texts(costs: pd.DataFrame, label: str, n: str, task: str | None) -> tuple[str, str]:
+    """Milliseconds and MB of a policy at N on `task` (None: there is one only), empty where they were not measured."""
     own = costs[(costs["label"] == label) & (costs["n"].astype(str) == n)]
+    own = own if task is None else own[own["task"] == task]
     if own.empty:
         return "", ""
     first = own.iloc[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from altbench.checkpoints import CheckpointCard, save_checkpoint
 from altbench.errors import ConfigError
 from altbench.measure import run_python
 from altbench.plan import resolve_config
+from altbench.processes import end_with
 
 
 @dataclass(frozen=True)
@@ -89,5 +91,6 @@ def noise_demonstrations(policy: Policy, image_size: tuple[int, int], frames: in
 
 
 if __name__ == "__main__":
+    end_with(os.getppid())
     specification = json.loads(sys.argv[1])
     _write_here(Untrained(**{**specification, "image_size": tuple(specification["image_size"])}))

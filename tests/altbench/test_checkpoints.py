@@ -58,8 +58,8 @@ def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
         (temporary / "part").write_text("x")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "left.abc.tmp").mkdir()
-    (tmp_path / "left.tmp").write_text("x")
+    (tmp_path / "left.0a1b2c3d.tmp").mkdir()
+    (tmp_path / ".left.0a1b2c3d.tmp").write_text("x")
     remove_leftovers(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert RunFolder(tmp_path).demonstrations("Lift").name == "Lift.hdf5"

@@ -43,7 +43,12 @@ def test_every_built_in_sweep_can_be_planned(name: str) -> None:
         ({"policies": [{"policy": "alt", "preset": "smal"}]}, "unknown preset 'smal'; did you mean 'small'"),
         ({"policies": [{"policy": "alt", "config": {"temprature": 1}}]}, "did you mean 'temperature'"),
         ({"policies": [{"policy": "alt"}, {"policy": "alt"}]}, "two policies are called 'alt'"),
-        ({"policies": [{"policy": "alt"}, {"policy": "alt", "label": "b"}]}, "policies 'alt' and 'b' are the same"),
+        (
+            {"evaluations": [{"split": "recall", "episodes": 2}, {"split": "recall", "episodes": 3}]},
+            "two evaluations make a cell called 'lift/alt/n30/s0/recall/clean'",
+        ),
+        ({"evaluations": [{"split": "recall", "n": [20]}]}, "no policy has that n"),
+        ({"train_seeds": [-1]}, "train_seeds.0"),
         ({"policies": [{"policy": "alt", "n": [40]}]}, "n = 40, but the sweep collects demonstrations.n = 30"),
         ({"evaluations": [{"split": "recal"}]}, "unknown split 'recal'; did you mean 'recall'"),
         ({"evaluations": [{"split": "recall", "episodes": 0}]}, "expected a positive number"),

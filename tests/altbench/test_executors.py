@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from altbench import registry, results, runner
+from altbench import registry, results, schedule
 from altbench.config import SweepSpec
 from altbench.executors import ProcessExecutor
 from altbench.progress import Board
@@ -28,7 +28,7 @@ def executor() -> Iterator[ProcessExecutor]:
 def test_a_worker_that_hangs_is_replaced_and_costs_one_episode(
     own_policies: Path, tmp_path: Path, executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "HANG_GRACE_S", 9.0)
+    monkeypatch.setattr(schedule, "HANG_GRACE_S", 9.0)
     spec = {
         "name": "hanging",
         "tasks": ["Lift"],

@@ -6,6 +6,7 @@ import io
 
 from rich.console import Console
 
+from altbench.heartbeat import Beat
 from altbench.jobs import CollectJob
 from altbench.progress import FIRST_GUESS_S, Board, Costs
 
@@ -26,7 +27,7 @@ def test_without_a_terminal_each_job_is_one_line() -> None:
     board.begin(JOBS)
     for job in JOBS:
         board.started(job)
-    board.progressed(JOBS[1], {"done": 1, "total": 2})
+    board.progressed(JOBS[1], Beat(1, 2))
     board.finished(JOBS[0])
     board.retried(JOBS[1])
     board.failed(JOBS[1], "no disk")
@@ -41,7 +42,7 @@ def test_on_a_terminal_jobs_in_flight_show_how_far_they_are() -> None:
     board = Board(Console(file=text, width=120, force_terminal=True), slots=1)
     board.begin(JOBS)
     board.started(JOBS[0])
-    board.progressed(JOBS[0], {"done": 3, "total": 30, "metrics": {"loss": 0.5}})
+    board.progressed(JOBS[0], Beat(3, 30, {"loss": 0.5}))
     board.end()
     assert "lift/demonstrations" in text.getvalue() and "3/30" in text.getvalue() and "loss 0.5" in text.getvalue()
     assert "left" in text.getvalue()

@@ -6,14 +6,15 @@ import io
 from pathlib import Path
 from typing import Any
 
+import fakes
 import pytest
 from rich.console import Console
 
-from altbench import outputs, results, runner
+from altbench import jobs, outputs, results, runner
 from altbench.config import SweepSpec
-from altbench.errors import AltbenchError
+from altbench.errors import AltbenchError, DatasetError
 from altbench.executors import InlineExecutor
-from altbench.jobs import FitJob, RolloutJob
+from altbench.jobs import FitJob, MeasureJob, RolloutJob
 from altbench.progress import Board
 from altbench.runner import Summary, run_sweep
 from altbench.store import RunFolder
@@ -48,7 +49,8 @@ def go(spec: SweepSpec, root: Path, executor: InlineExecutor | None = None) -> t
 @pytest.fixture(autouse=True)
 def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measuring starts processes that know no fake task; test_measure.py tests it on the real one."""
-    monkeypatch.setattr(runner, "_measured", lambda plan: ())
+    whole = runner.pending_jobs
+    monkeypatch.setattr(runner, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
 
 
 def success_csv(root: Path, summary: Summary) -> bytes:
@@ -100,7 +102,7 @@ def test_an_interrupted_sweep_goes_on_and_repeats_nothing(own_policies: Path, tm
     assert success_csv(cut, summary) == table
 
 
-def test_more_episodes_or_another_seed_make_new_cells_but_keep_checkpoints(own_policies: Path, tmp_path: Path) -> None:
+def test_more_episodes_make_new_cells_but_keep_checkpoints(own_policies: Path, tmp_path: Path) -> None:
     go(sweep(own_policies), tmp_path)
     executor = KilledAfter(10**6)
     evaluations = [{"split": "replay", "episodes": "each"}, {"split": "uniform", "episodes": 5}]
@@ -152,7 +154,7 @@ class Dying(InlineExecutor):
 
         if isinstance(job, RolloutJob) and self.times.get(job.key, 0) < self.limit:
             self.times[job.key] = self.times.get(job.key, 0) + 1
-            self._ended.append(Outcome(job, None, died=True))
+            self._ended.append(Outcome(job, died=True))
             return
         super().submit(setting, job)
 
@@ -163,3 +165,82 @@ def test_a_worker_that_dies_is_replaced_and_gives_up_at_last(own_policies: Path,
     lost, shown = go(spec, tmp_path, Dying(3))
     assert lost.ran == 0 and len(lost.failed) == 2 and "worker lost" in shown
     assert go(spec, tmp_path, Dying(2))[0].ran == 2
+
+
+def test_a_heartbeat_left_by_a_killed_run_is_not_taken_for_a_worker_that_hangs(
+    own_policies: Path, tmp_path: Path
+) -> None:
+    spec = sweep(own_policies, policies=[{"policy": f"{own_policies}:Good", "n": [6]}])
+    summary, _ = go(spec, tmp_path / "before")
+    left = RunFolder(tmp_path / "run").progress
+    left.mkdir(parents=True)
+    for cell in summary.plan.cells:
+        (left / f"{cell.key}.json").write_text('{"done": 2, "total": 4, "metrics": {}, "number": 7}')
+    assert go(spec, tmp_path / "run")[0].ran == 2
+    assert results.load_episodes(tmp_path / "run")["success"].all()
+
+
+def test_a_run_deletes_nobody_elses_temporary_files(own_policies: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "work" / "notes.tmp"
+    theirs.parent.mkdir()
+    theirs.write_text("mine")
+    (tmp_path / "other.tmp").write_text("mine")
+    ours = tmp_path / "cells" / ".cell.parquet.0a1b2c3d.tmp"
+    ours.parent.mkdir()
+    ours.write_text("half")
+    go(sweep(own_policies, policies=[{"policy": f"{own_policies}:Good", "n": [6]}]), tmp_path)
+    assert theirs.exists() and (tmp_path / "other.tmp").exists() and not ours.exists()
+
+
+class Flaky(fakes.FakeTask):
+    """Runs out of something in its third episode, and in the repetition of it."""
+
+    resets = 0
+
+    def reset(self, **kwargs: Any) -> Any:
+        Flaky.resets += 1
+        if Flaky.resets in (3, 4):
+            raise OSError("no more GL contexts")
+        return super().reset(**kwargs)
+
+
+def test_infra_errors_are_counted_shown_and_alone_played_again(
+    own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policies = [{"policy": f"{own_policies}:Good", "n": [6]}]
+    spec = sweep(own_policies, policies=policies, evaluations=[{"split": "uniform", "episodes": 5}])
+    monkeypatch.setattr(jobs, "_ENVIRONMENTS", {})
+    monkeypatch.setattr(jobs, "make_env", lambda *_: Flaky(image_size=(32, 32)))
+    first, _ = go(spec, tmp_path)
+    name, reason = first.failed[0]
+    assert "1 episodes could not be played: OSError: no more GL contexts" in reason and name.endswith("uniform/clean")
+    outputs.write(tmp_path, first.plan, "none")
+    assert "4,4," in (tmp_path / "tables" / "success.csv").read_text(), "four of five are in the denominator"
+    before = Flaky.resets
+    second, _ = go(spec, tmp_path)
+    assert Flaky.resets == before + 1 and second.failed == ()
+    assert results.load_episodes(tmp_path)["success"].sum() == 5
+
+
+@pytest.mark.parametrize("changes", [{"image_size": [24, 24]}, {"demonstrations": {"n": 6, "seed": 1}}])
+def test_demonstrations_made_for_another_sweep_are_refused(
+    own_policies: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    go(sweep(own_policies), tmp_path)
+    with pytest.raises(DatasetError, match="the sweep wants"):
+        go(sweep(own_policies, **changes), tmp_path)
+
+
+def test_a_renamed_row_is_another_row(own_policies: Path, tmp_path: Path) -> None:
+    policy = {"policy": f"{own_policies}:Good", "n": [6]}
+    go(sweep(own_policies, policies=[policy]), tmp_path)
+    renamed, _ = go(sweep(own_policies, policies=[{**policy, "label": "renamed"}]), tmp_path)
+    assert renamed.ran == 2
+    assert set(results.load_episodes(tmp_path, [c.key for c in renamed.plan.cells])["label"]) == {"renamed"}
+
+
+def test_deleted_outputs_are_made_again(own_policies: Path, tmp_path: Path) -> None:
+    summary, _ = go(sweep(own_policies), tmp_path)
+    table = success_csv(tmp_path, summary)
+    (tmp_path / "tables" / "success.csv").unlink()
+    assert success_csv(tmp_path, summary) == table

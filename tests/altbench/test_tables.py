@@ -177,7 +177,7 @@ def test_what_was_not_measured_is_empty_never_zero() -> None:
     assert memory.blocks[0].rows[0][-6:] == ("", "0", "", "", "300", "")
     assert to_csv(memory).splitlines()[1].endswith(",,0,,,300000000,")
     latency = to_csv(tables.latency_table(measures)).splitlines()[1]
-    assert latency == "alt,alt,30,small,cpu,1,84×84,,,,,40,100,"
+    assert latency == "alt,alt,30,,0,small,cpu,1,84×84,,,,,40,100,"
     assert tables.ratios_table(measures).data.loc[0, ["time", "weights_and_table"]].isna().all()
 
 

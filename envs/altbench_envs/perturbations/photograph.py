@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,14 @@ class Photograph(Perturbation):
         check_options(self.name, options, ("folder",))
         folder = options.get("folder")
         self._files = (BUILT_IN,) if folder is None else _photographs(folder)
+
+    def contents(self) -> str:
+        """Of the user's folder: other pictures are another perturbation."""
+        files = [file for file in self._files if file is not None]
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(file.read_bytes())
+        return digest.hexdigest() if files else ""
 
     def apply(self, image: UInt8, key: FrameKey) -> UInt8:
         """Blended copy of `image`, uint8 (H, W, 3)."""
