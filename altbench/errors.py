@@ -10,6 +10,10 @@ import difflib
 from collections.abc import Iterable
 
 
+MOST_SHOWN = 30
+"""Of valid names, in an error about another."""
+
+
 class AltbenchError(Exception):
     """Base of all errors whose message alone is enough for the user."""
 
@@ -67,5 +71,6 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
     choices = list(valid)
     near = difflib.get_close_matches(name.lower(), [c.lower() for c in choices], n=1, cutoff=0.4)
     nearest = next((c for c in choices if near and c.lower() == near[0]), None)
-    listing = f" (valid: {', '.join(choices)})" if choices else ""
+    shown = choices if len(choices) <= MOST_SHOWN else [*choices[:MOST_SHOWN], f"and {len(choices) - MOST_SHOWN} more"]
+    listing = f" (valid: {', '.join(shown)})" if choices else ""
     return f"; did you mean {nearest!r}?{listing}" if nearest else listing
