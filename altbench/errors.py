@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 MOST_SHOWN = 30
 """Of valid names, in an error about another."""
 
