@@ -23,7 +23,13 @@ from altbench.errors import ConfigError, UnknownNameError
 Kind = Literal["task", "policy", "perturbation", "expert", "importer", "exporter"]
 
 BUILT_IN: dict[Kind, dict[str, str]] = {
-    "task": {"Lift": "altbench_envs.lift:TASK"},
+    "task": {
+        "Lift": "altbench_envs.lift:TASK",
+        "Stack": "altbench_envs.stack:TASK",
+        "Can": "altbench_envs.can:TASK",
+        "Square": "altbench_envs.square:TASK",
+        "Door": "altbench_envs.door:TASK",
+    },
     "policy": {
         "alt": "altbench_policies.alt:Alt",
         "bc": "altbench_policies.bc:BehaviourCloning",
@@ -59,7 +65,13 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "light_strength": "altbench_envs.perturbations:LightStrength",
         "camera_pose": "altbench_envs.perturbations:CameraPose",
     },
-    "expert": {"Lift": "altbench_demos.lift:LiftExpert"},
+    "expert": {
+        "Lift": "altbench_demos.lift:LiftExpert",
+        "Stack": "altbench_demos.stack:StackExpert",
+        "Can": "altbench_demos.can:CanExpert",
+        "Square": "altbench_demos.square:SquareExpert",
+        "Door": "altbench_demos.door:DoorExpert",
+    },
     "importer": {
         "robomimic": "altbench_demos.robomimic_file:read_robomimic",
         "robosuite": "altbench_demos.robosuite_file:read_robosuite",
@@ -70,7 +82,13 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "minari": "altbench_demos.minari_set:write_minari",
     },
 }
-ENVIRONMENTS: dict[str, str] = {"Lift": "altbench_envs.lift:make"}
+ENVIRONMENTS: dict[str, str] = {
+    "Lift": "altbench_envs.lift:make",
+    "Stack": "altbench_envs.stack:make",
+    "Can": "altbench_envs.can:make",
+    "Square": "altbench_envs.square:make",
+    "Door": "altbench_envs.door:make",
+}
 MANIFEST = "altbench_demos:manifest.toml"
 CHOOSE_RENDERER = "altbench_envs.rendering:choose_backend"
 GROUPS: dict[Kind, str] = {

@@ -47,9 +47,9 @@ class Style:
         height = min(self.height, self.slope * max(0.0, error - CLOSE_TOLERANCE))
         return np.asarray(target + height * UP)
 
-    def ahead(self, position: Float64, target: Float64, floor: float) -> Float64:
+    def ahead(self, position: Float64, target: Float64, floor: float, lead: float = LEAD) -> Float64:
         """The position (3,) to ask for on the way to `target`, never under `floor` (m)."""
-        return np.maximum(position + limited(LEAD * (target - position), self.step), [-np.inf, -np.inf, floor])
+        return np.maximum(position + limited(lead * (target - position), self.step), [-np.inf, -np.inf, floor])
 
 
 def limited(vector: Float64, length: float) -> Float64:
@@ -78,10 +78,10 @@ def gripper_yaw(quaternion: Float64) -> float:
     return yaw_of((Rotation.from_quat(quaternion) * Rotation.from_matrix(DOWN).inv()).as_quat())
 
 
-def turned(gripper: Float64, goal: Rotation) -> Float64:
-    """Rotation (3, 3) at most TURN_STEP from the gripper's quaternion (4,) xyzw towards `goal`."""
+def turned(gripper: Float64, goal: Rotation, step: float = TURN_STEP) -> Float64:
+    """Rotation (3, 3) at most `step` (rad) from the gripper's quaternion (4,) xyzw towards `goal`."""
     present = Rotation.from_quat(gripper)
-    error = limited((goal * present.inv()).as_rotvec(), TURN_STEP)
+    error = limited((goal * present.inv()).as_rotvec(), step)
     matrix: Float64 = (Rotation.from_rotvec(error) * present).as_matrix()
     return matrix
 
