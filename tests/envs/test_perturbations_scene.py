@@ -1,4 +1,4 @@
-"""Perturbations of the scene: seen in both render profiles, without effect on the physics, and gone afterwards."""
+"""Perturbations of the scene: seen by the cameras, without effect on the physics, and gone afterwards."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from altbench_envs.visuals import Top, Visuals
 
 HOW_MANY = (0, 1, 2, 4, 6, 9)
 CLEARANCE = 0.12  # m, between a distractor's centre and the way from a gripper to an object
-APART = 0.11  # m, between two distractors' centres
+REACH = 1.5  # m: robosuite puts objects that a task does not use further away than that
+APART = 0.09  # m, between two distractors' centres
 MARGIN = 0.05  # m, to the edge of the table
 ATTEMPTS = 500
 SPHERE, CYLINDER, BOX = 2, 5, 6  # mujoco's mjtGeom
@@ -43,7 +44,7 @@ class Distractors(VisualPerturbation):
         del cameras
         tops = [visuals.top(geom) for geom in self._need(visuals.surfaces(), "table to put things on")]
         objects, grippers = visuals.positions(visuals.objects()), visuals.grip_sites()
-        ways = [(g[:2], o[:2]) for g in grippers for o in objects]
+        ways = [(g[:2], o[:2]) for g in grippers for o in objects if np.linalg.norm(o - g) < REACH]
         for spot in _spots(tops, ways, HOW_MANY[self.severity], rng):
             visuals.decorations.extend(_thing(spot, rng))
 
