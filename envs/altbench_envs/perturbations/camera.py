@@ -15,8 +15,10 @@ DIMMED = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 class Shift(ImagePerturbation):
-    """Moves the image by `SHIFTED[severity]` of its shorter side, in one direction for an episode; its border is
-    repeated into the gap."""
+    """Moves the image by `SHIFTED[severity]` of its shorter side, in one direction for an episode.
+
+    Its border is repeated into the gap.
+    """
 
     name = "shift"
 
@@ -27,8 +29,10 @@ class Shift(ImagePerturbation):
 
 
 class Rotation(ImagePerturbation):
-    """Turns the image about its centre by `TURNED[severity]`, to one side for an episode; its border is repeated into
-    the corners."""
+    """Turns the image about its centre by `TURNED[severity]`, to one side for an episode.
+
+    Its border is repeated into the corners.
+    """
 
     name = "rotation"
 

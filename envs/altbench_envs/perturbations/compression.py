@@ -29,8 +29,10 @@ class Jpeg(ImagePerturbation):
 
 
 class Pixelate(ImagePerturbation):
-    """Averages the image over squares, of which `KEPT[severity]` of a pixel's row and column count remain; where their
-    grid begins is drawn for an episode."""
+    """Averages the image over squares: `KEPT[severity]` of its number of rows and columns remain.
+
+    Where the squares' grid begins is drawn for an episode.
+    """
 
     name = "pixelate"
 

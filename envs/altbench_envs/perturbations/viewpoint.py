@@ -15,10 +15,9 @@ CARRIED = 0.25  # of that for a camera on an arm, which looks at things from a q
 
 
 class CameraPose(VisualPerturbation):
-    """Moves each camera by `AWAY[severity]` and turns it by `ASKEW[severity]` (one on an arm by a quarter of that), in one
-    direction for an episode.
+    """Moves each camera by `AWAY[severity]` and turns it by `ASKEW[severity]`, one on an arm by a quarter of that.
 
-    The COLOSSEUM (Pumacay et al. 2024) moves cameras by up to 0.1 m and turns them by up to 0.05 rad about each axis.
+    The direction is an episode's and a camera's own.
     """
 
     name = "camera_pose"
