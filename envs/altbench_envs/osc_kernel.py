@@ -12,7 +12,7 @@ from robosuite.utils.control_utils import nullspace_torques, opspace_matrices, o
 from altbench.api import Float64
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def feedback(
     state: tuple[Float64, ...], goal: tuple[Float64, ...], gains: tuple[Float64, Float64], out: tuple[Float64, ...]
 ) -> None:
