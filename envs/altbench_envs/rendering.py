@@ -28,6 +28,9 @@ VISUAL_GEOMS, HIDDEN_GEOMS = 1, 5  # geom groups; robosuite's 0 is for collision
 
 def choose_backend() -> None:
     """Set MUJOCO_GL before mujoco is imported: EGL where it works, else OSMesa, else off; a value that is set stays."""
+    # Mesa's software renderer otherwise starts threads, which a forked process (Gymnasium's asynchronous environments)
+    # does not have and waits for forever. Images and processor time are the same without.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
     if os.environ.get("MUJOCO_GL"):
         return
     found: Backend | None = "egl" if _egl_works() else "osmesa" if ctypes.util.find_library("OSMesa") else None
