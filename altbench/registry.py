@@ -29,6 +29,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "Can": "altbench_envs.can:TASK",
         "Square": "altbench_envs.square:TASK",
         "Door": "altbench_envs.door:TASK",
+        "ToolHang": "altbench_envs.tool_hang:TASK",
+        "Transport": "altbench_envs.transport:TASK",
     },
     "policy": {
         "alt": "altbench_policies.alt:Alt",
@@ -71,6 +73,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "Can": "altbench_demos.can:CanExpert",
         "Square": "altbench_demos.square:SquareExpert",
         "Door": "altbench_demos.door:DoorExpert",
+        "ToolHang": "altbench_demos.tool_hang:ToolHangExpert",
+        "Transport": "altbench_demos.transport:TransportExpert",
     },
     "importer": {
         "robomimic": "altbench_demos.robomimic_file:read_robomimic",
@@ -88,6 +92,8 @@ ENVIRONMENTS: dict[str, str] = {
     "Can": "altbench_envs.can:make",
     "Square": "altbench_envs.square:make",
     "Door": "altbench_envs.door:make",
+    "ToolHang": "altbench_envs.tool_hang:make",
+    "Transport": "altbench_envs.transport:make",
 }
 MANIFEST = "altbench_demos:manifest.toml"
 CHOOSE_RENDERER = "altbench_envs.rendering:choose_backend"
@@ -130,6 +136,10 @@ def policy(name: str) -> type[Policy]:
     found = _from_file(name) if ".py:" in name else _resolve("policy", name)
     if not (isinstance(found, type) and issubclass(found, Policy)):
         raise ConfigError(f"policy {name!r}: expected a subclass of altbench.api.Policy, got {found!r}")
+    if not hasattr(found, "config_type"):
+        raise ConfigError(
+            f"policy {name!r}: expected a class attribute config_type, its settings (altbench.config.Spec)"
+        )
     return found
 
 
@@ -199,5 +209,8 @@ def _load_module(path: Path) -> ModuleType:
         raise ConfigError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigError(f"{path.name} cannot be loaded: {type(error).__name__}: {error}") from error
     return module
