@@ -60,6 +60,8 @@ class TransportScene(Scene):
     The grid is the start bin's place; the rest at each was drawn once. Extrapolating, either bin stands up to 3 cm
     outside the range: to a side of its arm, or further away from it.
 
+    The first camera is robosuite's `frontview`: its `agentview` cuts the start bin off.
+
     `environment_state` (54,): of payload, lid and trash position (3), rot6d (6), from the right and from the left grip
     site to it (3 each); positions of start, target and trash bin (3 each); m, world.
     """
@@ -68,7 +70,7 @@ class TransportScene(Scene):
     robosuite_name = "TwoArmTransport"
     robots = ("Panda", "Panda")
     cameras: ClassVar = {
-        "agentview": "agentview",
+        "agentview": "frontview",
         "wrist_right": "robot0_eye_in_hand",
         "wrist_left": "robot1_eye_in_hand",
     }
