@@ -50,7 +50,7 @@ class DoorScene(Scene):
     workspace = ((-0.40, -0.60, 0.82), (0.20, 0.30, 1.35))
     placements: ClassVar = {
         "altbench": Placement(
-            (-0.18, -0.44, FACING_LEFT - 0.25), (-0.06, -0.28, FACING_LEFT + 0.25), (6, 5), beyond=0.04
+            (-0.18, -0.52, FACING_LEFT - 0.25), (-0.06, -0.28, FACING_LEFT + 0.25), (6, 5), beyond=0.04
         ),
         "robosuite": Placement((-0.13, -0.36, FACING_LEFT - 0.25), (-0.11, -0.34, FACING_LEFT), (6, 5), beyond=0.01),
     }
