@@ -27,19 +27,19 @@ class Beat:
 
 
 class Heartbeat:
-    """A `Progress` that writes beats, at most four a second (the last one always)."""
+    """A `Progress` that writes beats: when `done` changes, and else at most four a second."""
 
     def __init__(self, folder: RunFolder, key: str) -> None:
         self.path = _path(folder, key)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._last, self._number = 0.0, 0
+        self._last, self._done, self._number = 0.0, NOT_BEGUN, 0
         self(NOT_BEGUN, 0, {})
 
     def __call__(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
         now = time.monotonic()
-        if now - self._last < 0.25 and done != total:
+        if done == self._done and now - self._last < 0.25:
             return
-        self._last, self._number = now, self._number + 1
+        self._last, self._done, self._number = now, done, self._number + 1
         report = {"done": done, "total": total, "metrics": dict(metrics), "number": self._number}
         temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(report))

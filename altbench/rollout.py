@@ -98,7 +98,7 @@ def run_episode(
 ) -> EpisodeRecord:
     """Play one episode to success or the horizon; whatever goes wrong becomes its status, never an exception.
 
-    `alive` is called before each decision.
+    `alive` is called at the beginning and before each decision.
     """
     log, began = _Log(alive), time.perf_counter()
     status: Status = "ok"
@@ -150,6 +150,7 @@ def _play(
         image_filter=perturber.change if perturber else None,
         before_frame=perturber.arrive if perturber else None,
     )
+    log.alive()
     stacked, _ = chunked.reset(seed=plan.seed, options=dict(plan.options))
     with _policy_at_fault(), _time_limit(timeout):
         policy.reset([0], [plan.policy_seed])
