@@ -10,12 +10,12 @@ from rich.table import Table
 
 from altbench import registry
 from altbench.config import BUILT_IN_SWEEPS, PolicyEntry, SweepSpec, load_sweep, read_toml
-from altbench.errors import ConfigError, RenderingUnavailable
+from altbench.devices import choose_renderer, resolve_device
+from altbench.errors import ConfigError
 from altbench.fingerprint import usable_cores
 from altbench.plan import Plan, make_plan, stamp
 
 PIPE_WIDTH = 110
-NO_RENDERER = ("", "disable", "disabled", "off", "false", "0")
 
 
 def run(name: str, out: Path | None, workers: int | None, dry_run: bool, extra: list[str]) -> None:
@@ -62,17 +62,6 @@ def _run(sweep: SweepSpec, root: Path, workers: int, console: Console) -> bool:
     return bool(summary.failed)
 
 
-def choose_renderer() -> str:
-    """The OpenGL back end; RenderingUnavailable where there is none."""
-    renderer = registry.choose_renderer()
-    if renderer.lower() in NO_RENDERER:
-        raise RenderingUnavailable(
-            "no off-screen OpenGL works here; install Debian's libegl1 and libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa); "
-            "`altbench doctor` says more"
-        )
-    return renderer
-
-
 def make_console() -> Console:
     """The terminal; into a file or pipe, lines wide enough for the tables."""
     console = Console()
@@ -93,16 +82,6 @@ def with_policies(sweep: SweepSpec, extra: list[str]) -> SweepSpec:
         ]
         sweep = sweep.model_copy(update={"policies": (*sweep.policies, entry), "evaluations": tuple(evaluations)})
     return sweep
-
-
-def resolve_device(device: str) -> str:
-    """`auto` is CUDA where there is one; asking for CUDA where there is none is an error."""
-    import torch
-
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise ConfigError('device = "cuda", but torch finds no CUDA device; use "auto" or "cpu"')
-    return "cuda" if device != "cpu" and available else "cpu"
 
 
 def show_plan(console: Console, plan: Plan) -> None:

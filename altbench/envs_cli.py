@@ -31,7 +31,7 @@ def preview(
 
     from altbench import preview as draw
     from altbench import registry
-    from altbench.commands import choose_renderer
+    from altbench.devices import choose_renderer
     from altbench.sheets import write_png
 
     chosen = task or next(iter(registry.BUILT_IN["task"]))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from altbench.errors import AltbenchError
 from altbench.jobs import Job, Setting, run_job
-from altbench.processes import end_with
+from altbench.processes import init_worker
 
 
 @dataclass(frozen=True)
@@ -131,10 +130,3 @@ def describe(error: BaseException) -> str:
 def make_executor(workers: int) -> Executor:
     """An executor of `workers` processes; 0: this process."""
     return ProcessExecutor(workers) if workers else InlineExecutor()
-
-
-def init_worker(parent: int) -> None:
-    """What every worker process does first: leave Ctrl-C to `parent`, and end with it."""
-    # Ctrl-C reaches the whole process group; stopping the workers is the runner's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with(parent)

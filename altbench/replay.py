@@ -12,6 +12,7 @@ from skimage.transform import resize
 from altbench import registry, results
 from altbench.api import UInt8
 from altbench.config import CLEAN, SweepSpec
+from altbench.devices import resolve_device
 from altbench.errors import AltbenchError, ResultsError, UnknownNameError
 from altbench.jobs import Setting, episode_plans
 from altbench.perturb import EpisodePerturber
@@ -60,7 +61,6 @@ def _control_mode(cell: Cell) -> str:
 
 def open_run(root: Path) -> tuple[Setting, Plan]:
     """The sweep that was run under `root`, planned again; ResultsError where `root` is no run's folder."""
-    from altbench.commands import resolve_device
     from altbench.runner import data_checksums, data_files
 
     path = root / "sweep.json"

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from typing import Any
 
 from altbench.errors import AltbenchError
+from altbench.processes import init_worker
 
 
 def finished(work: Callable[[Any, int], None], plan: Any, indices: Sequence[int], workers: int) -> Iterator[int]:
@@ -17,8 +18,6 @@ def finished(work: Callable[[Any, int], None], plan: Any, indices: Sequence[int]
     What `work` raises is raised here; AltbenchError where a worker dies. Whatever happens, the workers end.
     """
     from pebble import ProcessExpired, ProcessPool
-
-    from altbench.executors import init_worker
 
     # Spawned, because OpenGL contexts do not survive a fork.
     context = multiprocessing.get_context("spawn")
