@@ -47,7 +47,9 @@ def _options(
 
 @app.command()
 def run(
-    sweep: Annotated[str, typer.Argument(help="a built-in sweep (`quick`, `small`), or a file that ends in .toml")],
+    sweep: Annotated[
+        str, typer.Argument(help="a built-in sweep (`quick`, `reference`, `small`, ...), or a file that ends in .toml")
+    ],
     out: Annotated[Path | None, typer.Option(help="where everything goes; default results/NAME")] = None,
     workers: Annotated[
         int | None,
@@ -153,16 +155,13 @@ def bench_rollout(
 
 
 def main() -> None:
-    """Run the command line; a known error is one line and exit status 2, an interruption exit status 130."""
+    """Run the command line; a known error is one line and exit status 2."""
     try:
         app(standalone_mode=True)
     except AltbenchError as error:
         typer.secho("error: ", fg="red", nl=False, err=True)
         typer.echo(str(error), err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("\nstopped; run the same command again to go on where it stopped", err=True)
-        sys.exit(130)
 
 
 if __name__ == "__main__":
