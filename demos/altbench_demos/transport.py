@@ -120,14 +120,14 @@ class TransportExpert:
     def _take_payload(self, poses: dict[str, Float64]) -> Float32:
         """Wait for the hammer, take it by its end, put it into its bin."""
         hand, end = self._left, -_head(poses)
-        heading = Rotation.from_euler("z", float(np.arctan2(-end[0], end[1])))
-        facing = heading * Rotation.from_euler("x", -LEFT_TILT) * pointing_down(-QUARTER_TURN)
+        facing = Rotation.from_euler("x", -LEFT_TILT) * pointing_down(-QUARTER_TURN)
         place = poses["payload_position"] - AT_END * end
         if hand.stage == "wait":
             if self._right.stage == "offer" and self._met(poses):
                 hand.enter("payload")
             return hand.move(WAITING, facing, OPEN, HASTE)
         if hand.stage == "payload":
+            facing = Rotation.from_euler("z", float(np.arctan2(-end[0], end[1]))) * facing
             return hand.grasp(place, facing, hand.style.height + OFF_END, then="take")
         if hand.stage == "take":
             if self._right.stage == "retreat" and self._right.waited > 2 * CLOSE_STEPS:
