@@ -7,7 +7,7 @@ horizon, Tp the prediction horizon, Ta the executed action horizon, Da the actio
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -492,6 +492,3 @@ class ScenePerturbation(ABC):
 
 
 AnyPerturbation = Perturbation | ScenePerturbation
-
-
-PolicyFactory = Callable[[TaskInfo, Any], Policy]
