@@ -55,6 +55,9 @@ def styled() -> Iterator[None]:
         yield
 
 
+TITLE_CHARACTERS_PER_INCH = 12
+
+
 def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Panels]:
     """A figure of `rows` × `columns` panels of the given size in inches, with shared axes."""
     figure = Figure(figsize=(max(5.2, width * columns + 1.4), height * rows + 0.7), layout="constrained")
@@ -65,8 +68,13 @@ def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, 
 
 def finish(figure: Figure, title: str, labels: Sequence[str], style: Style) -> None:
     """Title, and a legend of the policies."""
-    figure.suptitle(title)
+    headline(figure, title)
     legend(figure, policy_handles(labels, style))
+
+
+def headline(figure: Figure, title: str) -> None:
+    """The figure's title, on as many lines as its width needs."""
+    figure.suptitle(textwrap.fill(title, int(figure.get_figwidth() * TITLE_CHARACTERS_PER_INCH)))
 
 
 def policy_handles(labels: Sequence[str], style: Style) -> list[Line2D]:

@@ -28,6 +28,7 @@ from altbench.figure_layout import (
     add_footer,
     finish,
     grid,
+    headline,
     legend,
     looks,
     policy_handles,
@@ -166,7 +167,7 @@ def ood_scores(part: pd.DataFrame, where: str, style: Style) -> Figure:
         thresholds += _mark_threshold(row, own)
         row[0].set_ylabel(f"{label}, N = {n}\nhighest OOD score")
     _severities(axes, int(scored["severity"].max()))
-    figure.suptitle(f"{where}: out-of-distribution score of each episode as the image is perturbed")
+    headline(figure, f"{where}: out-of-distribution score of each episode as the image is perturbed")
     legend(figure, _strip_legend(bool(thresholds)))
     return figure
 
@@ -238,7 +239,7 @@ def latency_memory(measures: Sequence[MeasureRecord], style: Style) -> Figure:
     axes[0][0].set_ylabel("one decision (ms, median; bar to p99)")
     handles = policy_handles(sorted(set(frame["label"])), style)
     legend(figure, handles + (_preset_handles(presets) if len(presets) > 1 else []))
-    figure.suptitle("Time and memory of a decision at the largest N: lower left is better")
+    headline(figure, "Time and memory of a decision at the largest N: lower left is better")
     return figure
 
 

@@ -99,14 +99,16 @@ def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     return [(t.get_text(), t.get_window_extent()) for t in shown]
 
 
-@pytest.mark.parametrize("which", ["by_n", "by_perturbation", "ood", "latency_memory"])
+@pytest.mark.parametrize("which", ["by_n", "by_perturbation", "ood", "ood_of_one", "latency_memory"])
 def test_no_text_is_cut_and_none_covers_another(frame: pd.DataFrame, measures: list[MeasureRecord], which: str) -> None:
     style = looks([*frame["label"], *(m.label for m in measures)])
     recall = frame[frame["split"] == "recall"]
+    alone = recall[recall["perturbation"].isin(["clean", "photograph"])]
     draw: dict[str, Callable[[], Figure]] = {
         "by_n": lambda: figures.success_by_n(frame[frame["perturbation"] == "clean"], "Lift", style),
         "by_perturbation": lambda: figures.success_by_perturbation(recall, "Lift, split recall", style),
         "ood": lambda: figures.ood_scores(recall, "Lift, split recall", style),
+        "ood_of_one": lambda: figures.ood_scores(alone, "Lift, split recall", style),
         "latency_memory": lambda: figures.latency_memory(measures, style),
     }
     figure = drawn(draw[which])
