@@ -1,0 +1,39 @@
+"""The paper's experiments, one module per figure or table: names -> where they live, as "module:attribute".
+
+`altbench reproduce E3` (or `main-table`) runs one; base.py says what an experiment is. Nothing is imported before it is
+asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from altbench.errors import ConfigError, suggestion
+
+if TYPE_CHECKING:
+    from altbench.experiments.base import Experiment
+
+EXPERIMENTS: dict[str, str] = {}
+"""Id -> "module:attribute", in the order in which `--all` runs them."""
+
+
+def load(identity: str) -> Experiment:
+    """The experiment whose id is `identity`."""
+    module, _, attribute = EXPERIMENTS[identity].partition(":")
+    found: Experiment = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def everything() -> list[Experiment]:
+    """All experiments, in order."""
+    return [load(identity) for identity in EXPERIMENTS]
+
+
+def find(name: str) -> Experiment:
+    """The experiment with that id or name, in any case; ConfigError with the nearest valid one."""
+    known = {key.lower(): e for e in everything() for key in (e.id, e.name)}
+    if name.lower() not in known:
+        hint = suggestion(name, sorted(known))
+        raise ConfigError(f"unknown experiment {name!r}{hint}; `altbench reproduce --list` shows them all")
+    return known[name.lower()]
