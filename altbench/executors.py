@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,11 +16,11 @@ from altbench.processes import init_worker
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: well (`error` empty), with an error in words, or with its worker's death (`died`)."""
+    """How a job ended: well (both texts empty), with an error in words, or with its worker's death (`died` says how)."""
 
     job: Job
     error: str = ""
-    died: bool = False
+    died: str = ""
 
 
 class Executor(ABC):
@@ -108,7 +109,7 @@ class ProcessExecutor(Executor):
 
         error = future.exception()  # type: ignore[attr-defined]
         if isinstance(error, ProcessExpired):
-            return Outcome(job, died=True)
+            return Outcome(job, died=how_it_ended(error.exitcode))
         return Outcome(job, describe(error) if error else future.result())  # type: ignore[attr-defined]
 
 
@@ -119,6 +120,14 @@ def attempt(setting: Setting, job: Job) -> str:
     except Exception as error:
         return describe(error)
     return ""
+
+
+def how_it_ended(exitcode: int) -> str:
+    """A dead process's exit code in words: `signal 9, SIGKILL`, `exit code 3`."""
+    if exitcode >= 0:
+        return f"exit code {exitcode}"
+    named = [f", {one.name}" for one in signal.Signals if one == -exitcode]
+    return f"signal {-exitcode}{''.join(named[:1])}"
 
 
 def describe(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from altbench.executors import Executor, Outcome
 from altbench.heartbeat import NOT_BEGUN, Beat, forget_beat, read_beat
 from altbench.jobs import CollectJob, FitJob, Job, Lost, MeasureJob, RolloutJob, Setting
 from altbench.progress import Board
+from altbench.records import Status
 
 WORKER_DEATHS = 2
 """How often a job whose worker was lost is tried again as it is."""
@@ -39,7 +40,7 @@ def run_jobs(setting: Setting, executor: Executor, board: Board, jobs: Sequence[
         _start_ready(setting, executor, board, state)
         began = time.monotonic()
         for outcome in executor.collect(timeout=POLL_S):
-            _settle(board, state, outcome)
+            _settle(setting, board, state, outcome)
         # A machine that slept, or a runner that was stopped, must not look like workers that hang.
         _watch(setting, executor, board, state, min(time.monotonic() - began, 2 * POLL_S))
     board.end()
@@ -85,10 +86,12 @@ def _blocked(job: Job, state: State) -> bool:
     return False
 
 
-def _settle(board: Board, state: State, outcome: Outcome) -> None:
+def _settle(setting: Setting, board: Board, state: State, outcome: Outcome) -> None:
     job = state.running.pop(outcome.job.key)
     if outcome.died:
-        _lose(board, state, job, "policy_error", "its worker process died")
+        # What it last said may be newer than the last look at it, and names the episode that it died in.
+        state.beats[job.key] = read_beat(setting.folder, job.key)
+        _lose(board, state, job, "infra_error", f"its worker process died ({outcome.died})")
     elif outcome.error:
         _fail(board, state, job, outcome.error)
     else:
@@ -112,8 +115,11 @@ def _watch(setting: Setting, executor: Executor, board: Board, state: State, ela
             _lose(board, state, job, "policy_timeout", "the worker hung and was replaced")
 
 
-def _lose(board: Board, state: State, job: Job, status: str, message: str) -> None:
-    """A worker was lost: try again; at last without the episode that it was in, where it was in one."""
+def _lose(board: Board, state: State, job: Job, status: Status, message: str) -> None:
+    """A worker was lost: try again; at last without the episode that it was in, where it was in one.
+
+    That episode is recorded with `status`: whether a death was the policy's fault cannot be told, a hang is.
+    """
     beat = state.beats.pop(job.key, Beat())
     deaths = state.deaths[job.key] = state.deaths.get(job.key, 0) + 1
     if deaths > WORKER_DEATHS:
@@ -121,8 +127,8 @@ def _lose(board: Board, state: State, job: Job, status: str, message: str) -> No
             _fail(board, state, job, f"{message}, {deaths} times")
             return
         state.deaths[job.key] = 0
-        lost = Lost(beat.done, "policy_timeout" if status == "policy_timeout" else "policy_error", message)
-        job = replace(job, lost=(*job.lost, lost))
+        tries = f"{message}, {deaths} times" if status == "infra_error" else message
+        job = replace(job, lost=(*job.lost, Lost(beat.done, status, tries)))
     board.retried(job)
     state.waiting.insert(0, job)
 

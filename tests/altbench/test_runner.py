@@ -154,7 +154,7 @@ class Dying(InlineExecutor):
 
         if isinstance(job, RolloutJob) and self.times.get(job.key, 0) < self.limit:
             self.times[job.key] = self.times.get(job.key, 0) + 1
-            self._ended.append(Outcome(job, died=True))
+            self._ended.append(Outcome(job, died="exit code 1"))
             return
         super().submit(setting, job)
 
@@ -163,7 +163,8 @@ def test_a_worker_that_dies_is_replaced_and_gives_up_at_last(own_policies: Path,
     policies = [{"policy": f"{own_policies}:Good", "n": [6]}]
     spec = sweep(own_policies, policies=policies)
     lost, shown = go(spec, tmp_path, Dying(3))
-    assert lost.ran == 0 and len(lost.failed) == 2 and "worker lost" in shown
+    assert lost.ran == 0 and "worker lost" in shown
+    assert [reason for _, reason in lost.failed] == ["its worker process died (exit code 1), 3 times"] * 2
     assert go(spec, tmp_path, Dying(2))[0].ran == 2
 
 
