@@ -38,6 +38,8 @@ class TaskInfo:
 
     `version` is raised by whoever changes what the task computes. `horizon` counts control steps. `splits` are the values
     that `reset(options={"split": ...})` takes; `grid_size` poses make one pass of demonstrations over the grid.
+    `movable`: `reset(options={"move_at": step, "by": metres})` shifts what the task is about just before that control
+    step, in a direction drawn from the seed, unless it is held or lifted; `info["moved"]` tells whether it has.
     """
 
     name: str
@@ -49,6 +51,7 @@ class TaskInfo:
     cameras: tuple[str, ...] = ("agentview", "wrist")
     arms: int = 1
     control_hz: float = 20.0
+    movable: bool = False
 
     @property
     def env_id(self) -> str:

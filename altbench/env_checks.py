@@ -13,10 +13,11 @@ from altbench.api import Float32, Float64, SimulatedTask
 from altbench.errors import ConfigError, ContractError
 
 STEPS = 6  # control steps that an environment is tried for
+MOVE_AT, MOVE_BY = 2, 0.03  # control step and m: the event that is tried
 
 
 def check_env(env: str | gymnasium.Env[Any, Any]) -> None:
-    """Check a task's environment, by Gymnasium id or made with `obs_type="pixels"`: about 30 resets and 100 steps."""
+    """Check a task's environment, by Gymnasium id or made with `obs_type="pixels"`: about 50 resets and 150 steps."""
     made: gymnasium.Env[Any, Any] = gymnasium.make(env) if isinstance(env, str) else env
     try:
         task: Any = made.unwrapped
@@ -26,6 +27,7 @@ def check_env(env: str | gymnasium.Env[Any, Any]) -> None:
         _check_step(made, task)
         _check_seeding(made, task)
         _check_splits(made, task)
+        _check_move(made, task)
         _check_horizon(made, task)
         require(before == _global_state(), "the environment drew from numpy's global generator")
     finally:
@@ -90,6 +92,31 @@ def _check_splits(env: gymnasium.Env[Any, Any], task: Any) -> None:
         if split == "recall":
             require(not np.array_equal(states[0], recorded[0]), "split 'recall': expected fresh robot noise")
     refuses(lambda: env.reset(options={"split": "no_such_split"}), "reset: an unknown split")
+
+
+def _check_move(env: gymnasium.Env[Any, Any], task: Any) -> None:
+    """The event in mid-episode changes the states from its step on, repeatably and after saying so; faults are refused."""
+    wanted: dict[str, Any] = {"move_at": MOVE_AT, "by": MOVE_BY}
+    if not task.info.movable:
+        refuses(lambda: env.reset(options=wanted), "reset: move_at and by, where the task is not movable,")
+        return
+    wrong = [{"by": MOVE_BY}, {"move_at": MOVE_AT}]
+    wrong += [{**wanted, "move_at": at} for at in (-1, 1.5, task.info.horizon)]
+    wrong += [{**wanted, "by": by} for by in (0.0, -MOVE_BY, np.inf, np.nan, "far")]
+    for options in wrong:
+        refuses(lambda options=options: env.reset(options=options), f"reset: options {options}")  # type: ignore[misc]
+    actions = _actions(env, task)
+    still = _states(env, task, actions, seed=7)
+    moved = _states(env, task, actions, seed=7, options=wanted)
+    before = slice(0, MOVE_AT + 1)
+    require(np.array_equal(moved[before], still[before]), f"move_at: expected no change before step {MOVE_AT}")
+    require(not np.array_equal(moved[MOVE_AT + 1], still[MOVE_AT + 1]), f"move_at: expected a change at step {MOVE_AT}")
+    again = _states(env, task, actions, seed=7, options=wanted)
+    require(np.array_equal(again, moved), "move_at: the same seed must give the same states")
+    env.reset(seed=7, options=wanted)
+    told = [task.advance(action)[3].get("moved") for action in actions]
+    expected = [step >= MOVE_AT for step in range(len(actions))]
+    require(told == expected, f"move_at: expected info['moved'] {expected}, got {told}")
 
 
 def _check_horizon(env: gymnasium.Env[Any, Any], task: Any) -> None:

@@ -30,7 +30,7 @@ from altbench.dataset import DatasetMeta
 from altbench.errors import ConfigError, ContractError
 from altbench.seeds import derive_seed
 
-TASK = TaskInfo(name="Fake", version=1, horizon=40, grid_size=6, pose_names=("x", "y"))
+TASK = TaskInfo(name="Fake", version=1, horizon=40, grid_size=6, pose_names=("x", "y"), movable=True)
 TABLE = 0.14  # half the width of the square the target may stand in, m
 WORKSPACE = 0.25  # half the width of the cube the gripper may move in, m
 MAX_STEP = 0.03  # how far the gripper moves in one control step, m
@@ -65,6 +65,8 @@ class FakeTask(gymnasium.Env[dict[str, Any], Float32]):
         self.observation_space = _observation_space(obs_type, image_size)
         self._time, self._steps, self._hopeless = 0.0, 0, False
         self._gripper, self._target = np.zeros(3), np.zeros(2)
+        self._move: tuple[int, float] | None = None
+        self._moved, self._angle = False, 0.0
         self._initial = InitialState(self.sim_state(), self._target.copy())
 
     def reset(
@@ -78,6 +80,8 @@ class FakeTask(gymnasium.Env[dict[str, Any], Float32]):
         noise = self.np_random.normal(0.0, 0.01, 3)
         drawn = self.np_random.uniform(-TABLE, TABLE, 2)
         self._time, self._steps, self._hopeless = 0.0, 0, seed in self.fail_seeds
+        self._move, self._moved = _requested_move(options), False
+        self._angle = 0.0 if self._move is None else self.np_random.uniform(-np.pi, np.pi)
         self._gripper = np.array([0.0, 0.0, 0.15]) + noise
         self._target = self._place(split, drawn, options)
         self._initial = InitialState(self.sim_state(), self._target.copy())
@@ -101,6 +105,9 @@ class FakeTask(gymnasium.Env[dict[str, Any], Float32]):
     def advance(self, action: Float32) -> tuple[float, bool, bool, dict[str, Any]]:
         if np.shape(action) != self.action_space.shape:
             raise ContractError(f"expected an action of shape {self.action_space.shape}, got {np.shape(action)}")
+        if self._move is not None and self._move[0] == self._steps:
+            self._target = self._target + self._move[1] * np.array([np.cos(self._angle), np.sin(self._angle)])
+            self._moved = True
         if self.control_mode == "ee_pose":
             move = np.asarray(action[:3], np.float64) - self._gripper
         else:
@@ -114,7 +121,8 @@ class FakeTask(gymnasium.Env[dict[str, Any], Float32]):
 
     def _info(self) -> dict[str, Any]:
         gap = float(np.linalg.norm(self._gripper - np.append(self._target, 0.0)))
-        return {"is_success": gap < REACH and not self._hopeless}
+        success = gap < REACH and not self._hopeless
+        return {"is_success": success} if self._move is None else {"is_success": success, "moved": self._moved}
 
     def observe(self, pixels: bool = True) -> dict[str, Any]:
         agent_pos = np.concatenate([self._gripper, ROT6D, [0.04, -0.04]]).astype(np.float32)
@@ -236,6 +244,18 @@ def _demonstrate(env: FakeTask, expert: FakeExpert, index: int, seed: int, place
         seed=seed,
         grid_index=index % TASK.grid_size if placement == "grid" else -1,
     )
+
+
+def _requested_move(options: Mapping[str, Any]) -> tuple[int, float] | None:
+    """The event that `reset`'s options ask for; the target goes anywhere."""
+    step, by = options.get("move_at"), options.get("by")
+    if step is None and by is None:
+        return None
+    if not isinstance(step, int) or not 0 <= step < TASK.horizon:
+        raise ConfigError(f"move_at: expected a control step from 0 to {TASK.horizon - 1}, got {step!r}")
+    if not isinstance(by, float) or not 0 < by < np.inf:
+        raise ConfigError(f"by: expected a distance over 0 (m), got {by!r}")
+    return step, by
 
 
 def _action_space(control_mode: ControlMode) -> gymnasium.spaces.Box:

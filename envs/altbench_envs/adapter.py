@@ -11,6 +11,7 @@ import numpy as np
 from altbench.api import ControlMode, Float32, Float64, InitialState, NativeModel, ObsType, RenderProfile, UInt8
 from altbench.errors import ConfigError, ContractError, UnknownNameError, suggestion
 from altbench_envs.actions import rot6d_from_matrix
+from altbench_envs.events import MOVE_OPTIONS, Shift, requested_move
 from altbench_envs.placement import STATE_SPLITS
 from altbench_envs.rendering import Renderer
 from altbench_envs.scene import Scene
@@ -19,8 +20,8 @@ from altbench_envs.visuals import Visuals
 
 REACH = 2.0  # m: no grip site of a fixed-base arm gets further from the world's origin
 FINGER_REACH = 0.1  # m: no finger travels further
-RESET_OPTIONS = ("split", "episode", "initial_state")
-ROBOT_STREAM, OBJECT_STREAM = 0, 1  # of an episode's seed: its robot noise is the same in every split
+RESET_OPTIONS = ("split", "episode", "initial_state", *MOVE_OPTIONS)
+ROBOT_STREAM, OBJECT_STREAM, EVENT_STREAM = 0, 1, 2  # of an episode's seed: its robot noise is the same in every split
 
 
 class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
@@ -61,6 +62,7 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
         self.visuals = Visuals(self._simulator, scene.cameras)
         self._initial_state: InitialState | None = None
         self._steps = 0
+        self._shift: Shift | None = None
         self._action_box = self._action_space()
         self.action_space = cast("gymnasium.Space[Float32]", self._action_box)
         self._boxes = self._state_boxes()
@@ -77,12 +79,16 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
 
         `options`: `split` (default "uniform"); `episode`, which pose of the grid or between; `initial_state`, an
         `altbench.api.InitialState`, for "recall" (its object pose) and "replay" (exactly it). `seed` draws the rest.
+        `move_at` (a control step) and `by` (m): just before that step the object is shifted by so much, its direction
+        drawn from the seed, unless it is held or lifted (`altbench_envs.events.Shift`); then `info["moved"]` tells
+        whether that has happened.
         Raises ConfigError where the options do not fit.
         """
         super().reset(seed=seed)
         self.visuals.restore()
         split, episode, start = self._checked(options or {})
-        streams = np.random.SeedSequence(int(self.np_random.integers(2**63))).spawn(2)
+        move = requested_move(options or {}, self.info)
+        streams = np.random.SeedSequence(int(self.np_random.integers(2**63))).spawn(3)
         qpos = self._simulator.starting_qpos(np.random.default_rng(streams[ROBOT_STREAM]))
         if start is None:
             pose = self.placement.draw(split, episode, np.random.default_rng(streams[OBJECT_STREAM]))
@@ -94,7 +100,9 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
             state = np.asarray(start.sim_state, dtype=np.float64)
         self._simulator.restore(state)
         self._initial_state, self._steps = InitialState(state, pose), 0
-        return self.observe(), {"is_success": self._is_success()}
+        rng = np.random.default_rng(streams[EVENT_STREAM])
+        self._shift = move and Shift(self._simulator, self._scene, self.placement, *move, rng)
+        return self.observe(), self._state_of_affairs()
 
     def step(self, action: Float32) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """`advance`, then `observe`."""
@@ -122,10 +130,14 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
         """
         if self._initial_state is None:
             raise ContractError("advance and step need a reset first")
-        self._simulator.step(self._clipped(action))
+        checked = self._clipped(action)
+        if self._shift is not None and self._shift.at == self._steps:
+            self._shift.happen()
+        self._simulator.step(checked)
         self._steps += 1
-        success = self._is_success()
-        return float(success), success, self._steps >= self.info.horizon, {"is_success": success}
+        info = self._state_of_affairs()
+        success = info["is_success"]
+        return float(success), success, self._steps >= self.info.horizon, info
 
     def observe(self, pixels: bool = True) -> dict[str, Any]:
         """The present observation; `pixels=False` leaves the images out (an empty dict in their place)."""
@@ -219,8 +231,10 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
         space = self._boxes[key]
         return np.clip(values.astype(np.float32), space.low, space.high)
 
-    def _is_success(self) -> bool:
-        return bool(self._simulator.robosuite._check_success())
+    def _state_of_affairs(self) -> dict[str, bool]:
+        """What `info` tells: whether the task is solved, and whether the event has happened where there is to be one."""
+        success = bool(self._simulator.robosuite._check_success())
+        return {"is_success": success} if self._shift is None else {"is_success": success, "moved": self._shift.moved}
 
     def _image(self, camera: str, size: tuple[int, int]) -> UInt8:
         number = self._simulator.model.camera(self._scene.cameras[camera]).id

@@ -23,6 +23,7 @@ TASK = TaskInfo(
     grid_size=30,
     pose_names=("x", "y", "yaw"),
     splits=(*POSE_SPLITS, *STATE_SPLITS),
+    movable=True,
 )
 BIN_FLOOR = 0.82  # m, world; the can's bin is centred on (0.10, -0.25), the robot stands at (-0.50, -0.10)
 STANDING = BIN_FLOOR + 0.0403  # m: the can's centre when it stands
@@ -48,6 +49,7 @@ class CanScene(Scene):
     }
     state_bounds = (OBJECT_LOW, OBJECT_HIGH)
     pose_bodies = ("Can_main",)
+    moved_joints = ("Can_joint0",)
 
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
         """Write the can's pose (x, y, yaw) into `qpos`, standing in its bin; the other objects stand out of sight."""

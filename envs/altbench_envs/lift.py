@@ -23,6 +23,7 @@ TASK = TaskInfo(
     grid_size=30,
     pose_names=("x", "y", "yaw"),
     splits=(*POSE_SPLITS, *STATE_SPLITS),
+    movable=True,
 )
 TABLE_HEIGHT = 0.8  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x
 HALF_TURN = float(np.pi)
@@ -44,6 +45,7 @@ class LiftScene(Scene):
     }
     state_bounds = ((-2.0,) * 3 + (-1.0,) * 6 + (-4.0,) * 3, (2.0,) * 3 + (1.0,) * 6 + (4.0,) * 3)
     pose_bodies = ("cube_main",)
+    moved_joints = ("cube_joint0",)
 
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
         """Write the cube's pose (x, y, yaw) into `qpos`, at rest on the table."""

@@ -23,6 +23,7 @@ TASK = TaskInfo(
     grid_size=30,
     pose_names=("x", "y", "yaw"),
     splits=(*POSE_SPLITS, *STATE_SPLITS),
+    movable=True,
 )
 TABLE_HEIGHT = 0.82  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x
 LYING = TABLE_HEIGHT + 0.01  # m: the nut's centre
@@ -51,6 +52,7 @@ class SquareScene(Scene):
     }
     state_bounds = (OBJECT_LOW, OBJECT_HIGH)
     pose_bodies = ("SquareNut_main",)
+    moved_joints = ("SquareNut_joint0",)
 
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
         """Write the nut's pose (x, y, yaw) into `qpos`, flat on the table; the round nut lies out of sight."""

@@ -23,6 +23,7 @@ TASK = TaskInfo(
     grid_size=30,
     pose_names=("red_x", "red_y", "red_yaw", "green_x", "green_y", "green_yaw"),
     splits=(*POSE_SPLITS, *STATE_SPLITS),
+    movable=True,
 )
 TABLE_HEIGHT = 0.8  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x
 HALF_TURN = float(np.pi)
@@ -61,6 +62,7 @@ class StackScene(Scene):
     }
     state_bounds = (OBJECT_LOW * 2, OBJECT_HIGH * 2)
     pose_bodies = ("cubeA_main", "cubeB_main")
+    moved_joints = ("cubeA_joint0",)
 
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
         """Write both cubes' (x, y, yaw) into `qpos`, at rest on the table."""

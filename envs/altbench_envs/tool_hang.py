@@ -23,6 +23,7 @@ TASK = TaskInfo(
     grid_size=30,
     pose_names=("frame_x", "frame_y", "frame_yaw", "tool_x", "tool_y", "tool_yaw"),
     splits=(*POSE_SPLITS, *STATE_SPLITS),
+    movable=True,
 )
 TABLE_HEIGHT = 0.8  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x
 STAND = (-0.08, 0.0, TABLE_HEIGHT + 0.08, 0.0)  # x, y, z, yaw: where robosuite always puts it
@@ -62,6 +63,7 @@ class ToolHangScene(Scene):
     workspace = ((-0.35, -0.50, TABLE_HEIGHT), (0.30, 0.40, 1.35))
     placements: ClassVar = {"altbench": _placement(0.03, beyond=0.02), "robosuite": _placement(0.02, beyond=0.01)}
     state_bounds = (OBJECT_LOW * 3, OBJECT_HIGH * 3)
+    moved_joints = ("frame_joint0",)
 
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
         """Write (x, y, yaw) of frame and wrench into `qpos`, at rest on the table, and the stand."""

@@ -27,6 +27,7 @@ TASK = TaskInfo(
     splits=(*POSE_SPLITS, *STATE_SPLITS),
     cameras=("agentview", "wrist_right", "wrist_left"),
     arms=2,
+    movable=True,
 )
 TABLE_HEIGHT = 0.8  # m, world; the right arm stands at y = -0.81 and looks along +y, the left at 0.81, facing it
 BIN_CENTRE = TABLE_HEIGHT + 0.075  # m: bins are 0.3 m wide and 0.15 m high, their walls and floors 1 cm thick
@@ -97,6 +98,7 @@ class TransportScene(Scene):
         ((-2.0,) * 3 + (-1.0,) * 6 + (-4.0,) * 6) * 3 + (-2.0,) * 9,
         ((2.0,) * 3 + (1.0,) * 6 + (4.0,) * 6) * 3 + (2.0,) * 9,
     )
+    moved_joints = ("transport_start_bin_joint0", "transport_start_bin_lid_joint0", "payload_joint0")
 
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
         """Write both bins' places (x, y) with the yaws of what lies in them into `qpos`, at rest."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import fakes
@@ -69,6 +70,38 @@ class TakesAnySplit(fakes.FakeTask):
         return super().reset(seed=seed, options=known)
 
 
+class SaysNothingMoved(fakes.FakeTask):
+    """Moves its target, and does not tell."""
+
+    def advance(self, action: Any) -> Any:
+        *outcome, info = super().advance(action)
+        return *outcome, {"is_success": info["is_success"]}
+
+
+class MovesAtOnce(fakes.FakeTask):
+    """Moves its target a step early."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        begun = super().reset(seed=seed, options=options)
+        self._move = self._move and (self._move[0] - 1, self._move[1])
+        return begun
+
+
+class NeverMoves(fakes.FakeTask):
+    """Says that it moves, and ignores the request."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        checked = super().reset(seed=seed, options=options)
+        self._move = None
+        return checked
+
+
+class IgnoresMoves(fakes.FakeTask):
+    """Is not movable, and does not say so when asked."""
+
+    info = replace(fakes.TASK, movable=False)
+
+
 def test_a_good_task_passes() -> None:
     checks.check_env(fakes.FakeTask())
 
@@ -82,6 +115,10 @@ def test_a_good_task_passes() -> None:
         (ReplaysRoughly, "split 'replay': expected the recorded states"),
         (StepsDifferently, "advance: expected .* as step gave"),
         (TakesAnySplit, "an unknown split must be refused"),
+        (SaysNothingMoved, r"expected info\['moved'\] \[False, False, True, .* got \[None"),
+        (MovesAtOnce, "expected no change before step 2"),
+        (NeverMoves, "expected a change at step 2"),
+        (IgnoresMoves, "where the task is not movable, must be refused"),
     ],
 )
 def test_broken_tasks_are_named(task: Callable[[], fakes.FakeTask], message: str) -> None:
