@@ -35,6 +35,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "policy": {
         "alt": "altbench_policies.alt:Alt",
         "bc": "altbench_policies.bc:BehaviourCloning",
+        "bc_gmm": "altbench_policies.bc_gmm:MixtureCloning",
         "diffusion": "altbench_policies.diffusion:Diffusion",
         "open_loop": "altbench_policies.open_loop:OpenLoop",
         "random": "altbench_policies.random:Random",

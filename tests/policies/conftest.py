@@ -83,6 +83,7 @@ TINY_VISION = {"width": 0.25, "view_features": 16, "batch_size": 8, "train_steps
 TINY: dict[str, dict[str, Any]] = {
     "alt": {**TINY_VISION, "hidden": 32, "embedding": 16},
     "bc": {**TINY_VISION, "hidden": (32,)},
+    "bc_gmm": {**TINY_VISION, "hidden": (32,)},
     "diffusion": {**TINY_VISION, "widths": (16, 32), "step_features": 16, "inference_steps": 4},
     "open_loop": {},
     "random": {},

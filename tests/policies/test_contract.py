@@ -11,7 +11,7 @@ import torch
 from altbench.api import FitContext
 from altbench.errors import CheckpointError, ConfigError, ContractError, DatasetError
 
-TRAINED = ("alt", "bc", "diffusion")
+TRAINED = ("alt", "bc", "bc_gmm", "diffusion")
 TRAINABLE = (*TRAINED, "open_loop")
 ALL = (*TRAINABLE, "random")
 
@@ -53,7 +53,7 @@ def test_an_episode_repeats_with_its_seed(name, fit_policy, observe, demonstrati
     np.testing.assert_array_equal(episode(4), episode(4))
 
 
-@pytest.mark.parametrize("name", ["diffusion", "random"])
+@pytest.mark.parametrize("name", ["bc_gmm", "diffusion", "random"])
 def test_sampling_policies_draw_anew_at_each_decision_and_seed(name, fit_policy, observe, demonstrations):
     policy = fit_policy(name)
     observation = observe(demonstrations[0], [3], policy.requirements.obs_horizon)

@@ -1,0 +1,94 @@
+"""Behaviour cloning with a mixture of Gaussians: the observation encoder, an MLP, and a mixture per action."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from altbench.api import TaskInfo
+from altbench_policies import border
+from altbench_policies.bc_gmm.settings import PRESETS, MixtureCloningSpec
+from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, ChunkSampler, Example
+from altbench_policies.mixture import MIXTURE_RUNTIME_FIELDS, Mixture, MixtureHead
+from altbench_policies.observation import Seen
+from altbench_policies.windows import Frames
+
+
+class ChunkMixture(ChunkNetwork):
+    """Observation -> mixtures over normalised actions."""
+
+    def __init__(
+        self, settings: MixtureCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
+    ) -> None:
+        super().__init__(settings, cameras, task, image_size)
+        steps, numbers = settings.pred_horizon, task.action_dim()
+        self.shape = (steps, numbers) if settings.mixture == "step" else (1, steps * numbers)
+        layers: list[nn.Module] = []
+        inputs = self.observation.dimension
+        for width in settings.hidden:
+            layers += [nn.Linear(inputs, width), nn.ReLU()]
+            inputs = width
+        self.mlp = nn.Sequential(*layers)
+        self.head = MixtureHead(settings, inputs, *self.shape)
+
+    def forward(self, seen: Seen) -> Mixture:
+        """-> mixtures (B, Tp) over Da numbers, or (B, 1) over Tp·Da, from the present frame on."""
+        mixture: Mixture = self.head(self.mlp(self.observation(seen)))
+        return mixture
+
+
+class LikelihoodObjective:
+    """Mean negative log-likelihood of the demonstrated normalised chunks."""
+
+    def __init__(self, network: ChunkMixture, settings: MixtureCloningSpec, frames: Frames) -> None:
+        self.network, self.sampler = network, ChunkSampler(network, settings, frames, past=0)
+
+    def sample(self, generator: torch.Generator) -> Example:
+        """A batch of different frames."""
+        return self.sampler.sample(generator)
+
+    def loss(self, batch: Example) -> Tensor:
+        """The mean over chunks and mixtures."""
+        mixture: Mixture = self.network(batch.seen)
+        return -mixture.log_prob(batch.chunk.view(-1, *self.network.shape)).mean()
+
+
+class MixtureCloning(ChunkPolicy[MixtureCloningSpec, ChunkMixture]):
+    """Behaviour cloning with a mixture of Gaussians per action (robomimic's BC-GMM), drawn with little noise.
+
+    Each slot draws from its own generator, so batch mates do not matter.
+    """
+
+    name: ClassVar[str] = "bc_gmm"
+    version: ClassVar[int] = 1
+    config_type: ClassVar[type[MixtureCloningSpec]] = MixtureCloningSpec
+    presets = PRESETS
+    runtime_fields = ChunkPolicy.runtime_fields | MIXTURE_RUNTIME_FIELDS
+
+    def __init__(self, task: TaskInfo, config: MixtureCloningSpec) -> None:
+        super().__init__(task, config)
+        self._generators: dict[int, torch.Generator] = {}
+
+    def make_network(self, image_size: tuple[int, int]) -> ChunkMixture:
+        """The encoder, an MLP and the mixture head."""
+        return ChunkMixture(self.settings, self.cameras, self.task, image_size)
+
+    def make_objective(self, network: ChunkMixture, frames: Frames) -> LikelihoodObjective:
+        """Likelihood of the next Tp actions."""
+        return LikelihoodObjective(network, self.settings, frames)
+
+    def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
+        """Seed each slot's draws; they go on with every decision."""
+        for slot, seed in zip(slots, seeds, strict=True):
+            self._generators[slot] = torch.Generator().manual_seed(seed)
+
+    def decide(self, network: ChunkMixture, seen: Seen, slots: Sequence[int]) -> Tensor:
+        """The first Ta of the drawn actions."""
+        border.check_begun(slots, self._generators)
+        mixture: Mixture = network(seen)
+        drawn = mixture.draw([self._generators[slot] for slot in slots], self.settings.evaluation_std)
+        chunk = drawn.view(len(slots), self.settings.pred_horizon, -1)
+        return chunk[:, : self.settings.action_horizon]

@@ -1,0 +1,139 @@
+"""The mixture head and behaviour cloning with it: the likelihood, the draws, and that it can learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+
+from altbench.errors import ConfigError
+from altbench_policies.bc_gmm.policy import ChunkMixture, LikelihoodObjective
+from altbench_policies.bc_gmm.settings import MixtureCloningSpec
+from altbench_policies.mixture import Mixture, MixtureHead, MixtureSpec
+from altbench_policies.vision import seeded_network
+from altbench_policies.windows import join
+
+
+def make_mixture(*batch, modes=5, numbers=10, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    means, stds = (torch.randn(*batch, modes, numbers, generator=generator) for _ in range(2))
+    return Mixture(torch.randn(*batch, modes, generator=generator), means, stds.exp() * 0.1)
+
+
+def as_torch_has_it(mixture):
+    return MixtureSameFamily(Categorical(logits=mixture.logits), Independent(Normal(mixture.means, mixture.stds), 1))
+
+
+def generators(*seeds):
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def test_the_log_likelihood_is_that_of_torch_distributions():
+    mixture = make_mixture(3, 8)
+    values = mixture.means[..., 2, :] + 0.1 * torch.randn(3, 8, 10, generator=torch.Generator().manual_seed(1))
+    expected = as_torch_has_it(mixture).log_prob(values)
+    assert mixture.log_prob(values).shape == (3, 8)
+    torch.testing.assert_close(mixture.log_prob(values), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_draws_come_from_the_mixture():
+    mixture = make_mixture(1, modes=3, numbers=2)
+    many = Mixture(*(t.expand(1, 20_000, *t.shape[1:]) for t in (mixture.logits, mixture.means, mixture.stds)))
+    drawn = many.draw(generators(0), None)[0]
+    distribution = as_torch_has_it(mixture)
+    torch.testing.assert_close(drawn.mean(0), distribution.mean[0], atol=0.03, rtol=0)
+    torch.testing.assert_close(drawn.var(0), distribution.variance[0], atol=0.05, rtol=0.05)
+
+
+def test_with_little_noise_draws_are_means_as_often_as_their_weights_say():
+    mixture = make_mixture(1, modes=3, numbers=2)
+    many = Mixture(*(t.expand(1, 20_000, *t.shape[1:]) for t in (mixture.logits, mixture.means, mixture.stds)))
+    drawn = many.draw(generators(0), 1e-4)[0]
+    distances = (drawn[:, None] - mixture.means[0]).abs().amax(-1)
+    assert distances.amin(1).max() < 1e-3
+    shares = distances.argmin(1).bincount(minlength=3) / len(drawn)
+    torch.testing.assert_close(shares, mixture.logits[0].softmax(-1), atol=0.015, rtol=0)
+
+
+def test_a_row_is_drawn_from_its_own_generator():
+    mixture = make_mixture(2, 8)
+    together = mixture.draw(generators(4, 5), None)
+    second = Mixture(mixture.logits[1:], mixture.means[1:], mixture.stds[1:])
+    torch.testing.assert_close(second.draw(generators(5), None), together[1:])
+
+
+def test_the_head_bounds_means_and_deviations_and_stays_in_fp32():
+    head = MixtureHead(MixtureSpec(modes=3, min_std=0.01), 6, 4, 10)
+    torch.nn.init.normal_(head.linear.weight, std=3)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixture = head(torch.randn(5, 6, generator=torch.Generator().manual_seed(0)))
+    assert (mixture.logits.shape, mixture.means.shape, mixture.stds.shape) == ((5, 4, 3), (5, 4, 3, 10), (5, 4, 3, 10))
+    assert mixture.means.dtype == mixture.stds.dtype == torch.float32
+    assert mixture.means.abs().max() <= 1
+    assert mixture.stds.min() >= 0.01
+
+
+@pytest.mark.parametrize("mixture", ["step", "chunk"])
+def test_it_learns_one_batch_by_heart(mixture, demonstrations, task):
+    settings = MixtureCloningSpec(width=0.25, view_features=16, hidden=(64,), batch_size=8, mixture=mixture)
+    network = ChunkMixture(settings, task.cameras, task, (40, 40))
+    frames = join(demonstrations, task.cameras)
+    network.fit_ranges(frames)
+    objective = LikelihoodObjective(network, settings, frames)
+    batch = objective.sample(torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    for _ in range(150):
+        loss = objective.loss(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    drawn = network(batch.seen).draw(generators(*range(8)), 1e-4).view_as(batch.chunk)
+    assert (drawn - batch.chunk).abs().mean() < 0.08
+
+
+def test_two_ways_on_are_kept_apart():
+    """Where a demonstrator went either way, regression would go between them."""
+    ways = torch.tensor([[-0.8, 0.5], [0.8, 0.5]])
+    head = seeded_network(lambda: MixtureHead(MixtureSpec(modes=2), 1, 1, 2), 0, "cpu")
+    optimizer = torch.optim.Adam(head.parameters(), 2e-2)
+    for _ in range(300):
+        loss = -head(torch.ones(2, 1)).log_prob(ways[:, None]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    drawn = head(torch.ones(40, 1)).draw(generators(*range(40)), 1e-4)[:, 0]
+    sides = drawn[:, 0].sign()
+    assert {-1.0, 1.0} == set(sides.tolist())
+    torch.testing.assert_close(drawn, torch.stack([0.8 * sides, torch.full((40,), 0.5)], 1), atol=0.05, rtol=0)
+
+
+def test_a_chunk_that_is_one_mixture_comes_from_one_mode(fit_policy, observe, demonstrations):
+    policy = fit_policy("bc_gmm", mixture="chunk", train_steps=0)
+    network = policy.fitted()
+    seen = network.observation.observe(observe(demonstrations[0], [0], policy.requirements.obs_horizon))
+    modes = network(seen).means.view(policy.settings.modes, 8, 10)
+    for seed in range(5):
+        policy.reset([0], [seed])
+        distances = (policy.decide(network, seen, [0]) - modes).abs().amax(dim=(1, 2))
+        assert distances.min() < 1e-3
+
+
+def test_one_checkpoint_serves_every_evaluation_noise(fit_policy, make_policy, observe, demonstrations, tmp_path):
+    fit_policy("bc_gmm").save(tmp_path)
+    observation = observe(demonstrations[0], [3], 2)
+    spread = []
+    for std in (0.0, 1e-4, None):
+        policy = make_policy("bc_gmm", evaluation_std=std, modes=5)
+        policy.load(tmp_path)
+        drawn = []
+        for seed in range(6):
+            policy.reset([0], [seed])
+            drawn.append(policy.act(observation, [0]).actions)
+        spread.append(np.std(drawn, axis=0).mean())
+    assert spread[0] <= spread[1] < spread[2]
+
+
+def test_impossible_horizons_are_refused(make_policy):
+    with pytest.raises(ConfigError, match=r"bc_gmm: .*action_horizon 9 exceeds pred_horizon 8"):
+        make_policy("bc_gmm", action_horizon=9)
