@@ -14,7 +14,7 @@ import gymnasium
 from altbench import registry, results
 from altbench.api import Demonstration, FitContext, Policy, Requirements, TaskInfo, Trainable
 from altbench.checkpoints import CheckpointCard, load_checkpoint, save_checkpoint
-from altbench.config import CLEAN, SweepSpec
+from altbench.config import SweepSpec
 from altbench.heartbeat import Heartbeat, TrainingClock
 from altbench.plan import Cell, Checkpoint, Measurement
 from altbench.records import Status
@@ -183,13 +183,14 @@ def measure(setting: Setting, measurement: Measurement) -> None:
 def episode_plans(setting: Setting, cell: Cell) -> list[EpisodePlan]:
     """The cell's episodes. Seeds depend on the sweep and the episode alone, so all policies see the same ones."""
     root = setting.sweep.seed
-    starts = training_set(setting, cell.checkpoint) if cell.split in ("replay", "recall") else ()
+    condition, entry = cell.condition, cell.condition.perturbation
+    starts = training_set(setting, cell.checkpoint) if condition.split in ("replay", "recall") else ()
     perturbation = None
-    if cell.perturbation != CLEAN:
-        perturbation = registry.perturbation(cell.perturbation)(cell.severity, **cell.options)
+    if not condition.clean:
+        perturbation = registry.perturbation(entry.name)(condition.severity, **entry.options)
     plans = []
     for index in range(cell.episodes):
-        options: dict[str, Any] = {"split": cell.split, "episode": index}
+        options: dict[str, Any] = {"split": condition.split, "episode": index}
         if starts:
             options["initial_state"] = starts[index % len(starts)].initial_state
         plans.append(
@@ -200,8 +201,8 @@ def episode_plans(setting: Setting, cell: Cell) -> list[EpisodePlan]:
                 options,
                 perturbation,
                 derive_seed(root, "perturb", index),
-                cell.cameras,
-                cell.from_step,
+                entry.cameras,
+                entry.from_step,
             )
         )
     return plans
@@ -228,9 +229,9 @@ def cell_header(cell: Cell) -> results.CellHeader:
         preset=point.preset,
         n=point.n,
         train_seed=point.train_seed,
-        split=cell.split,
-        perturbation=cell.condition,
-        severity=cell.severity,
+        split=cell.condition.split,
+        perturbation=cell.condition.perturbation.label,
+        severity=cell.condition.severity,
         checkpoint_key=point.key,
         spec_json=cell.specification,
     )

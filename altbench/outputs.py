@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from altbench import __version__, results
-from altbench.plan import Plan, digest
+from altbench.keys import digest
+from altbench.plan import Plan
 from altbench.records import MeasureRecord
 from altbench.store import write_text
 

@@ -11,7 +11,7 @@ from skimage.transform import resize
 
 from altbench import registry, results
 from altbench.api import UInt8
-from altbench.config import CLEAN, SweepSpec
+from altbench.config import SweepSpec
 from altbench.devices import resolve_device
 from altbench.errors import AltbenchError, ResultsError, UnknownNameError
 from altbench.jobs import Setting, episode_plans
@@ -123,7 +123,8 @@ def _enlarged(image: UInt8, size: int) -> UInt8:
 
 
 def _text(cell: Cell, record: EpisodeRecord, step: int) -> str:
-    column = cell.split if cell.perturbation == CLEAN else f"{cell.split}, {cell.condition} {cell.severity}"
+    where = cell.condition
+    column = where.split if where.clean else f"{where.split}, {where.perturbation.label} {where.severity}"
     decision = _last_decision(record, step)
     score = "" if decision is None or decision.ood_score is None else f" - OOD score {decision.ood_score:.2f}"
     flag = " FLAGGED" if decision is not None and decision.is_ood else ""

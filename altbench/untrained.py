@@ -19,8 +19,8 @@ from altbench.api import Demonstration, FitContext, InitialState, Policy, Traina
 from altbench.checkpoints import CheckpointCard, save_checkpoint
 from altbench.errors import ConfigError
 from altbench.measure import run_python
-from altbench.plan import resolve_config
 from altbench.processes import end_with
+from altbench.rows import resolve_config
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,101 @@
+"""Keys: the SHA-256 of the canonical specification of what they name.
+
+Equal keys mean equal numbers, so that a finished cell is never run again. What is added to a specification must leave the
+keys of sweeps that do not use it as they were: published results stand on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from altbench import registry
+from altbench.config import PerturbationEntry
+from altbench.rollout import PROTOCOL_VERSION
+from altbench.rows import Condition, Row
+
+
+def digest(specification: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of `specification`."""
+    return hashlib.sha256(canonical(specification).encode()).hexdigest()
+
+
+def canonical(specification: Mapping[str, Any]) -> str:
+    """JSON with sorted keys and no spaces."""
+    return json.dumps(specification, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any]:
+    """What a fit of the row's policy to `n` demonstrations depends on."""
+    entry, sweep, made_with = row.entry, row.sweep, row.made_with
+    return {
+        "task": [row.task.name, row.task.version],
+        "policy": [entry.policy.rpartition("/")[2], row.policy.version, _source_digest(entry.policy)],
+        "config": {k: v for k, v in row.settings.items() if k not in row.policy.runtime_fields},
+        "n": n,
+        "train_seed": train_seed,
+        "seed": sweep.seed,
+        "data": made_with.data.get((row.task.name, n), ""),
+        "image_size": sweep.image_size,
+        "threads": sweep.train_threads,
+        "device": made_with.device,
+        "versions": made_with.versions,
+    }
+
+
+def cell_specification(row: Row, checkpoint_key: str, condition: Condition, episodes: int) -> dict[str, Any]:
+    """What the records of a checkpoint's episodes under `condition` depend on."""
+    sweep, made_with, perturbation = row.sweep, row.made_with, condition.perturbation
+    return {
+        "checkpoint": checkpoint_key,
+        "label": row.entry.name,
+        "preset": row.entry.preset,
+        "config": row.settings,
+        "split": condition.split,
+        "perturbation": [
+            perturbation.name,
+            condition.severity,
+            perturbation.options,
+            *_reach(perturbation),
+            *_contents(condition),
+        ],
+        "episodes": episodes,
+        "seed": sweep.seed,
+        "protocol": PROTOCOL_VERSION,
+        "timeout": sweep.decision_timeout_s,
+        "threads": sweep.rollout_threads,
+        "render_profile": sweep.render_profile,
+        "versions": made_with.versions,
+        "device": made_with.device,
+        "renderer": made_with.renderer,
+    }
+
+
+def measurement_specification(row: Row, checkpoint_key: str) -> dict[str, Any]:
+    """What a checkpoint's time and memory, as the row runs it, depend on besides the machine."""
+    how = row.sweep.measure.model_dump(mode="json")
+    return {"checkpoint": checkpoint_key, "runtime": row.runtime, "measure": how, "label": row.entry.name}
+
+
+def _reach(entry: PerturbationEntry) -> list[Any]:
+    """What an entry adds: nothing where it reaches all cameras from the first step, as it always did."""
+    return [entry.cameras, entry.from_step] if entry.cameras or entry.from_step else []
+
+
+def _contents(condition: Condition) -> list[str]:
+    """What the files that a perturbation reads add: nothing where it reads none."""
+    if condition.clean:
+        return []
+    entry = condition.perturbation
+    contents = registry.perturbation(entry.name)(0, **entry.options).contents()
+    return [contents] if contents else []
+
+
+def _source_digest(policy: str) -> str:
+    """For a policy of the user's own file: the file's digest, so that an edited policy is a new one."""
+    if ".py:" not in policy:
+        return ""
+    return hashlib.sha256(Path(policy.rpartition(":")[0]).read_bytes()).hexdigest()

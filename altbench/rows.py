@@ -1,0 +1,153 @@
+"""Rows and columns of a sweep's tables, checked: a policy entry on a task, and the conditions it is played under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from altbench import registry
+from altbench.api import Policy, TaskInfo
+from altbench.config import CLEAN, EvaluationEntry, PerturbationEntry, PolicyEntry, SweepSpec
+from altbench.errors import ConfigError, suggestion
+from altbench.perturb import check_reach
+from altbench.rollout import check_fit
+
+KEY_PACKAGES = ("robosuite", "mujoco", "torch")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What numbers depend on besides the sweep: package versions, device, renderer, and the demonstrations.
+
+    `data`: (task, N) -> checksum of the N demonstrations; empty while there are none yet.
+    """
+
+    versions: Mapping[str, str]
+    device: str
+    renderer: str
+    data: Mapping[tuple[str, int], str]
+
+
+def stamp(device: str, renderer: str, data: Mapping[tuple[str, int], str]) -> Stamp:
+    """The stamp of this installation."""
+    return Stamp({p: _version(p) for p in KEY_PACKAGES}, device, renderer, dict(data))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A policy entry on a task: what all its checkpoints, cells and measurements share. `config`: its checked settings."""
+
+    sweep: SweepSpec
+    made_with: Stamp
+    task: TaskInfo
+    entry: PolicyEntry
+    policy: type[Policy]
+    config: Any
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings (JSON-able)."""
+        values: dict[str, Any] = self.config.model_dump(mode="json")
+        return values
+
+    @property
+    def runtime(self) -> dict[str, Any]:
+        """The settings that do not concern the fit."""
+        return {k: v for k, v in self.settings.items() if k in self.policy.runtime_fields and v is not None}
+
+    def conditions(self, n: int) -> list[tuple[EvaluationEntry, Condition]]:
+        """What the row's policy, fitted to `n` demonstrations, is played under, in the sweep's order."""
+        own = [e for e in self.sweep.evaluations if takes_part(e, self.entry.name, n)]
+        return [(evaluation, condition) for evaluation in own for condition in _columns(evaluation)]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a cell's episodes are played under: a column of the tables. Clean: the perturbation is called `clean`."""
+
+    split: str
+    perturbation: PerturbationEntry
+    severity: int
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is perturbed."""
+        return self.perturbation.name == CLEAN
+
+    @property
+    def name(self) -> str:
+        """Readable and stable, such as `recall/clean` or `recall/occlusion@wrist,step20-2`."""
+        column = self.perturbation.label if self.clean else f"{self.perturbation.label}-{self.severity}"
+        return f"{self.split}/{column}"
+
+
+def make_row(sweep: SweepSpec, made_with: Stamp, task: TaskInfo, entry: PolicyEntry) -> Row:
+    """The row of `entry` on `task`; ConfigError or ContractError where they do not fit each other or the sweep."""
+    where = f"policy {entry.name!r}"
+    policy = registry.policy(entry.policy)
+    config = resolve_config(policy, entry.preset, entry.config, where)
+    try:
+        requirements = policy(task, config).requirements
+    except Exception as error:
+        raise ConfigError(f"{where}: cannot be made: {type(error).__name__}: {error}") from error
+    check_fit(requirements, task, sweep.image_size, where)
+    most = sweep.demonstrations.n
+    if not sweep.demonstrations.file and max(entry.n) > most:
+        raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
+    if min(entry.n) < 1:
+        raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
+    return Row(sweep, made_with, task, entry, policy, config)
+
+
+def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, Any], where: str) -> Any:
+    """A policy's settings: defaults, then the preset's, then `overrides`; ConfigError names what is unknown."""
+    if policy.presets and preset not in policy.presets:
+        raise ConfigError(f"{where}: unknown preset {preset!r}{suggestion(preset, sorted(policy.presets))}")
+    return policy.config_type.parse({**policy.presets.get(preset, {}), **overrides}, f"{where}: config")
+
+
+def check_evaluations(sweep: SweepSpec, task: TaskInfo) -> None:
+    """ConfigError where an evaluation names what is unknown, or means nothing for `task`."""
+    labels = [entry.name for entry in sweep.policies]
+    for evaluation in sweep.evaluations:
+        if evaluation.split not in task.splits:
+            hint = suggestion(evaluation.split, task.splits)
+            raise ConfigError(f"{task.name}: unknown split {evaluation.split!r}{hint}")
+        for label in evaluation.policies or ():
+            if label not in labels:
+                raise ConfigError(f"evaluations: unknown policy {label!r}{suggestion(label, labels)}")
+        for entry in evaluation.perturbations:
+            for severity in entry.severities:
+                made = registry.perturbation(entry.name)(severity, **entry.options)
+                check_reach(entry, made, task.cameras, task.horizon, f"{task.name}: perturbation {entry.name}")
+
+
+def check_everyone_takes_part(sweep: SweepSpec) -> None:
+    """ConfigError where no row takes part in an evaluation, which is a mistake."""
+    for evaluation in sweep.evaluations:
+        if not any(takes_part(evaluation, entry.name, n) for entry in sweep.policies for n in entry.n):
+            raise ConfigError(f"evaluations: split {evaluation.split!r} with n = {evaluation.n}: no policy has that n")
+
+
+def takes_part(evaluation: EvaluationEntry, label: str, n: int) -> bool:
+    """Whether the row `label` with `n` demonstrations is evaluated so."""
+    return (evaluation.n is None or n in evaluation.n) and (evaluation.policies is None or label in evaluation.policies)
+
+
+def _columns(evaluation: EvaluationEntry) -> list[Condition]:
+    if not evaluation.perturbations:
+        return [Condition(evaluation.split, PerturbationEntry(name=CLEAN), 0)]
+    return [
+        Condition(evaluation.split, entry, severity)
+        for entry in evaluation.perturbations
+        for severity in entry.severities
+    ]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
