@@ -21,10 +21,11 @@ from altbench.rows import (
     check_evaluations,
     check_everyone_takes_part,
     make_row,
+    resolve_config,
     stamp,
 )
 
-__all__ = ["Cell", "Checkpoint", "Measurement", "Plan", "Stamp", "make_plan", "stamp"]
+__all__ = ["Cell", "Checkpoint", "Measurement", "Plan", "Stamp", "make_plan", "resolve_config", "stamp"]
 
 
 @dataclass(frozen=True)
