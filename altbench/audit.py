@@ -1,0 +1,110 @@
+"""Does a policy generate its motion, or recall it? The paper's memorisation score S of trajectories, in plain numpy.
+
+S = 1 - s(tau_r, tau_1) / s(tau_1, tau_2) (He et al. 2025, section on memorisation): tau_r is what the policy did, tau_1
+and tau_2 are the training trajectories nearest and second nearest to it, s a distance (`altbench.trajectories`). S is 1 for
+an exact replay, 0.5 half-way between two demonstrations, and negative where the policy's trajectory is farther from any
+demonstration than its two nearest ones are from each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from altbench.api import Float64
+from altbench.errors import ConfigError
+from altbench.trajectories import Distance
+
+COINCIDE_M = 1e-6
+"""Two demonstrations nearer than this are one and the same, and S has no scale; positions are float32, good to 1e-7 m."""
+RESAMPLES = 10_000
+BOOTSTRAP_SEED = 0
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """One trajectory beside the training trajectories. `s`: the score; None where the two nearest coincide.
+
+    `nearest`, `second`: numbers of demonstrations; `to_nearest`, `to_second`, `between` (those two from each other) and
+    `distances` (to each demonstration, in the order of the training set): metres.
+    """
+
+    s: float | None
+    nearest: int
+    second: int
+    to_nearest: float
+    to_second: float
+    between: float
+    distances: tuple[float, ...]
+
+
+class TrainingSet:
+    """The trajectories a policy was trained on, ready to be compared with.
+
+    `trajectories`: (T, D) each, metres; `numbers`: what to call them (`Demonstration.index`). ConfigError for fewer than
+    two, since S needs a second nearest.
+    """
+
+    def __init__(self, trajectories: Sequence[Float64], numbers: Sequence[int], distance: Distance) -> None:
+        if len(trajectories) < 2:
+            raise ConfigError(f"S compares with two demonstrations, the policy was trained on {len(trajectories)}")
+        self.numbers, self.distance = tuple(numbers), distance
+        self._prepared = [distance.prepare(trajectory) for trajectory in trajectories]
+
+    def audit(self, trajectory: Float64) -> Likeness:
+        """How near `trajectory` (T, D), T >= 1, comes to the training trajectories; of equals the first is the nearer."""
+        own = self.distance.prepare(trajectory)
+        distances = [self.distance.between(own, other) for other in self._prepared]
+        first, second = (int(i) for i in np.argsort(distances, kind="stable")[:2])
+        between = self.distance.between(self._prepared[first], self._prepared[second])
+        return Likeness(
+            s=None if between < COINCIDE_M else 1.0 - distances[first] / between,
+            nearest=self.numbers[first],
+            second=self.numbers[second],
+            to_nearest=distances[first],
+            to_second=distances[second],
+            between=between,
+            distances=tuple(distances),
+        )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """S over episodes: `n` that have one, `empty` that have none; None where `n` is too small for a number.
+
+    `low`, `high`: 95 % bootstrap interval of the mean (percentiles, seeded); `lower`, `median`, `upper`: quartiles.
+    """
+
+    n: int
+    empty: int
+    highest: float | None = None
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    lower: float | None = None
+    median: float | None = None
+    upper: float | None = None
+
+
+def summarise(scores: Sequence[float | None]) -> Summary:
+    """The summary of episodes' S; None (or NaN) is counted as empty."""
+    values = np.array([np.nan if s is None else s for s in scores], np.float64)
+    found = values[~np.isnan(values)]
+    empty = len(values) - len(found)
+    if len(found) == 0:
+        return Summary(0, empty)
+    lower, median, upper = (float(q) for q in np.quantile(found, [0.25, 0.5, 0.75]))
+    low, high = bootstrap_mean(found)
+    return Summary(len(found), empty, float(found.max()), float(found.mean()), low, high, lower, median, upper)
+
+
+def bootstrap_mean(values: Float64, confidence: float = 0.95) -> tuple[float | None, float | None]:
+    """Percentile bootstrap interval of the mean of `values` (n,), the same every time; None for fewer than two."""
+    if len(values) < 2:
+        return None, None
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    means = values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high)
