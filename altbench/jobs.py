@@ -183,14 +183,14 @@ def measure(setting: Setting, measurement: Measurement) -> None:
 def episode_plans(setting: Setting, cell: Cell) -> list[EpisodePlan]:
     """The cell's episodes. Seeds depend on the sweep and the episode alone, so all policies see the same ones."""
     root = setting.sweep.seed
-    condition, entry = cell.condition, cell.condition.perturbation
-    starts = training_set(setting, cell.checkpoint) if condition.split in ("replay", "recall") else ()
+    column, entry = cell.column, cell.column.perturbation
+    starts = training_set(setting, cell.checkpoint) if column.split in ("replay", "recall") else ()
     perturbation = None
-    if not condition.clean:
-        perturbation = registry.perturbation(entry.name)(condition.severity, **entry.options)
+    if not column.clean:
+        perturbation = registry.perturbation(entry.name)(column.severity, **entry.options)
     plans = []
     for index in range(cell.episodes):
-        options: dict[str, Any] = {"split": condition.split, "episode": index}
+        options: dict[str, Any] = {"split": column.split, "episode": index}
         if starts:
             options["initial_state"] = starts[index % len(starts)].initial_state
         plans.append(
@@ -229,9 +229,9 @@ def cell_header(cell: Cell) -> results.CellHeader:
         preset=point.preset,
         n=point.n,
         train_seed=point.train_seed,
-        split=cell.condition.split,
-        perturbation=cell.condition.perturbation.label,
-        severity=cell.condition.severity,
+        split=cell.split,
+        perturbation=cell.condition,
+        severity=cell.severity,
         checkpoint_key=point.key,
         spec_json=cell.specification,
     )

@@ -15,7 +15,7 @@ from typing import Any
 from altbench import registry
 from altbench.config import PerturbationEntry
 from altbench.rollout import PROTOCOL_VERSION
-from altbench.rows import Condition, Row
+from altbench.rows import Column, Row
 
 
 def digest(specification: Mapping[str, Any]) -> str:
@@ -46,21 +46,21 @@ def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any
     }
 
 
-def cell_specification(row: Row, checkpoint_key: str, condition: Condition, episodes: int) -> dict[str, Any]:
-    """What the records of a checkpoint's episodes under `condition` depend on."""
-    sweep, made_with, perturbation = row.sweep, row.made_with, condition.perturbation
+def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: int) -> dict[str, Any]:
+    """What the records of a checkpoint's episodes under `column` depend on."""
+    sweep, made_with, perturbation = row.sweep, row.made_with, column.perturbation
     return {
         "checkpoint": checkpoint_key,
         "label": row.entry.name,
         "preset": row.entry.preset,
         "config": row.settings,
-        "split": condition.split,
+        "split": column.split,
         "perturbation": [
             perturbation.name,
-            condition.severity,
+            column.severity,
             perturbation.options,
             *_reach(perturbation),
-            *_contents(condition),
+            *_contents(column),
         ],
         "episodes": episodes,
         "seed": sweep.seed,
@@ -85,11 +85,11 @@ def _reach(entry: PerturbationEntry) -> list[Any]:
     return [entry.cameras, entry.from_step] if entry.cameras or entry.from_step else []
 
 
-def _contents(condition: Condition) -> list[str]:
+def _contents(column: Column) -> list[str]:
     """What the files that a perturbation reads add: nothing where it reads none."""
-    if condition.clean:
+    if column.clean:
         return []
-    entry = condition.perturbation
+    entry = column.perturbation
     contents = registry.perturbation(entry.name)(0, **entry.options).contents()
     return [contents] if contents else []
 

@@ -15,7 +15,7 @@ from altbench.config import SweepSpec
 from altbench.errors import ConfigError
 from altbench.keys import canonical, cell_specification, checkpoint_specification, digest, measurement_specification
 from altbench.rows import (
-    Condition,
+    Column,
     Row,
     Stamp,
     check_evaluations,
@@ -56,7 +56,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Cell:
-    """One evaluation of one checkpoint, as the row `label` runs it: a condition, and a number of episodes.
+    """One evaluation of one checkpoint, as the row `label` runs it, in a column of the tables: a number of episodes.
 
     `config`: the row's complete settings; `runtime`: those of them that do not concern the fit; `specification`: the
     canonical JSON that `key` is the digest of.
@@ -66,7 +66,7 @@ class Cell:
     label: str
     config: Mapping[str, Any]
     runtime: Mapping[str, Any]
-    condition: Condition
+    column: Column
     episodes: int
     key: str
     specification: str
@@ -75,7 +75,27 @@ class Cell:
     def name(self) -> str:
         """Readable and stable, such as `lift/alt/n30/s0/recall/clean`."""
         point = self.checkpoint
-        return f"{point.task.lower()}/{self.label}/n{point.n}/s{point.train_seed}/{self.condition.name}"
+        return f"{point.task.lower()}/{self.label}/n{point.n}/s{point.train_seed}/{self.column.name}"
+
+    @property
+    def split(self) -> str:
+        """The split as tables call it."""
+        return self.column.split
+
+    @property
+    def condition(self) -> str:
+        """The perturbation as tables call it: `clean`, `occlusion`, `occlusion@wrist,step20`."""
+        return self.column.perturbation.label
+
+    @property
+    def severity(self) -> int:
+        """The perturbation's severity, 0 where there is none."""
+        return self.column.severity
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The perturbation's options."""
+        return self.column.perturbation.options
 
 
 @dataclass(frozen=True)
@@ -150,16 +170,16 @@ def _checkpoint(row: Row, n: int, train_seed: int) -> Checkpoint:
 def _cells(row: Row, checkpoint: Checkpoint) -> list[Cell]:
     """The cells of a checkpoint that `row` asks for."""
     found = []
-    for evaluation, condition in row.conditions(checkpoint.n):
+    for evaluation, column in row.columns(checkpoint.n):
         episodes = checkpoint.n if evaluation.episodes == "each" else int(evaluation.episodes)
-        specification = cell_specification(row, checkpoint.key, condition, episodes)
+        specification = cell_specification(row, checkpoint.key, column, episodes)
         found.append(
             Cell(
                 checkpoint=checkpoint,
                 label=row.entry.name,
                 config=row.settings,
                 runtime=row.runtime,
-                condition=condition,
+                column=column,
                 episodes=episodes,
                 key=digest(specification),
                 specification=canonical(specification),

@@ -123,8 +123,7 @@ def _enlarged(image: UInt8, size: int) -> UInt8:
 
 
 def _text(cell: Cell, record: EpisodeRecord, step: int) -> str:
-    where = cell.condition
-    column = where.split if where.clean else f"{where.split}, {where.perturbation.label} {where.severity}"
+    column = cell.split if cell.column.clean else f"{cell.split}, {cell.condition} {cell.severity}"
     decision = _last_decision(record, step)
     score = "" if decision is None or decision.ood_score is None else f" - OOD score {decision.ood_score:.2f}"
     flag = " FLAGGED" if decision is not None and decision.is_ood else ""

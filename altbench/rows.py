@@ -1,4 +1,4 @@
-"""Rows and columns of a sweep's tables, checked: a policy entry on a task, and the conditions it is played under."""
+"""Rows and columns of a sweep's tables, checked: a policy entry on a task, and what it is played under."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class Row:
         """The settings that do not concern the fit."""
         return {k: v for k, v in self.settings.items() if k in self.policy.runtime_fields and v is not None}
 
-    def conditions(self, n: int) -> list[tuple[EvaluationEntry, Condition]]:
+    def columns(self, n: int) -> list[tuple[EvaluationEntry, Column]]:
         """What the row's policy, fitted to `n` demonstrations, is played under, in the sweep's order."""
         own = [e for e in self.sweep.evaluations if takes_part(e, self.entry.name, n)]
-        return [(evaluation, condition) for evaluation in own for condition in _columns(evaluation)]
+        return [(evaluation, column) for evaluation in own for column in _columns(evaluation)]
 
 
 @dataclass(frozen=True)
-class Condition:
+class Column:
     """What a cell's episodes are played under: a column of the tables. Clean: the perturbation is called `clean`."""
 
     split: str
@@ -79,8 +79,8 @@ class Condition:
     @property
     def name(self) -> str:
         """Readable and stable, such as `recall/clean` or `recall/occlusion@wrist,step20-2`."""
-        column = self.perturbation.label if self.clean else f"{self.perturbation.label}-{self.severity}"
-        return f"{self.split}/{column}"
+        label = self.perturbation.label
+        return f"{self.split}/{label}" if self.clean else f"{self.split}/{label}-{self.severity}"
 
 
 def make_row(sweep: SweepSpec, made_with: Stamp, task: TaskInfo, entry: PolicyEntry) -> Row:
@@ -136,13 +136,11 @@ def takes_part(evaluation: EvaluationEntry, label: str, n: int) -> bool:
     return (evaluation.n is None or n in evaluation.n) and (evaluation.policies is None or label in evaluation.policies)
 
 
-def _columns(evaluation: EvaluationEntry) -> list[Condition]:
+def _columns(evaluation: EvaluationEntry) -> list[Column]:
     if not evaluation.perturbations:
-        return [Condition(evaluation.split, PerturbationEntry(name=CLEAN), 0)]
+        return [Column(evaluation.split, PerturbationEntry(name=CLEAN), 0)]
     return [
-        Condition(evaluation.split, entry, severity)
-        for entry in evaluation.perturbations
-        for severity in entry.severities
+        Column(evaluation.split, entry, severity) for entry in evaluation.perturbations for severity in entry.severities
     ]
 
 
