@@ -1,4 +1,4 @@
-"""What bc and diffusion share: fitting, saving and loading a network that turns To observations into a chunk."""
+"""What the chunk policies share: fitting, saving and loading a network that turns To observations into a chunk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from altbench.api import Decision, Demonstration, FitContext, Footprint, Observation, Requirements, TaskInfo, Trainable
 from altbench_policies import border, checkpoint
 from altbench_policies.normalize import MinMax
-from altbench_policies.observation import ObservationEncoder, ObservationSampler, ObservationSpec, Seen
+from altbench_policies.observation import (
+    ObservationEncoder,
+    ObservationInput,
+    ObservationSampler,
+    ObservationSpec,
+    Seen,
+)
 from altbench_policies.resume import fingerprint
 from altbench_policies.training import Objective, TrainingSpec, train
 from altbench_policies.vision import count_bytes, seeded_network
@@ -32,15 +38,13 @@ class ChunkSpec(ObservationSpec, TrainingSpec):
 Settings = TypeVar("Settings", bound=ChunkSpec)
 
 
-class ChunkNetwork(nn.Module):
-    """Base of the networks: the observation's encoder and the range of the actions."""
+class RangedNetwork(nn.Module):
+    """Base of all networks: what they see, and the range of the actions."""
 
-    def __init__(
-        self, settings: ChunkSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
-    ) -> None:
+    def __init__(self, task: TaskInfo, observation: ObservationInput) -> None:
         super().__init__()
         self.action_range = MinMax(task.action_dim())
-        self.observation = ObservationEncoder(settings, cameras, task.agent_pos_dim, image_size)
+        self.observation = observation
 
     def fit_ranges(self, frames: Frames) -> None:
         """Take the ranges of pose and actions from the training set."""
@@ -48,7 +52,18 @@ class ChunkNetwork(nn.Module):
         self.action_range.fit(frames.actions)
 
 
-Network = TypeVar("Network", bound=ChunkNetwork)
+class ChunkNetwork(RangedNetwork):
+    """Base of the networks that condition on the observation as one vector."""
+
+    observation: ObservationEncoder
+
+    def __init__(
+        self, settings: ChunkSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
+    ) -> None:
+        super().__init__(task, ObservationEncoder(settings, cameras, task.agent_pos_dim, image_size))
+
+
+Network = TypeVar("Network", bound=RangedNetwork)
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,7 @@ class Example:
 class ChunkSampler:
     """Augmented observations with the chunks that begin `past` steps before the present frame."""
 
-    def __init__(self, network: ChunkNetwork, settings: ChunkSpec, frames: Frames, past: int) -> None:
+    def __init__(self, network: RangedNetwork, settings: ChunkSpec, frames: Frames, past: int) -> None:
         self.batch_size, self.total = settings.batch_size, len(frames)
         self.observations = ObservationSampler(network.observation, frames)
         self.actions = network.action_range.normalize(frames.actions)

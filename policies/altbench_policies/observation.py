@@ -40,8 +40,8 @@ class Seen:
     pose: Tensor
 
 
-class ObservationEncoder(nn.Module):
-    """Encodes To frames of every camera and the pose into (B, `dimension`)."""
+class ObservationInput(nn.Module):
+    """What a network sees: its cameras, and the range of the pose."""
 
     def __init__(
         self, settings: ObservationSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]
@@ -49,6 +49,25 @@ class ObservationEncoder(nn.Module):
         super().__init__()
         self.settings, self.cameras, self.image_size = settings, tuple(cameras), image_size
         self.pose_range = MinMax(pose_dim)
+
+    def observe(self, observation: Observation) -> Seen:
+        """The bench's observation as this network wants it: no augmentation, on its device."""
+        device, horizon = self.pose_range.middle.device, self.settings.obs_horizon
+        images = {}
+        for camera in self.cameras:
+            pixels = border.images(observation, camera, self.image_size)[:, -horizon:]
+            images[camera] = plain(pixels.flatten(0, 1).to(device), self.settings)
+        pose = torch.from_numpy(observation.agent_pos[:, -horizon:]).to(device)
+        return Seen(images, self.pose_range.normalize(pose))
+
+
+class ObservationEncoder(ObservationInput):
+    """Encodes To frames of every camera and the pose into (B, `dimension`)."""
+
+    def __init__(
+        self, settings: ObservationSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]
+    ) -> None:
+        super().__init__(settings, cameras, pose_dim, image_size)
         count = 1 if settings.share_encoder else len(cameras)
         self.encoders = nn.ModuleList(self._encoder() for _ in range(count))
         per_step = len(cameras) * self.features + (pose_dim if settings.pose else 0)
@@ -70,24 +89,14 @@ class ObservationEncoder(nn.Module):
             parts.insert(i, encoder(seen.images[camera]).float().view(batch, -1))
         return torch.cat(parts, dim=1)
 
-    def observe(self, observation: Observation) -> Seen:
-        """The bench's observation as this network wants it: no augmentation, on its device."""
-        device, horizon = self.pose_range.middle.device, self.settings.obs_horizon
-        images = {}
-        for camera in self.cameras:
-            pixels = border.images(observation, camera, self.image_size)[:, -horizon:]
-            images[camera] = plain(pixels.flatten(0, 1).to(device), self.settings)
-        pose = torch.from_numpy(observation.agent_pos[:, -horizon:]).to(device)
-        return Seen(images, self.pose_range.normalize(pose))
-
 
 class ObservationSampler:
     """Augmented training observations, cut from banks of all frames."""
 
-    def __init__(self, encoder: ObservationEncoder, frames: Frames) -> None:
-        self.banks = {c: ImageBank(frames.pixels[c], encoder.settings) for c in encoder.cameras}
-        self.rows = observation_rows(frames, encoder.settings.obs_horizon)
-        self.poses = encoder.pose_range.normalize(frames.agent_pos)
+    def __init__(self, sees: ObservationInput, frames: Frames) -> None:
+        self.banks = {c: ImageBank(frames.pixels[c], sees.settings) for c in sees.cameras}
+        self.rows = observation_rows(frames, sees.settings.obs_horizon)
+        self.poses = sees.pose_range.normalize(frames.agent_pos)
 
     def sample(self, rows: Tensor, generator: torch.Generator) -> Seen:
         """What is seen at frames `rows` (B,)."""

@@ -41,13 +41,18 @@ class VisionSpec(Spec):
 
 def make_encoder(spec: VisionSpec, image_size: tuple[int, int]) -> tuple[nn.Module, int]:
     """An encoder float (B, 3, H, W) -> (B, F) for images of `image_size` (H, W), and its F."""
-    convolutions = _resnet18(spec) if spec.encoder == "resnet18" else _cnn(spec)
-    channels, height, width = _output_shape(convolutions, image_size)
+    convolutions, (channels, height, width) = make_convolutions(spec, image_size)
     if spec.pooling == "average":
         return nn.Sequential(convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
     if spec.pooling == "flat":
         return nn.Sequential(convolutions, nn.Flatten()), channels * height * width
     return nn.Sequential(convolutions, SpatialSoftmax(channels, spec.keypoints)), 2 * spec.keypoints
+
+
+def make_convolutions(spec: VisionSpec, image_size: tuple[int, int]) -> tuple[nn.Module, tuple[int, int, int]]:
+    """An encoder without its pooling: float (B, 3, H, W) -> (B, C, h, w), and (C, h, w)."""
+    convolutions = _resnet18(spec) if spec.encoder == "resnet18" else _cnn(spec)
+    return convolutions, _output_shape(convolutions, image_size)
 
 
 class SpatialSoftmax(nn.Module):
