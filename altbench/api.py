@@ -146,7 +146,8 @@ class Decision:
 
     `actions`: float32 (B, Ta, Da), finite. `ood_score`: float32 (B,), higher is stranger. `is_ood`: bool (B,).
     `matches`: int64 (B, k, 2), the (episode, frame) retrieved, nearest first, where `episode` is
-    `Demonstration.index`; `similarities`: float32 (B, k), higher is nearer.
+    `Demonstration.index`; `similarities`: float32 (B, k), higher is nearer. `ood_threshold`: float32 (B,), the score above
+    which `is_ood` was raised.
     """
 
     actions: Float32
@@ -154,6 +155,7 @@ class Decision:
     is_ood: NDArray[np.bool_] | None = None
     matches: Int64 | None = None
     similarities: Float32 | None = None
+    ood_threshold: Float32 | None = None
 
 
 @dataclass(frozen=True)

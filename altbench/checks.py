@@ -177,6 +177,7 @@ def _check_fields(decision: Decision, batch: int, policy: Policy) -> None:
         "is_ood": (np.bool_, 1),
         "matches": (np.int64, 3),
         "similarities": (np.float32, 2),
+        "ood_threshold": (np.float32, 1),
     }
     for name, (dtype, dimensions) in expected.items():
         value = getattr(decision, name)

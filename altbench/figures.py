@@ -41,6 +41,9 @@ from altbench.records import MeasureRecord
 from altbench.stats import countable, split_order, success_rates
 from altbench.table_formats import significant
 
+RECORDED, INFERRED = "threshold", "threshold, inferred\nfrom the flags"
+THRESHOLD_LINES = {RECORDED: "--", INFERRED: ":"}
+
 
 def write_figures(
     frame: pd.DataFrame, measures: Sequence[MeasureRecord], folder: Path, fingerprint: Fingerprint
@@ -158,28 +161,30 @@ def ood_scores(part: pd.DataFrame, where: str, style: Style) -> Figure:
     names = sorted(set(perturbed["perturbation"]))
     rows = sorted(set(zip(perturbed["label"], perturbed["n"], strict=True)))
     figure, axes = grid(len(rows), len(names), width=2.5, height=2.4)
-    thresholds = []
+    marks: set[str] = set()
     for row, (label, n) in zip(axes, rows, strict=True):
         own = scored[(scored["label"] == label) & (scored["n"] == n)]
         for axis, name in zip(row, names, strict=True):
             _strip(axis, own[own["perturbation"].isin([CLEAN, name])], style[label].colour)
             axis.set_title(words(name))
-        thresholds += _mark_threshold(row, own)
+        marks |= _mark_thresholds(row, own)
         row[0].set_ylabel(f"{label}, N = {n}\nhighest OOD score")
     _severities(axes, int(scored["severity"].max()))
     headline(figure, f"{where}: out-of-distribution score of each episode as the image is perturbed")
-    legend(figure, _strip_legend(bool(thresholds)))
+    legend(figure, _strip_legend(marks))
     return figure
 
 
-def _mark_threshold(row: Iterable[Axes], episodes: pd.DataFrame) -> list[float]:
-    """Draw the flag's threshold, where the episodes tell it, into each panel of a row."""
-    threshold = threshold_between(episodes)
-    if threshold is None:
-        return []
+def _mark_thresholds(row: Iterable[Axes], episodes: pd.DataFrame) -> set[str]:
+    """Draw the flag's threshold (one for each fit) into each panel of a row; how it is known."""
+    recorded = sorted(set(episodes["ood_threshold"].dropna()))
+    inferred = None if recorded else threshold_between(episodes)
+    how = RECORDED if recorded else INFERRED
+    thresholds = recorded if inferred is None else [inferred]
     for axis in row:
-        axis.axhline(threshold, color="0.25", linestyle="--", linewidth=1)
-    return [threshold]
+        for threshold in thresholds:
+            axis.axhline(threshold, color="0.25", linestyle=THRESHOLD_LINES[how], linewidth=1)
+    return {how} if thresholds else set()
 
 
 def threshold_between(episodes: pd.DataFrame) -> float | None:
@@ -204,16 +209,15 @@ def _strip(axis: Axes, episodes: pd.DataFrame, colour: str) -> None:
         axis.hlines(float(np.median(scores)), severity - 0.34, severity + 0.34, color="black", linewidth=1.5, zorder=4)
 
 
-def _strip_legend(threshold: bool) -> list[Line2D]:
+def _strip_legend(marks: set[str]) -> list[Line2D]:
     dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 4, "markeredgecolor": "0.3"}
     lines = [
         Line2D([], [], label="flagged", markerfacecolor="0.3", **dot),
         Line2D([], [], label="not flagged", markerfacecolor="none", **dot),
         Line2D([], [], label="median", color="black", linewidth=1.5),
     ]
-    return (
-        [*lines, Line2D([], [], label="threshold", color="0.25", linestyle="--", linewidth=1)] if threshold else lines
-    )
+    dashes = {how: line for how, line in THRESHOLD_LINES.items() if how in marks}
+    return lines + [Line2D([], [], label=how, color="0.25", linestyle=x, linewidth=1) for how, x in dashes.items()]
 
 
 # ------------------------------------------------------------------------------------------------ time and memory

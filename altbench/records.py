@@ -38,6 +38,8 @@ class EpisodeRecord:
 
     `perturbation_status`: None where there was no perturbation (or in records older than this field); "skipped" where it
     reached nothing that the policy saw (severity 0, other cameras, no images, ended before its step).
+    `ood_threshold`: the score above which the policy raised its flags; None where it told none (or in older records), or
+    changed it in the episode. `moved`: whether the event took place; None where there was to be none.
     """
 
     episode: int
@@ -53,6 +55,8 @@ class EpisodeRecord:
     decisions: tuple[DecisionRecord, ...]
     trajectory: tuple[StepRecord, ...]
     perturbation_status: PerturbationStatus | None = None
+    ood_threshold: float | None = None
+    moved: bool | None = None
 
 
 @dataclass(frozen=True)

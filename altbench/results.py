@@ -56,12 +56,13 @@ __all__ = [
 
 FORMAT = 1
 CELLS, MEASURES = "cells", "measures"
-ADDED = "perturbation_status"  # cells written before there was this column are read with nulls in it
 EPISODES_FILE, DECISIONS_FILE = "episodes.parquet", "decisions.parquet"
 
 log = logging.getLogger(__name__)
 
 
+ADDED = {"perturbation_status": pa.string(), "ood_threshold": pa.float64(), "moved": pa.bool_()}
+"""Columns that came later: files written before are read with nulls in them."""
 _EPISODES: TypeAdapter[tuple[EpisodeRecord, ...]] = TypeAdapter(tuple[EpisodeRecord, ...])
 _DECISION_TYPE = pa.struct(
     [
@@ -87,7 +88,7 @@ _EPISODE_SCHEMA = pa.schema(
         ("first_flagged_step", pa.int64()),
         ("wall_s", pa.float64()),
         ("message", pa.string()),
-        (ADDED, pa.string()),
+        *ADDED.items(),
     ]
 )
 _CELL_SCHEMA = _EPISODE_SCHEMA.append(pa.field("decisions", pa.list_(_DECISION_TYPE))).append(
@@ -166,17 +167,20 @@ def _read_table(path: Path) -> tuple[CellHeader, Any]:
         found = int(metadata.get(b"altbench.format", b"0"))
         if found != FORMAT:
             raise ResultsError(f"{path}: expected a cell of format {FORMAT}, found {found}; run the sweep again")
-        return TypeAdapter(CellHeader).validate_json(metadata[b"altbench.header"]), _with_added(table)
+        return TypeAdapter(CellHeader).validate_json(metadata[b"altbench.header"]), _with_added(
+            table, _CELL_SCHEMA.names
+        )
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ResultsError(f"{path}: not a whole cell file ({reason}); run the sweep again to make it anew") from None
 
 
-def _with_added(table: Any) -> Any:
-    if ADDED in table.schema.names:
-        return table
-    position = _CELL_SCHEMA.get_field_index(ADDED)
-    return table.add_column(position, ADDED, pa.nulls(table.num_rows, pa.string()))
+def _with_added(table: Any, names: Sequence[str]) -> Any:
+    """The columns `names` of `table`, those that came after it was written with nulls."""
+    for name, kind in ADDED.items():
+        if name not in table.schema.names:
+            table = table.append_column(name, pa.nulls(table.num_rows, kind))
+    return table.select(names)
 
 
 # ------------------------------------------------------------------------------------------------------ flat tables
@@ -185,8 +189,8 @@ def _with_added(table: Any) -> Any:
 def load_episodes(folder: Path, keys: Collection[str] | None = None) -> pd.DataFrame:
     """One row per episode with its cell's header, in a fixed order: the cells `keys`, or all (unreadable left out).
 
-    `first_flagged_step` is Int64, `flagged` boolean (both nullable), missing scores are NaN. A folder without cells/
-    but with episodes.parquet (a published run) is read from that.
+    `first_flagged_step` is Int64, `flagged` and `moved` boolean (all nullable), missing scores are NaN. A folder without
+    cells/ but with episodes.parquet (a published run) is read from that.
     """
     return _episodes_frame(_episodes_table(folder, keys))
 
@@ -194,7 +198,7 @@ def load_episodes(folder: Path, keys: Collection[str] | None = None) -> pd.DataF
 def load_published(folder: Path) -> pd.DataFrame:
     """`load_episodes` from episodes.parquet, as the run last wrote it, or from the cells where there is none."""
     path = folder / EPISODES_FILE
-    return _episodes_frame(_read_flat(path)) if path.is_file() else load_episodes(folder)
+    return _episodes_frame(_read_episodes(path)) if path.is_file() else load_episodes(folder)
 
 
 def load_decisions(folder: Path, keys: Collection[str] | None = None) -> pd.DataFrame:
@@ -217,7 +221,7 @@ def build_episodes_parquet(folder: Path, keys: Collection[str] | None = None) ->
 def _episodes_table(folder: Path, keys: Collection[str] | None) -> Any:
     path = folder / EPISODES_FILE
     if keys is None and not (folder / CELLS).is_dir() and path.is_file():
-        return _read_flat(path)
+        return _read_episodes(path)
     empty = _with_header(None, _CELL_SCHEMA.empty_table())
     table = pa.concat_tables([empty, *(_with_header(h, t) for h, t in _cells(folder, keys))])
     ordered = table.drop_columns(["decisions", "trajectory"]).sort_by([(name, "ascending") for name in _ORDER])
@@ -264,6 +268,14 @@ def _with_header(header: CellHeader | None, table: Any) -> Any:
     return table.replace_schema_metadata(None)
 
 
+def _read_episodes(path: Path) -> Any:
+    table = _read_flat(path)
+    try:
+        return _with_added(table, [*_HEADER_SCHEMA.names, *_EPISODE_SCHEMA.names])
+    except KeyError as error:
+        raise ResultsError(f"{path}: not a table of episodes ({error.args[0]}); build the run's tables again") from None
+
+
 def _read_flat(path: Path) -> Any:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -276,7 +288,7 @@ def _read_flat(path: Path) -> Any:
 
 def _episodes_frame(table: Any) -> pd.DataFrame:
     frame = _pandas(table, "first_flagged_step", "Int64")
-    return frame.assign(flagged=pd.array(table["flagged"].to_pylist(), dtype="boolean"))
+    return frame.assign(**{name: pd.array(table[name].to_pylist(), dtype="boolean") for name in ("flagged", "moved")})
 
 
 def _pandas(table: Any, nullable: str, dtype: Any) -> pd.DataFrame:

@@ -53,6 +53,8 @@ class _Log:
     alive: Callable[[], None]
     decisions: list[DecisionRecord] = field(default_factory=list)
     trajectory: list[StepRecord] = field(default_factory=list)
+    thresholds: set[float] = field(default_factory=set)
+    moved: bool | None = None
     success: bool = False
     total_reward: float = 0.0
     perturbation: PerturbationStatus | None = None
@@ -162,6 +164,7 @@ def _play(
         stacked, reward, terminated, truncated, info = chunked.step(decision.actions[0])
         log.total_reward += float(reward)
         log.success = bool(info["is_success"])
+        log.moved = bool(info["moved"]) if "moved" in info else None
         log.trajectory += [
             StepRecord(tuple(map(float, a)), tuple(map(float, p)))
             for a, p in zip(info["executed"], info["agent_pos"], strict=True)
@@ -178,6 +181,8 @@ def _decide(policy: Policy, observation: Observation, timeout: float, log: _Log)
         task, needs = policy.task, policy.requirements
         check_decision(decision, 1, needs.action_horizon, task.action_dim(needs.control_mode))
     log.decisions.append(_decision_record(decision, len(log.trajectory), latency))
+    if decision.ood_threshold is not None:
+        log.thresholds.add(float(decision.ood_threshold[0]))
     return decision
 
 
@@ -191,7 +196,7 @@ def check_decision(decision: Decision, batch: int, action_horizon: int, action_d
         raise ContractError(f"act: expected actions float32 {expected}, got {came}")
     if not np.isfinite(actions).all():
         raise ContractError(f"act: expected finite actions, got {int((~np.isfinite(actions)).sum())} NaN or infinite")
-    for name in ("ood_score", "is_ood", "matches", "similarities"):
+    for name in ("ood_score", "is_ood", "matches", "similarities", "ood_threshold"):
         value = getattr(decision, name)
         if value is not None and (not isinstance(value, np.ndarray) or value.shape[:1] != (batch,)):
             raise ContractError(
@@ -232,6 +237,8 @@ def _record(plan: EpisodePlan, log: _Log, status: Status, message: str, wall: fl
         decisions=tuple(log.decisions),
         trajectory=tuple(log.trajectory),
         perturbation_status=log.perturbation,
+        ood_threshold=next(iter(log.thresholds)) if len(log.thresholds) == 1 else None,
+        moved=log.moved,
     )
 
 

@@ -157,6 +157,24 @@ def test_the_threshold_lies_between_unflagged_and_flagged(
     assert figures.threshold_between(frame) == threshold
 
 
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [((0.3, 0.3), [0.3]), ((0.3, 0.4), [0.3, 0.4]), ((None, None), [0.5])],
+)
+def test_the_recorded_thresholds_are_drawn_and_others_are_said_to_be_inferred(
+    tmp_path: Path, recorded: tuple[float | None, float | None], expected: list[float]
+) -> None:
+    heads = [header("alt", 30, "recall"), header("alt", 30, "recall", "occlusion", 2)]
+    for head, score, threshold in zip(heads, (0.25, 0.75), recorded, strict=True):
+        one = episode(0, score=score, flag=score > 0.5)
+        results.write_cell(tmp_path, head, [dataclasses.replace(one, ood_threshold=threshold)])
+    figure = drawn(lambda: figures.ood_scores(results.load_episodes(tmp_path), "Lift", looks(["alt"])))
+    lines = [float(line.get_ydata()[0]) for line in figure.axes[0].get_lines()]  # type: ignore[index,arg-type]
+    assert lines == expected
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown[3:] == ["threshold" if recorded[0] else "threshold, inferred\nfrom the flags"]
+
+
 def test_the_paper_s_ratios_stand_above_the_costs(measures: list[MeasureRecord]) -> None:
     figure = drawn(lambda: figures.latency_memory(measures, looks(m.label for m in measures)))
     titles = [axis.get_title() for axis in figure.axes]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,6 +51,9 @@ EPISODES = st.builds(
     message=st.text(),
     decisions=st.lists(DECISIONS, max_size=3).map(tuple),
     trajectory=st.lists(STEPS, max_size=3).map(tuple),
+    perturbation_status=st.sampled_from([None, "applied", "skipped", "unsupported"]),
+    ood_threshold=st.none() | FLOAT64,
+    moved=st.none() | st.booleans(),
 )
 TEXT = st.text(alphabet=st.characters(codec="utf-8"))
 HEADERS = st.builds(
@@ -168,6 +172,19 @@ def test_a_published_run_needs_no_cells(cell: Path) -> None:
     pd.testing.assert_frame_equal(results.load_episodes(folder), episodes)
     pd.testing.assert_frame_equal(results.load_published(folder), episodes)
     pd.testing.assert_frame_equal(results.load_decisions(folder), decisions)
+
+
+def test_files_from_before_a_column_came_are_read_with_nulls_in_it(cell: Path) -> None:
+    folder, added = cell.parents[1], list(results.ADDED)
+    results.build_episodes_parquet(folder)
+    for path in (cell, folder / results.EPISODES_FILE):
+        table = pq.read_table(path).drop_columns(added)
+        pq.write_table(table, path, write_page_checksum=True)
+    assert {getattr(e, name) for e in results.read_cell(cell).episodes for name in added} == {None}
+    assert results.load_episodes(folder)[added].isna().all(axis=None)
+    assert results.load_published(folder)[added].isna().all(axis=None)
+    shutil.rmtree(cell.parent)
+    assert results.load_episodes(folder)["flagged"].all()
 
 
 def test_cells_of_an_earlier_configuration_are_told_apart_by_their_keys(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from altbench import registry
-from altbench.api import Perturbation, Requirements
+from altbench.api import Decision, Perturbation, Requirements
 from altbench.errors import ContractError, SimulationDiverged
 from altbench.records import EpisodeRecord
 from altbench.rollout import EpisodePlan, check_fit, make_env, run_episode
@@ -36,6 +36,24 @@ def test_a_good_policy_succeeds_and_every_step_is_recorded(own_policies: Path) -
 def test_the_same_plan_gives_the_same_episode(own_policies: Path) -> None:
     first, second = play(own_policies, "Good"), play(own_policies, "Good")
     assert first.trajectory == second.trajectory
+
+
+@pytest.mark.parametrize(("changes", "expected"), [([0.5, 0.5], 0.5), ([0.5, 0.25], None), ([None, None], None)])
+def test_the_threshold_of_the_flags_is_recorded_where_it_is_one(
+    own_policies: Path, monkeypatch: pytest.MonkeyPatch, changes: list[float | None], expected: float | None
+) -> None:
+    cls = registry.policy(f"{own_policies}:Good")
+    act, told = cls.act, iter(changes * 10)
+
+    def acts(self: Any, observation: Any, slots: Any) -> Any:
+        threshold = next(told)
+        known = None if threshold is None else np.full(1, threshold, np.float32)
+        still = np.zeros_like(act(self, observation, slots).actions)
+        return Decision(still, np.full(1, 0.75, np.float32), np.full(1, True), ood_threshold=known)
+
+    monkeypatch.setattr(cls, "act", acts)
+    record = play(own_policies, "Good")
+    assert (record.status, len(record.decisions), record.ood_threshold) == ("ok", 5, expected)
 
 
 @pytest.mark.parametrize(

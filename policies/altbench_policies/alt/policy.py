@@ -119,7 +119,8 @@ class Alt(Trainable):
             if is_ood[b] and self.settings.when_ood == "hold":
                 actions[b] = self._hold(observation.agent_pos[b, -1], self._grippers[slot])
             self._grippers[slot] = actions[b, -1].reshape(self.task.arms, -1)[:, -1].copy()
-        return Decision(actions, scores, is_ood, table.names(found.rows), found.similarities)
+        threshold = np.full(len(scores), self.threshold, np.float32)
+        return Decision(actions, scores, is_ood, table.names(found.rows), found.similarities, threshold)
 
     def embed(self, observation: Observation) -> Float32:
         """Keys of the last frame of each slot, float32 (B, D) of length 1."""
