@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from altbench import __version__
+from altbench.audit_cli import audit
 from altbench.demos_cli import app as demos_app
 from altbench.envs_cli import app as envs_app
 from altbench.errors import AltbenchError
+from altbench.reproduce_cli import reproduce
 
 app = typer.Typer(
     name="altbench",
@@ -26,6 +28,8 @@ bench_app = typer.Typer(help="Measure latency and memory side by side.", no_args
 app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.")
 app.add_typer(envs_app, name="envs")
 app.add_typer(bench_app, name="bench")
+app.command("audit")(audit)
+app.command("reproduce")(reproduce)
 
 RunArgument = Annotated[Path, typer.Argument(help="a run's folder, such as results/quick")]
 

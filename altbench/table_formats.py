@@ -107,14 +107,19 @@ def to_markdown(table: Table, fingerprint: Fingerprint) -> str:
     """Title, blocks as pipe tables (best in bold), note, fingerprint."""
     parts = [f"# {table.title}"]
     for block in table.blocks:
-        rows = _formatted(block, lambda text: text.replace("|", r"\|"), lambda text: f"**{text}**")
-        align = ["left" if i < block.names else "right" for i in range(len(block.header))]
-        body = tabulate(
-            rows, headers=block.header, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True
-        )
-        parts += [f"## {block.caption}", body]
+        parts += [f"## {block.caption}", pipe_table(block)]
     parts += [part for part in (table.note, f"<sub>{fingerprint.one_line()}</sub>") if part]
     return "\n\n".join(parts) + "\n"
+
+
+def pipe_table(block: Block) -> str:
+    """A block as Markdown's pipe table, best in bold, without its caption."""
+    rows = _formatted(block, lambda text: text.replace("|", r"\|"), lambda text: f"**{text}**")
+    align = ["left" if i < block.names else "right" for i in range(len(block.header))]
+    text: str = tabulate(
+        rows, headers=block.header, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True
+    )
+    return text
 
 
 def to_latex(table: Table, fingerprint: Fingerprint) -> str:

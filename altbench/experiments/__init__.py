@@ -14,7 +14,9 @@ from altbench.errors import ConfigError, suggestion
 if TYPE_CHECKING:
     from altbench.experiments.base import Experiment
 
-EXPERIMENTS: dict[str, str] = {}
+EXPERIMENTS: dict[str, str] = {
+    "E1": "altbench.experiments.toy_manifolds:EXPERIMENT",
+}
 """Id -> "module:attribute", in the order in which `--all` runs them."""
 
 

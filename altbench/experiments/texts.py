@@ -1,0 +1,31 @@
+"""Numbers as reports show them: rates with intervals, tables from columns of text, words in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from altbench.stats import Rate
+from altbench.table_formats import Block, Table
+
+
+def rate_text(rate: Rate, counts: bool = True) -> str:
+    """`36/40 90 % [77, 96]`, without counts `90 % [77, 96]`; empty without episodes."""
+    if rate.value is None or rate.low is None or rate.high is None:
+        return ""
+    text = f"{100 * rate.value:.0f} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
+    return f"{rate.successes}/{rate.episodes} {text}" if counts else text
+
+
+def frame_table(
+    title: str, data: pd.DataFrame, texts: Mapping[str, Sequence[str]], note: str = "", names: int = 1
+) -> Table:
+    """A table with `data` as its CSV and the columns of `texts` (head -> one text per row) as what is read."""
+    rows = tuple(zip(*texts.values(), strict=True))
+    return Table(title, data, (Block(title, tuple(texts), rows, names=names),), note)
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

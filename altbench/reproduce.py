@@ -1,0 +1,134 @@
+"""What `altbench reproduce` does: runs an experiment's sweeps in the shared run folder, then reports on what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from altbench import fingerprint
+from altbench.commands import show_plan
+from altbench.devices import resolve_device
+from altbench.errors import AltbenchError, DatasetError
+from altbench.executors import Executor, make_executor
+from altbench.experiments.available import only_available
+from altbench.experiments.base import Experiment, Preset, Run
+from altbench.experiments.write import write_report
+from altbench.jobs import Setting
+from altbench.plan import make_plan, stamp
+from altbench.progress import Board
+from altbench.runner import data_checksums, data_files, run_sweep
+
+RUN = "run"
+
+
+def reproduce(
+    experiments: Sequence[Experiment], preset: Preset, out: Path, workers: int, renderer: str, console: Console
+) -> bool:
+    """Run and report on each of `experiments`; whether anything failed for good. KeyboardInterrupt ends it cleanly."""
+    failed, executor = False, make_executor(workers)
+    try:
+        for experiment in experiments:
+            failed |= _reproduce_one(experiment, preset, out, executor, renderer, console)
+    finally:
+        executor.close()
+    return failed
+
+
+def _reproduce_one(
+    experiment: Experiment, preset: Preset, out: Path, executor: Executor, renderer: str, console: Console
+) -> bool:
+    console.print(f"[bold]{experiment.id}[/] {experiment.title}", highlight=False)
+    try:
+        failed = run_sweeps(experiment, preset, out, executor, renderer, console)
+        run = open_run(experiment, preset, out, renderer)
+        experiment.compute(run, preset, lambda line: console.print(line, highlight=False))
+    except AltbenchError as error:
+        console.print(f"[red]failed[/] {experiment.id}: {error}", highlight=False)
+        failed = True
+    report(experiment, preset, out, renderer, console)
+    return failed
+
+
+def run_sweeps(
+    experiment: Experiment, preset: Preset, out: Path, executor: Executor, renderer: str, console: Console
+) -> bool:
+    """Run what is not finished of an experiment's sweeps; whether any job failed for good."""
+    failed = False
+    for wanted in experiment.sweeps(preset):
+        sweep, _ = only_available(wanted)
+        if sweep is None:
+            continue
+        board = Board(console, executor.slots)
+        try:
+            summary = run_sweep(sweep, out / RUN, executor, board, resolve_device(sweep.device), renderer)
+        finally:
+            board.end()
+        for job, reason in summary.failed:
+            console.print(f"[red]failed[/] {job}: {reason}", highlight=False)
+        failed |= bool(summary.failed)
+    return failed
+
+
+def report(experiment: Experiment, preset: Preset, out: Path, renderer: str, console: Console) -> Path:
+    """Write an experiment's report from whatever is there."""
+    run = open_run(experiment, preset, out, renderer)
+    data = " ".join(sorted({c.data_checksum for c in run.checkpoints if c.data_checksum}))
+    made_by = fingerprint.collect(renderer=renderer if run.plans else None, data=data or None)
+    found = experiment.report(run, preset)
+    path = write_report(experiment, found, run, out, preset, made_by)
+    missing = len(run.missing) + len(found.missing)
+    note = f" ([yellow]{missing} pieces of work missing[/])" if missing else ""
+    console.print(f"{path}{note}", highlight=False, soft_wrap=True)
+    return path
+
+
+def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -> Run:
+    """What there is of an experiment under `out`; rows that this installation cannot make are left out."""
+    root = out / RUN
+    settings, plans = [], []
+    left_out: list[str] = []
+    for wanted in experiment.sweeps(preset):
+        sweep, reasons = only_available(wanted)
+        left_out += reasons
+        if sweep is None:
+            continue
+        device = resolve_device(sweep.device)
+        setting = Setting(root, sweep, device, data_files(sweep, root))
+        settings.append(setting)
+        plans.append(make_plan(sweep, stamp(device, renderer, _checksums(setting))))
+    own = root / "experiments" / experiment.id
+    return Run(root, own, tuple(settings), tuple(plans), tuple(dict.fromkeys(left_out)))
+
+
+def _checksums(setting: Setting) -> dict[tuple[str, int], str]:
+    """The demonstrations' checksums of the tasks that have enough of them; without, no cell of a task is found."""
+    found: dict[tuple[str, int], str] = {}
+    for task, path in setting.data.items():
+        if path.is_file():
+            try:
+                found |= data_checksums(dataclasses.replace(setting, data={task: path}))
+            except DatasetError:
+                continue
+    return found
+
+
+def show_list(experiments: Sequence[Experiment], console: Console) -> None:
+    """List the experiments."""
+    table = Table("id", "name", "experiment", "question", title="Experiments")
+    for experiment in experiments:
+        table.add_row(experiment.id, experiment.name, experiment.title, experiment.question)
+    console.print(table)
+
+
+def show_plans(experiments: Sequence[Experiment], preset: Preset, out: Path, renderer: str, console: Console) -> None:
+    """List what each of `experiments` would run."""
+    for experiment in experiments:
+        run = open_run(experiment, preset, out, renderer)
+        for plan in run.plans:
+            show_plan(console, plan)
+        for reason in run.left_out:
+            console.print(f"[yellow]left out[/] {reason}", highlight=False)
