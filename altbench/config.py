@@ -34,6 +34,16 @@ class Spec(pydantic.BaseModel):
             raise ConfigError(f"{where}: {_first_fault(cls, error)}") from None
 
 
+def added(default: Any, **rules: Any) -> Any:
+    """A `Spec` field that came after results were published: at its default it is left out of `model_dump`.
+
+    So it enters no key, no card and no fingerprint of what was computed before it existed. Its default must mean what
+    was done then, and may never change. Not for `Policy.runtime_fields`: a row's default would not override a card's
+    value. `rules`: further arguments of `pydantic.Field`, such as `ge`.
+    """
+    return pydantic.Field(default=default, exclude_if=lambda value: bool(value == default), **rules)
+
+
 class DemonstrationEntry(Spec):
     """Which demonstrations a sweep uses: `n` collected by the task's expert, or those of `file`."""
 
@@ -61,26 +71,41 @@ class PolicyEntry(Spec):
 class PerturbationEntry(Spec):
     """A perturbation of images or scene, at each of `severities`; `options` go to its constructor.
 
-    `cameras`: which ones it reaches, empty: all. `from_step`: the control step it begins at.
+    `cameras`: which ones it reaches, empty: all. `from_step`: the control step it begins at. `label`: what tables call it,
+    where two entries differ in their options alone.
     """
 
     name: str
+    label: str = added("", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")
     severities: tuple[int, ...] = (1, 2, 3, 4, 5)
     options: dict[str, Any] = {}
     cameras: tuple[str, ...] = ()
     from_step: int = pydantic.Field(default=0, ge=0)
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """The name in tables and cells: `occlusion`; `occlusion@wrist,step20` where it reaches less than all."""
         where = [*self.cameras, *([f"step{self.from_step}"] if self.from_step else [])]
-        return self.name + ("@" + ",".join(where) if where else "")
+        return (self.label or self.name) + ("@" + ",".join(where) if where else "")
+
+
+class EventEntry(Spec):
+    """An event in mid-episode: just before control step `move_at`, what the task is about is shifted by `by` metres."""
+
+    move_at: int = pydantic.Field(ge=0)
+    by: float = pydantic.Field(gt=0, allow_inf_nan=False)
+
+    @property
+    def title(self) -> str:
+        """The name in tables and cells: `move15by0.08`."""
+        return f"move{self.move_at}by{self.by:g}"
 
 
 class EvaluationEntry(Spec):
     """A column block of the tables: `episodes` on `split`, clean unless `perturbations` are named.
 
-    `episodes = "each"`: each demonstration once. `n` and `policies` (labels) narrow the rows that take part.
+    `episodes = "each"`: each demonstration once. `n` and `policies` (labels) narrow the rows that take part. `event`: what
+    happens in each episode.
     """
 
     split: str
@@ -88,6 +113,7 @@ class EvaluationEntry(Spec):
     n: tuple[int, ...] | None = None
     policies: tuple[str, ...] | None = None
     perturbations: tuple[PerturbationEntry, ...] = ()
+    event: EventEntry | None = added(None)
 
     @pydantic.field_validator("episodes")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from altbench.api import (
 from altbench_policies import border, checkpoint
 from altbench_policies.alt.network import KeyNetwork, PairObjective
 from altbench_policies.alt.settings import PRESETS, RUNTIME_FIELDS, AltSpec
-from altbench_policies.alt.table import ARRAYS, Table, conformal_threshold, leave_one_out_scores
+from altbench_policies.alt.table import Table, conformal_threshold, leave_one_out_scores
 from altbench_policies.resume import fingerprint
 from altbench_policies.training import train
 from altbench_policies.vision import count_bytes, seeded_network
@@ -38,11 +38,15 @@ GRIPPER_OPEN = -1.0
 
 @dataclass(frozen=True)
 class Fitted:
-    """What fitting makes: the key's network, the table, and the calibration scores, one per demonstration."""
+    """What fitting makes: the key's network, the table, and the calibration scores, one per demonstration.
+
+    `recall`: how often the lookup finds what exact search does.
+    """
 
     network: KeyNetwork
     table: Table
     calibration_scores: Float32
+    recall: float
 
 
 class Alt(Trainable):
@@ -82,13 +86,17 @@ class Alt(Trainable):
             images_per_step=2 * len(self.cameras) * min(self.settings.batch_size, len(frames)),
             fingerprint=self._fingerprint(frames),
         )
-        table = Table.of(frames, network.embed_frames(frames))
-        self._fitted = Fitted(network, table, leave_one_out_scores(table, self.settings.action_horizon))
+        keys = network.embed_frames(frames)
+        table = Table.of(frames, keys, self.settings)
+        scores = leave_one_out_scores(table, self.settings.action_horizon)
+        self._fitted = Fitted(network, table, scores, table.recall_at_1(keys))
 
     def save(self, folder: Path) -> None:
         """Write the network, the table and the calibration scores."""
         fitted = self.fitted()
-        values = {"image_size": list(fitted.network.image_size)}
+        values: dict[str, Any] = {"image_size": list(fitted.network.image_size)}
+        if not fitted.table.index.exact:
+            values["recall_at_1"] = fitted.recall
         arrays = {**fitted.table.arrays(), "calibration_scores": fitted.calibration_scores}
         checkpoint.write(folder, checkpoint.Checkpoint(values, fitted.network.state_dict(), arrays))
 
@@ -98,8 +106,9 @@ class Alt(Trainable):
         height, width = saved.value("image_size")
         network = self._network((height, width), 0, device)
         saved.fill(network)
-        table = Table.from_arrays({name: saved.array(name) for name in ARRAYS})
-        self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"))
+        table = Table.from_arrays(saved.arrays, self.settings)
+        recall = 1.0 if table.index.exact else float(saved.value("recall_at_1"))
+        self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"), recall)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
         """Forget the gripper command that each slot was last given."""
@@ -142,8 +151,12 @@ class Alt(Trainable):
         return Footprint(count_bytes(self._fitted.network), self._fitted.table.bytes)
 
     def inference_note(self) -> str:
-        """Index and its size."""
-        return f"flat index, {len(self._fitted.table.frame)} frames" if self._fitted else ""
+        """Index and its size; where it is not exact, how often it finds what exact search does."""
+        if self._fitted is None:
+            return ""
+        index = self._fitted.table.index
+        note = f"{index.kind} index, {len(index)} frames"
+        return note if index.exact else f"{note}, recall@1 {self._fitted.recall:.3f}"
 
     def fitted(self) -> Fitted:
         """What fitting made, or CheckpointError where there is nothing yet."""

@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from altbench_policies.alt.index import IndexSpec
 from altbench_policies.augment import AugmentSpec
 from altbench_policies.training import TrainingSpec
 from altbench_policies.vision import VisionSpec
 
 
-class AltSpec(VisionSpec, AugmentSpec, TrainingSpec):
-    """Settings of ALT; see also VisionSpec, AugmentSpec and TrainingSpec.
+class AltSpec(IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
+    """Settings of ALT; see also IndexSpec, VisionSpec, AugmentSpec and TrainingSpec.
 
     `cameras`: which views make the key (empty: all of the task's). `fuse`: "mlp" joins the views by
     Linear(`hidden`)–ReLU–Linear(`embedding`); "concat" uses the views' unit vectors side by side. `view_features`:

@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-import faiss
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from altbench.api import Float32, Int64
 from altbench.errors import CheckpointError
+from altbench_policies.alt.index import IndexSpec, KeyIndex, recall_at_1
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.windows import Frames
 
-ARRAYS = ("keys", "actions", "last", "episode", "frame")
+ROW_ARRAYS = ("actions", "last", "episode", "frame")
 
 
 @dataclass(frozen=True)
@@ -35,53 +34,60 @@ class Table:
     `last`: the row where each frame's episode ends; `episode`: `Demonstration.index`; `frame`: number in its episode.
     """
 
-    index: Any  # faiss.IndexFlatIP; the only copy of the keys
+    index: KeyIndex  # the only copy of the keys
     actions: Float32
     last: Int64
     episode: Int64
     frame: Int64
 
     @classmethod
-    def of(cls, frames: Frames, keys: Float32) -> Self:
-        """The table of `frames` whose keys are `keys` (N, D)."""
+    def of(cls, frames: Frames, keys: Float32, spec: IndexSpec | None = None) -> Self:
+        """The table of `frames` whose keys are `keys` (N, D), searched as `spec` says (exactly where it is None)."""
         first, last, episode = (numpy_of(t) for t in (frames.first, frames.last, frames.episode))
         numbers = np.arange(len(frames)) - first
-        arrays = {"actions": numpy_of(frames.actions), "last": last, "episode": episode, "frame": numbers}
-        return cls.from_arrays({"keys": keys, **arrays})
+        return cls(KeyIndex.of(keys, spec or IndexSpec()), numpy_of(frames.actions), last, episode, numbers)
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The table whose `arrays` these are; CheckpointError where lengths differ."""
-        lengths = {len(a) for a in arrays.values()}
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], spec: IndexSpec | None = None) -> Self:
+        """The table whose `arrays` these are; CheckpointError where one is missing, or lengths differ."""
+        missing = [name for name in ROW_ARRAYS if name not in arrays]
+        if missing:
+            raise CheckpointError(
+                f"lookup table: expected {missing[0]}.npy, got {sorted(arrays)}; fit the policy again"
+            )
+        index = KeyIndex.from_arrays(arrays, spec or IndexSpec())
+        lengths = {len(index), *(len(arrays[name]) for name in ROW_ARRAYS)}
         if len(lengths) != 1:
             raise CheckpointError(f"lookup table: expected arrays of one length, got {sorted(lengths)}")
-        keys = np.ascontiguousarray(arrays["keys"], dtype=np.float32)
-        faiss.omp_set_num_threads(torch.get_num_threads())
-        index = faiss.IndexFlatIP(keys.shape[1])
-        index.add(keys)
-        return cls(index, **{name: arrays[name] for name in ARRAYS if name != "keys"})
+        return cls(index, **{name: arrays[name] for name in ROW_ARRAYS})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Name -> plain array, everything that `from_arrays` needs."""
-        return {name: getattr(self, name) for name in ARRAYS}
+        return {**self.index.arrays(), **{name: getattr(self, name) for name in ROW_ARRAYS}}
 
     @property
     def keys(self) -> Float32:
         """A copy of the keys, float32 (N, D)."""
-        keys: Float32 = self.index.reconstruct_n(0, self.index.ntotal)
-        return keys
+        return self.index.keys
 
     @property
     def bytes(self) -> int:
         """Bytes held: keys, actions and bookkeeping."""
-        return sum(array.nbytes for array in self.arrays().values())
+        return self.index.bytes + sum(int(getattr(self, name).nbytes) for name in ROW_ARRAYS)
+
+    def recall_at_1(self, keys: Float32) -> float:
+        """How often the lookup finds what exact search among `keys` (N, D) does; 1 where it is exact."""
+        return 1.0 if self.index.exact else recall_at_1(self.index, keys, self.episode)
 
     def lookup(self, keys: Float32, k: int) -> Lookup:
         """The `k` frames of the highest cosine similarity to each of `keys` (B, D); fewer where the table is smaller.
 
         One search per key: in a batch faiss adds up in another order, and a near tie could fall differently.
         """
-        count = min(k, self.index.ntotal)
+        count = min(k, len(self.index))
+        if len(keys) == 1:
+            similarities, rows = self.index.search(np.ascontiguousarray(keys), count)
+            return Lookup(rows, similarities)
         found = [self.index.search(np.ascontiguousarray(key[None]), count) for key in keys]
         similarities = np.concatenate([s for s, _ in found]) if found else np.zeros((0, count), np.float32)
         rows = np.concatenate([r for _, r in found]) if found else np.zeros((0, count), np.int64)
