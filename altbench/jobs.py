@@ -188,9 +188,10 @@ def episode_plans(setting: Setting, cell: Cell) -> list[EpisodePlan]:
     perturbation = None
     if not column.clean:
         perturbation = registry.perturbation(entry.name)(column.severity, **entry.options)
+    event = column.event.model_dump() if column.event else {}
     plans = []
     for index in range(cell.episodes):
-        options: dict[str, Any] = {"split": column.split, "episode": index}
+        options: dict[str, Any] = {"split": column.split, "episode": index, **event}
         if starts:
             options["initial_state"] = starts[index % len(starts)].initial_state
         plans.append(

@@ -62,6 +62,7 @@ def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: 
             *_reach(perturbation),
             *_contents(column),
         ],
+        **_named(column),
         "episodes": episodes,
         "seed": sweep.seed,
         "protocol": PROTOCOL_VERSION,
@@ -83,6 +84,15 @@ def measurement_specification(row: Row, checkpoint_key: str) -> dict[str, Any]:
 def _reach(entry: PerturbationEntry) -> list[Any]:
     """What an entry adds: nothing where it reaches all cameras from the first step, as it always did."""
     return [entry.cameras, entry.from_step] if entry.cameras or entry.from_step else []
+
+
+def _named(column: Column) -> dict[str, Any]:
+    """What an event, or a perturbation's label, adds: nothing where there is none."""
+    event, label = column.event, column.perturbation.label
+    return {
+        **({"event": [event.move_at, event.by]} if event else {}),
+        **({"perturbation_label": label} if label else {}),
+    }
 
 
 def _contents(column: Column) -> list[str]:

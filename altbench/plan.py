@@ -79,13 +79,13 @@ class Cell:
 
     @property
     def split(self) -> str:
-        """The split as tables call it."""
-        return self.column.split
+        """Split and event as tables call them: `recall`, `recall+move15by0.08`."""
+        return self.column.where
 
     @property
     def condition(self) -> str:
         """The perturbation as tables call it: `clean`, `occlusion`, `occlusion@wrist,step20`."""
-        return self.column.perturbation.label
+        return self.column.perturbation.title
 
     @property
     def severity(self) -> int:
@@ -192,4 +192,5 @@ def _add_cell(cells: dict[str, Cell], cell: Cell) -> None:
     """Add `cell`; ConfigError where another has its name, so that no table pools two."""
     other = cells.setdefault(cell.name, cell)
     if other.key != cell.key:
-        raise ConfigError(f"two evaluations make a cell called {cell.name!r}; leave one out (or merge them)")
+        hint = "leave one out, or give one's perturbation a `label`"
+        raise ConfigError(f"two evaluations make a cell called {cell.name!r}; {hint}")

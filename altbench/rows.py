@@ -9,7 +9,7 @@ from typing import Any
 
 from altbench import registry
 from altbench.api import Policy, TaskInfo
-from altbench.config import CLEAN, EvaluationEntry, PerturbationEntry, PolicyEntry, SweepSpec
+from altbench.config import CLEAN, EvaluationEntry, EventEntry, PerturbationEntry, PolicyEntry, SweepSpec
 from altbench.errors import ConfigError, suggestion
 from altbench.perturb import check_reach
 from altbench.rollout import check_fit
@@ -70,6 +70,12 @@ class Column:
     split: str
     perturbation: PerturbationEntry
     severity: int
+    event: EventEntry | None = None
+
+    @property
+    def where(self) -> str:
+        """Split and event as tables call them: `recall`, `recall+move15by0.08`."""
+        return f"{self.split}+{self.event.title}" if self.event else self.split
 
     @property
     def clean(self) -> bool:
@@ -78,9 +84,9 @@ class Column:
 
     @property
     def name(self) -> str:
-        """Readable and stable, such as `recall/clean` or `recall/occlusion@wrist,step20-2`."""
-        label = self.perturbation.label
-        return f"{self.split}/{label}" if self.clean else f"{self.split}/{label}-{self.severity}"
+        """Readable and stable, such as `recall/clean` or `recall+move15by0.08/occlusion@wrist,step20-2`."""
+        title = self.perturbation.title
+        return f"{self.where}/{title}" if self.clean else f"{self.where}/{title}-{self.severity}"
 
 
 def make_row(sweep: SweepSpec, made_with: Stamp, task: TaskInfo, entry: PolicyEntry) -> Row:
@@ -119,9 +125,29 @@ def check_evaluations(sweep: SweepSpec, task: TaskInfo) -> None:
             if label not in labels:
                 raise ConfigError(f"evaluations: unknown policy {label!r}{suggestion(label, labels)}")
         for entry in evaluation.perturbations:
-            for severity in entry.severities:
-                made = registry.perturbation(entry.name)(severity, **entry.options)
-                check_reach(entry, made, task.cameras, task.horizon, f"{task.name}: perturbation {entry.name}")
+            _check_perturbation(entry, task)
+        if evaluation.event:
+            _check_event(evaluation.event, task)
+
+
+def _check_perturbation(entry: PerturbationEntry, task: TaskInfo) -> None:
+    if entry.label == CLEAN or (entry.label != entry.name and entry.label in registry.names("perturbation")):
+        raise ConfigError(f"perturbation {entry.name}: label {entry.label!r} means another; choose one of your own")
+    for severity in entry.severities:
+        made = registry.perturbation(entry.name)(severity, **entry.options)
+        check_reach(entry, made, task.cameras, task.horizon, f"{task.name}: perturbation {entry.name}")
+
+
+def _check_event(event: EventEntry, task: TaskInfo) -> None:
+    if not task.movable:
+        raise ConfigError(
+            f"{task.name} has nothing that can be moved in mid-episode, as the event {event.title} wants; leave the event"
+            " out, or put the task into a sweep of its own"
+        )
+    if event.move_at >= task.horizon:
+        raise ConfigError(
+            f"{task.name}: event: move_at: expected a step before the horizon, {task.horizon}, got {event.move_at}"
+        )
 
 
 def check_everyone_takes_part(sweep: SweepSpec) -> None:
@@ -138,9 +164,11 @@ def takes_part(evaluation: EvaluationEntry, label: str, n: int) -> bool:
 
 def _columns(evaluation: EvaluationEntry) -> list[Column]:
     if not evaluation.perturbations:
-        return [Column(evaluation.split, PerturbationEntry(name=CLEAN), 0)]
+        return [Column(evaluation.split, PerturbationEntry(name=CLEAN), 0, evaluation.event)]
     return [
-        Column(evaluation.split, entry, severity) for entry in evaluation.perturbations for severity in entry.severities
+        Column(evaluation.split, entry, severity, evaluation.event)
+        for entry in evaluation.perturbations
+        for severity in entry.severities
     ]
 
 

@@ -79,9 +79,12 @@ def succeeded(frame: pd.DataFrame) -> pd.Series[bool]:
 
 
 def split_order(splits: pd.Series[str]) -> pd.Series[str]:
-    """A key to sort `splits` by: from what was shown, over what lies between, to what lies beyond; others follow."""
+    """A key to sort `splits` by: from what was shown, over what lies between, to what lies beyond; others follow.
+
+    A split with an event (`recall+move15by0.08`) comes after the split itself.
+    """
     known = {split: f"{i}" for i, split in enumerate(SPLITS)}
-    return splits.map(lambda split: known.get(split, f"~{split}"))
+    return splits.map(lambda split: known.get(split.partition("+")[0], "~") + split)
 
 
 def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:

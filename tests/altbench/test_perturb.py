@@ -191,7 +191,7 @@ def test_reach_is_part_of_a_key_only_where_it_is_narrowed(own_policies: Path) ->
     assert len({plain.key, wrist.key, late.key}) == 3
     ends = [cell.name.rpartition("/")[2] for cell in (plain, wrist, late)]
     assert ends == ["occlusion-2", "occlusion@wrist-2", "occlusion@step20-2"]
-    assert PerturbationEntry(name="fog", cameras=("wrist",), from_step=3).label == "fog@wrist,step3"
+    assert PerturbationEntry(name="fog", cameras=("wrist",), from_step=3).title == "fog@wrist,step3"
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,16 @@ def test_demonstrations_made_for_another_sweep_are_refused(
         go(sweep(own_policies, **changes), tmp_path)
 
 
+def test_an_event_happens_in_every_episode_and_is_recorded(own_policies: Path, tmp_path: Path) -> None:
+    evaluations = [{"split": "uniform", "episodes": 3, "event": {"move_at": at, "by": 0.05}} for at in (1, 39)]
+    policies = [{"policy": f"{own_policies}:Good", "n": [6]}]
+    summary, _ = go(sweep(own_policies, policies=policies, evaluations=evaluations), tmp_path)
+    episodes = results.load_episodes(tmp_path)
+    moved = episodes.groupby("split")["moved"].agg(list)
+    assert moved.to_dict() == {"uniform+move1by0.05": [True] * 3, "uniform+move39by0.05": [False] * 3}
+    assert b",uniform+move1by0.05,clean,0,3," in success_csv(tmp_path, summary)
+
+
 def test_a_renamed_row_is_another_row(own_policies: Path, tmp_path: Path) -> None:
     policy = {"policy": f"{own_policies}:Good", "n": [6]}
     go(sweep(own_policies, policies=[policy]), tmp_path)

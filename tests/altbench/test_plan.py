@@ -1,0 +1,122 @@
+"""Plans: keys that stay as they are, events, labels of perturbations, and what the two add to names and keys."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import fakes
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from altbench import jobs, stats
+from altbench.config import SweepSpec, load_sweep
+from altbench.errors import ConfigError
+from altbench.jobs import Setting
+from altbench.keys import digest
+from altbench.plan import Cell, Plan, Stamp, make_plan
+
+STAMP = Stamp({"torch": "0"}, "cpu", "egl", {("Lift", 30): "a", ("Lift", 10): "b"})
+EVENT = {"move_at": 15, "by": 0.08}
+
+
+def plan_of(evaluation: dict[str, Any], own: Path) -> Plan:
+    values = {
+        "name": "s",
+        "tasks": ["Fake"],
+        "demonstrations": {"n": 6},
+        "policies": [{"policy": f"{own}:Good", "n": [6]}],
+        "evaluations": [{"split": "recall", "episodes": 2, **evaluation}],
+    }
+    return make_plan(SweepSpec.parse(values, "sweep"), STAMP)
+
+
+def cell_of(evaluation: dict[str, Any], own: Path) -> Cell:
+    return plan_of(evaluation, own).cells[0]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "keys"),
+    [
+        ("quick", "8a6c72c923519700bf3e9e5c4c3bff9fc73fc592c9a867cfc32b499039703b2c"),
+        ("reference", "466d41a30fb9a1f88a45a98ea226a26bbbae85b7e45a07d35054aed64f886c02"),
+    ],
+)
+def test_the_keys_of_published_sweeps_stay_as_they_are(sweep: str, keys: str) -> None:
+    plan = make_plan(load_sweep(sweep), STAMP)
+    named = {cell.name: cell.key for cell in plan.cells} | {point.name: point.key for point in plan.checkpoints}
+    assert digest(named) == keys, (
+        "published results stand on these keys: add to a specification only what is not default"
+    )
+
+
+def test_an_event_is_part_of_name_key_and_split(own_policies: Path) -> None:
+    plain, moved, later = (
+        cell_of(e, own_policies) for e in ({}, {"event": EVENT}, {"event": {**EVENT, "move_at": 16}})
+    )
+    assert moved.name == "fake/Good/n6/s0/recall+move15by0.08/clean"
+    assert len({plain.key, moved.key, later.key}) == 3
+    header = jobs.cell_header(moved)
+    assert (header.split, header.perturbation) == ("recall+move15by0.08", "clean")
+    assert '"event":[15,0.08]' in header.spec_json and "event" not in plain.specification
+
+
+def test_an_event_reaches_every_reset(own_policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "training_set", lambda *_: fakes.make_demonstrations(2))
+    plan = plan_of({"event": EVENT}, own_policies)
+    setting = Setting(Path(), plan.sweep, "cpu", {})
+    options = [dict(p.options) for p in jobs.episode_plans(setting, plan.cells[0])]
+    assert [(o["split"], o["move_at"], o["by"], "initial_state" in o) for o in options] == [
+        ("recall", 15, 0.08, True)
+    ] * 2
+    plain = jobs.episode_plans(setting, plan_of({}, own_policies).cells[0])
+    assert {"move_at", "by"}.isdisjoint(plain[0].options)
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ({"move_at": 40, "by": 0.08}, "move_at: expected a step before the horizon, 40, got 40"),
+        ({"move_at": 1, "by": 0}, r"evaluations.0.event.by: .* greater than 0"),
+        ({"move_at": 1}, r"evaluations.0.event.by: Field required"),
+        ({"move_at": 1, "bye": 0.1}, "unknown key 'evaluations.0.event.bye'; did you mean 'by'"),
+    ],
+)
+def test_an_event_that_means_nothing_is_refused(own_policies: Path, event: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_of({"event": event}, own_policies)
+
+
+def test_an_event_is_refused_where_nothing_can_be_moved(own_policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes, "TASK", dataclasses.replace(fakes.TASK, movable=False))
+    with pytest.raises(ConfigError, match=r"Fake has nothing that can be moved in mid-episode.*move15by0.08 wants"):
+        plan_of({"event": EVENT}, own_policies)
+
+
+def test_a_split_with_an_event_follows_the_split() -> None:
+    splits = pd.Series(["mine", "uniform", "recall+move5by0.1", "recall", "replay"])
+    ordered = splits.sort_values(key=stats.split_order).to_list()
+    assert ordered == ["replay", "recall", "recall+move5by0.1", "uniform", "mine"]
+
+
+def test_labels_let_two_entries_stand_side_by_side(own_policies: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "mine.png")
+    cat = {"name": "photograph", "severities": [2]}
+    own = {**cat, "options": {"folder": str(tmp_path)}}
+    with pytest.raises(ConfigError, match=r"two evaluations make a cell called .*photograph-2'; .*label"):
+        plan_of({"perturbations": [cat, own]}, own_policies)
+    plan = plan_of({"perturbations": [cat, {**own, "label": "mine", "cameras": ["wrist"]}]}, own_policies)
+    assert [cell.name.rpartition("/")[2] for cell in plan.cells] == ["photograph-2", "mine@wrist-2"]
+    assert [jobs.cell_header(cell).perturbation for cell in plan.cells] == ["photograph", "mine@wrist"]
+    unlabelled = cell_of({"perturbations": [cat]}, own_policies)
+    assert unlabelled.key == plan.cells[0].key and "perturbation_label" not in unlabelled.specification
+    assert cell_of({"perturbations": [{**cat, "label": "patch"}]}, own_policies).key != unlabelled.key
+
+
+@pytest.mark.parametrize("label", ["clean", "fog", "a/b"])
+def test_a_label_that_would_be_taken_for_another_is_refused(own_policies: Path, label: str) -> None:
+    with pytest.raises(ConfigError, match="label"):
+        plan_of({"perturbations": [{"name": "occlusion", "label": label}]}, own_policies)
