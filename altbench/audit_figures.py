@@ -69,7 +69,7 @@ def distribution(frame: pd.DataFrame, title: str, style: Style) -> Figure:
     labels = sorted(set(scored["label"]))
     cases = [case for case in CASES if case.name in set(scored["case"])]
     columns = min(3, len(labels))
-    figure, axes = grid(-(-len(labels) // columns), columns, width=3.0, height=2.9)
+    figure, axes = grid(-(-len(labels) // columns), columns, width=3.7, height=2.9)
     for i, axis in enumerate(axes.flat):
         axis.set_visible(i < len(labels))
         axis.tick_params(labelbottom=i + columns >= len(labels))

@@ -55,8 +55,8 @@ def _block(data: pd.DataFrame) -> Block:
     header = (*(heads.get(name, name) for name in names), "case", "max S", "mean S [95 %]", "quartiles", "n", "empty")
     rows = []
     for row in data.to_dict("records"):
-        mean = f"{score(row['mean'])} [{score(row['low'])}, {score(row['high'])}]" if row["scored"] else ""
-        quartiles = " · ".join(score(row[name]) for name in SUMMARY[-3:]) if row["scored"] else ""
+        mean = f"{score(row['mean'])} [{score(row['low'], 2)}, {score(row['high'], 2)}]" if row["scored"] else ""
+        quartiles = " · ".join(score(row[name], 2) for name in SUMMARY[-3:]) if row["scored"] else ""
         solved = f"{row['successes']}/{row['episodes']}"
         texts = (
             row["case"].replace("_", " "),
@@ -70,11 +70,11 @@ def _block(data: pd.DataFrame) -> Block:
     return Block("S by case", (*header, "successes"), tuple(rows), names=len(names) + 1)
 
 
-def score(value: float | None) -> str:
+def score(value: float | None, digits: int = 3) -> str:
     """S as it is read: `0.935`; empty where there is none."""
     if value is None or pd.isna(value):
         return ""
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{value:.{digits}f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def terminal(table: Table) -> RichTable:

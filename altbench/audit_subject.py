@@ -1,0 +1,158 @@
+"""A checkpoint as the subject of an audit: found in its run, with the cells that the audit's cases ask for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from altbench import fingerprint, registry, results
+from altbench.audit_cases import Case, choose_cases, evaluations
+from altbench.checkpoints import CARD, read_card
+from altbench.config import PolicyEntry, SweepSpec
+from altbench.devices import resolve_device
+from altbench.errors import CheckpointError, ConfigError, DatasetError, ResultsError, UnknownNameError
+from altbench.jobs import Setting
+from altbench.plan import Cell, Checkpoint, make_plan, stamp
+from altbench.rows import KEY_PACKAGES
+from altbench.runner import data_checksums, data_files
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A row of a run with the cells of its audit, one per case, of which the first `episodes` episodes count."""
+
+    setting: Setting
+    checkpoint: Checkpoint
+    cells: tuple[Cell, ...]
+    episodes: int
+
+    @property
+    def name(self) -> str:
+        """Readable, such as `lift/alt/n30/s0`; a row that shares its checkpoint with another has its own."""
+        return self.cells[0].name.removesuffix(f"/{self.cells[0].column.name}")
+
+    @property
+    def title(self) -> str:
+        """As figures call it."""
+        return f"{self.checkpoint.task}, {self.cells[0].label}, N = {self.checkpoint.n}"
+
+
+def find_subject(checkpoint: str, run: Path | None, renderer: str, case_names: Sequence[str], episodes: int) -> Subject:
+    """The subject that `checkpoint` names: a folder RUN/checkpoints/NAME, or a readable name in `run`.
+
+    CheckpointError, ResultsError or DatasetError where something that is needed is not there.
+    """
+    folder = Path(checkpoint)
+    if run is None:
+        _check_folder(folder)
+        run = folder.resolve().parent.parent
+    sweep = read_sweep(run)
+    by_folder = (folder / CARD).is_file()
+    task, entry, seed = _row_of(folder) if by_folder else _row_called(checkpoint, sweep, run)
+    cases = choose_cases(case_names, registry.task(task))
+    subject = _subject(run, narrowed(sweep, task, entry, seed), cases, episodes, renderer)
+    if by_folder and subject.checkpoint.key != read_card(folder).key:
+        raise CheckpointError(_changed(folder, run))
+    _check_fitted(subject)
+    return subject
+
+
+def _changed(folder: Path, run: Path) -> str:
+    """Why the key of the checkpoint in `folder` is another one now."""
+    made_by = fingerprint.load_fingerprint(run)
+    changes = fingerprint.differences(made_by, fingerprint.collect()) if made_by else []
+    told = [line for line in changes if line.split(":")[0] in (*KEY_PACKAGES, "gpu")]
+    return (
+        f"{folder}: made with other versions, data or settings than {run} would fit it with now"
+        f"{' (' + '; '.join(told) + ')' if told else ''}; `altbench run` fits it anew"
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    """CheckpointError, with what to do, unless `folder` is RUN/checkpoints/NAME."""
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder}: no such folder; expected a checkpoint's, such as results/quick/checkpoints/lift-alt-n30-s0-..., "
+            "or its name, such as lift/alt/n30/s0, with --run RUN"
+        )
+    if not (folder / CARD).is_file():
+        inside = sorted(path.parent.name for path in (folder / "checkpoints").glob(f"*/{CARD}"))
+        hint = f"; this run has the checkpoints {', '.join(inside)}" if inside else ""
+        raise CheckpointError(f"{folder}: not a checkpoint; expected a {CARD} in it{hint}")
+    if not (folder.resolve().parent.parent / "sweep.json").is_file():
+        raise CheckpointError(
+            f"{folder}: lies in no run, so its demonstrations are not known; expected RUN/checkpoints/NAME beside "
+            "RUN/sweep.json, or --run RUN"
+        )
+
+
+def read_sweep(run: Path) -> SweepSpec:
+    """The sweep that `run` is a run of; ResultsError where it is none."""
+    path = run / "sweep.json"
+    try:
+        return SweepSpec.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, ValueError):
+        raise ResultsError(
+            f"{run}: not a run's folder (no sweep.json in it); `altbench run quick` makes results/quick"
+        ) from None
+
+
+def _row_called(name: str, sweep: SweepSpec, run: Path) -> tuple[str, PolicyEntry, int]:
+    """Task, policy entry with one N alone, and training seed of the row called `name`."""
+    rows = {
+        f"{task.lower()}/{entry.name}/n{n}/s{seed}": (task, entry.model_copy(update={"n": (n,)}), seed)
+        for task in sweep.tasks
+        for entry in sweep.policies
+        for n in entry.n
+        for seed in sweep.train_seeds
+    }
+    if name not in rows:
+        raise UnknownNameError(f"checkpoint of {run}", name, rows)
+    return rows[name]
+
+
+def _row_of(folder: Path) -> tuple[str, PolicyEntry, int]:
+    """The same of the checkpoint in `folder`, from its own card: the run's sweep may have moved on."""
+    card = read_card(folder)
+    label = folder.resolve().name.rsplit("-", 3)[0].removeprefix(f"{card.task.lower()}-")
+    entry = PolicyEntry(policy=card.policy, label=label, preset=card.preset, n=(card.n,), config=dict(card.config))
+    return card.task, entry, card.train_seed
+
+
+def narrowed(sweep: SweepSpec, task: str, entry: PolicyEntry, seed: int) -> SweepSpec:
+    """`sweep` for one row alone: its fit, its episodes and their keys are those of the whole."""
+    demonstrations = sweep.demonstrations.model_copy(update={"n": max(sweep.demonstrations.n, *entry.n)})
+    update = {"tasks": (task,), "policies": (entry,), "train_seeds": (seed,), "demonstrations": demonstrations}
+    return sweep.model_copy(update=update)
+
+
+def _subject(run: Path, sweep: SweepSpec, cases: Sequence[Case], episodes: int, renderer: str) -> Subject:
+    setting = Setting(run, sweep, resolve_device(sweep.device), data_files(sweep, run))
+    path = setting.data[sweep.tasks[0]]
+    if not path.is_file():
+        raise DatasetError(
+            f"{path}: no such file; it held the demonstrations that the policy is to be compared with; "
+            f"`altbench run` with the sweep {sweep.name!r} collects them again"
+        )
+    made_with = stamp(setting.device, renderer, data_checksums(setting))
+    # Episodes depend on their number alone: a longer cell that is finished holds those of a shorter one.
+    longer = sorted({e.episodes for e in sweep.evaluations if isinstance(e.episodes, int) and e.episodes > episodes})
+    plans = [
+        make_plan(sweep.model_copy(update={"evaluations": evaluations(cases, count)}), made_with)
+        for count in (episodes, *longer)
+    ]
+    columns = zip(*(plan.cells for plan in plans), strict=True)
+    cells = [next((c for c in column if results.is_finished(run, c.key)), column[0]) for column in columns]
+    return Subject(setting, plans[0].checkpoints[0], tuple(cells), episodes)
+
+
+def _check_fitted(subject: Subject) -> None:
+    point, folder = subject.checkpoint, subject.setting.folder.checkpoints
+    if point.n < 2:
+        raise ConfigError(f"{subject.name}: S compares with two demonstrations, the policy was trained on {point.n}")
+    if point.trainable and not (folder / point.folder / CARD).is_file():
+        raise CheckpointError(
+            f"{folder}: no fit of {point.name} made with these versions and data; `altbench run` makes it"
+        )
