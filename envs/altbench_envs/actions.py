@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from altbench.api import POSE_ACTION_DIM, Float32, Float64
@@ -17,18 +19,27 @@ def rot6d_from_matrix(matrix: Float64) -> Float64:
 
 def matrix_from_rot6d(rot6d: Float64) -> Float64 | None:
     """Rotation matrix (3, 3) from six numbers by Gram–Schmidt; None where they name none (zero or parallel columns)."""
-    first, second = np.asarray(rot6d[:3], dtype=np.float64), np.asarray(rot6d[3:], dtype=np.float64)
-    length = np.linalg.norm(first)
+    columns = unit_columns(np.asarray(rot6d, dtype=np.float64))
+    if columns is None:
+        return None
+    x, y = columns
+    matrix: Float64 = np.stack([x, y, np.cross(x, y)], axis=1)
+    return matrix
+
+
+def unit_columns(rot6d: Float64) -> tuple[Float64, Float64] | None:
+    """The first two columns (3,) of that matrix, float64 in and out."""
+    first, second = rot6d[:3], rot6d[3:]
+    length = math.sqrt(first.dot(first))
     if length < DEGENERATE:
         return None
     x = first / length
-    y = second - np.dot(x, second) * x
-    length = np.linalg.norm(y)
+    y = second - x.dot(second) * x
+    length = math.sqrt(y.dot(y))
     if length < DEGENERATE:
         return None
     y /= length
-    matrix: Float64 = np.stack([x, y, np.cross(x, y)], axis=1)
-    return matrix
+    return x, y
 
 
 def pose_action(position: Float64, matrix: Float64, gripper: float) -> Float32:
@@ -49,3 +60,11 @@ def absolute_command(action: Float64, present: Float64) -> tuple[Float64, Float6
     matrix = matrix_from_rot6d(action[3:9])
     rotation = Rotation.from_matrix(present if matrix is None else matrix).as_rotvec()
     return np.concatenate([action[:3], rotation]), action[9:10]
+
+
+def matrix_from_rotation_vector(vector: Float64) -> Float64:
+    """Rotation (3, 3) by a rotation vector (3,), as robosuite's absolute controllers make it."""
+    from scipy.spatial.transform import Rotation
+
+    matrix: Float64 = Rotation.from_rotvec(vector).as_matrix()
+    return matrix

@@ -136,14 +136,13 @@ class Simulator:
         self.refresh()
 
     def _drive(self, action: Float64) -> None:
-        """All substeps of one control step; each arm takes its goal in the first."""
+        """All substeps of one control step; each arm takes its goal before the first."""
         mj_step1, mj_step2, model, data = self._mujoco.mj_step1, self._mujoco.mj_step2, self.model, self.data
-        commands = self._arm_commands(action)
-        for substep in range(self._substeps):
+        for osc, part in zip(self._fast, action.reshape(len(self._fast), -1), strict=True):
+            osc.begin(part)
+        for _ in range(self._substeps):
             mj_step1(model, data)
-            for osc, command in zip(self._fast, commands, strict=True):
-                if substep == 0:
-                    osc.begin(command)
+            for osc in self._fast:
                 osc.apply()
             mj_step2(model, data)
 
@@ -160,14 +159,6 @@ class Simulator:
         self._mujoco.mj_kinematics(self.model, self.data)
         self._mujoco.mj_comPos(self.model, self.data)
         self._mujoco.mj_camlight(self.model, self.data)
-
-    def _arm_commands(self, action: Float64) -> list[Float64]:
-        """robosuite's command (7,) of each arm: pose or change of pose (6,), gripper (1,)."""
-        parts = np.split(action, len(self.arms))
-        if self._mode == "ee_delta":
-            return parts
-        pairs = zip(self.arms, parts, strict=True)
-        return [np.concatenate(absolute_command(part, self.site_matrix(arm))) for arm, part in pairs]
 
     def _command(self, action: Float64) -> Float64:
         """robosuite's action vector for `action` in our control mode."""
