@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from altbench.api import Float32, Float64
 from altbench_envs.adapter import RobosuiteEnv
 from altbench_envs.control import FastOsc
+from altbench_envs.transport import TransportScene
 
 pytestmark = pytest.mark.sim
 STEPS = 200
@@ -62,23 +65,23 @@ def _robosuites_next_state(env: RobosuiteEnv, action: Float32) -> Float64:
     return state
 
 
-def _played(env: RobosuiteEnv, actions: list[Any]) -> int:
-    """Play `actions`, comparing each step; how many steps had the gripper in contact."""
-    touched = 0
+def _played(env: RobosuiteEnv, actions: list[Any]) -> Counter[str]:
+    """Play `actions`, comparing each step; in how many steps each gripper (`gripper0`, ...) was in contact."""
+    touched: Counter[str] = Counter()
     for action in actions:
         expected = _robosuites_next_state(env, action)
         env.advance(action)
         np.testing.assert_allclose(env.sim_state(), expected, rtol=0, atol=TOLERANCE)
         data, model = env._simulator.data, env._simulator.model
-        names = [model.geom(int(g)).name for pair in data.contact.geom for g in pair]
-        touched += any(name.startswith("gripper") for name in names)
+        names = {model.geom(int(g)).name.partition("_")[0] for pair in data.contact.geom for g in pair}
+        touched.update(name for name in names if name.startswith("gripper"))
     return touched
 
 
 def test_pose_actions_make_the_same_next_state(state_env: RobosuiteEnv) -> None:
     state_env.reset(seed=3)
     assert state_env._simulator._fast
-    assert _played(state_env, _actions(state_env)) > 60
+    assert _played(state_env, _actions(state_env))["gripper0"] > 60
 
 
 def test_delta_actions_make_the_same_next_state(delta_env: RobosuiteEnv) -> None:
@@ -90,7 +93,7 @@ def test_delta_actions_make_the_same_next_state(delta_env: RobosuiteEnv) -> None
     ]
     assert len(actions) == STEPS
     assert delta_env._simulator._fast
-    assert _played(delta_env, actions) > 20
+    assert _played(delta_env, actions)["gripper0"] > 20
 
 
 def test_robosuites_own_controllers_are_the_fallback(state_env: RobosuiteEnv, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,3 +120,47 @@ def test_other_controllers_are_left_to_robosuite(
     assert FastOsc.applies(simulator.robosuite, arm.robot, arm.name)
     monkeypatch.setattr(arm.controller, attribute, value)
     assert not FastOsc.applies(simulator.robosuite, arm.robot, arm.name)
+
+
+# ------------------------------------------------------------------------------------------------------------ two arms
+
+
+@pytest.fixture(scope="module", params=["ee_pose", "ee_delta"])
+def two_arms(request: pytest.FixtureRequest) -> Iterator[RobosuiteEnv]:
+    """Transport without images, in either control mode."""
+    made = RobosuiteEnv(TransportScene(), obs_type="state", control_mode=request.param)
+    yield made
+    made.close()
+
+
+def _of_two_arms(env: RobosuiteEnv) -> list[Float32]:
+    """The right arm takes the lid by its handle, lifts it and lets it fall; the left presses on the table beside its bin."""
+    poses, rng = env.privileged(), np.random.default_rng(3)
+    lid, beside = poses["lid_position"] + np.array([0, 0, 0.03]), np.array([0.3, 0.45, TABLE - 0.05])
+    over = lid + np.array([0, 0, 0.1])
+    ways = [(60, over, -1), (40, lid, -1), (25, lid, 1), (35, over, 1), (40, lid, -1)]
+    down = np.split(env.observe()["agent_pos"], 2)
+    actions = []
+    for steps, right, gripper in ways:
+        for _ in range(steps):
+            turned = [arm[3:9] + rng.normal(0, 0.03, 6) for arm in down]
+            actions.append(np.concatenate([right, turned[0], [gripper], beside, turned[1], [-gripper]]))
+    return [np.asarray(action, np.float32) for action in actions]
+
+
+def _deltas_of_two_arms() -> list[Float32]:
+    """Both arms sink, in their bases' frames, until they press on what is below; then they drag."""
+    rng = np.random.default_rng(4)
+    drift = [(0.3, 0.0, -0.9)] * 80 + [(0.3, 0.4, -0.2)] * 60 + [(-0.3, -0.4, -0.2)] * 60
+    arms = [[np.concatenate([d, rng.normal(0, 0.2, 3), rng.choice([-1.0, 1.0], 1)]) for _ in range(2)] for d in drift]
+    return [np.concatenate(pair).astype(np.float32) for pair in arms]
+
+
+def test_two_arms_make_the_same_next_state(two_arms: RobosuiteEnv) -> None:
+    two_arms.reset(seed=3)
+    actions = _of_two_arms(two_arms) if two_arms.control_mode == "ee_pose" else _deltas_of_two_arms()
+    assert len(actions) == STEPS
+    assert len(two_arms._simulator._fast) == 2
+    touched = _played(two_arms, actions)
+    assert touched["gripper0"] > 20
+    assert touched["gripper1"] > 20
