@@ -37,10 +37,14 @@ class Case:
         """As it is read: `extrapolate side`."""
         return self.name.replace("_", " ")
 
+    @property
+    def column(self) -> str:
+        """The name of its column of the tables: `recall/clean`."""
+        return f"{self.split}/{self.perturbation}" + (f"-{self.severity}" if self.severity else "")
+
     def matches(self, cell: Cell) -> bool:
         """Whether `cell` is of this case."""
-        found = (cell.split, cell.condition, cell.severity)
-        return found == (self.split, self.perturbation, self.severity) and not cell.options
+        return cell.column.name == self.column and not cell.options
 
 
 CASES = (
