@@ -115,11 +115,12 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
         winner = places[int(group["rate"].to_numpy().argmax())]
         others = [episodes[keys[i]] for i in places if i != winner]
         for i in places:
-            marks[i] = i == winner and _beats_all(episodes[keys[i]], others)
+            marks[i] = i == winner and beats_all(episodes[keys[i]], others)
     return pd.Series(pd.array(marks, dtype="boolean"), index=rates.index)
 
 
-def _beats_all(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
+def beats_all(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
+    """Whether `own` succeeds significantly more often than each of `others` on the same episodes (McNemar, Holm)."""
     counts = [paired_counts(own, other, on=("train_seed", "seed", "episode")) for other in others]
     corrected = holm([mcnemar_exact(c.only_first, c.only_second) for c in counts])
     return all(

@@ -238,7 +238,7 @@ def draw(found: Mapping[Combination, ToyResult]) -> Figure:
 
     columns = [(data, network) for data in DATA for network in NETWORKS]
     with styled():
-        figure = Figure(figsize=(9.2, 9.8), layout="constrained")
+        figure = Figure(figsize=(9.2, 11.2), layout="constrained")
         axes = figure.subplots(len(SHAPES), len(columns), sharex=True, sharey=True)
         for row, shape in zip(axes, SHAPES, strict=True):
             for axis, (data, network) in zip(row, columns, strict=True):
@@ -253,7 +253,7 @@ def draw(found: Mapping[Combination, ToyResult]) -> Figure:
 def _panel(axis: Axes, result: ToyResult | None, shape: str) -> None:
     from altbench.experiments.toy_diffusion import nearness, outline
 
-    axis.set(xlim=(-2.7, 2.7), ylim=(-2.7, 2.7), aspect="equal", xticks=[], yticks=[])
+    axis.set(xlim=(-2.6, 2.6), ylim=(-3.5, 2.4), aspect="equal", xticks=[], yticks=[])
     axis.grid(visible=False)
     for spine in axis.spines.values():
         spine.set(color="0.85", linewidth=0.8)

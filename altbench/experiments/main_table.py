@@ -1,0 +1,159 @@
+"""E3: the main table: who recalls, who generalises, and what a decision costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from altbench.config import SweepSpec
+from altbench.cost_tables import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
+from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.common import EPISODES, OUT_OF_DISTRIBUTION, N, evaluation, make_sweep, row
+from altbench.experiments.matrix import NOTE, Matrix, Where, cells_of, clean, dot_plot, matrix, matrix_table
+from altbench.experiments.recall import trajectory_recall
+from altbench.experiments.texts import frame_table, listed, rate_text
+from altbench.figure_layout import looks
+from altbench.figures import latency_memory
+from altbench.plan import Cell
+from altbench.stats import Rate, rate_of
+from altbench.table_formats import Table, significant
+
+POLICIES = ("alt", "alt_plus", "kdtree", "open_loop", "bc", "act", "diffusion")
+SHOWN = ("replay", "recall")
+SPLITS = (*SHOWN, "uniform", *OUT_OF_DISTRIBUTION)
+SOLVES = 0.9
+"""Lower end of an interval from which a policy is said to solve a split."""
+
+
+def sweeps(preset: Preset) -> Sequence[SweepSpec]:
+    """Every policy, 30 demonstrations, every split."""
+    rows = [row(policy, preset) for policy in POLICIES]
+    return [make_sweep("main-table", rows, [evaluation(split) for split in SPLITS])]
+
+
+def report(run: Run, preset: Preset) -> Report:
+    """The main table, success out of distribution, and costs."""
+    del preset
+    labels = tuple(name for name in POLICIES if cells_of(run, {"label": name}))
+    rows: dict[str, Where] = {name: {"label": name} for name in labels}
+    found = matrix(run, rows, {split: clean(split) for split in SPLITS})
+    recalls = {name: _recall(run, name) for name in labels}
+    costs, ratios = measures_frame(run.measures()), ratios_table(run.measures())
+    figures = {"success": dot_plot("Lift, 30 demonstrations: success by split", found)}
+    if run.measures():
+        figures["latency_memory"] = latency_memory(run.measures(), looks(labels))
+    beyond = {split: clean(split) for split in ("uniform", *OUT_OF_DISTRIBUTION)}
+    sections = (
+        Section("The main table", _method(), {"main": _main(found, recalls, costs, ratios)}),
+        Section(
+            "Beyond what was demonstrated",
+            "Between the demonstrated poses (`uniform`, `interpolate`) and outside their range (`extrapolate`).",
+            {"out_of_distribution": matrix_table("Success between and beyond", matrix(run, rows, beyond))},
+            {stem: figure for stem, figure in figures.items() if figure is not None},
+        ),
+    )
+    return Report(_summary(found), sections, _reported(found, recalls, costs, ratios.data))
+
+
+def _recall(run: Run, label: str) -> Rate:
+    """Trajectory recall over the `recall` cells of a row."""
+    rates = [trajectory_recall(run, cell) for cell in _recall_cells(run, label)]
+    return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
+
+
+def _recall_cells(run: Run, label: str) -> list[Cell]:
+    return [cell for cell in cells_of(run, clean("recall", label=label)) if cell in run.recorded]
+
+
+def _main(found: Matrix, recalls: Mapping[str, Rate], costs: pd.DataFrame, ratios: Table) -> Table:
+    """Success where it was shown, trajectory recall, time and memory, both also over the diffusion policy's."""
+    names = list(found.rows)
+    texts = {"policy": names}
+    for split in (*SHOWN, "uniform"):
+        texts[split] = [found.text(name, split) for name in names]
+    texts["trajectory recall"] = [rate_text(recalls[name]) for name in names]
+    texts["decision, ms"] = [_cost(costs, name, "latency_p50_s", MILLISECONDS) for name in names]
+    texts["time / diffusion's"] = [_ratio(ratios.data, name, "time") for name in names]
+    texts["weights + table, MB"] = [_cost(costs, name, "weights_and_table_bytes", MEGABYTES) for name in names]
+    texts["memory / diffusion's"] = [_ratio(ratios.data, name, "weights_and_table") for name in names]
+    texts["on disk, MB"] = [_cost(costs, name, "disk_bytes", MEGABYTES) for name in names]
+    texts["peak RSS, MB"] = [_cost(costs, name, "peak_rss_bytes", MEGABYTES) for name in names]
+    data = pd.DataFrame(texts)
+    note = NOTE.replace("Bold", "Bold (in the next table)")
+    return frame_table(
+        "Main table", data, texts, f"{note} Decision: median at batch 1. Peak RSS: over an empty process."
+    )
+
+
+def _cost(costs: pd.DataFrame, label: str, column: str, scale: float) -> str:
+    own = costs.loc[(costs["label"] == label) & (costs["n"] == N), column].dropna()
+    return significant(float(own.iloc[0]) * scale) if len(own) else ""
+
+
+def _ratio(ratios: pd.DataFrame, label: str, column: str) -> str:
+    own = ratios.loc[(ratios["label"] == label) & (ratios["n"] == N), column].dropna()
+    return significant(float(own.iloc[0]), 2) if len(own) else ""
+
+
+def _method() -> str:
+    return (
+        f"Lift, {N} demonstrations, one on each pose of the grid. `replay`: each demonstration's exact initial state, once;"
+        f" `recall`: its cube pose with the arm's own starting noise fresh, the closest to the paper's in-distribution test;"
+        f" `uniform`: fresh poses over the whole range; {EPISODES} episodes each, the same for all policies."
+        " Trajectory recall: `recall` episodes whose motion is nearest to the very demonstration they began from."
+    )
+
+
+def _summary(found: Matrix) -> str:
+    solved = {split: _solvers(found, split) for split in ("recall", "uniform")}
+    measured = [split for split in solved if any(found.rate(name, split).episodes for name in found.rows)]
+    parts = [f"{split}: {listed(solved[split]) or 'nobody'} (interval above {SOLVES:.0%})" for split in measured]
+    return f"Who solves what. {'; '.join(parts)}." if parts else ""
+
+
+def _solvers(found: Matrix, split: str) -> list[str]:
+    return [name for name in found.rows if (found.rate(name, split).low or 0.0) >= SOLVES]
+
+
+def _reported(
+    found: Matrix, recalls: Mapping[str, Rate], costs: pd.DataFrame, ratios: pd.DataFrame
+) -> tuple[Reported, ...]:
+    """The paper's numbers beside ours: its in-distribution test is closest to `recall`."""
+    paper = {
+        "kdtree": ("100 %", "63.3 %", ".09 s"),
+        "diffusion": ("100 %", "100 %", "2.65 s"),
+        "alt": ("100 %", "100 %", ".009 s"),
+    }
+    rows = []
+    for name, (recall, success, seconds) in paper.items():
+        there = name in found.rows
+        milliseconds = _cost(costs, name, "latency_p50_s", MILLISECONDS)
+        time = f"{milliseconds} ms" if milliseconds else ""
+        rows += [
+            Reported(f"{name}: trajectory recall", recall, rate_text(recalls[name]) if there else "", second_hand=True),
+            Reported(
+                f"{name}: success in distribution (`recall`)",
+                success,
+                found.text(name, "recall") if there else "",
+                second_hand=True,
+            ),
+            Reported(f"{name}: inference time", seconds, time, second_hand=True),
+        ]
+    return (
+        *rows,
+        Reported("ALT / diffusion: inference time", "0.0034", _ratio(ratios, "alt", "time")),
+        Reported("ALT / diffusion: memory (weights + table)", "0.0085", _ratio(ratios, "alt", "weights_and_table")),
+        Reported("ALT / diffusion: memory (on disk)", "0.0085", _ratio(ratios, "alt", "disk")),
+        Reported("ALT / diffusion: memory (peak RSS)", "0.0085", _ratio(ratios, "alt", "peak_rss")),
+    )
+
+
+EXPERIMENT = Experiment(
+    id="E3",
+    name="main-table",
+    title="Success, recall, time and memory of every policy",
+    question="Does a lookup table match the diffusion policy on a small data set, and at what fraction of its cost?",
+    report=report,
+    sweeps=sweeps,
+)

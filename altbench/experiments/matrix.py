@@ -1,0 +1,171 @@
+"""Success as a matrix: named rows against named columns of an experiment's cells, with what is missing left empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from altbench.config import CLEAN
+from altbench.episode_tables import SIGNIFICANT, beats_all
+from altbench.experiments.base import Run
+from altbench.experiments.texts import rate_text
+from altbench.figure_layout import COLOURS, headline, styled
+from altbench.plan import Cell
+from altbench.stats import RANKED_FROM, Rate, countable, success_rate
+from altbench.table_formats import Block, Table
+
+Where = Mapping[str, Any]
+"""Columns of `results.load_episodes` -> the value they must have."""
+
+NOTE = (
+    "Successes/episodes, rate and Wilson 95 % interval. Bold: better than every other row (exact McNemar test on the same"
+    f" episodes, Holm-corrected, p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked. Empty: not measured."
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of a matrix. `absent`: how many of its `cells` have no record."""
+
+    rate: Rate
+    cells: int
+    absent: int
+    best: bool
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rates by row and column; `rows` and `columns` in the order in which they are shown."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    entries: Mapping[tuple[str, str], Entry]
+
+    def rate(self, row: str, column: str) -> Rate:
+        """One rate."""
+        return self.entries[row, column].rate
+
+    def text(self, row: str, column: str) -> str:
+        """One number as tables show it."""
+        entry = self.entries[row, column]
+        partly = f" ({entry.cells - entry.absent} of {entry.cells} cells)" if 0 < entry.absent < entry.cells else ""
+        return rate_text(entry.rate) + partly if entry.absent < entry.cells else ""
+
+
+def clean(split: str, **where: Any) -> Where:
+    """The unperturbed episodes of a split."""
+    return {"split": split, "perturbation": CLEAN, **where}
+
+
+def chosen(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
+    """The rows of `frame` that have the values `where`."""
+    mask = pd.Series(True, index=frame.index)
+    for column, value in where.items():
+        mask &= frame[column] == value
+    return frame[mask]
+
+
+def cells_of(run: Run, where: Where) -> list[Cell]:
+    """The cells that `where` names, recorded or not."""
+    return [cell for cell in run.cells if all(_values(cell)[name] == value for name, value in where.items())]
+
+
+def matrix(run: Run, rows: Mapping[str, Where], columns: Mapping[str, Where]) -> Matrix:
+    """Rates of the cells where a row and a column meet; rows that no cell belongs to are left out."""
+    frame, recorded = run.episodes(), {cell.key for cell in run.recorded}
+    kept = {name: where for name, where in rows.items() if cells_of(run, where)}
+    entries = {}
+    for head, column in columns.items():
+        groups = {name: chosen(frame, {**where, **column}) for name, where in kept.items()}
+        for name, where in kept.items():
+            asked = cells_of(run, {**where, **column})
+            absent = sum(cell.key not in recorded for cell in asked)
+            others = [g for other, g in groups.items() if other != name and len(g)]
+            best = _best(groups[name], others)
+            entries[name, head] = Entry(success_rate(groups[name]), len(asked), absent, best)
+    return Matrix(tuple(kept), tuple(columns), entries)
+
+
+def matrix_table(title: str, found: Matrix, names: str = "policy", note: str = NOTE) -> Table:
+    """The matrix as a table; the CSV has one row per number."""
+    rows = [
+        {
+            names: row,
+            "column": column,
+            "successes": entry.rate.successes,
+            "episodes": entry.rate.episodes,
+            "rate": entry.rate.value,
+            "low": entry.rate.low,
+            "high": entry.rate.high,
+            "cells": entry.cells,
+            "cells_missing": entry.absent,
+            "best": entry.best,
+        }
+        for (row, column), entry in found.entries.items()
+    ]
+    texts = tuple((row, *(found.text(row, column) for column in found.columns)) for row in found.rows)
+    bold = frozenset(
+        (i, j + 1)
+        for i, row in enumerate(found.rows)
+        for j, column in enumerate(found.columns)
+        if found.entries[row, column].best
+    )
+    return Table(title, pd.DataFrame(rows), (Block(title, (names, *found.columns), texts, bold, names=1),), note)
+
+
+def dot_plot(title: str, found: Matrix) -> Figure | None:
+    """A panel per column, a dot with its interval per row; None where nothing was measured."""
+    if not any(entry.rate.episodes for entry in found.entries.values()):
+        return None
+    width = 1.5 + 0.075 * max(map(len, found.rows)) + 1.75 * len(found.columns)
+    with styled():
+        figure = Figure(figsize=(width, 1.2 + 0.3 * len(found.rows)), layout="constrained")
+        axes = figure.subplots(1, len(found.columns), sharex=True, sharey=True, squeeze=False)[0]
+        for axis, column in zip(axes, found.columns, strict=True):
+            _dots(axis, found, column)
+            axis.set_title(column)
+        axes[0].set_yticks(range(len(found.rows)), found.rows)
+        axes[0].set_ylim(len(found.rows) - 0.5, -0.5)
+        figure.supxlabel("success, Wilson 95 % interval", fontsize=8.5)
+        headline(figure, title)
+    return figure
+
+
+def _dots(axis: Axes, found: Matrix, column: str) -> None:
+    axis.set_xlim(-0.03, 1.03)
+    axis.set_xticks([0, 0.5, 1])
+    axis.xaxis.set_major_formatter(PercentFormatter(1.0))
+    for i, row in enumerate(found.rows):
+        rate = found.rate(row, column)
+        if rate.value is None or rate.low is None or rate.high is None:
+            continue
+        axis.plot([rate.low, rate.high], [i, i], color=COLOURS[0], linewidth=1.4, solid_capstyle="butt", alpha=0.55)
+        axis.plot([rate.value], [i], color=COLOURS[0], marker="o", markersize=5.5, linestyle="none", clip_on=False)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+
+
+def _values(cell: Cell) -> dict[str, Any]:
+    """A cell's values in the columns of `results.load_episodes`."""
+    point = cell.checkpoint
+    return {
+        "task": point.task,
+        "label": cell.label,
+        "policy": point.policy,
+        "n": point.n,
+        "train_seed": point.train_seed,
+        "split": cell.split,
+        "perturbation": cell.condition,
+        "severity": cell.severity,
+    }
+
+
+def _best(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
+    counted = len(countable(own))
+    return bool(others) and counted >= RANKED_FROM and beats_all(own, others)

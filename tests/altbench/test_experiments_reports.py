@@ -1,0 +1,160 @@
+"""Reports of the experiments that run sweeps, made from runs of the fake task with policies under their names."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from altbench import experiments, reproduce, runner
+from altbench.config import SweepSpec
+from altbench.executors import InlineExecutor
+from altbench.experiments.base import Experiment, Report, Run
+from altbench.experiments.matrix import clean, dot_plot, matrix, matrix_table
+from altbench.experiments.recall import lookup_recall, trajectory_recall
+from altbench.jobs import MeasureJob
+
+LOOKS_UP = '''
+"""A policy that replays the demonstration whose target is nearest, and says so."""
+
+import numpy as np
+
+from altbench.api import Decision, Requirements, Trainable
+from altbench.config import Spec
+
+
+class Config(Spec):
+    other: bool = False
+
+
+class Lookup(Trainable):
+    """Looks up the nearest first frame; `other`: the one after it."""
+
+    name = "lookup"
+    config_type = Config
+
+    @property
+    def requirements(self):
+        return Requirements(self.task.cameras, obs_horizon=1)
+
+    def fit(self, demonstrations, context):
+        self.keys = np.stack([d.pixels["agentview"][0].astype(np.float32).ravel() for d in demonstrations])
+        self.actions = [d.actions for d in demonstrations]
+        self.numbers = np.array([d.index for d in demonstrations])
+
+    def save(self, folder):
+        longest = max(map(len, self.actions))
+        padded = np.stack([np.concatenate([a, np.repeat(a[-1:], longest - len(a), axis=0)]) for a in self.actions])
+        np.savez(folder / "table.npz", keys=self.keys, numbers=self.numbers, actions=padded)
+
+    def load(self, folder, device="cpu"):
+        with np.load(folder / "table.npz") as found:
+            self.keys, self.numbers, self.actions = found["keys"], found["numbers"], list(found["actions"])
+
+    def reset(self, slots, seeds):
+        self.row, self.step = None, 0
+
+    def act(self, observation, slots):
+        if self.row is None:
+            image = observation.pixels["agentview"][0, -1].astype(np.float32).ravel()
+            nearest = int(np.square(self.keys - image).sum(axis=1).argmin())
+            self.row = (nearest + 1) % len(self.keys) if self.config.other else nearest
+        played = self.actions[self.row]
+        steps = np.minimum(np.arange(self.step, self.step + 8), len(played) - 1)
+        matches = np.array([[[self.numbers[self.row], self.step]]])
+        self.step += 8
+        score = np.array([0.1], np.float32)
+        return Decision(played[steps][None], score, score > 1, matches, np.ones((1, 1), np.float32))
+'''
+
+Make = Callable[..., Run]
+
+
+@pytest.fixture(scope="session")
+def lookup(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("lookup") / "lookup_policy.py"
+    path.write_text(LOOKS_UP)
+    return f"{path}:Lookup"
+
+
+@pytest.fixture
+def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Runs rows (label -> policy or settings) on splits of the fake task, as an experiment finds them."""
+    whole = runner.pending_jobs
+    monkeypatch.setattr(runner, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
+
+    def make(one: Experiment, rows: dict[str, dict[str, Any]], evaluations: Sequence[Any], **changes: Any) -> Run:
+        policies = [{"n": [6], **row, "label": label} for label, row in rows.items()]
+        values = {"name": "fake", "tasks": ["Fake"], "image_size": [32, 32], "demonstrations": {"n": 6}}
+        values |= {"policies": policies, "evaluations": evaluations, **changes}
+        sweep = SweepSpec.parse(values, "fake")
+        faked = dataclasses.replace(one, sweeps=lambda preset: [sweep])
+        assert not reproduce.run_sweeps(faked, "small", tmp_path, InlineExecutor(), "none", Console(file=io.StringIO()))
+        return reproduce.open_run(faked, "small", tmp_path, "none")
+
+    return make
+
+
+def table(report: Report, stem: str) -> dict[str, tuple[str, ...]]:
+    """First column -> the row, of the first block of the table called `stem`."""
+    found = next(s.tables[stem] for s in report.sections if stem in s.tables)
+    return {row[0]: row for row in found.blocks[0].rows}
+
+
+EACH = [
+    {"split": "replay", "episodes": "each"},
+    {"split": "recall", "episodes": 6},
+    {"split": "uniform", "episodes": 4},
+]
+
+
+def test_trajectory_recall_tells_who_does_what_the_demonstration_did(lookup: str, run_of: Make) -> None:
+    rows = {"alt": {"policy": lookup}, "alt_plus": {"policy": lookup, "config": {"other": True}}}
+    run = run_of(experiments.load("E3"), rows, EACH)
+    cells = {cell.name: cell for cell in run.cells}
+    own, other = (cells[f"fake/{label}/n6/s0/recall/clean"] for label in ("alt", "alt_plus"))
+    assert trajectory_recall(run, own).value == lookup_recall(run, own).value == 1.0
+    assert trajectory_recall(run, other).value == lookup_recall(run, other).value == 0.0
+    assert trajectory_recall(run, own).episodes == 6
+
+
+def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measured(
+    lookup: str, own_policies: Path, run_of: Make
+) -> None:
+    rows = {"alt": {"policy": lookup}, "diffusion": {"policy": f"{own_policies}:Good"}}
+    run = run_of(experiments.load("E3"), rows, EACH)
+    report = experiments.load("E3").report(run, "small")
+    main = table(report, "main")
+    assert list(main) == ["alt", "diffusion"]
+    head = next(s.tables["main"] for s in report.sections if "main" in s.tables).blocks[0].header
+    assert main["diffusion"][head.index("recall")] == "6/6 100 % [61, 100]"
+    assert main["alt"][head.index("trajectory recall")] == "6/6 100 % [61, 100]"
+    assert main["alt"][head.index("decision, ms")] == ""
+    ours = {r.quantity: r.ours for r in report.reported}
+    assert ours["alt: success in distribution (`recall`)"].startswith("6/6") and ours["kdtree: trajectory recall"] == ""
+
+
+def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Path, run_of: Make) -> None:
+    rows = {"alt": {"policy": f"{own_policies}:Good"}}
+    run = run_of(experiments.load("E3"), rows, [{"split": "uniform", "episodes": 30}], train_seeds=[0, 1])
+    found = matrix(run, {"alt": {"label": "alt"}, "bc": {"label": "bc"}}, {"uniform": clean("uniform")})
+    assert found.rows == ("alt",) and found.text("alt", "uniform") == "60/60 100 % [94, 100]"
+    (run.root / "cells" / f"{run.cells[0].key}.parquet").unlink()
+    fewer = Run(run.root, run.own, run.settings, run.plans)
+    found = matrix(fewer, {"alt": {"label": "alt"}}, {"uniform": clean("uniform")})
+    assert found.text("alt", "uniform") == "30/30 100 % [89, 100] (1 of 2 cells)"
+    assert dot_plot("A title", found) is not None
+
+
+def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_of: Make) -> None:
+    rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc": {"policy": f"{own_policies}:Nan"}}
+    evaluations = [{"split": "uniform", "episodes": 50}, {"split": "recall", "episodes": 49}]
+    run = run_of(experiments.load("E3"), rows, evaluations)
+    columns = {split: clean(split) for split in ("uniform", "recall")}
+    found = matrix_table("T", matrix(run, {label: {"label": label} for label in rows}, columns))
+    assert found.blocks[0].best == {(0, 1)}
