@@ -1,4 +1,4 @@
-"""Image encoders written from torch.nn: ResNet-18 of any width and two small CNNs, with three ways to pool."""
+"""Image encoders: ResNet-18 of any width and two small CNNs from torch.nn, a library's ViT, with three ways to pool."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from altbench.config import Spec
+from altbench.config import Spec, added
+from altbench_policies.vit import VisionTransformer
 
 Norm = Literal["group", "batch", "none"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -27,16 +28,19 @@ RESNET_WIDTHS = (64, 128, 256, 512)
 class VisionSpec(Spec):
     """Settings of an image encoder.
 
-    `width` multiplies every layer's channels. `norm`: GroupNorm by default, because averaged weights (EMA) and
-    BatchNorm do not go together. `pooling`: `average` (C features), `flat` (C·h·w) or `spatial_softmax` (expected x
+    `width` multiplies every layer's channels. "vit" is kornia's ViT-Tiny of `vit_depth` blocks, with patches of `vit_patch`
+    pixels: `pip install 'altbench[vit]'`. `norm` is of convolutions: GroupNorm by default, because averaged weights (EMA)
+    and BatchNorm do not go together. `pooling`: `average` (C features), `flat` (C·h·w) or `spatial_softmax` (expected x
     and y of `keypoints` learned maps: 2·keypoints features).
     """
 
-    encoder: Literal["resnet18", "cnn3", "cnn4"] = "cnn4"
+    encoder: Literal["resnet18", "cnn3", "cnn4", "vit"] = "cnn4"
     width: float = Field(default=1.0, gt=0)
     norm: Norm = "group"
     pooling: Literal["average", "flat", "spatial_softmax"] = "flat"
     keypoints: int = Field(default=32, ge=1)
+    vit_depth: int = added(4, ge=1)
+    vit_patch: int = added(12, ge=1)
 
 
 def make_encoder(spec: VisionSpec, image_size: tuple[int, int]) -> tuple[nn.Module, int]:
@@ -51,7 +55,10 @@ def make_encoder(spec: VisionSpec, image_size: tuple[int, int]) -> tuple[nn.Modu
 
 def make_convolutions(spec: VisionSpec, image_size: tuple[int, int]) -> tuple[nn.Module, tuple[int, int, int]]:
     """An encoder without its pooling: float (B, 3, H, W) -> (B, C, h, w), and (C, h, w)."""
-    convolutions = _resnet18(spec) if spec.encoder == "resnet18" else _cnn(spec)
+    if spec.encoder == "vit":
+        convolutions: nn.Module = VisionTransformer(image_size, spec.vit_patch, spec.vit_depth, spec.width)
+    else:
+        convolutions = _resnet18(spec) if spec.encoder == "resnet18" else _cnn(spec)
     return convolutions, _output_shape(convolutions, image_size)
 
 

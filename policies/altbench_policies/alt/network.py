@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from altbench_policies.alt.settings import AltSpec
 from altbench_policies.augment import ImageBank, plain
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.normalize import MinMax
+from altbench_policies.pretrained import ImageNetRange, load_resnet18, weights_file
 from altbench_policies.vision import make_encoder
 from altbench_policies.windows import Frames, draw_rows
 
@@ -29,6 +31,8 @@ class KeyNetwork(nn.Module):
         super().__init__()
         self.settings, self.cameras, self.image_size = settings, tuple(cameras), image_size
         self.encoder, features = make_encoder(settings, settings.output_size(*image_size))
+        if settings.weights:
+            self.encoder = nn.Sequential(ImageNetRange(), self.encoder)
         self.view: nn.Module = nn.Identity()
         if settings.view_features:
             self.view, features = nn.Linear(features, settings.view_features), settings.view_features
@@ -58,6 +62,11 @@ class KeyNetwork(nn.Module):
         if self.settings.pose:
             parts.append(self.settings.pose_weight * self._unit(self.pose(pose)))
         return F.normalize(self.fuse(torch.cat(parts, dim=1)).float(), dim=1)
+
+    def load_pretrained(self) -> str:
+        """Begin with the weights that the settings name; the SHA-256 of their file."""
+        encoder: Any = self.encoder
+        return load_resnet18(encoder[1][0], weights_file(self.settings.weights))
 
     @torch.inference_mode()
     def embed(self, pixels: Mapping[str, Tensor], agent_pos: Tensor) -> Float32:

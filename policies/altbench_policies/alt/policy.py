@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,19 +34,21 @@ from altbench_policies.windows import Frames, join
 
 POSE = 9  # position and rot6d, the same in agent_pos and in an ee_pose action
 GRIPPER_OPEN = -1.0
+NOTES = ("weights_sha256",)
 
 
 @dataclass(frozen=True)
 class Fitted:
     """What fitting makes: the key's network, the table, and the calibration scores, one per demonstration.
 
-    `recall`: how often the lookup finds what exact search does.
+    `recall`: how often the lookup finds what exact search does. `notes`: what else a checkpoint tells of the fit.
     """
 
     network: KeyNetwork
     table: Table
     calibration_scores: Float32
     recall: float
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Alt(Trainable):
@@ -77,6 +79,7 @@ class Alt(Trainable):
         frames = join(demonstrations, self.cameras, context.device)
         network = self._network(frames.image_size, context.seed, context.device)
         network.pose_range.fit(frames.agent_pos)
+        notes = {"weights_sha256": network.load_pretrained()} if self.settings.weights else {}
         train(
             network,
             PairObjective(network, frames),
@@ -89,12 +92,12 @@ class Alt(Trainable):
         keys = network.embed_frames(frames)
         table = Table.of(frames, keys, self.settings)
         scores = leave_one_out_scores(table, self.settings.action_horizon)
-        self._fitted = Fitted(network, table, scores, table.recall_at_1(keys))
+        self._fitted = Fitted(network, table, scores, table.recall_at_1(keys), notes)
 
     def save(self, folder: Path) -> None:
         """Write the network, the table and the calibration scores."""
         fitted = self.fitted()
-        values: dict[str, Any] = {"image_size": list(fitted.network.image_size)}
+        values: dict[str, Any] = {"image_size": list(fitted.network.image_size), **fitted.notes}
         if not fitted.table.index.exact:
             values["recall_at_1"] = fitted.recall
         arrays = {**fitted.table.arrays(), "calibration_scores": fitted.calibration_scores}
@@ -108,7 +111,8 @@ class Alt(Trainable):
         saved.fill(network)
         table = Table.from_arrays(saved.arrays, self.settings)
         recall = 1.0 if table.index.exact else float(saved.value("recall_at_1"))
-        self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"), recall)
+        notes = {name: saved.values[name] for name in NOTES if name in saved.values}
+        self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"), recall, notes)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
         """Forget the gripper command that each slot was last given."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from altbench.config import added
 from altbench_policies.alt.index import IndexSpec
 from altbench_policies.augment import AugmentSpec
 from altbench_policies.training import TrainingSpec
@@ -15,6 +16,8 @@ from altbench_policies.vision import VisionSpec
 class AltSpec(IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     """Settings of ALT; see also IndexSpec, VisionSpec, AugmentSpec and TrainingSpec.
 
+    `weights`: what a ResNet-18 (`norm = "batch"`, `width = 1`) begins with: "" for a draw from the seed, "imagenet" for
+    torchvision's from the Hugging Face Hub, or the path of a safetensors file in torchvision's layout.
     `cameras`: which views make the key (empty: all of the task's). `fuse`: "mlp" joins the views by
     Linear(`hidden`)–ReLU–Linear(`embedding`); "concat" uses the views' unit vectors side by side. `view_features`:
     length of one view's vector (0: the encoder's own features, with no linear layer). `pose`: adds a branch
@@ -28,6 +31,7 @@ class AltSpec(IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     retrieved chunk anyway, "hold" keeps the present pose and the last gripper command. `top_k`: matches reported.
     """
 
+    weights: str = added("")
     cameras: tuple[str, ...] = ()
     action_horizon: int = Field(default=8, ge=1)
     obs_horizon: int = Field(default=1, ge=1)
@@ -50,7 +54,7 @@ class AltSpec(IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     top_k: int = Field(default=3, ge=1)
 
     # the size for two cores
-    encoder: Literal["resnet18", "cnn3", "cnn4"] = "cnn4"
+    encoder: Literal["resnet18", "cnn3", "cnn4", "vit"] = "cnn4"
     pooling: Literal["average", "flat", "spatial_softmax"] = "flat"
     shift: int = Field(default=1, ge=0)
     brightness: float = Field(default=0.2, ge=0, le=1)
@@ -59,6 +63,15 @@ class AltSpec(IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     hue: float = Field(default=0.05, ge=0, le=0.5)
     train_steps: int | None = Field(default=400, ge=0)
     learning_rate: float = Field(default=3e-4, gt=0)
+
+    @model_validator(mode="after")
+    def _pretrained_weights_fit(self) -> Self:
+        if self.weights and (self.encoder, self.norm, self.width) != ("resnet18", "batch", 1.0):
+            raise ValueError(
+                f"weights = {self.weights!r} are of a ResNet-18: set encoder = 'resnet18', norm = 'batch' and width = 1, "
+                f"got {self.encoder!r}, {self.norm!r} and {self.width:g}"
+            )
+        return self
 
 
 RUNTIME_FIELDS = frozenset({"gamma", "false_alarm_rate", "when_ood", "top_k", "checkpoint_seconds"})
