@@ -12,7 +12,6 @@ from altbench import registry
 from altbench.config import BUILT_IN_SWEEPS, PolicyEntry, SweepSpec, load_sweep, read_toml
 from altbench.devices import choose_renderer, resolve_device
 from altbench.errors import ConfigError
-from altbench.fingerprint import usable_cores
 from altbench.plan import Plan, make_plan, stamp
 
 PIPE_WIDTH = 110
@@ -26,32 +25,23 @@ def run(name: str, out: Path | None, workers: int | None, dry_run: bool, extra: 
         show_plan(console, make_plan(sweep, stamp(resolve_device(sweep.device), "", {})))
         return
     root = out or Path("results") / sweep.name
-    failed = _run(sweep, root, usable_cores() if workers is None else workers, console)
+    failed = _run(sweep, root, workers, console)
     raise typer.Exit(1 if failed else 0)
 
 
-def _run(sweep: SweepSpec, root: Path, workers: int, console: Console) -> bool:
+def _run(sweep: SweepSpec, root: Path, workers: int | None, console: Console) -> bool:
     """Run everything and show what came out; whether anything failed for good."""
-    from altbench import outputs
-    from altbench.executors import make_executor
-    from altbench.progress import Board
-    from altbench.runner import run_sweep
+    from altbench import outputs, runner
 
-    renderer = choose_renderer()
+    choose_renderer()  # where there is none, say so first
     console.print(f"[bold]{sweep.name}[/] {sweep.description}", highlight=False)
     console.print(f"writing to {root}", highlight=False, soft_wrap=True)
-    executor, board = make_executor(workers), Board(console, workers)
     try:
-        summary = run_sweep(sweep, root, executor, board, resolve_device(sweep.device), renderer)
+        summary = runner.run(sweep, root, workers, console)
     except KeyboardInterrupt:
-        board.end()
         console.print("\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
-    finally:
-        board.end()
-        executor.close()
-    outputs.write(root, summary.plan, renderer)
-    outputs.show(root, summary.plan, console)
+    outputs.show(root, summary.plan, console, summary.recorded)
     console.print(
         f"{summary.ran} cells run, {summary.found} found finished; everything is in {root}",
         highlight=False,

@@ -12,60 +12,64 @@ from altbench import __version__, results
 from altbench.keys import digest
 from altbench.plan import Plan
 from altbench.records import MeasureRecord
+from altbench.results import Recorded
 from altbench.store import write_text
 
 STAMP = "outputs.json"
 
 
-def write(root: Path, plan: Plan, renderer: str) -> None:
-    """Write everything under `root` that is made of the plan's recorded cells; nothing where nothing is new."""
-    keys = recorded_keys(root, plan)
-    states = {key: results.is_finished(root, key) for key in keys}
+def write(root: Path, plan: Plan, renderer: str, recorded: Recorded | None = None, out: Path | None = None) -> None:
+    """Write into `out` (None: `root`) everything that is made of those of the plan's cells that lie under `root`.
+
+    Nothing is written where nothing is new. `recorded`: those cells, where they have been read already.
+    """
+    recorded, out = recorded or recorded_cells(root, plan), out or root
+    states = {key: recorded.is_finished(key) for key in recorded.cells}
     measured = sorted(m.key for m in plan.measurements if results.measure_path(root, m.key).is_file())
     stamp = digest({"version": __version__, "cells": states, "measured": measured, "renderer": renderer})
-    old = _written(root)
-    if not keys or (old["made_of"] == stamp and all((root / name).is_file() for name in old["files"])):
+    old = _written(out)
+    if not states or (old["made_of"] == stamp and all((out / name).is_file() for name in old["files"])):
         return
     from altbench import fingerprint
     from altbench.figures import write_figures
     from altbench.tables import write_tables
 
     made_by = fingerprint.collect(renderer=renderer, data=_data(plan))
-    fingerprint.write_fingerprint(root, made_by)
-    results.build_episodes_parquet(root, keys)
-    episodes, measures = results.load_episodes(root, keys), load_measures(root, plan)
-    written = write_tables(episodes, measures, root / "tables", made_by)
-    written += write_figures(episodes, measures, root / "figures", made_by)
-    names = sorted(str(p.relative_to(root)) for p in written)
+    fingerprint.write_fingerprint(out, made_by)
+    recorded.build_parquet(out)
+    episodes, measures = recorded.episodes(), load_measures(root, plan)
+    written = write_tables(episodes, measures, out / "tables", made_by)
+    written += write_figures(episodes, measures, out / "figures", made_by)
+    names = sorted(str(p.relative_to(out)) for p in written)
     for name in set(old["files"]) - set(names):
-        (root / name).unlink(missing_ok=True)
-    write_text(root / STAMP, json.dumps({"made_of": stamp, "files": names}, indent=1) + "\n")
+        (out / name).unlink(missing_ok=True)
+    write_text(out / STAMP, json.dumps({"made_of": stamp, "files": names}, indent=1) + "\n")
 
 
-def _written(root: Path) -> dict[str, Any]:
+def _written(out: Path) -> dict[str, Any]:
     """What the last `write` said of itself."""
     try:
-        found = json.loads((root / STAMP).read_text())
+        found = json.loads((out / STAMP).read_text())
         return {"made_of": str(found["made_of"]), "files": [str(name) for name in found["files"]]}
     except (OSError, ValueError, KeyError, TypeError):
         return {"made_of": "", "files": []}
 
 
-def show(root: Path, plan: Plan, console: Console) -> None:
-    """Print the main tables, and what is missing from them."""
+def show(root: Path, plan: Plan, console: Console, recorded: Recorded | None = None) -> None:
+    """Print the main tables, and what is missing from them; `recorded` as for `write`."""
     from altbench.tables import render_terminal
 
-    keys = recorded_keys(root, plan)
-    if keys:
-        console.print(render_terminal(results.load_episodes(root, keys), load_measures(root, plan)))
-    missing = len(plan.cells) - len(keys)
+    recorded = recorded or recorded_cells(root, plan)
+    if recorded.cells:
+        console.print(render_terminal(recorded.episodes(), load_measures(root, plan)))
+    missing = len(plan.cells) - len(recorded.cells)
     if missing:
         console.print(f"[yellow]{missing} of {len(plan.cells)} cells are missing from these tables[/]")
 
 
-def recorded_keys(root: Path, plan: Plan) -> list[str]:
-    """Keys of the plan's cells that have a record; episodes lost to infra_errors are counted in their tables."""
-    return [cell.key for cell in plan.cells if results.is_recorded(root, cell.key)]
+def recorded_cells(root: Path, plan: Plan) -> Recorded:
+    """The plan's cells that have a record; episodes lost to infra_errors are counted in their tables."""
+    return results.load_recorded(root, [cell.key for cell in plan.cells])
 
 
 def load_measures(root: Path, plan: Plan) -> list[MeasureRecord]:

@@ -1,4 +1,9 @@
-"""A sweep, run: plan the cells, fit, roll out, record, resume. Nothing that is finished is done again."""
+"""A sweep, run: plan the cells, fit, roll out, record, resume. Nothing that is finished is done again.
+
+`run` does all that `altbench run` does, for sweeps that are made in Python; `run_sweep` leaves executor, progress display
+and tables to the caller. Several sweeps may share a folder: demonstrations, checkpoints, cells and measurements that they
+have in common are made once.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +11,64 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from altbench import registry, results
+from rich.console import Console
+
+from altbench import outputs, registry, results
 from altbench.config import SweepSpec
 from altbench.dataset_format import DatasetMeta
+from altbench.devices import choose_renderer, resolve_device
 from altbench.errors import AltbenchError, DatasetError
-from altbench.executors import Executor
+from altbench.executors import Executor, make_executor
+from altbench.fingerprint import usable_cores
 from altbench.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob, Setting
 from altbench.plan import Checkpoint, Plan, make_plan, stamp
 from altbench.progress import Board
+from altbench.results import Recorded
 from altbench.schedule import run_jobs
 from altbench.store import RunFolder, remove_leftovers, write_text
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: cells found finished, cells run now, and the jobs that failed with their reasons."""
+    """What a run did: cells found finished, cells run now, and the jobs that failed with their reasons.
 
+    `recorded`: the plan's cells as they then lay under `root`, for any analysis.
+    """
+
+    root: Path
     plan: Plan
     found: int
     ran: int
     failed: tuple[tuple[str, str], ...]
+    recorded: Recorded
+
+
+def run(
+    sweep: SweepSpec,
+    root: Path,
+    workers: int | None = None,
+    console: Console | None = None,
+    out: Path | None = None,
+) -> Summary:
+    """Run `sweep` under `root` and write what a reader wants of it (not cells and checkpoints) into `out` (None: `root`).
+
+    `workers`: processes; None: one per core; 0: none, in this one. `console`: where progress is shown (None: nowhere).
+    Of sweeps that share `root`, each one's tables hold its own cells alone, so that each wants an `out` of its own.
+    AltbenchError where the sweep is refused; what failed later is in the summary; KeyboardInterrupt leaves everything to
+    be continued by the same call.
+    """
+    renderer = choose_renderer()
+    slots = usable_cores() if workers is None else workers
+    executor, board = make_executor(slots), Board(console or Console(quiet=True), slots)
+    try:
+        summary = run_sweep(sweep, root, executor, board, resolve_device(sweep.device), renderer)
+    finally:
+        board.end()
+        executor.close()
+    outputs.write(root, summary.plan, renderer, summary.recorded, out)
+    if out is not None:
+        _keep_sweep(sweep, out)
+    return summary
 
 
 def run_sweep(sweep: SweepSpec, root: Path, executor: Executor, board: Board, device: str, renderer: str) -> Summary:
@@ -40,13 +83,14 @@ def run_sweep(sweep: SweepSpec, root: Path, executor: Executor, board: Board, de
         for name, reason in run_jobs(setting, executor, board, missing).failed.items():
             raise AltbenchError(f"{name}: {reason}")
         plan = make_plan(sweep, stamp(device, renderer, data_checksums(setting)))
-        _write_once(root / "sweep.json", sweep.model_dump_json(indent=1) + "\n")
+        _keep_sweep(sweep, root)
         jobs = pending_jobs(setting, plan)
         state = run_jobs(setting, executor, board, jobs)
         shutil.rmtree(folder.progress, ignore_errors=True)
     waiting = sum(isinstance(job, RolloutJob) for job in jobs)
-    failed = [*state.failed.items(), *_infra_errors(root, plan)]
-    return Summary(plan, len(plan.cells) - waiting, state.ran, tuple(failed))
+    recorded = outputs.recorded_cells(root, plan)
+    failed = [*state.failed.items(), *_infra_errors(plan, recorded)]
+    return Summary(root, plan, len(plan.cells) - waiting, state.ran, tuple(failed), recorded)
 
 
 def pending_jobs(setting: Setting, plan: Plan) -> list[Job]:
@@ -57,15 +101,10 @@ def pending_jobs(setting: Setting, plan: Plan) -> list[Job]:
     return [*fits, *cells, *(MeasureJob(m) for m in unmeasured)]
 
 
-def _infra_errors(root: Path, plan: Plan) -> list[tuple[str, str]]:
+def _infra_errors(plan: Plan, recorded: Recorded) -> list[tuple[str, str]]:
     """Cells with episodes that could not be played, for reasons that are no policy's."""
-    found = []
-    for cell in plan.cells:
-        if results.is_recorded(root, cell.key) and not results.is_finished(root, cell.key):
-            episodes = results.read_cell(results.cell_path(root, cell.key)).episodes
-            lost = [e for e in episodes if e.status == "infra_error"]
-            found.append((cell.name, f"{len(lost)} episodes could not be played: {lost[0].message if lost else ''}"))
-    return found
+    lost = [(cell.name, recorded.lost(cell.key)) for cell in plan.cells if cell.key in recorded]
+    return [(name, f"{len(why)} episodes could not be played: {why[0]}") for name, why in lost if why]
 
 
 def data_files(sweep: SweepSpec, root: Path) -> dict[str, Path]:
@@ -116,7 +155,8 @@ def _check_data(sweep: SweepSpec, task: str, meta: DatasetMeta, path: Path) -> N
             )
 
 
-def _write_once(path: Path, text: str) -> None:
+def _keep_sweep(sweep: SweepSpec, folder: Path) -> None:
+    path, text = folder / "sweep.json", sweep.model_dump_json(indent=1) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 

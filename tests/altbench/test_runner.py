@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fakes
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -109,6 +110,73 @@ def test_more_episodes_make_new_cells_but_keep_checkpoints(own_policies: Path, t
     summary, _ = go(sweep(own_policies, evaluations=evaluations), tmp_path, executor)
     assert (summary.ran, summary.found) == (3, 3)
     assert not [job for job in executor.given if isinstance(job, FitJob)]
+
+
+def test_two_sweeps_share_a_folder_and_have_tables_of_their_own(own_policies: Path, tmp_path: Path) -> None:
+    first = sweep(own_policies, evaluations=[{"split": "replay", "episodes": "each"}])
+    both = [{"split": "replay", "episodes": "each"}, {"split": "uniform", "episodes": 3}]
+    second = sweep(own_policies, policies=[{**BC, "n": [6]}], evaluations=both)
+    a, _ = go(first, tmp_path)
+    outputs.write(tmp_path, a.plan, "none", a.recorded, tmp_path / "a")
+    cells = {path: path.read_bytes() for path in (tmp_path / "cells").iterdir()}
+    executor = KilledAfter(10**6)
+    b, _ = go(second, tmp_path, executor)
+    outputs.write(tmp_path, b.plan, "none", b.recorded, tmp_path / "b")
+    assert (a.ran, b.ran, b.found) == (3, 1, 1)
+    assert [job.name for job in executor.given] == ["fake/bc/n6/s0/uniform/clean"], "the checkpoint is not fitted again"
+    assert {path: path.read_bytes() for path in cells} == cells
+    own = {name: set(results.load_published(tmp_path / name)["name"]) for name in "ab"}
+    assert own["a"] == {cell.name for cell in a.plan.cells} and own["b"] == {cell.name for cell in b.plan.cells}
+    tables = [len((tmp_path / name / "tables" / "success.csv").read_text().splitlines()) - 1 for name in "ab"]
+    assert tables == [3, 2] and go(first, tmp_path)[0].found == 3
+
+
+def test_sweeps_that_share_names_are_told_apart_by_their_keys(own_policies: Path, tmp_path: Path) -> None:
+    policies = [{"policy": f"{own_policies}:Good", "n": [6]}]
+    few, more = (
+        sweep(own_policies, policies=policies, evaluations=[{"split": "uniform", "episodes": k}]) for k in (2, 3)
+    )
+    counts = [len(go(one, tmp_path)[0].recorded.episodes()) for one in (few, more, few)]
+    assert counts == [2, 3, 2]
+
+
+def test_records_are_there_for_any_analysis(own_policies: Path, tmp_path: Path) -> None:
+    summary, _ = go(sweep(own_policies, policies=[{"policy": f"{own_policies}:Good", "n": [6]}]), tmp_path)
+    keys = [cell.key for cell in summary.plan.cells]
+    cells = {cell.header.name: cell.episodes for cell in results.load_cells(tmp_path, keys)}
+    assert set(cells) == {cell.name for cell in summary.plan.cells}
+    assert [len(episodes[0].trajectory) for episodes in cells.values()] == [e[0].steps for e in cells.values()]
+    frame, decisions = summary.recorded.episodes(), summary.recorded.decisions()
+    pd.testing.assert_frame_equal(frame, results.load_episodes(tmp_path))
+    pd.testing.assert_frame_equal(decisions, results.load_decisions(tmp_path))
+
+
+@pytest.mark.parametrize("out", [None, "report"])
+def test_a_sweep_made_in_python_is_run_in_one_call(
+    own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str | None
+) -> None:
+    monkeypatch.setattr(runner, "choose_renderer", lambda: "none")
+    spec = sweep(own_policies, policies=[{"policy": f"{own_policies}:Good", "n": [6]}])
+    summary = runner.run(spec, tmp_path / "run", workers=0, out=tmp_path / out if out else None)
+    assert (summary.root, summary.ran, summary.failed) == (tmp_path / "run", 2, ())
+    assert all(results.is_finished(summary.root, cell.key) for cell in summary.plan.cells)
+    told = tmp_path / (out or "run")
+    for name in ("tables/success.csv", "episodes.parquet", "fingerprint.json", "sweep.json"):
+        assert (told / name).is_file()
+    assert (summary.root / "tables").exists() == (out is None)
+
+
+def test_at_its_end_a_run_reads_each_cell_once(
+    own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = sweep(own_policies, policies=[{"policy": f"{own_policies}:Good", "n": [6]}])
+    go(spec, tmp_path)
+    read, whole = [], results.read_table
+    monkeypatch.setattr(results, "read_table", lambda path: read.append(path) or whole(path))
+    summary, _ = go(spec, tmp_path)
+    outputs.write(tmp_path, summary.plan, "none", summary.recorded)
+    outputs.show(tmp_path, summary.plan, Console(file=io.StringIO()), summary.recorded)
+    assert sorted(read) == sorted(results.cell_path(tmp_path, cell.key) for cell in summary.plan.cells)
 
 
 def test_a_truncated_cell_is_run_again(own_policies: Path, tmp_path: Path) -> None:
