@@ -37,6 +37,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "bc": "altbench_policies.bc:BehaviourCloning",
         "bc_gmm": "altbench_policies.bc_gmm:MixtureCloning",
         "diffusion": "altbench_policies.diffusion:Diffusion",
+        "kdtree": "altbench_policies.kdtree:KDTree",
         "open_loop": "altbench_policies.open_loop:OpenLoop",
         "random": "altbench_policies.random:Random",
     },

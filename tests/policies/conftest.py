@@ -85,6 +85,7 @@ TINY: dict[str, dict[str, Any]] = {
     "bc": {**TINY_VISION, "hidden": (32,)},
     "bc_gmm": {**TINY_VISION, "hidden": (32,)},
     "diffusion": {**TINY_VISION, "widths": (16, 32), "step_features": 16, "inference_steps": 4},
+    "kdtree": {"side": 6},
     "open_loop": {},
     "random": {},
 }

@@ -157,7 +157,7 @@ def test_top_k_are_the_nearest_frames_in_order(fit_policy, observe, demonstratio
     similarity = table.keys @ policy.embed(observation)[0]
     order = np.argsort(-similarity)[:5]
     np.testing.assert_allclose(decision.similarities[0], similarity[order], atol=1e-6)
-    assert decision.matches[0].tolist() == np.stack([table.episode[order], table.frame[order]], 1).tolist()
+    assert decision.matches[0].tolist() == table.demonstrated.names(order).tolist()
     assert decision.ood_score[0] == pytest.approx(1 - similarity.max(), abs=1e-6)
 
 
@@ -262,4 +262,4 @@ def test_training_changes_the_key_and_not_the_actions(make_policy, demonstration
         policy.fit(demonstrations, FitContext(0))
         tables.append(policy.fitted().table)
     assert not np.allclose(tables[0].keys, tables[1].keys)
-    np.testing.assert_array_equal(tables[0].actions, tables[1].actions)
+    np.testing.assert_array_equal(tables[0].demonstrated.actions, tables[1].demonstrated.actions)

@@ -12,7 +12,7 @@ from altbench.api import FitContext
 from altbench.errors import CheckpointError, ConfigError, ContractError, DatasetError
 
 TRAINED = ("alt", "bc", "bc_gmm", "diffusion")
-TRAINABLE = (*TRAINED, "open_loop")
+TRAINABLE = (*TRAINED, "kdtree", "open_loop")
 ALL = (*TRAINABLE, "random")
 
 

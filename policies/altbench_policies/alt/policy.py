@@ -127,13 +127,13 @@ class Alt(Trainable):
         found = table.lookup(self.embed(observation), self.settings.top_k)
         scores = 1 - found.similarities[:, 0]
         is_ood = scores > self.threshold
-        actions = table.chunk(found.rows[:, 0], self.settings.action_horizon)
+        actions = table.demonstrated.chunk(found.rows[:, 0], self.settings.action_horizon)
         for b, slot in enumerate(slots):
             if is_ood[b] and self.settings.when_ood == "hold":
                 actions[b] = self._hold(observation.agent_pos[b, -1], self._grippers[slot])
             self._grippers[slot] = actions[b, -1].reshape(self.task.arms, -1)[:, -1].copy()
         threshold = np.full(len(scores), self.threshold, np.float32)
-        return Decision(actions, scores, is_ood, table.names(found.rows), found.similarities, threshold)
+        return Decision(actions, scores, is_ood, table.demonstrated.names(found.rows), found.similarities, threshold)
 
     def embed(self, observation: Observation) -> Float32:
         """Keys of the last frame of each slot, float32 (B, D) of length 1."""

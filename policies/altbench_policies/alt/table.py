@@ -11,12 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from altbench.api import Float32, Int64
-from altbench.errors import CheckpointError
 from altbench_policies.alt.index import IndexSpec, KeyIndex, recall_at_1
-from altbench_policies.checkpoint import numpy_of
+from altbench_policies.demonstrated import Demonstrated
 from altbench_policies.windows import Frames
-
-ROW_ARRAYS = ("actions", "last", "episode", "frame")
 
 
 @dataclass(frozen=True)
@@ -29,41 +26,25 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Table:
-    """N frames: `index` holds their keys, length 1; `actions` float32 (N, Da); `last`, `episode`, `frame` int64 (N,).
+    """N frames: `index` holds their keys, length 1, and is the only copy; `demonstrated` what followed each."""
 
-    `last`: the row where each frame's episode ends; `episode`: `Demonstration.index`; `frame`: number in its episode.
-    """
-
-    index: KeyIndex  # the only copy of the keys
-    actions: Float32
-    last: Int64
-    episode: Int64
-    frame: Int64
+    index: KeyIndex
+    demonstrated: Demonstrated
 
     @classmethod
     def of(cls, frames: Frames, keys: Float32, spec: IndexSpec | None = None) -> Self:
         """The table of `frames` whose keys are `keys` (N, D), searched as `spec` says (exactly where it is None)."""
-        first, last, episode = (numpy_of(t) for t in (frames.first, frames.last, frames.episode))
-        numbers = np.arange(len(frames)) - first
-        return cls(KeyIndex.of(keys, spec or IndexSpec()), numpy_of(frames.actions), last, episode, numbers)
+        return cls(KeyIndex.of(keys, spec or IndexSpec()), Demonstrated.of(frames))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], spec: IndexSpec | None = None) -> Self:
         """The table whose `arrays` these are; CheckpointError where one is missing, or lengths differ."""
-        missing = [name for name in ROW_ARRAYS if name not in arrays]
-        if missing:
-            raise CheckpointError(
-                f"lookup table: expected {missing[0]}.npy, got {sorted(arrays)}; fit the policy again"
-            )
         index = KeyIndex.from_arrays(arrays, spec or IndexSpec())
-        lengths = {len(index), *(len(arrays[name]) for name in ROW_ARRAYS)}
-        if len(lengths) != 1:
-            raise CheckpointError(f"lookup table: expected arrays of one length, got {sorted(lengths)}")
-        return cls(index, **{name: arrays[name] for name in ROW_ARRAYS})
+        return cls(index, Demonstrated.from_arrays(arrays, len(index)))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Name -> plain array, everything that `from_arrays` needs."""
-        return {**self.index.arrays(), **{name: getattr(self, name) for name in ROW_ARRAYS}}
+        return {**self.index.arrays(), **self.demonstrated.arrays()}
 
     @property
     def keys(self) -> Float32:
@@ -73,11 +54,11 @@ class Table:
     @property
     def bytes(self) -> int:
         """Bytes held: keys, actions and bookkeeping."""
-        return self.index.bytes + sum(int(getattr(self, name).nbytes) for name in ROW_ARRAYS)
+        return self.index.bytes + self.demonstrated.bytes
 
     def recall_at_1(self, keys: Float32) -> float:
         """How often the lookup finds what exact search among `keys` (N, D) does; 1 where it is exact."""
-        return 1.0 if self.index.exact else recall_at_1(self.index, keys, self.episode)
+        return 1.0 if self.index.exact else recall_at_1(self.index, keys, self.demonstrated.episode)
 
     def lookup(self, keys: Float32, k: int) -> Lookup:
         """The `k` frames of the highest cosine similarity to each of `keys` (B, D); fewer where the table is smaller.
@@ -93,16 +74,6 @@ class Table:
         rows = np.concatenate([r for _, r in found]) if found else np.zeros((0, count), np.int64)
         return Lookup(rows, similarities)
 
-    def chunk(self, rows: Int64, horizon: int) -> Float32:
-        """The next `horizon` actions from each of `rows` (B,), the episode's last one repeated: (B, horizon, Da)."""
-        steps = np.minimum(rows[:, None] + np.arange(horizon), self.last[rows][:, None])
-        chunk: Float32 = self.actions[steps]
-        return chunk
-
-    def names(self, rows: Int64) -> Int64:
-        """`rows` (B, k) as (episode, frame), int64 (B, k, 2)."""
-        return np.stack([self.episode[rows], self.frame[rows]], axis=-1)
-
 
 def leave_one_out_scores(table: Table, every: int) -> Float32:
     """Each demonstration's highest out-of-distribution score against all others, float32 (number of demonstrations,).
@@ -110,11 +81,11 @@ def leave_one_out_scores(table: Table, every: int) -> Float32:
     The score of a frame is 1 − its highest similarity to a frame of another demonstration; it is taken at the frames
     where decisions fall, `every` steps apart. Empty where there is one demonstration.
     """
-    starts, keys, scores = np.flatnonzero(table.frame == 0), table.keys, []
+    starts, keys, scores = np.flatnonzero(table.demonstrated.frame == 0), table.keys, []
     if len(starts) < 2:
         return np.zeros(0, np.float32)
     for start in starts:
-        rows = np.arange(start, table.last[start] + 1)
+        rows = np.arange(start, table.demonstrated.last[start] + 1)
         similarity = keys[rows[::every]] @ keys.T
         similarity[:, rows] = -np.inf
         scores.append(1 - similarity.max(axis=1).min())

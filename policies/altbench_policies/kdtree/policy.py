@@ -1,0 +1,183 @@
+"""KD-tree: what followed the demonstrated frame whose observation itself is nearest; nothing is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.spatial import KDTree as Tree
+from torch import Tensor
+
+from altbench.api import (
+    Decision,
+    Demonstration,
+    FitContext,
+    Float32,
+    Footprint,
+    Observation,
+    Requirements,
+    TaskInfo,
+    Trainable,
+)
+from altbench.config import Spec
+from altbench.errors import CheckpointError
+from altbench_policies import border, checkpoint
+from altbench_policies.checkpoint import numpy_of
+from altbench_policies.demonstrated import Demonstrated
+from altbench_policies.windows import join
+
+
+class KDTreeSpec(Spec):
+    """Settings of the KD-tree.
+
+    `observation`: what is compared. "pixels": each camera's image averaged down to `side` × `side` in colour; "pose":
+    agent_pos, and no images are asked for; "both". `cameras`: which views (empty: all of the task's). `pose_weight`:
+    weight of the pose's distance beside one camera's, with "both". `top_k`: matches reported.
+    """
+
+    observation: Literal["pixels", "pose", "both"] = "pixels"
+    side: int = Field(default=21, ge=1)
+    cameras: tuple[str, ...] = ()
+    pose_weight: float = Field(default=1.0, gt=0)
+    action_horizon: int = Field(default=8, ge=1)
+    top_k: int = Field(default=3, ge=1)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """`tree` over N observations (N, F); `demonstrated`: what followed each.
+
+    `scales` float32 (P,): the unit of each camera, then of the pose. `image_size`: (H, W), None where only poses count.
+    """
+
+    tree: Tree
+    scales: Float32
+    demonstrated: Demonstrated
+    image_size: tuple[int, int] | None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held: observations in the tree's float64, its order of them, actions. (Its nodes come to under 1 %.)"""
+        return int(self.tree.data.nbytes + self.tree.indices.nbytes + self.scales.nbytes) + self.demonstrated.bytes
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Name -> plain array; `observations` float32 (N, F)."""
+        observations = np.asarray(self.tree.data, np.float32)  # exact: float32 is what went in
+        return {"observations": observations, "scales": self.scales, **self.demonstrated.arrays()}
+
+
+class KDTree(Trainable):
+    """The nearest demonstrated observation, found by a KD-tree, with nothing learned. Source: arXiv 2505.05787."""
+
+    name: ClassVar[str] = "kdtree"
+    version: ClassVar[int] = 1
+    config_type: ClassVar[type[KDTreeSpec]] = KDTreeSpec
+    runtime_fields = frozenset({"top_k"})
+
+    def __init__(self, task: TaskInfo, config: KDTreeSpec) -> None:
+        super().__init__(task, config)
+        self.settings = config
+        self.cameras = () if config.observation == "pose" else config.cameras or task.cameras
+        self._memory: Memory | None = None
+        self._begun: set[int] = set()
+
+    @property
+    def requirements(self) -> Requirements:
+        """Images of its cameras, where they count; the last frame alone is looked at."""
+        horizon = self.settings.action_horizon
+        size = self._memory.image_size if self._memory else None
+        return Requirements(self.cameras, 1, horizon, horizon, image_size=size)
+
+    def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
+        """Put every frame into the tree."""
+        frames = join(demonstrations, self.cameras)
+        parts = self._parts(frames.pixels, frames.agent_pos)
+        scales = np.array([_spread(part) for part in parts], np.float32)
+        if self.settings.observation == "both":
+            scales[-1] /= self.settings.pose_weight
+        size = frames.image_size if self.cameras else None
+        self._memory = Memory(Tree(_joined(parts, scales)), scales, Demonstrated.of(frames), size)
+        context.progress(1, 1, {})
+
+    def save(self, folder: Path) -> None:
+        """Write the observations and what followed them."""
+        memory = self.memory()
+        values = {"image_size": list(memory.image_size or ())}
+        checkpoint.write(folder, checkpoint.Checkpoint(values, arrays=memory.arrays()))
+
+    def load(self, folder: Path, device: str = "cpu") -> None:
+        """Read what `save` wrote; CheckpointError where it is damaged or of other settings."""
+        del device  # trees live on the CPU
+        saved = checkpoint.read(folder)
+        observations, size = saved.array("observations"), tuple(saved.value("image_size"))
+        numbers = 3 * self.settings.side**2 * len(self.cameras)
+        numbers += self.task.agent_pos_dim if self.settings.observation != "pixels" else 0
+        if observations.shape[1] != numbers:
+            raise CheckpointError(
+                f"{folder}: observations have {observations.shape[1]} numbers, these settings make {numbers}: they are "
+                "of another configuration"
+            )
+        demonstrated = Demonstrated.from_arrays(saved.arrays, len(observations))
+        self._memory = Memory(Tree(observations), saved.array("scales"), demonstrated, size or None)
+
+    def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
+        """Nothing is random, and nothing is kept between decisions."""
+        del seeds
+        self._begun.update(slots)
+
+    def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
+        """Chunks (B, Ta, Da) with matches; `similarities` is minus the distance."""
+        memory = self.memory()
+        border.check_begun(slots, self._begun)
+        pixels = {c: border.images(observation, c, memory.image_size or (0, 0))[:, -1] for c in self.cameras}
+        parts = self._parts(pixels, torch.from_numpy(observation.agent_pos[:, -1]))
+        nearest = range(1, min(self.settings.top_k, len(memory.demonstrated)) + 1)
+        distances, rows = memory.tree.query(_joined(parts, memory.scales), list(nearest))
+        actions = memory.demonstrated.chunk(rows[:, 0], self.settings.action_horizon)
+        matches = memory.demonstrated.names(rows)
+        return Decision(actions, matches=matches, similarities=-distances.astype(np.float32))
+
+    def footprint(self) -> Footprint:
+        """Bytes of the tree and the actions."""
+        return Footprint(table=self._memory.bytes) if self._memory else Footprint()
+
+    def inference_note(self) -> str:
+        """What is compared, and with how many frames."""
+        return (
+            f"KD-tree of {self.settings.observation}, {len(self._memory.demonstrated)} frames" if self._memory else ""
+        )
+
+    def memory(self) -> Memory:
+        """What fitting made, or CheckpointError where there is nothing yet."""
+        if self._memory is None:
+            raise border.not_fitted(self.name)
+        return self._memory
+
+    def _parts(self, pixels: Mapping[str, Tensor], agent_pos: Tensor) -> list[Float32]:
+        """What is compared, part by part: each camera's (N, 3·side²), the pose's (N, Dp); float32."""
+        parts = [_shrunk(pixels[camera], self.settings.side) for camera in self.cameras]
+        if self.settings.observation != "pixels":
+            parts.append(agent_pos.float())
+        return [numpy_of(part) for part in parts]
+
+
+def _shrunk(images: Tensor, side: int) -> Tensor:
+    """uint8 (N, H, W, 3) -> float32 (N, 3·side²) in [0, 1], averaged down."""
+    return F.adaptive_avg_pool2d(images.permute(0, 3, 1, 2).float(), side).flatten(1) / 255
+
+
+def _spread(part: Float32) -> float:
+    """How far its frames lie from their mean, root mean square; 1 where they do not differ."""
+    return float(np.sqrt(part.var(axis=0).sum())) or 1.0
+
+
+def _joined(parts: Sequence[Float32], scales: Float32) -> Float32:
+    """Parts side by side, each in its own unit, so that none drowns the others: (N, F)."""
+    return np.concatenate([part / scale for part, scale in zip(parts, scales, strict=True)], axis=1)
