@@ -1,0 +1,154 @@
+"""E2: the memorisation audit of every policy on Lift, in the paper's five cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from altbench.audit import summarise
+from altbench.audit_cases import CASES, AuditedEpisode, evaluations, frame_of
+from altbench.audit_figures import distribution, similarity_bars
+from altbench.audit_tables import audit_table, score
+from altbench.config import SweepSpec
+from altbench.experiments.auditing import POSITIONS, Gap, audited, frames, highest, paired_gap, ways_table
+from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.common import EPISODES, N, make_sweep, row
+from altbench.figure_layout import looks, styled
+from altbench.table_formats import Table
+from altbench.trajectories import find_distance
+
+POLICIES = ("alt", "kdtree", "open_loop", "diffusion", "act", "bc")
+PAPER = {
+    "diffusion": (0.935, 0.837, 0.690, 0.838, 0.875),
+    "act": (0.465, 0.278, 0.406, 0.428, 0.355),
+    "alt": (1.0, 1.0, 1.0, 1.0, 1.0),
+}
+"""Highest S in the order of the cases, as reported; ALT's second-hand. GR00T-N1.5 is not part of this bench."""
+SECOND_HAND = ("alt",)
+RANKED = ("diffusion", "act", "bc")
+"""A diffusion policy recalls more than ACT, says the paper; the bench asks the same of behaviour cloning."""
+
+
+def sweeps(preset: Preset) -> Sequence[SweepSpec]:
+    """Every policy, 30 demonstrations, the five cases."""
+    rows = [row(policy, preset) for policy in POLICIES]
+    return [make_sweep("audit-lift", rows, evaluations(CASES, EPISODES))]
+
+
+def report(run: Run, preset: Preset) -> Report:
+    """S by policy and case, the ranking, and how much the way of comparing matters."""
+    del preset
+    episodes = audited(run, POSITIONS)
+    if not episodes:
+        return Report("", (), _reported(frame_of([])))
+    frame = frame_of(episodes)
+    sections = (
+        Section("S by policy and case", _method(), {"audit": _table(frame)}, {"distribution": _distribution(frame)}),
+        Section("The ranking", _ranking(frame), {}),
+        Section("One episode beside all demonstrations", _bars_text(), {}, _bars(episodes)),
+        Section("The way of comparing", "", {"ways": ways_table(frames(run), ["label", "case"], ["policy", "case"])}),
+    )
+    return Report(_summary(frame), sections, _reported(frame))
+
+
+def _table(frame: pd.DataFrame) -> Table:
+    return audit_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
+
+
+def _distribution(frame: pd.DataFrame) -> Figure:
+    with styled():
+        return distribution(frame, f"Lift, N = {N}: S by case", looks(frame["label"]))
+
+
+def _bars(episodes: Sequence[AuditedEpisode]) -> dict[str, Figure]:
+    """A figure per policy that has an S."""
+    figures = {}
+    for label in POLICIES:
+        own = [one for one in episodes if one.cell.label == label]
+        if any(one.s is not None for one in own):
+            with styled():
+                figures[f"similarity_{label}"] = similarity_bars(own, f"{label}: similarity to each demonstration")
+    return figures
+
+
+def _method() -> str:
+    cases = ", ".join(f"{case.title} (`{case.column}`)" for case in CASES)
+    return (
+        f"Lift, {N} demonstrations, one on each pose of the grid, {EPISODES} episodes a case, the same for all policies."
+        f" Cases: {cases}. Absolute poses cancel the arm's starting noise, so a policy that plays the right demonstration"
+        " blindly (`open_loop`) shows how high S can be where the arm starts elsewhere than the demonstration's did."
+    )
+
+
+def _bars_text() -> str:
+    return "Above: the episode with the highest S, which the paper's number is made of; below: the median one."
+
+
+def _gaps(frame: pd.DataFrame) -> list[Gap]:
+    """Diffusion against the other learned policies, in distribution."""
+    own = frame[frame["case"] == CASES[0].name]
+    found = [paired_gap(own, RANKED[0], other) for other in RANKED[1:]]
+    return [gap for gap in found if gap is not None]
+
+
+def _ranking(frame: pd.DataFrame) -> str:
+    lines = []
+    for case in CASES:
+        own = frame[frame["case"] == case.name]
+        found = {label: summarise(own.loc[own["label"] == label, "s"].to_list()) for label in POLICIES}
+        there = {label: one for label, one in found.items() if one.n}
+        if there:
+            by_max = sorted(there, key=lambda x: -(there[x].highest or 0.0))
+            by_mean = sorted(there, key=lambda x: -(there[x].mean or 0.0))
+            lines.append(
+                f"- {case.title}: by highest S {_order(by_max, [there[x].highest for x in by_max])};"
+                f" by mean S {_order(by_mean, [there[x].mean for x in by_mean])}"
+            )
+    gaps = "; ".join(gap.text for gap in _gaps(frame))
+    paired = (
+        f"\n\nThe same episodes in distribution, difference of mean S with its 95 % interval: {gaps}." if gaps else ""
+    )
+    return "\n".join(lines) + paired
+
+
+def _order(labels: Sequence[str], values: Sequence[float | None]) -> str:
+    return " > ".join(f"{label} {score(value, 2)}" for label, value in zip(labels, values, strict=True))
+
+
+def _summary(frame: pd.DataFrame) -> str:
+    """Whether the paper's order is found: diffusion recalls more than the other learned policies."""
+    parts = []
+    for gap in _gaps(frame):
+        verdict = (
+            "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "is not told apart from"
+        )
+        parts.append(f"{gap.first} {verdict} {gap.second} (mean S in distribution {score(gap.mean, 2)} apart)")
+    if not parts:
+        return ""
+    paper = "the paper ranks diffusion above ACT"
+    return f"By S, {'; '.join(parts)}; {paper}."
+
+
+def _reported(frame: pd.DataFrame) -> tuple[Reported, ...]:
+    return tuple(
+        Reported(
+            f"{label}: highest S, {case.title}",
+            f"{value:.3f}",
+            highest(frame, case, label=label),
+            second_hand=label in SECOND_HAND,
+        )
+        for label, values in PAPER.items()
+        for case, value in zip(CASES, values, strict=True)
+    )
+
+
+EXPERIMENT = Experiment(
+    id="E2",
+    name="audit-lift",
+    title="Memorisation audit on Lift",
+    question="Does a policy generate its motion, or recall a demonstration, where it was shown, between, and beyond?",
+    report=report,
+    sweeps=sweeps,
+)

@@ -1,0 +1,98 @@
+"""E5: the memorisation audit on the longer tasks, of what the arm does and of what it is told to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from altbench.audit_cases import CASES, AuditedEpisode, evaluations, frame_of
+from altbench.audit_figures import distribution, similarity_bars
+from altbench.audit_tables import audit_table
+from altbench.config import SweepSpec
+from altbench.experiments.auditing import ACTIONS, POSITIONS, audited, frames, highest, ways_table
+from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.common import EPISODES, N, make_sweep, row
+from altbench.experiments.texts import listed
+from altbench.figure_layout import looks, styled
+from altbench.trajectories import find_distance
+
+TASKS = ("Can", "Square", "ToolHang", "Transport")
+POLICIES = {"small": ("diffusion", "alt"), "paper": ("diffusion", "bc", "alt")}
+SMALL_EPISODES = 25
+"""At `small`, in distribution alone: an episode of these tasks takes five to fifteen seconds of a core."""
+PAPER = {"ToolHang": "0.962", "Transport": "0.965"}
+"""Highest S of a diffusion policy on images, as reported in notes on the paper; its data are people's, ours an expert's."""
+
+
+def sweeps(preset: Preset) -> Sequence[SweepSpec]:
+    """A sweep per task, so that one whose demonstrations cannot be had stops no other."""
+    rows = [row(policy, preset) for policy in POLICIES[preset]]
+    columns = evaluations(CASES[:1], SMALL_EPISODES) if preset == "small" else evaluations(CASES, EPISODES)
+    return [make_sweep(f"audit-{task.lower()}", rows, columns, tasks=(task,), collected=N) for task in TASKS]
+
+
+def report(run: Run, preset: Preset) -> Report:
+    """S by task, policy and case."""
+    del preset
+    episodes = audited(run, POSITIONS)
+    if not episodes:
+        return Report("", (), _reported(frame_of([]), frame_of([])))
+    frame, by_way = frame_of(episodes), frames(run)
+    table = audit_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
+    ways = ways_table(by_way, ["task", "label", "case"], ["task", "policy", "case"])
+    sections = (
+        Section("S by task", _method(), {"audit": table}, _figures(episodes, frame)),
+        Section("What the arm does, and what it is told to do", "", {"ways": ways}),
+    )
+    return Report(_summary(frame), sections, _reported(frame, by_way[ACTIONS.title]))
+
+
+def _method() -> str:
+    return (
+        f"{listed(TASKS)}, {N} demonstrations each. Transport has two arms: their positions stand side by side. The paper's"
+        " demonstrations are people's (robomimic), these are a scripted expert's, one on each pose of the task's grid."
+    )
+
+
+def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> dict[str, Figure]:
+    """Per task: the distribution of S, and bars for the diffusion policy."""
+    figures, style = {}, looks(frame["label"])
+    for task in TASKS:
+        own = [one for one in episodes if one.cell.checkpoint.task == task and one.s is not None]
+        diffusion = [one for one in own if one.cell.label == "diffusion"]
+        with styled():
+            if own:
+                title = f"{task}, N = {N}: S by case"
+                figures[f"distribution_{task.lower()}"] = distribution(frame_of(own), title, style)
+            if diffusion:
+                title = f"{task}, diffusion: similarity to each demonstration"
+                figures[f"similarity_{task.lower()}"] = similarity_bars(diffusion, title)
+    return figures
+
+
+def _summary(frame: pd.DataFrame) -> str:
+    """The diffusion policy's highest S in distribution, task by task."""
+    found = {task: highest(frame, CASES[0], task=task, label="diffusion") for task in TASKS}
+    there = [f"{task} {text}" for task, text in found.items() if text]
+    return f"The diffusion policy's highest S in distribution: {'; '.join(there)}." if there else ""
+
+
+def _reported(positions: pd.DataFrame, actions: pd.DataFrame) -> tuple[Reported, ...]:
+    rows = []
+    for task in TASKS:
+        for name, frame in (("positions", positions), ("actions", actions)):
+            ours = highest(frame, CASES[0], task=task, label="diffusion")
+            rows.append(Reported(f"{task}, diffusion: highest S of {name}", PAPER.get(task, ""), ours, task in PAPER))
+    return tuple(rows)
+
+
+EXPERIMENT = Experiment(
+    id="E5",
+    name="audit-tasks",
+    title="Memorisation audit on Can, Square, ToolHang and Transport",
+    question="Does a diffusion policy also recall its demonstrations where tasks are longer?",
+    report=report,
+    sweeps=sweeps,
+)

@@ -1,0 +1,157 @@
+"""The audits' and E7's reports, on episodes and decisions made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import episode
+
+from altbench import results
+from altbench.audit_cases import CASES, frame_of
+from altbench.experiments import audit_lift, audit_tasks, multimodality
+from altbench.experiments.auditing import highest, paired_gap, ways_table
+from altbench.experiments.base import Experiment, Run
+from altbench.jobs import Setting, cell_header
+from altbench.plan import make_plan, stamp
+from altbench.records import EpisodeRecord, StepRecord
+
+
+def scores(label: str, values: list[float | None], case: str = "in_distribution") -> pd.DataFrame:
+    """The columns of an audit's frame that reports read."""
+    frame = frame_of([]).reindex(range(len(values)))
+    return frame.assign(
+        task="Lift", label=label, n=30, case=case, s=values, success=True, episode=range(len(values)), seed=7
+    ).astype({"s": float})
+
+
+def test_a_gap_is_of_the_same_episodes_and_has_an_interval() -> None:
+    first, second = scores("diffusion", [0.8, 0.9, None, 0.7]), scores("bc", [0.6, 0.6, 0.1, 0.3])
+    gap = paired_gap(pd.concat([first, second]), "diffusion", "bc")
+    assert gap is not None and gap.n == 3
+    assert gap.mean == pytest.approx(0.3) and 0.2 <= gap.low < 0.3 < gap.high <= 0.4
+    assert gap.text.startswith("diffusion - bc: 0.30 [0.2") and gap.text.endswith("(3 pairs)")
+    assert paired_gap(first, "diffusion", "bc") is None
+    assert paired_gap(pd.concat([first.head(1), second]), "diffusion", "bc") is None
+
+
+def test_e2_says_whether_it_finds_the_paper_s_order() -> None:
+    rng = np.random.default_rng(0)
+    near, far = list(rng.normal(0.8, 0.05, 60)), list(rng.normal(0.5, 0.05, 60))
+    frame = pd.concat([scores("diffusion", near), scores("act", far), scores("bc", near[::-1])])
+    told = audit_lift._summary(frame)
+    assert "diffusion recalls more than act (mean S in distribution 0.3" in told
+    assert "diffusion is not told apart from bc" in told
+    order = audit_lift._ranking(frame)
+    assert order.startswith("- in distribution: by highest S ") and "interpolate" not in order
+    ours = {r.quantity: r.ours for r in audit_lift._reported(frame)}
+    assert ours["diffusion: highest S, in distribution"] == f"{max(near):.3f} (of 60; mean {np.mean(near):.2f})"
+    assert ours["diffusion: highest S, interpolate"] == ours["alt: highest S, in distribution"] == ""
+
+
+def test_ways_stand_beside_each_other() -> None:
+    frame = scores("bc", [0.5, 1.0])
+    failed = frame.assign(success=[False, True])
+    table = ways_table({"one": frame, "other": failed}, ["label", "case"], ["policy", "case"])
+    assert table.blocks[0].header[:2] == ("policy", "case") and len(table.data) == 2
+    assert table.blocks[0].rows == (
+        ("bc", "in distribution", "1.000, 0.75 [0.50, 1.00], 0.75", "1.000, 0.75 [0.50, 1.00], 1.00"),
+    )
+
+
+def test_highest_of_nothing_is_empty() -> None:
+    assert highest(frame_of([]), CASES[0], label="bc") == ""
+    assert highest(scores("bc", [0.25, None]), CASES[0], label="bc") == "0.250 (of 1; mean 0.25)"
+
+
+# ------------------------------------------------------------------------------------------------ on recorded cells
+
+
+def recorded(one: Experiment, root: Path, make: object) -> Run:
+    """A run of `one` in which every cell has the episodes that `make(cell)` gives, and demonstrations of the fake."""
+    settings, plans = [], []
+    for sweep in one.sweeps("small"):
+        settings.append(Setting(root, sweep, "cpu", dict.fromkeys(sweep.tasks, root / "none.hdf5")))
+        plans.append(make_plan(sweep, stamp("cpu", "none", {})))
+        for cell in plans[-1].cells:
+            results.write_cell(root, cell_header(cell), make(cell))  # type: ignore[operator]
+    return Run(root, root / "own", tuple(settings), tuple(plans))
+
+
+@pytest.fixture
+def demonstrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Demonstration i, at pose i modulo 30, goes along x at the height i mm; Transport's in both arms."""
+    import fakes
+
+    def make(run: Run, checkpoint: object) -> tuple[object, ...]:
+        n, arms = checkpoint.n, 2 if checkpoint.task == "Transport" else 1  # type: ignore[attr-defined]
+        one = fakes.make_demonstrations(1)[0]
+        return tuple(replace(one, index=i, grid_index=i % 30, **_way(i / 1000, arms)) for i in range(n))
+
+    monkeypatch.setattr(Run, "demonstrations", make)
+
+
+def _way(y: float, arms: int) -> dict[str, np.ndarray]:
+    way = np.stack([np.linspace(0, 0.3, 5), np.full(5, y), np.ones(5)], axis=1)
+    pos, act = np.zeros((5, arms, 11)), np.zeros((5, arms, 10))
+    pos[:, :, :3], act[:, :, :3] = way[:, None], way[:, None]
+    return {"agent_pos": pos.reshape(5, -1).astype(np.float32), "actions": act.reshape(5, -1).astype(np.float32)}
+
+
+def played(number: int, y: float, arms: int = 1) -> EpisodeRecord:
+    """An episode along a way at height `y`."""
+    way = _way(y, arms)
+    after = np.concatenate([way["agent_pos"][1:], way["agent_pos"][-1:]])
+    steps = [StepRecord(tuple(map(float, a)), tuple(map(float, p))) for a, p in zip(way["actions"], after, strict=True)]
+    return replace(episode(number), trajectory=tuple(steps), steps=5)
+
+
+@pytest.mark.usefixtures("demonstrations")
+@pytest.mark.parametrize("one", [audit_lift.EXPERIMENT, audit_tasks.EXPERIMENT], ids=["E2", "E5"])
+def test_the_audits_report_on_recorded_cells(one: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_lift, "POLICIES", ("open_loop", "bc", "diffusion"))
+    offset = {"diffusion": 0.0001, "alt": 0.0, "open_loop": 0.0, "bc": 0.0004}
+
+    def make(cell: object) -> list[EpisodeRecord]:
+        point = cell.checkpoint  # type: ignore[attr-defined]
+        arms = 2 if point.task == "Transport" else 1
+        return [played(i, i / 1000 + offset[point.label], arms) for i in range(4)]
+
+    report = one.report(recorded(one, tmp_path, make), "small")
+    table = report.sections[0].tables["audit"].data
+    by_label = table.groupby("label")["mean"].mean()
+    assert by_label["diffusion"] == pytest.approx(0.9, abs=1e-3)
+    assert len(table) == (15 if one.id == "E2" else 8)
+    assert "diffusion" in report.summary and report.reported[0].ours.startswith("0.900 (of 4; mean 0.90")
+    figures = {stem for section in report.sections for stem in section.figures}
+    assert figures >= ({"distribution", "similarity_bc"} if one.id == "E2" else {"similarity_transport"})
+    ways = next(s.tables["ways"] for s in report.sections if "ways" in s.tables)
+    assert set(ways.data["way"]) == {"positions, resampled", "positions, time warping", "actions, resampled"}
+
+
+@pytest.mark.usefixtures("demonstrations")
+def test_e7_counts_demonstrations_and_where_they_come_from(tmp_path: Path) -> None:
+    """Episode i starts at pose i: with 120, all three matches are of that pose; with 30, two are of one demonstration."""
+
+    def make(cell: object) -> list[EpisodeRecord]:
+        n = cell.checkpoint.n  # type: ignore[attr-defined]
+        records = []
+        for i in range(6):
+            matches = ((i, 0), (i + 30, 0), (i + 60, 1)) if n == 120 else ((i, 0), (i, 1), (i + 1, 0))
+            decisions = tuple(replace(d, matches=matches, similarities=(0.9, 0.8, 0.7)) for d in episode(i).decisions)
+            records.append(replace(episode(i), decisions=decisions))
+        return records
+
+    report = multimodality.report(recorded(multimodality.EXPERIMENT, tmp_path, make), "small")
+    data = report.sections[0].tables["multimodality"].data.set_index("n")
+    assert data["distinct"].to_dict() == {30: 2.0, 120: 3.0}
+    assert data["several"].to_dict() == {30: 1.0, 120: 1.0}
+    assert data.loc[120, "at_pose"] == 1.0 and data.loc[30, "at_pose"] == pytest.approx(2 / 3)
+    origins = data[[c for c in data.columns if c.startswith(("same", "another"))]]
+    assert origins.loc[30].to_list() == [0.5, 0.0, 0.5] and origins.loc[120].to_list() == [0.0, 1.0, 0.0]
+    assert "100 % of the second and third matches are of the same pose" in report.summary
+    assert report.reported[0].ours == "3.00 [3.00, 3.00] of 3; several in 100 % [100, 100]"
+    assert set(report.sections[0].figures) == {"matches"}
