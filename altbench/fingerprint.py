@@ -47,7 +47,7 @@ class Fingerprint:
         """The whole fingerprint as one readable line."""
         commit = f"commit {self.commit[:12]}{' + changes' if self.dirty else ''}" if self.commit else None
         parts = [
-            " ".join(f"{name} {number}" for name, number in self.packages.items()),
+            " ".join(f"{name} {self.packages[name]}" for name in sorted(self.packages, key=_package_order)),
             f"Python {self.python}",
             f"{self.cpu}, {self.cores} core{'s' if self.cores != 1 else ''}",
             self.gpu or "no GPU",
@@ -71,6 +71,11 @@ class Fingerprint:
             fault = error.errors()[0]
             where = ".".join(map(str, fault["loc"])) or "text"
             raise ResultsError(f"not a fingerprint: {where}: {fault['msg']}") from None
+
+
+def _package_order(name: str) -> tuple[int, str]:
+    """Ours first, in the order of `PACKAGES`, whatever order a file has them in; then others by name."""
+    return (PACKAGES.index(name) if name in PACKAGES else len(PACKAGES), name)
 
 
 def collect(renderer: str | None = None, data: str | None = None) -> Fingerprint:

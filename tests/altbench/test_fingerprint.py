@@ -80,6 +80,14 @@ def test_one_line_has_everything_that_is_known() -> None:
     )
 
 
+def test_what_is_read_back_makes_the_same_line() -> None:
+    for made in (FINGERPRINT, fingerprint.collect(), dataclasses.replace(FINGERPRINT, packages={"b": "1", "a": "2"})):
+        assert Fingerprint.from_json(made.to_json()).one_line() == made.one_line()
+    line = fingerprint.collect().one_line()
+    places = [line.index(f"{name} ") for name in fingerprint.PACKAGES]
+    assert places == sorted(places), "as footers have always had them"
+
+
 def test_differences_name_each_change_once() -> None:
     other = dataclasses.replace(FINGERPRINT, cores=4, gpu="A100", packages={**FINGERPRINT.packages, "mujoco": "3.8.1"})
     assert fingerprint.differences(FINGERPRINT, FINGERPRINT) == []
