@@ -200,7 +200,8 @@ class NativeModel:
 
     `env_name`: robosuite's name of the task. `robots`: robosuite's, one per arm or with both. `cameras`: our camera ->
     the model's. `joints`: the model's joint -> its slots in a state of `state_dim` numbers. `xml`: the model, MJCF ("":
-    none).
+    none). `fixed_bodies`: bodies without joints whose x, y and yaw, in this order, are the task's whole pose -> their
+    height (m): where they stand is in the model and in `InitialState.object_pose`, not in a state.
     """
 
     env_name: str
@@ -209,6 +210,7 @@ class NativeModel:
     joints: Mapping[str, JointSlots]
     state_dim: int
     xml: str = ""
+    fixed_bodies: Mapping[str, float] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -246,14 +248,19 @@ class Stage(Protocol):
         """The simulator's own names."""
         ...
 
-    def look(self, state: Float64, image_size: tuple[int, int] | None = None) -> View:
+    def look(
+        self, state: Float64, image_size: tuple[int, int] | None = None, object_pose: Float64 | None = None
+    ) -> View:
         """What the task shows in `state` (Ds,); with images of `image_size` (H, W) where that is given.
 
+        `object_pose` (P,): where the task has `native.fixed_bodies`; elsewhere the state tells.
         DatasetError where the state cannot be set."""
         ...
 
-    def after(self, state: Float64, action: Float32, control_mode: ControlMode) -> Float64:
-        """The state (Ds,) one control step after `state` and `action` (Da,)."""
+    def after(
+        self, state: Float64, action: Float32, control_mode: ControlMode, object_pose: Float64 | None = None
+    ) -> Float64:
+        """The state (Ds,) one control step after `state` and `action` (Da,); `object_pose` as for `look`."""
         ...
 
     def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> Any:

@@ -44,9 +44,12 @@ class TaskStage:
         model: NativeModel = self._task.native_model()
         return model
 
-    def look(self, state: Float64, image_size: tuple[int, int] | None = None) -> View:
-        """What the task shows in `state` (Ds,); DatasetError where the state cannot be set."""
-        task, start = self._task, self._start(state)
+    def look(
+        self, state: Float64, image_size: tuple[int, int] | None = None, object_pose: Float64 | None = None
+    ) -> View:
+        """What the task shows in `state` (Ds,), with `object_pose` (P,) where the state does not tell it; DatasetError
+        where the state cannot be set."""
+        task, start = self._task, self._start(state, object_pose)
         observation, info = self._restore(task, start)
         agent_pos, seen = observation["agent_pos"], observation["environment_state"]
         if not all(np.isfinite(values).all() for values in (agent_pos, seen, task.sim_state())):
@@ -56,10 +59,12 @@ class TaskStage:
             pixels = self._restore(self.environment("ee_pose", image_size).unwrapped, start)[0]["pixels"]
         return View(agent_pos, seen, start.object_pose, bool(info["is_success"]), pixels)
 
-    def after(self, state: Float64, action: Float32, control_mode: ControlMode) -> Float64:
+    def after(
+        self, state: Float64, action: Float32, control_mode: ControlMode, object_pose: Float64 | None = None
+    ) -> Float64:
         """The state (Ds,) one control step after `state` and `action` (Da,)."""
         task = self._env(obs_type="state", control_mode=control_mode).unwrapped
-        self._restore(task, self._start(state))
+        self._restore(task, self._start(state, object_pose))
         task.advance(action)
         reached: Float64 = task.sim_state()
         return reached
@@ -69,8 +74,15 @@ class TaskStage:
         looks = {"image_size": image_size, "render_profile": self._profile}
         return self._env(obs_type="pixels", control_mode=control_mode, **looks)
 
-    def _start(self, state: Float64) -> InitialState:
-        """`state` with its object pose, which only the simulator can read from it."""
+    def _start(self, state: Float64, object_pose: Float64 | None) -> InitialState:
+        """`state` with its object pose, which only the simulator can read from it, where it is in it at all."""
+        if object_pose is not None:
+            return InitialState(state, object_pose)
+        if self.native.fixed_bodies:
+            bodies = ", ".join(self.native.fixed_bodies)
+            raise DatasetError(
+                f"expected the pose of {bodies}: a state of {self.info.name} does not tell where that is"
+            )
         self._restore(self._task, InitialState(state, self._some_pose))
         return InitialState(state, self._task.object_pose())
 

@@ -46,7 +46,9 @@ class TinyStage:
 
     info, native = TASK, NATIVE
 
-    def look(self, state: Float64, image_size: tuple[int, int] | None = None) -> View:
+    def look(
+        self, state: Float64, image_size: tuple[int, int] | None = None, object_pose: Float64 | None = None
+    ) -> View:
         if abs(state).max() > 1e6:
             raise DatasetError("expected a state that the simulator can take up")
         joint, finger, cube = state[1], state[2], state[3:6]
@@ -54,9 +56,12 @@ class TinyStage:
         pixels = {}
         if image_size is not None:
             pixels = {c: np.full((*image_size, 3), int(100 * joint) % 256, np.uint8) for c in TASK.cameras}
-        return View(agent_pos, cube.astype(np.float32), cube[:2].copy(), bool(cube[2] > SOLVED), pixels)
+        pose = cube[:2].copy() if object_pose is None else object_pose
+        return View(agent_pos, cube.astype(np.float32), pose, bool(cube[2] > SOLVED), pixels)
 
-    def after(self, state: Float64, action: Float32, control_mode: ControlMode) -> Float64:
+    def after(
+        self, state: Float64, action: Float32, control_mode: ControlMode, object_pose: Float64 | None = None
+    ) -> Float64:
         later = state.copy()
         later[0] += 1 / TASK.control_hz
         return later

@@ -115,6 +115,20 @@ def optional_text(parent: h5py.Group, name: str) -> str:
     return text(parent, name) if name in parent.attrs else ""
 
 
+def vector(parent: h5py.Group, name: str, length: int) -> NDArray[np.float64]:
+    """The attribute `name` of `parent`, float64 (length,), finite."""
+    where = _where(parent, f"@{name}")
+    if name not in parent.attrs:
+        raise DatasetError(f"{where}: missing")
+    attribute = parent.attrs.get_id(name)
+    if attribute.dtype.kind != "f" or attribute.shape != (length,):
+        raise DatasetError(f"{where}: expected {length} numbers, got {attribute.dtype} {attribute.shape}")
+    values = np.asarray(parent.attrs[name], dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise DatasetError(f"{where}: expected finite values, got {values}")
+    return values
+
+
 def json_object(where: str, content: str) -> dict[str, Any]:
     """`content` parsed as a JSON object."""
     try:

@@ -23,6 +23,7 @@ DATASET_ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+", re.ASCII)
 MAX_METADATA_BYTES = 16 << 20
 SMALLEST_IMAGE = 32  # pixels: Minari takes smaller ones for no images, and cannot read back what it wrote
 STATES = "sim_state"
+POSE = "object_pose"  # beside them, where the states do not tell it
 
 
 def read_minari(path: Path, stage: Stage, wishes: ImportWishes) -> Recording:
@@ -91,8 +92,8 @@ def _demonstration(
     main: Path, name: str, index: int, stage: Stage, mode: ControlMode, size: tuple[int, int]
 ) -> Demonstration:
     where = f"{main}: {name}"
-    states, actions = _episode(main, name, stage, mode)
-    views = staging.look_along(stage, states, where)
+    states, actions, fixed = _episode(main, name, stage, mode)
+    views = staging.look_along(stage, states, where, fixed)
     frames = min(staging.until_success(views, len(actions)), len(actions))
     return staging.demonstration(
         stage,
@@ -107,20 +108,22 @@ def _demonstration(
     )
 
 
-def _episode(main: Path, name: str, stage: Stage, mode: ControlMode) -> tuple[Float64, Float64]:
-    """States (T + 1, Ds), that after the last action included, and actions (T, Da)."""
+def _episode(main: Path, name: str, stage: Stage, mode: ControlMode) -> tuple[Float64, Float64, Float64 | None]:
+    """States (T + 1, Ds), that after the last action included, actions (T, Da), the pose of fixed bodies (P,)."""
     where = f"{main}: {name}"
     with foreign_hdf5.reading(main) as file:
         episode = foreign_hdf5.group(file, name)
         actions = foreign_hdf5.numbers(episode, "actions", stage.info.action_dim(mode))
         infos = foreign_hdf5.group(episode, "infos") if "infos" in episode else {}
-        if STATES not in infos:
-            raise DatasetError(f"{where}: expected simulator states as infos/{STATES}, got {sorted(infos)[:9]}")
+        wanted = [STATES, POSE] if stage.native.fixed_bodies else [STATES]
+        if missing := [key for key in wanted if key not in infos]:
+            raise DatasetError(f"{where}: expected simulator states as infos/{missing[0]}, got {sorted(infos)[:9]}")
+        fixed = foreign_hdf5.numbers(infos, POSE, len(stage.info.pose_names))[0] if POSE in wanted else None
         states = foreign_hdf5.numbers(infos, STATES, foreign_hdf5.width(infos, STATES))
     staging.check_equal_length(where, states=len(states), **{"actions and 1": len(actions) + 1})
     states = mjcf.map_states(states, "", stage.native, where)
     staging.check_frequency(states, stage.info, where)
-    return states, actions
+    return states, actions, fixed
 
 
 # ------------------------------------------------------------------------------------------------------------- export
@@ -156,8 +159,10 @@ def write_minari(recording: Recording, stage: Stage, out: str) -> str:
 
 def _buffer(episode_buffer: Any, d: Demonstration, stage: Stage, size: tuple[int, int]) -> Any:
     """One episode: T steps, T + 1 observations and infos; the last is a simulated step from the last recorded state."""
-    last_state = stage.after(d.states[-1], d.actions[-1], d.control_mode)
-    last = stage.look(last_state, size)
+    pose = d.initial_state.object_pose if stage.native.fixed_bodies else None
+    last_state = stage.after(d.states[-1], d.actions[-1], d.control_mode, pose)
+    last = stage.look(last_state, size, pose)
+    fixed = {} if pose is None else {POSE: np.tile(pose, (len(d) + 1, 1))}
     ends = np.arange(len(d)) == len(d) - 1
     return episode_buffer(
         id=d.index,
@@ -173,6 +178,7 @@ def _buffer(episode_buffer: Any, d: Demonstration, stage: Stage, size: tuple[int
         infos={
             STATES: np.concatenate([d.states, last_state[None]]),
             "is_success": np.append(np.zeros(len(d), dtype=bool), d.success),
+            **fixed,
         },
     )
 

@@ -25,18 +25,21 @@ RENAMED = (  # what robosuite called a joint once -> what it calls it now
 
 
 @dataclass
-class _Body:
+class Body:
+    """A body as the XML has it, with its joints (name, type) and its children."""
+
+    attributes: dict[str, str] = field(default_factory=dict)
     joints: list[tuple[str, str]] = field(default_factory=list)
-    children: list[_Body] = field(default_factory=list)
+    children: list[Body] = field(default_factory=list)
 
 
 class _Scanner:
     """Collects the tree of bodies and their joints below `worldbody`."""
 
     def __init__(self) -> None:
-        self.world = _Body()
+        self.world = Body()
         self._path: list[str] = []
-        self._bodies: list[_Body] = []
+        self._bodies: list[Body] = []
         self._count = 0
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -45,7 +48,7 @@ class _Scanner:
         if tag == "worldbody":
             self._bodies = [self.world]
         elif tag == "body" and self._bodies:
-            body = _Body()
+            body = Body(attributes)
             self._bodies[-1].children.append(body)
             self._bodies.append(body)
         elif tag in ("joint", "freejoint") and parent == "body" and self._bodies:
@@ -63,6 +66,19 @@ class _Scanner:
 
 def joint_types(xml: str, where: str) -> list[tuple[str, str]]:
     """(name, type) of the model's joints in the order of its states: a body's own first, then its children's."""
+    found, waiting = [], [scan(xml, where)]
+    while waiting:
+        body = waiting.pop()
+        found += body.joints
+        waiting += reversed(body.children)
+    names = [name for name, _ in found]
+    if not found or len(found) > MAX_JOINTS or len(set(names)) < len(names) or {k for _, k in found} - SIZES.keys():
+        raise DatasetError(f"{where}: expected a model with named joints of the types {sorted(SIZES)}, got {found[:5]}")
+    return found
+
+
+def scan(xml: str, where: str) -> Body:
+    """The world of the model `xml`, whose children are its outermost bodies; DatasetError for what is no plain MJCF."""
     scanner, parser = _Scanner(), expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = scanner.start, scanner.end
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = _refuse
@@ -72,15 +88,7 @@ def joint_types(xml: str, where: str) -> list[tuple[str, str]]:
         raise DatasetError(f"{where}: expected a model in MJCF, got what is no XML: {error}") from None
     except _Refused:
         raise DatasetError(f"{where}: expected a model in MJCF without document type and entities") from None
-    found, waiting = [], [scanner.world]
-    while waiting:
-        body = waiting.pop()
-        found += body.joints
-        waiting += reversed(body.children)
-    names = [name for name, _ in found]
-    if not found or len(found) > MAX_JOINTS or len(set(names)) < len(names) or {k for _, k in found} - SIZES.keys():
-        raise DatasetError(f"{where}: expected a model with named joints of the types {sorted(SIZES)}, got {found[:5]}")
-    return found
+    return scanner.world
 
 
 def state_columns(xml: str, native: NativeModel, where: str) -> NDArray[np.int64]:

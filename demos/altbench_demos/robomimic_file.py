@@ -19,7 +19,7 @@ import numpy as np
 
 from altbench.api import ControlMode, Demonstration, Float32, Float64, ImportWishes, Recording, Stage, UInt8, View
 from altbench.errors import DatasetError
-from altbench_demos import controllers, foreign_hdf5, mjcf, staging
+from altbench_demos import controllers, fixed_bodies, foreign_hdf5, mjcf, staging
 from altbench_demos.robosuite_file import model_xml
 
 ROBOSUITE_TYPE, GYMNASIUM_TYPE = 1, 2  # robomimic's EnvType
@@ -124,6 +124,7 @@ class _Episode:
     actions: Float64
     rewards: Float64 | None
     eef: Float64 | None
+    fixed: Float64 | None  # the pose of fixed bodies, (P,)
     pixels: dict[str, UInt8] | None
 
 
@@ -132,7 +133,7 @@ def _demonstration(
 ) -> Demonstration:
     where = f"{path}: {header.names[index]}"
     episode = _episode(path, header, index, stage, wishes)
-    views = staging.look_along(stage, episode.states, where)
+    views = staging.look_along(stage, episode.states, where, episode.fixed)
     _check_place(where, episode.eef, views)
     frames = min(staging.until_success(views, len(episode.states)), len(views))
     rewarded = episode.rewards is not None and bool((episode.rewards[:frames] > 0).any())
@@ -163,6 +164,7 @@ def _episode(path: Path, header: _Header, index: int, stage: Stage, wishes: Impo
         eef = foreign_hdf5.numbers(obs, "robot0_eef_pos", 3) if "robot0_eef_pos" in obs else None
         pixels = {c: foreign_hdf5.images(obs, name, len(states)) for c, name in header.cameras.items()}
         model = foreign_hdf5.optional_text(demo, "model_file")
+        fixed = None if header.native_actions else _our_fixed_pose(demo, stage)
     others = {name: len(found) for name, found in (("rewards", rewards), ("robot0_eef_pos", eef)) if found is not None}
     staging.check_equal_length(where, states=len(states), actions=len(actions), **others)
     if any(images.shape[1:3] != header.image_size for images in pixels.values()):
@@ -172,7 +174,16 @@ def _episode(path: Path, header: _Header, index: int, stage: Stage, wishes: Impo
     xml = model_xml(path, model, wishes.model)
     present = mjcf.map_states(states, xml, stage.native, where)
     staging.check_frequency(present, stage.info, where)
-    return _Episode(present, actions, rewards, eef, pixels or None)
+    if header.native_actions:
+        fixed = fixed_bodies.pose(xml, stage.native, where)
+    return _Episode(present, actions, rewards, eef, fixed, pixels or None)
+
+
+def _our_fixed_pose(demo: h5py.Group, stage: Stage) -> Float64 | None:
+    """Where fixed bodies stand, as our own files say it."""
+    if not stage.native.fixed_bodies:
+        return None
+    return foreign_hdf5.vector(demo, "object_pose", len(stage.info.pose_names))
 
 
 def _actions(actions: Float64, views: list[View], header: _Header, mode: ControlMode) -> Float32:
@@ -222,7 +233,7 @@ def _write(data: h5py.Group, d: Demonstration, stage: Stage) -> int:
     demo, last = data.create_group(f"demo_{d.index}"), np.arange(len(d)) == len(d) - 1
     demo.attrs["num_samples"] = np.int64(len(d))
     if stage.native.xml:
-        demo.attrs["model_file"] = stage.native.xml
+        demo.attrs["model_file"] = fixed_bodies.placed(stage.native, d.initial_state.object_pose)
     demo["actions"] = controllers.native_from_pose_actions(d.actions) if d.control_mode == "ee_pose" else d.actions
     demo["states"], demo["dones"] = d.states, last.astype(np.int64)
     demo["rewards"] = (last & d.success).astype(np.float64)

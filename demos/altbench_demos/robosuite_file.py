@@ -15,7 +15,7 @@ import numpy as np
 
 from altbench.api import ControlMode, Demonstration, Float64, ImportWishes, Recording, Stage
 from altbench.errors import DatasetError
-from altbench_demos import controllers, foreign_hdf5, mjcf, staging
+from altbench_demos import controllers, fixed_bodies, foreign_hdf5, mjcf, staging
 
 MAX_MODEL_BYTES = 16 << 20
 MAX_NAME = 100  # characters of a file's name
@@ -59,8 +59,8 @@ def _demonstration(
     path: Path, name: str, index: int, stage: Stage, mode: ControlMode, size: tuple[int, int], wishes: ImportWishes
 ) -> Demonstration:
     where = f"{path}: {name}"
-    states, actions = _episode(path, name, stage, wishes)
-    views = staging.look_along(stage, states, where)
+    states, actions, fixed = _episode(path, name, stage, wishes)
+    views = staging.look_along(stage, states, where, fixed)
     frames = staging.until_success(views, len(states) - 1)
     if mode == "ee_pose":
         reached = np.stack([view.agent_pos for view in views[1 : frames + 1]])
@@ -80,8 +80,8 @@ def _demonstration(
     )
 
 
-def _episode(path: Path, name: str, stage: Stage, wishes: ImportWishes) -> tuple[Float64, Float64]:
-    """Present states (T, Ds) and recorded actions (T, 7 per arm) of one episode."""
+def _episode(path: Path, name: str, stage: Stage, wishes: ImportWishes) -> tuple[Float64, Float64, Float64 | None]:
+    """Present states (T, Ds), recorded actions (T, 7 per arm) and the pose of fixed bodies (P,) of one episode."""
     with foreign_hdf5.reading(path) as file:
         demo = foreign_hdf5.group(foreign_hdf5.group(file, "data"), name)
         states = foreign_hdf5.numbers(demo, "states", foreign_hdf5.width(demo, "states"))
@@ -94,7 +94,7 @@ def _episode(path: Path, name: str, stage: Stage, wishes: ImportWishes) -> tuple
     xml = model_xml(path, model, wishes.model)
     states = mjcf.map_states(states, xml, stage.native, where)
     staging.check_frequency(states, stage.info, where)
-    return states, actions
+    return states, actions, fixed_bodies.pose(xml, stage.native, where)
 
 
 def model_xml(path: Path, model: str, given: Path | None) -> str:

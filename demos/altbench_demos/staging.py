@@ -13,12 +13,15 @@ FREQUENCY_TOLERANCE = 0.01  # share
 DEFAULT_IMAGE_SIZE = (84, 84)
 
 
-def look_along(stage: Stage, states: Float64, where: str) -> list[View]:
-    """What is seen, without images, in each of `states` (T, Ds) up to the first later one in which the task is solved."""
+def look_along(stage: Stage, states: Float64, where: str, object_pose: Float64 | None = None) -> list[View]:
+    """What is seen, without images, in each of `states` (T, Ds) up to the first later one in which the task is solved.
+
+    `object_pose` (P,): where the task has `native.fixed_bodies`.
+    """
     views: list[View] = []
     for t, state in enumerate(states):
         try:
-            views.append(stage.look(state))
+            views.append(stage.look(state, object_pose=object_pose))
         except DatasetError as error:
             raise DatasetError(f"{where}: frame {t}: {error}") from error
         if t > 0 and views[-1].success:
@@ -45,7 +48,8 @@ def demonstration(
 ) -> Demonstration:
     """The record of T frames: `views`, `states` and `actions` (T, ...) as given; images drawn where `pixels` is None."""
     if pixels is None:
-        drawn = [stage.look(state, image_size).pixels for state in states]
+        fixed = views[0].object_pose if stage.native.fixed_bodies else None
+        drawn = [stage.look(state, image_size, fixed).pixels for state in states]
         pixels = {camera: np.stack([images[camera] for images in drawn]) for camera in stage.info.cameras}
     return Demonstration(
         index=index,

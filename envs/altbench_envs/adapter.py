@@ -182,6 +182,7 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
             joints=simulator.joint_slots(),
             state_dim=len(simulator.state()),
             xml=simulator.xml(),
+            fixed_bodies=scene.fixed_bodies,
         )
 
     def object_pose(self) -> Float64:

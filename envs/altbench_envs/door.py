@@ -56,6 +56,7 @@ class DoorScene(Scene):
     }
     state_bounds = ((*OBJECT_LOW, -4.0, -4.0), (*OBJECT_HIGH, 4.0, 4.0))
     pose_bodies = ("Door_main",)
+    fixed_bodies: ClassVar = {"Door_main": DOOR_HEIGHT}
 
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
         """Write the frame's pose (x, y, yaw) into the model; the door is shut in `qpos` as it is."""

@@ -24,6 +24,8 @@ class Scene(ABC):
     `workspace`: (low, high), the positions (m, world) that pose actions may name. `placements`: by name; the first is
     the default. `state_bounds`: (low, high) of `environment_state`, each (De,), finite. `pose_bodies`: the model's
     bodies whose x, y and yaw are the pose, in order, so that demonstrations from elsewhere can be imported.
+    `fixed_bodies`: those of them that have no joint -> their height (m, world), all or none; their pose is written into
+    the model.
     `moved_joints`: the free joints that `reset(options={"move_at": ..., "by": ...})` shifts together, the pose's x and y
     being the first one's; empty where `info.movable` is False.
     """
@@ -37,6 +39,7 @@ class Scene(ABC):
     placements: ClassVar[Mapping[str, Placement]]
     state_bounds: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]]
     pose_bodies: ClassVar[tuple[str, ...]] = ()
+    fixed_bodies: ClassVar[Mapping[str, float]] = {}
     moved_joints: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

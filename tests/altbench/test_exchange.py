@@ -126,17 +126,22 @@ def test_minari_data_sets_that_do_not_fit_are_refused(tmp_path: Path) -> None:
             read()
 
 
+def _last_frames(human: str, first: int, path: Path) -> Path:
+    """The human demonstration from frame `first` on, as a file of its own."""
+    with h5py.File(HUMAN / f"{human}.hdf5") as whole, h5py.File(path, "w") as cut:
+        whole.copy("data", cut)
+        for name in ("states", "actions"):
+            frames = cut[f"data/demo_1/{name}"][first:]
+            del cut[f"data/demo_1/{name}"]
+            cut[f"data/demo_1/{name}"] = frames
+    return path
+
+
 @pytest.mark.sim
 @pytest.mark.skipif(not (HUMAN / "lift.hdf5").exists(), reason="../shared/data/human_demos is not here")
 def test_a_human_demonstration_is_set_drawn_and_recovered(tmp_path: Path) -> None:
     """The last second before the cube is up: twenty of 412 frames, recorded with robosuite 1.0."""
-    short = tmp_path / "short.hdf5"
-    with h5py.File(HUMAN / "lift.hdf5") as whole, h5py.File(short, "w") as cut:
-        whole.copy("data", cut)
-        for name in ("states", "actions"):
-            frames = cut[f"data/demo_1/{name}"][382:]
-            del cut[f"data/demo_1/{name}"]
-            cut[f"data/demo_1/{name}"] = frames
+    short = _last_frames("lift", 382, tmp_path / "short.hdf5")
     wishes = ImportWishes(model=HUMAN / "lift.xml", image_size=(32, 32))
     done = importing.import_file(short, "robosuite", "Lift", tmp_path / "out.hdf5", wishes)
     (d,) = done.data.demonstrations
@@ -146,6 +151,24 @@ def test_a_human_demonstration_is_set_drawn_and_recovered(tmp_path: Path) -> Non
     assert d.environment_state is not None
     assert np.linalg.norm(d.environment_state[:, 9:], axis=1).max() < 0.02  # the cube is in the gripper
     assert d.pixels["agentview"].std() > 20
+
+
+@pytest.mark.sim
+@pytest.mark.skipif(not (HUMAN / "stack.hdf5").exists(), reason="../shared/data/human_demos is not here")
+def test_a_human_lets_go_of_the_red_cube_on_the_green(tmp_path: Path) -> None:
+    """The last second of 532 frames; the model lies beside the file, under the file's name."""
+    short = _last_frames("stack", 501, tmp_path / "stack.hdf5")
+    (tmp_path / "stack.xml").write_text((HUMAN / "stack.xml").read_text())
+    done = importing.import_file(short, "robosuite", "Stack", tmp_path / "out.hdf5", ImportWishes(image_size=(32, 32)))
+    (d,) = done.data.demonstrations
+    assert (d.success, len(d), done.left_out) == (True, 20, ())
+    assert (d.actions[0, 9], d.actions[-1, 9]) == (1, -1)
+    assert d.environment_state is not None
+    red, green = d.environment_state[-1, :3], d.environment_state[-1, 12:15]
+    np.testing.assert_allclose(red - green, [0, 0, 0.045], atol=0.02)
+    np.testing.assert_allclose(
+        d.initial_state.object_pose[[0, 1, 3, 4]], d.environment_state[0, [0, 1, 12, 13]], atol=1e-6
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ workers
