@@ -33,9 +33,11 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "Transport": "altbench_envs.transport:TASK",
     },
     "policy": {
+        "act": "altbench_policies.act:Act",
         "alt": "altbench_policies.alt:Alt",
         "bc": "altbench_policies.bc:BehaviourCloning",
         "bc_gmm": "altbench_policies.bc_gmm:MixtureCloning",
+        "bc_rnn_gmm": "altbench_policies.bc_rnn_gmm:RecurrentCloning",
         "diffusion": "altbench_policies.diffusion:Diffusion",
         "kdtree": "altbench_policies.kdtree:KDTree",
         "open_loop": "altbench_policies.open_loop:OpenLoop",

@@ -114,6 +114,11 @@ class ChunkPolicy(Trainable, Generic[Settings, Network]):
         """Normalised executed actions, float32 (B, Ta, Da)."""
 
     @property
+    def frames_per_sample(self) -> int:
+        """Observations in one sample of a training batch."""
+        return self.settings.obs_horizon
+
+    @property
     def requirements(self) -> Requirements:
         """Images of its cameras over To frames; once fitted, of the size it was fitted to."""
         horizons = self.settings.obs_horizon, self.settings.pred_horizon, self.settings.action_horizon
@@ -132,7 +137,7 @@ class ChunkPolicy(Trainable, Generic[Settings, Network]):
             self.settings,
             context,
             frames=len(frames),
-            images_per_step=min(self.settings.batch_size, len(frames)) * self.settings.obs_horizon * len(self.cameras),
+            images_per_step=min(self.settings.batch_size, len(frames)) * self.frames_per_sample * len(self.cameras),
             fingerprint=fingerprint(self.name, self.version, settings, frames.digest()),
         )
         self.network = network

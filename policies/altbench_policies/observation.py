@@ -91,11 +91,14 @@ class ObservationEncoder(ObservationInput):
 
 
 class ObservationSampler:
-    """Augmented training observations, cut from banks of all frames."""
+    """Augmented training observations, cut from banks of all frames.
 
-    def __init__(self, sees: ObservationInput, frames: Frames) -> None:
+    `rows`: int64 (N, T), the frames that one sample at each frame sees; by default the last To.
+    """
+
+    def __init__(self, sees: ObservationInput, frames: Frames, rows: Tensor | None = None) -> None:
         self.banks = {c: ImageBank(frames.pixels[c], sees.settings) for c in sees.cameras}
-        self.rows = observation_rows(frames, sees.settings.obs_horizon)
+        self.rows = observation_rows(frames, sees.settings.obs_horizon) if rows is None else rows
         self.poses = sees.pose_range.normalize(frames.agent_pos)
 
     def sample(self, rows: Tensor, generator: torch.Generator) -> Seen:

@@ -81,9 +81,18 @@ def _film(rng: np.random.Generator, length: int) -> NDArray[np.uint8]:
 
 TINY_VISION = {"width": 0.25, "view_features": 16, "batch_size": 8, "train_steps": 3, "precision": "fp32"}
 TINY: dict[str, dict[str, Any]] = {
+    "act": {
+        **{k: v for k, v in TINY_VISION.items() if k != "view_features"},
+        "hidden": 32,
+        "heads": 2,
+        "feedforward": 32,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+    },
     "alt": {**TINY_VISION, "hidden": 32, "embedding": 16},
     "bc": {**TINY_VISION, "hidden": (32,)},
     "bc_gmm": {**TINY_VISION, "hidden": (32,)},
+    "bc_rnn_gmm": {**TINY_VISION, "rnn_hidden": 16, "sequence": 4},
     "diffusion": {**TINY_VISION, "widths": (16, 32), "step_features": 16, "inference_steps": 4},
     "kdtree": {"side": 6},
     "open_loop": {},

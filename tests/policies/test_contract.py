@@ -11,7 +11,7 @@ import torch
 from altbench.api import FitContext
 from altbench.errors import CheckpointError, ConfigError, ContractError, DatasetError
 
-TRAINED = ("alt", "bc", "bc_gmm", "diffusion")
+TRAINED = ("act", "alt", "bc", "bc_gmm", "bc_rnn_gmm", "diffusion")
 TRAINABLE = (*TRAINED, "kdtree", "open_loop")
 ALL = (*TRAINABLE, "random")
 
@@ -53,7 +53,7 @@ def test_an_episode_repeats_with_its_seed(name, fit_policy, observe, demonstrati
     np.testing.assert_array_equal(episode(4), episode(4))
 
 
-@pytest.mark.parametrize("name", ["bc_gmm", "diffusion", "random"])
+@pytest.mark.parametrize("name", ["bc_gmm", "bc_rnn_gmm", "diffusion", "random"])
 def test_sampling_policies_draw_anew_at_each_decision_and_seed(name, fit_policy, observe, demonstrations):
     policy = fit_policy(name)
     observation = observe(demonstrations[0], [3], policy.requirements.obs_horizon)
@@ -95,7 +95,7 @@ def test_damaged_checkpoints_are_refused_by_file_name(name, fit_policy, make_pol
 def test_a_checkpoint_of_other_settings_is_refused(name, fit_policy, make_policy, tmp_path):
     fit_policy(name).save(tmp_path)
     with pytest.raises(CheckpointError, match="another configuration"):
-        make_policy(name, view_features=8).load(tmp_path)
+        make_policy(name, width=0.5).load(tmp_path)
 
 
 @pytest.mark.parametrize("name", TRAINED)

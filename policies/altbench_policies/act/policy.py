@@ -1,0 +1,122 @@
+"""ACT: action chunking with transformers; what it minimises, and the ensemble over past chunks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from altbench.api import TaskInfo
+from altbench_policies import border
+from altbench_policies.act.network import ActNetwork, Style
+from altbench_policies.act.settings import PRESETS, RUNTIME_FIELDS, ActSpec
+from altbench_policies.chunk_policy import ChunkPolicy, Example
+from altbench_policies.observation import ObservationSampler, Seen
+from altbench_policies.windows import Frames, action_rows, draw_rows
+
+
+@dataclass(frozen=True)
+class ActExample(Example):
+    """An example with the noise (B, Dz) of its style, `padded` bool (B, Tp), and the seed of dropout."""
+
+    noise: Tensor
+    padded: Tensor
+    seed: int
+
+
+class ActObjective:
+    """Mean L1 distance of the chunk, and the style's divergence from a standard normal (algorithm 1 of the paper)."""
+
+    def __init__(self, network: ActNetwork, settings: ActSpec, frames: Frames) -> None:
+        self.network, self.settings, self.total = network, settings, len(frames)
+        self.observations = ObservationSampler(network.observation, frames)
+        self.actions = network.action_range.normalize(frames.actions)
+        self.rows = action_rows(frames, settings.pred_horizon)
+        steps = torch.arange(self.total)[:, None] + torch.arange(settings.pred_horizon)
+        self.padded = steps > frames.last[:, None]
+
+    def sample(self, generator: torch.Generator) -> ActExample:
+        """A batch of different frames."""
+        rows, device = draw_rows(self.total, self.settings.batch_size, generator), self.actions.device
+        noise = torch.randn(len(rows), self.settings.latent, generator=generator).to(device)
+        seed = int(torch.randint(2**62, (), generator=generator))
+        seen = self.observations.sample(rows, generator)
+        return ActExample(seen, self.actions[self.rows[rows].to(device)], noise, self.padded[rows].to(device), seed)
+
+    def loss(self, batch: ActExample) -> Tensor:
+        """Distance and weighted divergence."""
+        masked = self.settings.mask_padding
+        with dropout_seed(batch.seed, batch.chunk.device, self.settings.dropout):
+            pose = batch.seen.pose[:, -1]
+            style: Style = self.network.style(pose, batch.chunk, batch.padded if masked else None)
+            chunk = self.network(batch.seen, style.sample(batch.noise))
+        distance = (chunk - batch.chunk).abs()
+        if masked:
+            distance = distance[~batch.padded]
+        total: Tensor = distance.mean() + self.settings.kl_weight * style.divergence().mean()
+        return total
+
+
+@contextmanager
+def dropout_seed(seed: int, device: torch.device, dropout: float) -> Iterator[None]:
+    """Dropout, which draws from the global generator alone, draws from `seed`; the generator is put back afterwards."""
+    if not dropout:
+        yield
+        return
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+class Act(ChunkPolicy[ActSpec, ActNetwork]):
+    """Action chunking with transformers: a CVAE of chunks, its style z = 0 at run time. Source: Zhao et al. 2023."""
+
+    name: ClassVar[str] = "act"
+    version: ClassVar[int] = 1
+    config_type: ClassVar[type[ActSpec]] = ActSpec
+    presets = PRESETS
+    runtime_fields = RUNTIME_FIELDS
+
+    def __init__(self, task: TaskInfo, config: ActSpec) -> None:
+        super().__init__(task, config)
+        self._past: dict[int, deque[Tensor]] = {}
+
+    def make_network(self, image_size: tuple[int, int]) -> ActNetwork:
+        """The autoencoder."""
+        return ActNetwork(self.settings, self.cameras, self.task, image_size)
+
+    def make_objective(self, network: ActNetwork, frames: Frames) -> ActObjective:
+        """Reconstruction of the next Tp actions."""
+        return ActObjective(network, self.settings, frames)
+
+    def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
+        """Forget the slots' chunks; nothing here is random."""
+        del seeds
+        self._past |= {slot: deque(maxlen=self.settings.pred_horizon) for slot in slots}
+
+    def inference_note(self) -> str:
+        """Whether chunks are averaged."""
+        return "temporal ensemble" if self.settings.temporal_ensemble else ""
+
+    def decide(self, network: ActNetwork, seen: Seen, slots: Sequence[int]) -> Tensor:
+        """The first Ta actions of the chunk, or the ensemble's one."""
+        border.check_begun(slots, self._past)
+        chunks: Tensor = network(seen)
+        if not self.settings.temporal_ensemble:
+            return chunks[:, : self.settings.action_horizon]
+        for slot, chunk in zip(slots, chunks, strict=True):
+            self._past[slot].append(chunk)
+        return torch.stack([ensemble(self._past[slot], self.settings.ensemble_rate) for slot in slots])[:, None]
+
+
+def ensemble(chunks: Sequence[Tensor], rate: float) -> Tensor:
+    """The present action (Da,): the weighted mean of what `chunks` (Tp, Da), decided one step apart, oldest first, say of
+    it; the i-th weighs exp(−rate·i) (section IV-A of the paper)."""
+    says = torch.stack([chunk[age] for age, chunk in zip(range(len(chunks) - 1, -1, -1), chunks, strict=True)])
+    weights = torch.exp(-rate * torch.arange(len(chunks), device=says.device))
+    return (weights / weights.sum()) @ says

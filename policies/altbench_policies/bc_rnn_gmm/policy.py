@@ -1,0 +1,129 @@
+"""Recurrent behaviour cloning: the observation encoder, an LSTM over steps, and a mixture of Gaussians for the action."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from altbench.api import TaskInfo
+from altbench_policies import border
+from altbench_policies.bc_rnn_gmm.settings import PRESETS, RecurrentCloningSpec
+from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, Example
+from altbench_policies.mixture import MIXTURE_RUNTIME_FIELDS, Mixture, MixtureHead
+from altbench_policies.observation import ObservationSampler, Seen
+from altbench_policies.windows import Frames, action_rows, draw_rows
+
+Memory = tuple[Tensor, Tensor]
+"""An LSTM's hidden and cell state, float32 (layers, B, hidden) each."""
+
+
+class RecurrentMixture(ChunkNetwork):
+    """Sequences of observations -> a mixture over the normalised action of each step."""
+
+    def __init__(
+        self, settings: RecurrentCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
+    ) -> None:
+        super().__init__(settings, cameras, task, image_size)
+        width = settings.rnn_hidden
+        self.rnn = nn.LSTM(self.observation.dimension, width, settings.rnn_layers, batch_first=True)
+        self.head = MixtureHead(settings, width, 1, task.action_dim())
+
+    def forward(self, seen: Seen, steps: int, memory: Memory | None = None) -> tuple[Mixture, Memory]:
+        """`seen`: B sequences of T `steps`, as B·T observations -> mixtures (B, T), and the memory afterwards.
+
+        `memory`: where the sequences go on from; None: they begin.
+        """
+        features = self.observation(seen).view(-1, steps, self.observation.dimension)
+        outputs, memory = self.rnn(features, memory)
+        mixture: Mixture = self.head(outputs)
+        return Mixture(*(t.squeeze(2) for t in (mixture.logits, mixture.means, mixture.stds))), memory
+
+
+class SequenceObjective:
+    """Mean negative log-likelihood of the demonstrated actions of sequences, past an episode's end its last frame."""
+
+    def __init__(self, network: RecurrentMixture, settings: RecurrentCloningSpec, frames: Frames) -> None:
+        self.network, self.settings, self.total = network, settings, len(frames)
+        self.rows = action_rows(frames, settings.sequence)
+        self.observations = ObservationSampler(network.observation, frames, self.rows)
+        self.actions = network.action_range.normalize(frames.actions)
+
+    def sample(self, generator: torch.Generator) -> Example:
+        """Sequences that begin at different frames: the observations one after the other, actions (B, T, Da)."""
+        rows = draw_rows(self.total, self.settings.batch_size, generator)
+        seen = self.observations.sample(rows, generator)
+        actions = self.actions[self.rows[rows].to(self.actions.device)]
+        return Example(Seen(seen.images, seen.pose.flatten(0, 1)[:, None]), actions)
+
+    def loss(self, batch: Example) -> Tensor:
+        """The mean over sequences and steps."""
+        mixture, _ = self.network(batch.seen, self.settings.sequence)
+        loss: Tensor = -mixture.log_prob(batch.chunk).mean()
+        return loss
+
+
+@dataclass
+class Episode:
+    """What a slot keeps: its generator, the decisions since it began, and its memory (layers, hidden) twice."""
+
+    generator: torch.Generator
+    decisions: int
+    memory: Memory
+
+
+class RecurrentCloning(ChunkPolicy[RecurrentCloningSpec, RecurrentMixture]):
+    """Recurrent behaviour cloning with a mixture of Gaussians (robomimic's BC-RNN), one action per decision.
+
+    A slot's memory is cleared every `sequence` decisions, because training has seen none that is longer.
+    """
+
+    name: ClassVar[str] = "bc_rnn_gmm"
+    version: ClassVar[int] = 1
+    config_type: ClassVar[type[RecurrentCloningSpec]] = RecurrentCloningSpec
+    presets = PRESETS
+    runtime_fields = ChunkPolicy.runtime_fields | MIXTURE_RUNTIME_FIELDS
+
+    def __init__(self, task: TaskInfo, config: RecurrentCloningSpec) -> None:
+        super().__init__(task, config)
+        self._episodes: dict[int, Episode] = {}
+
+    @property
+    def frames_per_sample(self) -> int:
+        """A sequence's."""
+        return self.settings.sequence
+
+    def make_network(self, image_size: tuple[int, int]) -> RecurrentMixture:
+        """The encoder, the LSTM and the mixture head."""
+        return RecurrentMixture(self.settings, self.cameras, self.task, image_size)
+
+    def make_objective(self, network: RecurrentMixture, frames: Frames) -> SequenceObjective:
+        """Likelihood of the actions of sequences."""
+        return SequenceObjective(network, self.settings, frames)
+
+    def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
+        """Seed each slot's draws, and clear its memory."""
+        for slot, seed in zip(slots, seeds, strict=True):
+            self._episodes[slot] = Episode(torch.Generator().manual_seed(seed), 0, self._empty())
+
+    def decide(self, network: RecurrentMixture, seen: Seen, slots: Sequence[int]) -> Tensor:
+        """The drawn action (B, 1, Da); the slots' memories move on by one step."""
+        border.check_begun(slots, self._episodes)
+        episodes = [self._episodes[slot] for slot in slots]
+        for episode in episodes:
+            if episode.decisions % self.settings.sequence == 0:
+                episode.memory = self._empty()
+        device = seen.pose.device
+        before = tuple(torch.stack([e.memory[i].to(device) for e in episodes], dim=1) for i in (0, 1))
+        mixture, after = network(seen, 1, before)
+        for b, episode in enumerate(episodes):
+            episode.memory, episode.decisions = (after[0][:, b], after[1][:, b]), episode.decisions + 1
+        drawn: Tensor = mixture.draw([e.generator for e in episodes], self.settings.evaluation_std)
+        return drawn
+
+    def _empty(self) -> Memory:
+        shape = self.settings.rnn_layers, self.settings.rnn_hidden
+        return torch.zeros(shape), torch.zeros(shape)

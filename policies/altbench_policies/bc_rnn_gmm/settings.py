@@ -1,0 +1,49 @@
+"""Settings of recurrent behaviour cloning, and its presets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from altbench_policies.chunk_policy import ChunkSpec
+from altbench_policies.mixture import MixtureSpec
+
+
+class RecurrentCloningSpec(ChunkSpec, MixtureSpec):
+    """Settings of bc_rnn_gmm; see also MixtureSpec, ChunkSpec, ObservationSpec, VisionSpec, AugmentSpec and TrainingSpec.
+
+    It sees one observation and gives one action at each step: To = Tp = Ta = 1. `sequence`: steps of a training sample,
+    and decisions after which the memory is cleared. `rnn_hidden` and `rnn_layers`: the LSTM's. `batch_size` counts
+    sequences.
+    """
+
+    sequence: int = Field(default=10, ge=1)
+    rnn_hidden: int = Field(default=400, ge=1)
+    rnn_layers: int = Field(default=2, ge=1)
+    obs_horizon: int = Field(default=1, ge=1, le=1)
+    pred_horizon: int = Field(default=1, ge=1, le=1)
+    action_horizon: int = Field(default=1, ge=1, le=1)
+
+    # the size for two cores
+    batch_size: int = Field(default=16, ge=2)
+    shift: int = Field(default=4, ge=0)
+    train_steps: int | None = Field(default=1500, ge=0)
+    warmup_steps: int = Field(default=50, ge=0)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {},
+    "paper": {  # robomimic's image policies, but for what the README lists
+        "encoder": "resnet18",
+        "pooling": "spatial_softmax",
+        "shift": 0,
+        "crop": 76 / 84,
+        "rnn_hidden": 1000,
+        "optimizer": "adam",
+        "train_steps": 300_000,
+        "learning_rate": 1e-4,
+        "schedule": "constant",
+        "warmup_steps": 0,
+    },
+}
