@@ -50,9 +50,9 @@ def find_subject(checkpoint: str, run: Path | None, renderer: str, case_names: S
         run = folder.resolve().parent.parent
     sweep = read_sweep(run)
     by_folder = (folder / CARD).is_file()
-    task, entry, seed = _row_of(folder) if by_folder else _row_called(checkpoint, sweep, run)
-    cases = choose_cases(case_names, registry.task(task))
-    subject = _subject(run, narrowed(sweep, task, entry, seed), cases, episodes, renderer)
+    row = _row_of(folder) if by_folder else _row_called(checkpoint, sweep, run)
+    cases = choose_cases(case_names, registry.task(row.task))
+    subject = _subject(run, narrowed(sweep, row), row.label, cases, episodes, renderer)
     if by_folder and subject.checkpoint.key != read_card(folder).key:
         raise CheckpointError(_changed(folder, run))
     _check_fitted(subject)
@@ -99,10 +99,20 @@ def read_sweep(run: Path) -> SweepSpec:
         ) from None
 
 
-def _row_called(name: str, sweep: SweepSpec, run: Path) -> tuple[str, PolicyEntry, int]:
-    """Task, policy entry with one N alone, and training seed of the row called `name`."""
+@dataclass(frozen=True)
+class _Row:
+    """The row `label` with one N and one training seed. `entries`: it, after those that may name its checkpoint first."""
+
+    task: str
+    label: str
+    entries: tuple[PolicyEntry, ...]
+    train_seed: int
+
+
+def _row_called(name: str, sweep: SweepSpec, run: Path) -> _Row:
+    """The row called `name` in the run's sweep."""
     rows = {
-        f"{task.lower()}/{entry.name}/n{n}/s{seed}": (task, entry.model_copy(update={"n": (n,)}), seed)
+        f"{task.lower()}/{entry.name}/n{n}/s{seed}": (task, entry, n, seed)
         for task in sweep.tasks
         for entry in sweep.policies
         for n in entry.n
@@ -110,25 +120,33 @@ def _row_called(name: str, sweep: SweepSpec, run: Path) -> tuple[str, PolicyEntr
     }
     if name not in rows:
         raise UnknownNameError(f"checkpoint of {run}", name, rows)
-    return rows[name]
+    task, entry, n, seed = rows[name]
+    same = [e for e in sweep.policies if e.policy == entry.policy and n in e.n]
+    entries = same[: same.index(entry) + 1]
+    return _Row(task, entry.name, tuple(e.model_copy(update={"n": (n,)}) for e in entries), seed)
 
 
-def _row_of(folder: Path) -> tuple[str, PolicyEntry, int]:
-    """The same of the checkpoint in `folder`, from its own card: the run's sweep may have moved on."""
+def _row_of(folder: Path) -> _Row:
+    """The row of the checkpoint in `folder`, from its own card: the run's sweep may have moved on."""
     card = read_card(folder)
     label = folder.resolve().name.rsplit("-", 3)[0].removeprefix(f"{card.task.lower()}-")
     entry = PolicyEntry(policy=card.policy, label=label, preset=card.preset, n=(card.n,), config=dict(card.config))
-    return card.task, entry, card.train_seed
+    return _Row(card.task, label, (entry,), card.train_seed)
 
 
-def narrowed(sweep: SweepSpec, task: str, entry: PolicyEntry, seed: int) -> SweepSpec:
+def narrowed(sweep: SweepSpec, row: _Row) -> SweepSpec:
     """`sweep` for one row alone: its fit, its episodes and their keys are those of the whole."""
-    demonstrations = sweep.demonstrations.model_copy(update={"n": max(sweep.demonstrations.n, *entry.n)})
-    update = {"tasks": (task,), "policies": (entry,), "train_seeds": (seed,), "demonstrations": demonstrations}
+    n = max(sweep.demonstrations.n, *row.entries[0].n)
+    update = {
+        "tasks": (row.task,),
+        "policies": row.entries,
+        "train_seeds": (row.train_seed,),
+        "demonstrations": sweep.demonstrations.model_copy(update={"n": n}),
+    }
     return sweep.model_copy(update=update)
 
 
-def _subject(run: Path, sweep: SweepSpec, cases: Sequence[Case], episodes: int, renderer: str) -> Subject:
+def _subject(run: Path, sweep: SweepSpec, label: str, cases: Sequence[Case], episodes: int, renderer: str) -> Subject:
     setting = Setting(run, sweep, resolve_device(sweep.device), data_files(sweep, run))
     path = setting.data[sweep.tasks[0]]
     if not path.is_file():
@@ -143,9 +161,9 @@ def _subject(run: Path, sweep: SweepSpec, cases: Sequence[Case], episodes: int, 
         make_plan(sweep.model_copy(update={"evaluations": evaluations(cases, count)}), made_with)
         for count in (episodes, *longer)
     ]
-    columns = zip(*(plan.cells for plan in plans), strict=True)
+    columns = zip(*([c for c in plan.cells if c.label == label] for plan in plans), strict=True)
     cells = [next((c for c in column if results.is_finished(run, c.key)), column[0]) for column in columns]
-    return Subject(setting, plans[0].checkpoints[0], tuple(cells), episodes)
+    return Subject(setting, cells[0].checkpoint, tuple(cells), episodes)
 
 
 def _check_fitted(subject: Subject) -> None:

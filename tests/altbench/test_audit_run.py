@@ -39,7 +39,11 @@ SWEEP = {
     "tasks": ["Fake"],
     "image_size": [32, 32],
     "demonstrations": {"n": 6},
-    "policies": [{"policy": "open_loop", "n": [1, 6]}, {"policy": "random", "n": [6]}],
+    "policies": [
+        {"policy": "open_loop", "n": [1, 6]},
+        {"policy": "open_loop", "label": "again", "n": [6]},
+        {"policy": "random", "n": [6]},
+    ],
     "evaluations": [{"split": "recall", "episodes": 4}],
 }
 
@@ -102,6 +106,11 @@ def test_open_loop_recalls_and_random_does_not(run: Path) -> None:
     assert [one.s for one in commanded] == [1.0] * 4
     wandered = audit_run.audit(find("fake/random/n6/s0", run), DISTANCE, "positions")
     assert all(one.s is not None and one.s < 0.5 for one in wandered)
+
+
+def test_a_row_that_shares_its_checkpoint_is_found_by_name(run: Path) -> None:
+    subject = find("fake/again/n6/s0", run)
+    assert subject.name == "fake/again/n6/s0" and subject.checkpoint.label == "open_loop" and play(subject) == ""
 
 
 def test_the_files_say_all_that_a_hand_needs(run: Path, tmp_path: Path) -> None:
