@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXPERIMENTS: dict[str, str] = {
     "E1": "altbench.experiments.toy_manifolds:EXPERIMENT",
     "E3": "altbench.experiments.main_table:EXPERIMENT",
+    "E4": "altbench.experiments.encoders:EXPERIMENT",
 }
 """Id -> "module:attribute", in the order in which `--all` runs them."""
 

@@ -165,6 +165,14 @@ def test_the_same_label_means_the_same_row_in_all_experiments(preset: Preset) ->
     assert not {label: texts for label, texts in rows.items() if len(texts) > 1}
 
 
+@pytest.mark.parametrize("preset", ["small", "paper"])
+@pytest.mark.parametrize("identity", list(experiments.EXPERIMENTS))
+def test_nothing_is_left_out_but_policies_that_are_not_there(identity: str, preset: Preset) -> None:
+    for sweep in experiments.load(identity).sweeps(preset):
+        _, left_out = only_available(sweep)
+        assert all("is registered here" in reason for reason in left_out), left_out
+
+
 def test_texts() -> None:
     assert rate_text(rate_of(36, 40)) == "36/40 90 % [77, 96]"
     assert rate_text(rate_of(36, 40), counts=False) == "90 % [77, 96]"

@@ -158,3 +158,19 @@ def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_
     columns = {split: clean(split) for split in ("uniform", "recall")}
     found = matrix_table("T", matrix(run, {label: {"label": label} for label in rows}, columns))
     assert found.blocks[0].best == {(0, 1)}
+
+
+def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_policies: Path, run_of: Make) -> None:
+    rows = {"key": {"policy": f"{own_policies}:Good"}, "kdtree": {"policy": f"{own_policies}:Raises"}}
+    rows |= {"key-untrained": {"policy": f"{own_policies}:Nan"}}
+    rows |= {"key-pose": {"policy": lookup, "config": {"other": True}}}
+    run = run_of(
+        experiments.load("E4"), rows, [{"split": "uniform", "episodes": 60}, {"split": "recall", "episodes": 6}]
+    )
+    report = experiments.load("E4").report(run, "small")
+    found = next(s.tables["learned_uniform"] for s in report.sections if "learned_uniform" in s.tables).data
+    assert found.set_index("key")["against"].to_dict() == {"key": "kdtree", "key-pose": "kdtree"}
+    assert found.set_index("key").loc["key", ["pairs", "better"]].to_list() == [60, True]
+    assert "key" in report.summary and "beat" in report.summary
+    keys = table(report, "keys")
+    assert keys["key-pose"][4] == keys["key-pose"][5] == "0 % [0, 39]" and keys["key"][5] == ""
