@@ -56,7 +56,7 @@ class Played:
 
 @dataclass(frozen=True)
 class Shares:
-    """Where one of our episodes' time went, as fractions of the whole; `rest` is resets, observations and chunks."""
+    """Where one of our episodes' processor time went, as fractions; `rest` is resets, observations and chunks."""
 
     observed: Observed
     physics: float
@@ -125,7 +125,7 @@ def rollout_table(measured: Measured) -> Table:
     note = (
         f"Medians; {OBS_HORIZON} observations per {ACTION_HORIZON} actions. Stock: hard resets, two {IMAGE_SIZE[0]}×"
         f"{IMAGE_SIZE[1]} cameras every step, robosuite's defaults. Rounds: least and most over rounds of one episode each. "
-        "CPU: processor time. "
+        "CPU: processor time, of which the shares are parts. "
         "Controller: all of a control step but MuJoCo's."
     )
     return Table("Rollouts", pd.DataFrame(rows), (timing, shares), note)
@@ -279,7 +279,7 @@ def _shares(observed: Observed) -> Shares:
     spent = dict.fromkeys(("physics", "rendering", "step"), 0.0)
     places = [(mujoco, name, "physics") for name in PHYSICS] + [(mujoco, name, "rendering") for name in RENDERING]
     with _timed([*places, (env.unwrapped, "advance", "step")], spent):
-        whole = _play_ours(env, observed, 0).wall_s
+        whole = _play_ours(env, observed, 0).cpu_s
     physics, rendering, controller = spent["physics"], spent["rendering"], spent["step"] - spent["physics"]
     part = [seconds / whole for seconds in (physics, controller, rendering)]
     return Shares(observed, part[0], part[1], part[2], 1 - sum(part))
@@ -287,7 +287,7 @@ def _shares(observed: Observed) -> Shares:
 
 @contextmanager
 def _timed(places: Sequence[tuple[Any, str, str]], spent: dict[str, float]) -> Iterator[None]:
-    """While open, seconds in each (owner, name) of `places` are added to `spent` under the third."""
+    """While open, seconds of processor time in each (owner, name) of `places` are added to `spent` under the third."""
     originals = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
     for (owner, name, part), (_, _, original) in zip(places, originals, strict=True):
         setattr(owner, name, _counting(original, spent, part))
@@ -300,11 +300,11 @@ def _timed(places: Sequence[tuple[Any, str, str]], spent: dict[str, float]) -> I
 
 def _counting(function: Callable[..., Any], spent: dict[str, float], part: str) -> Callable[..., Any]:
     def counted(*args: Any, **kwargs: Any) -> Any:
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             return function(*args, **kwargs)
         finally:
-            spent[part] += time.perf_counter() - began
+            spent[part] += time.process_time() - began
 
     return counted
 
