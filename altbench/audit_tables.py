@@ -56,7 +56,7 @@ def _block(data: pd.DataFrame) -> Block:
     rows = []
     for row in data.to_dict("records"):
         mean = f"{score(row['mean'])} [{score(row['low'], 2)}, {score(row['high'], 2)}]" if row["scored"] else ""
-        quartiles = " · ".join(score(row[name], 2) for name in SUMMARY[-3:]) if row["scored"] else ""
+        quartiles = "·".join(score(row[name], 2) for name in SUMMARY[-3:]) if row["scored"] else ""
         solved = f"{row['successes']}/{row['episodes']}"
         texts = (
             row["case"].replace("_", " "),
