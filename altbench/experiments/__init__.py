@@ -19,8 +19,8 @@ EXPERIMENTS: dict[str, str] = {
     "E2": "altbench.experiments.audit_lift:EXPERIMENT",
     "E3": "altbench.experiments.main_table:EXPERIMENT",
     "E4": "altbench.experiments.encoders:EXPERIMENT",
-    "E6": "altbench.experiments.reactivity:EXPERIMENT",
     "E5": "altbench.experiments.audit_tasks:EXPERIMENT",
+    "E6": "altbench.experiments.reactivity:EXPERIMENT",
     "E7": "altbench.experiments.multimodality:EXPERIMENT",
 }
 """Id -> "module:attribute", in the order in which `--all` runs them."""

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from altbench.config import DemonstrationEntry, EvaluationEntry, MeasureEntry, PerturbationEntry, PolicyEntry, SweepSpec
+from altbench.config import (
+    DemonstrationEntry,
+    EvaluationEntry,
+    EventEntry,
+    MeasureEntry,
+    PerturbationEntry,
+    PolicyEntry,
+    SweepSpec,
+)
 from altbench.experiments.base import Preset
 
 TASK = "Lift"
@@ -18,6 +26,8 @@ N = 30
 COLLECTED = 120
 """Demonstrations of Lift in the run folder; those of a smaller N are the first passes over the grid."""
 EPISODES = 100
+POLICIES = ("alt", "alt_plus", "kdtree", "open_loop", "bc", "act", "diffusion")
+"""The rows of the main table, and of every experiment that asks how policies differ."""
 OUT_OF_DISTRIBUTION = ("interpolate", "extrapolate_side", "extrapolate_back")
 
 
@@ -32,6 +42,7 @@ def evaluation(
     policies: Sequence[str] | None = None,
     n: Sequence[int] | None = None,
     perturbations: Sequence[PerturbationEntry] = (),
+    event: EventEntry | None = None,
 ) -> EvaluationEntry:
     """A column: `split`, `replay` with each demonstration once."""
     wanted = "each" if split == "replay" else episodes
@@ -41,6 +52,7 @@ def evaluation(
         policies=None if policies is None else tuple(policies),
         n=None if n is None else tuple(n),
         perturbations=tuple(perturbations),
+        event=event,
     )
 
 

@@ -10,28 +10,19 @@ import pandas as pd
 
 from altbench.config import PolicyEntry, SweepSpec
 from altbench.cost_tables import measures_frame
-from altbench.episode_tables import SIGNIFICANT
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
 from altbench.experiments.common import EPISODES, evaluation, make_sweep, row
 from altbench.experiments.matrix import NOTE, Matrix, Where, cells_of, chosen, clean, dot_plot, matrix, matrix_table
+from altbench.experiments.paired import better, paired_table
 from altbench.experiments.recall import lookup_recall, trajectory_recall
 from altbench.experiments.texts import frame_table, listed, rate_text
-from altbench.stats import (
-    RANKED_FROM,
-    PairedCounts,
-    Rate,
-    holm,
-    mcnemar_exact,
-    paired_counts,
-    paired_difference_interval,
-    rate_of,
-)
+from altbench.stats import Rate, rate_of, success_rate
 from altbench.table_formats import Table, significant
 
 SPLITS = ("recall", "uniform")
 BASE = "key"
 """ALT's learned key alone, without thumbnails: what every `key-…` row is a change of."""
-UNLEARNED = ("key-untrained", "thumbnails", "kdtree")
+UNLEARNED = ("key-untrained", "key-concat-untrained", "thumbnails", "kdtree")
 NEAR_ALL = 0.999
 """Share of thumbnails in the row that has nothing else: the setting must stay below 1."""
 
@@ -165,37 +156,13 @@ def _table(run: Run, found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]], wo
 
 
 def against_unlearned(run: Run, labels: Sequence[str], split: str) -> Table:
-    """Each learned key's success minus the best unlearned one's on the same episodes, with Newcombe's interval."""
+    """Each learned key's success minus the best unlearned one's on the same episodes."""
     frame = chosen(run.episodes(), clean(split))
     groups = {label: frame[frame["label"] == label] for label in labels}
-    known = {label: group for label, group in groups.items() if len(group)}
-    unlearned = [label for label in (*UNLEARNED, "key-concat-untrained") if label in known]
-    learned = [label for label in known if label not in unlearned]
-    counts: dict[str, PairedCounts] = {}
-    best = max(unlearned, key=lambda label: float(known[label]["success"].mean()), default="")
-    if best:
-        counts = {label: paired_counts(known[best], known[label]) for label in learned}
-    corrected = holm([mcnemar_exact(c.only_first, c.only_second) for c in counts.values()])
-    rows = [_difference(label, best, c, p) for (label, c), p in zip(counts.items(), corrected, strict=True) if c.total]
-    data = pd.DataFrame(rows, columns=["key", "against", "pairs", "difference", "low", "high", "p_holm", "better"])
-    texts = {
-        "key": list(data["key"]),
-        f"minus {best or 'the best unlearned key'}": [
-            f"{100 * d:+.0f} % [{100 * low:+.0f}, {100 * high:+.0f}]"
-            for d, low, high in zip(data["difference"], data["low"], data["high"], strict=True)
-        ],
-        "p (Holm)": [f"{p:.2g}" for p in data["p_holm"]],
-        "pairs": [str(n) for n in data["pairs"]],
-    }
-    note = f"Split {split}; exact McNemar test; fewer than {RANKED_FROM} pairs are not judged."
-    return frame_table(f"Learned keys on {split}", data, texts, note)
-
-
-def _difference(label: str, best: str, counts: PairedCounts, p: float) -> dict[str, Any]:
-    low, high = paired_difference_interval(counts)
-    better = counts.total >= RANKED_FROM and p < SIGNIFICANT and counts.difference > 0
-    values = {"pairs": counts.total, "difference": counts.difference, "low": low, "high": high, "p_holm": p}
-    return {"key": label, "against": best, **values, "better": better}
+    unlearned = [label for label in UNLEARNED if len(groups.get(label, ()))]
+    best = max(unlearned, key=lambda label: success_rate(groups[label]).value or 0.0, default="")
+    learned = {label: group for label, group in groups.items() if label == best or label not in UNLEARNED}
+    return paired_table(f"Learned keys on {split}", learned, best, "key", f"Split {split}")
 
 
 def _method() -> str:
@@ -209,10 +176,12 @@ def _method() -> str:
 def _summary(found: Matrix, paired: Table) -> str:
     if paired.data.empty:
         return ""
-    better = list(paired.data.loc[paired.data["better"].astype(bool), "key"])
+    winners = better(paired)
     best = paired.data["against"].iloc[0]
     told = (
-        f"{listed(better)} {'beat' if len(better) > 1 else 'beats'}" if better else "No learned key significantly beats"
+        f"{listed(winners)} {'beat' if len(winners) > 1 else 'beats'}"
+        if winners
+        else "No learned key significantly beats"
     )
     top = max(found.rows, key=lambda label: found.rate(label, "uniform").value or 0.0)
     highest = f"highest there: {top}, {found.text(top, 'uniform')}"

@@ -9,7 +9,7 @@ import pandas as pd
 from altbench.config import SweepSpec
 from altbench.cost_tables import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
-from altbench.experiments.common import EPISODES, OUT_OF_DISTRIBUTION, N, evaluation, make_sweep, row
+from altbench.experiments.common import EPISODES, OUT_OF_DISTRIBUTION, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.matrix import NOTE, Matrix, Where, cells_of, clean, dot_plot, matrix, matrix_table
 from altbench.experiments.recall import trajectory_recall
 from altbench.experiments.texts import frame_table, listed, rate_text
@@ -19,7 +19,6 @@ from altbench.plan import Cell
 from altbench.stats import Rate, rate_of
 from altbench.table_formats import Table, significant
 
-POLICIES = ("alt", "alt_plus", "kdtree", "open_loop", "bc", "act", "diffusion")
 SHOWN = ("replay", "recall")
 SPLITS = (*SHOWN, "uniform", *OUT_OF_DISTRIBUTION)
 SOLVES = 0.9

@@ -14,6 +14,7 @@ from rich.console import Console
 from altbench import experiments, reproduce, runner
 from altbench.config import SweepSpec
 from altbench.executors import InlineExecutor
+from altbench.experiments import reactivity
 from altbench.experiments.base import Experiment, Report, Run
 from altbench.experiments.matrix import clean, dot_plot, matrix, matrix_table
 from altbench.experiments.recall import lookup_recall, trajectory_recall
@@ -169,8 +170,24 @@ def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_
     )
     report = experiments.load("E4").report(run, "small")
     found = next(s.tables["learned_uniform"] for s in report.sections if "learned_uniform" in s.tables).data
-    assert found.set_index("key")["against"].to_dict() == {"key": "kdtree", "key-pose": "kdtree"}
-    assert found.set_index("key").loc["key", ["pairs", "better"]].to_list() == [60, True]
+    assert found.set_index("row")["against"].to_dict() == {"key": "kdtree", "key-pose": "kdtree"}
+    assert found.set_index("row").loc["key", ["pairs", "better"]].to_list() == [60, True]
     assert "key" in report.summary and "beat" in report.summary
     keys = table(report, "keys")
     assert keys["key-pose"][4] == keys["key-pose"][5] == "0 % [0, 39]" and keys["key"][5] == ""
+
+
+def test_who_reacts_is_told_by_the_policy_that_cannot_see(lookup: str, own_policies: Path, run_of: Make) -> None:
+    rows = {"alt": {"policy": f"{own_policies}:Good"}, "open_loop": {"policy": lookup}}
+    events = [event.model_dump() for event in reactivity.EVENTS]
+    evaluations = [
+        {"split": "recall", "episodes": 50},
+        *({"split": "recall", "episodes": 50, "event": e} for e in events),
+    ]
+    run = run_of(experiments.load("E6"), rows, evaluations)
+    report = experiments.load("E6").report(run, "small")
+    moved = table(report, "moved")
+    assert moved["open_loop"][1].startswith("50/50") and moved["alt"][2].startswith("50/50")
+    assert not moved["open_loop"][2].startswith("50/50")
+    assert report.summary.startswith("alt reacts")
+    assert next(r.ours for r in report.reported if r.quantity.startswith("alt")) == moved["alt"][2]
