@@ -42,6 +42,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "kdtree": "altbench_policies.kdtree:KDTree",
         "open_loop": "altbench_policies.open_loop:OpenLoop",
         "random": "altbench_policies.random:Random",
+        "sb3": "altbench_policies.sb3:StableBaselines",
     },
     "perturbation": {
         "gaussian_noise": "altbench_envs.perturbations:GaussianNoise",

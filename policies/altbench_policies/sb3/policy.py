@@ -1,0 +1,63 @@
+"""A policy trained with Stable-Baselines3 on a task's state, played as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from altbench.api import Decision, Footprint, Observation, Policy, Requirements, TaskInfo
+from altbench_policies import border
+from altbench_policies.sb3.model import Reader, control_mode, load_model
+from altbench_policies.sb3.settings import StableBaselinesSpec
+from altbench_policies.vision import count_bytes
+
+
+class StableBaselines(Policy):
+    """A checkpoint of Stable-Baselines3 (A2C, DDPG, PPO, SAC, TD3) that sees the state; loaded only if trusted.
+
+    Observation and control mode follow from the spaces in the checkpoint. One deterministic action per decision.
+    """
+
+    name: ClassVar[str] = "sb3"
+    version: ClassVar[int] = 1
+    config_type: ClassVar[type[StableBaselinesSpec]] = StableBaselinesSpec
+
+    def __init__(self, task: TaskInfo, config: StableBaselinesSpec) -> None:
+        super().__init__(task, config)
+        self._model = load_model(config)
+        self._mode = control_mode(self._model.action_space, task)
+        self._reader = Reader.of(self._model.observation_space, task)
+        self._begun: set[int] = set()
+
+    @property
+    def requirements(self) -> Requirements:
+        """The state, no images; the control mode that the number of its actions names."""
+        return Requirements(
+            cameras=(),
+            obs_horizon=1,
+            pred_horizon=1,
+            action_horizon=1,
+            control_mode=self._mode,
+            needs_state="environment_state" in self._reader.keys,
+        )
+
+    def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
+        """Nothing is kept between decisions, and nothing here is random."""
+        del seeds
+        self._begun.update(slots)
+
+    def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
+        """The model's most likely action (B, 1, Da)."""
+        border.check_begun(slots, self._begun)
+        actions, _ = self._model.predict(self._reader.read(observation), deterministic=True)
+        return Decision(np.asarray(actions, dtype=np.float32)[:, None])
+
+    def footprint(self) -> Footprint:
+        """Bytes of all the model's networks, critics among them."""
+        return Footprint(count_bytes(self._model.policy))
+
+    def inference_note(self) -> str:
+        """The algorithm."""
+        return f"{self.config.algo.upper()}, deterministic"
