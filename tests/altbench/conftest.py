@@ -10,7 +10,6 @@ import pytest
 POLICIES = '''
 """Policies of a user's own, for tests: one that works, and one for each way to break the contract."""
 
-import signal
 import sys
 import time
 
@@ -71,17 +70,6 @@ class WrongShape(Good):
 class Hangs(Good):
     def act(self, observation, slots):
         time.sleep(60)
-
-
-class HangsHard(Good):
-    """Hangs where no signal reaches it, in its second episode."""
-
-    def reset(self, slots, seeds):
-        self.begun = getattr(self, "begun", 0) + 1
-        if self.begun == 2:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
-            time.sleep(600)
-        super().reset(slots, seeds)
 
 
 class Leaves(Good):
