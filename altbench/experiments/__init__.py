@@ -22,6 +22,7 @@ EXPERIMENTS: dict[str, str] = {
     "E5": "altbench.experiments.audit_tasks:EXPERIMENT",
     "E6": "altbench.experiments.reactivity:EXPERIMENT",
     "E7": "altbench.experiments.multimodality:EXPERIMENT",
+    "E8": "altbench.experiments.latent_map:EXPERIMENT",
 }
 """Id -> "module:attribute", in the order in which `--all` runs them."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -18,6 +19,7 @@ from altbench.experiments import reactivity
 from altbench.experiments.base import Experiment, Report, Run
 from altbench.experiments.matrix import clean, dot_plot, matrix, matrix_table
 from altbench.experiments.recall import lookup_recall, trajectory_recall
+from altbench.experiments.tsne import tsne
 from altbench.jobs import MeasureJob
 
 LOOKS_UP = '''
@@ -59,6 +61,11 @@ class Lookup(Trainable):
 
     def reset(self, slots, seeds):
         self.row, self.step = None, 0
+
+    def embed(self, observation):
+        images = observation.pixels["agentview"][:, -1].astype(np.float32)
+        keys = np.concatenate([images.reshape(len(images), -1) / 255, 10 * observation.agent_pos[:, -1]], axis=1)
+        return keys / np.linalg.norm(keys, axis=1, keepdims=True)
 
     def act(self, observation, slots):
         if self.row is None:
@@ -191,3 +198,28 @@ def test_who_reacts_is_told_by_the_policy_that_cannot_see(lookup: str, own_polic
     assert not moved["open_loop"][2].startswith("50/50")
     assert report.summary.startswith("alt reacts")
     assert next(r.ours for r in report.reported if r.quantity.startswith("alt")) == moved["alt"][2]
+
+
+def test_keys_are_embedded_once_and_mapped(lookup: str, run_of: Make) -> None:
+    one = experiments.load("E8")
+    run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 1}])
+    assert one.report(run, "small").missing == ("keys of alt",)
+    lines: list[str] = []
+    one.compute(run, "small", lines.append)
+    one.compute(run, "small", lines.append)
+    assert lines == ["embedding 6 demonstrations with fake/alt/n6/s0"]
+    report = one.report(run, "small")
+    frames = sum(map(len, run.demonstrations(run.checkpoints[0])))
+    assert table(report, "smoothness")["alt"][1] == str(frames)
+    assert report.missing == () and "ALT's keys lie along curves" in report.summary
+    assert "latent_map" in report.sections[0].figures
+
+
+def test_a_t_sne_keeps_clusters_apart_and_is_the_same_every_time() -> None:
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(centre, 0.1, (25, 5)) for centre in (-1.0, 1.0)])
+    placed = tsne(points, perplexity=8, iterations=750)
+    gap = np.linalg.norm(placed[:25].mean(axis=0) - placed[25:].mean(axis=0))
+    spread = max(np.linalg.norm(p - p.mean(axis=0), axis=1).max() for p in (placed[:25], placed[25:]))
+    assert gap > 2 * spread
+    np.testing.assert_array_equal(placed, tsne(points, perplexity=8, iterations=750))
