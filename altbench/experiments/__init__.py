@@ -23,6 +23,7 @@ EXPERIMENTS: dict[str, str] = {
     "E6": "altbench.experiments.reactivity:EXPERIMENT",
     "E7": "altbench.experiments.multimodality:EXPERIMENT",
     "E8": "altbench.experiments.latent_map:EXPERIMENT",
+    "E9": "altbench.experiments.unrelated_images:EXPERIMENT",
 }
 """Id -> "module:attribute", in the order in which `--all` runs them."""
 

@@ -223,3 +223,18 @@ def test_a_t_sne_keeps_clusters_apart_and_is_the_same_every_time() -> None:
     spread = max(np.linalg.norm(p - p.mean(axis=0), axis=1).max() for p in (placed[:25], placed[25:]))
     assert gap > 2 * spread
     np.testing.assert_array_equal(placed, tsne(points, perplexity=8, iterations=750))
+
+
+def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str, run_of: Make) -> None:
+    evaluations = [
+        {"split": "recall", "episodes": 12},
+        {"split": "recall", "episodes": 12, "perturbations": [{"name": "photograph", "severities": [5]}]},
+    ]
+    one = experiments.load("E9")
+    run = run_of(one, {"alt": {"policy": lookup}}, evaluations)
+    report = one.report(run, "small")
+    fallen = {row[1]: row for row in report.sections[0].tables["fallback"].blocks[0].rows}
+    assert fallen["camera"][2:4] == ("12", "6") and fallen["camera"][6] == "2.6"  # log2 of 6
+    assert fallen["photograph"][2:5] == ("12", "1", "100 % [76, 100]") and fallen["photograph"][6] == "0.0"
+    assert "alt mostly repeats one demonstration" in report.summary and "0/12" in report.summary
+    assert "fallback" in report.sections[0].figures
