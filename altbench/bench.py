@@ -27,15 +27,22 @@ TASK = "Lift"
 def policies(
     console: Console, preset: str, names: Sequence[str], decisions: int, threads: int, device: str, out: Path | None
 ) -> None:
-    """Measure each policy of `names`, untrained, at both image sizes; print the tables and write them into `out`."""
-    wanted = [Untrained("", TASK, name, preset, size, TABLE_FRAMES, device) for size in IMAGE_SIZES for name in names]
+    """Measure each policy of `names`, untrained, at both image sizes; print the tables and write them into `out`.
+
+    A name may bring its own preset, as in `alt:compact`.
+    """
+    wanted = [
+        Untrained("", TASK, *_with_preset(name, preset), size, TABLE_FRAMES, device)
+        for size in IMAGE_SIZES
+        for name in names
+    ]
     for one in wanted:
         check(one)
     entry = MeasureEntry(decisions=decisions, warmup=2, threads=threads)
     records: list[MeasureRecord] = []
     for one in wanted:
         height, width = one.image_size
-        with console.status(f"{one.policy} {preset}, {height}×{width} ({len(records) + 1} of {len(wanted)})"):
+        with console.status(f"{one.policy} {one.preset}, {height}×{width} ({len(records) + 1} of {len(wanted)})"):
             records.append(_measure(one, entry))
     console.print(render_costs(records))
     made_by = fingerprint.collect()
@@ -44,6 +51,14 @@ def policies(
         for stem, table in (("latency", latency_table), ("memory", memory_table), ("ratios", ratios_table)):
             write_table(table(records), out, stem, made_by)
         console.print(f"tables in {out}", highlight=False)
+
+
+def _with_preset(name: str, preset: str) -> tuple[str, str]:
+    """The policy and its preset: `alt:compact` brings its own, a policy's file (`./mine.py:Mine`) has none to bring."""
+    if ".py:" in name or ":" not in name:
+        return name, preset
+    policy, _, own = name.partition(":")
+    return policy, own
 
 
 def _measure(wanted: Untrained, entry: MeasureEntry) -> MeasureRecord:

@@ -126,7 +126,10 @@ def compare(
 @bench_app.command("policies")
 def bench_policies(
     preset: Annotated[str, typer.Option(help="the policies' size: small or paper")] = "paper",
-    policy: Annotated[list[str] | None, typer.Option(help="which policies; default alt, bc and diffusion")] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="which policies, also with a preset of their own (alt:compact); default diffusion, bc, alt"),
+    ] = None,
     decisions: Annotated[int, typer.Option(min=1, help="decisions timed for each")] = 10,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
@@ -138,7 +141,8 @@ def bench_policies(
     """
     from altbench import commands
 
-    commands.bench_policies(preset, policy or ["diffusion", "bc", "alt"], decisions, threads, device, out)
+    standard = ["diffusion", "bc", "alt", *(["alt:compact"] if preset == "paper" else [])]
+    commands.bench_policies(preset, policy or standard, decisions, threads, device, out)
 
 
 @bench_app.command("rollout")

@@ -74,8 +74,9 @@ def memory_table(measures: Sequence[MeasureRecord]) -> Table:
 def ratios_table(measures: Sequence[MeasureRecord]) -> Table:
     """Each policy's decision time (p50) and memory, three definitions, over the diffusion policy's.
 
-    The reference is a diffusion policy of the same preset, device, threads and image size, measured at the same N or
-    else at the largest. Policies without one are left out, as is a reference beside itself.
+    The reference is a diffusion policy of the same device, threads and image size, if possible of the same preset
+    (`alt`'s `compact` has none), measured at the same N or else at the largest. Policies without one are left out, as is
+    a reference beside itself.
     """
     frame = measures_frame(measures)
     rows = [r for _, own in frame.iterrows() if (r := _ratio_row(own, frame))]
@@ -94,9 +95,10 @@ def _ratio_row(own: pd.Series, frame: pd.DataFrame) -> dict[str, object] | None:
     if reference is None or reference.name == own.name:
         return None
     time, memory = PAPER_RATIOS.get(own["policy"], (None, None))
+    other_preset = f" {reference['preset']}" if reference["preset"] != own["preset"] else ""
     return {
         **{name: own[name] for name in ("policy", *SETTING)},
-        "against": f"{reference['label']}, N {reference['n']}",
+        "against": f"{reference['label']}{other_preset}, N {reference['n']}",
         **{name: _over(own[column], reference[column]) for name, (column, _) in _RATIOS.items()},
         "paper_time": time,
         "paper_memory": memory,
@@ -104,15 +106,15 @@ def _ratio_row(own: pd.Series, frame: pd.DataFrame) -> dict[str, object] | None:
 
 
 def _reference(own: pd.Series, frame: pd.DataFrame) -> pd.Series | None:
-    """The diffusion policy to compare with: the entry that keeps the policy's own name before others, nearest in N."""
+    """The diffusion policy to compare with: of the same preset, then the one that keeps its own name, nearest in N."""
     same = frame["policy"] == REFERENCE
-    for column in ("task", "train_seed", "preset", "device", "threads"):
+    for column in ("task", "train_seed", "device", "threads"):
         same &= frame[column] == own[column]
     if own["image_size"] is not None:
         same &= frame["image_size"] == own["image_size"]
     ranked = sorted(
         (row for _, row in frame[same].iterrows()),
-        key=lambda r: (r["label"] != REFERENCE, r["label"], r["n"] != own["n"], -r["n"]),
+        key=lambda r: (r["preset"] != own["preset"], r["label"] != REFERENCE, r["label"], r["n"] != own["n"], -r["n"]),
     )
     return ranked[0] if ranked else None
 

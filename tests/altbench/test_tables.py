@@ -165,6 +165,16 @@ def test_ratios_compare_like_with_like() -> None:
     assert own["time"].to_list() == pytest.approx([0.25, 1.0, 0.25])
 
 
+def test_a_preset_of_its_own_is_compared_with_the_diffusion_policy_there_is() -> None:
+    compact = dataclasses.replace(measure("alt", p50=0.001), preset="compact")
+    paper = [
+        dataclasses.replace(measure(name, p50=p50), preset="paper") for name, p50 in (("alt", 0.01), ("diffusion", 0.1))
+    ]
+    data = tables.ratios_table([compact, *paper]).data
+    assert data["against"].to_list() == ["diffusion paper, N 30", "diffusion, N 30"]
+    assert data["time"].to_list() == pytest.approx([0.01, 0.1])
+
+
 def test_without_a_diffusion_policy_there_are_no_ratios() -> None:
     table = tables.ratios_table([measure("alt")])
     assert table.data.empty

@@ -27,6 +27,7 @@ from altbench_policies import border, checkpoint
 from altbench_policies.alt.network import KeyNetwork, PairObjective
 from altbench_policies.alt.settings import PRESETS, RUNTIME_FIELDS, AltSpec
 from altbench_policies.alt.table import Table, conformal_threshold, leave_one_out_scores
+from altbench_policies.half import hold_in_half
 from altbench_policies.resume import fingerprint
 from altbench_policies.training import train
 from altbench_policies.vision import count_bytes, seeded_network
@@ -89,6 +90,7 @@ class Alt(Trainable):
             images_per_step=2 * len(self.cameras) * min(self.settings.batch_size, len(frames)),
             fingerprint=self._fingerprint(frames),
         )
+        self._settle(network)
         keys = network.embed_frames(frames)
         table = Table.of(frames, keys, self.settings)
         scores = leave_one_out_scores(table, self.settings.action_horizon)
@@ -108,6 +110,7 @@ class Alt(Trainable):
         saved = checkpoint.read(folder)
         height, width = saved.value("image_size")
         network = self._network((height, width), 0, device)
+        self._settle(network)
         saved.fill(network)
         table = Table.from_arrays(saved.arrays, self.settings)
         recall = 1.0 if table.index.exact else float(saved.value("recall_at_1"))
@@ -172,6 +175,11 @@ class Alt(Trainable):
         return seeded_network(
             lambda: KeyNetwork(self.settings, self.cameras, self.task.agent_pos_dim, image_size), seed, device
         )
+
+    def _settle(self, network: KeyNetwork) -> None:
+        """Give `network`, once trained, the precision that it is to be held in."""
+        if self.settings.weight_precision == "float16":
+            hold_in_half(network)
 
     def _hold(self, agent_pos: Float32, grippers: Float32) -> Float32:
         """The present pose with the last gripper command, for the whole chunk: (Ta, Da)."""

@@ -18,6 +18,7 @@ class AltSpec(IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
 
     `weights`: what a ResNet-18 (`norm = "batch"`, `width = 1`) begins with: "" for a draw from the seed, "imagenet" for
     torchvision's from the Hugging Face Hub, or the path of a safetensors file in torchvision's layout.
+    `weight_precision`: of the weights once trained, in memory and in the checkpoint; it computes in float32.
     `cameras`: which views make the key (empty: all of the task's). `fuse`: "mlp" joins the views by
     Linear(`hidden`)–ReLU–Linear(`embedding`); "concat" uses the views' unit vectors side by side. `view_features`:
     length of one view's vector (0: the encoder's own features, with no linear layer). `pose`: adds a branch
@@ -32,6 +33,7 @@ class AltSpec(IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     """
 
     weights: str = added("")
+    weight_precision: Literal["float32", "float16"] = added("float32")
     cameras: tuple[str, ...] = ()
     action_horizon: int = Field(default=8, ge=1)
     obs_horizon: int = Field(default=1, ge=1)
@@ -76,21 +78,23 @@ class AltSpec(IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
 
 RUNTIME_FIELDS = frozenset({"gamma", "false_alarm_rate", "when_ood", "top_k", "checkpoint_seconds"})
 
+PAPER: dict[str, Any] = {
+    "encoder": "resnet18",
+    "pooling": "average",
+    "crop_scale": 0.9,
+    "shift": 0,
+    "temperature": 0.4,
+    "appearance": 0.0,
+    "train_steps": None,
+    "epochs": 40,
+    "batch_size": 32,
+    "optimizer": "adam",
+    "learning_rate": 1e-4,
+    "schedule": "constant",
+    "gamma": 0.5,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
-    "paper": {
-        "encoder": "resnet18",
-        "pooling": "average",
-        "crop_scale": 0.9,
-        "shift": 0,
-        "temperature": 0.4,
-        "appearance": 0.0,
-        "train_steps": None,
-        "epochs": 40,
-        "batch_size": 32,
-        "optimizer": "adam",
-        "learning_rate": 1e-4,
-        "schedule": "constant",
-        "gamma": 0.5,
-    },
+    "paper": PAPER,
+    "compact": {**PAPER, "width": 0.5, "weight_precision": "float16", "key_precision": "float16"},
 }
