@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from altbench import bench
 from altbench.checkpoints import read_card
 from altbench.config import MeasureEntry
 from altbench.errors import AltbenchError, CheckpointError, ConfigError, UnknownNameError
@@ -48,3 +50,16 @@ def test_a_process_that_fails_is_quoted() -> None:
     with pytest.raises(AltbenchError, match=r"altbench\.measure failed: .*CheckpointError.*not a checkpoint"):
         probe = {"folder": "nowhere", "decisions": 1, "warmup": 0, "threads": 1, "device": "cpu"}
         run_python("altbench.measure", probe, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("alt:compct", r"'alt': unknown preset 'compct'.*'compact'"),
+        ("diffusion:compact", r"'diffusion': unknown preset 'compact'"),
+        ("./nowhere.py:Mine", r"no file './nowhere.py'"),
+    ],
+)
+def test_a_policy_to_be_timed_may_bring_its_preset_and_a_wrong_one_is_named(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        bench.policies(Console(), "paper", ["alt", name], decisions=1, threads=1, device="cpu", out=None)
