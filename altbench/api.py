@@ -107,6 +107,15 @@ class SimulatedTask(Protocol):
         ...
 
 
+@runtime_checkable
+class PoseTask(SimulatedTask, Protocol):
+    """A task that knows which pose a delta action leads to, so that a policy of `ee_delta` can demonstrate it."""
+
+    def as_pose(self, action: Float32) -> Float32:
+        """The `ee_pose` action with the same goal as the `ee_delta` action has in the present state."""
+        ...
+
+
 class Expert(Protocol):
     """A scripted demonstrator with access to privileged state."""
 

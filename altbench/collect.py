@@ -31,6 +31,7 @@ from altbench.api import (
 )
 from altbench.dataset import Dataset, DatasetMeta
 from altbench.errors import AltbenchError, ConfigError, DatasetError, SimulationDiverged
+from altbench.policy_expert import ExpertChoice, PolicyExpert
 from altbench.seeds import derive_seed
 
 Placement = Literal["grid", "uniform"]
@@ -48,6 +49,7 @@ def collect(
     image_size: tuple[int, int] = (84, 84),
     render_profile: RenderProfile = "fast",
     workers: int = 0,
+    expert: ExpertChoice | None = None,
     progress: Progress = no_progress,
 ) -> Dataset:
     """The file `path` with at least `n` successful demonstrations, of which only those missing are collected.
@@ -55,13 +57,14 @@ def collect(
     A failing attempt is repeated with a new seed at the same grid pose. Each finished demonstration is kept at once in
     the folder `PATH.parts`, which goes when `path` is complete: an interruption costs one demonstration at most. An
     existing `path` is extended; DatasetError where it was made with other settings. `workers` processes share the work
-    (0: this one does it); the contents do not depend on how many. `progress` reports after each demonstration, with the
-    failed attempts (`failed`) so far.
+    (0: this one does it); the contents do not depend on how many. `expert`: a policy in place of the task's own expert.
+    `progress` reports after each demonstration, with the failed attempts (`failed`) so far.
     """
     if not 1 <= n <= MAX_DEMONSTRATIONS:
         raise ConfigError(f"expected 1 to {MAX_DEMONSTRATIONS:,} demonstrations, got {n:,}")
     info = registry.task(task_name)
-    plan = _Plan(info, _planned_meta(info, root_seed, placement, image_size, render_profile), path)
+    meta = _planned_meta(info, root_seed, placement, image_size, render_profile, expert)
+    plan = _Plan(info, meta, path, expert)
     existing = plan.existing()
     if existing is not None and len(existing) >= n:
         shutil.rmtree(plan.parts, ignore_errors=True)
@@ -91,6 +94,7 @@ class _Plan:
     info: TaskInfo
     meta: DatasetMeta
     path: Path
+    expert: ExpertChoice | None = None
 
     @property
     def parts(self) -> Path:
@@ -149,8 +153,14 @@ class _Plan:
 
 
 def _planned_meta(
-    info: TaskInfo, root_seed: int, placement: Placement, image_size: tuple[int, int], render_profile: RenderProfile
+    info: TaskInfo,
+    root_seed: int,
+    placement: Placement,
+    image_size: tuple[int, int],
+    render_profile: RenderProfile,
+    expert: ExpertChoice | None,
 ) -> DatasetMeta:
+    versions = {name: version(name) for name in ("mujoco", "robosuite")}
     values = {
         "task": info.name,
         "task_version": info.version,
@@ -166,7 +176,7 @@ def _planned_meta(
         "placement": placement,
         "grid_size": info.grid_size,
         "root_seed": root_seed,
-        "versions": {name: version(name) for name in ("mujoco", "robosuite")},
+        "versions": versions if expert is None else {**versions, "expert": expert.label},
     }
     return DatasetMeta.parse(values, "demonstrations to collect")
 
@@ -199,7 +209,7 @@ def _collect_missing(
 
 
 def _made_here(plan: _Plan, missing: Sequence[int]) -> Iterator[Demonstration]:
-    with closing(_Studio(plan.info, plan.meta)) as studio:
+    with closing(_Studio(plan)) as studio:
         for i in missing:
             yield _make_part(studio, plan, i)
 
@@ -223,7 +233,7 @@ def _made_by_workers(plan: _Plan, missing: Sequence[int], workers: int) -> Itera
 def _make_part_in_worker(plan: _Plan, index: int) -> None:
     """`_make_part` with the worker's one studio, which serves all that it collects and ends with it."""
     if plan.info.name not in _studios:
-        _studios[plan.info.name] = _Studio(plan.info, plan.meta)
+        _studios[plan.info.name] = _Studio(plan)
     _make_part(_studios[plan.info.name], plan, index)
 
 
@@ -250,9 +260,9 @@ def _demonstrate(studio: _Studio, plan: _Plan, index: int) -> Demonstration:
 class _Studio:
     """The environment, the expert, and a second environment that tells what `obs_type="state"` shows in a state."""
 
-    def __init__(self, info: TaskInfo, meta: DatasetMeta) -> None:
-        self._info = info
-        self._expert: Expert = registry.expert(info.name)
+    def __init__(self, plan: _Plan) -> None:
+        self._info, info, meta = plan.info, plan.info, plan.meta
+        self._expert = self._make_expert(plan.expert)
         looks = {"image_size": meta.image_size, "render_profile": meta.render_profile}
         self._env = _make(info, obs_type="pixels", control_mode="ee_pose", **looks)
         self._state_env = _make(info, obs_type="state", control_mode="ee_pose")
@@ -260,6 +270,13 @@ class _Studio:
     def close(self) -> None:
         self._env.close()
         self._state_env.close()
+
+    def _make_expert(self, choice: ExpertChoice | None) -> Expert:
+        if choice is None:
+            return registry.expert(self._info.name)
+        return PolicyExpert(
+            choice.make(self._info), lambda task: self._environment_state(task.sim_state(), task.initial_state())
+        )
 
     def record(self, seed: int, options: dict[str, Any]) -> Demonstration | None:
         """One attempt; None where the expert fails or the simulation diverges."""

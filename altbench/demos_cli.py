@@ -46,8 +46,15 @@ def collect(
     ] = 84,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that share the work; 0: none, here.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Throw away what the file holds and collect afresh.")] = False,
+    expert: Annotated[
+        str | None,
+        typer.Option("--expert", help="POLICY:PATH, a policy that sees the state; default the task's script."),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load the expert's file though it holds pickles, which run code.")
+    ] = False,
 ) -> None:
-    """Collect demonstrations from the task's scripted expert.
+    """Collect demonstrations from the task's scripted expert, or from a policy.
 
     Interrupted, it goes on where it was; asked for more than the file holds, it adds the missing ones. The contents do
     not depend on the number of workers.
@@ -55,9 +62,12 @@ def collect(
     - `altbench demos collect Lift --n 30`
     - `altbench demos collect Lift --n 120 --uniform --out data/lift-120.hdf5`
     - `altbench demos collect --all --workers 2`
+    - `altbench demos collect Lift --expert sb3:lift_sac.zip --trust --out data/lift-sac.hdf5`
     """
     from altbench.collect import collect as collect_demonstrations
+    from altbench.policy_expert import ExpertChoice
 
+    chosen = ExpertChoice.parse(expert, trust) if expert else None
     for name in _chosen(task, every, out):
         path = out or default_path(name, uniform)
         if force:
@@ -71,6 +81,7 @@ def collect(
                 placement="uniform" if uniform else "grid",
                 image_size=(image_size, image_size),
                 workers=workers,
+                expert=chosen,
                 progress=progress,
             )
         info(path)

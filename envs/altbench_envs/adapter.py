@@ -10,7 +10,7 @@ import numpy as np
 
 from altbench.api import ControlMode, Float32, Float64, InitialState, NativeModel, ObsType, RenderProfile, UInt8
 from altbench.errors import ConfigError, ContractError, UnknownNameError, suggestion
-from altbench_envs.actions import rot6d_from_matrix
+from altbench_envs.actions import pose_action, rot6d_from_matrix
 from altbench_envs.events import MOVE_OPTIONS, Shift, requested_move
 from altbench_envs.placement import STATE_SPLITS
 from altbench_envs.rendering import Renderer
@@ -169,6 +169,14 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
             poses[f"{name}_position"] = self._simulator.site_position(arm)
             poses[f"{name}_quaternion"] = Rotation.from_matrix(self._simulator.site_matrix(arm)).as_quat()
         return poses
+
+    def as_pose(self, action: Float32) -> Float32:
+        """The `ee_pose` action with the same goal as the `ee_delta` action has in the present state."""
+        parts = np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0).reshape(len(self._simulator.arms), -1)
+        goals = [
+            self._simulator.delta_goal(arm, part[:6]) for arm, part in zip(self._simulator.arms, parts, strict=True)
+        ]
+        return np.concatenate([pose_action(*goal, part[6]) for goal, part in zip(goals, parts, strict=True)])
 
     # ---------------------------------------------------------------------------------------------- RestorableTask
 

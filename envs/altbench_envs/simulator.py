@@ -13,7 +13,7 @@ import numpy as np
 
 from altbench.api import ControlMode, Float64, JointSlots
 from altbench.errors import ConfigError, SimulationDiverged
-from altbench_envs.actions import absolute_command
+from altbench_envs.actions import absolute_command, matrix_from_rotation_vector
 from altbench_envs.control import FastOsc
 from altbench_envs.rendering import choose_backend
 from altbench_envs.scene import Scene
@@ -153,6 +153,16 @@ class Simulator:
             self._mujoco.mj_step1(self.model, self.data)
             self.robosuite._pre_action(command, policy_step=substep == 0)
             self._mujoco.mj_step2(self.model, self.data)
+
+    def delta_goal(self, arm: Arm, delta: Float64) -> tuple[Float64, Float64]:
+        """Where robosuite's delta controller would send an arm: position (3,), m, and rotation (3, 3), world.
+
+        `delta` (6,) in [-1, 1]: steps along and about the axes of the robot's base, from where the grip site is now.
+        """
+        arm.robot.composite_controller.update_state()  # where the base is
+        scaled, base = arm.controller.scale_action(delta), arm.controller.origin_ori
+        turn = base @ matrix_from_rotation_vector(scaled[3:]) @ base.T
+        return self.site_position(arm) + base @ scaled[:3], turn @ self.site_matrix(arm)
 
     def refresh(self) -> None:
         """Bring positions of bodies, sites and cameras up to the present state; a step leaves them a substep behind."""

@@ -151,6 +151,25 @@ def test_flattened_observations_and_either_control_mode(actions, mode, make, obs
     np.testing.assert_allclose(came, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("algo", ["A2C", "DDPG", "PPO", "TD3"])
+def test_the_algorithm_is_found_out(algo, make, observation, tmp_path):
+    policy = make(save(tmp_path, Reach(), algo), None, trust=True)
+    assert policy.inference_note() == f"{'TD3' if algo == 'DDPG' else algo}, deterministic"
+    policy.reset([0, 1, 2], [0, 0, 0])
+    assert policy.act(observation, [0, 1, 2]).actions.shape == (3, 1, 7)
+
+
+def test_files_that_are_no_checkpoints_say_so(make, tmp_path):
+    path = tmp_path / "model.zip"
+    path.write_bytes(b"no zip at all")
+    with pytest.raises(CheckpointError, match=r"model.zip: not the zip that an SB3 model's save\(path\) writes"):
+        make(path, None, trust=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data", "{}")
+    with pytest.raises(CheckpointError, match="of none of the algorithms ppo, a2c, td3, sac; say which"):
+        make(path, None, trust=True)
+
+
 def test_other_spaces_are_refused_with_both_sides(make, observation, tmp_path):
     with pytest.raises(ContractError, match=r"actions are Box\(.*\(4,\).*Fake takes 7 numbers \(ee_delta\) or 10"):
         make(save(tmp_path, Reach(actions=4)), "ppo", trust=True)
@@ -168,6 +187,7 @@ def test_other_spaces_are_refused_with_both_sides(make, observation, tmp_path):
 def test_the_settings_name_the_contents(trained, make, tmp_path):
     path = trained[0]
     settings = StableBaselinesSpec.parse({"path": str(path), "algo": "sac", "trust": True}, "sb3")
+    assert {"path", "trust"} == StableBaselines.runtime_fields
     assert settings.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     changed = tmp_path / "changed.zip"
     changed.write_bytes(path.read_bytes() + b" ")

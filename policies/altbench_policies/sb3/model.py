@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from altbench.errors import CheckpointError, ContractError
 from altbench_policies.sb3.settings import UNTRUSTED, StableBaselinesSpec
 
 KEYS = ("agent_pos", "environment_state")  # in the order of gymnasium.wrappers.FlattenObservation
+TELLING = {"clip_range": "ppo", "gae_lambda": "a2c", "policy_delay": "td3", "target_entropy": "sac"}  # DDPG is a TD3
 TRAINING_ONLY: dict[str, Any] = {  # not needed to act: neither unpickled nor allocated
     "seed": None,
     "env": None,
@@ -41,18 +44,31 @@ def load_model(settings: StableBaselinesSpec) -> Any:
     if not settings.trust:
         raise CheckpointError(UNTRUSTED.format(path=settings.path))
     contents = _read(settings)
+    algo = settings.algo or algorithm(contents, settings.path)
     import stable_baselines3  # here and not above: the import takes seconds, which only this policy needs spend
 
-    kind = getattr(stable_baselines3, settings.algo.upper())
+    kind = getattr(stable_baselines3, algo.upper())
     try:
         with torch.random.fork_rng([]):  # its networks get initial weights before those of the file
             return kind.load(io.BytesIO(contents), device="cpu", custom_objects=TRAINING_ONLY)
     except Exception as error:  # a pickle may raise anything
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
-            f"{settings.path}: cannot be loaded as {settings.algo.upper()} (is `algo` right?): "
-            f"{type(error).__name__}: {reason}"
+            f"{settings.path}: cannot be loaded as {algo.upper()} (is `algo` right?): {type(error).__name__}: {reason}"
         ) from error
+
+
+def algorithm(contents: bytes, path: str) -> str:
+    """The algorithm that wrote a zip, by the names of its settings, which stand there in plain JSON."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(contents)) as archive:
+            names = json.loads(archive.read("data"))
+    except (zipfile.BadZipFile, KeyError, ValueError):
+        raise CheckpointError(f"{path}: not the zip that an SB3 model's save(path) writes") from None
+    found = next((algo for setting, algo in TELLING.items() if setting in names), None)
+    if found is None:
+        raise CheckpointError(f"{path}: of none of the algorithms {', '.join(TELLING.values())}; say which: algo = ...")
+    return found
 
 
 def _read(settings: StableBaselinesSpec) -> bytes:

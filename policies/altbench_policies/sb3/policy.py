@@ -23,6 +23,7 @@ class StableBaselines(Policy):
     name: ClassVar[str] = "sb3"
     version: ClassVar[int] = 1
     config_type: ClassVar[type[StableBaselinesSpec]] = StableBaselinesSpec
+    runtime_fields = frozenset({"path", "trust"})  # `sha256` says what it computes, wherever the file lies
 
     def __init__(self, task: TaskInfo, config: StableBaselinesSpec) -> None:
         super().__init__(task, config)
@@ -60,4 +61,4 @@ class StableBaselines(Policy):
 
     def inference_note(self) -> str:
         """The algorithm."""
-        return f"{self.config.algo.upper()}, deterministic"
+        return f"{type(self._model).__name__}, deterministic"

@@ -19,13 +19,13 @@ UNTRUSTED = (
 class StableBaselinesSpec(Spec):
     """Settings of sb3.
 
-    `path`: the zip that `model.save(path)` of the algorithm `algo` wrote. `trust`: that its pickles may be loaded;
-    without it nothing is read. `sha256`: of the file, found out where it is not given, so that results are keyed by
-    what the file holds; another file at the same path is refused.
+    `path`: the zip that `model.save(path)` wrote. `algo`: the algorithm, found out where it is not given. `trust`: that
+    the zip's pickles may be loaded; without it nothing is read. `sha256`: of the file, found out where it is not given,
+    so that results are keyed by what the file holds; another file at the same path is refused.
     """
 
     path: str = Field(min_length=1)
-    algo: Literal["a2c", "ddpg", "ppo", "sac", "td3"]
+    algo: Literal["a2c", "ddpg", "ppo", "sac", "td3"] | None = None
     trust: bool = False
     sha256: str = ""
 
