@@ -24,6 +24,8 @@ EXPERIMENTS: dict[str, str] = {
     "E7": "altbench.experiments.multimodality:EXPERIMENT",
     "E8": "altbench.experiments.latent_map:EXPERIMENT",
     "E9": "altbench.experiments.unrelated_images:EXPERIMENT",
+    "ood": "altbench.experiments.ood:EXPERIMENT",
+    "scaling": "altbench.experiments.scaling:EXPERIMENT",
 }
 """Id -> "module:attribute", in the order in which `--all` runs them."""
 

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from altbench import experiments, reproduce, runner
+from altbench import experiments, reproduce, results, runner
 from altbench.config import SweepSpec
+from altbench.errors import AltbenchError
 from altbench.executors import InlineExecutor
 from altbench.experiments import reactivity
 from altbench.experiments.base import Experiment, Report, Run
 from altbench.experiments.matrix import clean, dot_plot, matrix, matrix_table
 from altbench.experiments.recall import lookup_recall, trajectory_recall
 from altbench.experiments.tsne import tsne
-from altbench.jobs import MeasureJob
+from altbench.jobs import MeasureJob, cell_header
 
 LOOKS_UP = '''
 """A policy that replays the demonstration whose target is nearest, and says so."""
@@ -238,3 +239,47 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
     assert fallen["photograph"][2:5] == ("12", "1", "100 % [76, 100]") and fallen["photograph"][6] == "0.0"
     assert "alt mostly repeats one demonstration" in report.summary and "0/12" in report.summary
     assert "fallback" in report.sections[0].figures
+
+
+def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, run_of: Make) -> None:
+    one = experiments.load("ood")
+    photograph = [{"name": "photograph", "severities": [5]}, {"name": "photograph", "severities": [5], "from_step": 16}]
+    evaluations = [
+        {"split": "recall", "episodes": 8},
+        {"split": "uniform", "episodes": 8},
+        {"split": "recall", "episodes": 8, "perturbations": photograph},
+    ]
+    run = run_of(one, {"alt": {"policy": lookup}}, evaluations)
+    assert "keys of recall" in one.report(run, "small").missing
+    lines: list[str] = []
+    one.compute(run, "small", lines.append)
+    assert len(lines) == 4
+    one.compute(run, "small", lines.append)
+    assert len(lines) == 4, "nothing is played twice"
+    report = one.report(run, "small")
+    assert report.missing == ("keys of blended photograph", "keys of occlusion")
+    found = next(s.tables["detectors"] for s in report.sections if "detectors" in s.tables).data
+    areas = found[found["condition"] == "photograph"].set_index("detector")["auroc"]
+    assert areas["lookup"] == areas["k-NN"] == 1.0
+    assert "AUROC for photographs: lookup 1.000" in report.summary
+    stems = {stem for section in report.sections for stem in section.figures}
+    assert stems == {"scores", "selective"}
+
+
+def test_an_episode_that_does_not_end_as_recorded_is_refused(lookup: str, run_of: Make) -> None:
+    one = experiments.load("ood")
+    run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 2}])
+    cell = run.cells[0]
+    records = [dataclasses.replace(record, success=not record.success) for record in run.records(cell)]
+    results.write_cell(run.root, cell_header(cell), records)
+    with pytest.raises(AltbenchError, match="does not end as recorded"):
+        one.compute(run, "small", lambda line: None)
+
+
+def test_scaling_shows_pooled_rates_and_seeds(own_policies: Path, run_of: Make) -> None:
+    one = experiments.load("scaling")
+    rows = {"alt": {"policy": f"{own_policies}:Good", "n": [3, 6]}}
+    run = run_of(one, rows, [{"split": "uniform", "episodes": 4}], train_seeds=[0, 1])
+    report = one.report(run, "small")
+    assert [row[0] for row in table(report, "seeds_uniform").values()] == ["alt, seed 0", "alt, seed 1"]
+    assert "success_by_n" in report.sections[0].figures

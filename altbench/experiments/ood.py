@@ -1,0 +1,273 @@
+"""The out-of-distribution flag against density-based detectors on the same keys, and what stopping on it buys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from altbench.config import PerturbationEntry, SweepSpec
+from altbench.experiments.base import Experiment, Preset, Report, Run, Say, Section
+from altbench.experiments.common import EPISODES, N, evaluation, make_sweep, row
+from altbench.experiments.detectors import (
+    DETECTED,
+    DETECTORS,
+    auroc_interval,
+    calibrated,
+    false_alarms_at_detection,
+)
+from altbench.experiments.keys import frame_keys
+from altbench.experiments.matrix import Where, cells_of, chosen, matrix, matrix_table
+from altbench.experiments.ood_figures import draw_scores, draw_selective
+from altbench.experiments.ood_scores import CONDITIONS, LATE, NEW_POSE, Fitted, selective
+from altbench.experiments.texts import frame_table, rate_text
+from altbench.experiments.watch import read_watched, watch, write_watched
+from altbench.plan import Cell
+from altbench.stats import countable, rate_of
+from altbench.table_formats import Table
+
+FRESH = 500
+"""Unperturbed `recall` episodes for the false-alarm rate."""
+ASKED = 0.05
+HOLD = "alt-hold"
+PERTURBATIONS = (
+    PerturbationEntry(name="photograph", severities=(3, 5)),
+    PerturbationEntry(name="photograph", severities=(5,), from_step=LATE),
+    PerturbationEntry(name="occlusion", severities=(5,)),
+)
+COVERAGES = (1.0, 0.75, 0.5, 0.25)
+
+
+def sweeps(preset: Preset) -> Sequence[SweepSpec]:
+    """ALT that acts and that holds, unperturbed and perturbed."""
+    rows = [row("alt", preset), row("alt", preset, label=HOLD, when_ood="hold")]
+    evaluations = [
+        evaluation("recall", FRESH, policies=["alt"]),
+        evaluation("recall", policies=[HOLD]),
+        evaluation("uniform"),
+        evaluation("recall", perturbations=PERTURBATIONS),
+    ]
+    return [make_sweep("ood", rows, evaluations)]
+
+
+def compute(run: Run, preset: Preset, say: Say) -> None:
+    """Play ALT's recorded episodes again for their keys, and embed the demonstrations."""
+    del preset
+    for cell in _watchable(run):
+        path = _path(run, cell)
+        if not path.is_file():
+            say(f"playing {cell.name} again for its keys")
+            found = watch(run, cell, EPISODES)
+            if found is not None:
+                write_watched(path, found)
+    for point in {cell.checkpoint.key: cell.checkpoint for cell in _watchable(run)}.values():
+        path, policy = run.own / f"{point.folder}.npz", run.policy(point)
+        if policy is not None and not path.is_file():
+            keys = [frame_keys(policy, d) for d in run.demonstrations(point)]
+            numbers = np.concatenate([np.full(len(k), i) for i, k in enumerate(keys)])
+            every = np.array(policy.requirements.action_horizon)
+            _write_training(path, np.concatenate(keys), numbers, every)
+
+
+def report(run: Run, preset: Preset) -> Report:
+    """Detectors beside each other, ALT's flag in use, and selective success."""
+    del preset
+    fitted = _fitted(run)
+    rows: dict[str, Where] = {name: {"label": name} for name in ("alt", HOLD)}
+    found = matrix(run, rows, CONDITIONS)
+    flags = flag_table(run)
+    names = [name for name in CONDITIONS if all(name not in f.watched for f in fitted)] if fitted else list(CONDITIONS)
+    figures = {"scores": draw_scores(fitted), "selective": draw_selective(fitted)} if fitted else {}
+    sections = (
+        Section(
+            "Detectors on the same keys",
+            _method(),
+            {"detectors": detector_table(fitted)} if fitted else {},
+            {stem: figure for stem, figure in figures.items() if figure is not None and stem == "scores"},
+        ),
+        Section("ALT's flag in use", _flag_method(), {"flags": flags}),
+        Section(
+            "Stopping on it",
+            f"`{HOLD}` keeps its pose while its flag is up; `alt` plays the nearest chunk all the same.",
+            {"act_or_hold": matrix_table("Success with act and with hold", found)},
+        ),
+        Section(
+            "Selective success",
+            "Success where the policy refuses the strangest images before its first action: over the episodes that it"
+            " takes on, by the share that it takes on, in new poses (`uniform`).",
+            {"selective": selective_table(fitted)} if fitted else {},
+            {stem: figure for stem, figure in figures.items() if figure is not None and stem == "selective"},
+        ),
+    )
+    missing = tuple(f"keys of {name}" for name in names)
+    return Report(_summary(fitted, flags), sections, missing=missing)
+
+
+def _watchable(run: Run) -> list[Cell]:
+    """ALT's recorded cells that are compared."""
+    found = [cell for where in CONDITIONS.values() for cell in cells_of(run, {**where, "label": "alt"})]
+    return [cell for cell in found if cell in run.recorded]
+
+
+def _path(run: Run, cell: Cell) -> Path:
+    return run.own / f"cell-{cell.key}.npz"
+
+
+def _write_training(path: Path, keys: Any, episode: Any, every: Any) -> None:
+    from altbench.atomic import replacing
+
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, keys=keys, episode=episode, every=every)
+
+
+def _fitted(run: Run) -> list[Fitted]:
+    """Every detector, with what has been watched; empty where the training keys or the clean episodes are missing."""
+    watched = {}
+    for name, where in CONDITIONS.items():
+        cells = [cell for cell in cells_of(run, {**where, "label": "alt"}) if cell in run.recorded]
+        found = read_watched(_path(run, cells[0])) if cells else None
+        if found is not None:
+            watched[name] = found
+    points = [cell.checkpoint for cell in _watchable(run)]
+    path = run.own / f"{points[0].folder}.npz" if points else None
+    if path is None or not path.is_file() or "recall" not in watched:
+        return []
+    with np.load(path, allow_pickle=False) as saved:
+        keys, episode, every = saved["keys"], saved["episode"], int(saved["every"])
+    each = np.split(keys, np.flatnonzero(np.diff(episode)) + 1)
+    return [Fitted(d, d.fit(keys), calibrated(d, each, every, ASKED), watched) for d in DETECTORS]
+
+
+# ----------------------------------------------------------------------------------------------------------- tables
+
+
+def detector_table(fitted: Sequence[Fitted]) -> Table:
+    """AUROC, false alarms at 95 % detection, and the calibrated threshold's detections, by detector and condition."""
+    rows: list[dict[str, Any]] = []
+    for one in fitted:
+        for condition in one.watched:
+            rows.append({"detector": one.detector.name, "condition": condition, **_numbers(one, condition)})
+    data = pd.DataFrame(rows)
+    texts = {
+        "condition": [str(r["condition"]) for r in rows],
+        "detector": [str(r["detector"]) for r in rows],
+        "AUROC": [_auroc_text(r) for r in rows],
+        f"false alarms at {DETECTED:.0%} detection": [_share(r, "at_detection", "clean") for r in rows],
+        "flagged, calibrated": [_share(r, "flagged", "episodes") for r in rows],
+        "delay, steps": [_delay_text(r) for r in rows],
+    }
+    order = sorted(range(len(rows)), key=lambda i: list(CONDITIONS).index(rows[i]["condition"]))
+    texts = {head: [values[i] for i in order] for head, values in texts.items()}
+    note = (
+        "Of an episode's highest score, against unperturbed `recall`. AUROC with 95 % bootstrap intervals over episodes,"
+        f" rates with Wilson's. Calibrated: leave-one-demonstration-out, {ASKED:.0%} asked. Delay: control steps from the"
+        " beginning of the perturbation to the first flag, median [quartiles] of the episodes flagged."
+    )
+    return frame_table("Detectors", data, texts, note, names=2)
+
+
+def _numbers(one: Fitted, condition: str) -> dict[str, Any]:
+    scores, flagged = one.highest[condition], one.flagged(condition)
+    numbers: dict[str, Any] = {"flagged": flagged.successes, "episodes": flagged.episodes}
+    if condition == "recall":
+        return numbers
+    area = auroc_interval(one.highest["recall"], scores)
+    alarms, of = false_alarms_at_detection(one.highest["recall"], scores)
+    numbers |= dict(zip(("auroc", "low", "high"), area or (None, None, None), strict=True))
+    numbers |= {"at_detection": alarms, "clean": of}
+    delays = one.delays(condition, LATE if "step" in condition else 0)
+    if len(delays) and condition != NEW_POSE:
+        lower, median, upper = np.quantile(delays, [0.25, 0.5, 0.75])
+        numbers |= {"delay": float(median), "delay_lower": float(lower), "delay_upper": float(upper)}
+    return numbers
+
+
+def _auroc_text(r: Mapping[str, Any]) -> str:
+    return f"{r['auroc']:.3f} [{r['low']:.3f}, {r['high']:.3f}]" if r.get("auroc") is not None else ""
+
+
+def _share(r: Mapping[str, Any], count: str, of: str) -> str:
+    return rate_text(rate_of(int(r[count]), int(r[of]))) if count in r else ""
+
+
+def _delay_text(r: Mapping[str, Any]) -> str:
+    return f"{r['delay']:.0f} [{r['delay_lower']:.0f}, {r['delay_upper']:.0f}]" if "delay" in r else ""
+
+
+def flag_table(run: Run) -> Table:
+    """ALT's own recorded flags over all episodes, with the first flagged step."""
+    frame, rows = run.episodes(), []
+    for name, where in CONDITIONS.items():
+        own = countable(chosen(frame, {**where, "label": "alt"}))
+        flags = own["flagged"].dropna()
+        steps = own["first_flagged_step"].dropna().to_numpy(float)
+        rows.append((name, rate_of(int(flags.sum()), len(flags)), float(np.median(steps)) if len(steps) else None))
+    data = pd.DataFrame(
+        [(name, r.successes, r.episodes, r.value, r.low, r.high, step) for name, r, step in rows],
+        columns=["condition", "flagged", "episodes", "rate", "low", "high", "median_first_flagged_step"],
+    )
+    texts = {
+        "condition": [name for name, _, _ in rows],
+        "flagged": [rate_text(rate) for _, rate, _ in rows],
+        "first flagged step, median": ["" if step is None else f"{step:.0f}" for *_, step in rows],
+    }
+    return frame_table("ALT's flag", data, texts, "Episodes with any flagged decision; Wilson 95 % intervals.")
+
+
+def selective_table(fitted: Sequence[Fitted]) -> Table:
+    """Success over the least strange share of `uniform` episodes, by the score before the first action."""
+    rows: list[dict[str, Any]] = []
+    texts: dict[str, list[str]] = {"detector": [one.detector.name for one in fitted]}
+    for coverage in COVERAGES:
+        texts[f"takes on {coverage:.0%}"] = []
+        for one in fitted:
+            rate = selective(one, coverage)
+            texts[f"takes on {coverage:.0%}"].append(rate_text(rate))
+            rows.append({"detector": one.detector.name, "coverage": coverage, "successes": rate.successes})
+            rows[-1] |= {"episodes": rate.episodes, "rate": rate.value, "low": rate.low, "high": rate.high}
+    return frame_table("Selective success", pd.DataFrame(rows), texts, "Wilson 95 % intervals.")
+
+
+# ------------------------------------------------------------------------------------------------------------ prose
+
+
+def _method() -> str:
+    told = "; ".join(f"{d.name}: {d.what}" for d in DETECTORS)
+    return (
+        f"Lift, {N} demonstrations. The detectors see the same keys, ALT's, of the frames on which it decided, over"
+        f" {EPISODES} episodes a condition. {told}."
+    )
+
+
+def _flag_method() -> str:
+    return (
+        f"The flag as recorded, {FRESH} fresh `recall` episodes and {EPISODES} of each other condition; its threshold was"
+        f" calibrated for {ASKED:.0%} false alarms per episode."
+    )
+
+
+def _summary(fitted: Sequence[Fitted], flags: Table) -> str:
+    known = flags.data.dropna(subset=["rate"])
+    if known.empty:
+        return ""
+    parts = []
+    for name in ("recall", "photograph", NEW_POSE):
+        own = flags.blocks[0].rows[list(CONDITIONS).index(name)][1]
+        parts += [f"{name} {own}"] if own else []
+    areas = {f.detector.name: _numbers(f, "photograph") for f in fitted if "photograph" in f.watched}
+    told = "; ".join(f"{name} {area['auroc']:.3f}" for name, area in areas.items())
+    return f"ALT flags: {', '.join(parts)}." + (f" AUROC for photographs: {told}." if told else "")
+
+
+EXPERIMENT = Experiment(
+    id="ood",
+    name="detectors",
+    title="The out-of-distribution flag against density-based detectors",
+    question="Does ALT's similarity tell strange images as well as a density would, how soon, and what does stopping buy?",
+    report=report,
+    sweeps=sweeps,
+    compute=compute,
+)

@@ -1,0 +1,93 @@
+"""Success against the number of demonstrations, nested subsets, three training seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from altbench.config import SweepSpec
+from altbench.experiments.base import Experiment, Preset, Report, Run, Section
+from altbench.experiments.common import EPISODES, POLICIES, evaluation, make_sweep, row
+from altbench.experiments.matrix import NOTE, Matrix, Where, cells_of, clean, matrix, matrix_table
+from altbench.experiments.texts import listed
+from altbench.figure_layout import looks
+from altbench.figures import success_by_n
+from altbench.stats import countable
+
+NUMBERS = (10, 30, 60, 120)
+SEEDS = (0, 1, 2)
+ONE_SEED = ("open_loop", "kdtree", "diffusion")
+"""Rows that draw nothing when they are fitted, and the one that takes longest."""
+SPLITS = ("recall", "uniform")
+
+
+def sweeps(preset: Preset) -> Sequence[SweepSpec]:
+    """Three seeds of what is cheap to fit, one of the rest (at `paper`, three of the diffusion policy, too)."""
+    once = [name for name in ONE_SEED if name != "diffusion" or preset == "small"]
+    often = [name for name in POLICIES if name not in once]
+    columns = [evaluation(split) for split in SPLITS]
+    return [
+        make_sweep("scaling-seeds", [row(name, preset, n=NUMBERS) for name in often], columns, train_seeds=SEEDS),
+        make_sweep("scaling", [row(name, preset, n=NUMBERS) for name in once], columns),
+    ]
+
+
+def report(run: Run, preset: Preset) -> Report:
+    """Success by N over all seeds, and the seeds beside each other."""
+    del preset
+    labels = [label for label in POLICIES if cells_of(run, {"label": label})]
+    rows: dict[str, Where] = {label: {"label": label} for label in labels}
+    found = {split: matrix(run, rows, {f"N = {n}": clean(split, n=n) for n in NUMBERS}) for split in SPLITS}
+    seeds: dict[str, Where] = {
+        f"{label}, seed {seed}": {"label": label, "train_seed": seed} for label in labels for seed in SEEDS
+    }
+    each = {split: matrix(run, seeds, {f"N = {n}": clean(split, n=n) for n in NUMBERS}) for split in SPLITS}
+    frame = countable(run.episodes())
+    shown = frame[frame["split"].isin(SPLITS)]
+    figures = {"success_by_n": success_by_n(shown, "Lift", looks(labels))} if len(shown) else {}
+    pooled = (
+        f"{NOTE} Over all training seeds; their episodes are the same, so that intervals say nothing of other seeds."
+    )
+    sections = (
+        Section("Success by number of demonstrations", _method(), figures=figures),
+        *(
+            Section(
+                f"Split {split}",
+                "",
+                {
+                    f"success_{split}": matrix_table(f"Success on {split}", found[split], note=pooled),
+                    f"seeds_{split}": matrix_table(f"Success on {split}, seed by seed", each[split], "policy, seed"),
+                },
+            )
+            for split in SPLITS
+        ),
+    )
+    return Report(_summary(found["uniform"]), sections)
+
+
+def _method() -> str:
+    return (
+        f"Lift; the demonstrations of a smaller N are among those of a larger one, whole passes over the grid from 30 on."
+        f" {EPISODES} episodes a cell and training seed, three seeds ({', '.join(ONE_SEED)}: one, but the diffusion policy"
+        " at `paper`)."
+    )
+
+
+def _summary(uniform: Matrix) -> str:
+    """Who gains from more demonstrations between the poses."""
+    first, last = uniform.columns[0], uniform.columns[-1]
+    gains = [
+        f"{row} {100 * (a.value or 0):.0f} → {100 * (b.value or 0):.0f} %"
+        for row in uniform.rows
+        if (a := uniform.rate(row, first)).episodes and (b := uniform.rate(row, last)).episodes
+    ]
+    return f"On `uniform`, from {first} to {last}: {listed(gains)}." if gains else ""
+
+
+EXPERIMENT = Experiment(
+    id="scaling",
+    name="demonstrations",
+    title="Success against the number of demonstrations",
+    question="How much do policies gain from more demonstrations, where they were shown and between?",
+    report=report,
+    sweeps=sweeps,
+)
