@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-import altbench_envs  # noqa: F401  (registers the tasks with Gymnasium)
+import altbench  # noqa: F401  (registers the tasks with Gymnasium)
 from altbench.api import PoseTask
 
 pytestmark = pytest.mark.sim
