@@ -12,7 +12,16 @@ from altbench.audit_cases import CASES, AuditedEpisode, evaluations, frame_of
 from altbench.audit_figures import distribution, similarity_bars
 from altbench.audit_tables import audit_table, score
 from altbench.config import SweepSpec
-from altbench.experiments.auditing import POSITIONS, Gap, audited, frames, highest, paired_gap, ways_table
+from altbench.experiments.auditing import (
+    POSITIONS,
+    Gap,
+    audited,
+    episodes_table,
+    frames,
+    highest,
+    paired_gap,
+    ways_table,
+)
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
 from altbench.experiments.common import EPISODES, N, make_sweep, row
 from altbench.figure_layout import looks, styled
@@ -45,7 +54,7 @@ def report(run: Run, preset: Preset) -> Report:
         return Report("", (), _reported(frame_of([])))
     frame = frame_of(episodes)
     sections = (
-        Section("S by policy and case", _method(), {"audit": _table(frame)}, {"distribution": _distribution(frame)}),
+        Section("S by policy and case", _method(), _tables(frame), {"distribution": _distribution(frame)}),
         Section("The ranking", _ranking(frame), {}),
         Section("One episode beside all demonstrations", _bars_text(), {}, _bars(episodes)),
         Section("The way of comparing", "", {"ways": ways_table(frames(run), ["label", "case"], ["policy", "case"])}),
@@ -53,8 +62,9 @@ def report(run: Run, preset: Preset) -> Report:
     return Report(_summary(frame), sections, _reported(frame))
 
 
-def _table(frame: pd.DataFrame) -> Table:
-    return audit_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
+def _tables(frame: pd.DataFrame) -> dict[str, Table]:
+    table = audit_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
+    return {"audit": table, "episodes": episodes_table(frame)}
 
 
 def _distribution(frame: pd.DataFrame) -> Figure:

@@ -11,7 +11,7 @@ from altbench.audit_cases import CASES, AuditedEpisode, evaluations, frame_of
 from altbench.audit_figures import distribution, similarity_bars
 from altbench.audit_tables import audit_table
 from altbench.config import SweepSpec
-from altbench.experiments.auditing import ACTIONS, POSITIONS, audited, frames, highest, ways_table
+from altbench.experiments.auditing import ACTIONS, POSITIONS, audited, episodes_table, frames, highest, ways_table
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
 from altbench.experiments.common import EPISODES, N, make_sweep, row
 from altbench.experiments.texts import listed
@@ -43,7 +43,7 @@ def report(run: Run, preset: Preset) -> Report:
     table = audit_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
     ways = ways_table(by_way, ["task", "label", "case"], ["task", "policy", "case"])
     sections = (
-        Section("S by task", _method(), {"audit": table}, _figures(episodes, frame)),
+        Section("S by task", _method(), {"audit": table, "episodes": episodes_table(frame)}, _figures(episodes, frame)),
         Section("What the arm does, and what it is told to do", "", {"ways": ways}),
     )
     return Report(_summary(frame), sections, _reported(frame, by_way[ACTIONS.title]))

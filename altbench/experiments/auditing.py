@@ -53,6 +53,11 @@ def frames(run: Run) -> dict[str, pd.DataFrame]:
     return {way.title: frame_of(audited(run, way)) for way in WAYS}
 
 
+def episodes_table(frame: pd.DataFrame) -> Table:
+    """Every episode with what its S was computed from: a CSV alone, too long to be read."""
+    return Table("Every episode", frame, (), "Every episode: S, its two nearest demonstrations, and the distances.")
+
+
 def ways_table(by_way: dict[str, pd.DataFrame], by: Sequence[str], heads: Sequence[str]) -> Table:
     """Highest and mean S by the columns `by` (shown as `heads`), a column per way, and the mean of successes alone."""
     rows: list[dict[str, Any]] = []
@@ -62,7 +67,8 @@ def ways_table(by_way: dict[str, pd.DataFrame], by: Sequence[str], heads: Sequen
             found, won = summarise(group["s"].to_list()), summarise(group.loc[group["success"], "s"].to_list())
             numbers = {"max": found.highest, "mean": found.mean, "low": found.low, "high": found.high, "n": found.n}
             rows.append({**dict(zip(by, key, strict=True)), "way": title, **numbers, "mean_of_successes": won.mean})
-            texts.setdefault(tuple(map(_words, key)), []).append(_ways_text(rows[-1]))
+            shown = (str(k).replace("_", " ") if name == "case" else str(k) for name, k in zip(by, key, strict=True))
+            texts.setdefault(tuple(shown), []).append(_ways_text(rows[-1]))
     header = (*heads, *(f"{title}: max, mean [95 %], successes' mean" for title in by_way))
     block = Block("S by way of comparing", header, tuple((*k, *t) for k, t in texts.items()), names=len(by))
     note = (
@@ -79,10 +85,6 @@ def _ways_text(row: dict[str, Any]) -> str:
         for name, digits in (("max", 3), ("mean", 2), ("low", 2), ("high", 2), ("mean_of_successes", 2))
     )
     return f"{highest}, {mean} [{low}, {high}], {won}" if highest else ""
-
-
-def _words(value: object) -> str:
-    return str(value).replace("_", " ")
 
 
 def highest(frame: pd.DataFrame, case: Case | None = None, **where: object) -> str:
