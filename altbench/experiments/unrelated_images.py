@@ -194,6 +194,7 @@ def draw(fallen: Mapping[tuple[str, str], Fallback], labels: Sequence[str]) -> F
             axis.grid(visible=False)
             axis.set(title=f"the {condition}'s image" if condition == "camera" else "a photograph instead")
             axis.set(xlabel="demonstrations, most common first")
+            axis.set_xticks(sorted({0, *range(9, len(numbers), 10)}), sorted({1, *range(10, len(numbers) + 1, 10)}))
         axes[0].set_yticks(range(len(shown)), shown)
         bar = figure.colorbar(image, ax=list(axes), pad=0.01, ticks=[0, 0.05, 0.25, 0.5, 1])
         bar.ax.set_yticklabels(["0", "5 %", "25 %", "50 %", "100 %"])
