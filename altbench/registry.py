@@ -35,6 +35,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "policy": {
         "act": "altbench_policies.act:Act",
         "alt": "altbench_policies.alt:Alt",
+        "alt_plus": "altbench_policies.alt_plus:AltPlus",
         "bc": "altbench_policies.bc:BehaviourCloning",
         "bc_gmm": "altbench_policies.bc_gmm:MixtureCloning",
         "bc_rnn_gmm": "altbench_policies.bc_rnn_gmm:RecurrentCloning",

@@ -90,6 +90,7 @@ TINY: dict[str, dict[str, Any]] = {
         "decoder_layers": 1,
     },
     "alt": {**TINY_VISION, "hidden": 32, "embedding": 16},
+    "alt_plus": {**TINY_VISION, "view_features": 0, "hidden": (32,)},
     "bc": {**TINY_VISION, "hidden": (32,)},
     "bc_gmm": {**TINY_VISION, "hidden": (32,)},
     "bc_rnn_gmm": {**TINY_VISION, "rnn_hidden": 16, "sequence": 4},

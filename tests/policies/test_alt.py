@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from altbench.api import FitContext, Observation, TaskInfo
+from altbench.api import FitContext, Observation
 from altbench.errors import CheckpointError
 from altbench_policies.alt.appearance import thumbnails
 from altbench_policies.alt.network import KeyNetwork, PairObjective, nt_xent
@@ -188,11 +188,10 @@ def test_acting_anyway_plays_the_match(fit_policy, observe, demonstrations):
 
 
 def test_two_arms_hold_both_poses():
-    task = TaskInfo("Two", version=1, horizon=9, grid_size=1, pose_names=("x",), arms=2)
-    from altbench_policies.alt import Alt
+    from altbench_policies.flag import Flag, FlagSpec
 
     agent_pos = np.arange(22, dtype=np.float32)
-    action = Alt(task, AltSpec())._hold(agent_pos, np.array([1, -1], np.float32))[0]
+    action = Flag(FlagSpec(), arms=2)._hold(agent_pos, np.array([1, -1], np.float32))
     np.testing.assert_array_equal(action, [*range(9), 1, *range(11, 20), -1])
 
 

@@ -11,7 +11,7 @@ import torch
 from altbench.api import FitContext
 from altbench.errors import CheckpointError, ConfigError, ContractError, DatasetError
 
-TRAINED = ("act", "alt", "bc", "bc_gmm", "bc_rnn_gmm", "diffusion")
+TRAINED = ("act", "alt", "alt_plus", "bc", "bc_gmm", "bc_rnn_gmm", "diffusion")
 TRAINABLE = (*TRAINED, "kdtree", "open_loop")
 ALL = (*TRAINABLE, "random")
 

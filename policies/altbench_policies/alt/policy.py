@@ -7,12 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
 from altbench.api import (
-    AGENT_POS_DIM,
-    POSE_ACTION_DIM,
     Decision,
     Demonstration,
     FitContext,
@@ -26,15 +23,14 @@ from altbench.api import (
 from altbench_policies import border, checkpoint
 from altbench_policies.alt.network import KeyNetwork, PairObjective
 from altbench_policies.alt.settings import PRESETS, RUNTIME_FIELDS, AltSpec
-from altbench_policies.alt.table import Table, conformal_threshold, leave_one_out_scores
+from altbench_policies.alt.table import Table, leave_one_out_scores
+from altbench_policies.flag import Flag
 from altbench_policies.half import hold_in_half
 from altbench_policies.resume import fingerprint
 from altbench_policies.training import train
 from altbench_policies.vision import count_bytes, seeded_network
 from altbench_policies.windows import Frames, join
 
-POSE = 9  # position and rot6d, the same in agent_pos and in an ee_pose action
-GRIPPER_OPEN = -1.0
 NOTES = ("weights_sha256",)
 
 
@@ -66,7 +62,7 @@ class Alt(Trainable):
         self.settings = config
         self.cameras = config.cameras or task.cameras
         self._fitted: Fitted | None = None
-        self._grippers: dict[int, Float32] = {}  # slot -> last command per arm, for holding
+        self.flag = Flag(config, task.arms)
 
     @property
     def requirements(self) -> Requirements:
@@ -120,23 +116,15 @@ class Alt(Trainable):
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
         """Forget the gripper command that each slot was last given."""
         del seeds  # nothing here is random
-        for slot in slots:
-            self._grippers[slot] = np.full(self.task.arms, GRIPPER_OPEN, np.float32)
+        self.flag.reset(slots)
 
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
         """Chunks (B, Ta, Da) with score, flag and matches."""
         table = self.fitted().table
-        border.check_begun(slots, self._grippers)
+        self.flag.check_begun(slots)
         found = table.lookup(self.embed(observation), self.settings.top_k)
-        scores = 1 - found.similarities[:, 0]
-        is_ood = scores > self.threshold
-        actions = table.demonstrated.chunk(found.rows[:, 0], self.settings.action_horizon)
-        for b, slot in enumerate(slots):
-            if is_ood[b] and self.settings.when_ood == "hold":
-                actions[b] = self._hold(observation.agent_pos[b, -1], self._grippers[slot])
-            self._grippers[slot] = actions[b, -1].reshape(self.task.arms, -1)[:, -1].copy()
-        threshold = np.full(len(scores), self.threshold, np.float32)
-        return Decision(actions, scores, is_ood, table.demonstrated.names(found.rows), found.similarities, threshold)
+        chunk = table.demonstrated.chunk(found.rows[:, 0], self.settings.action_horizon)
+        return self.flag.decision(observation, slots, table, found, chunk, self.threshold)
 
     def embed(self, observation: Observation) -> Float32:
         """Keys of the last frame of each slot, float32 (B, D) of length 1."""
@@ -147,9 +135,7 @@ class Alt(Trainable):
     @property
     def threshold(self) -> float:
         """The score above which a frame is out of distribution."""
-        if self.settings.gamma == "calibrated":
-            return conformal_threshold(self.fitted().calibration_scores, self.settings.false_alarm_rate)
-        return 1 - self.settings.gamma
+        return self.flag.threshold(self.fitted().calibration_scores)
 
     def footprint(self) -> Footprint:
         """Bytes of the network, and of the table with its actions."""
@@ -180,12 +166,6 @@ class Alt(Trainable):
         """Give `network`, once trained, the precision that it is to be held in."""
         if self.settings.weight_precision == "float16":
             hold_in_half(network)
-
-    def _hold(self, agent_pos: Float32, grippers: Float32) -> Float32:
-        """The present pose with the last gripper command, for the whole chunk: (Ta, Da)."""
-        poses = agent_pos.reshape(self.task.arms, AGENT_POS_DIM)[:, :POSE]
-        action = np.concatenate([poses, grippers[:, None]], axis=1).reshape(self.task.arms * POSE_ACTION_DIM)
-        return np.tile(action.astype(np.float32), (self.settings.action_horizon, 1))
 
     def _fingerprint(self, frames: Frames) -> str:
         settings = self.settings.model_dump(exclude=set(self.runtime_fields))

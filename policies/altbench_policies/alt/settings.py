@@ -9,12 +9,13 @@ from pydantic import Field, model_validator
 from altbench.config import added
 from altbench_policies.alt.index import IndexSpec
 from altbench_policies.augment import AugmentSpec
+from altbench_policies.flag import FLAG_FIELDS, FlagSpec
 from altbench_policies.training import TrainingSpec
 from altbench_policies.vision import VisionSpec
 
 
-class AltSpec(IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
-    """Settings of ALT; see also IndexSpec, VisionSpec, AugmentSpec and TrainingSpec.
+class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
+    """Settings of ALT; see also FlagSpec, IndexSpec, VisionSpec, AugmentSpec and TrainingSpec.
 
     `weights`: what a ResNet-18 (`norm = "batch"`, `width = 1`) begins with: "" for a draw from the seed, "imagenet" for
     torchvision's from the Hugging Face Hub, or the path of a safetensors file in torchvision's layout.
@@ -27,9 +28,6 @@ class AltSpec(IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     second view of a pair is of a frame at most so many steps away in the same demonstration (0: the same frame).
     `appearance`: share of the similarity that plain thumbnails of `appearance_size`² grey pixels per view have beside
     the learned key (0: none, as in the paper); it is what tells unrelated images from new places (README.md).
-    `gamma`: frames whose highest similarity is below are out of distribution; "calibrated" takes the threshold from
-    leave-one-demonstration-out, for `false_alarm_rate` false alarms per episode. `when_ood`: "act" plays the
-    retrieved chunk anyway, "hold" keeps the present pose and the last gripper command. `top_k`: matches reported.
     """
 
     weights: str = added("")
@@ -50,10 +48,6 @@ class AltSpec(IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     temporal_positive: int = Field(default=0, ge=0)
     appearance: float = Field(default=0.3, ge=0, lt=1)
     appearance_size: int = Field(default=12, ge=1)
-    gamma: float | Literal["calibrated"] = "calibrated"
-    false_alarm_rate: float = Field(default=0.05, gt=0, lt=1)
-    when_ood: Literal["act", "hold"] = "act"
-    top_k: int = Field(default=3, ge=1)
 
     # the size for two cores
     encoder: Literal["resnet18", "cnn3", "cnn4", "vit"] = "cnn4"
@@ -76,7 +70,7 @@ class AltSpec(IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
         return self
 
 
-RUNTIME_FIELDS = frozenset({"gamma", "false_alarm_rate", "when_ood", "top_k", "checkpoint_seconds"})
+RUNTIME_FIELDS = FLAG_FIELDS | {"checkpoint_seconds"}
 
 PAPER: dict[str, Any] = {
     "encoder": "resnet18",

@@ -34,8 +34,13 @@ class ChunkRegressor(ChunkNetwork):
 
     def forward(self, seen: Seen) -> Tensor:
         """-> float32 (B, Tp, Da), from the present frame on."""
-        chunk: Tensor = self.head(self.observation(seen)).float()
-        return chunk.view(-1, *self.shape)
+        return self.look(seen)[1]
+
+    def look(self, seen: Seen) -> tuple[Tensor, Tensor]:
+        """-> what the last layer sees, float32 (B, F), and the chunk (B, Tp, Da)."""
+        features: Tensor = self.head[:-1](self.observation(seen))
+        chunk: Tensor = self.head[-1](features).float()
+        return features.float(), chunk.view(-1, *self.shape)
 
 
 class RegressionObjective:

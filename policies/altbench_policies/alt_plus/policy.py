@@ -1,0 +1,181 @@
+"""ALT+: look the present frame up, then carry the retrieved chunk by what the network sees to differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from altbench.api import (
+    POSE_ACTION_DIM,
+    Decision,
+    Demonstration,
+    FitContext,
+    Float32,
+    Footprint,
+    Observation,
+    Requirements,
+    TaskInfo,
+    Trainable,
+)
+from altbench_policies import border, checkpoint
+from altbench_policies.alt.appearance import thumbnails
+from altbench_policies.alt.table import Table, leave_one_out_scores
+from altbench_policies.alt_plus.settings import PRESETS, RUNTIME_FIELDS, AltPlusSpec
+from altbench_policies.augment import plain
+from altbench_policies.bc import BehaviourCloning
+from altbench_policies.bc.policy import ChunkRegressor
+from altbench_policies.checkpoint import numpy_of
+from altbench_policies.flag import Flag
+from altbench_policies.observation import Seen
+from altbench_policies.vision import count_bytes
+from altbench_policies.windows import Frames, join, observation_rows
+
+FIT_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The regressor, the table, what it predicted at each of the table's N frames (float32 (N, Ta, Da), in the task's
+    units), and the calibration scores, one per demonstration."""
+
+    network: ChunkRegressor
+    table: Table
+    predicted: Float32
+    calibration_scores: Float32
+
+
+class AltPlus(Trainable):
+    """The retrieved chunk, plus how the network's prediction here differs from its prediction at the retrieved frame.
+
+    On a training frame the difference is nil and the demonstration is replayed; elsewhere the chunk keeps the
+    demonstration's residual and moves with the object. Ours; after ALT (He et al. 2025, arXiv 2505.05787).
+    """
+
+    name: ClassVar[str] = "alt_plus"
+    version: ClassVar[int] = 1
+    config_type: ClassVar[type[AltPlusSpec]] = AltPlusSpec
+    presets = PRESETS
+    runtime_fields = RUNTIME_FIELDS
+
+    def __init__(self, task: TaskInfo, config: AltPlusSpec) -> None:
+        super().__init__(task, config)
+        self.settings = config
+        self.regressor = BehaviourCloning(task, config)
+        self.cameras = self.regressor.cameras
+        self.flag = Flag(config, task.arms)
+        self._fitted: Fitted | None = None
+
+    @property
+    def requirements(self) -> Requirements:
+        """What the regressor needs."""
+        return self.regressor.requirements
+
+    def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
+        """Train the regressor, then run it over every frame without augmentation and calibrate the threshold."""
+        self.regressor.fit(demonstrations, context)
+        frames = join(demonstrations, self.cameras, context.device)
+        keys, predicted = self._over(frames)
+        table = Table.of(frames, keys, self.settings)
+        scores = leave_one_out_scores(table, self.settings.action_horizon)
+        self._fitted = Fitted(self.regressor.fitted(), table, predicted, scores)
+
+    def save(self, folder: Path) -> None:
+        """Write the network, the table, the predictions at its frames, and the calibration scores."""
+        fitted = self.fitted()
+        values = {"image_size": list(fitted.network.observation.image_size)}
+        arrays = {"predicted": fitted.predicted, "calibration_scores": fitted.calibration_scores}
+        written = checkpoint.Checkpoint(values, fitted.network.state_dict(), {**fitted.table.arrays(), **arrays})
+        checkpoint.write(folder, written)
+
+    def load(self, folder: Path, device: str = "cpu") -> None:
+        """Read what `save` wrote; CheckpointError where it is damaged or of other settings."""
+        self.regressor.load(folder, device)
+        saved = checkpoint.read(folder)
+        table = Table.from_arrays(saved.arrays, self.settings)
+        predicted, scores = saved.array("predicted"), saved.array("calibration_scores")
+        self._fitted = Fitted(self.regressor.fitted(), table, predicted, scores)
+
+    def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
+        """Forget the gripper command that each slot was last given."""
+        del seeds  # nothing here is random
+        self.flag.reset(slots)
+
+    @torch.inference_mode()
+    def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
+        """Chunks (B, Ta, Da) with score, flag and matches."""
+        fitted, horizon = self.fitted(), self.settings.action_horizon
+        self.flag.check_begun(slots)
+        views = {c: border.images(observation, c, fitted.network.observation.image_size) for c in self.cameras}
+        keys, here = self._look(fitted.network.observation.observe(observation), [v[:, -1] for v in views.values()])
+        found = fitted.table.lookup(keys, self.settings.top_k)
+        rows = found.rows[:, 0]
+        chunk = fitted.table.demonstrated.chunk(rows, horizon)
+        if self.settings.correct:
+            chunk = chunk + self._correction(here - fitted.predicted[rows])
+        level = self.flag.threshold(fitted.calibration_scores)
+        return self.flag.decision(observation, slots, fitted.table, found, chunk, level)
+
+    def footprint(self) -> Footprint:
+        """Bytes of the network, and of the table with its actions and predictions."""
+        if self._fitted is None:
+            return Footprint()
+        return Footprint(count_bytes(self._fitted.network), self._fitted.table.bytes + self._fitted.predicted.nbytes)
+
+    def inference_note(self) -> str:
+        """Index and its size."""
+        if self._fitted is None:
+            return ""
+        return f"{self._fitted.table.index.kind} index, {len(self._fitted.table.index)} frames"
+
+    def fitted(self) -> Fitted:
+        """What fitting made, or CheckpointError where there is nothing yet."""
+        if self._fitted is None:
+            raise border.not_fitted(self.name)
+        return self._fitted
+
+    def _correction(self, change: Float32) -> Float32:
+        """What is added to retrieved chunks where the prediction changed by `change` (B, Ta, Da), in the task's units.
+
+        Gripper commands are the demonstration's own.
+        """
+        half_range = numpy_of(self.fitted().network.action_range.half_range)
+        per_arm = change.reshape(*change.shape[:2], self.task.arms, POSE_ACTION_DIM).copy()
+        per_arm[..., -1] = 0
+        inverse = np.divide(1, half_range, out=np.zeros_like(half_range), where=half_range > 0)
+        moved = np.abs(change * inverse).reshape(per_arm.shape)[..., :3].max(axis=(1, 2, 3)) ** 2
+        weight = moved / np.maximum(moved + self.settings.shrinkage**2, np.finfo(np.float32).tiny)
+        corrected: Float32 = (per_arm.reshape(change.shape) * weight[:, None, None]).astype(np.float32)
+        return corrected
+
+    @torch.inference_mode()
+    def _over(self, frames: Frames) -> tuple[Float32, Float32]:
+        """Keys (N, D) and predicted chunks (N, Ta, Da) at all frames, without augmentation."""
+        network, rows = self.regressor.fitted(), observation_rows(frames, self.settings.obs_horizon)
+        keys, predicted = [], []
+        for start in range(0, len(frames), FIT_BATCH):
+            window = rows[start : start + FIT_BATCH]
+            images = {c: plain(frames.pixels[c][window].flatten(0, 1), self.settings) for c in self.cameras}
+            pose = network.observation.pose_range.normalize(frames.agent_pos[window])
+            key, chunk = self._look(Seen(images, pose), [frames.pixels[c][window[:, -1]] for c in self.cameras])
+            keys.append(key)
+            predicted.append(chunk)
+        return np.concatenate(keys), np.concatenate(predicted)
+
+    def _look(self, seen: Seen, views: Sequence[Tensor]) -> tuple[Float32, Float32]:
+        """Keys (B, D) of length 1 and predicted chunks (B, Ta, Da); `views`: uint8 (B, H, W, 3) per camera."""
+        network, weight = self.regressor.fitted(), self.settings.appearance
+        features, chunk = network.look(seen)
+        parts = [(1 - weight) ** 0.5 * F.normalize(features, dim=1)]
+        if weight:
+            parts.append(
+                weight**0.5 * thumbnails([v.to(features.device) for v in views], self.settings.appearance_size)
+            )
+        predicted = network.action_range.restore(chunk[:, : self.settings.action_horizon])
+        return numpy_of(torch.cat(parts, dim=1)), numpy_of(predicted.contiguous())

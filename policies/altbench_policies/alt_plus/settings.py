@@ -1,0 +1,49 @@
+"""Settings of ALT+, and its presets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from altbench_policies.alt.index import IndexSpec
+from altbench_policies.bc.settings import BehaviourCloningSpec
+from altbench_policies.flag import FLAG_FIELDS, FlagSpec
+
+
+class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
+    """Settings of ALT+; see also FlagSpec, IndexSpec and BehaviourCloningSpec (its network is a regressor's).
+
+    `appearance`: share of the similarity that plain thumbnails of `appearance_size`² grey pixels per view have beside
+    the learned key. `correct`: whether the retrieved chunk is carried to the present observation (False: played as
+    demonstrated). `shrinkage`: a correction d weighs d² / (d² + `shrinkage`²), so that those which are the network's own
+    noise leave the demonstration as it was; d is the largest change of a position, in half the demonstrations' range.
+    """
+
+    appearance: float = Field(default=0.5, ge=0, lt=1)
+    appearance_size: int = Field(default=12, ge=1)
+    correct: bool = True
+    shrinkage: float = Field(default=0.05, ge=0)
+
+    # the size for two cores; no bottleneck behind the views: README.md has what each of these bought
+    obs_horizon: int = Field(default=1, ge=1)
+    share_encoder: bool = True
+    view_features: int = Field(default=0, ge=0)
+    ema_power: float = Field(default=0.75, ge=0, lt=1)
+
+
+RUNTIME_FIELDS = FLAG_FIELDS | {"correct", "shrinkage", "checkpoint_seconds"}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {},
+    "paper": {  # ALT's encoder and chunks at the published size, trained as bc's
+        "encoder": "resnet18",
+        "pooling": "spatial_softmax",
+        "shift": 0,
+        "crop": 76 / 84,
+        "train_steps": 20_000,
+        "learning_rate": 1e-4,
+        "weight_decay": 1e-6,
+        "warmup_steps": 500,
+    },
+}

@@ -1,0 +1,75 @@
+"""The out-of-distribution flag of the lookup policies: its threshold, and holding still where it is raised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from altbench.api import AGENT_POS_DIM, POSE_ACTION_DIM, Decision, Float32, Observation
+from altbench.config import Spec
+from altbench_policies import border
+from altbench_policies.alt.table import Lookup, Table, conformal_threshold
+
+POSE = 9  # position and rot6d, the same in agent_pos and in an ee_pose action
+GRIPPER_OPEN = -1.0
+FLAG_FIELDS = frozenset({"gamma", "false_alarm_rate", "when_ood", "top_k"})
+
+
+class FlagSpec(Spec):
+    """Settings of the flag; none of them concerns the fit.
+
+    `gamma`: frames whose highest similarity is below are out of distribution; "calibrated" takes the threshold from
+    leave-one-demonstration-out, for `false_alarm_rate` false alarms per episode. `when_ood`: "act" plays the
+    retrieved chunk anyway, "hold" keeps the present pose and the last gripper command. `top_k`: matches reported.
+    """
+
+    gamma: float | Literal["calibrated"] = "calibrated"
+    false_alarm_rate: float = Field(default=0.05, gt=0, lt=1)
+    when_ood: Literal["act", "hold"] = "act"
+    top_k: int = Field(default=3, ge=1)
+
+
+class Flag:
+    """Scores what was looked up, and answers for the slots of a batch; `arms` of the task."""
+
+    def __init__(self, settings: FlagSpec, arms: int) -> None:
+        self.settings, self.arms = settings, arms
+        self._grippers: dict[int, Float32] = {}  # slot -> last command per arm, for holding
+
+    def reset(self, slots: Sequence[int]) -> None:
+        """Forget the gripper command that each slot was last given."""
+        for slot in slots:
+            self._grippers[slot] = np.full(self.arms, GRIPPER_OPEN, np.float32)
+
+    def check_begun(self, slots: Sequence[int]) -> None:
+        """ContractError where a slot has not been reset."""
+        border.check_begun(slots, self._grippers)
+
+    def threshold(self, calibration_scores: Float32) -> float:
+        """The score above which a frame is out of distribution; `calibration_scores`: one per demonstration."""
+        if self.settings.gamma == "calibrated":
+            return conformal_threshold(calibration_scores, self.settings.false_alarm_rate)
+        return 1 - self.settings.gamma
+
+    def decision(
+        self, observation: Observation, slots: Sequence[int], table: Table, found: Lookup, chunk: Float32, level: float
+    ) -> Decision:
+        """`chunk` (B, Ta, Da), or the present pose held where `found` is stranger than `level`."""
+        scores = 1 - found.similarities[:, 0]
+        is_ood = scores > level
+        for b, slot in enumerate(slots):
+            if is_ood[b] and self.settings.when_ood == "hold":
+                chunk[b] = self._hold(observation.agent_pos[b, -1], self._grippers[slot])
+            self._grippers[slot] = chunk[b, -1].reshape(self.arms, -1)[:, -1].copy()
+        matches = table.demonstrated.names(found.rows)
+        return Decision(chunk, scores, is_ood, matches, found.similarities, np.full(len(scores), level, np.float32))
+
+    def _hold(self, agent_pos: Float32, grippers: Float32) -> Float32:
+        """The present pose with the last gripper command (arms · 10,), to be repeated over the chunk."""
+        poses = agent_pos.reshape(self.arms, AGENT_POS_DIM)[:, :POSE]
+        action = np.concatenate([poses, grippers[:, None]], axis=1).reshape(self.arms * POSE_ACTION_DIM)
+        held: Float32 = action.astype(np.float32)
+        return held

@@ -1,0 +1,93 @@
+"""What is particular to ALT+: replay on training frames, corrections elsewhere, the demonstration's own gripper."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from altbench.api import Observation
+
+
+def decide(policy, observation):
+    policy.reset([0], [0])
+    return policy.act(observation, [0])
+
+
+@pytest.fixture(scope="module")
+def fitted(fit_policy):
+    return fit_policy("alt_plus", train_steps=20)
+
+
+def between(observe, demonstrations):
+    """An observation half-way between two demonstrated ones."""
+    a, b = (observe(d, [6], 1) for d in demonstrations[:2])
+    pixels = {c: ((a.pixels[c].astype(int) + b.pixels[c]) // 2).astype(np.uint8) for c in a.pixels}
+    return Observation(pixels, (a.agent_pos + b.agent_pos) / 2)
+
+
+@pytest.mark.parametrize("frame", [0, 5, 16])
+def test_a_training_frame_is_replayed(fitted, observe, demonstrations, frame):
+    demo = demonstrations[1]
+    decision = decide(fitted, observe(demo, [frame], 1))
+    assert tuple(decision.matches[0, 0]) == (demo.index, frame)
+    rows = np.minimum(frame + np.arange(decision.actions.shape[1]), len(demo) - 1)
+    np.testing.assert_allclose(decision.actions[0], demo.actions[rows], atol=1e-6)
+
+
+def test_elsewhere_the_chunk_moves_by_what_the_network_sees_to_differ(fit_policy, observe, demonstrations):
+    policy = fit_policy("alt_plus", train_steps=20, shrinkage=0.0)
+    seen = between(observe, demonstrations)
+    decision = decide(policy, seen)
+    demo = next(d for d in demonstrations if d.index == decision.matches[0, 0, 0])
+    frame = int(decision.matches[0, 0, 1])
+    here = decide_by_regression(policy, seen)
+    there = decide_by_regression(policy, observe(demo, [frame], 1))
+    rows = np.minimum(frame + np.arange(decision.actions.shape[1]), len(demo) - 1)
+    expected = demo.actions[rows][:, :9] + (here - there)[:, :9]
+    np.testing.assert_allclose(decision.actions[0][:, :9], expected, atol=1e-5)
+    np.testing.assert_array_equal(decision.actions[0][:, 9], demo.actions[rows][:, 9])
+    assert np.abs(here - there).max() > 1e-3
+
+
+def decide_by_regression(policy, observation):
+    policy.regressor.reset([0], [0])
+    return policy.regressor.act(observation, [0]).actions[0]
+
+
+def test_shrinkage_leaves_small_corrections_out(fitted):
+    half = np.asarray(fitted.fitted().network.action_range.half_range)
+    assert (half[:3] > 0).all()
+    change = np.zeros((2, 8, 10), np.float32)
+    change[0, :, 0], change[1, :, 0] = 0.001 * half[0], half[0]
+    corrected = fitted._correction(change) / change[:, :1, :1]
+    assert corrected[0, 0, 0] < 0.001
+    assert corrected[1, 0, 0] == pytest.approx(1 / (1 + fitted.settings.shrinkage**2), rel=1e-4)
+
+
+def test_no_change_is_no_correction_without_shrinkage(fit_policy):
+    policy = fit_policy("alt_plus", shrinkage=0.0)
+    np.testing.assert_array_equal(policy._correction(np.zeros((1, 8, 10), np.float32)), 0)
+
+
+def test_without_correction_it_is_a_lookup(make_policy, fitted, observe, demonstrations, tmp_path):
+    fitted.save(tmp_path)
+    lookup = make_policy("alt_plus", train_steps=20, correct=False)
+    lookup.load(tmp_path)
+    decision = decide(lookup, between(observe, demonstrations))
+    demo = next(d for d in demonstrations if d.index == decision.matches[0, 0, 0])
+    frame = int(decision.matches[0, 0, 1])
+    rows = np.minimum(frame + np.arange(decision.actions.shape[1]), len(demo) - 1)
+    np.testing.assert_array_equal(decision.actions[0], demo.actions[rows])
+
+
+def test_it_flags_what_it_never_saw_and_holds(make_policy, fitted, observe, demonstrations, tmp_path):
+    fitted.save(tmp_path)
+    holding = make_policy("alt_plus", train_steps=20, when_ood="hold", gamma=0.9)
+    holding.load(tmp_path)
+    seen = observe(demonstrations[0], [4], 1)
+    rng = np.random.default_rng(0)
+    noise = Observation({c: rng.integers(0, 255, p.shape, np.uint8) for c, p in seen.pixels.items()}, seen.agent_pos)
+    assert not decide(holding, seen).is_ood[0]
+    decision = decide(holding, noise)
+    assert decision.is_ood[0]
+    np.testing.assert_array_equal(decision.actions[0, :, :9], np.tile(seen.agent_pos[0, -1, :9], (8, 1)))
