@@ -12,10 +12,10 @@ import torch.nn.functional as F
 
 from altbench.api import FitContext, Observation
 from altbench.errors import CheckpointError
-from altbench_policies.alt.appearance import thumbnails
 from altbench_policies.alt.network import KeyNetwork, PairObjective, nt_xent
 from altbench_policies.alt.settings import PRESETS, AltSpec
-from altbench_policies.alt.table import Table, conformal_threshold, leave_one_out_scores
+from altbench_policies.lookup.appearance import thumbnails
+from altbench_policies.lookup.table import Table, conformal_threshold, leave_one_out_scores
 from altbench_policies.windows import join
 
 AUGMENTED = {"shift": 3, "brightness": 0.3, "hue": 0.1, "crop_scale": 0.8}
@@ -188,7 +188,7 @@ def test_acting_anyway_plays_the_match(fit_policy, observe, demonstrations):
 
 
 def test_two_arms_hold_both_poses():
-    from altbench_policies.flag import Flag, FlagSpec
+    from altbench_policies.lookup.flag import Flag, FlagSpec
 
     agent_pos = np.arange(22, dtype=np.float32)
     action = Flag(FlagSpec(), arms=2)._hold(agent_pos, np.array([1, -1], np.float32))

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from altbench.errors import CheckpointError
-from altbench_policies.alt.bench_lookup import walks
-from altbench_policies.alt.index import FLAT_NUMBERS, IndexSpec, KeyIndex, recall_at_1
+from altbench_policies.lookup.bench import walks
+from altbench_policies.lookup.index import FLAT_NUMBERS, IndexSpec, KeyIndex, recall_at_1
 
 INEXACT = ("ivf", "hnsw", "pq")
 

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altbench.api import Float32
-from altbench_policies.alt.appearance import thumbnails
 from altbench_policies.alt.settings import AltSpec
 from altbench_policies.augment import ImageBank, plain
 from altbench_policies.checkpoint import numpy_of
+from altbench_policies.lookup.appearance import thumbnails
 from altbench_policies.normalize import MinMax
 from altbench_policies.pretrained import ImageNetRange, load_resnet18, weights_file
 from altbench_policies.vision import make_encoder

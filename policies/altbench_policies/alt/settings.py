@@ -7,9 +7,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from altbench.config import added
-from altbench_policies.alt.index import IndexSpec
 from altbench_policies.augment import AugmentSpec
-from altbench_policies.flag import FLAG_FIELDS, FlagSpec
+from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
+from altbench_policies.lookup.index import IndexSpec
 from altbench_policies.training import TrainingSpec
 from altbench_policies.vision import VisionSpec
 

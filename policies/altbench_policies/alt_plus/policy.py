@@ -25,14 +25,14 @@ from altbench.api import (
     Trainable,
 )
 from altbench_policies import border, checkpoint
-from altbench_policies.alt.appearance import thumbnails
-from altbench_policies.alt.table import Table, leave_one_out_scores
 from altbench_policies.alt_plus.settings import PRESETS, RUNTIME_FIELDS, AltPlusSpec
 from altbench_policies.augment import plain
 from altbench_policies.bc import BehaviourCloning
 from altbench_policies.bc.policy import ChunkRegressor
 from altbench_policies.checkpoint import numpy_of
-from altbench_policies.flag import Flag
+from altbench_policies.lookup.appearance import thumbnails
+from altbench_policies.lookup.flag import Flag
+from altbench_policies.lookup.table import Table, leave_one_out_scores
 from altbench_policies.observation import Seen
 from altbench_policies.vision import count_bytes
 from altbench_policies.windows import Frames, join, observation_rows

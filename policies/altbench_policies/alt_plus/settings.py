@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
-from altbench_policies.alt.index import IndexSpec
 from altbench_policies.bc.settings import BehaviourCloningSpec
-from altbench_policies.flag import FLAG_FIELDS, FlagSpec
+from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
+from altbench_policies.lookup.index import IndexSpec
 
 
 class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):

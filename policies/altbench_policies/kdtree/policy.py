@@ -30,7 +30,7 @@ from altbench.config import Spec
 from altbench.errors import CheckpointError
 from altbench_policies import border, checkpoint
 from altbench_policies.checkpoint import numpy_of
-from altbench_policies.demonstrated import Demonstrated
+from altbench_policies.lookup.demonstrated import Demonstrated
 from altbench_policies.windows import join
 
 

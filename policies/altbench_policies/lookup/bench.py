@@ -1,4 +1,4 @@
-"""Times a lookup in each index, side by side on one thread: `python -m altbench_policies.alt.bench_lookup`.
+"""Times a lookup in each index, side by side on one thread: `python -m altbench_policies.lookup.bench`.
 
 Keys are random walks on the sphere that lie as ALT's do: consecutive frames have a similarity of about 0.9, the same
 phase of another demonstration one of 0.5 to 0.7. Queries lie between demonstrations (`index.nearby_queries`).
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from altbench.api import Float32, Float64, Int64
-from altbench_policies.alt.index import IndexSpec, KeyIndex, exact_rows, nearby_queries, one_thread
+from altbench_policies.lookup.index import IndexSpec, KeyIndex, exact_rows, nearby_queries, one_thread
 
 EPISODE_FRAMES = 100
 MEMORY = 0.93  # of a walk, from frame to frame

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from altbench.api import Float32, Int64
-from altbench_policies.alt.index import IndexSpec, KeyIndex, recall_at_1
-from altbench_policies.demonstrated import Demonstrated
+from altbench_policies.lookup.demonstrated import Demonstrated
+from altbench_policies.lookup.index import IndexSpec, KeyIndex, recall_at_1
 from altbench_policies.windows import Frames
 
 
