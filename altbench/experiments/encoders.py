@@ -16,7 +16,7 @@ from altbench.experiments.matrix import NOTE, Matrix, Where, cells_of, chosen, c
 from altbench.experiments.paired import better, paired_table
 from altbench.experiments.recall import lookup_recall, trajectory_recall
 from altbench.experiments.texts import frame_table, listed, rate_text
-from altbench.stats import Rate, rate_of, success_rate
+from altbench.stats import RANKED_FROM, Rate, rate_of, success_rate
 from altbench.table_formats import Table, significant
 
 SPLITS = ("recall", "uniform")
@@ -120,7 +120,7 @@ def report(run: Run, preset: Preset) -> Report:
             "Each learned key against the best of those that learn nothing, on the same episodes.",
             {f"learned_{split}": table for split, table in paired.items()},
         ),
-        Section("Paired marks", "", {"success_matrix": matrix_table("Success by key", found, "key")}),
+        Section("Success, with marks", "", {"success_matrix": matrix_table("Success by key", found, "key")}),
     )
     return Report(_summary(found, paired["uniform"]), sections, _reported(found, recalls))
 
@@ -176,6 +176,8 @@ def _method() -> str:
 def _summary(found: Matrix, paired: Table) -> str:
     if paired.data.empty:
         return ""
+    if paired.data["pairs"].max() < RANKED_FROM:
+        return f"Too few episodes (under {RANKED_FROM}) to say whether learning a key pays."
     winners = better(paired)
     best = paired.data["against"].iloc[0]
     told = (

@@ -12,7 +12,7 @@ from altbench.experiments.base import Experiment, Preset, Report, Reported, Run,
 from altbench.experiments.common import EPISODES, OUT_OF_DISTRIBUTION, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.matrix import NOTE, Matrix, Where, cells_of, clean, dot_plot, matrix, matrix_table
 from altbench.experiments.recall import trajectory_recall
-from altbench.experiments.texts import frame_table, listed, rate_text
+from altbench.experiments.texts import frame_table, listed, percent, rate_text
 from altbench.figure_layout import looks
 from altbench.figures import latency_memory
 from altbench.plan import Cell
@@ -107,7 +107,7 @@ def _method() -> str:
 def _summary(found: Matrix) -> str:
     solved = {split: _solvers(found, split) for split in ("recall", "uniform")}
     measured = [split for split in solved if any(found.rate(name, split).episodes for name in found.rows)]
-    parts = [f"{split}: {listed(solved[split]) or 'nobody'} (interval above {SOLVES:.0%})" for split in measured]
+    parts = [f"{split}: {listed(solved[split]) or 'nobody'} (interval above {percent(SOLVES)})" for split in measured]
     return f"Who solves what. {'; '.join(parts)}." if parts else ""
 
 

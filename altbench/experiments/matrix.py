@@ -132,7 +132,7 @@ def dot_plot(title: str, found: Matrix) -> Figure | None:
             axis.set_title(column)
         axes[0].set_yticks(range(len(found.rows)), found.rows)
         axes[0].set_ylim(len(found.rows) - 0.5, -0.5)
-        figure.supxlabel("success, Wilson 95 % interval", fontsize=8.5)
+        axes[len(found.columns) // 2].set_xlabel("success, Wilson 95 % interval")
         headline(figure, title)
     return figure
 

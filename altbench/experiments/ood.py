@@ -23,7 +23,7 @@ from altbench.experiments.keys import frame_keys
 from altbench.experiments.matrix import Where, cells_of, chosen, matrix, matrix_table
 from altbench.experiments.ood_figures import draw_scores, draw_selective
 from altbench.experiments.ood_scores import CONDITIONS, LATE, NEW_POSE, Fitted, selective
-from altbench.experiments.texts import frame_table, rate_text
+from altbench.experiments.texts import frame_table, percent, rate_text
 from altbench.experiments.watch import read_watched, watch, write_watched
 from altbench.plan import Cell
 from altbench.stats import countable, rate_of
@@ -155,7 +155,7 @@ def detector_table(fitted: Sequence[Fitted]) -> Table:
         "condition": [str(r["condition"]) for r in rows],
         "detector": [str(r["detector"]) for r in rows],
         "AUROC": [_auroc_text(r) for r in rows],
-        f"false alarms at {DETECTED:.0%} detection": [_share(r, "at_detection", "clean") for r in rows],
+        f"false alarms at {percent(DETECTED)} detection": [_share(r, "at_detection", "clean") for r in rows],
         "flagged, calibrated": [_share(r, "flagged", "episodes") for r in rows],
         "delay, steps": [_delay_text(r) for r in rows],
     }
@@ -163,8 +163,8 @@ def detector_table(fitted: Sequence[Fitted]) -> Table:
     texts = {head: [values[i] for i in order] for head, values in texts.items()}
     note = (
         "Of an episode's highest score, against unperturbed `recall`. AUROC with 95 % bootstrap intervals over episodes,"
-        f" rates with Wilson's. Calibrated: leave-one-demonstration-out, {ASKED:.0%} asked. Delay: control steps from the"
-        " beginning of the perturbation to the first flag, median [quartiles] of the episodes flagged."
+        f" rates with Wilson's. Calibrated: leave-one-demonstration-out, {percent(ASKED)} asked. Delay: control"
+        " steps from the beginning of the perturbation to the first flag, median [quartiles] of the episodes flagged."
     )
     return frame_table("Detectors", data, texts, note, names=2)
 
@@ -222,10 +222,10 @@ def selective_table(fitted: Sequence[Fitted]) -> Table:
     rows: list[dict[str, Any]] = []
     texts: dict[str, list[str]] = {"detector": [one.detector.name for one in fitted]}
     for coverage in COVERAGES:
-        texts[f"takes on {coverage:.0%}"] = []
+        texts[f"takes on {percent(coverage)}"] = []
         for one in fitted:
             rate = selective(one, coverage)
-            texts[f"takes on {coverage:.0%}"].append(rate_text(rate))
+            texts[f"takes on {percent(coverage)}"].append(rate_text(rate))
             rows.append({"detector": one.detector.name, "coverage": coverage, "successes": rate.successes})
             rows[-1] |= {"episodes": rate.episodes, "rate": rate.value, "low": rate.low, "high": rate.high}
     return frame_table("Selective success", pd.DataFrame(rows), texts, "Wilson 95 % intervals.")
@@ -245,7 +245,7 @@ def _method() -> str:
 def _flag_method() -> str:
     return (
         f"The flag as recorded, {FRESH} fresh `recall` episodes and {EPISODES} of each other condition; its threshold was"
-        f" calibrated for {ASKED:.0%} false alarms per episode."
+        f" calibrated for {percent(ASKED)} false alarms per episode."
     )
 
 

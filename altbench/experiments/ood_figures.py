@@ -46,12 +46,11 @@ def draw_selective(fitted: Sequence[Fitted]) -> Figure | None:
             shares = [r.episodes / total for r in rates]
             axis.plot(shares, [r.value or 0.0 for r in rates], color=colour, linestyle=style, label=one.detector.name)
             if one is fitted[0]:
-                axis.fill_between(
-                    shares, [r.low or 0 for r in rates], [r.high or 0 for r in rates], color=colour, alpha=0.12
-                )
+                low, high = [r.low or 0.0 for r in rates], [r.high or 0.0 for r in rates]
+                axis.fill_between(shares, low, high, color=colour, alpha=0.12, linewidth=0, label="95 % (lookup)")
         for set_formatter in (axis.xaxis, axis.yaxis):
             set_formatter.set_major_formatter(PercentFormatter(1.0))
         axis.set(xlim=(0, 1.01), ylim=(0, 1), xlabel="share of episodes taken on", ylabel="success over those")
         axis.legend(frameon=False, loc="upper right")
-        headline(figure, "ALT in new poses: success when the strangest are refused (band: 95 %, lookup)")
+        headline(figure, "ALT in new poses when the strangest are refused")
     return figure

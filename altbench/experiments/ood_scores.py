@@ -14,8 +14,8 @@ from altbench.experiments.matrix import Where, clean
 from altbench.experiments.watch import Watched
 from altbench.stats import Rate, rate_of
 
-LATE = 16
-"""Control step from which a late photograph replaces the image."""
+LATE = 12
+"""Control step from which a late photograph replaces the image: within a chunk of 8, so seen four steps later."""
 NEW_POSE = "new pose (uniform)"
 CONDITIONS: dict[str, Where] = {
     "recall": clean("recall"),

@@ -10,6 +10,7 @@ from altbench.experiments.common import EPISODES, POLICIES, N, evaluation, make_
 from altbench.experiments.matrix import Matrix, Where, cells_of, chosen, clean, dot_plot, matrix, matrix_table
 from altbench.experiments.paired import better, paired_table
 from altbench.experiments.texts import listed
+from altbench.stats import RANKED_FROM
 from altbench.table_formats import Table
 
 MOVE_AT = 10
@@ -81,6 +82,8 @@ def _summary(found: Matrix, paired: Table) -> str:
     if paired.data.empty:
         return ""
     who, head = better(paired), found.columns[1]
+    if paired.data["pairs"].max() < RANKED_FROM:
+        return f"Too few episodes (under {RANKED_FROM}) to say who reacts."
     told = f"{listed(who)} {'react' if len(who) > 1 else 'reacts'}" if who else "No policy significantly reacts"
     blind = found.text(BLIND, head) if BLIND in found.rows else ""
     return f"{told}: more successes than playing blindly ({blind}) with the cube {head}."

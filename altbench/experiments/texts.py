@@ -18,6 +18,11 @@ def rate_text(rate: Rate, counts: bool = True) -> str:
     return f"{rate.successes}/{rate.episodes} {text}" if counts else text
 
 
+def percent(share: float) -> str:
+    """`95 %`."""
+    return f"{100 * share:.0f} %"
+
+
 def frame_table(
     title: str, data: pd.DataFrame, texts: Mapping[str, Sequence[str]], note: str = "", names: int = 1
 ) -> Table:

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from altbench.atomic import replacing
 from altbench.devices import resolve_device
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Say, Section
-from altbench.experiments.texts import frame_table, listed, rate_text
+from altbench.experiments.texts import frame_table, listed, percent, rate_text
 from altbench.figure_layout import COLOURS, styled
 from altbench.stats import rate_of
 
@@ -192,8 +192,8 @@ def _method(preset: Preset) -> str:
     )
     return (
         f"{size} A model is called a lookup table where it puts its samples at training points beyond chance"
-        f" (at least {RECALLS:.0%} of what chance leaves), and is said to draw the curve where {FOLLOWS:.0%} of its samples"
-        " are on it. With 100,000 points every place on the curve is a training point: recall tells nothing there."
+        f" (at least {percent(RECALLS)} of what chance leaves), and is said to draw the curve where {percent(FOLLOWS)}"
+        " of its samples are on it. With 100,000 points every place on the curve is a training point: recall tells nothing there."
     )
 
 
@@ -270,8 +270,8 @@ def _panel(axis: Axes, result: ToyResult | None, shape: str) -> None:
         x, y = result.training.T
         axis.scatter(x, y, s=30, facecolors="none", edgecolors="0.1", linewidths=0.7, zorder=4)
     found = nearness(result, shape, TOLERANCE)
-    told = f"at a training point {found.recalled / found.total:.0%}" if few else ""
-    text = "\n".join(part for part in (told, f"on the curve {found.on_curve / found.total:.0%}") if part)
+    told = f"at a training point {percent(found.recalled / found.total)}" if few else ""
+    text = "\n".join(part for part in (told, f"on the curve {percent(found.on_curve / found.total)}") if part)
     axis.text(0.03, 0.03, text, transform=axis.transAxes, fontsize=7, color="0.25", va="bottom")
 
 

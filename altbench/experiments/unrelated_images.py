@@ -30,7 +30,7 @@ SEVERITY = 5
 """At 5 nothing is left of the camera's image."""
 HOLD = "alt-hold"
 FEW = 0.5
-"""Share of the episodes that one demonstration's motion must account for, to be called the one fallen back to."""
+"""Share of the episodes that one demonstration must account for (lower end of the interval), to be fallen back to."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def report(run: Run, preset: Preset) -> Report:
             {"fallback": figure} if figure else {},
         ),
         Section("Who says so, and what follows", _holding(), {"flags": _flag_table(found, flags)}),
-        Section("Paired marks", "", {"success": matrix_table("Success with a photograph", found)}),
+        Section("Success", "", {"success": matrix_table("Success with a photograph", found)}),
     )
     return Report(_summary(fallen, flags), sections, _reported(fallen, flags))
 
@@ -221,7 +221,7 @@ def _summary(fallen: Mapping[tuple[str, str], Fallback | None], flags: Mapping[t
     }
     if not tops:
         return ""
-    stuck = [label for label, top in tops.items() if (top.value or 0.0) >= FEW and label != HOLD]
+    stuck = [label for label, top in tops.items() if (top.low or 0.0) >= FEW and label != HOLD]
     repeat = "repeat" if len(stuck) > 1 else "repeats"
     told = f"{listed(stuck) or 'no policy'} mostly {repeat} one demonstration"
     alarms, found = flags.get(("alt", "camera")), flags.get(("alt", "photograph"))

@@ -16,7 +16,7 @@ from altbench import experiments, reproduce, results, runner
 from altbench.config import SweepSpec
 from altbench.errors import AltbenchError
 from altbench.executors import InlineExecutor
-from altbench.experiments import reactivity
+from altbench.experiments import ood_scores, reactivity
 from altbench.experiments.base import Experiment, Report, Run
 from altbench.experiments.matrix import clean, dot_plot, matrix, matrix_table
 from altbench.experiments.recall import lookup_recall, trajectory_recall
@@ -244,7 +244,10 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
 
 def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, run_of: Make) -> None:
     one = experiments.load("ood")
-    photograph = [{"name": "photograph", "severities": [5]}, {"name": "photograph", "severities": [5], "from_step": 16}]
+    photograph = [
+        {"name": "photograph", "severities": [5]},
+        {"name": "photograph", "severities": [5], "from_step": ood_scores.LATE},
+    ]
     evaluations = [
         {"split": "recall", "episodes": 8},
         {"split": "uniform", "episodes": 8},
