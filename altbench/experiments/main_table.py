@@ -13,7 +13,7 @@ from altbench.experiments.common import EPISODES, OUT_OF_DISTRIBUTION, POLICIES,
 from altbench.experiments.matrix import NOTE, Matrix, Where, cells_of, clean, dot_plot, matrix, matrix_table
 from altbench.experiments.recall import trajectory_recall
 from altbench.experiments.texts import frame_table, listed, percent, rate_text
-from altbench.figure_layout import looks
+from altbench.figure_layout import looks, styled
 from altbench.figures import latency_memory
 from altbench.plan import Cell
 from altbench.stats import Rate, rate_of
@@ -41,7 +41,8 @@ def report(run: Run, preset: Preset) -> Report:
     costs, ratios = measures_frame(run.measures()), ratios_table(run.measures())
     figures = {"success": dot_plot("Lift, 30 demonstrations: success by split", found)}
     if run.measures():
-        figures["latency_memory"] = latency_memory(run.measures(), looks(labels))
+        with styled():
+            figures["latency_memory"] = latency_memory(run.measures(), looks(labels))
     beyond = {split: clean(split) for split in ("uniform", *OUT_OF_DISTRIBUTION)}
     sections = (
         Section("The main table", _method(), {"main": _main(found, recalls, costs, ratios)}),

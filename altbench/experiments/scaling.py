@@ -9,7 +9,7 @@ from altbench.experiments.base import Experiment, Preset, Report, Run, Section
 from altbench.experiments.common import EPISODES, POLICIES, evaluation, make_sweep, row
 from altbench.experiments.matrix import NOTE, Matrix, Where, cells_of, clean, matrix, matrix_table
 from altbench.experiments.texts import listed
-from altbench.figure_layout import looks
+from altbench.figure_layout import looks, styled
 from altbench.figures import success_by_n
 from altbench.stats import countable
 
@@ -43,7 +43,8 @@ def report(run: Run, preset: Preset) -> Report:
     each = {split: matrix(run, seeds, {f"N = {n}": clean(split, n=n) for n in NUMBERS}) for split in SPLITS}
     frame = countable(run.episodes())
     shown = frame[frame["split"].isin(SPLITS)]
-    figures = {"success_by_n": success_by_n(shown, "Lift", looks(labels))} if len(shown) else {}
+    with styled():
+        figures = {"success_by_n": success_by_n(shown, "Lift", looks(labels))} if len(shown) else {}
     pooled = (
         f"{NOTE} Over all training seeds; their episodes are the same, so that intervals say nothing of other seeds."
     )

@@ -193,7 +193,7 @@ def _method(preset: Preset) -> str:
     return (
         f"{size} A model is called a lookup table where it puts its samples at training points beyond chance"
         f" (at least {percent(RECALLS)} of what chance leaves), and is said to draw the curve where {percent(FOLLOWS)}"
-        " of its samples are on it. With 100,000 points every place on the curve is a training point: recall tells nothing there."
+        " of its samples are on it. With 100,000 points all of the curve is at training points: recall tells nothing there."
     )
 
 
