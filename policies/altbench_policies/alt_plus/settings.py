@@ -20,16 +20,17 @@ class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
     noise leave the demonstration as it was; d is the largest change of a position, in half the demonstrations' range.
     """
 
-    appearance: float = Field(default=0.5, ge=0, lt=1)
+    appearance: float = Field(default=0.8, ge=0, lt=1)
     appearance_size: int = Field(default=12, ge=1)
     correct: bool = True
-    shrinkage: float = Field(default=0.05, ge=0)
+    shrinkage: float = Field(default=0.1, ge=0)
 
     # the size for two cores; no bottleneck behind the views: README.md has what each of these bought
     obs_horizon: int = Field(default=1, ge=1)
     share_encoder: bool = True
     view_features: int = Field(default=0, ge=0)
     ema_power: float = Field(default=0.75, ge=0, lt=1)
+    train_steps: int | None = Field(default=3000, ge=0)
 
 
 RUNTIME_FIELDS = FLAG_FIELDS | {"correct", "shrinkage", "checkpoint_seconds"}
