@@ -44,19 +44,21 @@ def audit(
     from altbench.audit_subject import find_subject
     from altbench.devices import choose_renderer
     from altbench.fingerprint import usable_cores
+    from altbench.store import make_folder
     from altbench.trajectories import check_source, find_distance
 
     chosen, source = find_distance(distance), check_source(trajectory)
     names = [name.strip() for name in cases.split(",") if name.strip()]
     console, renderer = commands.make_console(), choose_renderer()
     subject = find_subject(checkpoint, run, renderer, names, episodes)
+    folder = out or subject.setting.root / "audit" / subject.name.replace("/", "-")
+    make_folder(folder)
     console.print(f"[bold]{subject.name}[/] in {subject.setting.root}", highlight=False, soft_wrap=True)
     try:
         failed = audit_run.run_missing(subject, usable_cores() if workers is None else workers, console)
     except KeyboardInterrupt:
         console.print("\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
-    folder = out or subject.setting.root / "audit" / subject.name.replace("/", "-")
     table = audit_run.write(subject, audit_run.audit(subject, chosen, source), chosen, source, folder, renderer)
     audit_run.show(subject, table, console)
     console.print(f"everything is in {folder}", highlight=False, soft_wrap=True)

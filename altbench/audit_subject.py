@@ -93,10 +93,12 @@ def read_sweep(run: Path) -> SweepSpec:
     path = run / "sweep.json"
     try:
         return SweepSpec.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (OSError, ValueError):
+    except OSError:
         raise ResultsError(
             f"{run}: not a run's folder (no sweep.json in it); `altbench run quick` makes results/quick"
         ) from None
+    except ValueError as error:
+        raise ResultsError(f"{path}: damaged ({error}); the command that made the run writes it anew") from None
 
 
 @dataclass(frozen=True)

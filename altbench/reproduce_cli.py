@@ -33,6 +33,7 @@ def reproduce(
     from altbench.devices import choose_renderer
     from altbench.errors import ConfigError
     from altbench.fingerprint import usable_cores
+    from altbench.store import make_folder
 
     console = commands.make_console()
     if listing:
@@ -46,6 +47,7 @@ def reproduce(
     if dry_run:
         work.show_plans(chosen, preset, folder, renderer, console)
         return
+    make_folder(folder)
     if report_only:
         for one in chosen:
             work.report(one, preset, folder, renderer, console)

@@ -42,7 +42,7 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; AltbenchError where another run holds it."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_folder(self.root)
         with (self.root / ".lock").open("w") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -53,10 +53,21 @@ class RunFolder:
             yield
 
 
+def make_folder(folder: Path) -> None:
+    """`folder` with all above it; AltbenchError where it cannot be one, so that this is found before any work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "a file is there" if folder.is_file() else error.strerror or error
+        raise AltbenchError(
+            f"{folder}: expected a folder, or a place for one: {reason}; choose another --out"
+        ) from None
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends well, and vanishes when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     temporary.mkdir()
     try:

@@ -143,6 +143,9 @@ def test_what_is_no_checkpoint_is_told_apart(run: Path, tmp_path: Path) -> None:
         find(run)
     with pytest.raises(ResultsError, match="not a run's folder"):
         find("fake/open_loop/n6/s0", tmp_path)
+    (tmp_path / "sweep.json").write_text("{")
+    with pytest.raises(ResultsError, match=r"sweep\.json: damaged"):
+        find("fake/open_loop/n6/s0", tmp_path)
     with pytest.raises(UnknownNameError, match=r"unknown checkpoint of .* did you mean 'fake/open_loop/n6/s0'"):
         find("fake/openloop/n6/s0", run)
     elsewhere = tmp_path / "copied"

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from synthetic import FINGERPRINT
 
-from altbench import experiments, reproduce, runner
+from altbench import experiments, reproduce, reproduce_cli, runner
 from altbench.config import SweepSpec
-from altbench.errors import ConfigError
+from altbench.errors import AltbenchError, ConfigError
 from altbench.executors import InlineExecutor
 from altbench.experiments.available import only_available
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
@@ -138,6 +138,13 @@ def test_ids_and_names_are_found_and_misspelt_ones_corrected() -> None:
     assert experiments.find("e1") is experiments.find("toy-manifolds")
     with pytest.raises(ConfigError, match="unknown experiment 'toy-manifold'; did you mean 'toy-manifolds'"):
         experiments.find("toy-manifold")
+
+
+def test_a_place_that_can_be_no_folder_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for report_only in (True, False):
+        with pytest.raises(AltbenchError, match="file: expected a folder, or a place for one: a file is there"):
+            reproduce_cli.reproduce(["E1"], out=tmp_path / "file", workers=0, report_only=report_only)
 
 
 @pytest.mark.parametrize("preset", ["small", "paper"])
