@@ -67,6 +67,8 @@ def collect(
     from altbench.collect import collect as collect_demonstrations
     from altbench.policy_expert import ExpertChoice
 
+    if trust and not expert:
+        raise ConfigError("--trust is about the file of an --expert, and none is given")
     chosen = ExpertChoice.parse(expert, trust) if expert else None
     for name in _chosen(task, every, out):
         path = out or default_path(name, uniform)

@@ -26,6 +26,11 @@ class ExpertChoice:
         if not path:
             raise ConfigError(f"--expert {text!r}: expected POLICY:PATH, such as sb3:lift.zip")
         kind = registry.policy(name)
+        if not {"path", "trust"} <= kind.config_type.model_fields.keys():
+            raise ConfigError(
+                f"--expert {text}: {name} is not made of a file alone; expected a policy with the settings path and"
+                " trust, such as sb3:lift.zip"
+            )
         config = kind.config_type.parse({"path": path, "trust": trust}, f"--expert {text}")
         return cls(name, config.model_dump(mode="json"))
 

@@ -108,6 +108,14 @@ def test_it_is_chosen_on_the_command_line(tmp_path: Path) -> None:
     assert dataset.read(out).meta.versions["expert"] == ExpertChoice("homing", config).label
     with pytest.raises(ConfigError, match=r"expected POLICY:PATH, such as sb3:lift\.zip"):
         ExpertChoice.parse("homing", trust=True)
+    with pytest.raises(ConfigError, match=r"--trust is about the file of an --expert"):
+        CliRunner().invoke(demos_cli.app, ["collect", "Fake", "--trust"], catch_exceptions=False)
+
+
+def test_a_policy_that_is_not_made_of_a_file_is_no_expert(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Homing, "config_type", Spec)
+    with pytest.raises(ConfigError, match=r"--expert homing:a: homing is not made of a file.*such as sb3:lift\.zip"):
+        ExpertChoice.parse("homing:a", trust=True)
 
 
 def test_policies_and_tasks_that_cannot_demonstrate_are_refused(

@@ -12,7 +12,7 @@ from altbench.config import Spec
 
 UNTRUSTED = (
     "an SB3 checkpoint holds Python pickles, which run whatever code is in them as they are read; "
-    "say `trust = true` if you made {path} yourself or trust who did"
+    "say `trust = true` (`--trust` to `altbench demos collect`) if you made {path} yourself or trust who did"
 )
 
 
