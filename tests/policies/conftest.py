@@ -83,6 +83,8 @@ TINY_VISION = {"width": 0.25, "view_features": 16, "batch_size": 8, "train_steps
 TINY: dict[str, dict[str, Any]] = {
     "act": {
         **{k: v for k, v in TINY_VISION.items() if k != "view_features"},
+        "pose": True,
+        "pred_horizon": 16,
         "hidden": 32,
         "heads": 2,
         "feedforward": 32,

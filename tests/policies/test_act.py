@@ -15,6 +15,7 @@ from altbench_policies.vision import seeded_network
 from altbench_policies.windows import join
 
 TINY = {"width": 0.25, "hidden": 32, "feedforward": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+TINY |= {"pose": True, "pred_horizon": 16}
 
 
 def make_objective(task, demonstrations, **changes):
@@ -99,7 +100,7 @@ def test_the_pose_can_be_left_out(fit_policy, observe, demonstrations):
         return np.abs(policy.act(here, [0]).actions - policy.act(there, [0]).actions).max()
 
     assert moved(pose=False) == 0
-    assert moved() > 1e-4
+    assert moved(pose=True) > 1e-4
 
 
 def test_actions_past_the_end_are_neither_seen_nor_learned(task, demonstrations):
@@ -127,14 +128,20 @@ def test_it_learns_one_batch_by_heart(task, demonstrations):
     network, objective, _ = make_objective(task, demonstrations)
     batch = sample(objective)
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
-    for _ in range(150):
+
+    def distance():
+        with torch.inference_mode():
+            return (network(batch.seen) - batch.chunk).abs()[~batch.padded].mean()
+
+    before = distance()
+    for _ in range(110):
         loss = objective.loss(batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     network.eval()
-    distance = (network(batch.seen) - batch.chunk).abs()[~batch.padded].mean()
-    assert distance < 0.1
+    assert before > 0.4
+    assert distance() < 0.15
 
 
 def test_dropout_is_drawn_from_the_step_alone(task, demonstrations):

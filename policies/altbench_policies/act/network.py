@@ -19,8 +19,6 @@ from altbench_policies.chunk_policy import RangedNetwork
 from altbench_policies.observation import ObservationInput, Seen
 from altbench_policies.vision import make_convolutions
 
-POSITION_SCALE = 0.02  # standard deviation of the initial learned positions, as in ViT
-
 
 @dataclass(frozen=True)
 class Style:
@@ -114,7 +112,8 @@ class ActNetwork(RangedNetwork):
 
 
 def _positions(count: int, width: int) -> nn.Parameter:
-    return nn.Parameter(torch.randn(1, count, width) * POSITION_SCALE)
+    """Learned positions, from N(0, 1): as large as what the tokens hold, since nothing adds them again further on."""
+    return nn.Parameter(torch.randn(1, count, width))
 
 
 def _encoder(settings: ActSpec, layers: int) -> nn.TransformerEncoder:

@@ -35,10 +35,11 @@ class ActSpec(ChunkSpec):
     ensemble_rate: float = Field(default=0.01, ge=0)
 
     # the size for two cores
+    pose: bool = False
     obs_horizon: int = Field(default=1, ge=1, le=1)
-    pred_horizon: int = Field(default=16, ge=1)
+    pred_horizon: int = Field(default=8, ge=1)
     shift: int = Field(default=4, ge=0)
-    train_steps: int | None = Field(default=1500, ge=0)
+    train_steps: int | None = Field(default=2500, ge=0)
     warmup_steps: int = Field(default=100, ge=0)
 
     @model_validator(mode="after")
@@ -61,6 +62,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {  # table III of the paper, but for what the README lists
         "encoder": "resnet18",
         "patch": 1,
+        "pose": True,
         "hidden": 512,
         "heads": 8,
         "feedforward": 3200,
