@@ -170,8 +170,8 @@ def _summary(maps: Mapping[str, Map]) -> str:
         return ""
     found = maps["alt"]
     return (
-        f"ALT's keys lie along curves: {100 * found.neighbour:.0f} % of the frames have the frame before or after as nearest"
-        f" other frame, and a step is {found.step:.2f} of the distance between demonstrations."
+        f"By ALT's key {100 * found.neighbour:.0f} % of the frames have the frame before or after as nearest other frame,"
+        f" and a step is {found.step:.2f} of the distance between demonstrations."
     )
 
 

@@ -23,6 +23,8 @@ from altbench.table_formats import Block, Table
 Where = Mapping[str, Any]
 """Columns of `results.load_episodes` -> the value they must have."""
 
+PLAIN_NOTE = "Successes/episodes, rate and Wilson 95 % interval. Empty: not measured."
+"""Where rows have no episodes in common, so that none can be better."""
 NOTE = (
     "Successes/episodes, rate and Wilson 95 % interval. Bold: better than every other row (exact McNemar test on the same"
     f" episodes, Holm-corrected, p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked. Empty: not measured."

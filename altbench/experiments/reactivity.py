@@ -10,7 +10,7 @@ from altbench.experiments.common import EPISODES, POLICIES, N, evaluation, make_
 from altbench.experiments.matrix import Matrix, Where, cells_of, chosen, clean, dot_plot, matrix, matrix_table
 from altbench.experiments.paired import better, paired_table
 from altbench.experiments.texts import listed
-from altbench.stats import RANKED_FROM
+from altbench.stats import RANKED_FROM, countable
 from altbench.table_formats import Table
 
 MOVE_AT = 10
@@ -39,7 +39,7 @@ def report(run: Run, preset: Preset) -> Report:
     sections = (
         Section(
             "When the object is moved",
-            _method(),
+            f"{_method()} {_took_place(run)}".strip(),
             {"moved": matrix_table("Success when the object is moved", found)},
             {"success": figure} if figure else {},
         ),
@@ -76,6 +76,15 @@ def _method() -> str:
         " elsewhere on the table, at once, in a direction drawn for each episode, the same for all policies. A policy sees"
         " the move at its next decision, up to its executed chunk's length later."
     )
+
+
+def _took_place(run: Run) -> str:
+    """In how many episodes the cube was moved: not in those that ended before, nor where a gripper touched it already."""
+    frame, told = countable(run.episodes()), []
+    for event in EVENTS:
+        moved = chosen(frame, clean(_split(event)))["moved"].dropna()
+        told += [f"by {_centimetres(event)} cm in {int(moved.sum())} of {len(moved)} episodes"] if len(moved) else []
+    return f"It was moved {listed(told)} (not where the episode had ended or a gripper touched it)." if told else ""
 
 
 def _summary(found: Matrix, paired: Table) -> str:

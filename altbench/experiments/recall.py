@@ -6,6 +6,7 @@ from collections import Counter
 
 from altbench import registry
 from altbench.audit import TrainingSet
+from altbench.audit_cases import NOT_COUNTED
 from altbench.experiments.base import Run
 from altbench.plan import Cell
 from altbench.records import EpisodeRecord
@@ -55,4 +56,4 @@ def lookup_recall(run: Run, cell: Cell) -> Rate:
 
 
 def _counted(records: tuple[EpisodeRecord, ...]) -> list[EpisodeRecord]:
-    return [record for record in records if record.status not in ("infra_error", "unsupported")]
+    return [record for record in records if record.status not in NOT_COUNTED]

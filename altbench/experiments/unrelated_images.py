@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from altbench import registry
 from altbench.audit import TrainingSet
+from altbench.audit_cases import NOT_COUNTED
 from altbench.config import PerturbationEntry, SweepSpec
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
 from altbench.experiments.common import EPISODES, POLICIES, N, evaluation, make_sweep, row
@@ -106,7 +107,8 @@ def _nearest(run: Run, cell: Cell) -> list[int]:
     arms, demonstrations = registry.task(cell.checkpoint.task).arms, run.demonstrations(cell.checkpoint)
     paths = [demonstration_trajectory(d, arms) for d in demonstrations]
     known = TrainingSet(paths, [d.index for d in demonstrations], find_distance("resampled"))
-    moved = [episode_trajectory(record.trajectory, arms) for record in run.records(cell)]
+    counted = [record for record in run.records(cell) if record.status not in NOT_COUNTED]
+    moved = [episode_trajectory(record.trajectory, arms) for record in counted]
     return [known.audit(path).nearest for path in moved if len(path) > 1]
 
 

@@ -199,6 +199,9 @@ def test_who_reacts_is_told_by_the_policy_that_cannot_see(lookup: str, own_polic
     assert moved["open_loop"][1].startswith("50/50") and moved["alt"][2].startswith("50/50")
     assert not moved["open_loop"][2].startswith("50/50")
     assert report.summary.startswith("alt reacts")
+    frame = run.episodes()
+    pushed = int(frame.loc[frame["split"] == f"recall+{reactivity.EVENTS[0].title}", "moved"].sum())
+    assert 0 < pushed < 100 and f"moved by 5 cm in {pushed} of 100 episodes" in report.sections[0].text
     assert next(r.ours for r in report.reported if r.quantity.startswith("alt")) == moved["alt"][2]
 
 
@@ -213,7 +216,7 @@ def test_keys_are_embedded_once_and_mapped(lookup: str, run_of: Make) -> None:
     report = one.report(run, "small")
     frames = sum(map(len, run.demonstrations(run.checkpoints[0])))
     assert table(report, "smoothness")["alt"][1] == str(frames)
-    assert report.missing == () and "ALT's keys lie along curves" in report.summary
+    assert report.missing == () and "By ALT's key" in report.summary
     assert "latent_map" in report.sections[0].figures
 
 
@@ -286,4 +289,6 @@ def test_scaling_shows_pooled_rates_and_seeds(own_policies: Path, run_of: Make) 
     run = run_of(one, rows, [{"split": "uniform", "episodes": 4}], train_seeds=[0, 1])
     report = one.report(run, "small")
     assert [row[0] for row in table(report, "seeds_uniform").values()] == ["alt, seed 0", "alt, seed 1"]
+    notes = {stem: t.note for s in report.sections for stem, t in s.tables.items()}
+    assert "up to 3 times" in notes["success_uniform"] and "Bold" not in notes["seeds_uniform"]
     assert "success_by_n" in report.sections[0].figures
