@@ -19,7 +19,6 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import tomli_w
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -123,11 +122,6 @@ def numpy_of(tensor: Tensor) -> NDArray[Any]:
     """The tensor as an array on the CPU."""
     array: NDArray[Any] = tensor.detach().cpu().numpy()
     return array
-
-
-def tensor_of(array: NDArray[Any], device: str | torch.device = "cpu") -> Tensor:
-    """The array as a tensor on `device`."""
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
 def _read_array(path: Path) -> NDArray[Any]:

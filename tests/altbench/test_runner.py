@@ -208,7 +208,7 @@ def test_two_runs_in_one_folder_are_refused(own_policies: Path, tmp_path: Path) 
     with RunFolder(tmp_path).locked(), pytest.raises(AltbenchError, match="another run is using this folder"):
         go(sweep(own_policies), tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(AltbenchError, match="file: expected a folder, .*a file is there; choose another --out"):
+    with pytest.raises(AltbenchError, match=r"file: expected a folder, .*a file is there; choose another --out"):
         go(sweep(own_policies), tmp_path / "file")
 
 
