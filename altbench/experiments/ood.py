@@ -20,7 +20,7 @@ from altbench.experiments.detectors import (
     false_alarms_at_detection,
 )
 from altbench.experiments.keys import frame_keys
-from altbench.experiments.matrix import Where, cells_of, chosen, matrix, matrix_table
+from altbench.experiments.matrix import Where, cells_of, chosen, clean, matrix, matrix_table
 from altbench.experiments.ood_figures import draw_scores, draw_selective
 from altbench.experiments.ood_scores import CONDITIONS, LATE, NEW_POSE, Fitted, selective
 from altbench.experiments.texts import frame_table, percent, rate_text
@@ -88,7 +88,7 @@ def report(run: Run, preset: Preset) -> Report:
             {"detectors": detector_table(fitted)} if fitted else {},
             {stem: figure for stem, figure in figures.items() if figure is not None and stem == "scores"},
         ),
-        Section("ALT's flag in use", _flag_method(), {"flags": flags}),
+        Section("ALT's flag in use", _flag_method(run), {"flags": flags}),
         Section(
             "Stopping on it",
             f"`{HOLD}` keeps its pose while its flag is up; `alt` plays the nearest chunk all the same.",
@@ -242,11 +242,20 @@ def _method() -> str:
     )
 
 
-def _flag_method() -> str:
+def _flag_method(run: Run) -> str:
     return (
-        f"The flag as recorded, {FRESH} fresh `recall` episodes and {EPISODES} of each other condition; its threshold was"
-        f" calibrated for {percent(ASKED)} false alarms per episode."
-    )
+        f"The flag as recorded, {FRESH} fresh `recall` episodes and {EPISODES} of each other condition; "
+        + " ".join(f"`{cell.label}`: {_threshold(cell)}." for cell in cells_of(run, clean("recall")))
+    ).strip("; ")
+
+
+def _threshold(cell: Cell) -> str:
+    """Where a row of ALT raises its flag; the presets differ in it."""
+    gamma = cell.config.get("gamma", "calibrated")
+    if gamma != "calibrated":
+        return f"flags below a similarity of {gamma:g}, which is not calibrated"
+    rate = cell.config.get("false_alarm_rate", ASKED)
+    return f"its threshold is calibrated for {percent(rate)} false alarms per episode"
 
 
 def _summary(fitted: Sequence[Fitted], flags: Table) -> str:

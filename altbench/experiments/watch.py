@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,13 +75,13 @@ def watch(run: Run, cell: Cell, episodes: int) -> Watched | None:
     env = make_env(task, watcher.requirements, setting.sweep.image_size, setting.sweep.render_profile)
     parts: list[tuple[int, int, Any]] = []
     success = []
-    for plan, record in zip(episode_plans(setting, cell)[:episodes], run.records(cell), strict=False):
-        again = run_episode(env, watcher, plan, setting.sweep.decision_timeout_s)
-        if (again.success, again.steps) != (record.success, record.steps):
-            raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
-        parts += [(plan.index, d.step, key) for d, key in zip(again.decisions, watcher.keys, strict=True)]
-        success.append(float(again.success))
-    env.close()
+    with closing(env):
+        for plan, record in zip(episode_plans(setting, cell)[:episodes], run.records(cell), strict=False):
+            again = run_episode(env, watcher, plan, setting.sweep.decision_timeout_s)
+            if (again.success, again.steps) != (record.success, record.steps):
+                raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
+            parts += [(plan.index, d.step, key) for d, key in zip(again.decisions, watcher.keys, strict=True)]
+            success.append(float(again.success))
     number, step, keys = zip(*parts, strict=True)
     return Watched(np.array(number), np.array(step), np.stack(keys), np.array(success))
 

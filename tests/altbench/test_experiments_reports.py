@@ -273,6 +273,15 @@ def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, ru
     assert stems == {"scores", "selective"}
 
 
+def test_a_threshold_is_called_calibrated_only_where_it_is(tmp_path: Path) -> None:
+    one, told = experiments.load("ood"), {}
+    for preset in ("small", "paper"):
+        found = one.report(reproduce.open_run(one, preset, tmp_path, "none"), preset)
+        told[preset] = next(s.text for s in found.sections if "flags" in s.tables)
+    assert "`alt`: its threshold is calibrated for 5 % false alarms" in told["small"]
+    assert "`alt-hold`: flags below a similarity of 0.5, which is not calibrated" in told["paper"]
+
+
 def test_an_episode_that_does_not_end_as_recorded_is_refused(lookup: str, run_of: Make) -> None:
     one = experiments.load("ood")
     run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 2}])
