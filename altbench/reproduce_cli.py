@@ -41,7 +41,8 @@ def reproduce(
         return
     if bool(experiment) == everything:
         raise ConfigError("name experiments, or say --all; `altbench reproduce --list` shows what there is")
-    chosen = experiments.everything() if everything else [experiments.find(name) for name in experiment or []]
+    named = dict.fromkeys(experiments.find(name) for name in experiment or [])
+    chosen = experiments.everything() if everything else list(named)
     folder = out or Path("results") / ("paper-small" if preset == "small" else "paper")
     renderer = choose_renderer()
     if dry_run:

@@ -1,4 +1,4 @@
-"""E2: the memorisation audit of every policy on Lift, in the paper's five cases."""
+"""E2: the memorisation audit of the policies on Lift, in the paper's five cases."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ RANKED = ("diffusion", "act", "bc")
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Every policy, 30 demonstrations, the five cases."""
+    """The policies, 30 demonstrations, the five cases."""
     rows = [row(policy, preset) for policy in POLICIES]
     return [make_sweep("audit-lift", rows, evaluations(CASES, EPISODES))]
 

@@ -26,7 +26,7 @@ SOLVES = 0.9
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Every policy, 30 demonstrations, every split."""
+    """The policies, 30 demonstrations, every split."""
     rows = [row(policy, preset) for policy in POLICIES]
     return [make_sweep("main-table", rows, [evaluation(split) for split in SPLITS])]
 
@@ -152,7 +152,7 @@ def _reported(
 EXPERIMENT = Experiment(
     id="E3",
     name="main-table",
-    title="Success, recall, time and memory of every policy",
+    title="Success, recall, time and memory of the policies",
     question="Does a lookup table match the diffusion policy on a small data set, and at what fraction of its cost?",
     report=report,
     sweeps=sweeps,

@@ -140,6 +140,11 @@ def test_ids_and_names_are_found_and_misspelt_ones_corrected() -> None:
         experiments.find("toy-manifold")
 
 
+def test_an_experiment_named_twice_is_done_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reproduce_cli.reproduce(["E1", "toy-manifolds"], out=tmp_path, report_only=True)
+    assert "".join(capsys.readouterr().out.split()).count("report.md") == 1
+
+
 def test_a_place_that_can_be_no_folder_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for report_only in (True, False):
