@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter, PercentFormatter
 
 from altbench.config import CLEAN
 from altbench.cost_tables import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
@@ -41,6 +41,7 @@ from altbench.records import MeasureRecord
 from altbench.stats import countable, split_order, success_rates
 from altbench.table_formats import significant
 
+MOST_COLUMNS = 3  # panels of time and memory side by side
 RECORDED, INFERRED = "threshold", "threshold, inferred\nfrom the flags"
 THRESHOLD_LINES = {RECORDED: "--", INFERRED: ":"}
 
@@ -63,10 +64,14 @@ def _figures(
     frame: pd.DataFrame, measures: Sequence[MeasureRecord], style: Style
 ) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """File stem and drawing function of every figure that has data."""
+    everywhere = frame[frame["perturbation"] == CLEAN]
+    several = everywhere["task"].nunique() > 1
+    if several:
+        yield "success_by_task", partial(success_by_task, everywhere, style)
     for task, own in frame.groupby("task"):
         name = str(task).lower()
         clean, perturbed = own[own["perturbation"] == CLEAN], own[own["perturbation"] != CLEAN]
-        if len(clean):
+        if clean["n"].nunique() > (1 if several else 0):
             yield f"success_by_n_{name}", partial(success_by_n, clean, str(task), style)
         for split in sorted(set(perturbed["split"])):
             part, where = own[own["split"] == split], f"{task}, split {split}"
@@ -96,6 +101,24 @@ def success_by_n(clean: pd.DataFrame, task: str, style: Style) -> Figure:
     return figure
 
 
+def success_by_task(clean: pd.DataFrame, style: Style) -> Figure:
+    """Success on each task at each policy's largest N there, one panel per split, Wilson 95 % intervals."""
+    largest = clean["n"] == clean.groupby(["task", "label"])["n"].transform("max")
+    rates = success_rates(clean[largest], ["split", "label", "task"])
+    splits = rates["split"].drop_duplicates().sort_values(key=split_order).to_list()
+    tasks = clean["task"].drop_duplicates().to_list()
+    figure, axes = grid(len(splits), 1, width=1.0 * len(tasks) + 0.6, height=2.3)
+    for axis, split in zip(axes[:, 0], splits, strict=True):
+        part = rates[rates["split"] == split]
+        _lines(axis, part.assign(place=[tasks.index(t) for t in part["task"]]), style, spread=0.18, joined=False)
+        axis.set_xticks(range(len(tasks)), tasks)
+        axis.set(title=f"split {split}", xlim=(-0.5, len(tasks) - 0.5))
+    _percent(axes)
+    counts = sorted(set(clean.loc[largest, "n"]))
+    finish(figure, f"Success by task, N = {', '.join(str(n) for n in counts)}", sorted(set(rates["label"])), style)
+    return figure
+
+
 def success_by_perturbation(part: pd.DataFrame, where: str, style: Style) -> Figure:
     """Success against severity (0: clean), one column per perturbation, one row per N that was perturbed."""
     perturbed = part[part["perturbation"] != CLEAN]
@@ -115,8 +138,9 @@ def success_by_perturbation(part: pd.DataFrame, where: str, style: Style) -> Fig
     return figure
 
 
-def _lines(axis: Axes, rates: pd.DataFrame, style: Style, spread: float = 0.09) -> None:
-    """One line per label over `place`, each `spread` aside of the next so that intervals do not cover each other."""
+def _lines(axis: Axes, rates: pd.DataFrame, style: Style, spread: float = 0.09, joined: bool = True) -> None:
+    """One line (dots alone, unless `joined`) per label over `place`, each `spread` aside of the next so that intervals
+    do not cover each other."""
     labels = sorted(set(rates["label"]))
     for i, label in enumerate(labels):
         own, look = rates[rates["label"] == label].dropna(subset=["rate"]), style[label]
@@ -129,6 +153,7 @@ def _lines(axis: Axes, rates: pd.DataFrame, style: Style, spread: float = 0.09) 
             color=look.colour,
             marker=look.marker,
             markersize=5,
+            linestyle="-" if joined else "none",
             linewidth=1.4,
             elinewidth=1,
             capsize=2,
@@ -230,17 +255,23 @@ def latency_memory(measures: Sequence[MeasureRecord], style: Style) -> Figure:
     """
     frame = _timed_and_weighed(measures)
     panels, presets = sorted(set(frame["panel"]), key=_by_numbers), sorted(set(frame["preset"]))
-    figure, axes = grid(1, len(panels), width=4.4, height=3.4)
-    for axis, panel in zip(axes[0], panels, strict=True):
+    columns = min(len(panels), MOST_COLUMNS)
+    figure, axes = grid(-(-len(panels) // columns), columns, width=4.4, height=3.4)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, panel in zip(axes.flat, panels, strict=False):
         shown = frame[frame["panel"] == panel]
         for _, row in shown.iterrows():
             _cost_point(axis, row, style[row["label"]], filled=row["preset"] == presets[0])
         axis.set(xscale="log", yscale="log", xlabel="weights + table (MB)")
         axis.margins(0.15)
+        axis.xaxis.set_tick_params(which="both", labelbottom=True)  # the last row may not be full
         axis.set_title("\n".join([panel, *_headlines(measures, shown)]), fontsize=7.5)
         for ticks in (axis.xaxis, axis.yaxis):
             ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes[0][0].set_ylabel("one decision (ms, median; bar to p99)")
+            ticks.set_minor_formatter(LogFormatter())
+    for row in axes:
+        row[0].set_ylabel("one decision (ms, median; bar to p99)")
     handles = policy_handles(sorted(set(frame["label"])), style)
     legend(figure, handles + (_preset_handles(presets) if len(presets) > 1 else []))
     headline(figure, "Time and memory of a decision at the largest N: lower left is better")
@@ -253,7 +284,9 @@ def _timed_and_weighed(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
     frame = frame[frame["latency_p50_s"].notna() & (frame["weights_and_table_bytes"].fillna(0) > 0)]
     images = [f", images {size}" if size else "" for size in frame["image_size"]]
     threads = [f"{count} thread{'s' if count > 1 else ''}" for count in frame["threads"]]
-    frame = frame.assign(panel=[f"{d}, {t}{i}" for d, t, i in zip(frame["device"], threads, images, strict=True)])
+    tasks = [f"{task}: " if frame["task"].nunique() > 1 else "" for task in frame["task"]]
+    parts = zip(tasks, frame["device"], threads, images, strict=True)
+    frame = frame.assign(panel=["".join((task, device, ", ", count, image)) for task, device, count, image in parts])
     return frame.sort_values("n", kind="stable").groupby(["label", "preset", "panel"]).tail(1)
 
 

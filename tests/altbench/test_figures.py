@@ -184,3 +184,19 @@ def test_the_paper_s_ratios_stand_above_the_costs(measures: list[MeasureRecord])
     ]
     assert "alt (paper) / diffusion: time 0.027, memory 0.12" in titles[1]
     assert "reported in the paper: time 0.0034, memory 0.0085" in titles[0]
+
+
+def test_several_tasks_stand_in_one_figure_each_with_its_own_costs(
+    frame: pd.DataFrame, measures: list[MeasureRecord], tmp_path: Path
+) -> None:
+    one_n = frame[(frame["n"] == 30) & (frame["perturbation"] == "clean")]
+    both = pd.concat([one_n, one_n.assign(task="Stack")])
+    costs = [dataclasses.replace(m, task=task) for task in ("Lift", "Stack") for m in measures]
+    paths = figures.write_figures(both, costs, tmp_path, FINGERPRINT)
+    assert [p.stem for p in paths[::2]] == ["success_by_task", "latency_memory"]
+    style = looks(both["label"])
+    drawn = figures.success_by_task(both, style)
+    assert [t.get_text() for t in drawn.axes[-1].get_xticklabels()] == ["Lift", "Stack"]
+    titles = [a.get_title() for a in figures.latency_memory(costs, style).axes if a.get_visible()]
+    assert len(titles) == 4
+    assert sorted({title.partition(":")[0] for title in titles}) == ["Lift", "Stack"]
