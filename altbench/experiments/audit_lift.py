@@ -28,7 +28,7 @@ from altbench.figure_layout import looks, styled
 from altbench.table_formats import Table
 from altbench.trajectories import find_distance
 
-POLICIES = ("alt", "kdtree", "open_loop", "diffusion", "act", "bc")
+POLICIES = ("alt", "alt_plus", "kdtree", "open_loop", "diffusion", "act", "bc")
 PAPER = {
     "diffusion": (0.935, 0.837, 0.690, 0.838, 0.875),
     "act": (0.465, 0.278, 0.406, 0.428, 0.355),

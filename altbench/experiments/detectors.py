@@ -76,7 +76,8 @@ def calibrated(detector: Detector, demonstrations: Sequence[Float32], every: int
     """The threshold that a new demonstration's highest score exceeds with a chance of at most `rate`, as ALT's.
 
     Each demonstration's keys (T, D) are scored, `every` frames apart, by a detector fitted to all others; split conformal
-    prediction over their maxima, or the largest where there are too few for `rate`. inf for fewer than two.
+    prediction over their maxima, or the largest where there are too few for `rate`. inf for fewer than two. The rate is
+    nominal: the keys were trained on these demonstrations too.
     """
     if len(demonstrations) < 2:
         return math.inf

@@ -77,6 +77,8 @@ def watch(run: Run, cell: Cell, episodes: int) -> Watched | None:
     success = []
     with closing(env):
         for plan, record in zip(episode_plans(setting, cell)[:episodes], run.records(cell), strict=False):
+            if record.status != "ok":
+                continue  # what the infrastructure or the policy broke is not played again
             again = run_episode(env, watcher, plan, setting.sweep.decision_timeout_s)
             if (again.success, again.steps) != (record.success, record.steps):
                 raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")

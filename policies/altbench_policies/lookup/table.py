@@ -93,9 +93,11 @@ def leave_one_out_scores(table: Table, every: int) -> Float32:
 
 
 def conformal_threshold(scores: Float32, rate: float) -> float:
-    """The score that a new, exchangeable episode exceeds with probability at most `rate`.
+    """The score that a new, exchangeable episode exceeds with probability at most `rate`, which is nominal here.
 
     Split conformal prediction: the ⌈(n + 1)(1 − rate)⌉-th smallest of n scores (Vovk et al. 2005; Lei et al. 2018).
+    Its promise holds for scores that did not take part in the fit; leave-one-demonstration-out scores come from a key that
+    was trained on all demonstrations, so the rate is what is asked for, and what is kept has to be measured.
     Where n is too small for `rate` it is the largest score, whose false-alarm rate is at most 1 / (n + 1); with no
     score, inf.
     """
