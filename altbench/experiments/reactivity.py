@@ -73,9 +73,8 @@ def _head(event: EventEntry) -> str:
 def _method() -> str:
     return (
         f"Lift, {N} demonstrations, split `recall`, {EPISODES} episodes. Before control step {MOVE_AT} the cube is put"
-        " elsewhere on the table, at once, in a direction drawn for each episode, the same for all policies unless an arm is in the way."
-        " A policy sees"
-        " the move at its next decision, up to its executed chunk's length later."
+        " elsewhere on the table, at once, in a direction drawn for each episode, the same for all policies unless an arm"
+        " is in the way. A policy sees the move at its next decision, up to its executed chunk's length later."
     )
 
 
