@@ -1,12 +1,15 @@
 """What asynchronous environments gain: `python tests/envs/measure_vector.py`; not in the suite, wants two idle cores.
 
-State-only Lift, two asynchronous environments in turn with one in this process, the same random actions: one action per
-call, then chunks of eight. "Fastest" compares the fastest hundredth of the calls, which other processes disturb least.
+Lift, two asynchronous environments in turn with one in this process, the same random actions: state-only, one action per
+call, then chunks of eight; then with images. "Fastest" compares the fastest hundredth of the calls, which other processes
+disturb least. Last, two processes of their own beside one, as rollout workers are.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -41,12 +44,12 @@ def timed(env: Any, calls: int, seed: int) -> tuple[list[float], list[float]]:
     return wall, cpu
 
 
-def measure(name: str, wrappers: Sequence[Any], calls: int, episodes: int) -> None:
+def measure(name: str, wrappers: Sequence[Any], calls: int, episodes: int, obs_type: str = "state") -> None:
     """Print how many times the steps of one environment two make, and what a call costs this process."""
-    alone: Any = gymnasium.make(ENV_ID, obs_type="state")
+    alone: Any = gymnasium.make(ENV_ID, obs_type=obs_type)
     for wrapper in wrappers:
         alone = wrapper(alone)
-    options: dict[str, Any] = {"vectorization_mode": "async", "wrappers": list(wrappers), "obs_type": "state"}
+    options: dict[str, Any] = {"vectorization_mode": "async", "wrappers": list(wrappers), "obs_type": obs_type}
     several = gymnasium.make_vec(ENV_ID, num_envs=ENVS, **options)
     wall: dict[Any, list[float]] = {alone: [], several: []}
     cpu: dict[Any, list[float]] = {alone: [], several: []}
@@ -64,8 +67,37 @@ def measure(name: str, wrappers: Sequence[Any], calls: int, episodes: int) -> No
     print(f"({one:.0f} and {two:.0f} us a call, of which this process works {own:.0f} us)", flush=True)
 
 
+def work(rates: Any, together: Any, obs_type: str, steps: int) -> None:
+    """Step an environment of this process's own, and say how many steps a second it made."""
+    env: Any = gymnasium.make(ENV_ID, obs_type=obs_type)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    env.step(env.action_space.sample())
+    together.wait()
+    began = time.perf_counter()
+    for _ in range(steps):
+        if env.step(env.action_space.sample())[3]:
+            env.reset()
+    rates.put(steps / (time.perf_counter() - began))
+    env.close()
+
+
+def processes(count: int, obs_type: str, steps: int) -> float:
+    """Steps a second of `count` processes together."""
+    context = multiprocessing.get_context("spawn")
+    rates, together = context.Queue(), context.Barrier(count)
+    workers = [context.Process(target=work, args=(rates, together, obs_type, steps)) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    total = sum(rates.get() for _ in workers)
+    for worker in workers:
+        worker.join()
+    return float(total)
+
+
 def main() -> None:
-    """Measure both kinds, `--rounds` times in turn."""
+    """Measure every kind, `--rounds` times in turn."""
+    os.environ.setdefault("LP_NUM_THREADS", "0")  # as in the rollout workers: Mesa draws without threads of its own
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--episodes", type=int, default=10, help="of each kind in a round")
@@ -73,6 +105,10 @@ def main() -> None:
     for _ in range(arguments.rounds):
         measure("single actions", (), STEPS, arguments.episodes)
         measure("chunks of 8", (chunked,), STEPS // CHUNK, arguments.episodes)
+        measure("with images", (), STEPS, max(1, arguments.episodes // 5), "pixels")
+        for obs_type, steps in (("state", 1500), ("pixels", 150)):
+            ratio = processes(ENVS, obs_type, steps) / processes(1, obs_type, steps)
+            print(f"processes of their own, {obs_type}: {ratio:.2f} times the steps of one", flush=True)
 
 
 if __name__ == "__main__":
