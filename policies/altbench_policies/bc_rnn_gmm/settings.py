@@ -28,7 +28,7 @@ class RecurrentCloningSpec(ChunkSpec, MixtureSpec):
     # the size for two cores
     batch_size: int = Field(default=16, ge=2)
     shift: int = Field(default=4, ge=0)
-    train_steps: int | None = Field(default=1500, ge=0)
+    train_steps: int | None = Field(default=2500, ge=0)
     warmup_steps: int = Field(default=50, ge=0)
 
 
