@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,15 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_tables(
     assert not list(root.rglob("*.tmp"))
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A child begins with SIGINT's default even where these tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_says_how_to_go_on(sweep_file: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command("run", sweep_file, "--out", tmp_path / "stopped"),
