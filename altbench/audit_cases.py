@@ -15,12 +15,11 @@ from altbench.audit import Likeness, TrainingSet
 from altbench.config import CLEAN, EvaluationEntry, PerturbationEntry
 from altbench.errors import ConfigError, suggestion
 from altbench.plan import Cell
-from altbench.records import EpisodeRecord
+from altbench.records import NOT_COUNTED, EpisodeRecord
 from altbench.trajectories import Distance, Source, demonstration_trajectory, episode_trajectory
 
 COINCIDE = "the two nearest demonstrations coincide"
 NO_TRAJECTORY = "ended before it had a trajectory"
-NOT_COUNTED = ("infra_error", "unsupported")
 
 
 @dataclass(frozen=True)

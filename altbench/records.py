@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["ok", "policy_error", "policy_timeout", "sim_diverged", "infra_error", "unsupported"]
+NOT_COUNTED: tuple[Status, ...] = ("infra_error", "unsupported")
+"""What says nothing about the policy, and is out of every denominator."""
 PerturbationStatus = Literal["applied", "skipped", "unsupported"]
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from altbench.records import NOT_COUNTED
+
 SPLITS = ("replay", "recall", "uniform", "interpolate", "extrapolate_side", "extrapolate_back")
 RANKED_FROM = 50
 """Fewer episodes than this are shown with their interval, but never ranked."""
@@ -69,8 +71,8 @@ def rate_of(successes: int, episodes: int, confidence: float = 0.95) -> Rate:
 
 
 def countable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The episodes that count: all but `infra_error` and `unsupported`, which say nothing about the policy."""
-    return frame[~frame["status"].isin(["infra_error", "unsupported"])]
+    """The episodes that count: all but those `NOT_COUNTED`, which say nothing about the policy."""
+    return frame[~frame["status"].isin(NOT_COUNTED)]
 
 
 def succeeded(frame: pd.DataFrame) -> pd.Series[bool]:

@@ -22,7 +22,7 @@ from altbench.cost_tables import (
 )
 from altbench.episode_tables import ROW, conditions_block, failures_table, ood_table, success_table
 from altbench.fingerprint import Fingerprint
-from altbench.records import MeasureRecord
+from altbench.records import NOT_COUNTED, MeasureRecord
 from altbench.stats import split_order
 from altbench.table_formats import Block, Table, significant, write_table
 
@@ -68,7 +68,7 @@ def render_terminal(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> G
     """The main tables for a terminal of 100 columns: success, decision time and memory; perturbed success; ratios."""
     success = success_table(frame)
     parts = [_main(success.data, measures), *_perturbed(success.data), *_ratios(measures)]
-    errors = int((~frame["status"].isin(["ok", "infra_error", "unsupported"])).sum())
+    errors = int((~frame["status"].isin(["ok", *NOT_COUNTED])).sum())
     if errors:
         note = (
             f"{errors} episode{'s' if errors > 1 else ''} failed by an error, not by the task: see the failures table"

@@ -6,10 +6,9 @@ from collections import Counter
 
 from altbench import registry
 from altbench.audit import TrainingSet
-from altbench.audit_cases import NOT_COUNTED
 from altbench.experiments.base import Run
 from altbench.plan import Cell
-from altbench.records import EpisodeRecord
+from altbench.records import NOT_COUNTED, EpisodeRecord
 from altbench.stats import Rate, rate_of
 from altbench.trajectories import demonstration_trajectory, episode_trajectory, find_distance
 

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 
 from altbench import registry
 from altbench.audit import TrainingSet
-from altbench.audit_cases import NOT_COUNTED
 from altbench.config import PerturbationEntry, SweepSpec
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
 from altbench.experiments.common import EPISODES, POLICIES, N, evaluation, make_sweep, row
@@ -22,6 +21,7 @@ from altbench.experiments.matrix import Matrix, Where, cells_of, chosen, clean, 
 from altbench.experiments.texts import frame_table, listed, rate_text
 from altbench.figure_layout import headline, styled
 from altbench.plan import Cell
+from altbench.records import NOT_COUNTED
 from altbench.stats import Rate, countable, rate_of
 from altbench.table_formats import Table
 from altbench.trajectories import demonstration_trajectory, episode_trajectory, find_distance

@@ -18,12 +18,14 @@ from altbench.experiments.base import Run
 from altbench.experiments.keys import Embeds
 from altbench.jobs import episode_plans
 from altbench.plan import Cell
+from altbench.records import NOT_COUNTED
 from altbench.rollout import make_env, run_episode
 
 
 @dataclass(frozen=True)
 class Watched:
-    """Decisions of a cell's first episodes: `episode` and control `step` (M,), `keys` (M, D); `success` (episodes,)."""
+    """Decisions of a cell's first episodes that count: `episode` (from 0, among those) and control `step` (M,), `keys`
+    (M, D); `success` (episodes,)."""
 
     episode: Int64
     step: Int64
@@ -63,7 +65,7 @@ class _Watcher(Policy):
 
 
 def watch(run: Run, cell: Cell, episodes: int) -> Watched | None:
-    """Play the first `episodes` of a recorded cell again; None where its policy is not there or has no keys.
+    """Play those of a recorded cell's first `episodes` that count again; None where there are none, or no keys.
 
     AltbenchError where an episode ends otherwise than recorded.
     """
@@ -74,16 +76,18 @@ def watch(run: Run, cell: Cell, episodes: int) -> Watched | None:
     task = registry.task(cell.checkpoint.task)
     env = make_env(task, watcher.requirements, setting.sweep.image_size, setting.sweep.render_profile)
     parts: list[tuple[int, int, Any]] = []
-    success = []
+    success: list[float] = []
     with closing(env):
         for plan, record in zip(episode_plans(setting, cell)[:episodes], run.records(cell), strict=False):
-            if record.status != "ok":
-                continue  # what the infrastructure or the policy broke is not played again
+            if record.status in NOT_COUNTED:
+                continue
             again = run_episode(env, watcher, plan, setting.sweep.decision_timeout_s)
             if (again.success, again.steps) != (record.success, record.steps):
                 raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
-            parts += [(plan.index, d.step, key) for d, key in zip(again.decisions, watcher.keys, strict=True)]
+            parts += [(len(success), d.step, key) for d, key in zip(again.decisions, watcher.keys, strict=True)]
             success.append(float(again.success))
+    if not parts:
+        return None
     number, step, keys = zip(*parts, strict=True)
     return Watched(np.array(number), np.array(step), np.stack(keys), np.array(success))
 

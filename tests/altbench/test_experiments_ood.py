@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from synthetic import episode
 
+from altbench.experiments import watch as watch_module
 from altbench.experiments.detectors import (
     DETECTORS,
     SHRINKAGE,
@@ -16,6 +21,7 @@ from altbench.experiments.detectors import (
 )
 from altbench.experiments.ood_scores import NEW_POSE, Fitted, selective
 from altbench.experiments.watch import Watched
+from altbench.records import EpisodeRecord
 
 BY_NAME = {detector.name: detector for detector in DETECTORS}
 
@@ -88,3 +94,40 @@ def test_episodes_are_scored_by_their_strangest_decision_and_refused_by_their_fi
     np.testing.assert_array_equal(one.delays("recall", 0), [8.0, 0.0])
     np.testing.assert_array_equal(one.delays("recall", 4), [4.0, 4.0])
     assert selective(one, 2 / 3).value == 1.0 and selective(one, 1.0).successes == 2
+
+
+def test_what_does_not_count_is_not_watched_and_the_rest_are_numbered_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second of three episodes was lost to the infrastructure."""
+    kept = [episode(0), dataclasses.replace(episode(1), status="infra_error"), episode(2)]
+    played: list[int] = []
+
+    def play(env: object, policy: Any, plan: Any, timeout: float) -> EpisodeRecord:
+        policy.reset([0], [0])
+        for _ in kept[plan.index].decisions:
+            policy.act(None, [0])
+        played.append(plan.index)
+        return kept[plan.index]
+
+    policy = SimpleNamespace(task=None, config=None, requirements=None, reset=lambda slots, seeds: None)
+    policy.embed = lambda observation: np.array([[1.0, 0.0]], np.float32)
+    policy.act = lambda observation, slots: None
+    sweep = SimpleNamespace(image_size=(84, 84), render_profile="fast", decision_timeout_s=1.0)
+    run: Any = SimpleNamespace(
+        policy=lambda checkpoint, runtime: policy,
+        setting=lambda checkpoint: SimpleNamespace(sweep=sweep),
+        records=lambda cell: kept,
+    )
+    cell: Any = SimpleNamespace(checkpoint=SimpleNamespace(task="Fake"), runtime={}, name="cell")
+    monkeypatch.setattr(watch_module.registry, "task", lambda name: None)
+    monkeypatch.setattr(watch_module, "make_env", lambda *arguments: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(watch_module, "episode_plans", lambda *_: [SimpleNamespace(index=i) for i in range(3)])
+    monkeypatch.setattr(watch_module, "run_episode", play)
+    found = watch_module.watch(run, cell, 3)
+    assert found is not None
+    assert played == [0, 2]
+    assert found.episode.tolist() == [0, 0, 1, 1]
+    assert found.highest(np.array([1.0, 2.0, 3.0, 4.0])).tolist() == [2.0, 4.0]
+    kept[0] = kept[2] = kept[1]
+    assert watch_module.watch(run, cell, 3) is None
