@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from altbench.config import PolicyEntry, SweepSpec
+from altbench.config import EvaluationEntry, PerturbationEntry, PolicyEntry, SweepSpec
 from altbench.cost_tables import measures_frame
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
 from altbench.experiments.common import EPISODES, evaluation, make_sweep, row
@@ -23,6 +23,20 @@ SPLITS = ("recall", "uniform")
 BASE = "key"
 """ALT's learned key alone, without thumbnails: what every `key-…` row is a change of."""
 UNLEARNED = ("key-untrained", "key-concat-untrained", "thumbnails", "kdtree")
+DISTURBED = {"contrast": 4, "fog": 2, "rotation": 4}
+"""Perturbation -> severity: tone, haze and a turned camera, each where retrieval among demonstrations told keys apart."""
+DISTURBED_ROWS = (
+    "alt",
+    BASE,
+    "key-resnet18",
+    "key-tau0.4",
+    "key-shift4",
+    "key-colour0",
+    "key-colour0.5",
+    "key-concat",
+    *UNLEARNED,
+)
+DISTURBED_EPISODES = 50
 NEAR_ALL = 0.999
 """Share of thumbnails in the row that has nothing else: the setting must stay below 1."""
 
@@ -100,9 +114,18 @@ def _key(appearance: float = 0.0, **config: Any) -> dict[str, Any]:
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Every variant on the two splits that tell keys apart."""
+    """Every variant on the two splits that tell keys apart, and some of them on disturbed images."""
     rows = [variant.entry(preset) for variant in variants(preset)]
-    return [make_sweep("encoders", rows, [evaluation(split) for split in SPLITS])]
+    disturbed = [entry for entry in rows if entry.name in DISTURBED_ROWS]
+    return [
+        make_sweep("encoders", rows, [evaluation(split) for split in SPLITS]),
+        make_sweep("encoders-disturbed", disturbed, [_disturbed_evaluation()]),
+    ]
+
+
+def _disturbed_evaluation() -> EvaluationEntry:
+    entries = [PerturbationEntry(name=name, severities=(severity,)) for name, severity in DISTURBED.items()]
+    return evaluation("recall", DISTURBED_EPISODES, perturbations=entries)
 
 
 def report(run: Run, preset: Preset) -> Report:
@@ -111,18 +134,41 @@ def report(run: Run, preset: Preset) -> Report:
     rows: dict[str, Where] = {label: {"label": label} for label in words if cells_of(run, {"label": label})}
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
     recalls = {label: _pooled(run, label) for label in found.rows}
-    paired = {split: against_unlearned(run, found.rows, split) for split in SPLITS}
+    paired = {split: against_unlearned(run, found.rows, clean(split), f"split {split}") for split in SPLITS}
+    disturbed = matrix(run, {label: rows[label] for label in rows if label in DISTURBED_ROWS}, _disturbances())
+    robust = {
+        name: against_unlearned(run, disturbed.rows, where, f"`recall` with {name}")
+        for name, where in _disturbances().items()
+    }
     figure = dot_plot("Lift, 30 demonstrations: success by ALT's key", found)
+    shaken = dot_plot("Lift, 30 demonstrations: success on recall, images disturbed, by ALT's key", disturbed)
     sections = (
         Section("Keys", _method(), {"keys": _table(run, found, recalls, words)}, {"success": figure} if figure else {}),
         Section(
             "Does learning the key pay?",
-            "Each learned key against the best of those that learn nothing, on the same episodes.",
+            f"Each learned key against the best of those that learn nothing, on the same episodes. {_verdicts(paired)}",
             {f"learned_{split}": table for split, table in paired.items()},
+        ),
+        Section(
+            "Does it pay where images are disturbed?",
+            f"{_disturbed_method()} {_verdicts(robust)}",
+            {
+                "disturbed": matrix_table("Success on recall, images disturbed", disturbed, "key"),
+                **{f"learned_{name.replace(' ', '_')}": table for name, table in robust.items()},
+            },
+            {"disturbed": shaken} if shaken else {},
         ),
         Section("Success, with marks", "", {"success_matrix": matrix_table("Success by key", found, "key")}),
     )
-    return Report(_summary(found, paired["uniform"]), sections, _reported(found, recalls))
+    return Report(_summary(found, {**paired, **robust}), sections, _reported(found, recalls))
+
+
+def _disturbances() -> dict[str, Where]:
+    """What a disturbed column is called -> its episodes."""
+    return {
+        f"{name} {severity}": {"split": "recall", "perturbation": name, "severity": severity}
+        for name, severity in DISTURBED.items()
+    }
 
 
 def _pooled(run: Run, label: str) -> tuple[Rate, Rate]:
@@ -155,14 +201,14 @@ def _table(run: Run, found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]], wo
     return frame_table("Keys", pd.DataFrame(texts), texts, note + NOTE.replace("Bold", "Bold (last table)"), names=2)
 
 
-def against_unlearned(run: Run, labels: Sequence[str], split: str) -> Table:
-    """Each learned key's success minus the best unlearned one's on the same episodes."""
-    frame = chosen(run.episodes(), clean(split))
+def against_unlearned(run: Run, labels: Sequence[str], where: Where, what: str) -> Table:
+    """Each learned key's success minus the best unlearned one's on the same episodes `where`, `what` in words."""
+    frame = chosen(run.episodes(), where)
     groups = {label: frame[frame["label"] == label] for label in labels}
     unlearned = [label for label in UNLEARNED if len(groups.get(label, ()))]
     best = max(unlearned, key=lambda label: success_rate(groups[label]).value or 0.0, default="")
     learned = {label: group for label, group in groups.items() if label == best or label not in UNLEARNED}
-    return paired_table(f"Learned keys on {split}", learned, best, "key", f"Split {split}")
+    return paired_table(f"Learned keys, {what}", learned, best, "key", what.capitalize())
 
 
 def _method() -> str:
@@ -173,21 +219,43 @@ def _method() -> str:
     )
 
 
-def _summary(found: Matrix, paired: Table) -> str:
-    if paired.data.empty:
-        return ""
-    if paired.data["pairs"].max() < RANKED_FROM:
-        return f"Too few episodes (under {RANKED_FROM}) to say whether learning a key pays."
-    winners = better(paired)
-    best = paired.data["against"].iloc[0]
-    told = (
-        f"{listed(winners)} {'beat' if len(winners) > 1 else 'beats'}"
-        if winners
-        else "No learned key significantly beats"
+def _disturbed_method() -> str:
+    columns = listed([f"`{name}` at severity {severity}" for name, severity in DISTURBED.items()])
+    return (
+        f"The first {DISTURBED_EPISODES} of the same `recall` episodes with {columns}. Which perturbations, was chosen by"
+        " what keys retrieve at frames of further demonstrations, not by these episodes. No key was trained on any of them:"
+        " the closest is the colour jitter's contrast."
     )
+
+
+def _verdicts(paired: Mapping[str, Table]) -> str:
+    """Per column, which learned keys beat the best unlearned one."""
+    parts = []
+    for name, table in paired.items():
+        if not table.data.empty:
+            found, best = better(table), table.data["against"].iloc[0]
+            words = listed([f"`{label}`" for label in found]) if found else "no learned key"
+            parts.append(f"{name}: significantly above `{best}`: {words}")
+    return f"{'; '.join(parts)}." if parts else ""
+
+
+def _summary(found: Matrix, paired: Mapping[str, Table]) -> str:
+    """Where learning pays, and where it does not."""
+    judged = {n: t for n, t in paired.items() if not t.data.empty and t.data["pairs"].max() >= RANKED_FROM}
+    if not judged:
+        began = any(len(table.data) for table in paired.values())
+        return f"Too few episodes (under {RANKED_FROM}) to say whether learning a key pays." if began else ""
+    winners = {name: better(table) for name, table in judged.items()}
+    told = [
+        f"{listed(labels)} {'beat' if len(labels) > 1 else 'beats'} {judged[name].data['against'].iloc[0]} on {name}"
+        for name, labels in winners.items()
+        if labels
+    ]
+    none = [name for name, labels in winners.items() if not labels]
+    parts = [f"Against the best key that learns nothing: {'; '.join(told)}."] if told else []
+    parts += [f"No learned key is significantly better than it on {listed(none)}."] if none else []
     top = max(found.rows, key=lambda label: found.rate(label, "uniform").value or 0.0)
-    highest = f"highest there: {top}, {found.text(top, 'uniform')}"
-    return f"{told} {best}, the best key that learns nothing, on `uniform`; {highest}."
+    return f"{' '.join(parts)} Highest on uniform: {top}, {found.text(top, 'uniform')}."
 
 
 def _reported(found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]]) -> tuple[Reported, ...]:

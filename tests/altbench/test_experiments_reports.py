@@ -16,7 +16,7 @@ from altbench import experiments, reproduce, results, runner
 from altbench.config import SweepSpec
 from altbench.errors import AltbenchError
 from altbench.executors import InlineExecutor
-from altbench.experiments import ood_scores, reactivity
+from altbench.experiments import encoders, ood_scores, reactivity
 from altbench.experiments.base import Experiment, Report, Run
 from altbench.experiments.matrix import clean, dot_plot, matrix, matrix_table
 from altbench.experiments.recall import lookup_recall, trajectory_recall
@@ -153,11 +153,18 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
     rows = {"alt": {"policy": f"{own_policies}:Good"}}
     run = run_of(experiments.load("E3"), rows, [{"split": "uniform", "episodes": 30}], train_seeds=[0, 1])
     found = matrix(run, {"alt": {"label": "alt"}, "bc": {"label": "bc"}}, {"uniform": clean("uniform")})
-    assert found.rows == ("alt",) and found.text("alt", "uniform") == "60/60 100 % [94, 100]"
+    assert found.rows == ("alt",) and found.text("alt", "uniform") == "60/60 100 % [89, 100], seeds 100 to 100 %"
+    shown = matrix_table("T", found)
+    assert "Rao and Scott" in shown.note and shown.data.loc[0, ["seeds", "seed_low", "seed_high"]].to_list() == [
+        2,
+        1,
+        1,
+    ]
     (run.root / "cells" / f"{run.cells[0].key}.parquet").unlink()
     fewer = Run(run.root, run.own, run.settings, run.plans)
     found = matrix(fewer, {"alt": {"label": "alt"}}, {"uniform": clean("uniform")})
     assert found.text("alt", "uniform") == "30/30 100 % [89, 100] (1 of 2 cells)"
+    assert "Rao and Scott" not in matrix_table("T", found).note
     assert dot_plot("A title", found) is not None
 
 
@@ -184,6 +191,20 @@ def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_
     assert "key" in report.summary and "beat" in report.summary
     keys = table(report, "keys")
     assert keys["key-pose"][4] == keys["key-pose"][5] == "0 % [0, 39]" and keys["key"][5] == ""
+
+
+def test_learned_keys_are_compared_on_disturbed_images(
+    own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "DISTURBED", {"fog": 0})  # the policy that succeeds here wants one exact red
+    rows = {"key": {"policy": f"{own_policies}:Good"}, "kdtree": {"policy": f"{own_policies}:Raises"}}
+    fog = [{"name": "fog", "severities": [0]}]
+    run = run_of(experiments.load("E4"), rows, [{"split": "recall", "episodes": 50, "perturbations": fog}])
+    report = experiments.load("E4").report(run, "small")
+    found = next(s.tables["learned_fog_0"] for s in report.sections if "learned_fog_0" in s.tables).data
+    assert found[["row", "against", "pairs", "better"]].to_numpy().tolist() == [["key", "kdtree", 50, True]]
+    assert "key beats kdtree on fog 0" in report.summary
+    assert "above `kdtree`: `key`" in next(s.text for s in report.sections if "disturbed" in s.heading)
 
 
 def test_who_reacts_is_told_by_the_policy_that_cannot_see(lookup: str, own_policies: Path, run_of: Make) -> None:
