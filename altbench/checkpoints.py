@@ -21,7 +21,10 @@ CARD = "policy.toml"
 
 @dataclass(frozen=True)
 class CheckpointCard:
-    """What a checkpoint is: enough to build its policy again, and what the tables say of it."""
+    """What a checkpoint is: enough to build its policy again, and what the tables say of it.
+
+    `data_share`: as `TrainingClock.data_share`; None also in cards older than this field.
+    """
 
     task: str
     policy: str
@@ -34,6 +37,7 @@ class CheckpointCard:
     policy_version: int
     image_size: tuple[int, int]
     train_seconds: float
+    data_share: float | None = None
 
 
 def save_checkpoint(folder: Path, card: CheckpointCard, policy: Trainable, logs: Path | None = None) -> None:
@@ -74,6 +78,7 @@ def load_checkpoint(folder: Path, device: str = "cpu", runtime: Mapping[str, Any
 
 
 def _to_toml(card: CheckpointCard) -> dict[str, Any]:
-    """TOML has no null: the settings that are None are listed by name."""
+    """TOML has no null: the settings that are None are listed by name, a share that is None is left out."""
     unset = sorted(k for k, v in card.config.items() if v is None)
-    return {**vars(card), "config": {k: v for k, v in card.config.items() if v is not None}, "unset": unset}
+    known = {k: v for k, v in vars(card).items() if v is not None}
+    return {**known, "config": {k: v for k, v in card.config.items() if v is not None}, "unset": unset}

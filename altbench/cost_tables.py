@@ -16,6 +16,7 @@ PAPER_RATIOS = {"alt": (0.0034, 0.0085)}
 """Policy -> decision time and memory over the diffusion policy's, as reported in arXiv 2505.05787."""
 MEGABYTES = 1e-6
 MILLISECONDS = 1e3
+PER_CENT = 1e2
 
 SETTING = {
     "label": "policy",
@@ -45,19 +46,25 @@ def measures_frame(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
         held = None if m.weights_bytes is None or m.table_bytes is None else m.weights_bytes + m.table_bytes
         rows.append({**asdict(m), "image_size": image, "weights_and_table_bytes": held})
     columns = [*(f.name for f in fields(MeasureRecord)), "weights_and_table_bytes"]
-    numbers = ["hz", "train_seconds", *_LATENCY]
+    numbers = ["hz", "train_seconds", "data_share", *_LATENCY]
     types = {**dict.fromkeys(_BYTES, "Int64"), **dict.fromkeys(numbers, "float64")}
     return pd.DataFrame(rows, columns=columns).astype(types)
 
 
 def latency_table(measures: Sequence[MeasureRecord]) -> Table:
-    """Time of one decision at batch 1, in a fresh process with fixed threads, warmed up; seconds in the CSV."""
+    """Time of one decision at batch 1, in a fresh process with fixed threads, warmed up, and of training.
+
+    In the CSV, seconds, and the wait for data as a fraction.
+    """
     frame = measures_frame(measures)
-    heads = {**SETTING, **_LATENCY, "hz": "decisions/s", "decisions_timed": "timed", "train_seconds": "training s"}
+    heads = {**SETTING, **_LATENCY, "hz": "decisions/s", "decisions_timed": "timed"}
+    heads |= {"train_seconds": "training s", "data_share": "data wait %"}
     shown = frame.assign(**{name: frame[name] * MILLISECONDS for name in _LATENCY})
+    shown = shown.assign(data_share=frame["data_share"] * PER_CENT)
     block = _block("One decision at batch 1", shown, {**heads, "inference": "inference"})
     data = frame[["label", "policy", *list(heads)[1:], "inference"]]
-    return Table("Decision time", data, (block,), "Empty: not measured.")
+    note = "Data wait: the part of training spent waiting for data. Empty: not measured."
+    return Table("Decision time", data, (block,), note)
 
 
 def memory_table(measures: Sequence[MeasureRecord]) -> Table:

@@ -64,10 +64,15 @@ def _path(folder: RunFolder, key: str) -> Path:
 
 
 class TrainingClock:
-    """Adds up the seconds of a fit over all its resumed pieces, and passes its progress on."""
+    """Adds up the seconds of a fit over all its resumed pieces, and passes its progress on.
+
+    `data_share`: the fraction of the training loop's time that was spent waiting for data, in this process (of a resumed
+    fit: the last piece); None where the policy does not report the metric of that name.
+    """
 
     def __init__(self, path: Path, progress: Progress) -> None:
         self.path, self.progress = path, progress
+        self.data_share: float | None = None
         self.earlier = float(path.read_text()) if path.exists() else 0.0
         self.began = time.perf_counter()
 
@@ -77,4 +82,5 @@ class TrainingClock:
 
     def __call__(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
         write_text(self.path, f"{self.seconds():.3f}")
+        self.data_share = metrics.get("data_share", self.data_share)
         self.progress(done, total, metrics)

@@ -134,7 +134,7 @@ def fit(setting: Setting, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
     seed = derive_seed(setting.sweep.seed, "train", checkpoint.train_seed)
     clock = TrainingClock(training / "seconds.txt", heartbeat)
     policy.fit(demonstrations, FitContext(seed, setting.device, training, clock))
-    save_checkpoint(folder, _card(setting, checkpoint, policy, clock.seconds()), policy, training / "logs")
+    save_checkpoint(folder, _card(setting, checkpoint, policy, clock), policy, training / "logs")
     shutil.rmtree(training)
 
 
@@ -251,7 +251,7 @@ def _ready_policy(setting: Setting, cell: Cell) -> Policy:
     return policy
 
 
-def _card(setting: Setting, checkpoint: Checkpoint, policy: Policy, seconds: float) -> CheckpointCard:
+def _card(setting: Setting, checkpoint: Checkpoint, policy: Policy, clock: TrainingClock) -> CheckpointCard:
     return CheckpointCard(
         task=checkpoint.task,
         policy=checkpoint.policy,
@@ -263,7 +263,8 @@ def _card(setting: Setting, checkpoint: Checkpoint, policy: Policy, seconds: flo
         data_checksum=checkpoint.data_checksum,
         policy_version=policy.version,
         image_size=setting.sweep.image_size,
-        train_seconds=seconds,
+        train_seconds=clock.seconds(),
+        data_share=clock.data_share,
     )
 
 

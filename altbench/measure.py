@@ -86,6 +86,7 @@ def measure_checkpoint(
         train_seconds=card.train_seconds,
         task=card.task,
         train_seed=card.train_seed,
+        data_share=card.data_share,
     )
 
 

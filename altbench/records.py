@@ -96,7 +96,8 @@ class MeasureRecord:
     """Time and memory of one policy, one decision at batch 1. None: not measured.
 
     Latencies in seconds; `image_size` (H, W), None where the policy sees no images; `peak_rss_bytes` over an empty
-    process; `inference` says how actions are made ("DDIM, 10 steps").
+    process; `inference` says how actions are made ("DDIM, 10 steps"); `data_share` is the fraction of training that was
+    spent waiting for data.
     """
 
     label: str
@@ -120,3 +121,4 @@ class MeasureRecord:
     train_seconds: float | None
     task: str = ""
     train_seed: int = 0
+    data_share: float | None = None

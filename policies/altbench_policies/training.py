@@ -7,6 +7,7 @@ passes through the same weights as one that was not, given the same number of th
 from __future__ import annotations
 
 import math
+import time
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
@@ -89,13 +90,16 @@ def train(
         while step < total:
             loss = learner.step(objective, step, context.seed)
             step += 1
-            log.record(step, loss, learner.learning_rate(step - 1))
+            log.record(step, loss, learner.learning_rate(step - 1), learner.data_seconds)
             state.save_if_due(step, last=step == total)
     learner.finish()
 
 
 class Learner:
-    """A network with its optimizer and averaged weights: what one gradient step changes."""
+    """A network with its optimizer and averaged weights: what one gradient step changes.
+
+    `data_seconds`: host time spent so far in `Objective.sample`, where batches are cut and augmented in the loop itself.
+    """
 
     def __init__(self, network: nn.Module, settings: TrainingSpec, total: int) -> None:
         self.network, self.settings, self.total = network.train(), settings, total
@@ -109,16 +113,30 @@ class Learner:
             self.optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
         self.averages = [p.detach().clone() for p in self.parameters] if settings.ema_power else []
         self.device = self.parameters[0].device.type
+        self.data_seconds = 0.0
 
     def step(self, objective: Objective[Batch], step: int, seed: int) -> Tensor:
         """Gradient step number `step` (from 0); the loss, detached."""
-        with torch.no_grad():
-            batch = objective.sample(step_generator(seed, step))
+        batch = self._sample(objective, step_generator(seed, step))
         with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             loss = objective.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         self.update(step)
         return loss.detach()
+
+    def _sample(self, objective: Objective[Batch], generator: torch.Generator) -> Batch:
+        """A batch, its time added to `data_seconds`.
+
+        A GPU is waited for first, so that the step before is not counted: that costs nothing, since the copy of the rows
+        drawn on the CPU waits for it anyway. Kernels of the sample that run on after its last copy are not counted.
+        """
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        began = time.perf_counter()
+        with torch.no_grad():
+            batch = objective.sample(generator)
+        self.data_seconds += time.perf_counter() - began
+        return batch
 
     def update(self, step: int) -> None:
         """Apply the gradients of step number `step` to the weights, and the weights to their averages."""

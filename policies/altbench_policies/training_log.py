@@ -1,8 +1,9 @@
-"""Loss, throughput and learning rate of a training run, to TensorBoard and the caller, about once a second."""
+"""Loss, throughput, learning rate and wait for data of a training run, to TensorBoard and the caller, once a second."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -15,27 +16,36 @@ INTERVAL = 1.0  # seconds; reading the loss waits for an accelerator, so it is r
 
 
 class TrainingLog:
-    """Averages the loss between reports; a context manager, which closes its files."""
+    """Averages the loss between reports; a context manager, which closes its files.
+
+    The metric `data_share` is the part of the loop's time, from the making of this log on (so in this process, where a
+    run was resumed), that was spent waiting for data.
+    """
 
     def __init__(self, context: FitContext, first: int, total: int, images_per_step: int) -> None:
         self.context, self.total, self.images_per_step = context, total, images_per_step
         self._reported, self._time = first, time.perf_counter()
+        self._began = self._time
         self._sum: Tensor | None = None
         self._writer = _writer(context, first) if first < total else None
 
-    def record(self, step: int, loss: Tensor, learning_rate: float) -> None:
-        """Note the loss of step number `step` (from 1)."""
+    def record(self, step: int, loss: Tensor, learning_rate: float, data_seconds: float) -> None:
+        """Note the loss of step number `step` (from 1); `data_seconds` were spent on data since the log was made."""
         self._sum = loss.clone() if self._sum is None else self._sum + loss
         elapsed = time.perf_counter() - self._time
         if elapsed < INTERVAL and step < self.total:
             return
         done = step - self._reported
-        self._report(step, float(self._sum) / done, done / max(elapsed, 1e-9), learning_rate)
+        metrics = {
+            "loss": float(self._sum) / done,
+            "images_per_second": self.images_per_step * done / max(elapsed, 1e-9),
+            "learning_rate": learning_rate,
+            "data_share": data_seconds / max(time.perf_counter() - self._began, 1e-9),
+        }
+        self._report(step, metrics)
         self._reported, self._time, self._sum = step, time.perf_counter(), None
 
-    def _report(self, step: int, loss: float, steps_per_second: float, learning_rate: float) -> None:
-        images = steps_per_second * self.images_per_step
-        metrics = {"loss": loss, "images_per_second": images, "learning_rate": learning_rate}
+    def _report(self, step: int, metrics: Mapping[str, float]) -> None:
         self.context.progress(step, self.total, metrics)
         if self._writer is not None:
             for name, value in metrics.items():

@@ -87,6 +87,11 @@ def test_it_trains_rolls_out_measures_and_tabulates(run: tuple[Path, str]) -> No
     assert not (root / ".progress").exists()
 
 
+def test_the_wait_for_data_in_training_is_kept(run: tuple[Path, str]) -> None:
+    shares = {record.label: record.data_share for record in results.load_measures(run[0])}
+    assert 0 < shares["alt"] < 1 and shares["alt"] == shares["alt-hold"]
+
+
 def test_alt_replays_its_demonstrations_and_flags_a_photograph(run: tuple[Path, str]) -> None:
     episodes = results.load_episodes(run[0])
     replay = episodes[episodes["split"] == "replay"].set_index("label")

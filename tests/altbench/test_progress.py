@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 from rich.console import Console
 
-from altbench.heartbeat import Beat
+from altbench.api import no_progress
+from altbench.heartbeat import Beat, TrainingClock
 from altbench.jobs import CollectJob
 from altbench.progress import FIRST_GUESS_S, Board, Costs
 
@@ -46,3 +48,15 @@ def test_on_a_terminal_jobs_in_flight_show_how_far_they_are() -> None:
     board.end()
     assert "lift/demonstrations" in text.getvalue() and "3/30" in text.getvalue() and "loss 0.5" in text.getvalue()
     assert "left" in text.getvalue()
+
+
+def test_the_clock_of_a_fit_adds_up_its_pieces_and_keeps_the_last_wait_for_data(tmp_path: Path) -> None:
+    first = TrainingClock(tmp_path / "seconds.txt", no_progress)
+    first(1, 4, {"loss": 1.0})
+    assert first.data_share is None
+    first(2, 4, {"loss": 1.0, "data_share": 0.2})
+    first.began -= 100
+    first(3, 4, {"loss": 1.0, "data_share": 0.1})
+    assert first.data_share == 0.1
+    resumed = TrainingClock(tmp_path / "seconds.txt", no_progress)
+    assert resumed.seconds() >= 100 and resumed.data_share is None

@@ -209,6 +209,7 @@ def test_a_run_without_cells_has_empty_tables(tmp_path: Path) -> None:
 def test_measurements_read_back_in_order_and_keep_what_is_missing(tmp_path: Path) -> None:
     records = [measure("bc", p50=None, weights=None), measure("alt", 30), measure("alt", 10)]
     records[0] = dataclasses.replace(records[0], image_size=None, train_seconds=None)
+    records[1] = dataclasses.replace(records[1], data_share=0.03)
     for key, record in zip("abc", records, strict=True):
         results.write_measure(tmp_path, key, record)
     assert results.load_measures(tmp_path) == records[::-1]
@@ -221,6 +222,14 @@ def test_a_measurement_with_a_wrong_field_is_refused(tmp_path: Path, field: str,
     path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
     with pytest.raises(ResultsError, match=f"a.json: not a measurement \\({field}"):
         results.load_measures(tmp_path)
+
+
+def test_a_measurement_older_than_the_wait_for_data_is_read(tmp_path: Path) -> None:
+    path = results.write_measure(tmp_path, "a", measure("alt"))
+    values = json.loads(path.read_text())
+    del values["data_share"]
+    path.write_text(json.dumps(values))
+    assert results.load_measures(tmp_path) == [measure("alt")]
 
 
 def test_every_field_of_a_measurement_is_kept(tmp_path: Path) -> None:

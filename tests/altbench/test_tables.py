@@ -187,8 +187,14 @@ def test_what_was_not_measured_is_empty_never_zero() -> None:
     assert memory.blocks[0].rows[0][-6:] == ("", "0", "", "", "300", "")
     assert to_csv(memory).splitlines()[1].endswith(",,0,,,300000000,")
     latency = to_csv(tables.latency_table(measures)).splitlines()[1]
-    assert latency == "alt,alt,30,,0,small,cpu,1,84×84,,,,,40,100,"
+    assert latency == "alt,alt,30,,0,small,cpu,1,84×84,,,,,40,100,,"
     assert tables.ratios_table(measures).data.loc[0, ["time", "weights_and_table"]].isna().all()
+
+
+def test_the_wait_for_data_is_shown_in_per_cent() -> None:
+    block = tables.latency_table([dataclasses.replace(measure("alt"), data_share=0.0321), measure("bc")]).blocks[0]
+    column = block.header.index("data wait %")
+    assert [row[column] for row in block.rows] == ["3.21", ""]
 
 
 @pytest.mark.parametrize(

@@ -141,11 +141,39 @@ def test_logs_and_progress_report_the_same_steps(tmp_path):
     train(made, Line(made), settings(), context, frames=100, images_per_step=4, fingerprint="f")
     done, total, metrics = seen[-1]
     assert (done, total) == (STEPS, STEPS)
-    assert set(metrics) == {"loss", "images_per_second", "learning_rate"}
+    assert set(metrics) == {"loss", "images_per_second", "learning_rate", "data_share"}
     events = EventAccumulator(str(tmp_path / "logs")).Reload()
     scalar = events.Scalars("train/loss")[-1]
     assert scalar.step == STEPS
     assert scalar.value == pytest.approx(metrics["loss"])
+
+
+class Clocked(Line):
+    """A `Line` whose data take 3 s of a clock of its own, and the rest of each step 1 s."""
+
+    now = 0.0
+
+    def sample(self, generator):
+        self.now += 3
+        return super().sample(generator)
+
+    def loss(self, batch):
+        self.now += 1
+        return super().loss(batch)
+
+
+def test_the_wait_for_data_is_told_as_a_share_of_the_loop_s_time(tmp_path, monkeypatch, save_always):
+    def shares(stop_at=None):
+        made, found = network(), []
+        objective = Clocked(made, stop_at)
+        monkeypatch.setattr(time, "perf_counter", lambda: objective.now)
+        context = FitContext(0, folder=tmp_path, progress=lambda done, total, metrics: found.append(metrics))
+        train(made, objective, settings(**save_always), context, frames=100, images_per_step=4, fingerprint="f")
+        return [metrics["data_share"] for metrics in found]
+
+    with pytest.raises(KeyboardInterrupt):
+        shares(stop_at=7)
+    assert shares() == [0.75] * (STEPS - 7)
 
 
 def test_learning_rate_warms_up_then_follows_a_half_cosine():
