@@ -14,9 +14,10 @@ from altbench.stats import (
     auroc,
     countable,
     holm,
-    mcnemar_exact,
-    paired_counts,
+    paired_differences,
+    ranked,
     rate_of,
+    sign_flip_exact,
     split_order,
     success_rates,
 )
@@ -27,6 +28,11 @@ CONDITION = ["split", "perturbation", "severity"]
 STATUSES = get_args(Status)
 SIGNIFICANT = 0.05
 
+SEEDS_NOTE = (
+    " Of several training seeds: the counts are of all, and seeds that play the same episode count as a cluster: Wilson's"
+    " interval has the effective counts (Rao and Scott 1992), the test flips the signs of each episode's difference over the"
+    " seeds that both have (which for one seed is McNemar's). Neither says anything of further seeds."
+)
 _RATES = "Successes/episodes, rate and Wilson 95 % interval, over all training seeds."
 _RANKING = (
     f" Bold: better than every other policy of the same N (exact McNemar test on the same episodes, Holm-corrected,"
@@ -47,7 +53,8 @@ def success_table(frame: pd.DataFrame) -> Table:
     retried = frame.assign(infra=frame["status"] == "infra_error").groupby([*ROW, *CONDITION])["infra"].sum()
     data = rates.assign(infra_errors=retried.to_numpy(int), best=_best(frame, rates))
     cells = _rate_texts(data["successes"], data["episodes"], data["rate"], data["low"], data["high"])
-    return Table("Success", data, condition_blocks(data, cells), _RATES + _RANKING)
+    several = SEEDS_NOTE if frame["train_seed"].nunique() > 1 else ""
+    return Table("Success", data, condition_blocks(data, cells), _RATES + _RANKING + several)
 
 
 def failures_table(frame: pd.DataFrame) -> Table:
@@ -108,7 +115,8 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
     episodes = dict(iter(frame.groupby([*ROW, *CONDITION])))
     keys = list(rates[[*ROW, *CONDITION]].itertuples(index=False, name=None))
     marks: list[bool | None] = [None] * len(rates)
-    for _, group in rates[rates["episodes"] >= RANKED_FROM].groupby(["task", "n", *CONDITION]):
+    enough = [ranked(episodes[key]) for key in keys]
+    for _, group in rates[enough].groupby(["task", "n", *CONDITION]):
         if len(group) < 2:
             continue
         places = [int(i) for i in group.index]
@@ -120,12 +128,14 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
 
 
 def beats_all(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
-    """Whether `own` succeeds significantly more often than each of `others` on the same episodes (McNemar, Holm)."""
-    counts = [paired_counts(own, other, on=("train_seed", "seed", "episode")) for other in others]
-    corrected = holm([mcnemar_exact(c.only_first, c.only_second) for c in counts])
+    """Whether `own` succeeds significantly more often than each of `others` on the same episodes.
+
+    `stats.sign_flip_exact` over the training seeds that both have (McNemar's test for one), Holm-corrected.
+    """
+    differences = [paired_differences(own, other) for other in others]
+    corrected = holm([sign_flip_exact(d) for d in differences])
     return all(
-        c.total >= RANKED_FROM and c.only_first > c.only_second and p < SIGNIFICANT
-        for c, p in zip(counts, corrected, strict=True)
+        len(d) >= RANKED_FROM and d.sum() > 0 and p < SIGNIFICANT for d, p in zip(differences, corrected, strict=True)
     )
 
 

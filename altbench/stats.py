@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from altbench.api import Float64, Int64
 from altbench.records import NOT_COUNTED
 
 SPLITS = ("replay", "recall", "uniform", "interpolate", "extrapolate_side", "extrapolate_back")
@@ -20,13 +22,17 @@ RANKED_FROM = 50
 
 @dataclass(frozen=True)
 class Rate:
-    """`successes` of `episodes`, with the interval [low, high]; the three fractions are None without episodes."""
+    """`successes` of `episodes`, with the interval [low, high]; the three fractions are None without episodes.
+
+    `seeds`: the rate of each training seed, where episodes were played with several.
+    """
 
     successes: int
     episodes: int
     value: float | None
     low: float | None
     high: float | None
+    seeds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,11 @@ class PairedCounts:
         return (self.only_second - self.only_first) / self.total
 
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a binomial rate, without continuity correction (Wilson 1927); ValueError for n < 1."""
+def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a binomial rate, without continuity correction (Wilson 1927); ValueError for n < 1.
+
+    Counts may be effective ones, which are not whole.
+    """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"expected 0 <= successes <= n and n >= 1, got {successes} of {n}")
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
@@ -70,9 +79,36 @@ def rate_of(successes: int, episodes: int, confidence: float = 0.95) -> Rate:
     return Rate(successes, episodes, successes / episodes, low, high)
 
 
+def clustered_interval(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the pooled rate where trials come in clusters: cluster i has `successes[i]` of `trials[i]` (>= 1).
+
+    Wilson's interval of the effective counts, which are the counts over the design effect (Rao and Scott 1992,
+    Biometrics 48): how many times the rate's variance between clusters is what it were with independent trials. It is
+    kept between 1 (independent) and sum(trials²) / sum(trials) (a cluster's trials all end alike), which it is taken to be
+    where all trials end alike. With one trial a cluster this is `wilson_interval`.
+    """
+    hits, sizes = np.asarray(successes, np.float64), np.asarray(trials, np.float64)
+    effect = _design_effect(hits, sizes)
+    return wilson_interval(hits.sum() / effect, sizes.sum() / effect, confidence)
+
+
+def _design_effect(hits: Float64, sizes: Float64) -> float:
+    total, n = sizes.sum(), len(sizes)
+    rate, most = hits.sum() / total, float((sizes * sizes).sum() / total)
+    if n < 2 or rate in (0.0, 1.0):
+        return most
+    variance = n / (n - 1) * ((hits - rate * sizes) ** 2).sum() / total**2
+    return float(np.clip(variance / (rate * (1 - rate) / total), 1.0, most))
+
+
 def countable(frame: pd.DataFrame) -> pd.DataFrame:
     """The episodes that count: all but those `NOT_COUNTED`, which say nothing about the policy."""
     return frame[~frame["status"].isin(NOT_COUNTED)]
+
+
+def ranked(frame: pd.DataFrame) -> bool:
+    """Whether `frame` has enough episodes to rank it; one that several training seeds play is one."""
+    return len(countable(frame)[["seed", "episode"]].drop_duplicates()) >= RANKED_FROM
 
 
 def succeeded(frame: pd.DataFrame) -> pd.Series[bool]:
@@ -90,9 +126,20 @@ def split_order(splits: pd.Series[str]) -> pd.Series[str]:
 
 
 def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
-    """Success over the episodes of `frame` that count."""
+    """Success over the episodes of `frame` that count.
+
+    Training seeds, where there are several, play the same episodes: an episode with all its seeds is then a cluster of
+    `clustered_interval`. The interval is of these seeds on other episodes; `Rate.seeds` shows how seeds differ.
+    """
     counted = countable(frame)
-    return rate_of(int(succeeded(counted).sum()), len(counted), confidence)
+    won = succeeded(counted)
+    found = rate_of(int(won.sum()), len(counted), confidence)
+    if "train_seed" not in counted or counted["train_seed"].nunique() < 2:
+        return found
+    clusters = won.groupby([counted["seed"], counted["episode"]]).agg(["sum", "count"])
+    low, high = clustered_interval(clusters["sum"], clusters["count"], confidence)
+    seeds = tuple(float(rate) for rate in won.groupby(counted["train_seed"]).mean())
+    return dataclasses.replace(found, low=low, high=high, seeds=seeds)
 
 
 def success_rates(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -118,6 +165,29 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     n, fewer = only_first + only_second, min(only_first, only_second)
     tail = sum(math.comb(n, i) for i in range(fewer + 1))
     return min(1.0, 2 * tail / (1 << n))
+
+
+def paired_differences(first: pd.DataFrame, second: pd.DataFrame) -> Int64:
+    """Per episode that two policies share: successes of `first` minus those of `second`, over the training seeds of both."""
+    on = ["train_seed", "seed", "episode"]
+    sides = [countable(f).assign(won=succeeded(countable(f)).astype(int))[[*on, "won"]] for f in (first, second)]
+    pairs = sides[0].merge(sides[1], on=on, suffixes=("_first", "_second"), validate="one_to_one")
+    differences = (pairs["won_first"] - pairs["won_second"]).groupby([pairs["seed"], pairs["episode"]]).sum()
+    return differences.to_numpy(np.int64)
+
+
+def sign_flip_exact(differences: ArrayLike) -> float:
+    """Two-sided exact p of a paired permutation test (Fisher 1935): each whole difference might as well have the other sign.
+
+    The sum of `differences` against its distribution over all signs. Where each is -1, 0 or 1, this is `mcnemar_exact`.
+    """
+    sizes = np.abs(np.asarray(differences, np.int64))
+    chance = np.ones(1)  # of each sum, from -reach to reach
+    for size in sizes[sizes > 0]:
+        chance = np.convolve(chance, [0.5, *np.zeros(2 * size - 1), 0.5])
+    reach = len(chance) // 2
+    extreme = abs(int(np.sum(differences)))
+    return min(1.0, 2 * float(chance[reach + extreme :].sum())) if extreme else 1.0
 
 
 def paired_difference_interval(counts: PairedCounts, confidence: float = 0.95) -> tuple[float, float]:

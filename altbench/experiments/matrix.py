@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from altbench.config import CLEAN
-from altbench.episode_tables import SIGNIFICANT, beats_all
+from altbench.episode_tables import SEEDS_NOTE, SIGNIFICANT, beats_all
 from altbench.experiments.base import Run
 from altbench.experiments.texts import rate_text
 from altbench.figure_layout import COLOURS, headline, styled
 from altbench.plan import Cell
-from altbench.stats import RANKED_FROM, Rate, countable, success_rate
+from altbench.stats import RANKED_FROM, Rate, ranked, success_rate
 from altbench.table_formats import Block, Table
 
 Where = Mapping[str, Any]
@@ -95,7 +95,7 @@ def matrix(run: Run, rows: Mapping[str, Where], columns: Mapping[str, Where]) ->
 
 
 def matrix_table(title: str, found: Matrix, names: str = "policy", note: str = NOTE) -> Table:
-    """The matrix as a table; the CSV has one row per number."""
+    """The matrix as a table; the CSV has one row per number. The note says how training seeds count, where several do."""
     rows = [
         {
             names: row,
@@ -105,6 +105,9 @@ def matrix_table(title: str, found: Matrix, names: str = "policy", note: str = N
             "rate": entry.rate.value,
             "low": entry.rate.low,
             "high": entry.rate.high,
+            "seeds": len(entry.rate.seeds) or min(entry.rate.episodes, 1),
+            "seed_low": min(entry.rate.seeds, default=None),
+            "seed_high": max(entry.rate.seeds, default=None),
             "cells": entry.cells,
             "cells_missing": entry.absent,
             "best": entry.best,
@@ -118,6 +121,7 @@ def matrix_table(title: str, found: Matrix, names: str = "policy", note: str = N
         for j, column in enumerate(found.columns)
         if found.entries[row, column].best
     )
+    note += SEEDS_NOTE if any(entry.rate.seeds for entry in found.entries.values()) else ""
     return Table(title, pd.DataFrame(rows), (Block(title, (names, *found.columns), texts, bold, names=1),), note)
 
 
@@ -169,5 +173,4 @@ def _values(cell: Cell) -> dict[str, Any]:
 
 
 def _best(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
-    counted = len(countable(own))
-    return bool(others) and counted >= RANKED_FROM and beats_all(own, others)
+    return bool(others) and ranked(own) and beats_all(own, others)

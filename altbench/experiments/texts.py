@@ -11,10 +11,15 @@ from altbench.table_formats import Block, Table
 
 
 def rate_text(rate: Rate, counts: bool = True) -> str:
-    """`36/40 90 % [77, 96]`, without counts `90 % [77, 96]`; empty without episodes."""
+    """`36/40 90 % [77, 96]`, without counts `90 % [77, 96]`, with the range of training seeds where there are several.
+
+    Empty without episodes.
+    """
     if rate.value is None or rate.low is None or rate.high is None:
         return ""
     text = f"{100 * rate.value:.0f} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
+    if rate.seeds:
+        text += f", seeds {100 * min(rate.seeds):.0f} to {100 * max(rate.seeds):.0f} %"
     return f"{rate.successes}/{rate.episodes} {text}" if counts else text
 
 

@@ -16,9 +16,9 @@ from altbench import experiments, reproduce, results, runner
 from altbench.config import SweepSpec
 from altbench.errors import AltbenchError
 from altbench.executors import InlineExecutor
-from altbench.experiments import encoders, ood_scores, reactivity
+from altbench.experiments import encoders, ood_scores, reactivity, scaling
 from altbench.experiments.base import Experiment, Report, Run
-from altbench.experiments.matrix import clean, dot_plot, matrix, matrix_table
+from altbench.experiments.matrix import PLAIN_NOTE, clean, dot_plot, matrix, matrix_table
 from altbench.experiments.recall import lookup_recall, trajectory_recall
 from altbench.experiments.tsne import tsne
 from altbench.jobs import MeasureJob, cell_header
@@ -188,7 +188,7 @@ def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_
     found = next(s.tables["learned_uniform"] for s in report.sections if "learned_uniform" in s.tables).data
     assert found.set_index("row")["against"].to_dict() == {"key": "kdtree", "key-pose": "kdtree"}
     assert found.set_index("row").loc["key", ["pairs", "better"]].to_list() == [60, True]
-    assert "key" in report.summary and "beat" in report.summary
+    assert "on uniform key" in report.summary and "none" not in report.summary
     keys = table(report, "keys")
     assert keys["key-pose"][4] == keys["key-pose"][5] == "0 % [0, 39]" and keys["key"][5] == ""
 
@@ -203,8 +203,10 @@ def test_learned_keys_are_compared_on_disturbed_images(
     report = experiments.load("E4").report(run, "small")
     found = next(s.tables["learned_fog_0"] for s in report.sections if "learned_fog_0" in s.tables).data
     assert found[["row", "against", "pairs", "better"]].to_numpy().tolist() == [["key", "kdtree", 50, True]]
-    assert "key beats kdtree on fog 0" in report.summary
-    assert "above `kdtree`: `key`" in next(s.text for s in report.sections if "disturbed" in s.heading)
+    assert "untrained networks and raw pixels: on fog 0 key." in report.summary
+    assert "fog 0, better than `kdtree`: `key` (learned key alone" in next(
+        s.text for s in report.sections if "disturbed" in s.heading
+    )
 
 
 def test_who_reacts_is_told_by_the_policy_that_cannot_see(lookup: str, own_policies: Path, run_of: Make) -> None:
@@ -313,12 +315,16 @@ def test_an_episode_that_does_not_end_as_recorded_is_refused(lookup: str, run_of
         one.compute(run, "small", lambda line: None)
 
 
-def test_scaling_shows_pooled_rates_and_seeds(own_policies: Path, run_of: Make) -> None:
+def test_scaling_shows_pooled_rates_and_seeds(
+    own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = experiments.load("scaling")
+    monkeypatch.setattr(scaling, "NUMBERS", (3, 6))
     rows = {"alt": {"policy": f"{own_policies}:Good", "n": [3, 6]}}
     run = run_of(one, rows, [{"split": "uniform", "episodes": 4}], train_seeds=[0, 1])
     report = one.report(run, "small")
     assert [row[0] for row in table(report, "seeds_uniform").values()] == ["alt, seed 0", "alt, seed 1"]
     notes = {stem: t.note for s in report.sections for stem, t in s.tables.items()}
-    assert "up to 3 times" in notes["success_uniform"] and "Bold" not in notes["seeds_uniform"]
+    assert "Rao and Scott" in notes["success_uniform"] and notes["seeds_uniform"] == PLAIN_NOTE
+    assert table(report, "success_uniform")["alt"][1] == "8/8 100 % [51, 100], seeds 100 to 100 %"
     assert "success_by_n" in report.sections[0].figures

@@ -54,6 +54,65 @@ def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
         stats.wilson_interval(successes, n)
 
 
+CLUSTERS = st.lists(
+    st.integers(1, 4).flatmap(lambda m: st.tuples(st.integers(0, m), st.just(m))), min_size=1, max_size=40
+)
+
+
+def test_clusters_of_two_as_worked_by_hand() -> None:
+    """Of 8, 5 succeed; deviations .75, .75, -.25, -1.25 make a design effect of (4/3 * 2.75/64) / (15/64/8) = 88/45."""
+    found = stats.clustered_interval([2, 2, 1, 0], [2, 2, 2, 2])
+    assert found == pytest.approx(stats.wilson_interval(5 * 45 / 88, 8 * 45 / 88))
+
+
+@given(CLUSTERS)
+def test_clusters_count_as_no_more_than_their_trials_and_no_less_than_if_all_ended_alike(
+    clusters: list[tuple[int, int]],
+) -> None:
+    hits, total = sum(h for h, _ in clusters), sum(m for _, m in clusters)
+    low, high = stats.clustered_interval(*zip(*clusters, strict=True))
+    alike = sum(m * m for _, m in clusters) / total
+    inner, outer = stats.wilson_interval(hits, total), stats.wilson_interval(hits / alike, total / alike)
+    assert outer[0] - 1e-12 <= low <= inner[0] + 1e-12 and inner[1] - 1e-12 <= high <= outer[1] + 1e-12
+    assert low <= hits / total <= high
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=60))
+def test_clusters_of_one_are_wilson_s_and_alike_ones_as_if_there_were_one(won: list[bool]) -> None:
+    plain = stats.wilson_interval(sum(won), len(won))
+    assert stats.clustered_interval(won, [1] * len(won)) == pytest.approx(plain)
+    assert stats.clustered_interval([3 * w for w in won], [3] * len(won)) == pytest.approx(plain)
+
+
+def test_clusters_cover_the_truth_where_counting_every_trial_does_not() -> None:
+    rng = np.random.default_rng(0)
+    chance = rng.beta(0.8, 0.2, size=(400, 100))  # of success, by episode; mean 0.8
+    hits = rng.binomial(3, chance)
+    clustered = [stats.clustered_interval(row, [3] * 100) for row in hits]
+    counted = [stats.wilson_interval(int(row.sum()), 300) for row in hits]
+    assert 0.93 < np.mean([low <= 0.8 <= high for low, high in clustered]) < 0.98
+    assert np.mean([low <= 0.8 <= high for low, high in counted]) < 0.9
+
+
+def test_sign_flips_as_worked_by_hand() -> None:
+    """Of the 16 sums of +-2 +-1 +-1 +-1 eight are 3 or further from 0."""
+    assert stats.sign_flip_exact([2, 1, -1, 1]) == pytest.approx(0.5)
+    assert stats.sign_flip_exact([]) == stats.sign_flip_exact([3, -3, 0]) == 1.0
+
+
+@given(st.lists(st.integers(-3, 3), max_size=8))
+def test_sign_flips_count_all_signs(differences: list[int]) -> None:
+    flips = [abs(np.dot(signs, differences)) for signs in itertools.product([-1, 1], repeat=len(differences))]
+    expected = np.mean([flipped >= abs(sum(differences)) for flipped in flips])
+    assert stats.sign_flip_exact(differences) == pytest.approx(expected)
+
+
+@given(st.integers(0, 80), st.integers(0, 80), st.integers(0, 9))
+def test_sign_flips_of_one_seed_are_mcnemar_s(only_first: int, only_second: int, same: int) -> None:
+    found = stats.sign_flip_exact([1] * only_first + [-1] * only_second + [0] * same)
+    assert found == pytest.approx(stats.mcnemar_exact(only_first, only_second), rel=1e-9)
+
+
 def test_mcnemar_is_the_sign_test_of_the_discordant_pairs() -> None:
     for b, c in itertools.product(range(6), repeat=2):
         flips = [sum(flip) for flip in itertools.product([0, 1], repeat=b + c)]
@@ -140,3 +199,29 @@ def test_pairs_are_the_countable_episodes_with_the_same_seed() -> None:
     first = _frame(["ok"] * 5, [True, True, False, False, True])
     second = _frame(["ok", "ok", "ok", "ok", "infra_error"], [True, False, True, False, True])
     assert stats.paired_counts(first, second.iloc[::-1]) == PairedCounts(1, 1, 1, 1)
+
+
+def _seeds(*successes: list[bool]) -> pd.DataFrame:
+    """Training seed i has the i-th successes on the same episodes."""
+    frames = [_frame(["ok"] * len(won), won).assign(train_seed=i) for i, won in enumerate(successes)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_training_seeds_of_an_episode_are_a_cluster_and_show_their_range() -> None:
+    found = stats.success_rate(_seeds([True, True, True, False], [True, True, False, False]))
+    assert (found.successes, found.episodes, found.seeds) == (5, 8, (0.75, 0.5))
+    assert (found.low, found.high) == pytest.approx(stats.clustered_interval([2, 2, 1, 0], [2] * 4))
+    one = stats.success_rate(_seeds([True, True, False]))
+    assert one == stats.rate_of(2, 3)
+
+
+def test_differences_are_summed_over_the_seeds_that_both_have() -> None:
+    first = _seeds([True, True, True], [True, False, False])
+    second = _seeds([False, True, True], [False, False, True], [False, False, False])
+    assert sorted(stats.paired_differences(first, second)) == [-1, 0, 2]
+    assert sorted(stats.paired_differences(first, second[second["train_seed"] == 0])) == [0, 0, 1]
+
+
+def test_episodes_not_seeds_make_a_ranking() -> None:
+    assert not stats.ranked(_seeds([True] * 49, [True] * 49))
+    assert stats.ranked(_seeds([True] * 50))
