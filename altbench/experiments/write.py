@@ -93,7 +93,8 @@ def _beside(reported: Sequence[Reported]) -> list[str]:
         return []
     rows = tuple((r.quantity, r.reported + ("†" if r.second_hand else ""), r.ours) for r in reported)
     block = Block("", ("quantity", "reported in the paper", "here"), rows, names=1)
-    notes = ["Empty: not measured here.", *([_SECOND_HAND] if any(r.second_hand for r in reported) else [])]
+    empty = "not measured here" if all(r.reported for r in reported) else "not reported, or not measured here"
+    notes = [f"Empty: {empty}.", *([_SECOND_HAND] if any(r.second_hand for r in reported) else [])]
     return ["## Beside the paper", pipe_table(block), " ".join(notes)]
 
 
