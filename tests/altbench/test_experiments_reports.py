@@ -155,11 +155,8 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
     found = matrix(run, {"alt": {"label": "alt"}, "bc": {"label": "bc"}}, {"uniform": clean("uniform")})
     assert found.rows == ("alt",) and found.text("alt", "uniform") == "60/60 100 % [89, 100], seeds 100 to 100 %"
     shown = matrix_table("T", found)
-    assert "Rao and Scott" in shown.note and shown.data.loc[0, ["seeds", "seed_low", "seed_high"]].to_list() == [
-        2,
-        1,
-        1,
-    ]
+    assert "Rao and Scott" in shown.note
+    assert shown.data[["seeds", "seed_low", "seed_high"]].to_numpy().tolist() == [[2, 1, 1]]
     (run.root / "cells" / f"{run.cells[0].key}.parquet").unlink()
     fewer = Run(run.root, run.own, run.settings, run.plans)
     found = matrix(fewer, {"alt": {"label": "alt"}}, {"uniform": clean("uniform")})
