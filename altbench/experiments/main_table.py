@@ -10,7 +10,7 @@ from altbench.config import SweepSpec
 from altbench.cost_tables import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
 from altbench.experiments.common import EPISODES, OUT_OF_DISTRIBUTION, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.matrix import NOTE, Matrix, Where, cells_of, clean, dot_plot, matrix, matrix_table
+from altbench.experiments.matrix import NOTE, PLAIN_NOTE, Matrix, Where, cells_of, clean, dot_plot, matrix, matrix_table
 from altbench.experiments.recall import trajectory_recall
 from altbench.experiments.texts import frame_table, listed, percent, rate_text
 from altbench.figure_layout import looks, styled
@@ -21,37 +21,50 @@ from altbench.table_formats import Table, significant
 
 SHOWN = ("replay", "recall")
 SPLITS = (*SHOWN, "uniform", *OUT_OF_DISTRIBUTION)
+MORE = ("bc_gmm", "bc_rnn_gmm", "act_ensemble")
+"""Baselines beside the main table, in a sweep of their own."""
+MORE_SPLITS = ("recall", "uniform", "interpolate")
 SOLVES = 0.9
 """Lower end of an interval from which a policy is said to solve a split."""
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """The policies, 30 demonstrations, every split."""
+    """The policies, 30 demonstrations, every split; then more baselines."""
     rows = [row(policy, preset) for policy in POLICIES]
-    return [make_sweep("main-table", rows, [evaluation(split) for split in SPLITS])]
+    more = [row("bc_gmm", preset), row("bc_rnn_gmm", preset)]
+    if preset != "paper":  # there, `act` itself has the ensemble
+        more.append(row("act", preset, "act_ensemble", temporal_ensemble=True, action_horizon=1))
+    return [
+        make_sweep("main-table", rows, [evaluation(split) for split in SPLITS]),
+        make_sweep("more-baselines", more, [evaluation(split) for split in MORE_SPLITS]),
+    ]
 
 
 def report(run: Run, preset: Preset) -> Report:
-    """The main table, success out of distribution, and costs."""
-    del preset
+    """The main table, success out of distribution, costs, and more baselines."""
     labels = tuple(name for name in POLICIES if cells_of(run, {"label": name}))
     rows: dict[str, Where] = {name: {"label": name} for name in labels}
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
     recalls = {name: _recall(run, name) for name in labels}
     costs, ratios = measures_frame(run.measures()), ratios_table(run.measures())
     figures = {"success": dot_plot("Lift, 30 demonstrations: success by split", found)}
-    if run.measures():
+    if timed := [m for m in run.measures() if m.label in labels]:
         with styled():
-            figures["latency_memory"] = latency_memory(run.measures(), looks(labels))
+            figures["latency_memory"] = latency_memory(timed, looks(labels))
     beyond = {split: clean(split) for split in ("uniform", *OUT_OF_DISTRIBUTION)}
     sections = (
-        Section("The main table", _method(), {"main": _main(found, recalls, costs, ratios)}),
+        Section(
+            "The main table",
+            _method(),
+            {"main": _main("Main table", found, (*SHOWN, "uniform"), recalls, costs, ratios)},
+        ),
         Section(
             "Beyond what was demonstrated",
             "Between the demonstrated poses (`uniform`, `interpolate`) and outside their range (`extrapolate`).",
             {"out_of_distribution": matrix_table("Success between and beyond", matrix(run, rows, beyond))},
             {stem: figure for stem, figure in figures.items() if figure is not None},
         ),
+        Section("More baselines", _more_text(preset), {"more_baselines": _more(run, costs, ratios)}),
     )
     return Report(_summary(found), sections, _reported(found, recalls, costs, ratios.data))
 
@@ -66,11 +79,26 @@ def _recall_cells(run: Run, label: str) -> list[Cell]:
     return [cell for cell in cells_of(run, clean("recall", label=label)) if cell in run.recorded]
 
 
-def _main(found: Matrix, recalls: Mapping[str, Rate], costs: pd.DataFrame, ratios: Table) -> Table:
-    """Success where it was shown, trajectory recall, time and memory, both also over the diffusion policy's."""
+def _more(run: Run, costs: pd.DataFrame, ratios: Table) -> Table:
+    """The baselines that are not in the main table, which they are not compared with."""
+    found = matrix(run, {name: {"label": name} for name in MORE}, {split: clean(split) for split in MORE_SPLITS})
+    recalls = {name: _recall(run, name) for name in found.rows}
+    return _main("More baselines", found, MORE_SPLITS, recalls, costs, ratios, PLAIN_NOTE)
+
+
+def _main(
+    title: str,
+    found: Matrix,
+    splits: Sequence[str],
+    recalls: Mapping[str, Rate],
+    costs: pd.DataFrame,
+    ratios: Table,
+    note: str = NOTE.replace("Bold", "Bold (in the next table)"),
+) -> Table:
+    """Success on `splits`, trajectory recall, time and memory, both also over the diffusion policy's."""
     names = list(found.rows)
     texts = {"policy": names}
-    for split in (*SHOWN, "uniform"):
+    for split in splits:
         texts[split] = [found.text(name, split) for name in names]
     texts["trajectory recall"] = [rate_text(recalls[name]) for name in names]
     texts["decision, ms"] = [_cost(costs, name, "latency_p50_s", MILLISECONDS) for name in names]
@@ -79,11 +107,8 @@ def _main(found: Matrix, recalls: Mapping[str, Rate], costs: pd.DataFrame, ratio
     texts["memory / diffusion's"] = [_ratio(ratios.data, name, "weights_and_table") for name in names]
     texts["on disk, MB"] = [_cost(costs, name, "disk_bytes", MEGABYTES) for name in names]
     texts["peak RSS, MB"] = [_cost(costs, name, "peak_rss_bytes", MEGABYTES) for name in names]
-    data = pd.DataFrame(texts)
-    note = NOTE.replace("Bold", "Bold (in the next table)")
-    return frame_table(
-        "Main table", data, texts, f"{note} Decision: median at batch 1. Peak RSS: over an empty process."
-    )
+    note += " Decision: median at batch 1. Peak RSS: over an empty process."
+    return frame_table(title, pd.DataFrame(texts), texts, note)
 
 
 def _cost(costs: pd.DataFrame, label: str, column: str, scale: float) -> str:
@@ -102,6 +127,19 @@ def _method() -> str:
         f" `recall`: its cube pose with the arm's own starting noise fresh, the closest to the paper's in-distribution test;"
         f" `uniform`: fresh poses over the whole range; {EPISODES} episodes each, the same for all policies."
         " Trajectory recall: `recall` episodes whose motion is nearest to the very demonstration they began from."
+    )
+
+
+def _more_text(preset: Preset) -> str:
+    ensemble = (
+        "; the main table's `act` has its temporal ensemble here already"
+        if preset == "paper"
+        else "; `act_ensemble`, the main table's `act` (one checkpoint) that decides at every step and executes the mean of"
+        " what all its chunks say of it"
+    )
+    return (
+        f"`bc_gmm`, behaviour cloning with a mixture of Gaussians; `bc_rnn_gmm`, its recurrent form{ensemble}."
+        " Demonstrations and episodes as above; these rows take no part in the comparisons above."
     )
 
 

@@ -18,6 +18,7 @@ from altbench import experiments, reproduce, reproduce_cli, runner
 from altbench.config import SweepSpec
 from altbench.errors import AltbenchError, ConfigError
 from altbench.executors import InlineExecutor
+from altbench.experiments import common, main_table
 from altbench.experiments.available import only_available
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
 from altbench.experiments.texts import frame_table, listed, rate_text
@@ -183,6 +184,18 @@ def test_nothing_is_left_out_but_policies_that_are_not_there(identity: str, pres
     for sweep in experiments.load(identity).sweeps(preset):
         _, left_out = only_available(sweep)
         assert all("is registered here" in reason for reason in left_out), left_out
+
+
+def test_more_baselines_stand_beside_the_main_table_and_act_s_ensemble_shares_its_checkpoint(tmp_path: Path) -> None:
+    run = reproduce.open_run(experiments.load("E3"), "small", tmp_path, "none")
+    main, more = run.plans
+    assert {cell.label for cell in main.cells} == set(common.POLICIES)
+    assert {cell.label for cell in more.cells} == set(main_table.MORE)
+    assert {cell.split for cell in more.cells} == set(main_table.MORE_SPLITS)
+    assert {cell.episodes for cell in more.cells} == {common.EPISODES}
+    (ensemble,) = {cell.checkpoint.key for cell in more.cells if cell.label == "act_ensemble"}
+    assert ensemble in {cell.checkpoint.key for cell in main.cells if cell.label == "act"}
+    assert "act_ensemble" not in {entry.name for entry in experiments.load("E3").sweeps("paper")[1].policies}
 
 
 def test_texts() -> None:

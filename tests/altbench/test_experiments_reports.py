@@ -149,6 +149,16 @@ def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measu
     assert ours["alt: success in distribution (`recall`)"].startswith("6/6") and ours["kdtree: trajectory recall"] == ""
 
 
+def test_more_baselines_have_a_table_of_their_own(own_policies: Path, run_of: Make) -> None:
+    rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc_gmm": {"policy": f"{own_policies}:Good"}}
+    run = run_of(experiments.load("E3"), rows, EACH)
+    report = experiments.load("E3").report(run, "small")
+    assert list(table(report, "main")) == list(table(report, "out_of_distribution")) == ["alt"]
+    more = table(report, "more_baselines")
+    assert list(more) == ["bc_gmm"] and more["bc_gmm"][1:4] == ("6/6 100 % [61, 100]", "4/4 100 % [51, 100]", "")
+    assert "bc_gmm" not in report.summary
+
+
 def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Path, run_of: Make) -> None:
     rows = {"alt": {"policy": f"{own_policies}:Good"}}
     run = run_of(experiments.load("E3"), rows, [{"split": "uniform", "episodes": 30}], train_seeds=[0, 1])
