@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -25,7 +25,9 @@ class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
     correct: bool = True
     shrinkage: float = Field(default=0.1, ge=0)
 
-    # the size for two cores; no bottleneck behind the views: README.md has what each of these bought
+    # the size for two cores; no bottleneck behind the views, a narrow head: README.md has what each of these bought
+    hidden: tuple[int, ...] = (256, 128)
+    key_precision: Literal["float32", "float16"] = "float16"
     obs_horizon: int = Field(default=1, ge=1)
     share_encoder: bool = True
     view_features: int = Field(default=0, ge=0)
