@@ -12,6 +12,7 @@ from altbench.audit_cases import CASES, AuditedEpisode, evaluations, frame_of
 from altbench.audit_figures import distribution, similarity_bars
 from altbench.audit_tables import audit_table, score
 from altbench.config import SweepSpec
+from altbench.experiments import expert_control
 from altbench.experiments.auditing import (
     POSITIONS,
     Gap,
@@ -22,13 +23,15 @@ from altbench.experiments.auditing import (
     paired_gap,
     ways_table,
 )
-from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Say, Section
 from altbench.experiments.common import EPISODES, N, make_sweep, row
+from altbench.experiments.expert_control import EXPERT
 from altbench.figure_layout import looks, styled
 from altbench.table_formats import Table
 from altbench.trajectories import find_distance
 
 POLICIES = ("alt", "alt_plus", "kdtree", "open_loop", "diffusion", "act", "bc")
+SHOWN = (*POLICIES, EXPERT)
 PAPER = {
     "alt": (1.0, 1.0, 1.0, 1.0, 1.0),
     "diffusion": (0.935, 0.837, 0.690, 0.838, 0.875),
@@ -36,8 +39,9 @@ PAPER = {
 }
 """Highest S in the order of the cases, as reported; ALT's second-hand. GR00T-N1.5 is not part of this bench."""
 SECOND_HAND = ("alt",)
-RANKED = ("diffusion", "act", "bc")
-"""A diffusion policy recalls more than ACT, says the paper; the bench asks the same of behaviour cloning."""
+RANKED = ("diffusion", "act", "bc", EXPERT)
+"""A diffusion policy recalls more than ACT, says the paper; the bench asks the same of behaviour cloning, and of one who
+has seen no demonstration."""
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
@@ -56,10 +60,17 @@ def report(run: Run, preset: Preset) -> Report:
     sections = (
         Section("S by policy and case", _method(), _tables(frame), {"distribution": _distribution(frame)}),
         Section("The ranking", _ranking(frame), {}),
+        Section("What S does not say", _control(frame)),
         Section("One episode beside all demonstrations", _bars_text(), {}, _bars(episodes)),
         Section("The way of comparing", "", {"ways": ways_table(frames(run), ["label", "case"], ["policy", "case"])}),
     )
-    return Report(_summary(frame), sections, _reported(frame))
+    return Report(_summary(frame), sections, _reported(frame), expert_control.missing(run))
+
+
+def compute(run: Run, preset: Preset, say: Say) -> None:
+    """The expert's episodes."""
+    del preset
+    expert_control.play(run, say)
 
 
 def _tables(frame: pd.DataFrame) -> dict[str, Table]:
@@ -75,7 +86,7 @@ def _distribution(frame: pd.DataFrame) -> Figure:
 def _bars(episodes: Sequence[AuditedEpisode]) -> dict[str, Figure]:
     """A figure per policy that has an S."""
     figures = {}
-    for label in POLICIES:
+    for label in SHOWN:
         own = [one for one in episodes if one.cell.label == label]
         if any(one.s is not None for one in own):
             with styled():
@@ -89,6 +100,8 @@ def _method() -> str:
         f"Lift, {N} demonstrations, one on each pose of the grid, {EPISODES} episodes a case, the same for all policies."
         f" Cases: {cases}. Absolute poses cancel the arm's starting noise, so a policy that plays the right demonstration"
         " blindly (`open_loop`) shows how high S can be where the arm starts elsewhere than the demonstration's did."
+        f" `{EXPERT}` is the control: the scripted expert on the same episodes, at a speed and approach drawn afresh, which"
+        " has seen no demonstration and looks at no image."
     )
 
 
@@ -107,7 +120,7 @@ def _ranking(frame: pd.DataFrame) -> str:
     lines = []
     for case in CASES:
         own = frame[frame["case"] == case.name]
-        found = {label: summarise(own.loc[own["label"] == label, "s"].to_list()) for label in POLICIES}
+        found = {label: summarise(own.loc[own["label"] == label, "s"].to_list()) for label in SHOWN}
         there = {label: one for label, one in found.items() if one.n}
         if there:
             by_max = sorted(there, key=lambda x: -(there[x].highest or 0.0))
@@ -121,6 +134,27 @@ def _ranking(frame: pd.DataFrame) -> str:
         f"\n\nThe same episodes in distribution, difference of mean S with its 95 % interval: {gaps}." if gaps else ""
     )
     return "\n".join(lines) + paired
+
+
+def _control(frame: pd.DataFrame) -> str:
+    """What the expert's S makes of the policies'."""
+    lines = []
+    for case in CASES:
+        own = frame[frame["case"] == case.name]
+        found = summarise(own.loc[own["label"] == EXPERT, "s"].to_list())
+        gaps = [paired_gap(own, label, EXPERT) for label in RANKED[:-1]]
+        told = "; ".join(gap.text for gap in gaps if gap is not None)
+        if found.n:
+            lines.append(
+                f"- {case.title}: the expert's highest S {score(found.highest)}, mean {score(found.mean, 2)}; {told}"
+            )
+    if not lines:
+        return "The expert has not played these episodes yet."
+    return (
+        "The expert recalls nothing, and still comes near a demonstration wherever it does the same thing from nearly the"
+        " same place: a high S alone is no proof of recall. What speaks for recall is the S that a policy has beyond the"
+        " expert's on the same episodes; differences of mean S with 95 % intervals:\n\n" + "\n".join(lines)
+    )
 
 
 def _order(labels: Sequence[str], values: Sequence[float | None]) -> str:
@@ -138,7 +172,9 @@ def _summary(frame: pd.DataFrame) -> str:
     if not parts:
         return ""
     paper = "the paper ranks diffusion above ACT"
-    return f"By S, {'; '.join(parts)}; {paper}."
+    own = frame[(frame["case"] == CASES[0].name) & (frame["label"] == EXPERT)]
+    control = f" The expert, which recalls nothing, has {highest(own)} there." if len(own) else ""
+    return f"By S, {'; '.join(parts)}; {paper}.{control}"
 
 
 def _reported(frame: pd.DataFrame) -> tuple[Reported, ...]:
@@ -162,4 +198,5 @@ EXPERIMENT = Experiment(
     question="Does a policy generate its motion, or recall a demonstration, where it was shown, between, and beyond?",
     report=report,
     sweeps=sweeps,
+    compute=compute,
 )

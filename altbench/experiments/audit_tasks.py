@@ -11,9 +11,11 @@ from altbench.audit_cases import CASES, AuditedEpisode, evaluations, frame_of
 from altbench.audit_figures import distribution, similarity_bars
 from altbench.audit_tables import audit_table
 from altbench.config import SweepSpec
+from altbench.experiments import expert_control
 from altbench.experiments.auditing import ACTIONS, POSITIONS, audited, episodes_table, frames, highest, ways_table
-from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Say, Section
 from altbench.experiments.common import EPISODES, N, make_sweep, row
+from altbench.experiments.expert_control import EXPERT
 from altbench.experiments.texts import listed
 from altbench.figure_layout import looks, styled
 from altbench.trajectories import find_distance
@@ -49,13 +51,20 @@ def report(run: Run, preset: Preset) -> Report:
         Section("S by task", _method(), {"audit": table, "episodes": episodes_table(frame)}, _figures(episodes, frame)),
         Section("What the arm does, and what it is told to do", "", {"ways": ways}),
     )
-    return Report(_summary(frame), sections, _reported(frame, by_way[ACTIONS.title]))
+    return Report(_summary(frame), sections, _reported(frame, by_way[ACTIONS.title]), expert_control.missing(run))
+
+
+def compute(run: Run, preset: Preset, say: Say) -> None:
+    """The experts' episodes."""
+    del preset
+    expert_control.play(run, say)
 
 
 def _method() -> str:
     return (
         f"{listed(TASKS)}, {N} demonstrations each. Transport has two arms: their positions stand side by side. The paper's"
         " demonstrations are people's (robomimic), these are a scripted expert's, one on each pose of the task's grid."
+        f" `{EXPERT}` is the control: that expert on the same episodes, at a speed and approach drawn afresh."
     )
 
 
@@ -78,7 +87,12 @@ def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> dict[st
 def _summary(frame: pd.DataFrame) -> str:
     """The diffusion policy's highest S in distribution, task by task."""
     found = {task: highest(frame, CASES[0], task=task, label="diffusion") for task in TASKS}
-    there = [f"{task} {text}" for task, text in found.items() if text]
+    control = {task: highest(frame, CASES[0], task=task, label=EXPERT) for task in TASKS}
+    there = [
+        f"{task} {text}" + (f" (the expert, which recalls nothing: {control[task]})" if control[task] else "")
+        for task, text in found.items()
+        if text
+    ]
     return f"The diffusion policy's highest S in distribution: {'; '.join(there)}." if there else ""
 
 
@@ -100,4 +114,5 @@ EXPERIMENT = Experiment(
     question="Does a diffusion policy also recall its demonstrations where tasks are longer?",
     report=report,
     sweeps=sweeps,
+    compute=compute,
 )

@@ -13,6 +13,7 @@ from altbench import registry
 from altbench.audit import bootstrap_mean, summarise
 from altbench.audit_cases import AuditedEpisode, Case, audit_episodes, case_of, frame_of, training_set
 from altbench.audit_tables import score
+from altbench.experiments import expert_control
 from altbench.experiments.base import Run
 from altbench.table_formats import Block, Table
 from altbench.trajectories import Source, find_distance
@@ -34,9 +35,9 @@ WAYS = (POSITIONS, WARPED, ACTIONS)
 
 
 def audited(run: Run, way: Way) -> list[AuditedEpisode]:
-    """The audit of all recorded cells that are of a case."""
+    """The audit of all recorded cells that are of a case, and of the expert's (`expert_control`)."""
     distance, found, known = find_distance(way.distance), [], {}
-    for cell in run.recorded:
+    for cell, records in (*((cell, run.records(cell)) for cell in run.recorded), *expert_control.played(run)):
         point = cell.checkpoint
         if case_of(cell) is None:
             continue
@@ -44,7 +45,7 @@ def audited(run: Run, way: Way) -> list[AuditedEpisode]:
         if shown not in known:
             demonstrations = run.demonstrations(point)
             known[shown] = training_set(demonstrations, registry.task(point.task), distance, way.source)
-        found += audit_episodes(cell, run.records(cell), known[shown], way.source)
+        found += audit_episodes(cell, records, known[shown], way.source)
     return found
 
 

@@ -12,7 +12,7 @@ from synthetic import episode
 
 from altbench import results
 from altbench.audit_cases import CASES, frame_of
-from altbench.experiments import audit_lift, audit_tasks, multimodality
+from altbench.experiments import audit_lift, audit_tasks, expert_control, multimodality
 from altbench.experiments.auditing import highest, paired_gap, ways_table
 from altbench.experiments.base import Experiment, Run
 from altbench.jobs import Setting, cell_header
@@ -144,10 +144,26 @@ def test_the_audits_report_on_recorded_cells(one: Experiment, tmp_path: Path, mo
     assert by_label["diffusion"] == pytest.approx(0.9, abs=1e-3)
     assert len(table) == (15 if one.id == "E2" else 8)
     assert "diffusion" in report.summary and any("0.900 (of 4; mean 0.90" in r.ours for r in report.reported)
+    assert len(report.missing) == (5 if one.id == "E2" else 4)  # the expert's
     figures = {stem for section in report.sections for stem in section.figures}
     assert figures >= ({"distribution", "similarity_bc"} if one.id == "E2" else {"similarity_transport"})
     ways = next(s.tables["ways"] for s in report.sections if "ways" in s.tables)
     assert set(ways.data["way"]) == {"positions, resampled", "positions, time warping", "actions, resampled"}
+
+
+@pytest.mark.usefixtures("demonstrations")
+def test_e2_sets_the_expert_beside_the_policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_lift, "POLICIES", ("open_loop", "diffusion"))
+    run = recorded(audit_lift.EXPERIMENT, tmp_path, lambda cell: [played(i, i / 1000) for i in range(4)])
+    for cell in expert_control._cells(run):
+        results.write_cell(run.own, cell_header(cell), [played(i, i / 1000 + 0.0002) for i in range(4)])
+    report = audit_lift.report(run, "small")
+    data = report.sections[0].tables["audit"].data
+    assert len(data) == 15 and report.missing == ()
+    assert data[data["label"] == "expert"]["mean"].to_numpy() == pytest.approx(0.8, abs=1e-3)
+    control = next(s.text for s in report.sections if s.heading == "What S does not say")
+    assert "- interpolate: the expert's highest S 0.800, mean 0.80; diffusion - expert: 0.20 [0.20, 0.20]" in control
+    assert "The expert, which recalls nothing, has 0.800 (of 4; mean 0.80) there." in report.summary
 
 
 @pytest.mark.usefixtures("demonstrations")
