@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from altbench import fingerprint, registry, results
+from altbench import fingerprint, kept_sweeps, registry, results
 from altbench.audit_cases import Case, choose_cases, evaluations
 from altbench.checkpoints import CARD, read_card
 from altbench.config import PolicyEntry, SweepSpec
 from altbench.devices import resolve_device
-from altbench.errors import CheckpointError, ConfigError, DatasetError, ResultsError, UnknownNameError
+from altbench.errors import CheckpointError, ConfigError, DatasetError, UnknownNameError
 from altbench.jobs import Setting
 from altbench.plan import Cell, Checkpoint, make_plan, stamp
 from altbench.rows import KEY_PACKAGES
@@ -48,9 +47,10 @@ def find_subject(checkpoint: str, run: Path | None, renderer: str, case_names: S
     if run is None:
         _check_folder(folder)
         run = folder.resolve().parent.parent
-    sweep = read_sweep(run)
+    sweeps = kept_sweeps.load(run)
     by_folder = (folder / CARD).is_file()
-    row = _row_of(folder) if by_folder else _row_called(checkpoint, sweep, run)
+    row = _row_of(folder) if by_folder else _row_called(checkpoint, sweeps, run)
+    sweep = next((one for one in sweeps if row.name in _rows(one)), sweeps[0])
     cases = choose_cases(case_names, registry.task(row.task))
     subject = _subject(run, narrowed(sweep, row), row.label, cases, episodes, renderer)
     if by_folder and subject.checkpoint.key != read_card(folder).key:
@@ -88,19 +88,6 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def read_sweep(run: Path) -> SweepSpec:
-    """The sweep that `run` is a run of; ResultsError where it is none."""
-    path = run / "sweep.json"
-    try:
-        return SweepSpec.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except OSError:
-        raise ResultsError(
-            f"{run}: not a run's folder (no sweep.json in it); `altbench run quick` makes results/quick"
-        ) from None
-    except ValueError as error:
-        raise ResultsError(f"{path}: damaged ({error}); the command that made the run writes it anew") from None
-
-
 @dataclass(frozen=True)
 class _Row:
     """The row `label` with one N and one training seed. `entries`: it, after those that may name its checkpoint first."""
@@ -110,22 +97,37 @@ class _Row:
     entries: tuple[PolicyEntry, ...]
     train_seed: int
 
+    @property
+    def name(self) -> str:
+        """Readable, such as `lift/alt/n30/s0`."""
+        return f"{self.task.lower()}/{self.label}/n{self.entries[0].n[0]}/s{self.train_seed}"
 
-def _row_called(name: str, sweep: SweepSpec, run: Path) -> _Row:
-    """The row called `name` in the run's sweep."""
-    rows = {
-        f"{task.lower()}/{entry.name}/n{n}/s{seed}": (task, entry, n, seed)
+
+def _row_called(name: str, sweeps: Sequence[SweepSpec], run: Path) -> _Row:
+    """The row called `name` in the first of the run's sweeps that has it."""
+    known = [_rows(sweep) for sweep in sweeps]
+    for rows in known:
+        if name in rows:
+            return rows[name]
+    raise UnknownNameError(f"checkpoint of {run}", name, {name for rows in known for name in rows})
+
+
+def _rows(sweep: SweepSpec) -> dict[str, _Row]:
+    """Name -> row."""
+    rows = [
+        _Row(task, entry.name, _sharing(sweep, entry, n), seed)
         for task in sweep.tasks
         for entry in sweep.policies
         for n in entry.n
         for seed in sweep.train_seeds
-    }
-    if name not in rows:
-        raise UnknownNameError(f"checkpoint of {run}", name, rows)
-    task, entry, n, seed = rows[name]
+    ]
+    return {row.name: row for row in rows}
+
+
+def _sharing(sweep: SweepSpec, entry: PolicyEntry, n: int) -> tuple[PolicyEntry, ...]:
+    """`entry` after those of the same policy before it, all with `n` alone."""
     same = [e for e in sweep.policies if e.policy == entry.policy and n in e.n]
-    entries = same[: same.index(entry) + 1]
-    return _Row(task, entry.name, tuple(e.model_copy(update={"n": (n,)}) for e in entries), seed)
+    return tuple(e.model_copy(update={"n": (n,)}) for e in same[: same.index(entry) + 1])
 
 
 def _row_of(folder: Path) -> _Row:

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from skimage.transform import resize
 
-from altbench import registry, results
+from altbench import kept_sweeps, registry, results
 from altbench.api import UInt8
 from altbench.config import SweepSpec
 from altbench.devices import resolve_device
@@ -28,8 +28,7 @@ HOLD_LAST_S = 1.0
 
 def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -> Path:
     """Film the first `episodes` episodes of the cell called `name` in the run under `root`; the path of the mp4."""
-    setting, plan = open_run(root)
-    cell = find_cell(plan, name, root)
+    setting, cell = find_cell(root, name)
     path = results.cell_path(root, cell.key)
     if not path.is_file():
         raise ResultsError(
@@ -59,28 +58,31 @@ def _control_mode(cell: Cell) -> str:
     return cls(registry.task(cell.checkpoint.task), settings).requirements.control_mode
 
 
-def open_run(root: Path) -> tuple[Setting, Plan]:
-    """The sweep that was run under `root`, planned again; ResultsError where `root` is no run's folder."""
+def find_cell(root: Path, name: str) -> tuple[Setting, Cell]:
+    """The cell called `name`, or whose key begins with it, in the sweeps that were run under `root`.
+
+    Of several one that is recorded. ResultsError where `root` is no run's folder, UnknownNameError where none has it.
+    """
+    found, known = [], set()
+    for sweep in kept_sweeps.load(root):
+        setting, plan = _planned(sweep, root)
+        own = [c for c in plan.cells if c.name == name] or [c for c in plan.cells if c.key.startswith(name)]
+        found += [(setting, cell) for cell in own[:1]]
+        if own and results.cell_path(root, own[0].key).is_file():
+            return found[-1]
+        known |= {cell.name for cell in plan.cells}
+    if not found:
+        raise UnknownNameError(f"cell of {root}", name, known)
+    return found[0]
+
+
+def _planned(sweep: SweepSpec, root: Path) -> tuple[Setting, Plan]:
+    """A sweep that was run under `root`, planned again."""
     from altbench.runner import data_checksums, data_files
 
-    path = root / "sweep.json"
-    if not path.is_file():
-        raise ResultsError(
-            f"{root}: not a run's folder (no sweep.json in it); `altbench run quick` makes results/quick"
-        )
-    sweep = SweepSpec.model_validate_json(path.read_text(encoding="utf-8"))
     device = resolve_device(sweep.device)
     setting = Setting(root, sweep, device, data_files(sweep, root))
-    plan = make_plan(sweep, stamp(device, registry.choose_renderer(), data_checksums(setting)))
-    return setting, plan
-
-
-def find_cell(plan: Plan, name: str, root: Path) -> Cell:
-    """The cell called `name`, or the one whose key begins with it."""
-    found = [c for c in plan.cells if c.name == name] or [c for c in plan.cells if c.key.startswith(name)]
-    if not found:
-        raise UnknownNameError(f"cell of {root}", name, [c.name for c in plan.cells])
-    return found[0]
+    return setting, make_plan(sweep, stamp(device, registry.choose_renderer(), data_checksums(setting)))
 
 
 def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: EpisodeRecord) -> UInt8:

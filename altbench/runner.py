@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from altbench import outputs, registry, results
+from altbench import kept_sweeps, outputs, registry, results
 from altbench.config import SweepSpec
 from altbench.dataset_format import DatasetMeta
 from altbench.devices import choose_renderer, resolve_device
@@ -25,7 +25,7 @@ from altbench.plan import Checkpoint, Plan, make_plan, stamp
 from altbench.progress import Board
 from altbench.results import Recorded
 from altbench.schedule import run_jobs
-from altbench.store import RunFolder, remove_leftovers, write_text
+from altbench.store import RunFolder, remove_leftovers
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def run(
         executor.close()
     outputs.write(root, summary.plan, renderer, summary.recorded, out)
     if out is not None:
-        _keep_sweep(sweep, out)
+        kept_sweeps.keep(sweep, out)
     return summary
 
 
@@ -83,7 +83,7 @@ def run_sweep(sweep: SweepSpec, root: Path, executor: Executor, board: Board, de
         for name, reason in run_jobs(setting, executor, board, missing).failed.items():
             raise AltbenchError(f"{name}: {reason}")
         plan = make_plan(sweep, stamp(device, renderer, data_checksums(setting)))
-        _keep_sweep(sweep, root)
+        kept_sweeps.keep(sweep, root)
         jobs = pending_jobs(setting, plan)
         state = run_jobs(setting, executor, board, jobs)
         shutil.rmtree(folder.progress, ignore_errors=True)
@@ -153,12 +153,6 @@ def _check_data(sweep: SweepSpec, task: str, meta: DatasetMeta, path: Path) -> N
                 f"{path}: its demonstrations have {name} {getattr(meta, name)}, the sweep wants {value}; "
                 "choose another --out, or delete the file to collect again"
             )
-
-
-def _keep_sweep(sweep: SweepSpec, folder: Path) -> None:
-    path, text = folder / "sweep.json", sweep.model_dump_json(indent=1) + "\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
 
 
 def _has_checkpoint(setting: Setting, checkpoint: Checkpoint) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from altbench.atomic import replacing
 from altbench.errors import AltbenchError
 
-OWN_FOLDERS = ("cells", "checkpoints", "demonstrations", "figures", "measures", "tables", "videos")
+OWN_FOLDERS = ("cells", "checkpoints", "demonstrations", "figures", "measures", "sweeps", "tables", "videos")
 LEFTOVER = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 
 

@@ -1,0 +1,96 @@
+"""Sweeps that share a folder: all of them stay known, so that audits and films find every row and cell by name."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import fakes
+import pytest
+from rich.console import Console
+
+from altbench import kept_sweeps, replay, results, runner
+from altbench.audit_subject import find_subject
+from altbench.config import SweepSpec
+from altbench.errors import ResultsError, UnknownNameError
+from altbench.executors import InlineExecutor
+from altbench.jobs import MeasureJob
+from altbench.progress import Board
+
+
+def sweep(name: str, policy: str, label: str = "", split: str = "recall", episodes: int = 3) -> SweepSpec:
+    values: dict[str, Any] = {
+        "name": name,
+        "tasks": ["Fake"],
+        "image_size": [32, 32],
+        "demonstrations": {"n": 6},
+        "policies": [{"policy": policy, "label": label, "n": [6]}],
+        "evaluations": [{"split": split, "episodes": episodes}],
+    }
+    return SweepSpec.parse(values, name)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sweeps in one folder; the last one asks for a cell called as the first one's, but longer, and is not run."""
+    fakes.register()
+    root, whole = tmp_path_factory.mktemp("shared") / "run", runner.pending_jobs
+    with pytest.MonkeyPatch.context() as patch:
+        # Measuring starts processes that know no fake task.
+        patch.setattr(runner, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
+        for one in (sweep("first", "open_loop"), sweep("second", "random", "wander", "uniform")):
+            runner.run_sweep(one, root, InlineExecutor(), Board(Console(file=io.StringIO())), "cpu", "none")
+    kept_sweeps.keep(sweep("third", "open_loop", episodes=5), root)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _no_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay.registry, "choose_renderer", lambda: "none")
+
+
+def test_every_sweep_is_known_the_last_one_first(run: Path) -> None:
+    assert [one.name for one in kept_sweeps.load(run)] == ["third", "first", "second"]
+    assert sorted(path.name for path in (run / "sweeps").iterdir()) == ["first.json", "second.json"]
+
+
+def test_one_sweep_alone_is_kept_as_ever_and_a_changed_one_takes_its_place(tmp_path: Path) -> None:
+    for one in (sweep("own", "open_loop"), sweep("own", "random")):
+        kept_sweeps.keep(one, tmp_path)
+        assert kept_sweeps.load(tmp_path) == (one,)
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.json"]
+
+
+def test_a_sweep_that_is_run_again_is_the_last_and_known_once(tmp_path: Path) -> None:
+    for name in ("a", "b", "a"):
+        kept_sweeps.keep(sweep(name, "open_loop"), tmp_path)
+    assert [one.name for one in kept_sweeps.load(tmp_path)] == ["a", "b"]
+
+
+def test_what_is_damaged_is_not_kept_and_told(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text("{")
+    with pytest.raises(ResultsError, match=r"sweep\.json: damaged"):
+        kept_sweeps.load(tmp_path)
+    kept_sweeps.keep(sweep("a", "open_loop"), tmp_path)
+    assert not (tmp_path / "sweeps").exists() and len(kept_sweeps.load(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", ["fake/open_loop/n6/s0", "fake/wander/n6/s0"])
+def test_an_audit_knows_the_rows_of_all_sweeps(run: Path, name: str) -> None:
+    subject = find_subject(name, run, "none", ("in_distribution",), 3)
+    assert subject.name == name
+
+
+def test_an_audit_of_an_unknown_row_names_those_of_all_sweeps(run: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"'fake/wander/n6/s0'\?.*fake/open_loop/n6/s0, fake/wander/n6/s0"):
+        find_subject("fake/wandr/n6/s0", run, "none", (), 3)
+
+
+def test_a_film_finds_the_recorded_cell_of_any_sweep(run: Path) -> None:
+    for name in ("fake/open_loop/n6/s0/recall/clean", "fake/wander/n6/s0/uniform/clean"):
+        setting, cell = replay.find_cell(run, name)
+        assert cell.name == name and cell.episodes == 3 and results.is_recorded(run, cell.key)
+        assert replay.find_cell(run, cell.key[:12]) == (setting, cell)
+    with pytest.raises(UnknownNameError, match=r"unknown cell of .*wander/n6/s0/uniform/clean"):
+        replay.find_cell(run, "fake/open_loop/n6/s0/replay/clean")
