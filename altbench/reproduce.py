@@ -20,7 +20,8 @@ from altbench.experiments.write import write_report
 from altbench.jobs import Setting
 from altbench.plan import make_plan, stamp
 from altbench.progress import Board
-from altbench.runner import data_checksums, data_files, run_sweep
+from altbench.runner import data_checksums, data_files, run_held
+from altbench.store import RunFolder
 
 RUN = "run"
 
@@ -28,13 +29,17 @@ RUN = "run"
 def reproduce(
     experiments: Sequence[Experiment], preset: Preset, out: Path, workers: int, renderer: str, console: Console
 ) -> bool:
-    """Run and report on each of `experiments`; whether anything failed for good. KeyboardInterrupt ends it cleanly."""
-    failed, executor = False, make_executor(workers)
-    try:
-        for experiment in experiments:
-            failed |= _reproduce_one(experiment, preset, out, executor, renderer, console)
-    finally:
-        executor.close()
+    """Run and report on each of `experiments`; whether anything failed for good. KeyboardInterrupt ends it cleanly.
+
+    AltbenchError, with nothing written, where another process is at work in the run folder.
+    """
+    with RunFolder(out / RUN).locked("see what is there already with --report-only, or choose another --out"):
+        failed, executor = False, make_executor(workers)
+        try:
+            for experiment in experiments:
+                failed |= _reproduce_one(experiment, preset, out, executor, renderer, console)
+        finally:
+            executor.close()
     return failed
 
 
@@ -56,7 +61,7 @@ def _reproduce_one(
 def run_sweeps(
     experiment: Experiment, preset: Preset, out: Path, executor: Executor, renderer: str, console: Console
 ) -> bool:
-    """Run what is not finished of an experiment's sweeps; whether any job failed for good."""
+    """Run what is not finished of an experiment's sweeps, in a held folder; whether any job failed for good."""
     failed = False
     for wanted in experiment.sweeps(preset):
         sweep, _ = only_available(wanted)
@@ -64,7 +69,7 @@ def run_sweeps(
             continue
         board = Board(console, executor.slots)
         try:
-            summary = run_sweep(sweep, out / RUN, executor, board, resolve_device(sweep.device), renderer)
+            summary = run_held(sweep, out / RUN, executor, board, resolve_device(sweep.device), renderer)
         finally:
             board.end()
         for job, reason in summary.failed:

@@ -73,20 +73,25 @@ def run(
 
 def run_sweep(sweep: SweepSpec, root: Path, executor: Executor, board: Board, device: str, renderer: str) -> Summary:
     """Run everything of `sweep` that is not finished under `root`; KeyboardInterrupt leaves it to be continued."""
-    folder = RunFolder(root)
-    with folder.locked():
-        remove_leftovers(root)
-        shutil.rmtree(folder.progress, ignore_errors=True)
-        setting = Setting(root, sweep, device, data_files(sweep, root))
-        make_plan(sweep, stamp(device, renderer, {}))  # refuse a bad sweep before anything is collected
-        missing = [CollectJob(task) for task in sweep.tasks if _needs_data(setting, task)]
-        for name, reason in run_jobs(setting, executor, board, missing).failed.items():
-            raise AltbenchError(f"{name}: {reason}")
-        plan = make_plan(sweep, stamp(device, renderer, data_checksums(setting)))
-        kept_sweeps.keep(sweep, root)
-        jobs = pending_jobs(setting, plan)
-        state = run_jobs(setting, executor, board, jobs)
-        shutil.rmtree(folder.progress, ignore_errors=True)
+    with RunFolder(root).locked():
+        return run_held(sweep, root, executor, board, device, renderer)
+
+
+def run_held(sweep: SweepSpec, root: Path, executor: Executor, board: Board, device: str, renderer: str) -> Summary:
+    """As `run_sweep`, for a caller that holds `root` (`RunFolder.locked`) for longer than one sweep."""
+    progress = RunFolder(root).progress
+    remove_leftovers(root)
+    shutil.rmtree(progress, ignore_errors=True)
+    setting = Setting(root, sweep, device, data_files(sweep, root))
+    make_plan(sweep, stamp(device, renderer, {}))  # refuse a bad sweep before anything is collected
+    missing = [CollectJob(task) for task in sweep.tasks if _needs_data(setting, task)]
+    for name, reason in run_jobs(setting, executor, board, missing).failed.items():
+        raise AltbenchError(f"{name}: {reason}")
+    plan = make_plan(sweep, stamp(device, renderer, data_checksums(setting)))
+    kept_sweeps.keep(sweep, root)
+    jobs = pending_jobs(setting, plan)
+    state = run_jobs(setting, executor, board, jobs)
+    shutil.rmtree(progress, ignore_errors=True)
     waiting = sum(isinstance(job, RolloutJob) for job in jobs)
     recorded = outputs.recorded_cells(root, plan)
     failed = [*state.failed.items(), *_infra_errors(plan, recorded)]

@@ -6,11 +6,13 @@ import fcntl
 import os
 import re
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from altbench.atomic import replacing
 from altbench.errors import AltbenchError
@@ -40,17 +42,28 @@ class RunFolder:
         return self.root / "demonstrations" / f"{task}.hdf5"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for this process; AltbenchError where another run holds it."""
+    def locked(self, otherwise: str = "choose another --out") -> Iterator[None]:
+        """Hold the folder for this process; AltbenchError where another holds it, with what to do `otherwise`."""
         make_folder(self.root)
-        with (self.root / ".lock").open("w") as handle:
+        with (self.root / ".lock").open("a+", encoding="utf-8") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise AltbenchError(
-                    f"{self.root}: another run is using this folder; wait for it or choose --out"
-                ) from None
-            yield
+                handle.seek(0)
+                holder = handle.read().strip() or "another process"
+                raise AltbenchError(f"{self.root}: in use by {holder}; wait for it, or {otherwise}") from None
+            command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+            _write_over(handle, f"process {os.getpid()} ({command})\n")
+            try:
+                yield
+            finally:
+                _write_over(handle, "")
+
+
+def _write_over(handle: TextIO, text: str) -> None:
+    handle.truncate(0)
+    handle.write(text)
+    handle.flush()
 
 
 def make_folder(folder: Path) -> None:

@@ -1,0 +1,41 @@
+"""Two `altbench reproduce` in one folder: the second one stops."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from altbench import reproduce_cli
+from altbench.errors import AltbenchError
+from altbench.store import RunFolder
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_is_in_use_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    told = rf"run: in use by process {os.getpid()} \(.*\); wait for it, or see what is there already with --report-only"
+    with RunFolder(tmp_path / "run").locked():
+        with pytest.raises(AltbenchError, match=told):
+            reproduce_cli.reproduce(["E1", "E3"], out=tmp_path, workers=0)
+        assert files(tmp_path) == {"run/.lock"}
+
+
+def test_reports_are_written_while_another_process_is_at_work(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run").locked():
+        reproduce_cli.reproduce(["E1"], out=tmp_path, report_only=True)
+    assert "E1-toy-manifolds/report.md" in files(tmp_path)
+
+
+def test_a_lock_is_free_again_even_of_what_a_killed_process_left(tmp_path: Path) -> None:
+    for _ in range(2):
+        with RunFolder(tmp_path).locked():
+            assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} (")
+        assert (tmp_path / ".lock").read_text() == ""
+        (tmp_path / ".lock").write_text("process 1 (killed long ago, with a long command line)\n")
+    with RunFolder(tmp_path).locked(), pytest.raises(AltbenchError) as refused, RunFolder(tmp_path).locked():
+        pass
+    assert str(os.getpid()) in str(refused.value) and "killed" not in str(refused.value)
