@@ -22,6 +22,7 @@ from altbench.config import SweepSpec
 from altbench.jobs import Setting, training_set
 from altbench.plan import Cell, Checkpoint, Plan
 from altbench.records import EpisodeRecord, MeasureRecord
+from altbench.results import Recorded
 from altbench.table_formats import Table
 
 Preset = Literal["small", "paper"]
@@ -85,9 +86,14 @@ class Run:
         return tuple({cell.key: cell for plan in self.plans for cell in plan.cells}.values())
 
     @cached_property
+    def _found(self) -> Recorded:
+        """The records of the cells, read once."""
+        return results.load_recorded(self.root, [cell.key for cell in self.cells])
+
+    @cached_property
     def recorded(self) -> tuple[Cell, ...]:
         """The cells that have a record."""
-        return tuple(cell for cell in self.cells if results.is_recorded(self.root, cell.key))
+        return tuple(cell for cell in self.cells if cell.key in self._found)
 
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -97,7 +103,7 @@ class Run:
     @cached_property
     def missing(self) -> tuple[str, ...]:
         """Names of the cells, measurements and checkpoints that are not there (or await another try)."""
-        cells = [c.name for c in self.cells if not results.is_finished(self.root, c.key)]
+        cells = [c.name for c in self.cells if not self._found.is_finished(c.key)]
         asked = {m.key: m.name for plan in self.plans for m in plan.measurements}
         unmeasured = [f"{n}/measure" for k, n in asked.items() if not results.measure_path(self.root, k).is_file()]
         unfitted = [f"{c.name}/fit" for c in self.checkpoints if c.trainable and self.folder(c) is None]
@@ -105,15 +111,15 @@ class Run:
 
     def episodes(self) -> pd.DataFrame:
         """One row per recorded episode, as `results.load_episodes`."""
-        return results.load_episodes(self.root, [cell.key for cell in self.recorded])
+        return self._found.episodes()
 
     def decisions(self) -> pd.DataFrame:
         """One row per recorded decision, as `results.load_decisions`."""
-        return results.load_decisions(self.root, [cell.key for cell in self.recorded])
+        return self._found.decisions()
 
     def records(self, cell: Cell) -> tuple[EpisodeRecord, ...]:
         """A cell's episodes with their decisions and trajectories; empty where there is no record."""
-        if cell not in self.recorded:
+        if cell.key not in self._found:
             return ()
         return results.read_cell(results.cell_path(self.root, cell.key)).episodes
 

@@ -1,4 +1,4 @@
-"""Two `altbench reproduce` in one folder: the second one stops."""
+"""Two `altbench reproduce` in one folder, and how often a report reads its records."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from synthetic import episode
 
-from altbench import reproduce_cli
+from altbench import reproduce_cli, results
 from altbench.errors import AltbenchError
+from altbench.experiments.base import Run
+from altbench.experiments.main_table import EXPERIMENT
+from altbench.jobs import Setting, cell_header
+from altbench.plan import make_plan, stamp
 from altbench.store import RunFolder
 
 
@@ -39,3 +44,18 @@ def test_a_lock_is_free_again_even_of_what_a_killed_process_left(tmp_path: Path)
     with RunFolder(tmp_path).locked(), pytest.raises(AltbenchError) as refused, RunFolder(tmp_path).locked():
         pass
     assert str(os.getpid()) in str(refused.value) and "killed" not in str(refused.value)
+
+
+def test_a_report_reads_each_cell_once_but_for_trajectories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = EXPERIMENT.sweeps("small")[0]
+    plan = make_plan(sweep, stamp("cpu", "none", {}))
+    for cell in plan.cells[1:]:
+        results.write_cell(tmp_path, cell_header(cell), [episode(i) for i in range(2)])
+    run = Run(tmp_path, tmp_path / "own", (Setting(tmp_path, sweep, "cpu", {}),), (plan,))
+    read, whole = [], results.read_table
+    monkeypatch.setattr(results, "read_table", lambda path: read.append(path) or whole(path))
+    assert [cell.key for cell in run.recorded] == [cell.key for cell in plan.cells[1:]]
+    assert plan.cells[0].name in run.missing and plan.cells[1].name not in run.missing
+    assert len(run.episodes()) == len(run.episodes()) == 2 * len(run.recorded) <= len(run.decisions())
+    assert sorted(read) == sorted(results.cell_path(tmp_path, cell.key) for cell in run.recorded)
+    assert run.records(plan.cells[0]) == () and len(run.records(plan.cells[1])) == 2
