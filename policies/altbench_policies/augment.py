@@ -93,16 +93,24 @@ def distort(pixels: Tensor, spec: AugmentSpec, samples: int, generator: torch.Ge
     colour = bool(spec.brightness or spec.contrast or spec.saturation or spec.hue)
     if not colour and spec.crop_scale == 1:
         return _to_unit(channels_first.float())
-    x = channels_first.contiguous().float()
+    x = channels_first.to(torch.float32, memory_format=torch.contiguous_format)  # one pass, not two
     if spec.crop_scale < 1:
         x = _resized_crop(x, spec.crop_scale, samples, generator)
     if colour:
         x = _jitter(x, spec, samples, generator)
-    return _to_unit(x).contiguous(memory_format=torch.channels_last)
+    return _channels_last(_to_unit(x))
 
 
 def _to_unit(x: Tensor) -> Tensor:
     return x.mul_(1 / 127.5).sub_(1.0)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """`x.contiguous(memory_format=torch.channels_last)`, channel by channel: a CPU takes two thirds of the time."""
+    made = torch.empty_like(x, memory_format=torch.channels_last)
+    for channel in range(x.shape[1]):
+        made[:, channel] = x[:, channel]
+    return made
 
 
 def _pad(images: Tensor, pixels: int) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from altbench_policies import augment
 from altbench_policies.augment import AugmentSpec, ImageBank, distort, plain
 from altbench_policies.vision import SpatialSoftmax, VisionSpec, make_encoder, seeded_network
 
@@ -91,6 +92,14 @@ def test_frames_of_one_sample_share_their_augmentation():
     assert torch.equal(batch[0, 0], batch[0, 1])
     assert torch.equal(batch[1, 0], batch[1, 1])
     assert not torch.equal(batch[0, 0], batch[1, 0])
+
+
+def test_distorted_images_lie_in_channels_last_unchanged_by_the_copy():
+    planar = torch.rand(4, 3, 6, 5, generator=generator())
+    copied, expected = augment._channels_last(planar), planar.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(copied, expected) and copied.stride() == expected.stride()
+    jittered = distort(random_images(), AugmentSpec(brightness=0.2), 6, generator())
+    assert jittered.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_augmentation_comes_from_its_generator():
