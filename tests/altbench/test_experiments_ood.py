@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic import episode
 
 from altbench.experiments import watch as watch_module
 from altbench.experiments.detectors import (
     DETECTORS,
     SHRINKAGE,
+    Detector,
     auroc_interval,
     calibrated,
     false_alarms_at_detection,
@@ -22,6 +25,7 @@ from altbench.experiments.detectors import (
 from altbench.experiments.ood_scores import NEW_POSE, Fitted, selective
 from altbench.experiments.watch import Watched
 from altbench.records import EpisodeRecord
+from altbench_policies.lookup.table import conformal_threshold
 
 BY_NAME = {detector.name: detector for detector in DETECTORS}
 
@@ -66,6 +70,18 @@ def test_calibration_scores_each_demonstration_against_the_others() -> None:
     )  # the first has no like; too few to be lower
     assert calibrated(BY_NAME["lookup"], shown, 1, 0.6) == pytest.approx(0.0)  # the second smallest of 0, 0, 1
     assert calibrated(BY_NAME["lookup"], shown[:1], 1, 0.05) == math.inf
+
+
+@given(st.lists(st.floats(0, 2, width=32), min_size=2, max_size=60), st.integers(1, 999))
+def test_detectors_are_calibrated_by_the_policy_s_own_rule(scores: list[float], thousandths: int) -> None:
+    """The import rule keeps the two implementations apart."""
+    given_scores = Detector(
+        "given", "its key is its score", lambda training: lambda keys: keys[:, 0].astype(np.float64)
+    )
+    demonstrations = [np.array([[score]], np.float32) for score in scores]
+    rate = thousandths / 1000
+    expected = conformal_threshold(np.array(scores, np.float32), rate)
+    assert calibrated(given_scores, demonstrations, 1, rate) == expected
 
 
 def test_false_alarms_are_counted_where_nineteen_of_twenty_are_found() -> None:
