@@ -21,7 +21,7 @@ from altbench.atomic import replacing
 from altbench.config import SweepSpec
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Say, Section
 from altbench.experiments.common import N, evaluation, make_sweep
-from altbench.experiments.encoders import variants
+from altbench.experiments.key_variants import variants
 from altbench.experiments.keys import frame_keys, join
 from altbench.experiments.texts import frame_table
 from altbench.experiments.tsne import tsne
