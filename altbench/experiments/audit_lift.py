@@ -142,7 +142,7 @@ def _control(frame: pd.DataFrame) -> str:
     for case in CASES:
         own = frame[frame["case"] == case.name]
         found = summarise(own.loc[own["label"] == EXPERT, "s"].to_list())
-        gaps = [paired_gap(own, label, EXPERT) for label in RANKED[:-1]]
+        gaps = [paired_gap(own, label, EXPERT) for label in POLICIES]
         told = "; ".join(gap.text for gap in gaps if gap is not None)
         if found.n:
             lines.append(
