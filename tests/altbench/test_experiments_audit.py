@@ -162,7 +162,8 @@ def test_e2_sets_the_expert_beside_the_policies(tmp_path: Path, monkeypatch: pyt
     assert len(data) == 15 and report.missing == ()
     assert data[data["label"] == "expert"]["mean"].to_numpy() == pytest.approx(0.8, abs=1e-3)
     control = next(s.text for s in report.sections if s.heading == "What S does not say")
-    assert "- interpolate: the expert's highest S 0.800, mean 0.80; diffusion - expert: 0.20 [0.20, 0.20]" in control
+    assert "- interpolate: the expert's highest S 0.800, mean 0.80; open_loop - expert: 0.20 [0.20, 0.20]" in control
+    assert control.count("diffusion - expert: 0.20") == len(CASES)
     assert "The expert, which recalls nothing, has 0.800 (of 4; mean 0.80) there." in report.summary
 
 
