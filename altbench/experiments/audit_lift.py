@@ -153,7 +153,7 @@ def _control(frame: pd.DataFrame) -> str:
     return (
         "The expert recalls nothing, and still comes near a demonstration wherever it does the same thing from nearly the"
         " same place: a high S alone is no proof of recall. What speaks for recall is the S that a policy has beyond the"
-        " expert's on the same episodes (its demonstrations vary less than people's do, whose S would be lower);"
+        " expert's on the same episodes (it varies less than people do, whose own S may be lower);"
         " differences of mean S with 95 % intervals:\n\n" + "\n".join(lines)
     )
 
