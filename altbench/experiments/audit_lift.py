@@ -165,7 +165,7 @@ def _order(labels: Sequence[str], values: Sequence[float | None]) -> str:
 def _summary(frame: pd.DataFrame) -> str:
     """Whether the paper's order is found: diffusion recalls more than the other learned policies."""
     parts = []
-    for gap in _gaps(frame):
+    for gap in (gap for gap in _gaps(frame) if gap.second != EXPERT):
         verdict = (
             "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "is not told apart from"
         )
