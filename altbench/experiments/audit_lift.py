@@ -170,12 +170,10 @@ def _summary(frame: pd.DataFrame) -> str:
             "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "is not told apart from"
         )
         parts.append(f"{gap.first} {verdict} {gap.second} (mean S in distribution {score(gap.mean, 2)} apart)")
-    if not parts:
-        return ""
-    paper = "the paper ranks diffusion above ACT"
+    ranking = f"By S, {'; '.join(parts)}; the paper ranks diffusion above ACT." if parts else ""
     own = frame[(frame["case"] == CASES[0].name) & (frame["label"] == EXPERT)]
-    control = f" The expert, which recalls nothing, has {highest(own)} there." if len(own) else ""
-    return f"By S, {'; '.join(parts)}; {paper}.{control}"
+    control = f"The expert, which recalls nothing, has {highest(own)} there." if len(own) else ""
+    return " ".join(filter(None, (ranking, control)))
 
 
 def _reported(frame: pd.DataFrame) -> tuple[Reported, ...]:
