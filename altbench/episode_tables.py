@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
+import numpy as np
 import pandas as pd
 
 from altbench.config import CLEAN
@@ -115,7 +116,7 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
     episodes = dict(iter(frame.groupby([*ROW, *CONDITION])))
     keys = list(rates[[*ROW, *CONDITION]].itertuples(index=False, name=None))
     marks: list[bool | None] = [None] * len(rates)
-    enough = [ranked(episodes[key]) for key in keys]
+    enough = np.array([ranked(episodes[key]) for key in keys], dtype=bool)  # an empty list would choose no columns
     for _, group in rates[enough].groupby(["task", "n", *CONDITION]):
         if len(group) < 2:
             continue
