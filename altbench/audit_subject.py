@@ -8,7 +8,7 @@ from pathlib import Path
 
 from altbench import fingerprint, kept_sweeps, registry, results
 from altbench.audit_cases import Case, choose_cases, evaluations
-from altbench.checkpoints import CARD, read_card
+from altbench.checkpoints import CARD, find_checkpoint, is_checkpoint, read_card
 from altbench.config import PolicyEntry, SweepSpec
 from altbench.devices import resolve_device
 from altbench.errors import CheckpointError, ConfigError, DatasetError, UnknownNameError
@@ -48,11 +48,11 @@ def find_subject(checkpoint: str, run: Path | None, renderer: str, case_names: S
         _check_folder(folder)
         run = folder.resolve().parent.parent
     sweeps = kept_sweeps.load(run)
-    by_folder = (folder / CARD).is_file()
+    by_folder = is_checkpoint(folder)
     row = _row_of(folder) if by_folder else _row_called(checkpoint, sweeps, run)
     sweep = next((one for one in sweeps if row.name in _rows(one)), sweeps[0])
     cases = choose_cases(case_names, registry.task(row.task))
-    subject = _subject(run, narrowed(sweep, row), row.label, cases, episodes, renderer)
+    subject = _subject(run, narrowed(sweep, row), cases, episodes, renderer)
     if by_folder and subject.checkpoint.key != read_card(folder).key:
         raise CheckpointError(_changed(folder, run))
     _check_fitted(subject)
@@ -77,7 +77,7 @@ def _check_folder(folder: Path) -> None:
             f"{folder}: no such folder; expected a checkpoint's, such as results/quick/checkpoints/lift-alt-n30-s0-..., "
             "or its name, such as lift/alt/n30/s0, with --run RUN"
         )
-    if not (folder / CARD).is_file():
+    if not is_checkpoint(folder):
         inside = sorted(path.parent.name for path in (folder / "checkpoints").glob(f"*/{CARD}"))
         hint = f"; this run has the checkpoints {', '.join(inside)}" if inside else ""
         raise CheckpointError(f"{folder}: not a checkpoint; expected a {CARD} in it{hint}")
@@ -90,17 +90,16 @@ def _check_folder(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _Row:
-    """The row `label` with one N and one training seed. `entries`: it, after those that may name its checkpoint first."""
+    """A row for a task, with one N and one training seed."""
 
     task: str
-    label: str
-    entries: tuple[PolicyEntry, ...]
+    entry: PolicyEntry
     train_seed: int
 
     @property
     def name(self) -> str:
         """Readable, such as `lift/alt/n30/s0`."""
-        return f"{self.task.lower()}/{self.label}/n{self.entries[0].n[0]}/s{self.train_seed}"
+        return f"{self.task.lower()}/{self.entry.name}/n{self.entry.n[0]}/s{self.train_seed}"
 
 
 def _row_called(name: str, sweeps: Sequence[SweepSpec], run: Path) -> _Row:
@@ -115,7 +114,7 @@ def _row_called(name: str, sweeps: Sequence[SweepSpec], run: Path) -> _Row:
 def _rows(sweep: SweepSpec) -> dict[str, _Row]:
     """Name -> row."""
     rows = [
-        _Row(task, entry.name, _sharing(sweep, entry, n), seed)
+        _Row(task, entry.model_copy(update={"n": (n,)}), seed)
         for task in sweep.tasks
         for entry in sweep.policies
         for n in entry.n
@@ -124,33 +123,27 @@ def _rows(sweep: SweepSpec) -> dict[str, _Row]:
     return {row.name: row for row in rows}
 
 
-def _sharing(sweep: SweepSpec, entry: PolicyEntry, n: int) -> tuple[PolicyEntry, ...]:
-    """`entry` after those of the same policy before it, all with `n` alone."""
-    same = [e for e in sweep.policies if e.policy == entry.policy and n in e.n]
-    return tuple(e.model_copy(update={"n": (n,)}) for e in same[: same.index(entry) + 1])
-
-
 def _row_of(folder: Path) -> _Row:
     """The row of the checkpoint in `folder`, from its own card: the run's sweep may have moved on."""
     card = read_card(folder)
     label = folder.resolve().name.rsplit("-", 3)[0].removeprefix(f"{card.task.lower()}-")
     entry = PolicyEntry(policy=card.policy, label=label, preset=card.preset, n=(card.n,), config=dict(card.config))
-    return _Row(card.task, label, (entry,), card.train_seed)
+    return _Row(card.task, entry, card.train_seed)
 
 
 def narrowed(sweep: SweepSpec, row: _Row) -> SweepSpec:
     """`sweep` for one row alone: its fit, its episodes and their keys are those of the whole."""
-    n = max(sweep.demonstrations.n, *row.entries[0].n)
+    n = max(sweep.demonstrations.n, *row.entry.n)
     update = {
         "tasks": (row.task,),
-        "policies": row.entries,
+        "policies": (row.entry,),
         "train_seeds": (row.train_seed,),
         "demonstrations": sweep.demonstrations.model_copy(update={"n": n}),
     }
     return sweep.model_copy(update=update)
 
 
-def _subject(run: Path, sweep: SweepSpec, label: str, cases: Sequence[Case], episodes: int, renderer: str) -> Subject:
+def _subject(run: Path, sweep: SweepSpec, cases: Sequence[Case], episodes: int, renderer: str) -> Subject:
     setting = Setting(run, sweep, resolve_device(sweep.device), data_files(sweep, run))
     path = setting.data[sweep.tasks[0]]
     if not path.is_file():
@@ -165,7 +158,7 @@ def _subject(run: Path, sweep: SweepSpec, label: str, cases: Sequence[Case], epi
         make_plan(sweep.model_copy(update={"evaluations": evaluations(cases, count)}), made_with)
         for count in (episodes, *longer)
     ]
-    columns = zip(*([c for c in plan.cells if c.label == label] for plan in plans), strict=True)
+    columns = zip(*(plan.cells for plan in plans), strict=True)
     cells = [next((c for c in column if results.is_finished(run, c.key)), column[0]) for column in columns]
     return Subject(setting, cells[0].checkpoint, tuple(cells), episodes)
 
@@ -174,7 +167,7 @@ def _check_fitted(subject: Subject) -> None:
     point, folder = subject.checkpoint, subject.setting.folder.checkpoints
     if point.n < 2:
         raise ConfigError(f"{subject.name}: S compares with two demonstrations, the policy was trained on {point.n}")
-    if point.trainable and not (folder / point.folder / CARD).is_file():
+    if point.trainable and not is_checkpoint(find_checkpoint(folder, point.folder)):
         raise CheckpointError(
             f"{folder}: no fit of {point.name} made with these versions and data; `altbench run` makes it"
         )

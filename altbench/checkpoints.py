@@ -49,6 +49,24 @@ def save_checkpoint(folder: Path, card: CheckpointCard, policy: Trainable, logs:
             shutil.copytree(logs, temporary / "logs")
 
 
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a whole checkpoint lies in `folder`."""
+    return (folder / CARD).is_file()
+
+
+def find_checkpoint(checkpoints: Path, folder: str) -> Path:
+    """Where the checkpoint that is to lie as `folder` in `checkpoints` does lie; that place, where it is not there.
+
+    A folder's name ends in the key, and a checkpoint is what its key says: one that was fitted for a row of another label is
+    found too.
+    """
+    wanted = checkpoints / folder
+    if is_checkpoint(wanted):
+        return wanted
+    others = sorted(checkpoints.glob(f"*-{folder.rpartition('-')[2]}"))
+    return next(filter(is_checkpoint, others), wanted)
+
+
 def read_card(folder: Path) -> CheckpointCard:
     """The card of the checkpoint in `folder`; CheckpointError where there is none or it cannot be read."""
     path = folder / CARD

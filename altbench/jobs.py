@@ -13,7 +13,7 @@ import gymnasium
 
 from altbench import registry, results
 from altbench.api import Demonstration, FitContext, Policy, Requirements, TaskInfo, Trainable
-from altbench.checkpoints import CheckpointCard, load_checkpoint, save_checkpoint
+from altbench.checkpoints import CheckpointCard, find_checkpoint, load_checkpoint, save_checkpoint
 from altbench.config import SweepSpec
 from altbench.heartbeat import Heartbeat, TrainingClock
 from altbench.plan import Cell, Checkpoint, Measurement
@@ -174,7 +174,7 @@ def measure(setting: Setting, measurement: Measurement) -> None:
     """Time decisions and read memory in a process of their own."""
     from altbench.measure import measure_checkpoint
 
-    folder = setting.folder.checkpoints / measurement.checkpoint.folder
+    folder = find_checkpoint(setting.folder.checkpoints, measurement.checkpoint.folder)
     entry, runtime = setting.sweep.measure, measurement.runtime
     record = measure_checkpoint(folder, measurement.label, entry, setting.device, runtime)
     results.write_measure(setting.root, measurement.key, record)
@@ -246,7 +246,8 @@ def _build(checkpoint: Checkpoint) -> Policy:
 def _ready_policy(setting: Setting, cell: Cell) -> Policy:
     if not cell.checkpoint.trainable:
         return _build(cell.checkpoint)
-    policy = load_checkpoint(setting.folder.checkpoints / cell.checkpoint.folder, setting.device, cell.runtime)
+    folder = find_checkpoint(setting.folder.checkpoints, cell.checkpoint.folder)
+    policy = load_checkpoint(folder, setting.device, cell.runtime)
     check_fit(policy.requirements, policy.task, setting.sweep.image_size, cell.name)
     return policy
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from altbench import kept_sweeps, outputs, registry, results
+from altbench.checkpoints import find_checkpoint, is_checkpoint
 from altbench.config import SweepSpec
 from altbench.dataset_format import DatasetMeta
 from altbench.devices import choose_renderer, resolve_device
@@ -161,4 +162,4 @@ def _check_data(sweep: SweepSpec, task: str, meta: DatasetMeta, path: Path) -> N
 
 
 def _has_checkpoint(setting: Setting, checkpoint: Checkpoint) -> bool:
-    return (setting.folder.checkpoints / checkpoint.folder / "policy.toml").is_file()
+    return is_checkpoint(find_checkpoint(setting.folder.checkpoints, checkpoint.folder))

@@ -18,11 +18,13 @@ from matplotlib.figure import Figure
 
 from altbench import results
 from altbench.api import Demonstration, Policy
+from altbench.checkpoints import find_checkpoint, is_checkpoint, load_checkpoint
 from altbench.config import SweepSpec
 from altbench.jobs import Setting, training_set
 from altbench.plan import Cell, Checkpoint, Plan
 from altbench.records import EpisodeRecord, MeasureRecord
 from altbench.results import Recorded
+from altbench.store import RunFolder
 from altbench.table_formats import Table
 
 Preset = Literal["small", "paper"]
@@ -129,13 +131,11 @@ class Run:
 
     def folder(self, checkpoint: Checkpoint) -> Path | None:
         """Where a fitted checkpoint lies; None where it is not there."""
-        found = self.root / "checkpoints" / checkpoint.folder
-        return found if (found / "policy.toml").is_file() else None
+        found = find_checkpoint(RunFolder(self.root).checkpoints, checkpoint.folder)
+        return found if is_checkpoint(found) else None
 
     def policy(self, checkpoint: Checkpoint, runtime: Mapping[str, Any] | None = None) -> Policy | None:
         """A fitted checkpoint's policy, ready to act; None where it is not there."""
-        from altbench.checkpoints import load_checkpoint
-
         folder = self.folder(checkpoint)
         return None if folder is None else load_checkpoint(folder, self.setting(checkpoint).device, runtime)
 

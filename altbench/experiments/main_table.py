@@ -33,8 +33,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     rows = [row(policy, preset) for policy in POLICIES]
     more = [row("bc_gmm", preset), row("bc_rnn_gmm", preset)]
     if preset != "paper":  # there, `act` itself has the ensemble
-        # `act` comes first: a checkpoint that rows of a sweep share lies under the first one's name
-        more += [row("act", preset), row("act", preset, "act_ensemble", temporal_ensemble=True, action_horizon=1)]
+        more.append(row("act", preset, "act_ensemble", temporal_ensemble=True, action_horizon=1))
     return [
         make_sweep("main-table", rows, [evaluation(split) for split in SPLITS]),
         make_sweep("more-baselines", more, [evaluation(split) for split in MORE_SPLITS]),

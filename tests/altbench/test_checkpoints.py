@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import fakes
@@ -10,7 +11,15 @@ import pytest
 
 from altbench import registry
 from altbench.api import FitContext, Trainable
-from altbench.checkpoints import CARD, CheckpointCard, load_checkpoint, read_card, save_checkpoint
+from altbench.checkpoints import (
+    CARD,
+    CheckpointCard,
+    find_checkpoint,
+    is_checkpoint,
+    load_checkpoint,
+    read_card,
+    save_checkpoint,
+)
 from altbench.errors import CheckpointError, ConfigError
 from altbench.store import RunFolder, new_folder, remove_leftovers
 
@@ -47,6 +56,18 @@ def test_damage_and_other_versions_are_refused(saved: tuple[Path, CheckpointCard
     (folder / CARD).write_text(text[: len(text) // 2])
     with pytest.raises(CheckpointError, match="not a checkpoint's card"):
         read_card(folder)
+
+
+def test_a_checkpoint_is_found_by_its_key_whatever_row_it_was_fitted_for(saved: tuple[Path, CheckpointCard]) -> None:
+    made, _ = saved
+    wanted = made.parent / "fake-row-n2-s0-0123456789ab"
+    assert find_checkpoint(made.parent, wanted.name) == wanted and not is_checkpoint(wanted)
+    other = made.rename(made.parent / "fake-other-n2-s0-0123456789ab")
+    (made.parent / "fake-again-n2-s0-0123456789ab").mkdir()  # no checkpoint
+    assert find_checkpoint(made.parent, wanted.name) == other and is_checkpoint(other)
+    assert find_checkpoint(made.parent, "fake-row-n2-s0-ba9876543210").name == "fake-row-n2-s0-ba9876543210"
+    shutil.copytree(other, wanted)
+    assert find_checkpoint(made.parent, wanted.name) == wanted
 
 
 def test_only_runtime_settings_may_be_changed(saved: tuple[Path, CheckpointCard]) -> None:

@@ -324,6 +324,14 @@ def test_a_renamed_row_is_another_row(own_policies: Path, tmp_path: Path) -> Non
     assert set(results.load_episodes(tmp_path, [c.key for c in renamed.plan.cells])["label"]) == {"renamed"}
 
 
+def test_a_renamed_row_takes_up_the_checkpoint_that_is_there(own_policies: Path, tmp_path: Path) -> None:
+    go(sweep(own_policies, policies=[BC]), tmp_path)
+    executor = KilledAfter(10**6)
+    go(sweep(own_policies, policies=[{**BC, "label": "renamed"}]), tmp_path, executor)
+    assert {type(job) for job in executor.given} == {RolloutJob}
+    assert len(list((tmp_path / "checkpoints").iterdir())) == len(BC["n"])
+
+
 def test_deleted_outputs_are_made_again(own_policies: Path, tmp_path: Path) -> None:
     summary, _ = go(sweep(own_policies), tmp_path)
     table = success_csv(tmp_path, summary)
