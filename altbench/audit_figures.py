@@ -100,14 +100,27 @@ def _strip(axis: Axes, scores: Float64, place: int, look: Look, floor: float) ->
         bottom = np.full(int((~inside).sum()), floor)
         axis.scatter(across[~inside], bottom, s=9, marker="v", linewidths=0, facecolors=look.colour, alpha=0.6)
         axis.text(place, floor - 0.06, str(len(bottom)), ha="center", va="top", fontsize=6.5)
+    _middle(axis, scores, place, floor)
+
+
+def _middle(axis: Axes, scores: Float64, place: int, floor: float) -> None:
+    """Median (a line) and mean with its interval; below `floor`: dotted, and a triangle, at the lower edge."""
     found = summarise(scores.tolist())
-    if found.median is not None and found.median >= floor:
-        axis.hlines(found.median, place - 0.36, place + 0.36, color="black", linewidth=1.4, zorder=4)
-    if found.mean is not None and found.low is not None and found.high is not None and found.mean >= floor:
-        reach = [[found.mean - max(found.low, floor)], [found.high - found.mean]]
-        axis.errorbar(
-            [place + 0.36], [found.mean], yerr=reach, color="black", marker="D", markersize=3, capsize=2, lw=1
-        )
+    assert found.median is not None and found.mean is not None
+    line = "-" if found.median >= floor else ":"
+    axis.hlines(max(found.median, floor), place - 0.36, place + 0.36, colors="black", linewidth=1.4, ls=line, zorder=4)
+    low, high = (found.mean if end is None else end for end in (found.low, found.high))
+    mean, low, high = (max(value, floor) for value in (found.mean, low, high))
+    axis.errorbar(
+        [place + 0.36],
+        [mean],
+        yerr=[[mean - low], [high - mean]],
+        color="black",
+        marker="D" if found.mean >= floor else "v",
+        markersize=3,
+        capsize=2,
+        lw=1,
+    )
 
 
 def _legend(cut: bool, floor: float) -> list[Line2D]:
@@ -123,5 +136,10 @@ def _legend(cut: bool, floor: float) -> list[Line2D]:
         Line2D([], [], label="median", color="black", linewidth=1.4),
         Line2D([], [], label="mean, 95 % interval", color="black", marker="D", markersize=3, linewidth=1),
     ]
-    low = Line2D([], [], label=f"S below {floor:g}, and how many", **{**dot, "marker": "v", "markerfacecolor": "0.3"})
+    low = Line2D(
+        [],
+        [],
+        label=f"S below {floor:g}, and how many",
+        **{**dot, "marker": "v", "markerfacecolor": "0.3"},
+    )
     return [*handles, low] if cut else handles

@@ -39,9 +39,8 @@ PAPER = {
 }
 """Highest S in the order of the cases, as reported; ALT's second-hand. GR00T-N1.5 is not part of this bench."""
 SECOND_HAND = ("alt",)
-RANKED = ("diffusion", "act", "bc", EXPERT)
-"""A diffusion policy recalls more than ACT, says the paper; the bench asks the same of behaviour cloning, and of one who
-has seen no demonstration."""
+RANKED = ("diffusion", "act", "bc")
+"""A diffusion policy recalls more than ACT, says the paper; the bench asks the same of behaviour cloning."""
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
@@ -62,7 +61,9 @@ def report(run: Run, preset: Preset) -> Report:
         Section("The ranking", _ranking(frame), {}),
         Section("What S does not say", _control(frame)),
         Section("One episode beside all demonstrations", _bars_text(), {}, _bars(episodes)),
-        Section("The way of comparing", "", {"ways": ways_table(frames(run), ["label", "case"], ["policy", "case"])}),
+        Section(
+            "The way of comparing", "", {"ways": ways_table(frames(run, frame), ["label", "case"], ["policy", "case"])}
+        ),
     )
     return Report(_summary(frame), sections, _reported(frame), expert_control.missing(run))
 
@@ -165,7 +166,7 @@ def _order(labels: Sequence[str], values: Sequence[float | None]) -> str:
 def _summary(frame: pd.DataFrame) -> str:
     """Whether the paper's order is found: diffusion recalls more than the other learned policies."""
     parts = []
-    for gap in (gap for gap in _gaps(frame) if gap.second != EXPERT):
+    for gap in _gaps(frame):
         verdict = (
             "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "is not told apart from"
         )

@@ -44,7 +44,8 @@ def report(run: Run, preset: Preset) -> Report:
     episodes = audited(run, POSITIONS)
     if not episodes:
         return Report("", (), _reported(frame_of([]), frame_of([])))
-    frame, by_way = frame_of(episodes), frames(run)
+    frame = frame_of(episodes)
+    by_way = frames(run, frame)
     table = audit_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
     ways = ways_table(by_way, ["task", "label", "case"], ["task", "policy", "case"])
     sections = (

@@ -49,9 +49,9 @@ def audited(run: Run, way: Way) -> list[AuditedEpisode]:
     return found
 
 
-def frames(run: Run) -> dict[str, pd.DataFrame]:
-    """Title of each way -> its episodes, as `audit_cases.frame_of`."""
-    return {way.title: frame_of(audited(run, way)) for way in WAYS}
+def frames(run: Run, positions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Title of each way -> its episodes, as `audit_cases.frame_of`; `positions`: those of `POSITIONS`."""
+    return {way.title: positions if way == POSITIONS else frame_of(audited(run, way)) for way in WAYS}
 
 
 def episodes_table(frame: pd.DataFrame) -> Table:

@@ -93,6 +93,11 @@ class Run:
         return results.load_recorded(self.root, [cell.key for cell in self.cells])
 
     @cached_property
+    def _read(self) -> dict[str, tuple[EpisodeRecord, ...]]:
+        """Key of a cell -> its episodes, of those that were asked for with their trajectories."""
+        return {}
+
+    @cached_property
     def recorded(self) -> tuple[Cell, ...]:
         """The cells that have a record."""
         return tuple(cell for cell in self.cells if cell.key in self._found)
@@ -120,10 +125,12 @@ class Run:
         return self._found.decisions()
 
     def records(self, cell: Cell) -> tuple[EpisodeRecord, ...]:
-        """A cell's episodes with their decisions and trajectories; empty where there is no record."""
+        """A cell's episodes with their decisions and trajectories, read once; empty where there is no record."""
         if cell.key not in self._found:
             return ()
-        return results.read_cell(results.cell_path(self.root, cell.key)).episodes
+        if cell.key not in self._read:
+            self._read[cell.key] = results.read_cell(results.cell_path(self.root, cell.key)).episodes
+        return self._read[cell.key]
 
     def measures(self) -> list[MeasureRecord]:
         """The measurements that are there."""

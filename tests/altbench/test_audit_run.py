@@ -12,6 +12,7 @@ from pathlib import Path
 import fakes
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from rich.console import Console
@@ -20,7 +21,7 @@ from synthetic import FINGERPRINT
 from altbench import audit_run, results, runner
 from altbench.audit import TrainingSet
 from altbench.audit_cases import CASES, AuditedEpisode, audit_episodes, case_of, choose_cases, evaluations, frame_of
-from altbench.audit_figures import distribution, similarity_bars
+from altbench.audit_figures import LOWEST, distribution, similarity_bars
 from altbench.audit_subject import Subject, find_subject
 from altbench.audit_tables import audit_table
 from altbench.config import SweepSpec
@@ -254,6 +255,17 @@ def test_no_text_is_cut_and_none_covers_another(audited: list[AuditedEpisode], w
     for (text, box), (other, covered) in itertools.combinations(found, 2):
         overlap = Bbox.intersection(box, covered)
         assert overlap is None or overlap.width < 1 or overlap.height < 1, (text, other)
+
+
+def test_a_median_and_a_mean_below_the_floor_are_marked_at_the_edge() -> None:
+    frame = pd.DataFrame({"label": "bc", "case": CASES[0].name, "s": [-9.0, -6.0, -5.0, 0.5]})
+    with styled():
+        (axis,) = distribution(frame, "S", looks(frame["label"])).axes
+    (median,) = [c for c in axis.collections if isinstance(c, LineCollection) and c.get_linewidth()[0] == 1.4]
+    assert median.get_segments()[0][0][1] == LOWEST and median.get_linestyle()[0][1] is not None, "dotted"
+    (mean,) = [line for line in axis.lines if line.get_marker() == "v"]
+    assert mean.get_ydata()[0] == LOWEST
+    assert {text.get_text() for text in axis.texts} == {"3"}
 
 
 def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
