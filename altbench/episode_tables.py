@@ -22,7 +22,7 @@ from altbench.stats import (
     split_order,
     success_rates,
 )
-from altbench.table_formats import Block, Table, pivot
+from altbench.table_formats import Block, Table, percentage, pivot
 
 ROW = ["task", "label", "policy", "preset", "n"]
 CONDITION = ["split", "perturbation", "severity"]
@@ -171,7 +171,7 @@ def _names(data: pd.DataFrame) -> dict[str, list[str | int]]:
 def _rate_texts(*columns: pd.Series) -> list[str]:
     """`36/40 90 % [77, 96]` per row of successes, episodes, rate, low, high; empty without episodes."""
     return [
-        f"{k}/{n} {100 * rate:.0f} % [{100 * low:.0f}, {100 * high:.0f}]" if n else ""
+        f"{k}/{n} {percentage(rate)} % [{100 * low:.0f}, {100 * high:.0f}]" if n else ""
         for k, n, rate, low, high in zip(*columns, strict=True)
     ]
 

@@ -97,6 +97,15 @@ def significant(value: float | None, digits: int = 3) -> str:
     return f"{value:.{max(0, decimals)}f}"
 
 
+def percentage(share: float) -> str:
+    """`share` in whole per cent, without the sign; 100 and 0 stand for all and none alone: 199 of 200 is 99.5."""
+    rounded = f"{100 * share:.0f}"
+    if rounded == "100" and share < 1:
+        short = 100 * (1 - share)
+        return f"{100 - short:.{-math.floor(math.log10(short))}f}"
+    return significant(100 * share, 1) if rounded == "0" and share > 0 else rounded
+
+
 def to_csv(table: Table) -> str:
     """Tidy CSV; six significant digits, empty where nothing was measured."""
     text: str = table.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")

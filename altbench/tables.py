@@ -24,7 +24,7 @@ from altbench.episode_tables import ROW, conditions_block, failures_table, ood_t
 from altbench.fingerprint import Fingerprint
 from altbench.records import NOT_COUNTED, MeasureRecord
 from altbench.stats import split_order
-from altbench.table_formats import Block, Table, significant, write_table
+from altbench.table_formats import Block, Table, percentage, significant, write_table
 
 __all__ = [
     "Block",
@@ -88,7 +88,7 @@ def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
     """Success by split, with the cost of a decision beside it."""
     clean = data[data["perturbation"] == CLEAN].sort_values("split", kind="stable", key=split_order)
     counts = zip(clean["successes"], clean["episodes"], clean["rate"], strict=True)
-    cells = [f"{k}/{n} {100 * rate:3.0f} %" if n else "" for k, n, rate in counts]
+    cells = [f"{k}/{n} {percentage(rate):>3} %" if n else "" for k, n, rate in counts]
     block = conditions_block("", clean.assign(cell=cells), list(clean["split"]))
     costs = measures_frame(measures)
     label, n = block.names - 2, block.names - 1
@@ -127,7 +127,7 @@ def _perturbed(data: pd.DataFrame) -> list[RichTable]:
         rows = []
         for key, group in part.sort_values("severity").groupby([*ROW, "perturbation"]):
             head = f"{str(key[-1]).replace('_', ' ')} {'·'.join(map(str, group['severity']))}"
-            rates = ["" if pd.isna(rate) else f"{100 * rate:.0f}" for rate in group["rate"]]
+            rates = ["" if pd.isna(rate) else percentage(rate) for rate in group["rate"]]
             rows.append((*key, head, "·".join(rates)))
         merged = pd.DataFrame(rows, columns=[*ROW, "perturbation", "head", "cell"]).sort_values("perturbation")
         counts = sorted(set(part["episodes"]))

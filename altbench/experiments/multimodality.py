@@ -83,15 +83,20 @@ def _measured(decisions: pd.DataFrame) -> dict[str, Any]:
         "at_pose": by_episode["at_pose"].mean() / TOP,
         "switched": by_episode["first"].nunique().astype(float),
     }
-    others = decisions[[f"origin_{i}" for i in range(1, TOP)]].to_numpy().ravel().tolist()
     found: dict[str, Any] = {name: _mean(series) for name, series in values.items()}
-    counts = decisions["distinct"].value_counts(normalize=True)
+    many = [_share(decisions[["distinct"]] == k, decisions) for k in range(1, TOP + 1)]
+    others = decisions[[f"origin_{i}" for i in range(1, TOP)]]
     return found | {
         "decisions": len(decisions),
         "episodes": by_episode.ngroups,
-        "shares": [float(counts.get(k, 0.0)) for k in range(1, TOP + 1)],
-        "origins": [others.count(origin) / len(others) for origin in ORIGINS],
+        "shares": many,
+        "origins": [_share(others == origin, decisions) for origin in ORIGINS],
     }
+
+
+def _share(true: pd.DataFrame, decisions: pd.DataFrame) -> float:
+    """The share of a decision's values that are true, as a mean over episodes."""
+    return float(true.mean(axis=1).groupby(decisions["episode"]).mean().mean())
 
 
 def _mean(values: pd.Series[float]) -> tuple[float, float | None, float | None]:
@@ -141,9 +146,9 @@ def draw(found: dict[int, dict[str, Any]]) -> Figure:
         left, right = figure.subplots(1, 2, sharey=True)
         names = [f"{k} demonstration{'s' if k > 1 else ''}" for k in range(1, TOP + 1)]
         _stack(left, {n: one["shares"] for n, one in found.items()}, names)
-        left.set(title="top three matches come from", ylabel="share of decisions")
+        left.set(title="top three matches come from", ylabel="share of decisions, mean over episodes")
         _stack(right, {n: one["origins"] for n, one in found.items()}, ORIGINS)
-        right.set(title="second and third match, beside the first", ylabel="share of matches")
+        right.set(title="second and third match, beside the first", ylabel="share of matches, mean over episodes")
         headline(figure, "Lift, recall: ALT's matches with one and with several demonstrations per pose")
     return figure
 

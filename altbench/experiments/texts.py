@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from altbench.stats import Rate
-from altbench.table_formats import Block, Table
+from altbench.table_formats import Block, Table, percentage
 
 
 def rate_text(rate: Rate, counts: bool = True) -> str:
@@ -17,7 +17,7 @@ def rate_text(rate: Rate, counts: bool = True) -> str:
     """
     if rate.value is None or rate.low is None or rate.high is None:
         return ""
-    text = f"{100 * rate.value:.0f} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
+    text = f"{percentage(rate.value)} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
     if rate.seeds:
         text += f", seeds {100 * min(rate.seeds):.0f} to {100 * max(rate.seeds):.0f} %"
     return f"{rate.successes}/{rate.episodes} {text}" if counts else text
@@ -25,7 +25,7 @@ def rate_text(rate: Rate, counts: bool = True) -> str:
 
 def percent(share: float) -> str:
     """`95 %`."""
-    return f"{100 * share:.0f} %"
+    return f"{percentage(share)} %"
 
 
 def frame_table(

@@ -16,7 +16,7 @@ from synthetic import FINGERPRINT, episode, header, measure, write_run
 
 from altbench import results, tables
 from altbench.records import CellHeader, EpisodeRecord
-from altbench.table_formats import significant, to_csv, to_latex, to_markdown
+from altbench.table_formats import percentage, significant, to_csv, to_latex, to_markdown
 
 
 @pytest.fixture(scope="module")
@@ -278,3 +278,14 @@ def test_a_run_without_cells_or_measurements_has_tables_too(tmp_path: Path) -> N
     empty = results.load_episodes(tmp_path)
     assert tables.all_tables(empty, []) == {}
     assert "Success" in shown(tables.render_terminal(empty, []))
+
+
+@pytest.mark.parametrize(
+    ("successes", "episodes", "text"),
+    [
+        *[(0, 200, "0"), (200, 200, "100"), (199, 200, "99.5"), (1, 200, "0.5"), (1999, 2000, "99.95")],
+        *[(1, 2000, "0.05"), (99, 100, "99"), (1, 100, "1"), (996, 1000, "99.6"), (994, 1000, "99"), (2, 3, "67")],
+    ],
+)
+def test_all_and_nothing_are_whole(successes: int, episodes: int, text: str) -> None:
+    assert percentage(successes / episodes) == text
