@@ -128,17 +128,20 @@ def split_order(splits: pd.Series[str]) -> pd.Series[str]:
 def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
     """Success over the episodes of `frame` that count.
 
-    Training seeds, where there are several, play the same episodes: an episode with all its seeds is then a cluster of
-    `clustered_interval`. The interval is of these seeds on other episodes; `Rate.seeds` shows how seeds differ.
+    An episode that comes several times, as training seeds and perturbations share episodes, is a cluster of
+    `clustered_interval`. The interval is of these seeds and perturbations on other episodes; `Rate.seeds` shows how seeds
+    differ.
     """
     counted = countable(frame)
     won = succeeded(counted)
     found = rate_of(int(won.sum()), len(counted), confidence)
-    if "train_seed" not in counted or counted["train_seed"].nunique() < 2:
+    episode = [name for name in ("task", "seed", "episode") if name in counted]
+    if not counted.duplicated(episode).any():
         return found
-    clusters = won.groupby([counted["seed"], counted["episode"]]).agg(["sum", "count"])
+    clusters = won.groupby([counted[name] for name in episode]).agg(["sum", "count"])
     low, high = clustered_interval(clusters["sum"], clusters["count"], confidence)
-    seeds = tuple(float(rate) for rate in won.groupby(counted["train_seed"]).mean())
+    several = "train_seed" in counted and counted["train_seed"].nunique() > 1
+    seeds = tuple(float(rate) for rate in won.groupby(counted["train_seed"]).mean()) if several else ()
     return dataclasses.replace(found, low=low, high=high, seeds=seeds)
 
 
@@ -167,9 +170,9 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail / (1 << n))
 
 
-def paired_differences(first: pd.DataFrame, second: pd.DataFrame) -> Int64:
-    """Per episode that two policies share: successes of `first` minus those of `second`, over the training seeds of both."""
-    on = ["train_seed", "seed", "episode"]
+def paired_differences(first: pd.DataFrame, second: pd.DataFrame, over: Sequence[str] = ("train_seed",)) -> Int64:
+    """Per episode that two policies share: successes of `first` minus those of `second`, over what both have of `over`."""
+    on = [*over, "seed", "episode"]
     sides = [countable(f).assign(won=succeeded(countable(f)).astype(int))[[*on, "won"]] for f in (first, second)]
     pairs = sides[0].merge(sides[1], on=on, suffixes=("_first", "_second"), validate="one_to_one")
     differences = (pairs["won_first"] - pairs["won_second"]).groupby([pairs["seed"], pairs["episode"]]).sum()

@@ -26,6 +26,7 @@ EXPERIMENTS: dict[str, str] = {
     "E9": "altbench.experiments.unrelated_images:EXPERIMENT",
     "ood": "altbench.experiments.ood:EXPERIMENT",
     "scaling": "altbench.experiments.scaling:EXPERIMENT",
+    "robustness": "altbench.experiments.robustness:EXPERIMENT",
 }
 """Id -> "module:attribute", in the order in which `--all` runs them."""
 

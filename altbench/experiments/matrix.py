@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -18,7 +20,7 @@ from altbench.experiments.texts import rate_text
 from altbench.figure_layout import COLOURS, headline, styled
 from altbench.plan import Cell
 from altbench.stats import RANKED_FROM, Rate, ranked, success_rate
-from altbench.table_formats import Block, Table
+from altbench.table_formats import Block, Table, percentage
 
 Where = Mapping[str, Any]
 """Columns of `results.load_episodes` -> the value they must have."""
@@ -94,12 +96,14 @@ def matrix(run: Run, rows: Mapping[str, Where], columns: Mapping[str, Where]) ->
     return Matrix(tuple(kept), tuple(columns), entries)
 
 
-def matrix_table(title: str, found: Matrix, names: str = "policy", note: str = NOTE) -> Table:
-    """The matrix as a table; the CSV has one row per number. The note says how training seeds count, where several do."""
+def matrix_table(title: str, found: Matrix, names: str = "policy", note: str = NOTE, turned: bool = False) -> Table:
+    """The matrix as a table; the CSV has one row per number. The note says how training seeds count, where several do.
+
+    `names`: what the first column names. `turned`: the matrix's columns are the table's rows, for few rows and many columns.
+    """
     rows = [
         {
-            names: row,
-            "column": column,
+            **({"policy": row, names: column} if turned else {names: row, "column": column}),
             "successes": entry.rate.successes,
             "episodes": entry.rate.episodes,
             "rate": entry.rate.value,
@@ -114,15 +118,18 @@ def matrix_table(title: str, found: Matrix, names: str = "policy", note: str = N
         }
         for (row, column), entry in found.entries.items()
     ]
-    texts = tuple((row, *(found.text(row, column) for column in found.columns)) for row in found.rows)
-    bold = frozenset(
-        (i, j + 1)
-        for i, row in enumerate(found.rows)
-        for j, column in enumerate(found.columns)
-        if found.entries[row, column].best
-    )
     note += SEEDS_NOTE if any(entry.rate.seeds for entry in found.entries.values()) else ""
-    return Table(title, pd.DataFrame(rows), (Block(title, (names, *found.columns), texts, bold, names=1),), note)
+    return Table(title, pd.DataFrame(rows), (_block(title, found, names, turned),), note)
+
+
+def _block(title: str, found: Matrix, names: str, turned: bool) -> Block:
+    down, across = (found.columns, found.rows) if turned else (found.rows, found.columns)
+    places = [[(b, a) if turned else (a, b) for b in across] for a in down]
+    texts = tuple((head, *(found.text(*place) for place in line)) for head, line in zip(down, places, strict=True))
+    bold = frozenset(
+        (i, j + 1) for i, line in enumerate(places) for j, place in enumerate(line) if found.entries[place].best
+    )
+    return Block(title, (names, *across), texts, bold, names=1)
 
 
 def dot_plot(title: str, found: Matrix) -> Figure | None:
@@ -139,6 +146,29 @@ def dot_plot(title: str, found: Matrix) -> Figure | None:
         axes[0].set_yticks(range(len(found.rows)), found.rows)
         axes[0].set_ylim(len(found.rows) - 0.5, -0.5)
         axes[len(found.columns) // 2].set_xlabel("success, Wilson 95 % interval")
+        headline(figure, title)
+    return figure
+
+
+def heat_map(title: str, found: Matrix) -> Figure | None:
+    """Columns of the matrix downwards, its rows across, the rate in % in each field; None where nothing was measured."""
+    if not any(entry.rate.episodes for entry in found.entries.values()):
+        return None
+    rates = [[found.rate(row, column).value for row in found.rows] for column in found.columns]
+    size = (1.9 + 0.75 * len(found.rows), 1.1 + 0.235 * len(found.columns))
+    with styled():
+        figure = Figure(figsize=size, layout="constrained")
+        axis = figure.subplots()
+        values = np.array(rates, float)  # None becomes NaN, which is not drawn
+        axis.imshow(values, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        for i, j in zip(*np.nonzero(~np.isnan(values)), strict=True):
+            ink = "black" if values[i, j] > 0.55 else "white"
+            axis.text(j, i, percentage(float(values[i, j])), ha="center", va="center", color=ink, fontsize=7.5)
+        axis.set_xticks(range(len(found.rows)), found.rows)
+        axis.set_yticks(range(len(found.columns)), found.columns)
+        axis.xaxis.tick_top()
+        axis.grid(visible=False)
+        seaborn.despine(ax=axis, left=True, bottom=True)
         headline(figure, title)
     return figure
 

@@ -16,12 +16,13 @@ from altbench import experiments, reproduce, results, runner
 from altbench.config import SweepSpec
 from altbench.errors import AltbenchError
 from altbench.executors import InlineExecutor
-from altbench.experiments import encoders, ood_scores, reactivity, scaling
+from altbench.experiments import encoders, ood_scores, reactivity, robustness, scaling
 from altbench.experiments.base import Experiment, Report, Run
-from altbench.experiments.matrix import PLAIN_NOTE, clean, dot_plot, matrix, matrix_table
+from altbench.experiments.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.recall import lookup_recall, trajectory_recall
 from altbench.experiments.tsne import tsne
 from altbench.jobs import MeasureJob, cell_header
+from altbench.stats import wilson_interval
 
 LOOKS_UP = '''
 """A policy that replays the demonstration whose target is nearest, and says so."""
@@ -318,6 +319,7 @@ def test_an_episode_that_does_not_end_as_recorded_is_refused(lookup: str, run_of
     cell = run.cells[0]
     records = [dataclasses.replace(record, success=not record.success) for record in run.records(cell)]
     results.write_cell(run.root, cell_header(cell), records)
+    run = dataclasses.replace(run)  # what the other has read is forgotten
     with pytest.raises(AltbenchError, match="does not end as recorded"):
         one.compute(run, "small", lambda line: None)
 
@@ -335,3 +337,45 @@ def test_scaling_shows_pooled_rates_and_seeds(
     assert "Rao and Scott" in notes["success_uniform"] and notes["seeds_uniform"] == PLAIN_NOTE
     assert table(report, "success_uniform")["alt"][1] == "8/8 100 % [51, 100], seeds 100 to 100 %"
     assert "success_by_n" in report.sections[0].figures
+
+
+def test_robustness_pools_families_by_episode_and_ranks_the_best(
+    lookup: str, own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(robustness, "FAMILIES", {"images": ("brightness", "contrast"), "scene": ("distractors",)})
+    rows = {"alt": {"policy": lookup}, "bc": {"policy": f"{own_policies}:Nan"}}
+    entries = [{"name": name, "severities": [robustness.SEVERITY]} for name in ("brightness", "contrast")]
+    disturbed = {"split": "recall", "episodes": 6, "perturbations": entries}
+    run = run_of(experiments.load("robustness"), rows, [{"split": "recall", "episodes": 6}, disturbed])
+    report = robustness.report(run, "small")
+    pooled = next(s.tables["pooled_images"] for s in report.sections if "pooled_images" in s.tables)
+    data = pooled.data.set_index("policy")
+    assert data["successes"].to_dict() == {"alt": 12, "bc": 0} and data["episodes"].to_list() == [12, 12]
+    assert data["low"]["alt"] == pytest.approx(wilson_interval(6, 6)[0]), "two families of an episode are one"
+    assert data["p_holm"]["bc"] == pytest.approx(2 * 0.5**6)
+    assert report.summary == (
+        "Over 2 families of disturbed images: alt 100 % and bc 0 %; alt is better than every other."
+    ), "nobody played the scene's"
+    images = table(report, "images")
+    assert list(images) == ["undisturbed", "brightness", "contrast"] and images["contrast"][1].startswith("6/6")
+    flags = next(s.tables["flags"] for s in report.sections if "flags" in s.tables)
+    assert [row[:2] for row in flags.blocks[0].rows] == [("alt", "undisturbed"), ("alt", "images")]
+    assert flags.data["flagged"].to_list() == [0, 0] and flags.data["success_unflagged"].to_list() == [1.0, 1.0]
+
+
+def test_a_heat_map_has_a_number_in_every_field_that_was_measured(own_policies: Path, run_of: Make) -> None:
+    evaluations = [{"split": "recall", "episodes": 4, "policies": ["bc"]}, {"split": "uniform", "episodes": 4}]
+    rows = {"bc": {"policy": f"{own_policies}:Good"}, "act": {"policy": f"{own_policies}:Good"}}
+    run = run_of(experiments.load("E3"), rows, evaluations)
+    found = matrix(run, {x: {"label": x} for x in rows}, {s: clean(s) for s in ("recall", "uniform", "interpolate")})
+    figure = heat_map("success", found)
+    assert figure is not None
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    wanted = {(j, i): found.rate(row, s).value for j, row in enumerate(found.rows) for i, s in enumerate(found.columns)}
+    shown = {tuple(text.get_position()): text.get_text() for text in axis.texts}
+    assert shown == {place: f"{100 * rate:.0f}" for place, rate in wanted.items() if rate is not None}
+    assert len(shown) == 3 and heat_map("nothing", matrix(run, {}, {})) is None
+    turned = matrix_table("success", found, "split", turned=True).blocks[0]
+    assert turned.header == ("split", "bc", "act") and [row[0] for row in turned.rows] == list(found.columns)
+    assert turned.rows[0][2] == "" and turned.rows[1][1] == found.text("bc", "uniform")
