@@ -175,8 +175,8 @@ def _method() -> str:
     return (
         f"Lift, {N} demonstrations, split `recall`: only the picture differs from what was shown. {EACH} episodes a family,"
         f" severity {SEVERITY} of 5, the same starts and the same disturbance for all policies ({EPISODES} undisturbed"
-        " episodes beside them). No policy was trained for any of this: training shifts or crops pictures a little, and ALT's"
-        " jitters their colours too."
+        " episodes beside them). No policy was trained for any of this: training shifts or crops pictures a little, and"
+        " ALT's jitters their colours too."
     )
 
 
