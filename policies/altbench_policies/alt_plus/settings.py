@@ -23,7 +23,7 @@ class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
     appearance: float = Field(default=0.8, ge=0, lt=1)
     appearance_size: int = Field(default=12, ge=1)
     correct: bool = True
-    shrinkage: float = Field(default=0.1, ge=0)
+    shrinkage: float = Field(default=0.03, ge=0)
 
     # the size for two cores; no bottleneck behind the views, a narrow head: README.md has what each of these bought
     hidden: tuple[int, ...] = (256, 128)
