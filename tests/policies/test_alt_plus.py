@@ -59,9 +59,9 @@ def test_shrinkage_leaves_small_corrections_out(fitted):
     assert (half[:3] > 0).all()
     change = np.zeros((2, 8, 10), np.float32)
     change[0, :, 0], change[1, :, 0] = 0.001 * half[0], half[0]
-    corrected = fitted._correction(change) / change[:, :1, :1]
-    assert corrected[0, 0, 0] < 0.001
-    assert corrected[1, 0, 0] == pytest.approx(1 / (1 + fitted.settings.shrinkage**2), rel=1e-4)
+    weights = (fitted._correction(change) / change[:, :1, :1])[:, 0, 0]
+    expected = [d**2 / (d**2 + fitted.settings.shrinkage**2) for d in (0.001, 1)]
+    assert weights == pytest.approx(expected, rel=1e-4) and weights[0] < 0.002
 
 
 def test_no_change_is_no_correction_without_shrinkage(fit_policy):
