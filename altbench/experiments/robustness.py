@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from altbench.config import EvaluationEntry, PerturbationEntry, SweepSpec
+from altbench.config import CLEAN, EvaluationEntry, PerturbationEntry, SweepSpec
 from altbench.episode_tables import SIGNIFICANT
 from altbench.experiments.base import Experiment, Preset, Report, Run, Section
 from altbench.experiments.common import EPISODES, POLICIES, N, evaluation, make_sweep, row
@@ -143,7 +143,7 @@ def _flags(run: Run, labels: Sequence[str]) -> Table:
     frame, rows, texts = countable(run.episodes()), [], []
     frame = frame[frame["flagged"].notna()]
     for label in labels:
-        for kind, families in {UNDISTURBED: ("clean",), **FAMILIES}.items():
+        for kind, families in {UNDISTURBED: (CLEAN,), **FAMILIES}.items():
             own = frame[(frame["label"] == label) & frame["perturbation"].isin(families)]
             if own.empty:
                 continue
