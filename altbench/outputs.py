@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def write(root: Path, plan: Plan, renderer: str, recorded: Recorded | None = Non
     """
     recorded, out = recorded or recorded_cells(root, plan), out or root
     states = {key: recorded.is_finished(key) for key in recorded.cells}
-    measured = sorted(m.key for m in plan.measurements if results.measure_path(root, m.key).is_file())
+    measured = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _measure_files(root, plan)}
     stamp = digest({"version": __version__, "cells": states, "measured": measured, "renderer": renderer})
     old = _written(out)
     if not states or (old["made_of"] == stamp and all((out / name).is_file() for name in old["files"])):
@@ -44,6 +45,12 @@ def write(root: Path, plan: Plan, renderer: str, recorded: Recorded | None = Non
     for name in set(old["files"]) - set(names):
         (out / name).unlink(missing_ok=True)
     write_text(out / STAMP, json.dumps({"made_of": stamp, "files": names}, indent=1) + "\n")
+
+
+def _measure_files(root: Path, plan: Plan) -> list[Path]:
+    """The plan's measurements that are there: two with one key may differ, since times do."""
+    paths = (results.measure_path(root, m.key) for m in plan.measurements)
+    return [path for path in paths if path.is_file()]
 
 
 def _written(out: Path) -> dict[str, Any]:

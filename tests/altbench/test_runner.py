@@ -9,6 +9,7 @@ from typing import Any
 import fakes
 import pandas as pd
 import pytest
+import synthetic
 from rich.console import Console
 
 from altbench import jobs, outputs, results, runner
@@ -337,3 +338,12 @@ def test_deleted_outputs_are_made_again(own_policies: Path, tmp_path: Path) -> N
     table = success_csv(tmp_path, summary)
     (tmp_path / "tables" / "success.csv").unlink()
     assert success_csv(tmp_path, summary) == table
+
+
+def test_a_new_measurement_of_the_same_checkpoint_gives_new_tables(own_policies: Path, tmp_path: Path) -> None:
+    summary, _ = go(sweep(own_policies, policies=[BC]), tmp_path)
+    measurement = summary.plan.measurements[0]
+    for seconds in (0.001, 0.002):
+        results.write_measure(tmp_path, measurement.key, synthetic.measure("bc", p50=seconds))
+        success_csv(tmp_path, summary)
+        assert pd.read_csv(tmp_path / "tables" / "latency.csv")["latency_p50_s"].to_list() == [seconds]
