@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,10 @@ class RecurrentCloningSpec(ChunkSpec, MixtureSpec):
     pred_horizon: int = Field(default=1, ge=1, le=1)
     action_horizon: int = Field(default=1, ge=1, le=1)
 
+    # Coordinates in [-1, 1], as robomimic has them: flat features drift by several units in the first steps of training, and an
+    # LSTM that such an offset has saturated learns nothing more.
+    pooling: Literal["average", "flat", "spatial_softmax"] = "spatial_softmax"
+
     # the size for two cores
     batch_size: int = Field(default=16, ge=2)
     shift: int = Field(default=4, ge=0)
@@ -36,7 +40,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
     "paper": {  # robomimic's image policies, but for what the README lists
         "encoder": "resnet18",
-        "pooling": "spatial_softmax",
         "shift": 0,
         "crop": 76 / 84,
         "rnn_hidden": 1000,
