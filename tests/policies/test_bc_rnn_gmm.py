@@ -9,6 +9,7 @@ import torch
 from altbench.errors import ConfigError
 from altbench_policies.bc_rnn_gmm.policy import RecurrentMixture, SequenceObjective
 from altbench_policies.bc_rnn_gmm.settings import RecurrentCloningSpec
+from altbench_policies.training import Learner
 from altbench_policies.vision import seeded_network
 from altbench_policies.windows import join
 
@@ -60,10 +61,10 @@ def test_the_loss_is_the_likelihood_of_every_step(task, demonstrations):
 
 
 def test_it_learns_one_batch_by_heart(task, demonstrations):
-    network, objective, _ = make_objective(task, demonstrations, modes=2, sequence=4)
+    network, objective, _ = make_objective(task, demonstrations, modes=2, sequence=4, rnn_hidden=128)
     batch = objective.sample(torch.Generator().manual_seed(0))
-    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
-    for _ in range(80):
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    for _ in range(120):
         loss = objective.loss(batch)
         optimizer.zero_grad()
         loss.backward()
@@ -71,6 +72,18 @@ def test_it_learns_one_batch_by_heart(task, demonstrations):
     generators = [torch.Generator().manual_seed(i) for i in range(4)]
     drawn = network(batch.seen, 4)[0].draw(generators, 1e-4)
     assert (drawn - batch.chunk).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize(("pooling", "bounded"), [("spatial_softmax", True), ("flat", False)])
+def test_what_the_lstm_sees_stays_bounded_in_training(task, demonstrations, pooling, bounded):
+    network, objective, _ = make_objective(task, demonstrations, pooling=pooling, width=1.0)
+    learner = Learner(network, objective.settings, 40)
+    for step in range(40):
+        learner.step(objective, step, 0)
+    batch = objective.sample(torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        seen = network.observation(batch.seen)
+    assert (seen.abs().max() < 3) == bounded, seen.abs().max()
 
 
 def test_decisions_step_by_step_are_those_of_the_whole_sequence(fit_policy, observe, demonstrations):

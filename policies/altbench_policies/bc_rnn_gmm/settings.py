@@ -25,8 +25,8 @@ class RecurrentCloningSpec(ChunkSpec, MixtureSpec):
     pred_horizon: int = Field(default=1, ge=1, le=1)
     action_horizon: int = Field(default=1, ge=1, le=1)
 
-    # Coordinates in [-1, 1], as robomimic has them: flat features drift by several units in the first steps of training, and an
-    # LSTM that such an offset has saturated learns nothing more.
+    # Coordinates in [-1, 1], as robomimic has them. Flat features drift by several units in the first steps of training, and
+    # an LSTM that such an offset has saturated learns nothing more.
     pooling: Literal["average", "flat", "spatial_softmax"] = "spatial_softmax"
 
     # the size for two cores
