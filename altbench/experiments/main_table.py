@@ -137,7 +137,7 @@ def _more_text(preset: Preset) -> str:
         else "; `act_ensemble`, the main table's `act` (one checkpoint) that decides at every step and executes the mean of"
         " what all its chunks say of it"
     )
-    recurrent = "" if preset == "paper" else " (at `small` not trained enough to be a baseline, as its README says)"
+    recurrent = "" if preset == "paper" else " (at `small` not precise enough to be a baseline, as its README says)"
     return (
         f"`bc_gmm`, behaviour cloning with a mixture of Gaussians; `bc_rnn_gmm`, its recurrent form{recurrent}{ensemble}."
         " Demonstrations and episodes as above; these rows take no part in the comparisons above."
