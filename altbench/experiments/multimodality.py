@@ -146,10 +146,13 @@ def draw(found: dict[int, dict[str, Any]]) -> Figure:
         left, right = figure.subplots(1, 2, sharey=True)
         names = [f"{k} demonstration{'s' if k > 1 else ''}" for k in range(1, TOP + 1)]
         _stack(left, {n: one["shares"] for n, one in found.items()}, names)
-        left.set(title="top three matches come from", ylabel="share of decisions, mean over episodes")
+        left.set(title="top three matches come from", ylabel="share of decisions")
         _stack(right, {n: one["origins"] for n, one in found.items()}, ORIGINS)
-        right.set(title="second and third match, beside the first", ylabel="share of matches, mean over episodes")
-        headline(figure, "Lift, recall: ALT's matches with one and with several demonstrations per pose")
+        right.set(title="second and third match, beside the first", ylabel="share of matches")
+        headline(
+            figure,
+            "Lift, recall: ALT's matches with one and with several demonstrations per pose (means over episodes)",
+        )
     return figure
 
 
