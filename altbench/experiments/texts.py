@@ -19,7 +19,8 @@ def rate_text(rate: Rate, counts: bool = True) -> str:
         return ""
     text = f"{percentage(rate.value)} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
     if rate.seeds:
-        text += f", seeds {100 * min(rate.seeds):.0f} to {100 * max(rate.seeds):.0f} %"
+        low, high = percentage(min(rate.seeds)), percentage(max(rate.seeds))
+        text += f", seeds {low} to {high} %" if low != high else f", each seed {low} %"
     return f"{rate.successes}/{rate.episodes} {text}" if counts else text
 
 

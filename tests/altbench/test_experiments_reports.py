@@ -164,7 +164,7 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
     rows = {"alt": {"policy": f"{own_policies}:Good"}}
     run = run_of(experiments.load("E3"), rows, [{"split": "uniform", "episodes": 30}], train_seeds=[0, 1])
     found = matrix(run, {"alt": {"label": "alt"}, "bc": {"label": "bc"}}, {"uniform": clean("uniform")})
-    assert found.rows == ("alt",) and found.text("alt", "uniform") == "60/60 100 % [89, 100], seeds 100 to 100 %"
+    assert found.rows == ("alt",) and found.text("alt", "uniform") == "60/60 100 % [89, 100], each seed 100 %"
     shown = matrix_table("T", found)
     assert "Rao and Scott" in shown.note
     assert shown.data[["seeds", "seed_low", "seed_high"]].to_numpy().tolist() == [[2, 1, 1]]
@@ -335,7 +335,7 @@ def test_scaling_shows_pooled_rates_and_seeds(
     assert [row[0] for row in table(report, "seeds_uniform").values()] == ["alt, seed 0", "alt, seed 1"]
     notes = {stem: t.note for s in report.sections for stem, t in s.tables.items()}
     assert "Rao and Scott" in notes["success_uniform"] and notes["seeds_uniform"] == PLAIN_NOTE
-    assert table(report, "success_uniform")["alt"][1] == "8/8 100 % [51, 100], seeds 100 to 100 %"
+    assert table(report, "success_uniform")["alt"][1] == "8/8 100 % [51, 100], each seed 100 %"
     assert "success_by_n" in report.sections[0].figures
 
 
