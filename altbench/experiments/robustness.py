@@ -19,9 +19,7 @@ from altbench.stats import (
     countable,
     holm,
     paired_differences,
-    rate_of,
     sign_flip_exact,
-    succeeded,
     success_rate,
 )
 from altbench.table_formats import Table
@@ -148,12 +146,17 @@ def _flags(run: Run, labels: Sequence[str]) -> Table:
             if own.empty:
                 continue
             flagged = own["flagged"].astype(bool)
-            parts = [rate_of(int(flagged.sum()), len(own)), _won(own[flagged]), _won(own[~flagged])]
+            parts = [
+                success_rate(part) for part in (own.assign(success=flagged, status="ok"), own[flagged], own[~flagged])
+            ]
             texts.append((label, kind, *(rate_text(part) for part in parts)))
             rows.append(_flag_row(label, kind, *parts))
     heads = ("policy", "disturbed", "episodes with a flag", "success of those", "success of those without")
     columns = {head: [text[i] for text in texts] for i, head in enumerate(heads)}
-    return frame_table("Flags and success", pd.DataFrame(rows), columns, "Wilson 95 % intervals.", names=2)
+    return frame_table("Flags and success", pd.DataFrame(rows), columns, _FLAGS_NOTE, names=2)
+
+
+_FLAGS_NOTE = "Successes/episodes and rate, with 95 % intervals as above."
 
 
 def _flag_row(label: str, kind: str, flagged: Rate, with_flag: Rate, without: Rate) -> dict[str, Any]:
@@ -165,10 +168,6 @@ def _flag_row(label: str, kind: str, flagged: Rate, with_flag: Rate, without: Ra
         "success_flagged": with_flag.value,
         "success_unflagged": without.value,
     }
-
-
-def _won(frame: pd.DataFrame) -> Rate:
-    return rate_of(int(succeeded(frame).sum()), len(frame))
 
 
 def _method() -> str:
