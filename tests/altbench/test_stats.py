@@ -225,3 +225,9 @@ def test_differences_are_summed_over_the_seeds_that_both_have() -> None:
 def test_episodes_not_seeds_make_a_ranking() -> None:
     assert not stats.ranked(_seeds([True] * 49, [True] * 49))
     assert stats.ranked(_seeds([True] * 50))
+
+
+def test_a_condition_in_which_nothing_counts_has_no_rate() -> None:
+    frame = pd.DataFrame({"task": "Lift", "seed": [1, 2], "episode": [0, 1], "success": False, "status": "unsupported"})
+    found = stats.success_rate(frame)
+    assert (found.episodes, found.value, found.low, found.seeds) == (0, None, None, ())
