@@ -136,7 +136,7 @@ def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
     won = succeeded(counted)
     found = rate_of(int(won.sum()), len(counted), confidence)
     episode = [name for name in ("task", "seed", "episode") if name in counted]
-    if counted.empty or not counted.duplicated(episode).any():
+    if "episode" not in episode or not counted.duplicated(episode).any():
         return found
     clusters = won.groupby([counted[name] for name in episode]).agg(["sum", "count"])
     low, high = clustered_interval(clusters["sum"], clusters["count"], confidence)
