@@ -136,10 +136,6 @@ def _legend(cut: bool, floor: float) -> list[Line2D]:
         Line2D([], [], label="median", color="black", linewidth=1.4),
         Line2D([], [], label="mean, 95 % interval", color="black", marker="D", markersize=3, linewidth=1),
     ]
-    low = Line2D(
-        [],
-        [],
-        label=f"S below {floor:g}, and how many",
-        **{**dot, "marker": "v", "markerfacecolor": "0.3"},
-    )
-    return [*handles, low] if cut else handles
+    low = dot | {"marker": "v", "markerfacecolor": "0.3"}
+    below = Line2D([], [], label=f"S below {floor:g}, and how many", **low)
+    return [*handles, below] if cut else handles

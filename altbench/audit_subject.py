@@ -167,7 +167,7 @@ def _check_fitted(subject: Subject) -> None:
     point, folder = subject.checkpoint, subject.setting.folder.checkpoints
     if point.n < 2:
         raise ConfigError(f"{subject.name}: S compares with two demonstrations, the policy was trained on {point.n}")
-    if point.trainable and not is_checkpoint(find_checkpoint(folder, point.folder)):
+    if point.trainable and not find_checkpoint(folder, point.folder):
         raise CheckpointError(
             f"{folder}: no fit of {point.name} made with these versions and data; `altbench run` makes it"
         )

@@ -54,17 +54,14 @@ def is_checkpoint(folder: Path) -> bool:
     return (folder / CARD).is_file()
 
 
-def find_checkpoint(checkpoints: Path, folder: str) -> Path:
-    """Where the checkpoint that is to lie as `folder` in `checkpoints` does lie; that place, where it is not there.
+def find_checkpoint(checkpoints: Path, folder: str) -> Path | None:
+    """Where the checkpoint that is to lie as `folder` in `checkpoints` does lie; None where it is not there.
 
     A folder's name ends in the key, and a checkpoint is what its key says: one that was fitted for a row of another label is
     found too.
     """
-    wanted = checkpoints / folder
-    if is_checkpoint(wanted):
-        return wanted
     others = sorted(checkpoints.glob(f"*-{folder.rpartition('-')[2]}"))
-    return next(filter(is_checkpoint, others), wanted)
+    return next(filter(is_checkpoint, (checkpoints / folder, *others)), None)
 
 
 def read_card(folder: Path) -> CheckpointCard:

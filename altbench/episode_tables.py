@@ -14,15 +14,13 @@ from altbench.stats import (
     RANKED_FROM,
     auroc,
     countable,
-    holm,
-    paired_differences,
+    paired_tests,
     ranked,
     rate_of,
-    sign_flip_exact,
     split_order,
     success_rates,
 )
-from altbench.table_formats import Block, Table, percentage, pivot
+from altbench.table_formats import Block, Table, interval_text, pivot
 
 ROW = ["task", "label", "policy", "preset", "n"]
 CONDITION = ["split", "perturbation", "severity"]
@@ -131,13 +129,10 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
 def beats_all(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
     """Whether `own` succeeds significantly more often than each of `others` on the same episodes.
 
-    `stats.sign_flip_exact` over the training seeds that both have (McNemar's test for one), Holm-corrected.
+    `stats.paired_tests` over the training seeds that both have (McNemar's test for one).
     """
-    differences = [paired_differences(own, other) for other in others]
-    corrected = holm([sign_flip_exact(d) for d in differences])
-    return all(
-        len(d) >= RANKED_FROM and d.sum() > 0 and p < SIGNIFICANT for d, p in zip(differences, corrected, strict=True)
-    )
+    tests = paired_tests(own, others)
+    return all(test.pairs >= RANKED_FROM and test.gain > 0 and test.p < SIGNIFICANT for test in tests)
 
 
 # ----------------------------------------------------------------------------------------------------------- layout
@@ -171,8 +166,7 @@ def _names(data: pd.DataFrame) -> dict[str, list[str | int]]:
 def _rate_texts(*columns: pd.Series) -> list[str]:
     """`36/40 90 % [77, 96]` per row of successes, episodes, rate, low, high; empty without episodes."""
     return [
-        f"{k}/{n} {percentage(rate)} % [{100 * low:.0f}, {100 * high:.0f}]" if n else ""
-        for k, n, rate, low, high in zip(*columns, strict=True)
+        f"{k}/{n} {interval_text(rate, low, high)}" if n else "" for k, n, rate, low, high in zip(*columns, strict=True)
     ]
 
 

@@ -15,6 +15,7 @@ from altbench import registry, results
 from altbench.api import Demonstration, FitContext, Policy, Requirements, TaskInfo, Trainable
 from altbench.checkpoints import CheckpointCard, find_checkpoint, load_checkpoint, save_checkpoint
 from altbench.config import SweepSpec
+from altbench.errors import CheckpointError
 from altbench.heartbeat import Heartbeat, TrainingClock
 from altbench.plan import Cell, Checkpoint, Measurement
 from altbench.records import Status
@@ -174,7 +175,7 @@ def measure(setting: Setting, measurement: Measurement) -> None:
     """Time decisions and read memory in a process of their own."""
     from altbench.measure import measure_checkpoint
 
-    folder = find_checkpoint(setting.folder.checkpoints, measurement.checkpoint.folder)
+    folder = _fitted(setting, measurement.checkpoint)
     entry, runtime = setting.sweep.measure, measurement.runtime
     record = measure_checkpoint(folder, measurement.label, entry, setting.device, runtime)
     results.write_measure(setting.root, measurement.key, record)
@@ -246,10 +247,17 @@ def _build(checkpoint: Checkpoint) -> Policy:
 def _ready_policy(setting: Setting, cell: Cell) -> Policy:
     if not cell.checkpoint.trainable:
         return _build(cell.checkpoint)
-    folder = find_checkpoint(setting.folder.checkpoints, cell.checkpoint.folder)
-    policy = load_checkpoint(folder, setting.device, cell.runtime)
+    policy = load_checkpoint(_fitted(setting, cell.checkpoint), setting.device, cell.runtime)
     check_fit(policy.requirements, policy.task, setting.sweep.image_size, cell.name)
     return policy
+
+
+def _fitted(setting: Setting, checkpoint: Checkpoint) -> Path:
+    """Where a checkpoint that was fitted before lies; CheckpointError where it is gone."""
+    found = find_checkpoint(setting.folder.checkpoints, checkpoint.folder)
+    if found is None:
+        raise CheckpointError(f"{setting.folder.checkpoints}: {checkpoint.name} is not there (any more)")
+    return found
 
 
 def _card(setting: Setting, checkpoint: Checkpoint, policy: Policy, clock: TrainingClock) -> CheckpointCard:

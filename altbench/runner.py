@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from altbench import kept_sweeps, outputs, registry, results
-from altbench.checkpoints import find_checkpoint, is_checkpoint
+from altbench.checkpoints import find_checkpoint
 from altbench.config import SweepSpec
 from altbench.dataset_format import DatasetMeta
 from altbench.devices import choose_renderer, resolve_device
@@ -22,7 +22,7 @@ from altbench.errors import AltbenchError, DatasetError
 from altbench.executors import Executor, make_executor
 from altbench.fingerprint import usable_cores
 from altbench.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob, Setting
-from altbench.plan import Checkpoint, Plan, make_plan, stamp
+from altbench.plan import Plan, make_plan, stamp
 from altbench.progress import Board
 from altbench.results import Recorded
 from altbench.schedule import run_jobs
@@ -101,7 +101,8 @@ def run_held(sweep: SweepSpec, root: Path, executor: Executor, board: Board, dev
 
 def pending_jobs(setting: Setting, plan: Plan) -> list[Job]:
     """What is left to do: fits first (in the sweep's order), then cells, then measurements of trained policies."""
-    fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not _has_checkpoint(setting, c)]
+    fitted = setting.folder.checkpoints
+    fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not find_checkpoint(fitted, c.folder)]
     cells = [RolloutJob(c) for c in plan.cells if not results.is_finished(setting.root, c.key)]
     unmeasured = [m for m in plan.measurements if not results.measure_path(setting.root, m.key).is_file()]
     return [*fits, *cells, *(MeasureJob(m) for m in unmeasured)]
@@ -159,7 +160,3 @@ def _check_data(sweep: SweepSpec, task: str, meta: DatasetMeta, path: Path) -> N
                 f"{path}: its demonstrations have {name} {getattr(meta, name)}, the sweep wants {value}; "
                 "choose another --out, or delete the file to collect again"
             )
-
-
-def _has_checkpoint(setting: Setting, checkpoint: Checkpoint) -> bool:
-    return is_checkpoint(find_checkpoint(setting.folder.checkpoints, checkpoint.folder))

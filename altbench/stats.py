@@ -230,6 +230,24 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+@dataclass(frozen=True)
+class PairedTest:
+    """A policy against another on the `pairs` episodes that both played: `gain` successes more, and the test's `p`."""
+
+    pairs: int
+    gain: int
+    p: float
+
+
+def paired_tests(
+    own: pd.DataFrame, others: Sequence[pd.DataFrame], over: Sequence[str] = ("train_seed",)
+) -> list[PairedTest]:
+    """`own` against each of `others` on the same episodes: `sign_flip_exact` of `paired_differences`, Holm-corrected."""
+    differences = [paired_differences(own, other, over) for other in others]
+    corrected = holm([sign_flip_exact(d) for d in differences])
+    return [PairedTest(len(d), int(d.sum()), p) for d, p in zip(differences, corrected, strict=True)]
+
+
 def auroc(clean: ArrayLike, perturbed: ArrayLike) -> float | None:
     """Probability that a perturbed score exceeds a clean one, ties counting half; None where a side has no score."""
     below, above = (np.asarray(side, np.float64) for side in (clean, perturbed))

@@ -106,6 +106,11 @@ def percentage(share: float) -> str:
     return significant(100 * share, 1) if rounded == "0" and share > 0 else rounded
 
 
+def interval_text(rate: float, low: float, high: float) -> str:
+    """A rate with its interval, as tables show it: `90 % [77, 96]`."""
+    return f"{percentage(rate)} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
 def to_csv(table: Table) -> str:
     """Tidy CSV; six significant digits, empty where nothing was measured."""
     text: str = table.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")

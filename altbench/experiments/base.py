@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from altbench import results
 from altbench.api import Demonstration, Policy
-from altbench.checkpoints import find_checkpoint, is_checkpoint, load_checkpoint
+from altbench.checkpoints import find_checkpoint, load_checkpoint
 from altbench.config import SweepSpec
 from altbench.jobs import Setting, training_set
 from altbench.plan import Cell, Checkpoint, Plan
@@ -138,8 +138,7 @@ class Run:
 
     def folder(self, checkpoint: Checkpoint) -> Path | None:
         """Where a fitted checkpoint lies; None where it is not there."""
-        found = find_checkpoint(RunFolder(self.root).checkpoints, checkpoint.folder)
-        return found if is_checkpoint(found) else None
+        return find_checkpoint(RunFolder(self.root).checkpoints, checkpoint.folder)
 
     def policy(self, checkpoint: Checkpoint, runtime: Mapping[str, Any] | None = None) -> Policy | None:
         """A fitted checkpoint's policy, ready to act; None where it is not there."""

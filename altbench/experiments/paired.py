@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from altbench.episode_tables import SIGNIFICANT
 from altbench.experiments.texts import frame_table
-from altbench.stats import (
-    RANKED_FROM,
-    PairedCounts,
-    holm,
-    mcnemar_exact,
-    paired_counts,
-    paired_difference_interval,
-)
+from altbench.stats import RANKED_FROM, PairedTest, paired_counts, paired_difference_interval, paired_tests
 from altbench.table_formats import Table
 
+PAIR = ("train_seed", "seed", "episode")
 COLUMNS = ["row", "against", "pairs", "difference", "low", "high", "p_holm", "better"]
 
 
 def paired_table(title: str, groups: Mapping[str, pd.DataFrame], against: str, names: str, what: str) -> Table:
     """Success of each of `groups` (name -> episodes) minus that of the group `against`; Newcombe's intervals.
 
-    `better`: significantly so (exact McNemar test, Holm-corrected over the table, at least 50 pairs). Without rows where
-    `against` has no episodes. `what`: the episodes, in words.
+    `better`: significantly so (`stats.paired_tests` over the table, at least 50 episodes). Without rows where `against` has
+    no episodes. The intervals are of one training seed, which all experiments that compare so have. `what`: the
+    episodes, in words.
     """
-    base = groups.get(against)
-    counts: dict[str, PairedCounts] = {}
-    if base is not None and len(base):
-        others = {name: group for name, group in groups.items() if name != against and len(group)}
-        counts = {name: paired_counts(base, group, ("train_seed", "seed", "episode")) for name, group in others.items()}
-    counts = {name: found for name, found in counts.items() if found.total}
-    corrected = holm([mcnemar_exact(c.only_first, c.only_second) for c in counts.values()])
-    rows = [_difference(name, against, c, p) for (name, c), p in zip(counts.items(), corrected, strict=True)]
+    base = groups.get(against, pd.DataFrame())
+    others = {name: group for name, group in groups.items() if name != against and _shared(base, group)}
+    tests = paired_tests(base, list(others.values()))
+    rows = [_difference(name, against, base, own, t) for (name, own), t in zip(others.items(), tests, strict=True)]
     data = pd.DataFrame(rows, columns=COLUMNS)
     texts = {
         names: list(data["row"]),
@@ -55,8 +45,16 @@ def better(table: Table) -> list[str]:
     return list(table.data.loc[table.data["better"].astype(bool), "row"])
 
 
-def _difference(name: str, against: str, counts: PairedCounts, p: float) -> dict[str, Any]:
+def _shared(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    """Whether there are episodes that both played."""
+    return bool(len(first) and len(second) and paired_counts(first, second, PAIR).total)
+
+
+def _difference(
+    name: str, against: str, base: pd.DataFrame, own: pd.DataFrame, test: PairedTest
+) -> dict[str, str | float | bool]:
+    counts = paired_counts(base, own, PAIR)
     low, high = paired_difference_interval(counts)
-    judged = counts.total >= RANKED_FROM and p < SIGNIFICANT and counts.difference > 0
-    values = {"pairs": counts.total, "difference": counts.difference, "low": low, "high": high, "p_holm": p}
+    judged = test.pairs >= RANKED_FROM and test.p < SIGNIFICANT and counts.difference > 0
+    values = {"pairs": counts.total, "difference": counts.difference, "low": low, "high": high, "p_holm": test.p}
     return {"row": name, "against": against, **values, "better": judged}

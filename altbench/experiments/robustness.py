@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -14,14 +13,7 @@ from altbench.experiments.common import EPISODES, POLICIES, N, evaluation, make_
 from altbench.experiments.matrix import Where, cells_of, clean, heat_map, matrix, matrix_table
 from altbench.experiments.texts import frame_table, listed, percent, rate_text
 from altbench.figure_layout import words
-from altbench.stats import (
-    Rate,
-    countable,
-    holm,
-    paired_differences,
-    sign_flip_exact,
-    success_rate,
-)
+from altbench.stats import countable, paired_tests, success_rate
 from altbench.table_formats import Table
 
 SEVERITY = 3
@@ -101,7 +93,9 @@ def _pooled(run: Run, labels: Sequence[str], families: Sequence[str]) -> Table:
     whole = [label for label, group in groups.items() if set(group["perturbation"]) == set(families)]
     rates = {label: success_rate(groups[label]) for label in whole}
     best = max(whole, key=lambda label: rates[label].value or 0.0, default="")
-    chances = _against(groups, best, [label for label in whole if label != best])
+    others = [label for label in whole if label != best]
+    tests = paired_tests(groups[best], [groups[x] for x in others], ("train_seed", "perturbation")) if others else []
+    chances = {label: test.p for label, test in zip(others, tests, strict=True)}
     data = pd.DataFrame(
         [
             {
@@ -129,13 +123,6 @@ _POOLED_NOTE = (
 )
 
 
-def _against(groups: Mapping[str, pd.DataFrame], best: str, others: Sequence[str]) -> dict[str, float]:
-    """Policy -> Holm-corrected chance of `best` being that much better over all families."""
-    over = ("train_seed", "perturbation")
-    chances = [sign_flip_exact(paired_differences(groups[best], groups[other], over)) for other in others]
-    return dict(zip(others, holm(chances), strict=True))
-
-
 def _flags(run: Run, labels: Sequence[str]) -> Table:
     """By policy that raises flags: how often, and success of the episodes with and without one."""
     frame, rows, texts = countable(run.episodes()), [], []
@@ -146,28 +133,17 @@ def _flags(run: Run, labels: Sequence[str]) -> Table:
             if own.empty:
                 continue
             flagged = own["flagged"].astype(bool)
-            parts = [
-                success_rate(part) for part in (own.assign(success=flagged, status="ok"), own[flagged], own[~flagged])
-            ]
-            texts.append((label, kind, *(rate_text(part) for part in parts)))
-            rows.append(_flag_row(label, kind, *parts))
+            flags, *parts = map(success_rate, (own.assign(success=flagged, status="ok"), own[flagged], own[~flagged]))
+            texts.append((label, kind, *(rate_text(part) for part in (flags, *parts))))
+            values = (label, kind, flags.successes, flags.episodes, *(part.value for part in parts))
+            rows.append(dict(zip(_FLAG_COLUMNS, values, strict=True)))
     heads = ("policy", "disturbed", "episodes with a flag", "success of those", "success of those without")
     columns = {head: [text[i] for text in texts] for i, head in enumerate(heads)}
     return frame_table("Flags and success", pd.DataFrame(rows), columns, _FLAGS_NOTE, names=2)
 
 
+_FLAG_COLUMNS = ("policy", "disturbed", "flagged", "episodes", "success_flagged", "success_unflagged")
 _FLAGS_NOTE = "Successes/episodes and rate, with 95 % intervals as above."
-
-
-def _flag_row(label: str, kind: str, flagged: Rate, with_flag: Rate, without: Rate) -> dict[str, Any]:
-    return {
-        "policy": label,
-        "disturbed": kind,
-        "flagged": flagged.successes,
-        "episodes": flagged.episodes,
-        "success_flagged": with_flag.value,
-        "success_unflagged": without.value,
-    }
 
 
 def _method() -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from altbench.stats import Rate
-from altbench.table_formats import Block, Table, percentage
+from altbench.table_formats import Block, Table, interval_text, percentage
 
 
 def rate_text(rate: Rate, counts: bool = True) -> str:
@@ -17,7 +17,7 @@ def rate_text(rate: Rate, counts: bool = True) -> str:
     """
     if rate.value is None or rate.low is None or rate.high is None:
         return ""
-    text = f"{percentage(rate.value)} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
+    text = interval_text(rate.value, rate.low, rate.high)
     if rate.seeds:
         low, high = percentage(min(rate.seeds)), percentage(max(rate.seeds))
         text += f", seeds {low} to {high} %" if low != high else f", each seed {low} %"

@@ -1,4 +1,4 @@
-"""Batched image augmentation, drawn from an explicit generator: shift or crop, resized crop, colour jitter.
+"""Batched image augmentation, drawn from an explicit generator: shift or crop, resized crop, colour jitter, erasing.
 
 Shift and crop are one gather of uint8 rows from a padded bank through a strided view, and colour jitter is one 3×3
 matrix per image, so that the whole costs a small part of a training step.
@@ -13,8 +13,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from altbench.config import Spec
+from altbench.config import Spec, added
 
+SMALLEST_ERASED = 0.02  # of the area; this and the aspects as in Zhong et al. 2020
+ASPECTS = (0.3, 1 / 0.3)
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
 
@@ -24,7 +26,8 @@ class AugmentSpec(Spec):
     `shift`: up to so many pixels along each axis, the border repeated. `crop`: the part of each side that a random crop
     keeps in training, the central crop otherwise (1: whole image). `crop_scale`: random resized crop, smallest fraction
     of the area. `brightness`, `contrast`, `saturation`: factors drawn from [1 − s, 1 + s]; `hue`: fraction of a full
-    turn, ± so much.
+    turn, ± so much. `erase`: each of so many rectangles is painted over the image every other time, in a colour of its own
+    (random erasing, Zhong et al. 2020, arXiv 1708.04896); `erase_area`: the largest part of the area that one covers.
     """
 
     shift: int = Field(default=0, ge=0)
@@ -34,6 +37,8 @@ class AugmentSpec(Spec):
     contrast: float = Field(default=0.0, ge=0, le=1)
     saturation: float = Field(default=0.0, ge=0, le=1)
     hue: float = Field(default=0.0, ge=0, le=0.5)
+    erase: int = added(0, ge=0)
+    erase_area: float = added(0.15, ge=SMALLEST_ERASED, le=1)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(H, W) of the images that the network sees, for camera images of `height` × `width`."""
@@ -85,19 +90,21 @@ def plain(images: Tensor, spec: AugmentSpec) -> Tensor:
 
 
 def distort(pixels: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
-    """Resized crop and colour jitter of uint8 (B, h, w, 3), where B is a multiple of `samples`: as `augmented` returns.
+    """Resized crop, colour jitter and erasing of uint8 (B, h, w, 3), B a multiple of `samples`: as `augmented` returns.
 
     Consecutive images of one sample share the draw.
     """
     channels_first = pixels.permute(0, 3, 1, 2)
     colour = bool(spec.brightness or spec.contrast or spec.saturation or spec.hue)
-    if not colour and spec.crop_scale == 1:
+    if not colour and spec.crop_scale == 1 and not spec.erase:
         return _to_unit(channels_first.float())
     x = channels_first.to(torch.float32, memory_format=torch.contiguous_format)  # one pass, not two
     if spec.crop_scale < 1:
         x = _resized_crop(x, spec.crop_scale, samples, generator)
     if colour:
         x = _jitter(x, spec, samples, generator)
+    for _ in range(spec.erase):
+        _erase(x, spec.erase_area, samples, generator)
     return _channels_last(_to_unit(x))
 
 
@@ -163,6 +170,28 @@ def _jitter(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generat
     mean_grey = torch.tensor(GREY, device=x.device) @ (matrix @ flat.mean(2, keepdim=True))
     offset = ((1 - contrast) * mean_grey[:, None]).expand(-1, 3, 1)
     return torch.baddbmm(offset, contrast * matrix, flat).clamp_(0, 255).view_as(x)
+
+
+def _erase(x: Tensor, largest: float, samples: int, generator: torch.Generator) -> None:
+    """Paint one rectangle over half of the samples of x (B, 3, h, w), in place; it may stand out over the border."""
+    height, width = x.shape[2:]
+    area = _uniform(SMALLEST_ERASED, largest, samples, generator)
+    aspect = torch.exp(_uniform(math.log(ASPECTS[0]), math.log(ASPECTS[1]), samples, generator))
+    area = area * (torch.rand(samples, generator=generator) < 0.5)
+    repeat = x.shape[0] // samples
+    rows = _inside((area * aspect).sqrt() * height, height, generator)
+    columns = _inside((area / aspect).sqrt() * width, width, generator)
+    colours = 255 * torch.rand(samples, 3, generator=generator)
+    rows, columns, colours = (t.repeat_interleave(repeat, 0).to(x.device) for t in (rows, columns, colours))
+    covered = (rows[:, :, None] & columns[:, None, :])[:, None]
+    torch.where(covered, colours[:, :, None, None], x, out=x)
+
+
+def _inside(lengths: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """bool (B, size): which of `size` pixels lie in a stretch of `lengths` (B,) pixels about a random centre."""
+    centres = size * torch.rand(lengths.shape[0], generator=generator)
+    distances = (torch.arange(size) + 0.5 - centres[:, None]).abs()
+    return distances < lengths[:, None] / 2
 
 
 def _saturate(factor: Tensor) -> Tensor:

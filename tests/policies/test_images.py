@@ -146,6 +146,28 @@ def test_jitter_is_the_product_of_its_four_parts():
     torch.testing.assert_close(jitter(saturation=0.2), each + factors[2] * (x - each))
 
 
+def test_erasing_paints_rectangles_over_half_of_the_images():
+    spec, black = AugmentSpec(erase=1, erase_area=0.2), torch.zeros(400, 60, 60, 3, dtype=torch.uint8)
+    images = distort(black, spec, 400, generator())
+    painted = (images > -1).any(1)
+    share = painted.flatten(1).float().mean(1)
+    assert 0.4 < (share > 0).float().mean() < 0.6
+    assert share.max() <= 0.23  # 0.2, and half a pixel along each side
+    for image, mask in zip(images, painted, strict=True):
+        rows, columns = mask.any(1), mask.any(0)
+        assert torch.equal(mask, rows[:, None] & columns[None])
+        assert len(image[:, mask].unique(dim=1).T) <= 1
+
+
+def test_what_is_not_erased_is_as_it_was():
+    images = random_images(40)
+    erased, expected = distort(images, AugmentSpec(erase=3), 40, generator()), plain(images, AugmentSpec())
+    changed = (erased != expected).any(1)
+    assert 0.02 < changed.float().mean() < 0.3
+    assert torch.equal(erased, torch.where(changed[:, None], erased, expected))
+    assert len(erased[:, 0][changed].unique()) <= 3 * 40
+
+
 def test_hue_turns_colours_and_keeps_grey():
     grey = torch.full((3, 4, 4, 3), 100, dtype=torch.uint8)
     torch.testing.assert_close(distort(grey, AugmentSpec(hue=0.5), 3, generator()), plain(grey, AugmentSpec()))
