@@ -162,6 +162,10 @@ class Recorded:
         """As `build_episodes_parquet`, into `folder`."""
         _write_flat(folder, self._sorted())
 
+    def write_episodes(self, folder: Path) -> None:
+        """Write episodes.parquet alone, which `load_episodes` reads."""
+        write_parquet(folder / EPISODES_FILE, _episodes_table(self._sorted()))
+
     def _sorted(self) -> list[Cell]:
         return [self.cells[key] for key in sorted(self.cells)]
 

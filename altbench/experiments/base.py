@@ -120,6 +120,10 @@ class Run:
         """One row per recorded episode, as `results.load_episodes`."""
         return self._found.episodes()
 
+    def write_episodes(self, folder: Path) -> None:
+        """Write what `episodes` gives, and each cell's specification, as episodes.parquet into `folder`."""
+        self._found.write_episodes(folder)
+
     def decisions(self) -> pd.DataFrame:
         """One row per recorded decision, as `results.load_decisions`."""
         return self._found.decisions()

@@ -1,4 +1,4 @@
-"""A report as a folder: report.md with its tables and figures beside it, and an index over all reports of an OUT."""
+"""A report as a folder: report.md beside its tables, figures and episodes; and an index over all reports of an OUT."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ def write_report(
                 with styled():
                     add_footer(figure, made_by)
                     save(figure, temporary / f"{stem}.png")
+        if run.recorded:
+            run.write_episodes(temporary)
         write_text(temporary / REPORT, to_markdown(experiment, report, run, preset, made_by))
         write_text(temporary / ABOUT, json.dumps(_about(experiment, report, run, preset, made_by), indent=1) + "\n")
     write_index(out)

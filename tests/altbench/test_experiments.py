@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from synthetic import FINGERPRINT
 
-from altbench import experiments, reproduce, reproduce_cli, runner
+from altbench import experiments, reproduce, reproduce_cli, results, runner
 from altbench.config import SweepSpec
 from altbench.errors import AltbenchError, ConfigError
 from altbench.executors import InlineExecutor
@@ -98,11 +98,22 @@ def test_a_report_without_any_run_finds_everything_missing(own_policies: Path, t
 def test_a_report_is_a_folder_with_tables_figures_and_an_index(own_policies: Path, tmp_path: Path) -> None:
     text = run_and_report(experiment(spec(own_policies, "Good")), tmp_path)
     folder = tmp_path / "T1-test"
-    assert {"report.md", "report.json", "counts.csv", "counts.md", "line.png"} <= {p.name for p in folder.iterdir()}
+    assert {"report.md", "report.json", "counts.csv", "counts.md", "line.png", "episodes.parquet"} <= {
+        p.name for p in folder.iterdir()
+    }
     assert "| Good" in text and "![Counts](line.png)" in text and "| rate" in text and "100 %†" in text
     about = json.loads((folder / "report.json").read_text())
     assert about["summary"] == "It counts." and about["missing"] == ["a guess"] and about["fingerprint"]["packages"]
     assert "[T1](T1-test/report.md)" in (tmp_path / "README.md").read_text()
+    pd.testing.assert_frame_equal(
+        results.load_episodes(folder), results.load_episodes(_flat(tmp_path / "run", tmp_path / "flat"))
+    )
+
+
+def _flat(run: Path, folder: Path) -> Path:
+    results.build_episodes_parquet(run)
+    folder.mkdir()
+    return (run / results.EPISODES_FILE).rename(folder / results.EPISODES_FILE).parent
 
 
 def test_a_report_takes_the_place_of_the_last_one(own_policies: Path, tmp_path: Path) -> None:
