@@ -89,6 +89,14 @@ class ObservationEncoder(ObservationInput):
             parts.insert(i, encoder(seen.images[camera]).float().view(batch, -1))
         return torch.cat(parts, dim=1)
 
+    def by_step(self, features: Tensor) -> Tensor:
+        """What `forward` gives, (B, dimension), by step: (B, To, dimension / To), the views' features, then the pose."""
+        horizon, cameras = self.settings.obs_horizon, len(self.cameras)
+        lengths = [horizon * self.features] * cameras
+        lengths += [self.dimension - sum(lengths)] if self.settings.pose else []
+        parts = torch.split(features, lengths, dim=1)
+        return torch.cat([part.view(len(part), horizon, -1) for part in parts], dim=2)
+
 
 class ObservationSampler:
     """Augmented training observations, cut from banks of all frames.

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
@@ -117,8 +119,12 @@ class Learner:
 
     def step(self, objective: Objective[Batch], step: int, seed: int) -> Tensor:
         """Gradient step number `step` (from 0); the loss, detached."""
-        batch = self._sample(objective, step_generator(seed, step))
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        generator = step_generator(seed, step)
+        batch = self._sample(objective, generator)
+        with (
+            _dropout_from(generator, self.device),
+            torch.autocast(self.device, torch.bfloat16, enabled=self.settings.precision == "bf16"),
+        ):
             loss = objective.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         self.update(step)
@@ -177,6 +183,15 @@ class Learner:
             for parameter, average in zip(self.parameters, self.averages, strict=False):
                 parameter.copy_(average)
         self.network.eval()
+
+
+@contextmanager
+def _dropout_from(generator: torch.Generator, device: str) -> Iterator[None]:
+    """What layers draw from the global generators of the CPU and `device` comes from `generator`; they are put back."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng([torch.cuda.current_device()] if device == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:

@@ -92,6 +92,7 @@ TINY: dict[str, dict[str, Any]] = {
         "feedforward": 32,
         "encoder_layers": 1,
         "decoder_layers": 1,
+        "dropout": 0.1,
     },
     "alt": {**TINY_VISION, "hidden": 32, "embedding": 16},
     "alt_plus": {**TINY_VISION, "view_features": 0, "hidden": (32,)},
@@ -99,6 +100,14 @@ TINY: dict[str, dict[str, Any]] = {
     "bc_gmm": {**TINY_VISION, "hidden": (32,)},
     "bc_rnn_gmm": {**TINY_VISION, "rnn_hidden": 16, "sequence": 4},
     "diffusion": {**TINY_VISION, "widths": (16, 32), "step_features": 16, "inference_steps": 4},
+    "diffusion:transformer": {
+        **TINY_VISION,
+        "backbone": "transformer",
+        "hidden": 16,
+        "heads": 2,
+        "layers": 1,
+        "inference_steps": 4,
+    },
     "kdtree": {"side": 6},
     "open_loop": {},
     "random": {},
@@ -107,11 +116,11 @@ TINY: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="session")
 def make_policy() -> Callable[..., Any]:
-    """`make_policy(name, **settings)`: a policy of the fake task with a tiny network."""
+    """`make_policy(name, **settings)`: a policy of the fake task with a tiny network; `name` is a key of TINY."""
 
     def make(name: str, **settings: Any) -> Any:
         task = TaskInfo("Fake", version=1, horizon=60, grid_size=4, pose_names=("x", "y"))
-        kind = registry.policy(name)
+        kind = registry.policy(name.partition(":")[0])
         return kind(task, kind.config_type.parse({**TINY[name], **settings}, name))
 
     return make

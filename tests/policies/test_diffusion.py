@@ -11,7 +11,9 @@ import torch
 from altbench.api import TaskInfo
 from altbench_policies.diffusion.policy import Denoiser, DenoisingObjective, make_scheduler
 from altbench_policies.diffusion.settings import PRESETS, DiffusionSpec
+from altbench_policies.diffusion.transformer import DiffusionTransformer
 from altbench_policies.diffusion.unet import StepEmbedding, UNet
+from altbench_policies.observation import Seen
 from altbench_policies.windows import join
 
 
@@ -99,6 +101,53 @@ def test_the_unet_keeps_the_shape_and_uses_all_its_inputs(widths):
     assert all(p.grad is not None for p in unet.parameters())
 
 
+def small_transformer():
+    return DiffusionTransformer(10, 6, (2, 12), hidden=16, layers=2, heads=4, dropout=0.0)
+
+
+def test_the_transformer_has_the_published_size(task):
+    with torch.device("meta"):
+        network = Denoiser(DiffusionSpec.parse(PRESETS["paper_transformer"], "diffusion"), task.cameras, task, (84, 84))
+    assert (
+        sum(p.numel() for p in network.transformer.parameters()) == 8_998_154
+    )  # 9 M in Chi et al.'s table of settings
+
+
+def test_the_transformer_looks_back_alone():
+    network = small_transformer()
+    noisy, steps, seen = torch.randn(3, 12, 10), torch.tensor([1, 50, 99]), torch.randn(3, 2, 6)
+    out = network(noisy, steps, seen)
+    assert out.shape == (3, 12, 10)
+    changed = noisy.clone()
+    changed[:, 7] += 1
+    differs = (network(changed, steps, seen) - out).abs().amax(dim=(0, 2)) > 1e-6
+    assert differs.tolist() == [False] * 7 + [True] * 5
+    later = seen.clone()
+    later[:, 1] += 1  # the present observation, which the action of the step before does not know
+    differs = (network(noisy, steps, later) - out).abs().amax(dim=(0, 2)) > 1e-6
+    assert differs.tolist() == [False] + [True] * 11
+    assert ((network(noisy, steps + 1, seen) - out).abs().amax(dim=2) > 1e-7).all()
+
+
+def test_every_weight_of_the_transformer_learns():
+    network = small_transformer()
+    network(torch.randn(3, 12, 10), torch.tensor([1, 50, 99]), torch.randn(3, 2, 6)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def test_its_condition_is_what_the_encoder_sees_step_by_step(task):
+    settings = DiffusionSpec(width=0.25, view_features=5, backbone="transformer", hidden=16, layers=1)
+    network = Denoiser(settings, task.cameras, task, (40, 40))
+    images = {camera: torch.randn(6, 3, 40, 40) for camera in task.cameras}
+    seen = Seen(images, torch.randn(3, 2, task.agent_pos_dim))
+    condition = network.condition(seen)
+    assert condition.shape == (3, 2, 10 + task.agent_pos_dim)
+    for i, camera in enumerate(task.cameras):
+        features = network.observation.encoders[i](images[camera]).view(3, 2, 5)
+        torch.testing.assert_close(condition[:, :, 5 * i : 5 * i + 5], features)
+    torch.testing.assert_close(condition[:, :, 10:], seen.pose)
+
+
 @pytest.mark.parametrize(("scheduler", "steps"), [("ddim", 10), ("ddpm", 100)])
 def test_a_denoiser_that_knows_the_answer_gives_its_executed_part(
     scheduler, steps, fit_policy, observe, demonstrations
@@ -110,6 +159,7 @@ def test_a_denoiser_that_knows_the_answer_gives_its_executed_part(
 
     class Oracle(torch.nn.Module):
         def forward(self, noisy, t, condition):
+            assert condition.shape[0] == 2
             bar = bars[t][:, None, None]
             return (noisy - bar.sqrt() * answer) / (1 - bar).sqrt()
 
@@ -137,8 +187,10 @@ class Constant(torch.nn.Module):
         return torch.zeros_like(noisy)
 
 
-def test_it_learns_one_batch_by_heart(demonstrations, task):
-    settings = DiffusionSpec(width=0.25, view_features=16, widths=(32, 64), batch_size=8, noise_draws=2)
+@pytest.mark.parametrize("backbone", ["unet", "transformer"])
+def test_it_learns_one_batch_by_heart(demonstrations, task, backbone):
+    sizes = {"widths": (32, 64), "hidden": 64, "layers": 2, "dropout": 0.0}
+    settings = DiffusionSpec(width=0.25, view_features=16, batch_size=8, noise_draws=2, backbone=backbone, **sizes)
     network = Denoiser(settings, task.cameras, task, (40, 40))
     frames = join(demonstrations, task.cameras)
     network.fit_ranges(frames)

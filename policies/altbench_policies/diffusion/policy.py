@@ -1,6 +1,6 @@
 """Diffusion policy: a chunk of actions is denoised from noise, conditioned on what is seen.
 
-Source: Chi et al., "Diffusion Policy" (RSS 2023), the CNN variant on images. The schedulers are diffusers'.
+Source: Chi et al., "Diffusion Policy" (RSS 2023), on images, with the CNN or the transformer. The schedulers are diffusers'.
 """
 
 from __future__ import annotations
@@ -17,20 +17,39 @@ from altbench.api import TaskInfo
 from altbench_policies import border
 from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, ChunkSampler, Example
 from altbench_policies.diffusion.settings import PRESETS, RUNTIME_FIELDS, DiffusionSpec
+from altbench_policies.diffusion.transformer import DiffusionTransformer
 from altbench_policies.diffusion.unet import UNet
 from altbench_policies.observation import Seen
 from altbench_policies.windows import Frames
 
 
 class Denoiser(ChunkNetwork):
-    """The observation's encoder and the U-Net that it conditions."""
+    """The observation's encoder and what it conditions: `unet` or `transformer`, as the settings' backbone says."""
 
     def __init__(
         self, settings: DiffusionSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
     ) -> None:
         super().__init__(settings, cameras, task, image_size)
-        sizes = settings.widths, settings.kernel, settings.groups, settings.step_features
-        self.unet = UNet(task.action_dim(), self.observation.dimension, *sizes)
+        self.backbone, actions = settings.backbone, task.action_dim()
+        if settings.backbone == "unet":
+            sizes = settings.widths, settings.kernel, settings.groups, settings.step_features
+            self.unet = UNet(actions, self.observation.dimension, *sizes)
+        else:
+            horizons = settings.obs_horizon, settings.pred_horizon
+            seen = self.observation.dimension // settings.obs_horizon
+            shape = settings.hidden, settings.layers, settings.heads, settings.dropout
+            self.transformer = DiffusionTransformer(actions, seen, horizons, *shape)
+
+    def condition(self, seen: Seen) -> Tensor:
+        """What a backbone is conditioned on: (B, F), or step by step (B, To, F) for the transformer."""
+        features: Tensor = self.observation(seen)
+        return features if self.backbone == "unet" else self.observation.by_step(features)
+
+    def forward(self, noisy: Tensor, steps: Tensor, condition: Tensor) -> Tensor:
+        """Noisy chunks (B, Tp, Da), diffusion steps (B,) and `condition` -> predicted noise float32 (B, Tp, Da)."""
+        network = self.unet if self.backbone == "unet" else self.transformer
+        noise: Tensor = network(noisy, steps, condition)
+        return noise
 
 
 @dataclass(frozen=True)
@@ -61,13 +80,13 @@ class DenoisingObjective:
     def loss(self, batch: NoisyExample) -> Tensor:
         """The mean squared error."""
         draws = self.settings.noise_draws
-        condition = self.network.observation(batch.seen).repeat_interleave(draws, 0)
+        condition = self.network.condition(batch.seen).repeat_interleave(draws, 0)
         noisy = self.scheduler.add_noise(batch.chunk.repeat_interleave(draws, 0), batch.noise, batch.steps)
-        return F.mse_loss(self.network.unet(noisy, batch.steps, condition), batch.noise)
+        return F.mse_loss(self.network(noisy, batch.steps, condition), batch.noise)
 
 
 class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
-    """Diffusion policy (CNN): a chunk denoised by a FiLM U-Net. Source: Chi et al. 2023.
+    """Diffusion policy: a chunk denoised by a FiLM U-Net or a transformer. Source: Chi et al. 2023.
 
     Each slot draws noise from its own generator, so batch mates do not matter.
     """
@@ -84,7 +103,7 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
         self._scheduler: Any = None
 
     def make_network(self, image_size: tuple[int, int]) -> Denoiser:
-        """The encoder with its U-Net."""
+        """The encoder with its backbone."""
         return Denoiser(self.settings, self.cameras, self.task, image_size)
 
     def make_objective(self, network: Denoiser, frames: Frames) -> DenoisingObjective:
@@ -103,7 +122,7 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
     def decide(self, network: Denoiser, seen: Seen, slots: Sequence[int]) -> Tensor:
         """Denoise, then keep the Ta actions from the present frame on."""
         border.check_begun(slots, self._generators)
-        condition = network.observation(seen)
+        condition = network.condition(seen)
         chunk = self._denoise(network, condition, [self._generators[slot] for slot in slots])
         present = self.settings.obs_horizon - 1
         return chunk[:, present : present + self.settings.action_horizon]
@@ -116,7 +135,7 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
         self._scheduler.set_timesteps(self.settings.inference_steps)
         for step in self._scheduler.timesteps.tolist():
             steps = torch.full(chunk.shape[:1], step, device=chunk.device)
-            noise = network.unet(chunk, steps, condition)
+            noise = network(chunk, steps, condition)
             chunk = self._scheduler.step(noise, step, chunk, generator=generators).prev_sample
         return chunk
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from altbench.config import added
 from altbench_policies.chunk_policy import ChunkSpec
 
 
@@ -15,7 +16,8 @@ class DiffusionSpec(ChunkSpec):
     The sequence denoised begins To − 1 steps before the present frame. U-Net: `widths` of its levels, `kernel`,
     `groups` of its GroupNorms, `step_features` of the diffusion step's embedding. `diffusion_steps`: T in training.
     `scheduler`, `inference_steps`: how a decision is sampled. `noise_draws`: noises and diffusion steps per encoded
-    observation in a training batch (more than one spreads the encoder's cost).
+    observation in a training batch (more than one spreads the encoder's cost). `backbone`: what predicts the noise;
+    a transformer has `layers` of `heads` with tokens of `hidden` numbers and `dropout`, and ignores the U-Net's sizes.
     """
 
     widths: tuple[int, ...] = (64, 128, 256)
@@ -26,6 +28,11 @@ class DiffusionSpec(ChunkSpec):
     scheduler: Literal["ddpm", "ddim"] = "ddim"
     inference_steps: int = Field(default=10, ge=1)
     noise_draws: int = Field(default=1, ge=1)
+    backbone: Literal["unet", "transformer"] = added("unet")
+    layers: int = added(8, ge=1)
+    heads: int = added(4, ge=1)
+    hidden: int = added(256, ge=4, multiple_of=2)
+    dropout: float = added(0.3, ge=0, lt=1)
 
     # the size for two cores
     shift: int = Field(default=4, ge=0)
@@ -41,6 +48,20 @@ class DiffusionSpec(ChunkSpec):
         needed = self.obs_horizon - 1 + self.action_horizon
         if needed > self.pred_horizon:
             raise ValueError(f"obs_horizon − 1 + action_horizon = {needed} exceeds pred_horizon {self.pred_horizon}")
+        if self.inference_steps > self.diffusion_steps:
+            raise ValueError(f"inference_steps {self.inference_steps} exceeds diffusion_steps {self.diffusion_steps}")
+        return self
+
+    @model_validator(mode="after")
+    def _transformer_fits(self) -> Self:
+        if self.backbone == "transformer" and self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} is not a multiple of heads {self.heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _unet_fits(self) -> Self:
+        if self.backbone != "unet":
+            return self
         halvings = 2 ** (len(self.widths) - 1)
         if not self.widths or self.pred_horizon % halvings:
             raise ValueError(f"pred_horizon {self.pred_horizon} must be a multiple of {halvings} for {self.widths}")
@@ -49,25 +70,26 @@ class DiffusionSpec(ChunkSpec):
             raise ValueError(f"width {uneven[0]} is not a multiple of groups {self.groups}")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} must be odd")
-        if self.inference_steps > self.diffusion_steps:
-            raise ValueError(f"inference_steps {self.inference_steps} exceeds diffusion_steps {self.diffusion_steps}")
         return self
 
 
 RUNTIME_FIELDS = frozenset({"scheduler", "inference_steps", "checkpoint_seconds"})
 
+PAPER: dict[str, Any] = {
+    "encoder": "resnet18",
+    "pooling": "spatial_softmax",
+    "shift": 0,
+    "crop": 76 / 84,
+    "widths": (512, 1024, 2048),
+    "scheduler": "ddpm",
+    "inference_steps": 100,
+    "train_steps": 100_000,
+    "learning_rate": 1e-4,
+    "warmup_steps": 500,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
-    "paper": {
-        "encoder": "resnet18",
-        "pooling": "spatial_softmax",
-        "shift": 0,
-        "crop": 76 / 84,
-        "widths": (512, 1024, 2048),
-        "scheduler": "ddpm",
-        "inference_steps": 100,
-        "train_steps": 100_000,
-        "learning_rate": 1e-4,
-        "warmup_steps": 500,
-    },
+    "paper": PAPER,
+    "small_transformer": {"backbone": "transformer", "layers": 4, "hidden": 128, "dropout": 0.0},
+    "paper_transformer": {**PAPER, "widths": (64, 128, 256), "backbone": "transformer", "pred_horizon": 10},
 }

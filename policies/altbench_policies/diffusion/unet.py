@@ -39,6 +39,18 @@ class FilmBlock(nn.Module):
         return torch.add(self.second(hidden), self.shortcut(x))
 
 
+def step_frequencies(features: int) -> Tensor:
+    """float32 (features / 2,), from 1 down to 1e-4, evenly in the logarithm (Vaswani et al. 2017, section 3.5)."""
+    half = features // 2
+    return torch.exp(torch.arange(half) * (-math.log(10_000) / (half - 1)))
+
+
+def sinusoids(steps: Tensor, frequencies: Tensor) -> Tensor:
+    """Diffusion steps int (B,) -> float32 (B, features): all sines, then all cosines."""
+    angles = steps[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
 class StepEmbedding(nn.Module):
     """Sinusoids of the diffusion step, then an MLP: int (B,) -> (B, features)."""
 
@@ -46,15 +58,12 @@ class StepEmbedding(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        half = features // 2
-        spread = torch.exp(torch.arange(half) * (-math.log(10_000) / (half - 1)))
-        self.register_buffer("frequencies", spread, persistent=False)
+        self.register_buffer("frequencies", step_frequencies(features), persistent=False)
         self.mlp = nn.Sequential(nn.Linear(features, 4 * features), nn.Mish(), nn.Linear(4 * features, features))
 
     def forward(self, steps: Tensor) -> Tensor:
         """-> (B, features)."""
-        angles = steps[:, None] * self.frequencies
-        embedded: Tensor = self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1))
+        embedded: Tensor = self.mlp(sinusoids(steps, self.frequencies))
         return embedded
 
 
