@@ -1,4 +1,4 @@
-"""Batched image augmentation, drawn from an explicit generator: shift or crop, resized crop, colour jitter, erasing.
+"""Batched image augmentation from an explicit generator: shift or crop, resized crop, colour jitter, overlay, erasing.
 
 Shift and crop are one gather of uint8 rows from a padded bank through a strided view, and colour jitter is one 3×3
 matrix per image, so that the whole costs a small part of a training step.
@@ -26,8 +26,10 @@ class AugmentSpec(Spec):
     `shift`: up to so many pixels along each axis, the border repeated. `crop`: the part of each side that a random crop
     keeps in training, the central crop otherwise (1: whole image). `crop_scale`: random resized crop, smallest fraction
     of the area. `brightness`, `contrast`, `saturation`: factors drawn from [1 − s, 1 + s]; `hue`: fraction of a full
-    turn, ± so much. `erase`: each of so many rectangles is painted over the image every other time, in a colour of its own
-    (random erasing, Zhong et al. 2020, arXiv 1708.04896); `erase_area`: the largest part of the area that one covers.
+    turn, ± so much. `overlay`: every other image is blended with a field of random colours, by up to so much (after
+    Hansen & Wang 2021, arXiv 2011.13389, who take photographs). `erase`: each of so many rectangles is painted over the
+    image every other time, in a colour of its own (random erasing, Zhong et al. 2020, arXiv 1708.04896); `erase_area`:
+    the largest part of the area that one covers.
     """
 
     shift: int = Field(default=0, ge=0)
@@ -37,6 +39,7 @@ class AugmentSpec(Spec):
     contrast: float = Field(default=0.0, ge=0, le=1)
     saturation: float = Field(default=0.0, ge=0, le=1)
     hue: float = Field(default=0.0, ge=0, le=0.5)
+    overlay: float = added(0.0, ge=0, le=1)
     erase: int = added(0, ge=0)
     erase_area: float = added(0.15, ge=SMALLEST_ERASED, le=1)
 
@@ -90,19 +93,21 @@ def plain(images: Tensor, spec: AugmentSpec) -> Tensor:
 
 
 def distort(pixels: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
-    """Resized crop, colour jitter and erasing of uint8 (B, h, w, 3), B a multiple of `samples`: as `augmented` returns.
+    """All but shift and crop, of uint8 (B, h, w, 3), B a multiple of `samples`: as `augmented` returns.
 
     Consecutive images of one sample share the draw.
     """
     channels_first = pixels.permute(0, 3, 1, 2)
     colour = bool(spec.brightness or spec.contrast or spec.saturation or spec.hue)
-    if not colour and spec.crop_scale == 1 and not spec.erase:
+    if not (colour or spec.overlay or spec.erase or spec.crop_scale < 1):
         return _to_unit(channels_first.float())
     x = channels_first.to(torch.float32, memory_format=torch.contiguous_format)  # one pass, not two
     if spec.crop_scale < 1:
         x = _resized_crop(x, spec.crop_scale, samples, generator)
     if colour:
         x = _jitter(x, spec, samples, generator)
+    if spec.overlay:
+        _overlay(x, spec.overlay, samples, generator)
     for _ in range(spec.erase):
         _erase(x, spec.erase_area, samples, generator)
     return _channels_last(_to_unit(x))
@@ -170,6 +175,24 @@ def _jitter(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generat
     mean_grey = torch.tensor(GREY, device=x.device) @ (matrix @ flat.mean(2, keepdim=True))
     offset = ((1 - contrast) * mean_grey[:, None]).expand(-1, 3, 1)
     return torch.baddbmm(offset, contrast * matrix, flat).clamp_(0, 255).view_as(x)
+
+
+def _overlay(x: Tensor, most: float, samples: int, generator: torch.Generator) -> None:
+    """Blend a field of random colours into half of the samples of x (B, 3, h, w), in place, each by up to `most`.
+
+    The field has one colour per cell and is smooth between; how many cells, from 2 by 2 to a cell per pixel, is drawn for
+    the whole batch, evenly in the logarithm: between haze and noise.
+    """
+    height, width = x.shape[2:]
+    finest = math.log2(min(height, width))
+    cells = round(2 ** (1 + (finest - 1) * float(torch.rand((), generator=generator))))
+    field = F.interpolate(
+        255 * torch.rand(samples, 3, cells, cells, generator=generator), (height, width), mode="bilinear"
+    )
+    weight = _uniform(0, most, samples, generator) * (torch.rand(samples, generator=generator) < 0.5)
+    repeat = x.shape[0] // samples
+    field, weight = (t.repeat_interleave(repeat, 0).to(x.device) for t in (field, weight))
+    x.lerp_(field, weight.view(-1, 1, 1, 1))
 
 
 def _erase(x: Tensor, largest: float, samples: int, generator: torch.Generator) -> None:
