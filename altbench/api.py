@@ -455,9 +455,11 @@ class Perturbation(ABC):
     """Changes camera images. Severity 0 is the identity; mean distortion grows with severity up to 5.
 
     Which cameras, and from which step on, is not its concern: the bench hands it only the frames it is to change.
+    `version`: raised by whoever changes what it does, so that results of both are told apart.
     """
 
     name: ClassVar[str]
+    version: ClassVar[int] = 1
     severity: int
 
     @abstractmethod
@@ -484,10 +486,11 @@ class ScenePerturbation(ABC):
 
     Severity 0 is the identity; the images' mean distortion grows with severity up to 5. It leaves the simulator's state
     and the physics alone, so an episode's actions have the same consequences with it as without. `per_camera`: it changes
-    cameras one by one, so that `cameras` may be given.
+    cameras one by one, so that `cameras` may be given. `version`: as a `Perturbation`'s.
     """
 
     name: ClassVar[str]
+    version: ClassVar[int] = 1
     per_camera: ClassVar[bool] = False
     severity: int
 

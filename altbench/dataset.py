@@ -181,9 +181,8 @@ def subset(demonstrations: Sequence[Demonstration], n: int, grid_size: int, seed
 def _order(demonstrations: Sequence[Demonstration], grid_size: int, seed: int) -> list[Demonstration]:
     by_index = sorted(demonstrations, key=lambda d: d.index)
     off_grid = [d for d in by_index if d.grid_index < 0]
-    ranks = {d.index: i for i, d in zip(_permutation(len(off_grid), seed, 0), off_grid, strict=True)}
     seen: Counter[int] = Counter()
-    keys: dict[int, tuple[float, int]] = {d.index: (np.inf, ranks[d.index]) for d in off_grid}
+    keys: dict[int, tuple[float, int]] = {d.index: (np.inf, _draw(seed, d.index)) for d in off_grid}
     for d in by_index:
         if d.grid_index >= grid_size:
             raise DatasetError(f"demonstration {d.index}: expected a grid index below {grid_size}, got {d.grid_index}")
@@ -192,6 +191,11 @@ def _order(demonstrations: Sequence[Demonstration], grid_size: int, seed: int) -
             keys[d.index] = (grid_pass, _permutation(grid_size, seed, grid_pass + 1)[d.grid_index])
             seen[d.grid_index] += 1
     return sorted(by_index, key=lambda d: keys[d.index])
+
+
+def _draw(seed: int, index: int) -> int:
+    """Where a demonstration off the grid stands among the others: however many there are, so that subsets stay nested."""
+    return int(np.random.SeedSequence([seed, 0, index]).generate_state(1, np.uint64)[0])
 
 
 def _permutation(length: int, seed: int, stream: int) -> list[int]:

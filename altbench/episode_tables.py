@@ -12,12 +12,13 @@ from altbench.config import CLEAN
 from altbench.records import Status
 from altbench.stats import (
     RANKED_FROM,
+    Rate,
     auroc,
     countable,
     paired_tests,
     ranked,
-    rate_of,
     split_order,
+    success_rate,
     success_rates,
 )
 from altbench.table_formats import Block, Table, interval_text, pivot
@@ -88,8 +89,7 @@ def ood_table(frame: pd.DataFrame) -> Table:
     told = counted[counted["max_ood_score"].notna() | counted["flagged"].notna()]
     rows = []
     for key, group in told.groupby([*ROW, *CONDITION]):
-        flags = group["flagged"].dropna()
-        found = rate_of(int(flags.sum()), len(flags))
+        found = flag_rate(group)
         rows.append((*key, found.successes, found.episodes, found.value, found.low, found.high, _auroc(told, group)))
     numbers = ["flagged", "episodes", "rate", "low", "high", "auroc"]
     data = pd.DataFrame(rows, columns=[*ROW, *CONDITION, *numbers]).astype(dict.fromkeys(numbers[2:], "float64"))
@@ -99,14 +99,23 @@ def ood_table(frame: pd.DataFrame) -> Table:
     return Table("Out-of-distribution flags", data, condition_blocks(data, cells), _FLAGS)
 
 
+def flag_rate(frame: pd.DataFrame) -> Rate:
+    """How many of the episodes that count have a flag, of a policy that raises flags; clustered as `success_rate`."""
+    told = frame[frame["flagged"].notna()]
+    return success_rate(told.assign(success=told["flagged"].astype(bool), status="ok"))
+
+
 def _auroc(told: pd.DataFrame, group: pd.DataFrame) -> float | None:
-    """AUROC of a perturbed group against its unperturbed episodes."""
+    """AUROC of a perturbed group against its unperturbed episodes: the mean over training seeds, whose scores differ."""
     if group["perturbation"].iloc[0] == CLEAN:
         return None
     same = told["perturbation"] == CLEAN
     for column in [*ROW, "split"]:
         same &= told[column] == group[column].iloc[0]
-    return auroc(told.loc[same, "max_ood_score"].to_numpy(), group["max_ood_score"].to_numpy())
+    own = dict(iter(told[same].groupby("train_seed")["max_ood_score"]))
+    areas = [auroc(own[seed], part) for seed, part in group.groupby("train_seed")["max_ood_score"] if seed in own]
+    known = [area for area in areas if area is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:

@@ -125,11 +125,11 @@ def collect(setting: Setting, job: CollectJob, heartbeat: Heartbeat) -> None:
 
 def fit(setting: Setting, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
     """Fit a checkpoint, going on from where a killed run left it."""
-    _set_threads(setting.sweep.train_threads)
+    set_threads(setting.sweep.train_threads)
     folder = setting.folder.checkpoints / checkpoint.folder
     training = folder.with_name(folder.name + ".training")
     training.mkdir(parents=True, exist_ok=True)
-    policy = _build(checkpoint)
+    policy = _build(checkpoint, checkpoint.config)
     assert isinstance(policy, Trainable)
     demonstrations = training_set(setting, checkpoint)
     seed = derive_seed(setting.sweep.seed, "train", checkpoint.train_seed)
@@ -141,7 +141,7 @@ def fit(setting: Setting, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
 
 def roll_out(setting: Setting, job: RolloutJob, heartbeat: Heartbeat) -> None:
     """Play a cell's episodes and write its record; of a record with infra_errors, only those are played again."""
-    _set_threads(setting.sweep.rollout_threads)
+    set_threads(setting.sweep.rollout_threads)
     cell = job.cell
     policy = _ready_policy(setting, cell)
     kept = results.outcomes(setting.root, cell.key)
@@ -228,7 +228,7 @@ def cell_header(cell: Cell) -> results.CellHeader:
         task=point.task,
         label=cell.label,
         policy=point.policy,
-        preset=point.preset,
+        preset=cell.preset,
         n=point.n,
         train_seed=point.train_seed,
         split=cell.split,
@@ -239,14 +239,14 @@ def cell_header(cell: Cell) -> results.CellHeader:
     )
 
 
-def _build(checkpoint: Checkpoint) -> Policy:
+def _build(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Policy:
     cls = registry.policy(checkpoint.policy)
-    return cls(registry.task(checkpoint.task), cls.config_type.parse(checkpoint.config, checkpoint.name))
+    return cls(registry.task(checkpoint.task), cls.config_type.parse(config, checkpoint.name))
 
 
 def _ready_policy(setting: Setting, cell: Cell) -> Policy:
     if not cell.checkpoint.trainable:
-        return _build(cell.checkpoint)
+        return _build(cell.checkpoint, cell.config)
     policy = load_checkpoint(_fitted(setting, cell.checkpoint), setting.device, cell.runtime)
     check_fit(policy.requirements, policy.task, setting.sweep.image_size, cell.name)
     return policy
@@ -302,7 +302,7 @@ def _close_environments() -> None:
     _ENVIRONMENTS.clear()
 
 
-def _set_threads(threads: int) -> None:
+def set_threads(threads: int) -> None:
     """Fix what the same computation may otherwise round differently from run to run."""
     import torch
 

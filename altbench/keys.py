@@ -61,6 +61,7 @@ def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: 
             perturbation.options,
             *_reach(perturbation),
             *_contents(column),
+            *_version(column),
         ],
         **_named(column),
         "episodes": episodes,
@@ -102,6 +103,12 @@ def _contents(column: Column) -> list[str]:
     entry = column.perturbation
     contents = registry.perturbation(entry.name)(0, **entry.options).contents()
     return [contents] if contents else []
+
+
+def _version(column: Column) -> list[str]:
+    """What a perturbation's version adds: nothing where it is the first, as it always did."""
+    version = 1 if column.clean else registry.perturbation(column.perturbation.name).version
+    return [f"version {version}"] if version != 1 else []
 
 
 def _source_digest(policy: str) -> str:

@@ -25,7 +25,7 @@ def write(root: Path, plan: Plan, renderer: str, recorded: Recorded | None = Non
     Nothing is written where nothing is new. `recorded`: those cells, where they have been read already.
     """
     recorded, out = recorded or recorded_cells(root, plan), out or root
-    states = {key: recorded.is_finished(key) for key in recorded.cells}
+    states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.cells}
     measured = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _measure_files(root, plan)}
     stamp = digest({"version": __version__, "cells": states, "measured": measured, "renderer": renderer})
     old = _written(out)

@@ -58,12 +58,13 @@ class Checkpoint:
 class Cell:
     """One evaluation of one checkpoint, as the row `label` runs it, in a column of the tables: a number of episodes.
 
-    `config`: the row's complete settings; `runtime`: those of them that do not concern the fit; `specification`: the
-    canonical JSON that `key` is the digest of.
+    `preset`, `config`: the row's, complete settings; `runtime`: those of them that do not concern the fit;
+    `specification`: the canonical JSON that `key` is the digest of.
     """
 
     checkpoint: Checkpoint
     label: str
+    preset: str
     config: Mapping[str, Any]
     runtime: Mapping[str, Any]
     column: Column
@@ -177,6 +178,7 @@ def _cells(row: Row, checkpoint: Checkpoint) -> list[Cell]:
             Cell(
                 checkpoint=checkpoint,
                 label=row.entry.name,
+                preset=row.entry.preset,
                 config=row.settings,
                 runtime=row.runtime,
                 column=column,

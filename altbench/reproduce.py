@@ -21,7 +21,7 @@ from altbench.jobs import Setting
 from altbench.plan import make_plan, stamp
 from altbench.progress import Board
 from altbench.runner import data_checksums, data_files, run_held
-from altbench.store import RunFolder
+from altbench.store import RunFolder, remove_leftovers
 
 RUN = "run"
 
@@ -34,6 +34,7 @@ def reproduce(
     AltbenchError, with nothing written, where another process is at work in the run folder.
     """
     with RunFolder(out / RUN).locked("see what is there already with --report-only, or choose another --out"):
+        remove_leftovers(out)
         failed, executor = False, make_executor(workers)
         try:
             for experiment in experiments:

@@ -258,7 +258,14 @@ def _policy_at_fault() -> Iterator[None]:
     except PolicyTimeout:
         raise
     except (Exception, SystemExit) as error:
+        if _out_of_memory(error):  # depends on what else runs on the machine
+            raise
         raise _PolicyError(_one_line(error)) from error
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that there is no memory left, torch's own by name, which need not be imported."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class Row:
     @property
     def runtime(self) -> dict[str, Any]:
         """The settings that do not concern the fit."""
-        return {k: v for k, v in self.settings.items() if k in self.policy.runtime_fields and v is not None}
+        return {k: v for k, v in self.settings.items() if k in self.policy.runtime_fields}
 
     def columns(self, n: int) -> list[tuple[EvaluationEntry, Column]]:
         """What the row's policy, fitted to `n` demonstrations, is played under, in the sweep's order."""

@@ -61,12 +61,13 @@ def run(
     renderer = choose_renderer()
     slots = usable_cores() if workers is None else workers
     executor, board = make_executor(slots), Board(console or Console(quiet=True), slots)
-    try:
-        summary = run_sweep(sweep, root, executor, board, resolve_device(sweep.device), renderer)
-    finally:
-        board.end()
-        executor.close()
-    outputs.write(root, summary.plan, renderer, summary.recorded, out)
+    with RunFolder(root).locked():
+        try:
+            summary = run_held(sweep, root, executor, board, resolve_device(sweep.device), renderer)
+        finally:
+            board.end()
+            executor.close()
+        outputs.write(root, summary.plan, renderer, summary.recorded, out)
     if out is not None:
         kept_sweeps.keep(sweep, out)
     return summary

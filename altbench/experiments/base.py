@@ -20,7 +20,7 @@ from altbench import results
 from altbench.api import Demonstration, Policy
 from altbench.checkpoints import find_checkpoint, load_checkpoint
 from altbench.config import SweepSpec
-from altbench.jobs import Setting, training_set
+from altbench.jobs import Setting, set_threads, training_set
 from altbench.plan import Cell, Checkpoint, Plan
 from altbench.records import EpisodeRecord, MeasureRecord
 from altbench.results import Recorded
@@ -145,9 +145,10 @@ class Run:
         return find_checkpoint(RunFolder(self.root).checkpoints, checkpoint.folder)
 
     def policy(self, checkpoint: Checkpoint, runtime: Mapping[str, Any] | None = None) -> Policy | None:
-        """A fitted checkpoint's policy, ready to act; None where it is not there."""
-        folder = self.folder(checkpoint)
-        return None if folder is None else load_checkpoint(folder, self.setting(checkpoint).device, runtime)
+        """A fitted checkpoint's policy, ready to act as in rollouts, with their threads; None where it is not there."""
+        folder, setting = self.folder(checkpoint), self.setting(checkpoint)
+        set_threads(setting.sweep.rollout_threads)
+        return None if folder is None else load_checkpoint(folder, setting.device, runtime)
 
     def demonstrations(self, checkpoint: Checkpoint) -> tuple[Demonstration, ...]:
         """The demonstrations that a checkpoint is fitted to; empty where they have not been collected."""

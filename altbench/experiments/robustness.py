@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from altbench.config import CLEAN, EvaluationEntry, PerturbationEntry, SweepSpec
-from altbench.episode_tables import SIGNIFICANT
+from altbench.episode_tables import SIGNIFICANT, flag_rate
 from altbench.experiments.base import Experiment, Preset, Report, Run, Section
 from altbench.experiments.common import EPISODES, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.matrix import Where, cells_of, clean, heat_map, matrix, matrix_table
@@ -133,7 +133,7 @@ def _flags(run: Run, labels: Sequence[str]) -> Table:
             if own.empty:
                 continue
             flagged = own["flagged"].astype(bool)
-            flags, *parts = map(success_rate, (own.assign(success=flagged, status="ok"), own[flagged], own[~flagged]))
+            flags, *parts = flag_rate(own), success_rate(own[flagged]), success_rate(own[~flagged])
             texts.append((label, kind, *(rate_text(part) for part in (flags, *parts))))
             values = (label, kind, flags.successes, flags.episodes, *(part.value for part in parts))
             rows.append(dict(zip(_FLAG_COLUMNS, values, strict=True)))

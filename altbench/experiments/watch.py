@@ -82,9 +82,10 @@ def watch(run: Run, cell: Cell, episodes: int) -> Watched | None:
             if record.status in NOT_COUNTED:
                 continue
             again = run_episode(env, watcher, plan, setting.sweep.decision_timeout_s)
-            if (again.success, again.steps) != (record.success, record.steps):
+            if (again.status, again.success, again.steps) != (record.status, record.success, record.steps):
                 raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
-            parts += [(len(success), d.step, key) for d, key in zip(again.decisions, watcher.keys, strict=True)]
+            looked = watcher.keys[: len(again.decisions)]  # it may have looked once more, and failed
+            parts += [(len(success), d.step, key) for d, key in zip(again.decisions, looked, strict=True)]
             success.append(float(again.success))
     if not parts:
         return None

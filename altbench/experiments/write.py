@@ -11,7 +11,7 @@ from typing import Any
 from altbench.experiments.base import Experiment, Report, Reported, Run, Section
 from altbench.figure_layout import add_footer, save, styled
 from altbench.fingerprint import Fingerprint
-from altbench.store import new_folder, write_text
+from altbench.store import LEFTOVER, new_folder, write_text
 from altbench.table_formats import Block, Table, pipe_table, write_table
 
 REPORT, ABOUT, INDEX = "report.md", "report.json", "README.md"
@@ -57,7 +57,8 @@ def to_markdown(experiment: Experiment, report: Report, run: Run, preset: str, m
 
 def write_index(out: Path) -> None:
     """OUT/README.md: every report that is there, its answer, and how much of it is missing."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob(f"*/{ABOUT}"))]
+    abouts = [path for path in sorted(out.glob(f"*/{ABOUT}")) if not LEFTOVER.fullmatch(path.parent.name)]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in abouts]
     rows = tuple(
         (
             f"[{about['id']}]({about['folder']}/{REPORT})",

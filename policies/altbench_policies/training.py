@@ -1,7 +1,8 @@
 """The one training loop that serves alt, diffusion and bc: seeded, logged, and resumable bit for bit.
 
 Everything random in step s is drawn from a generator seeded by (seed, s); so a run that is killed and started again
-passes through the same weights as one that was not, given the same number of threads.
+passes through the same weights as one that was not, on a CPU and given the same number of threads. (On a GPU some gradients,
+such as attention's, are added up in no fixed order.)
 """
 
 from __future__ import annotations

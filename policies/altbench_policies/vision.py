@@ -78,7 +78,7 @@ class SpatialSoftmax(nn.Module):
         weights = maps.flatten(2).softmax(dim=2).view_as(maps)
         ys = torch.linspace(-1, 1, maps.shape[2], device=maps.device)
         xs = torch.linspace(-1, 1, maps.shape[3], device=maps.device)
-        return torch.cat([weights.sum(2) @ xs, weights.sum(3) @ ys], dim=1)
+        return torch.cat([(weights.sum(2) * xs).sum(2), (weights.sum(3) * ys).sum(2)], dim=1)  # autocast would round @
 
 
 class ResidualBlock(nn.Module):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from altbench import experiments, reproduce, results, runner
@@ -261,10 +262,12 @@ def test_a_t_sne_keeps_clusters_apart_and_is_the_same_every_time() -> None:
     np.testing.assert_array_equal(placed, tsne(points, perplexity=8, iterations=750))
 
 
-def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str, run_of: Make) -> None:
+def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str, run_of: Make, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40), (200, 30, 90)).save(tmp_path / "one.png")
+    photograph = {"name": "photograph", "severities": [5], "options": {"folder": str(tmp_path)}}
     evaluations = [
         {"split": "recall", "episodes": 12},
-        {"split": "recall", "episodes": 12, "perturbations": [{"name": "photograph", "severities": [5]}]},
+        {"split": "recall", "episodes": 12, "perturbations": [photograph]},
     ]
     one = experiments.load("E9")
     run = run_of(one, {"alt": {"policy": lookup}}, evaluations)

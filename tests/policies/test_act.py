@@ -9,7 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from altbench.errors import ConfigError
 from altbench_policies.act.network import ActNetwork, Style
-from altbench_policies.act.policy import ActObjective, dropout_seed, ensemble
+from altbench_policies.act.policy import ActObjective, ensemble
 from altbench_policies.act.settings import PRESETS, ActSpec
 from altbench_policies.vision import seeded_network
 from altbench_policies.windows import join
@@ -110,9 +110,9 @@ def test_actions_past_the_end_are_neither_seen_nor_learned(task, demonstrations)
     torch.testing.assert_close((~batch.padded).sum(1), (frames.last[rows] - rows + 1).clamp(max=16))
     loss = objective.loss(batch)
     chunk = torch.where(batch.padded[..., None], 9.0, batch.chunk)
-    torch.testing.assert_close(objective.loss(type(batch)(batch.seen, chunk, batch.noise, batch.padded, 0)), loss)
+    torch.testing.assert_close(objective.loss(type(batch)(batch.seen, chunk, batch.noise, batch.padded)), loss)
     _, unmasked, _ = make_objective(task, demonstrations, batch_size=1000, mask_padding=False)
-    assert unmasked.loss(type(batch)(batch.seen, chunk, batch.noise, batch.padded, 0)) > loss + 0.1
+    assert unmasked.loss(type(batch)(batch.seen, chunk, batch.noise, batch.padded)) > loss + 0.1
 
 
 def test_the_loss_is_distance_and_weighted_divergence(task, demonstrations):
@@ -142,19 +142,6 @@ def test_it_learns_one_batch_by_heart(task, demonstrations):
     network.eval()
     assert before > 0.4
     assert distance() < 0.15
-
-
-def test_dropout_is_drawn_from_the_step_alone(task, demonstrations):
-    _, objective, _ = make_objective(task, demonstrations, dropout=0.5)
-    batch, before = sample(objective), torch.get_rng_state()
-    first = objective.loss(batch)
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.rand(3)
-    assert torch.equal(objective.loss(batch), first)
-    other = type(batch)(batch.seen, batch.chunk, batch.noise, batch.padded, batch.seed + 1)
-    assert not torch.equal(objective.loss(other), first)
-    with dropout_seed(0, torch.device("cpu"), 0.0):
-        pass
 
 
 def test_the_ensemble_is_its_formula():

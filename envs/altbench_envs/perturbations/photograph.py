@@ -14,26 +14,32 @@ from altbench.errors import ConfigError
 from altbench_envs.perturbations.validation import MAX_SEVERITY, check_image, check_options, checked_severity
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
-BUILT_IN = None  # scikit-image's photograph of a cat, `skimage.data.chelsea`
+BUILT_IN = (
+    *("astronaut", "brick", "camera", "cat", "coffee", "coins"),
+    *("grass", "gravel", "hubble_deep_field", "moon", "rocket", "stereo_motorcycle"),
+)
+"""Functions of `skimage.data`, whose pictures come with scikit-image."""
 
 
 class Photograph(Perturbation):
     """Blends a photograph in with weight severity / 5: at 5 nothing is left of the camera's image.
 
-    Option `folder`: PNG or JPEG files, one chosen per episode and camera; without it scikit-image's cat.
+    One is drawn per episode and camera: of option `folder`'s PNG or JPEG files, or without it of twelve that come with
+    scikit-image (a cat, an astronaut, a cup of coffee, grass, the moon, ...).
     """
 
     name = "photograph"
+    version = 2
 
     def __init__(self, severity: int, **options: Any) -> None:
         self.severity = checked_severity(self.name, severity)
         check_options(self.name, options, ("folder",))
         folder = options.get("folder")
-        self._files = (BUILT_IN,) if folder is None else _photographs(folder)
+        self._files: tuple[Path | str, ...] = BUILT_IN if folder is None else _photographs(folder)
 
     def contents(self) -> str:
         """Of the user's folder: other pictures are another perturbation."""
-        files = [file for file in self._files if file is not None]
+        files = [file for file in self._files if isinstance(file, Path)]
         digest = hashlib.sha256()
         for file in files:
             digest.update(file.read_bytes())
@@ -78,7 +84,7 @@ def _check_header(file: Path) -> None:
 
 
 @lru_cache(maxsize=64)
-def _fitted(file: Path | None, height: int, width: int) -> UInt8:
+def _fitted(file: Path | str, height: int, width: int) -> UInt8:
     """The photograph cropped about its centre to the shape of (height, width), then resized with antialiasing."""
     from skimage.transform import resize
 
@@ -93,23 +99,22 @@ def _fitted(file: Path | None, height: int, width: int) -> UInt8:
     return result
 
 
-def _read(file: Path | None) -> UInt8:
-    """uint8 (H, W, 3); grey and transparent pictures are made RGB."""
+def _read(file: Path | str) -> UInt8:
+    """uint8 (H, W, 3) of a file, or of one of BUILT_IN; grey and transparent pictures are made RGB."""
+    from skimage import data
     from skimage.color import gray2rgb, rgba2rgb
-    from skimage.data import chelsea
     from skimage.io import imread
     from skimage.util import img_as_ubyte
 
-    if file is None:
-        return np.asarray(chelsea())
     try:
-        picture = imread(file)
+        picture = imread(file) if isinstance(file, Path) else getattr(data, file)()
+        picture = picture[0] if isinstance(picture, tuple) else picture  # of the stereo pair the left one
     except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for broken files
-        raise ConfigError(f"perturbation photograph: {file.name} is not a readable image ({error})") from None
+        raise ConfigError(f"perturbation photograph: {file} is not a readable image ({error})") from None
     if picture.ndim == 2:
         picture = gray2rgb(picture)
     if picture.ndim != 3 or picture.shape[2] not in (3, 4):
-        raise ConfigError(f"perturbation photograph: {file.name}: expected an RGB image, got shape {picture.shape}")
+        raise ConfigError(f"perturbation photograph: {file}: expected an RGB image, got shape {picture.shape}")
     if picture.shape[2] == 4:
         picture = rgba2rgb(picture)
     return np.asarray(img_as_ubyte(picture))

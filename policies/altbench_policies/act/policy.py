@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,11 +21,10 @@ from altbench_policies.windows import Frames, action_rows, draw_rows
 
 @dataclass(frozen=True)
 class ActExample(Example):
-    """An example with the noise (B, Dz) of its style, `padded` bool (B, Tp), and the seed of dropout."""
+    """An example with the noise (B, Dz) of its style, and `padded` bool (B, Tp)."""
 
     noise: Tensor
     padded: Tensor
-    seed: int
 
 
 class ActObjective:
@@ -44,33 +42,20 @@ class ActObjective:
         """A batch of different frames."""
         rows, device = draw_rows(self.total, self.settings.batch_size, generator), self.actions.device
         noise = torch.randn(len(rows), self.settings.latent, generator=generator).to(device)
-        seed = int(torch.randint(2**62, (), generator=generator))
+        torch.randint(2**62, (), generator=generator)  # of no use now; what is drawn after it stays as published
         seen = self.observations.sample(rows, generator)
-        return ActExample(seen, self.actions[self.rows[rows].to(device)], noise, self.padded[rows].to(device), seed)
+        return ActExample(seen, self.actions[self.rows[rows].to(device)], noise, self.padded[rows].to(device))
 
     def loss(self, batch: ActExample) -> Tensor:
         """Distance and weighted divergence."""
         masked = self.settings.mask_padding
-        with dropout_seed(batch.seed, batch.chunk.device, self.settings.dropout):
-            pose = batch.seen.pose[:, -1]
-            style: Style = self.network.style(pose, batch.chunk, batch.padded if masked else None)
-            chunk = self.network(batch.seen, style.sample(batch.noise))
+        style: Style = self.network.style(batch.seen.pose[:, -1], batch.chunk, batch.padded if masked else None)
+        chunk = self.network(batch.seen, style.sample(batch.noise))
         distance = (chunk - batch.chunk).abs()
         if masked:
             distance = distance[~batch.padded]
         total: Tensor = distance.mean() + self.settings.kl_weight * style.divergence().mean()
         return total
-
-
-@contextmanager
-def dropout_seed(seed: int, device: torch.device, dropout: float) -> Iterator[None]:
-    """Dropout, which draws from the global generator alone, draws from `seed`; the generator is put back afterwards."""
-    if not dropout:
-        yield
-        return
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 class Act(ChunkPolicy[ActSpec, ActNetwork]):

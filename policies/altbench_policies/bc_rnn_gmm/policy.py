@@ -82,7 +82,7 @@ class RecurrentCloning(ChunkPolicy[RecurrentCloningSpec, RecurrentMixture]):
     """
 
     name: ClassVar[str] = "bc_rnn_gmm"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     config_type: ClassVar[type[RecurrentCloningSpec]] = RecurrentCloningSpec
     presets = PRESETS
     runtime_fields = ChunkPolicy.runtime_fields | MIXTURE_RUNTIME_FIELDS
