@@ -207,8 +207,8 @@ def draw(fallen: Mapping[tuple[str, str], Fallback], labels: Sequence[str]) -> F
 
 def _method() -> str:
     return (
-        f"Lift, {N} demonstrations, split `recall`, {EPISODES} episodes: each camera shows an unrelated photograph, drawn from"
-        " twelve for the whole episode. For each episode, the demonstration nearest to its motion (mean position distance"
+        f"Lift, {N} demonstrations, split `recall`, {EPISODES} episodes: each camera shows an unrelated photograph, one of"
+        " twelve, for the whole episode. For each episode, the demonstration nearest to its motion (mean position distance"
         " after resampling)."
         " Episodes of `recall` begin at all demonstrations equally often, so that a policy that sees brings out all of them."
     )
