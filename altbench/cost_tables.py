@@ -81,7 +81,7 @@ def memory_table(measures: Sequence[MeasureRecord]) -> Table:
 def ratios_table(measures: Sequence[MeasureRecord]) -> Table:
     """Each policy's decision time (p50) and memory, three definitions, over the diffusion policy's.
 
-    The reference is a diffusion policy of the same device, threads and image size, if possible of the same preset
+    The reference is a diffusion policy of the same machine, device, threads and image size, if possible of the same preset
     (`alt`'s `compact` has none), measured at the same N or else at the largest. Policies without one are left out, as is
     a reference beside itself.
     """
@@ -115,7 +115,7 @@ def _ratio_row(own: pd.Series, frame: pd.DataFrame) -> dict[str, object] | None:
 def _reference(own: pd.Series, frame: pd.DataFrame) -> pd.Series | None:
     """The diffusion policy to compare with: of the same preset, then the one that keeps its own name, nearest in N."""
     same = frame["policy"] == REFERENCE
-    for column in ("task", "train_seed", "device", "threads"):
+    for column in ("task", "train_seed", "device", "threads", "machine"):
         same &= frame[column] == own[column]
     if own["image_size"] is not None:
         same &= frame["image_size"] == own["image_size"]

@@ -23,6 +23,7 @@ from altbench.api import Observation, Policy
 from altbench.checkpoints import load_checkpoint, read_card
 from altbench.config import MeasureEntry
 from altbench.errors import AltbenchError
+from altbench.fingerprint import cpu_model, gpu_name
 from altbench.processes import end_with
 from altbench.records import MeasureRecord
 
@@ -87,6 +88,7 @@ def measure_checkpoint(
         task=card.task,
         train_seed=card.train_seed,
         data_share=card.data_share,
+        machine=" · ".join(filter(None, (cpu_model(), gpu_name()))),
     )
 
 

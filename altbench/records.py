@@ -97,7 +97,7 @@ class MeasureRecord:
 
     Latencies in seconds; `image_size` (H, W), None where the policy sees no images; `peak_rss_bytes` over an empty
     process; `inference` says how actions are made ("DDIM, 10 steps"); `data_share` is the fraction of training that was
-    spent waiting for data.
+    spent waiting for data; `machine` names the processor and the GPU, empty in records older than this field.
     """
 
     label: str
@@ -122,3 +122,4 @@ class MeasureRecord:
     task: str = ""
     train_seed: int = 0
     data_share: float | None = None
+    machine: str = ""

@@ -88,6 +88,40 @@ class CannotFit(Good, Trainable):
         pass
 
 
+class Gain(Config):
+    gain: float | None = 1.0
+
+
+class Tuned(Good):
+    """Has a setting that does not concern the fit: without a gain it fails."""
+
+    config_type = Gain
+    runtime_fields = frozenset({"gain"})
+
+    def act(self, observation, slots):
+        actions = super().act(observation, slots).actions
+        actions[..., :2] *= self.config.gain
+        return Decision(actions)
+
+
+class TunedAfterFit(Tuned, Trainable):
+    def fit(self, demonstrations, context):
+        pass
+
+    def save(self, folder):
+        pass
+
+    def load(self, folder, device="cpu"):
+        pass
+
+
+class Hungry(Good):
+    """Wants more memory than there is."""
+
+    def act(self, observation, slots):
+        raise type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory") if self.seeds[0] % 2 else MemoryError
+
+
 class WantsOtherCameras(Good):
     @property
     def requirements(self):

@@ -389,6 +389,12 @@ def test_a_longer_file_has_the_same_small_subsets() -> None:
     assert dataset.subset(short, 4, 6, 0) == dataset.subset(long, 4, 6, 0)
 
 
+def test_a_longer_file_off_the_grid_has_subsets_in_the_same_order() -> None:
+    short, long = placed([-1] * 12), placed([-1] * 40)
+    drawn = [d.index for d in dataset.subset(long, 40, 6, 0)]
+    assert [d.index for d in dataset.subset(short, 12, 6, 0)] == [i for i in drawn if i < 12]
+
+
 @pytest.mark.parametrize("indices", [[i % 6 for i in range(24)], [-1] * 24])
 def test_seeds_draw_different_subsets(indices: list[int]) -> None:
     demonstrations = placed(indices)

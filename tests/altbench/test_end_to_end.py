@@ -114,19 +114,22 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_tables(
     run: tuple[Path, str], sweep_file: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "killed"
-    for wait in (4, 9):
+    for made in ("demonstrations/*", "cells/*.parquet"):
         process = subprocess.Popen(
             command("run", sweep_file, "--out", root, "--workers", 1), stdout=subprocess.DEVNULL, start_new_session=True
         )
-        time.sleep(wait)
+        deadline = time.monotonic() + 120
+        while not list(root.glob(made)) and time.monotonic() < deadline:
+            time.sleep(0.1)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     made = {p: p.stat().st_mtime_ns for name in ("cells", "checkpoints") for p in (root / name).rglob("*.[pt]*")}
     finished = {p: t for p, t in made.items() if ".training" not in str(p) and p.suffix in (".parquet", ".toml")}
+    assert len(finished) >= 2, "a checkpoint and a cell"
     altbench("run", sweep_file, "--out", root, "--workers", 1)
     assert {p: p.stat().st_mtime_ns for p in finished} == finished, "what was finished is not made again"
-    table = Path("tables") / "success.csv"
-    assert (root / table).read_bytes() == (run[0] / table).read_bytes()
+    for table in ("success.csv", "success.md", "success.tex", "ood.csv", "failures.csv"):
+        assert (root / "tables" / table).read_bytes() == (run[0] / "tables" / table).read_bytes()
     assert not list(root.rglob("*.tmp"))
 
 

@@ -127,6 +127,14 @@ def test_a_report_takes_the_place_of_the_last_one(own_policies: Path, tmp_path: 
     assert "**New.**" in (folder / "report.md").read_text()
 
 
+def test_what_a_killed_report_left_is_not_in_the_index(own_policies: Path, tmp_path: Path) -> None:
+    one = experiment(spec(own_policies, "Good"))
+    run_and_report(one, tmp_path)
+    (tmp_path / one.folder).rename(tmp_path / f"{one.folder}.0123abcd.tmp")
+    assert "report.md" not in run_and_report(one, tmp_path)[:20]
+    assert (tmp_path / "README.md").read_text().count("report.md") == 1
+
+
 def test_rows_with_unknown_settings_are_left_out_and_evaluations_follow(own_policies: Path) -> None:
     policies = [
         {"policy": f"{own_policies}:Good", "n": [6]},

@@ -11,6 +11,7 @@ from altbench import bench
 from altbench.checkpoints import read_card
 from altbench.config import MeasureEntry
 from altbench.errors import AltbenchError, CheckpointError, ConfigError, UnknownNameError
+from altbench.fingerprint import cpu_model
 from altbench.measure import measure_checkpoint, run_python
 from altbench.untrained import Untrained, check, write_untrained
 
@@ -33,6 +34,7 @@ def test_an_untrained_checkpoint_is_measured_as_a_trained_one_would_be(tmp_path:
     assert record.disk_bytes > record.weights_bytes > record.table_bytes > 20 * 10 * 4
     assert record.peak_rss_bytes > record.weights_bytes and record.peak_vram_bytes is None
     assert read_card(folder).data_checksum == "noise"
+    assert cpu_model() in record.machine
 
 
 def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from altbench import jobs, stats
+from altbench import jobs, registry, stats
 from altbench.config import SweepSpec, load_sweep
 from altbench.errors import ConfigError
 from altbench.jobs import Setting
@@ -52,6 +53,21 @@ def test_the_keys_of_published_sweeps_stay_as_they_are(sweep: str, keys: str) ->
     assert digest(named) == keys, (
         "published results stand on these keys: add to a specification only what is not default"
     )
+
+
+def test_another_version_of_a_perturbation_makes_other_keys(
+    own_policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturbed = {"perturbations": [{"name": "occlusion", "severities": [2]}]}
+    before, clean = cell_of(disturbed, own_policies), cell_of({}, own_policies)
+    monkeypatch.setattr(registry.perturbation("occlusion"), "version", 2)
+    after = cell_of(disturbed, own_policies)
+    assert (
+        after.key != before.key
+        and "version 2" in after.specification
+        and "version" not in str(json.loads(before.specification)["perturbation"])
+    )
+    assert cell_of({}, own_policies).key == clean.key
 
 
 def test_an_event_is_part_of_name_key_and_split(own_policies: Path) -> None:

@@ -91,6 +91,11 @@ def test_a_simulation_that_diverges_is_a_failure_and_other_faults_are_not_the_po
     assert (broken.status, broken.message) == ("infra_error", "OSError: no more GL contexts")
 
 
+@pytest.mark.parametrize("policy_seed", [0, 1])
+def test_a_lack_of_memory_is_not_the_policys(own_policies: Path, policy_seed: int) -> None:
+    assert play(own_policies, "Hungry", policy_seed=policy_seed).status == "infra_error"
+
+
 class Blacken(Perturbation):
     name = "blacken"
 

@@ -298,6 +298,48 @@ def test_infra_errors_are_counted_shown_and_alone_played_again(
     assert results.load_episodes(tmp_path)["success"].sum() == 5
 
 
+@pytest.mark.parametrize("name", ["Tuned", "TunedAfterFit"])
+def test_rows_that_share_a_checkpoint_play_with_their_own_settings(
+    own_policies: Path, tmp_path: Path, name: str
+) -> None:
+    policy = {"policy": f"{own_policies}:{name}", "n": [6]}
+    rows = [{**policy, "label": str(gain), "config": {"gain": gain}} for gain in (1.0, -3.0, None)]
+    evaluations = [{"split": "uniform", "episodes": 4}]
+    summary, _ = go(sweep(own_policies, policies=rows, evaluations=evaluations), tmp_path)
+    assert len(summary.plan.checkpoints) == 1
+    episodes = results.load_episodes(tmp_path).groupby("label")
+    assert episodes["success"].sum().to_dict() == {"-3.0": 0, "1.0": 4, "None": 0}
+    assert (episodes.get_group("None")["status"] == "policy_error").all() and not episodes["steps"].sum()["None"]
+
+
+def test_tables_follow_a_cell_that_is_not_finished_yet(
+    own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policies = [{"policy": f"{own_policies}:Good", "n": [6]}]
+    spec = sweep(own_policies, policies=policies, evaluations=[{"split": "uniform", "episodes": 5}])
+    for broken in (3, 1):
+        monkeypatch.setattr(jobs, "_ENVIRONMENTS", {})
+        monkeypatch.setattr(jobs, "make_env", lambda *_, lost=broken: Lossy(lost))
+        summary, _ = go(spec, tmp_path)
+        assert f",{broken}," in success_csv(tmp_path, summary).decode().splitlines()[1]
+        assert pd.read_csv(tmp_path / "tables" / "success.csv")["infra_errors"].to_list() == [broken]
+
+
+class Lossy(fakes.FakeTask):
+    """Breaks down in the first `lost` episodes that it plays."""
+
+    broken: int = 0
+
+    def __init__(self, lost: int) -> None:
+        super().__init__(image_size=(32, 32))
+        self.lost = lost
+
+    def reset(self, **arguments: Any) -> Any:
+        if arguments["options"]["episode"] >= 5 - self.lost:
+            raise OSError("no more GL contexts")
+        return super().reset(**arguments)
+
+
 @pytest.mark.parametrize("changes", [{"image_size": [24, 24]}, {"demonstrations": {"n": 6, "seed": 1}}])
 def test_demonstrations_made_for_another_sweep_are_refused(
     own_policies: Path, tmp_path: Path, changes: dict[str, Any]

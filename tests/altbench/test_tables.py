@@ -16,6 +16,7 @@ from synthetic import FINGERPRINT, episode, header, measure, write_run
 
 from altbench import results, tables
 from altbench.records import CellHeader, EpisodeRecord
+from altbench.stats import wilson_interval
 from altbench.table_formats import percentage, significant, to_csv, to_latex, to_markdown
 
 
@@ -133,6 +134,19 @@ def test_flags_and_auroc_are_told_only_for_policies_that_have_them(frame: pd.Dat
     assert table.blocks[1].rows[0][-1] == "10/10 100 % [72, 100] · AUROC 1.00"
 
 
+def test_flags_of_several_training_seeds_are_clusters_and_auroc_is_within_a_seed(tmp_path: Path) -> None:
+    for seed in range(3):
+        for perturbation, severity in (("clean", 0), ("brightness", 5)):
+            head = header("alt", 30, "recall", perturbation, severity)
+            own = dataclasses.replace(head, train_seed=seed, key=f"{seed}{head.key}", name=f"{head.name}{seed}")
+            base = seed + (0.5 if severity else 0.0)
+            results.write_cell(tmp_path, own, [episode(i, score=base + i / 100, flag=i < 5) for i in range(20)])
+    data = tables.ood_table(results.load_episodes(tmp_path)).data
+    assert data["flagged"].to_list() == [15, 15] and data["episodes"].to_list() == [60, 60]
+    assert data["low"].to_numpy() == pytest.approx(wilson_interval(5, 20)[0])
+    assert data["auroc"].max() == 1.0
+
+
 def test_scores_without_flags_have_an_auroc_but_no_rate(tmp_path: Path) -> None:
     results.write_cell(tmp_path, header("alt", 30, "recall"), [episode(i, score=0.25) for i in range(3)])
     results.write_cell(tmp_path, header("alt", 30, "recall", "brightness", 5), [episode(0, score=0.5)])
@@ -156,6 +170,7 @@ def test_ratios_compare_like_with_like() -> None:
         dataclasses.replace(diffusion, preset="paper", latency_p50_s=9.0),
         dataclasses.replace(diffusion, image_size=(240, 320), latency_p50_s=8.0),
         dataclasses.replace(diffusion, threads=2, latency_p50_s=7.0),
+        dataclasses.replace(diffusion, machine="another", latency_p50_s=6.0),
         dataclasses.replace(diffusion, n=60, latency_p50_s=0.04),
         dataclasses.replace(diffusion, label="diffusion-ddpm", latency_p50_s=5.0),
     ]

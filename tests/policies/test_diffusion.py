@@ -95,7 +95,6 @@ def test_the_unet_keeps_the_shape_and_uses_all_its_inputs(widths):
         unet(noisy, steps + 1, condition),
         unet(noisy, steps, -condition),
     ):
-        assert (changed - out).abs().amin(dim=(1, 2)).min() >= 0
         assert ((changed - out).abs().amax(dim=(1, 2)) > 1e-6).all()
     out.sum().backward()
     assert all(p.grad is not None for p in unet.parameters())

@@ -48,6 +48,16 @@ def test_spatial_softmax_finds_a_peak():
     torch.testing.assert_close(pool(features), torch.tensor([[0.5, -0.5]]))
 
 
+def test_spatial_softmax_is_as_exact_in_training_as_in_acting():
+    pool, features = SpatialSoftmax(4, 6), torch.randn(3, 4, 9, 7, generator=generator())
+    maps = pool.maps(features)
+    pool.maps = torch.nn.Identity()  # of which autocast would take another precision
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = pool(maps)
+    assert trained.dtype == torch.float32
+    torch.testing.assert_close(trained, pool(maps))
+
+
 def test_initial_weights_come_from_the_seed_alone():
     def weights(seed):
         return seeded_network(lambda: make_encoder(VisionSpec(), (40, 40))[0], seed, "cpu").state_dict()

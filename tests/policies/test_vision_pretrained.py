@@ -105,6 +105,17 @@ def test_alt_begins_with_the_weights_it_is_given(weights, make_policy, observe, 
     assert again.fitted().notes == policy.fitted().notes
 
 
+def test_other_weights_at_the_same_path_are_other_settings(weights, make_policy, tmp_path):
+    settings = {"encoder": "resnet18", "norm": "batch", "width": 1}
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(weights.read_bytes())
+    first = make_policy("alt", weights=str(path), **settings).settings
+    safetensors.torch.save_file({"other": torch.zeros(1)}, path)
+    second = make_policy("alt", weights=str(path), **settings).settings
+    assert len(first.weights_sha256) == 64 and first.weights_sha256 != second.weights_sha256
+    assert first.parse(first.model_dump(mode="json"), "alt") == first, "a checkpoint's card keeps its own"
+
+
 def test_weights_that_do_not_fit_are_refused(weights, make_policy, demonstrations, tmp_path):
     with pytest.raises(ConfigError, match=r"set encoder = 'resnet18', norm = 'batch' and width = 1, got 'cnn4'"):
         make_policy("alt", weights=str(weights), width=1)

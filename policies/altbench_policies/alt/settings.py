@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -18,7 +20,8 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     """Settings of ALT; see also FlagSpec, IndexSpec, VisionSpec, AugmentSpec and TrainingSpec.
 
     `weights`: what a ResNet-18 (`norm = "batch"`, `width = 1`) begins with: "" for a draw from the seed, "imagenet" for
-    torchvision's from the Hugging Face Hub, or the path of a safetensors file in torchvision's layout.
+    torchvision's from the Hugging Face Hub, or the path of a safetensors file in torchvision's layout. `weights_sha256`: of
+    that file, found out where it is not given, so that results are keyed by what the file held.
     `weight_precision`: of the weights once trained, in memory and in the checkpoint; it computes in float32.
     `cameras`: which views make the key (empty: all of the task's). `fuse`: "mlp" joins the views by
     Linear(`hidden`)–ReLU–Linear(`embedding`); "concat" uses the views' unit vectors side by side. `view_features`:
@@ -31,6 +34,7 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     """
 
     weights: str = added("")
+    weights_sha256: str = added("")
     weight_precision: Literal["float32", "float16"] = added("float32")
     cameras: tuple[str, ...] = ()
     action_horizon: int = Field(default=8, ge=1)
@@ -59,6 +63,15 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     hue: float = Field(default=0.05, ge=0, le=0.5)
     train_steps: int | None = Field(default=400, ge=0)
     learning_rate: float = Field(default=3e-4, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_contents(cls, values: Any) -> Any:
+        """Of a file that is there; a missing one is told when it is wanted, which a fitted policy never does."""
+        path = Path(str(values.get("weights") or "")) if isinstance(values, dict) else Path()
+        if not path.is_file() or values.get("weights_sha256"):
+            return values
+        return {**values, "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
     @model_validator(mode="after")
     def _pretrained_weights_fit(self) -> Self:
