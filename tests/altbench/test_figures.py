@@ -12,12 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 from synthetic import FINGERPRINT, episode, header, measure, write_run
 
-from altbench import figures, results
+from altbench import figures, registry, results
+from altbench.api import Float64
+from altbench.experiments.expert_control import EXPERT
 from altbench.figure_layout import add_footer, looks, styled
 from altbench.records import MeasureRecord
 
@@ -124,9 +128,65 @@ def test_no_text_is_cut_and_none_covers_another(frame: pd.DataFrame, measures: l
         assert not legend.overlaps(axis.get_window_extent())
 
 
-def test_colours_are_the_same_whatever_the_order_and_twenty_policies_differ() -> None:
+def test_a_legend_and_a_common_label_at_the_bottom_stand_above_the_footer() -> None:
+    with styled():
+        figure = Figure(figsize=(6, 3), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.set_ylabel("a label\nthat takes\nsome space")
+        figure.supxlabel("common")
+        figure.legend(handles=[Line2D([], [], label="line")], loc="outside lower left")
+        add_footer(figure, LONG_FINGERPRINT)
+        figure.draw_without_rendering()
+    label, footer = (text.get_window_extent() for text in figure.texts)
+    panels = [axis.get_window_extent() for axis in (left, right)]
+    for box in (label, figure.legends[0].get_window_extent()):
+        assert footer.y1 <= box.y0 and box.y1 < panels[0].y0
+    assert (label.x0 + label.x1) / 2 == pytest.approx((panels[0].x0 + panels[1].x1) / 2, abs=1)
+
+
+def test_policies_look_the_same_in_every_figure_and_twenty_labels_differ() -> None:
     assert looks(["bc", "alt", "bc"]) == looks(["alt", "bc"])
+    alone, together = looks(["bc"]), looks(["act_ensemble", "alt", "bc", "expert"])
+    assert alone["bc"] == together["bc"] and len({look.colour for look in together.values()}) == 4
     assert len(set(looks(f"policy-{i:02}" for i in range(20)).values())) == 20
+    assert len(set(looks([*registry.BUILT_IN["policy"], *(f"policy-{i:02}" for i in range(20))]).values())) == 31
+
+
+def test_a_third_party_s_policy_changes_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = looks([*registry.BUILT_IN["policy"], "mine"])
+    more = {**registry.table("policy"), "a_first_one": "somewhere:Policy"}
+    monkeypatch.setattr(registry, "table", lambda kind: more)
+    after = looks([*registry.BUILT_IN["policy"], "mine", "a_first_one"])
+    assert all(after[label] == look for label, look in before.items() if label != "mine")
+    assert len(set(after.values())) == len(after) and looks(["a_first_one"])["a_first_one"] == after["a_first_one"]
+
+
+CONES = {  # Machado et al. 2009, of full severity, in linear RGB
+    "none": np.eye(3),
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def lab(colour: str, cones: str) -> Float64:
+    """CIELAB of a colour as the colour-blind see it."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.clip(
+        np.array(CONES[cones]) @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4), 0, 1
+    )
+    xyz = np.array([[0.434, 0.376, 0.190], [0.213, 0.715, 0.072], [0.018, 0.109, 0.873]]) @ linear
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("cones", CONES)
+def test_the_colour_blind_can_tell_built_in_policies_and_the_expert_apart(cones: str) -> None:
+    style = looks([*registry.BUILT_IN["policy"], EXPERT])
+    assert len({look.marker for look in style.values()}) == len(style)
+    for (one, a), (other, b) in itertools.combinations(style.items(), 2):
+        distance = float(np.linalg.norm(lab(a.colour, cones) - lab(b.colour, cones)))
+        assert distance > 13, (one, other, distance)
 
 
 def test_success_lines_stand_at_the_rates(tmp_path: Path) -> None:
