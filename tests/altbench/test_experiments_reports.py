@@ -21,6 +21,7 @@ from altbench.experiments.base import Experiment, Report, Run
 from altbench.experiments.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.recall import lookup_recall, trajectory_recall
 from altbench.experiments.tsne import tsne
+from altbench.figure_layout import looks
 from altbench.jobs import MeasureJob, cell_header
 from altbench.stats import wilson_interval
 
@@ -173,7 +174,9 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
     found = matrix(fewer, {"alt": {"label": "alt"}}, {"uniform": clean("uniform")})
     assert found.text("alt", "uniform") == "30/30 100 % [89, 100] (1 of 2 cells)"
     assert "Rao and Scott" not in matrix_table("T", found).note
-    assert dot_plot("A title", found) is not None
+    figure = dot_plot("A title", found)
+    assert figure is not None and figure.get_supxlabel() == "success, Wilson 95 % interval"
+    assert {line.get_color() for line in figure.axes[0].get_lines()} == {looks(["alt"])["alt"].colour}
 
 
 def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_of: Make) -> None:
