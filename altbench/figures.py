@@ -6,7 +6,6 @@ give the same bytes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,12 +16,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from altbench.config import CLEAN
-from altbench.cost_tables import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
+from altbench.cost_figures import latency_memory, timed_and_weighed
 from altbench.figure_layout import (
-    Look,
     Panels,
     Style,
     add_footer,
@@ -31,7 +29,6 @@ from altbench.figure_layout import (
     headline,
     legend,
     looks,
-    policy_handles,
     save,
     styled,
     words,
@@ -39,9 +36,7 @@ from altbench.figure_layout import (
 from altbench.fingerprint import Fingerprint
 from altbench.records import MeasureRecord
 from altbench.stats import countable, split_order, success_rates
-from altbench.table_formats import significant
 
-MOST_COLUMNS = 3  # panels of time and memory side by side
 RECORDED, INFERRED = "threshold", "threshold, inferred\nfrom the flags"
 THRESHOLD_LINES = {RECORDED: "--", INFERRED: ":"}
 
@@ -78,7 +73,7 @@ def _figures(
             yield f"success_by_perturbation_{name}_{split}", partial(success_by_perturbation, part, where, style)
             if perturbed.loc[perturbed["split"] == split, "max_ood_score"].notna().any():
                 yield f"ood_scores_{name}_{split}", partial(ood_scores, part, where, style)
-    if len(_timed_and_weighed(measures)):
+    if len(timed_and_weighed(measures)):
         yield "latency_memory", partial(latency_memory, measures, style)
 
 
@@ -243,89 +238,3 @@ def _strip_legend(marks: set[str]) -> list[Line2D]:
     ]
     dashes = {how: line for how, line in THRESHOLD_LINES.items() if how in marks}
     return lines + [Line2D([], [], label=how, color="0.25", linestyle=x, linewidth=1) for how, x in dashes.items()]
-
-
-# ------------------------------------------------------------------------------------------------ time and memory
-
-
-def latency_memory(measures: Sequence[MeasureRecord], style: Style) -> Figure:
-    """Decision time (p50, bar to p99) against weights + table, both logarithmic, a panel per device and image size.
-
-    Above each panel stand the two ratios to the diffusion policy's that the paper reports for ALT.
-    """
-    frame = _timed_and_weighed(measures)
-    panels, presets = sorted(set(frame["panel"]), key=_by_numbers), sorted(set(frame["preset"]))
-    columns = min(len(panels), MOST_COLUMNS)
-    figure, axes = grid(-(-len(panels) // columns), columns, width=4.4, height=3.4)
-    for axis in axes.flat[len(panels) :]:
-        axis.set_visible(False)
-    for axis, panel in zip(axes.flat, panels, strict=False):
-        shown = frame[frame["panel"] == panel]
-        for _, row in shown.iterrows():
-            _cost_point(axis, row, style[row["label"]], filled=row["preset"] == presets[0])
-        axis.set(xscale="log", yscale="log", xlabel="weights + table (MB)")
-        axis.margins(0.15)
-        axis.xaxis.set_tick_params(which="both", labelbottom=True)  # the last row may not be full
-        axis.set_title("\n".join([panel, *_headlines(measures, shown)]), fontsize=7.5)
-        for ticks in (axis.xaxis, axis.yaxis):
-            ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            ticks.set_minor_formatter(LogFormatter())
-    for row in axes:
-        row[0].set_ylabel("one decision (ms, median; bar to p99)")
-    handles = policy_handles(sorted(set(frame["label"])), style)
-    legend(figure, handles + (_preset_handles(presets) if len(presets) > 1 else []))
-    headline(figure, "Time and memory of a decision at the largest N: lower left is better")
-    return figure
-
-
-def _timed_and_weighed(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
-    """Measurements with a time and any bytes (a logarithmic axis has no place for none), at each policy's largest N."""
-    frame = measures_frame(measures)
-    frame = frame[frame["latency_p50_s"].notna() & (frame["weights_and_table_bytes"].fillna(0) > 0)]
-    images = [f", images {size}" if size else "" for size in frame["image_size"]]
-    threads = [f"{count} thread{'s' if count > 1 else ''}" for count in frame["threads"]]
-    tasks = [f"{task}: " if frame["task"].nunique() > 1 else "" for task in frame["task"]]
-    parts = zip(tasks, frame["device"], threads, images, strict=True)
-    frame = frame.assign(panel=["".join((task, device, ", ", count, image)) for task, device, count, image in parts])
-    return frame.sort_values("n", kind="stable").groupby(["label", "preset", "panel"]).tail(1)
-
-
-def _by_numbers(panel: str) -> tuple[str, list[int]]:
-    """Sorts 84×84 before 240×320."""
-    return panel.partition(",")[0], [int(digits) for digits in re.findall(r"\d+", panel)]
-
-
-def _cost_point(axis: Axes, row: Any, look: Look, filled: bool) -> None:
-    x, y = float(row["weights_and_table_bytes"]) * MEGABYTES, float(row["latency_p50_s"]) * MILLISECONDS
-    tail = 0.0 if pd.isna(row["latency_p99_s"]) else max(0.0, float(row["latency_p99_s"]) * MILLISECONDS - y)
-    axis.errorbar(
-        [x],
-        [y],
-        yerr=[[0.0], [tail]],
-        color=look.colour,
-        marker=look.marker,
-        markersize=8,
-        markerfacecolor=look.colour if filled else "white",
-    )
-
-
-def _headlines(measures: Sequence[MeasureRecord], shown: pd.DataFrame) -> list[str]:
-    """For each policy that the paper gives ratios for: ours, at the largest N of each preset, and the paper's."""
-    data = ratios_table(measures).data
-    same = data["label"].isin(shown["label"]) & data["paper_time"].notna()
-    for column in ("device", "threads", "image_size"):
-        same &= data[column] == shown[column].iloc[0]
-    largest = data[same].sort_values("n").groupby(["label", "preset"]).tail(1).sort_values(["label", "preset"])
-    lines = [
-        f"{row['label']} ({row['preset']}) / diffusion: time {significant(row['time'], 2)},"
-        f" memory {significant(row['weights_and_table'], 2)}"
-        for _, row in largest.iterrows()
-    ]
-    reported = sorted({f"time {row['paper_time']}, memory {row['paper_memory']}" for _, row in largest.iterrows()})
-    return [*lines, *(f"reported in the paper: {text}" for text in reported)]
-
-
-def _preset_handles(presets: Sequence[str]) -> list[Line2D]:
-    dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 7, "markeredgecolor": "0.3"}
-    faces = ["0.3", *["white"] * (len(presets) - 1)]
-    return [Line2D([], [], label=f"preset {p}", markerfacecolor=f, **dot) for p, f in zip(presets, faces, strict=True)]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from synthetic import measure
 
 from altbench import experiments, reproduce, results, runner
 from altbench.config import SweepSpec
@@ -149,6 +150,18 @@ def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measu
     assert main["alt"][head.index("decision, ms")] == ""
     ours = {r.quantity: r.ours for r in report.reported}
     assert ours["alt: success in distribution (`recall`)"].startswith("6/6") and ours["kdtree: trajectory recall"] == ""
+
+
+def test_time_and_memory_stand_with_the_main_table(
+    own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(
+        experiments.load("E3"), {"alt": {"policy": f"{own_policies}:Good"}}, [{"split": "recall", "episodes": 1}]
+    )
+    monkeypatch.setattr(Run, "measures", lambda self: [measure("alt"), measure("elsewhere")])
+    first, second, _ = experiments.load("E3").report(run, "small").sections
+    assert "main" in first.tables and list(first.figures) == ["latency_memory"] and list(second.figures) == ["success"]
+    assert [text.get_text() for text in first.figures["latency_memory"].legends[0].get_texts()] == ["alt"]
 
 
 def test_more_baselines_have_a_table_of_their_own(own_policies: Path, run_of: Make) -> None:

@@ -21,6 +21,7 @@ from synthetic import FINGERPRINT, episode, header, measure, write_run
 
 from altbench import figures, registry, results
 from altbench.api import Float64
+from altbench.cost_figures import latency_memory
 from altbench.experiments.expert_control import EXPERT
 from altbench.figure_layout import add_footer, looks, styled
 from altbench.records import MeasureRecord
@@ -93,7 +94,7 @@ def drawn(draw: Callable[[], Figure]) -> Figure:
 
 def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     """Each text that is drawn, with its extent in pixels (ticks outside of the limits have texts that are not)."""
-    texts = [*figure.texts, *figure.legends[0].get_texts()]
+    texts = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
     for panel in figure.axes:
         texts += [panel.title]
         for axis in (panel.xaxis, panel.yaxis):
@@ -103,17 +104,19 @@ def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     return [(t.get_text(), t.get_window_extent()) for t in shown]
 
 
-@pytest.mark.parametrize("which", ["by_n", "by_perturbation", "ood", "ood_of_one", "latency_memory"])
+@pytest.mark.parametrize("which", ["by_n", "by_perturbation", "ood", "ood_of_one", "latency_memory", "costs_by_task"])
 def test_no_text_is_cut_and_none_covers_another(frame: pd.DataFrame, measures: list[MeasureRecord], which: str) -> None:
     style = looks([*frame["label"], *(m.label for m in measures)])
     recall = frame[frame["split"] == "recall"]
     alone = recall[recall["perturbation"].isin(["clean", "photograph"])]
+    costs = [dataclasses.replace(m, task=task) for task in "ABCD" for m in measures]
     draw: dict[str, Callable[[], Figure]] = {
         "by_n": lambda: figures.success_by_n(frame[frame["perturbation"] == "clean"], "Lift", style),
         "by_perturbation": lambda: figures.success_by_perturbation(recall, "Lift, split recall", style),
         "ood": lambda: figures.ood_scores(recall, "Lift, split recall", style),
         "ood_of_one": lambda: figures.ood_scores(alone, "Lift, split recall", style),
-        "latency_memory": lambda: figures.latency_memory(measures, style),
+        "latency_memory": lambda: latency_memory(measures, style),
+        "costs_by_task": lambda: latency_memory(costs, style),
     }
     figure = drawn(draw[which])
     found = boxes(figure)
@@ -123,9 +126,8 @@ def test_no_text_is_cut_and_none_covers_another(frame: pd.DataFrame, measures: l
     for (text, box), (other, covered) in itertools.combinations(found, 2):
         overlap = Bbox.intersection(box, covered)
         assert overlap is None or overlap.width < 1 or overlap.height < 1, (text, other)
-    legend = figure.legends[0].get_window_extent()
-    for axis in figure.axes:
-        assert not legend.overlaps(axis.get_window_extent())
+    for axis, legend in itertools.product(figure.axes, figure.legends):
+        assert not legend.get_window_extent().overlaps(axis.get_window_extent())
 
 
 def test_a_legend_and_a_common_label_at_the_bottom_stand_above_the_footer() -> None:
@@ -236,7 +238,7 @@ def test_the_recorded_thresholds_are_drawn_and_others_are_said_to_be_inferred(
 
 
 def test_the_paper_s_ratios_stand_above_the_costs(measures: list[MeasureRecord]) -> None:
-    figure = drawn(lambda: figures.latency_memory(measures, looks(m.label for m in measures)))
+    figure = drawn(lambda: latency_memory(measures, looks(m.label for m in measures)))
     titles = [axis.get_title() for axis in figure.axes]
     assert [title.splitlines()[0] for title in titles] == [
         "cpu, 1 thread, images 84×84",
@@ -257,6 +259,25 @@ def test_several_tasks_stand_in_one_figure_each_with_its_own_costs(
     style = looks(both["label"])
     drawn = figures.success_by_task(both, style)
     assert [t.get_text() for t in drawn.axes[-1].get_xticklabels()] == ["Lift", "Stack"]
-    titles = [a.get_title() for a in figures.latency_memory(costs, style).axes if a.get_visible()]
+    titles = [a.get_title() for a in latency_memory(costs, style).axes if a.get_visible()]
     assert len(titles) == 4
     assert sorted({title.partition(":")[0] for title in titles}) == ["Lift", "Stack"]
+
+
+def test_every_number_on_the_costs_axes_has_its_line(measures: list[MeasureRecord]) -> None:
+    figure = drawn(lambda: latency_memory(measures[:3], looks(m.label for m in measures)))
+    for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
+        assert axis.get_minorticklocs().size == 0
+        low, high = sorted(axis.get_view_interval())
+        shown = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        assert len(shown) >= 2 and all(tick.gridline.get_visible() and tick.label1.get_text() for tick in shown)
+
+
+def test_costs_of_many_tasks_stand_in_two_panels_with_a_line_each() -> None:
+    tasks = ["Can", "Door", "Lift", "Stack"]
+    costs = [dataclasses.replace(measure(label), task=task) for task in tasks for label in ("alt", "bc")]
+    figure = latency_memory(costs, looks(["alt", "bc"]))
+    time, memory = figure.axes
+    assert [text.get_text() for text in time.get_yticklabels()] == tasks
+    assert {round(float(line.get_ydata()[0])) for line in memory.get_lines()} == {0, 1, 2, 3}
+    assert time.get_title() == "cpu, 1 thread, images 84×84"
