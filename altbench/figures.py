@@ -17,9 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
+from matplotlib.transforms import ScaledTranslation
 
+from altbench.api import Float64
 from altbench.config import CLEAN
 from altbench.cost_figures import latency_memory, timed_and_weighed
+from altbench.dot_plots import Dot, draw_dots
 from altbench.figure_layout import (
     Panels,
     Style,
@@ -37,6 +40,10 @@ from altbench.fingerprint import Fingerprint
 from altbench.records import MeasureRecord
 from altbench.stats import countable, split_order, success_rates
 
+CLOSE, APART, BESIDE = (2.0, 8.0), (3.0, 14.0), (13.0, 50.0)
+"""Points from one label's dots to the next one's, and over all: at an N, at a severity, in the column of a task."""
+BEYOND = (-0.03, 1.03)
+"""Limits of a scale of rates, so that marks at 0 and 100 % stand within the panel."""
 RECORDED, INFERRED = "threshold", "threshold, inferred\nfrom the flags"
 THRESHOLD_LINES = {RECORDED: "--", INFERRED: ":"}
 
@@ -66,8 +73,10 @@ def _figures(
     for task, own in frame.groupby("task"):
         name = str(task).lower()
         clean, perturbed = own[own["perturbation"] == CLEAN], own[own["perturbation"] != CLEAN]
-        if clean["n"].nunique() > (1 if several else 0):
+        if clean["n"].nunique() > 1:
             yield f"success_by_n_{name}", partial(success_by_n, clean, str(task), style)
+        elif len(clean) and not several:
+            yield f"success_by_split_{name}", partial(success_by_split, clean, str(task), style)
         for split in sorted(set(perturbed["split"])):
             part, where = own[own["split"] == split], f"{task}, split {split}"
             yield f"success_by_perturbation_{name}_{split}", partial(success_by_perturbation, part, where, style)
@@ -88,12 +97,21 @@ def success_by_n(clean: pd.DataFrame, task: str, style: Style) -> Figure:
     figure, axes = grid(1, len(splits), width=2.9, height=3.1)
     for axis, split in zip(axes[0], splits, strict=True):
         part = rates[rates["split"] == split]
-        _lines(axis, part.assign(place=[steps.index(n) for n in part["n"]]), style)
+        _lines(axis, part.assign(place=[steps.index(n) for n in part["n"]]), style, CLOSE)
         axis.set_xticks(range(len(steps)), [str(n) for n in steps])
         axis.set(title=f"split {split}", xlabel="demonstrations (N)", xlim=(-0.5, len(steps) - 0.5))
     _percent(axes)
     finish(figure, f"{task}: success by number of demonstrations", sorted(set(rates["label"])), style)
     return figure
+
+
+def success_by_split(clean: pd.DataFrame, task: str, style: Style) -> Figure:
+    """Success by policy at the one N that there is, one panel per split, Wilson 95 % intervals."""
+    rates = success_rates(clean, ["split", "label"]).dropna(subset=["rate"])
+    splits = rates["split"].drop_duplicates().sort_values(key=split_order).to_list()
+    dots = {(str(r["label"]), str(r["split"])): Dot(r["rate"], r["low"], r["high"]) for _, r in rates.iterrows()}
+    title = f"{task}, N = {clean['n'].iloc[0]}: success by split"
+    return draw_dots(title, sorted(set(rates["label"])), splits, dots, style)
 
 
 def success_by_task(clean: pd.DataFrame, style: Style) -> Figure:
@@ -105,7 +123,7 @@ def success_by_task(clean: pd.DataFrame, style: Style) -> Figure:
     figure, axes = grid(len(splits), 1, width=1.0 * len(tasks) + 0.6, height=2.3)
     for axis, split in zip(axes[:, 0], splits, strict=True):
         part = rates[rates["split"] == split]
-        _lines(axis, part.assign(place=[tasks.index(t) for t in part["task"]]), style, spread=0.18, joined=False)
+        _lines(axis, part.assign(place=[tasks.index(t) for t in part["task"]]), style, BESIDE, joined=False)
         axis.set_xticks(range(len(tasks)), tasks)
         axis.set(title=f"split {split}", xlim=(-0.5, len(tasks) - 0.5))
     _percent(axes)
@@ -125,7 +143,7 @@ def success_by_perturbation(part: pd.DataFrame, where: str, style: Style) -> Fig
         own = rates[(rates["n"] == n) & rates["label"].isin(labels)]
         for axis, name in zip(row, names, strict=True):
             shown = own[own["perturbation"].isin([CLEAN, name])]
-            _lines(axis, shown.assign(place=shown["severity"]).sort_values("severity"), style, spread=0.14)
+            _lines(axis, shown.assign(place=shown["severity"]).sort_values("severity"), style, APART)
             axis.set_title(f"{words(name)}, N = {n}")
     _severities(axes, int(rates["severity"].max()))
     _percent(axes)
@@ -133,28 +151,37 @@ def success_by_perturbation(part: pd.DataFrame, where: str, style: Style) -> Fig
     return figure
 
 
-def _lines(axis: Axes, rates: pd.DataFrame, style: Style, spread: float = 0.09, joined: bool = True) -> None:
-    """One line (dots alone, unless `joined`) per label over `place`, each `spread` aside of the next so that intervals
-    do not cover each other."""
+def _lines(axis: Axes, rates: pd.DataFrame, style: Style, apart: tuple[float, float], joined: bool = True) -> None:
+    """One line (dots alone, unless `joined`) per label over `place`, a little aside of the next so that intervals do not
+    cover each other: `apart` are points from one to the next, and at most over all labels."""
     labels = sorted(set(rates["label"]))
     for i, label in enumerate(labels):
         own, look = rates[rates["label"] == label].dropna(subset=["rate"]), style[label]
-        aside = min(spread, 0.7 / len(labels)) * (i - (len(labels) - 1) / 2)
-        errors = np.abs([own["rate"] - own["low"], own["high"] - own["rate"]])
+        points = min(apart[0], apart[1] / len(labels)) * (i - (len(labels) - 1) / 2)
+        aside = axis.transData + ScaledTranslation(points / 72, 0, axis.figure.dpi_scale_trans)
+        if joined:
+            axis.plot(*_unbroken(own), color=look.colour, linewidth=1.4, clip_on=False, zorder=3, transform=aside)
         axis.errorbar(
-            own["place"] + aside,
+            own["place"],
             own["rate"],
-            yerr=errors,
+            yerr=np.abs([own["rate"] - own["low"], own["high"] - own["rate"]]),
             color=look.colour,
             marker=look.marker,
             markersize=5,
-            linestyle="-" if joined else "none",
-            linewidth=1.4,
+            linestyle="none",
             elinewidth=1,
             capsize=2,
             clip_on=False,
             zorder=3,
+            transform=aside,
         )
+
+
+def _unbroken(rates: pd.DataFrame) -> tuple[Float64, Float64]:
+    """Places and rates of a line, which is broken (NaN) where places between were not measured."""
+    places, values = rates["place"].to_numpy(float), rates["rate"].to_numpy(float)
+    gaps = np.flatnonzero(np.diff(places) > 1) + 1
+    return np.insert(places, gaps, np.nan), np.insert(values, gaps, np.nan)
 
 
 def _severities(axes: Panels, highest: int) -> None:
@@ -165,7 +192,7 @@ def _severities(axes: Panels, highest: int) -> None:
 
 def _percent(axes: Panels) -> None:
     for axis in axes.flat:
-        axis.set_ylim(0, 1)
+        axis.set_ylim(*BEYOND)
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     for row in axes:
         row[0].set_ylabel("success, 95 % interval")

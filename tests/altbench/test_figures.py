@@ -79,7 +79,7 @@ def test_figures_without_data_are_not_drawn(tmp_path: Path) -> None:
     results.write_cell(tmp_path, header("bc", 30, "recall"), [episode(0)])
     unmeasured = [measure("bc", p50=None), measure("random", weights=0)]
     paths = figures.write_figures(results.load_episodes(tmp_path), unmeasured, tmp_path, FINGERPRINT)
-    assert [p.stem for p in paths] == ["success_by_n_lift"] * 2
+    assert [p.stem for p in paths] == ["success_by_split_lift"] * 2
     assert figures.write_figures(results.load_episodes(tmp_path, keys=[]), [], tmp_path, FINGERPRINT) == []
 
 
@@ -104,7 +104,9 @@ def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     return [(t.get_text(), t.get_window_extent()) for t in shown]
 
 
-@pytest.mark.parametrize("which", ["by_n", "by_perturbation", "ood", "ood_of_one", "latency_memory", "costs_by_task"])
+@pytest.mark.parametrize(
+    "which", ["by_n", "by_split", "by_perturbation", "ood", "ood_of_one", "latency_memory", "costs_by_task"]
+)
 def test_no_text_is_cut_and_none_covers_another(frame: pd.DataFrame, measures: list[MeasureRecord], which: str) -> None:
     style = looks([*frame["label"], *(m.label for m in measures)])
     recall = frame[frame["split"] == "recall"]
@@ -112,6 +114,7 @@ def test_no_text_is_cut_and_none_covers_another(frame: pd.DataFrame, measures: l
     costs = [dataclasses.replace(m, task=task) for task in "ABCD" for m in measures]
     draw: dict[str, Callable[[], Figure]] = {
         "by_n": lambda: figures.success_by_n(frame[frame["perturbation"] == "clean"], "Lift", style),
+        "by_split": lambda: figures.success_by_split(frame[frame["n"] == 30], "Lift", style),
         "by_perturbation": lambda: figures.success_by_perturbation(recall, "Lift, split recall", style),
         "ood": lambda: figures.ood_scores(recall, "Lift, split recall", style),
         "ood_of_one": lambda: figures.ood_scores(alone, "Lift, split recall", style),
@@ -200,6 +203,42 @@ def test_success_lines_stand_at_the_rates(tmp_path: Path) -> None:
     np.testing.assert_allclose(line.get_xydata(), [[0, 0.5], [1, 0.75]])
     assert figure.axes[0].get_title() == "split recall"
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["10", "30"]
+
+
+def test_no_line_crosses_what_was_not_measured_and_dots_stay_within_the_panel(tmp_path: Path) -> None:
+    for severity in (0, 1, 2, 5):
+        name = "occlusion" if severity else "clean"
+        results.write_cell(tmp_path, header("alt", 30, "recall", name, severity), [episode(i) for i in range(4)])
+    frame = results.load_episodes(tmp_path)
+    (axis,) = figures.success_by_perturbation(frame, "Lift", looks(["alt"])).axes
+    x, y = axis.get_lines()[0].get_data()
+    np.testing.assert_array_equal(x, [0, 1, 2, np.nan, 5])
+    np.testing.assert_array_equal(y, [1, 1, 1, np.nan, 1])
+    assert axis.get_ylim()[0] < 0 and axis.get_ylim()[1] > 1
+
+
+def test_dots_at_an_n_stand_aside_of_its_tick_by_a_few_points_alone(frame: pd.DataFrame) -> None:
+    clean = frame[frame["perturbation"] == "clean"]
+    figure = drawn(lambda: figures.success_by_n(clean, "Lift", looks(clean["label"])))
+    axis = figure.axes[0]
+    asides = set()
+    for line in axis.get_lines():
+        places = line.get_xydata()
+        shift = line.get_transform().transform(places) - axis.transData.transform(places)
+        asides.add(round(float(np.nanmax(np.abs(shift[:, 0]))) * 72 / figure.dpi, 3))
+        np.testing.assert_allclose(shift[:, 1], 0, atol=1e-9)
+    assert len(asides) > 1 and max(asides) < 4
+
+
+def test_with_one_n_there_is_a_row_per_policy_and_a_panel_per_split(tmp_path: Path) -> None:
+    for label, split, hits in (("alt", "recall", 3), ("alt", "uniform", 1), ("bc", "uniform", 4)):
+        results.write_cell(tmp_path, header(label, 30, split), [episode(i, i < hits) for i in range(4)])
+    frame = results.load_episodes(tmp_path)
+    figure = figures.success_by_split(frame, "Lift", looks(["alt", "bc"]))
+    assert figure.get_suptitle() == "Lift, N = 30: success by split"
+    assert [axis.get_title() for axis in figure.axes] == ["recall", "uniform"]
+    dots = [[tuple(line.get_xydata()[0]) for line in a.get_lines() if len(line.get_xdata()) == 1] for a in figure.axes]
+    assert dots == [[(0.75, 0)], [(0.25, 0), (1.0, 1)]]
 
 
 @pytest.mark.parametrize(
