@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import CARETDOWNBASE
 
 from altbench.api import Float64
 from altbench.audit import Likeness, summarise
@@ -74,25 +75,29 @@ def distribution(frame: pd.DataFrame, title: str, style: Style) -> Figure:
         axis.set_visible(i < len(labels))
         axis.tick_params(labelbottom=i + columns >= len(labels))
     floor = max(LOWEST, float(scored["s"].min()) - 0.1)
+    arrows = False
     for axis, label in zip(axes.flat, labels, strict=False):
         own = scored[scored["label"] == label]
         for place, case in enumerate(cases):
-            _strip(axis, own.loc[own["case"] == case.name, "s"].to_numpy(float), place, style[label], floor)
+            arrows |= _strip(axis, own.loc[own["case"] == case.name, "s"].to_numpy(float), place, style[label], floor)
         axis.set_title(label)
         axis.set_xticks(range(len(cases)), [case.title.replace(" ", "\n") for case in cases], fontsize=6.5)
         axis.set(xlim=(-0.5, len(cases) - 0.5), ylim=(floor - 0.3, 1.05))
         axis.axhline(1.0, color="0.25", linewidth=0.8, linestyle="--")
     for row in axes:
         row[0].set_ylabel("S (1: exact replay)")
-    legend(figure, _legend(bool((scored["s"] < floor).any()), floor))
+    legend(figure, _legend(bool((scored["s"] < floor).any()), arrows, floor))
     headline(figure, title)
     return figure
 
 
-def _strip(axis: Axes, scores: Float64, place: int, look: Look, floor: float) -> None:
-    """Episodes as dots spread sideways (the golden ratio's multiples: even, without random numbers), and their middle."""
+def _strip(axis: Axes, scores: Float64, place: int, look: Look, floor: float) -> bool:
+    """Episodes as dots spread sideways (the golden ratio's multiples: even, without random numbers), and their middle.
+
+    True where the interval of their mean ends in an arrow head.
+    """
     if len(scores) == 0:
-        return
+        return False
     across = place + 0.5 * ((np.arange(len(scores)) * 0.618034) % 1 - 0.5)
     inside = scores >= floor
     axis.scatter(across[inside], scores[inside], s=7, linewidths=0.6, edgecolors=look.colour, facecolors="none")
@@ -100,30 +105,39 @@ def _strip(axis: Axes, scores: Float64, place: int, look: Look, floor: float) ->
         bottom = np.full(int((~inside).sum()), floor)
         axis.scatter(across[~inside], bottom, s=9, marker="v", linewidths=0, facecolors=look.colour, alpha=0.6)
         axis.text(place, floor - 0.06, str(len(bottom)), ha="center", va="top", fontsize=6.5)
-    _middle(axis, scores, place, floor)
+    _median(axis, scores, place, floor)
+    return _mean(axis, scores, place, floor)
 
 
-def _middle(axis: Axes, scores: Float64, place: int, floor: float) -> None:
-    """Median (a line) and mean with its interval; below `floor`: dotted, and a triangle, at the lower edge."""
-    found = summarise(scores.tolist())
-    assert found.median is not None and found.mean is not None
-    line = "-" if found.median >= floor else ":"
-    axis.hlines(max(found.median, floor), place - 0.36, place + 0.36, colors="black", linewidth=1.4, ls=line, zorder=4)
-    low, high = (found.mean if end is None else end for end in (found.low, found.high))
-    mean, low, high = (max(value, floor) for value in (found.mean, low, high))
-    axis.errorbar(
-        [place + 0.36],
-        [mean],
-        yerr=[[mean - low], [high - mean]],
-        color="black",
-        marker="D" if found.mean >= floor else "v",
-        markersize=3,
-        capsize=2,
-        lw=1,
-    )
+def _median(axis: Axes, scores: Float64, place: int, floor: float) -> None:
+    """A line, dotted at the lower edge where the median is below `floor`."""
+    median = float(np.median(scores))
+    y, left, right = max(median, floor), place - 0.36, place + 0.36
+    axis.hlines(y, left, right, colors="white", linewidth=3, zorder=3.9)  # a rim, since dots may be black
+    axis.hlines(y, left, right, colors="black", linewidth=1.4, ls="-" if median >= floor else ":", zorder=4)
 
 
-def _legend(cut: bool, floor: float) -> list[Line2D]:
+def _mean(axis: Axes, scores: Float64, place: int, floor: float) -> bool:
+    """Mean with its interval, a triangle at the lower edge where it is below `floor`.
+
+    An interval that goes on below `floor` ends in an arrow head there, not in a cap: True where one does.
+    """
+    found, x = summarise(scores.tolist()), place + 0.36
+    assert found.mean is not None
+    axis.plot([x], [max(found.mean, floor)], color="black", markersize=3, marker="D" if found.mean >= floor else "v")
+    if found.low is None or found.high is None:
+        return False
+    axis.vlines(x, max(found.low, floor), max(found.high, floor), colors="black", linewidth=1)
+    for end in (found.low, found.high):
+        if end >= floor:
+            axis.plot([x], [end], color="black", markersize=4, marker="_")
+    cut = found.low < floor <= found.mean  # a mean below has a triangle of its own, which points down there
+    if cut:
+        axis.plot([x], [floor], color="black", markersize=5.5, marker=CARETDOWNBASE, clip_on=False)
+    return cut
+
+
+def _legend(cut: bool, arrows: bool, floor: float) -> list[Line2D]:
     dot: dict[str, Any] = {
         "linestyle": "none",
         "marker": "o",
@@ -131,10 +145,11 @@ def _legend(cut: bool, floor: float) -> list[Line2D]:
         "markeredgecolor": "0.3",
         "markerfacecolor": "none",
     }
+    mean = "mean, 95 % interval" + ("\n(arrow: goes on below)" if arrows else "")
     handles = [
         Line2D([], [], label="episode", **dot),
         Line2D([], [], label="median", color="black", linewidth=1.4),
-        Line2D([], [], label="mean, 95 % interval", color="black", marker="D", markersize=3, linewidth=1),
+        Line2D([], [], label=mean, color="black", marker="D", markersize=3, linewidth=1),
     ]
     low = dot | {"marker": "v", "markerfacecolor": "0.3"}
     below = Line2D([], [], label=f"S below {floor:g}, and how many", **low)

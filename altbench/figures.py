@@ -6,7 +6,6 @@ give the same bytes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,12 +16,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
+from matplotlib.transforms import ScaledTranslation
 
+from altbench.api import Float64
 from altbench.config import CLEAN
-from altbench.cost_tables import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
+from altbench.cost_figures import latency_memory, timed_and_weighed
+from altbench.dot_plots import Dot, draw_dots
 from altbench.figure_layout import (
-    Look,
     Panels,
     Style,
     add_footer,
@@ -31,7 +32,6 @@ from altbench.figure_layout import (
     headline,
     legend,
     looks,
-    policy_handles,
     save,
     styled,
     words,
@@ -39,9 +39,11 @@ from altbench.figure_layout import (
 from altbench.fingerprint import Fingerprint
 from altbench.records import MeasureRecord
 from altbench.stats import countable, split_order, success_rates
-from altbench.table_formats import significant
 
-MOST_COLUMNS = 3  # panels of time and memory side by side
+CLOSE, APART, BESIDE = (2.0, 8.0), (3.0, 14.0), (13.0, 50.0)
+"""Points from one label's dots to the next one's, and over all: at an N, at a severity, in the column of a task."""
+BEYOND = (-0.03, 1.03)
+"""Limits of a scale of rates, so that marks at 0 and 100 % stand within the panel."""
 RECORDED, INFERRED = "threshold", "threshold, inferred\nfrom the flags"
 THRESHOLD_LINES = {RECORDED: "--", INFERRED: ":"}
 
@@ -71,14 +73,16 @@ def _figures(
     for task, own in frame.groupby("task"):
         name = str(task).lower()
         clean, perturbed = own[own["perturbation"] == CLEAN], own[own["perturbation"] != CLEAN]
-        if clean["n"].nunique() > (1 if several else 0):
+        if clean["n"].nunique() > 1:
             yield f"success_by_n_{name}", partial(success_by_n, clean, str(task), style)
+        elif len(clean) and not several:
+            yield f"success_by_split_{name}", partial(success_by_split, clean, str(task), style)
         for split in sorted(set(perturbed["split"])):
             part, where = own[own["split"] == split], f"{task}, split {split}"
             yield f"success_by_perturbation_{name}_{split}", partial(success_by_perturbation, part, where, style)
             if perturbed.loc[perturbed["split"] == split, "max_ood_score"].notna().any():
                 yield f"ood_scores_{name}_{split}", partial(ood_scores, part, where, style)
-    if len(_timed_and_weighed(measures)):
+    if len(timed_and_weighed(measures)):
         yield "latency_memory", partial(latency_memory, measures, style)
 
 
@@ -93,12 +97,21 @@ def success_by_n(clean: pd.DataFrame, task: str, style: Style) -> Figure:
     figure, axes = grid(1, len(splits), width=2.9, height=3.1)
     for axis, split in zip(axes[0], splits, strict=True):
         part = rates[rates["split"] == split]
-        _lines(axis, part.assign(place=[steps.index(n) for n in part["n"]]), style)
+        _lines(axis, part.assign(place=[steps.index(n) for n in part["n"]]), style, CLOSE)
         axis.set_xticks(range(len(steps)), [str(n) for n in steps])
         axis.set(title=f"split {split}", xlabel="demonstrations (N)", xlim=(-0.5, len(steps) - 0.5))
     _percent(axes)
     finish(figure, f"{task}: success by number of demonstrations", sorted(set(rates["label"])), style)
     return figure
+
+
+def success_by_split(clean: pd.DataFrame, task: str, style: Style) -> Figure:
+    """Success by policy at the one N that there is, one panel per split, Wilson 95 % intervals."""
+    rates = success_rates(clean, ["split", "label"]).dropna(subset=["rate"])
+    splits = rates["split"].drop_duplicates().sort_values(key=split_order).to_list()
+    dots = {(str(r["label"]), str(r["split"])): Dot(r["rate"], r["low"], r["high"]) for _, r in rates.iterrows()}
+    title = f"{task}, N = {clean['n'].iloc[0]}: success by split"
+    return draw_dots(title, sorted(set(rates["label"])), splits, dots, style)
 
 
 def success_by_task(clean: pd.DataFrame, style: Style) -> Figure:
@@ -110,7 +123,7 @@ def success_by_task(clean: pd.DataFrame, style: Style) -> Figure:
     figure, axes = grid(len(splits), 1, width=1.0 * len(tasks) + 0.6, height=2.3)
     for axis, split in zip(axes[:, 0], splits, strict=True):
         part = rates[rates["split"] == split]
-        _lines(axis, part.assign(place=[tasks.index(t) for t in part["task"]]), style, spread=0.18, joined=False)
+        _lines(axis, part.assign(place=[tasks.index(t) for t in part["task"]]), style, BESIDE, joined=False)
         axis.set_xticks(range(len(tasks)), tasks)
         axis.set(title=f"split {split}", xlim=(-0.5, len(tasks) - 0.5))
     _percent(axes)
@@ -130,7 +143,7 @@ def success_by_perturbation(part: pd.DataFrame, where: str, style: Style) -> Fig
         own = rates[(rates["n"] == n) & rates["label"].isin(labels)]
         for axis, name in zip(row, names, strict=True):
             shown = own[own["perturbation"].isin([CLEAN, name])]
-            _lines(axis, shown.assign(place=shown["severity"]).sort_values("severity"), style, spread=0.14)
+            _lines(axis, shown.assign(place=shown["severity"]).sort_values("severity"), style, APART)
             axis.set_title(f"{words(name)}, N = {n}")
     _severities(axes, int(rates["severity"].max()))
     _percent(axes)
@@ -138,28 +151,37 @@ def success_by_perturbation(part: pd.DataFrame, where: str, style: Style) -> Fig
     return figure
 
 
-def _lines(axis: Axes, rates: pd.DataFrame, style: Style, spread: float = 0.09, joined: bool = True) -> None:
-    """One line (dots alone, unless `joined`) per label over `place`, each `spread` aside of the next so that intervals
-    do not cover each other."""
+def _lines(axis: Axes, rates: pd.DataFrame, style: Style, apart: tuple[float, float], joined: bool = True) -> None:
+    """One line (dots alone, unless `joined`) per label over `place`, a little aside of the next so that intervals do not
+    cover each other: `apart` are points from one to the next, and at most over all labels."""
     labels = sorted(set(rates["label"]))
     for i, label in enumerate(labels):
         own, look = rates[rates["label"] == label].dropna(subset=["rate"]), style[label]
-        aside = min(spread, 0.7 / len(labels)) * (i - (len(labels) - 1) / 2)
-        errors = np.abs([own["rate"] - own["low"], own["high"] - own["rate"]])
+        points = min(apart[0], apart[1] / len(labels)) * (i - (len(labels) - 1) / 2)
+        aside = axis.transData + ScaledTranslation(points / 72, 0, axis.figure.dpi_scale_trans)
+        if joined:
+            axis.plot(*_unbroken(own), color=look.colour, linewidth=1.4, clip_on=False, zorder=3, transform=aside)
         axis.errorbar(
-            own["place"] + aside,
+            own["place"],
             own["rate"],
-            yerr=errors,
+            yerr=np.abs([own["rate"] - own["low"], own["high"] - own["rate"]]),
             color=look.colour,
             marker=look.marker,
             markersize=5,
-            linestyle="-" if joined else "none",
-            linewidth=1.4,
+            linestyle="none",
             elinewidth=1,
             capsize=2,
             clip_on=False,
             zorder=3,
+            transform=aside,
         )
+
+
+def _unbroken(rates: pd.DataFrame) -> tuple[Float64, Float64]:
+    """Places and rates of a line, which is broken (NaN) where places between were not measured."""
+    places, values = rates["place"].to_numpy(float), rates["rate"].to_numpy(float)
+    gaps = np.flatnonzero(np.diff(places) > 1) + 1
+    return np.insert(places, gaps, np.nan), np.insert(values, gaps, np.nan)
 
 
 def _severities(axes: Panels, highest: int) -> None:
@@ -170,7 +192,7 @@ def _severities(axes: Panels, highest: int) -> None:
 
 def _percent(axes: Panels) -> None:
     for axis in axes.flat:
-        axis.set_ylim(0, 1)
+        axis.set_ylim(*BEYOND)
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     for row in axes:
         row[0].set_ylabel("success, 95 % interval")
@@ -243,89 +265,3 @@ def _strip_legend(marks: set[str]) -> list[Line2D]:
     ]
     dashes = {how: line for how, line in THRESHOLD_LINES.items() if how in marks}
     return lines + [Line2D([], [], label=how, color="0.25", linestyle=x, linewidth=1) for how, x in dashes.items()]
-
-
-# ------------------------------------------------------------------------------------------------ time and memory
-
-
-def latency_memory(measures: Sequence[MeasureRecord], style: Style) -> Figure:
-    """Decision time (p50, bar to p99) against weights + table, both logarithmic, a panel per device and image size.
-
-    Above each panel stand the two ratios to the diffusion policy's that the paper reports for ALT.
-    """
-    frame = _timed_and_weighed(measures)
-    panels, presets = sorted(set(frame["panel"]), key=_by_numbers), sorted(set(frame["preset"]))
-    columns = min(len(panels), MOST_COLUMNS)
-    figure, axes = grid(-(-len(panels) // columns), columns, width=4.4, height=3.4)
-    for axis in axes.flat[len(panels) :]:
-        axis.set_visible(False)
-    for axis, panel in zip(axes.flat, panels, strict=False):
-        shown = frame[frame["panel"] == panel]
-        for _, row in shown.iterrows():
-            _cost_point(axis, row, style[row["label"]], filled=row["preset"] == presets[0])
-        axis.set(xscale="log", yscale="log", xlabel="weights + table (MB)")
-        axis.margins(0.15)
-        axis.xaxis.set_tick_params(which="both", labelbottom=True)  # the last row may not be full
-        axis.set_title("\n".join([panel, *_headlines(measures, shown)]), fontsize=7.5)
-        for ticks in (axis.xaxis, axis.yaxis):
-            ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            ticks.set_minor_formatter(LogFormatter())
-    for row in axes:
-        row[0].set_ylabel("one decision (ms, median; bar to p99)")
-    handles = policy_handles(sorted(set(frame["label"])), style)
-    legend(figure, handles + (_preset_handles(presets) if len(presets) > 1 else []))
-    headline(figure, "Time and memory of a decision at the largest N: lower left is better")
-    return figure
-
-
-def _timed_and_weighed(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
-    """Measurements with a time and any bytes (a logarithmic axis has no place for none), at each policy's largest N."""
-    frame = measures_frame(measures)
-    frame = frame[frame["latency_p50_s"].notna() & (frame["weights_and_table_bytes"].fillna(0) > 0)]
-    images = [f", images {size}" if size else "" for size in frame["image_size"]]
-    threads = [f"{count} thread{'s' if count > 1 else ''}" for count in frame["threads"]]
-    tasks = [f"{task}: " if frame["task"].nunique() > 1 else "" for task in frame["task"]]
-    parts = zip(tasks, frame["device"], threads, images, strict=True)
-    frame = frame.assign(panel=["".join((task, device, ", ", count, image)) for task, device, count, image in parts])
-    return frame.sort_values("n", kind="stable").groupby(["label", "preset", "panel"]).tail(1)
-
-
-def _by_numbers(panel: str) -> tuple[str, list[int]]:
-    """Sorts 84×84 before 240×320."""
-    return panel.partition(",")[0], [int(digits) for digits in re.findall(r"\d+", panel)]
-
-
-def _cost_point(axis: Axes, row: Any, look: Look, filled: bool) -> None:
-    x, y = float(row["weights_and_table_bytes"]) * MEGABYTES, float(row["latency_p50_s"]) * MILLISECONDS
-    tail = 0.0 if pd.isna(row["latency_p99_s"]) else max(0.0, float(row["latency_p99_s"]) * MILLISECONDS - y)
-    axis.errorbar(
-        [x],
-        [y],
-        yerr=[[0.0], [tail]],
-        color=look.colour,
-        marker=look.marker,
-        markersize=8,
-        markerfacecolor=look.colour if filled else "white",
-    )
-
-
-def _headlines(measures: Sequence[MeasureRecord], shown: pd.DataFrame) -> list[str]:
-    """For each policy that the paper gives ratios for: ours, at the largest N of each preset, and the paper's."""
-    data = ratios_table(measures).data
-    same = data["label"].isin(shown["label"]) & data["paper_time"].notna()
-    for column in ("device", "threads", "image_size"):
-        same &= data[column] == shown[column].iloc[0]
-    largest = data[same].sort_values("n").groupby(["label", "preset"]).tail(1).sort_values(["label", "preset"])
-    lines = [
-        f"{row['label']} ({row['preset']}) / diffusion: time {significant(row['time'], 2)},"
-        f" memory {significant(row['weights_and_table'], 2)}"
-        for _, row in largest.iterrows()
-    ]
-    reported = sorted({f"time {row['paper_time']}, memory {row['paper_memory']}" for _, row in largest.iterrows()})
-    return [*lines, *(f"reported in the paper: {text}" for text in reported)]
-
-
-def _preset_handles(presets: Sequence[str]) -> list[Line2D]:
-    dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 7, "markeredgecolor": "0.3"}
-    faces = ["0.3", *["white"] * (len(presets) - 1)]
-    return [Line2D([], [], label=f"preset {p}", markerfacecolor=f, **dot) for p, f in zip(presets, faces, strict=True)]

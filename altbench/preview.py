@@ -12,27 +12,27 @@ from altbench import registry
 from altbench.api import AnyPerturbation, ScenePerturbation, TaskInfo, UInt8
 from altbench.errors import ConfigError, PerturbationUnsupported
 from altbench.perturb import EpisodePerturber
-from altbench.sheets import contact_sheet
+from altbench.sheets import GAP, GREY, contact_sheet
 
 SEVERITIES = range(6)
 FROM_DEMONSTRATIONS = ("recall", "replay")  # splits that begin where a demonstration did
 EPISODE = 7  # of the grid, or between its poses
 MOMENT = 24  # control steps into an episode: the gripper is near the object, and frozen cameras show
 TASK_SIZE, FRAME_SIZE = 160, 112  # pixels
-MISSING = 225  # grey of a picture that there is none of
+MISSING = GREY  # of a picture that there is none of
 
 Images = Mapping[str, UInt8]
 
 
 def tasks_sheet(names: Sequence[str]) -> UInt8:
-    """A row per task: its first camera's first image in each split that draws its own poses, then the other cameras'."""
-    tasks = [registry.task(name) for name in names]
+    """A row per task, built-in ones in the registry's order: its first camera's first image in each split that draws its
+    own poses, then what its other cameras see in the first of these, in one square."""
+    order = list(registry.BUILT_IN["task"])
+    tasks = [registry.task(n) for n in sorted(names, key=lambda n: order.index(n) if n in order else len(order))]
     splits = list(dict.fromkeys(s for task in tasks for s in task.splits if s not in FROM_DEMONSTRATIONS))
-    others = max(len(task.cameras) - 1 for task in tasks)
-    rows = [(task.name, _task_pictures(task, splits, others)) for task in tasks]
+    rows = [(task.name, _task_pictures(task, splits)) for task in tasks]
     titles = [split.replace("_", " ") for split in splits]
-    names_of = [dict.fromkeys(task.cameras[i] for task in tasks if i < len(task.cameras)) for i in range(1, others + 1)]
-    return contact_sheet(rows, [*titles, *(f"{' / '.join(cameras)}, {titles[0]}" for cameras in names_of)], TASK_SIZE)
+    return contact_sheet(rows, [*titles, f"other cameras, {titles[0]}"], TASK_SIZE)
 
 
 def perturbations_sheet(names: Sequence[str], task_name: str, seed: int = 0) -> UInt8:
@@ -55,14 +55,26 @@ def image_and_scene_names() -> tuple[list[str], list[str]]:
     return [n for n in names if n not in scene], scene
 
 
-def _task_pictures(task: TaskInfo, splits: Sequence[str], others: int) -> list[UInt8]:
+def _task_pictures(task: TaskInfo, splits: Sequence[str]) -> list[UInt8]:
     env = _made(task.name, TASK_SIZE)
     blank = np.full((TASK_SIZE, TASK_SIZE, 3), MISSING, np.uint8)
     first = [_first_images(env, split) if split in task.splits else {} for split in splits]
     env.close()
     pictures = [images.get(task.cameras[0], blank) for images in first]
-    more = [first[0].get(camera, blank) for camera in task.cameras[1:]]
-    return pictures + more + [blank] * (others - len(more))
+    others = [first[0][camera] for camera in task.cameras[1:] if camera in first[0]]
+    return [*pictures, _in_one_square(others) if others else blank]
+
+
+def _in_one_square(pictures: Sequence[UInt8]) -> UInt8:
+    """Square `pictures` side by side, shrunk so that they take the place of one; grey above and below several."""
+    count, size = len(pictures), len(pictures[0])
+    small = (size - GAP * (count - 1)) // count
+    square, top = np.full((size, size, 3), GREY, np.uint8), (size - small) // 2
+    for i, picture in enumerate(pictures):
+        blocks = picture[: small * count, : small * count].reshape(small, count, small, count, 3)
+        left = i * (small + GAP)
+        square[top : top + small, left : left + small] = blocks.mean(axis=(1, 3)).round()
+    return square
 
 
 def _first_images(env: gymnasium.Env[Any, Any], split: str) -> Images:

@@ -12,6 +12,7 @@ from altbench.atomic import replacing
 from altbench.errors import ConfigError
 
 GAP = 2  # pixels between pictures
+GREY = 190  # of gaps and of what is not there: white would run into bright pictures
 FONT_SIZE = 13
 LINE = 18  # pixels
 
@@ -33,6 +34,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[UInt8]]], titles: Sequence[
     margin = int(max(font.getlength(line) for label, _ in rows for line in label.split("\n"))) + 12
     sheet = Image.new("RGB", (margin + wide * len(titles), LINE + tall * len(rows)), "white")
     draw = ImageDraw.Draw(sheet)
+    draw.rectangle((margin, LINE, sheet.width - GAP - 1, sheet.height - GAP - 1), fill=(GREY, GREY, GREY))
     for column, title in enumerate(titles):
         draw.text((margin + wide * column + wide / 2, LINE / 2), title, font=font, anchor="mm", fill="black")
     for row, (label, pictures) in enumerate(rows):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from altbench.config import SweepSpec
+from altbench.cost_figures import latency_memory
 from altbench.cost_tables import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
 from altbench.experiments.common import EPISODES, OUT_OF_DISTRIBUTION, POLICIES, N, evaluation, make_sweep, row
@@ -14,7 +16,6 @@ from altbench.experiments.matrix import NOTE, PLAIN_NOTE, Matrix, Where, cells_o
 from altbench.experiments.recall import trajectory_recall
 from altbench.experiments.texts import frame_table, listed, percent, rate_text
 from altbench.figure_layout import looks, styled
-from altbench.figures import latency_memory
 from altbench.plan import Cell
 from altbench.stats import Rate, rate_of
 from altbench.table_formats import Table, significant
@@ -47,26 +48,31 @@ def report(run: Run, preset: Preset) -> Report:
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
     recalls = {name: _recall(run, name) for name in labels}
     costs, ratios = measures_frame(run.measures()), ratios_table(run.measures())
-    figures = {"success": dot_plot("Lift, 30 demonstrations: success by split", found)}
-    if timed := [m for m in run.measures() if m.label in labels]:
-        with styled():
-            figures["latency_memory"] = latency_memory(timed, looks(labels))
+    success = dot_plot("Lift, 30 demonstrations: success by split", found)
     beyond = {split: clean(split) for split in ("uniform", *OUT_OF_DISTRIBUTION)}
     sections = (
         Section(
             "The main table",
             _method(),
             {"main": _main("Main table", found, (*SHOWN, "uniform"), recalls, costs, ratios)},
+            _cost_figure(run, labels),
         ),
         Section(
             "Beyond what was demonstrated",
             "Between the demonstrated poses (`uniform`, `interpolate`) and outside their range (`extrapolate`).",
             {"out_of_distribution": matrix_table("Success between and beyond", matrix(run, rows, beyond))},
-            {stem: figure for stem, figure in figures.items() if figure is not None},
+            {"success": success} if success else {},
         ),
         Section("More baselines", _more_text(preset), {"more_baselines": _more(run, costs, ratios)}),
     )
     return Report(_summary(found), sections, _reported(found, recalls, costs, ratios.data))
+
+
+def _cost_figure(run: Run, labels: Sequence[str]) -> dict[str, Figure]:
+    """Time and memory of the main table's policies, where any were measured."""
+    timed = [m for m in run.measures() if m.label in labels]
+    with styled():
+        return {"latency_memory": latency_memory(timed, looks(labels))} if timed else {}
 
 
 def _recall(run: Run, label: str) -> Rate:

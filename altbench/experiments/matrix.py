@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from altbench.config import CLEAN
+from altbench.dot_plots import Dot, draw_dots
 from altbench.episode_tables import SEEDS_NOTE, SIGNIFICANT, beats_all
 from altbench.experiments.base import Run
 from altbench.experiments.texts import rate_text
-from altbench.figure_layout import COLOURS, headline, styled
+from altbench.figure_layout import headline, looks_beside_names, styled
 from altbench.plan import Cell
 from altbench.stats import RANKED_FROM, Rate, ranked, success_rate
 from altbench.table_formats import Block, Table, percentage
@@ -136,18 +135,9 @@ def dot_plot(title: str, found: Matrix) -> Figure | None:
     """A panel per column, a dot with its interval per row; None where nothing was measured."""
     if not any(entry.rate.episodes for entry in found.entries.values()):
         return None
-    width = 1.5 + 0.075 * max(map(len, found.rows)) + 1.75 * len(found.columns)
+    dots = {place: dot for place, entry in found.entries.items() if (dot := _dot(entry.rate)) is not None}
     with styled():
-        figure = Figure(figsize=(width, 1.2 + 0.3 * len(found.rows)), layout="constrained")
-        axes = figure.subplots(1, len(found.columns), sharex=True, sharey=True, squeeze=False)[0]
-        for axis, column in zip(axes, found.columns, strict=True):
-            _dots(axis, found, column)
-            axis.set_title(column)
-        axes[0].set_yticks(range(len(found.rows)), found.rows)
-        axes[0].set_ylim(len(found.rows) - 0.5, -0.5)
-        axes[len(found.columns) // 2].set_xlabel("success, Wilson 95 % interval")
-        headline(figure, title)
-    return figure
+        return draw_dots(title, found.rows, found.columns, dots, looks_beside_names(found.rows))
 
 
 def heat_map(title: str, found: Matrix) -> Figure | None:
@@ -173,18 +163,10 @@ def heat_map(title: str, found: Matrix) -> Figure | None:
     return figure
 
 
-def _dots(axis: Axes, found: Matrix, column: str) -> None:
-    axis.set_xlim(-0.03, 1.03)
-    axis.set_xticks([0, 0.5, 1])
-    axis.xaxis.set_major_formatter(PercentFormatter(1.0))
-    for i, row in enumerate(found.rows):
-        rate = found.rate(row, column)
-        if rate.value is None or rate.low is None or rate.high is None:
-            continue
-        axis.plot([rate.low, rate.high], [i, i], color=COLOURS[0], linewidth=1.4, solid_capstyle="butt", alpha=0.55)
-        axis.plot([rate.value], [i], color=COLOURS[0], marker="o", markersize=5.5, linestyle="none", clip_on=False)
-    for side in ("top", "right", "left"):
-        axis.spines[side].set_visible(False)
+def _dot(rate: Rate) -> Dot | None:
+    if rate.value is None or rate.low is None or rate.high is None:
+        return None
+    return Dot(rate.value, rate.low, rate.high)
 
 
 def _values(cell: Cell) -> dict[str, Any]:

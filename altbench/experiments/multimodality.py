@@ -16,7 +16,7 @@ from altbench.config import SweepSpec
 from altbench.experiments.base import Experiment, Preset, Report, Reported, Run, Section
 from altbench.experiments.common import EPISODES, N, evaluation, make_sweep, row
 from altbench.experiments.texts import frame_table
-from altbench.figure_layout import COLOURS, headline, styled
+from altbench.figure_layout import COLOURS, headline, ink, styled
 from altbench.plan import Cell
 from altbench.table_formats import Table
 
@@ -163,7 +163,8 @@ def _stack(axis: Axes, shares: dict[int, list[float]], names: Sequence[str]) -> 
         for value, colour in zip(values, colours, strict=True):
             axis.bar([place], [value], bottom=bottom, width=0.6, color=colour, linewidth=0)
             if value > 0.06:
-                axis.text(place, bottom + value / 2, f"{100 * value:.0f} %", ha="center", va="center", fontsize=8)
+                told, where = f"{100 * value:.0f} %", bottom + value / 2
+                axis.text(place, where, told, ha="center", va="center", color=ink(colour), fontsize=8)
             bottom += value
     axis.set_xticks(range(len(shares)), [f"N = {n}" for n in shares])
     axis.set(xlim=(-0.6, len(shares) - 0.4), ylim=(0, 1))

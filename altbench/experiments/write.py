@@ -79,8 +79,9 @@ def _section(section: Section) -> Iterator[str]:
         yield section.text
     for stem, table in section.tables.items():
         yield from _inline(stem, table)
-    for stem in section.figures:
-        yield f"![{section.heading}]({stem}.png)"
+    for stem, figure in section.figures.items():
+        title = " ".join(figure.get_suptitle().split())  # which may stand on several lines
+        yield f"![{title or section.heading}]({stem}.png)"
 
 
 def _inline(stem: str, table: Table) -> Iterator[str]:

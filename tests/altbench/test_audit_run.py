@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.markers import CARETDOWNBASE
 from matplotlib.transforms import Bbox
 from rich.console import Console
 from synthetic import FINGERPRINT
@@ -266,6 +267,20 @@ def test_a_median_and_a_mean_below_the_floor_are_marked_at_the_edge() -> None:
     (mean,) = [line for line in axis.lines if line.get_marker() == "v"]
     assert mean.get_ydata()[0] == LOWEST
     assert {text.get_text() for text in axis.texts} == {"3"}
+
+
+def test_an_interval_that_goes_on_below_the_floor_ends_in_an_arrow_head() -> None:
+    whole = pd.DataFrame({"label": "bc", "case": CASES[0].name, "s": [0.5] * 8 + [0.4] * 8})
+    cut = pd.DataFrame({"label": "bc", "case": CASES[0].name, "s": [0.5] * 8 + [-6.0] * 4})
+    for frame, ends, arrows in ((whole, ["_", "_"], 0), (cut, ["_"], 1)):
+        with styled():
+            figure = distribution(frame, "S", looks(frame["label"]))
+        (axis,) = figure.axes
+        assert [line.get_marker() for line in axis.lines if line.get_marker() == "_"] == ends
+        heads = [line for line in axis.lines if line.get_marker() == CARETDOWNBASE]
+        assert [head.get_ydata()[0] for head in heads] == [LOWEST] * arrows
+        told = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert any("arrow" in text for text in told) == bool(arrows)
 
 
 def boxes(figure: Figure) -> list[tuple[str, Bbox]]:

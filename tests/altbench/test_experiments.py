@@ -47,7 +47,9 @@ def experiment(*sweeps: SweepSpec) -> Experiment:
         table = frame_table("Counts", counts, {"policy": counts["label"], "N": [str(n) for n in counts["episodes"]]})
         figure = Figure(figsize=(3, 2))
         figure.subplots().plot([0, 1], [0, 1])
-        sections = (Section("Counts", "How many.", {"counts": table}, {"line": figure}),)
+        titled = Figure(figsize=(3, 2))
+        titled.suptitle("What it\nshows")
+        sections = (Section("Counts", "How many.", {"counts": table}, {"line": figure, "titled": titled}),)
         return Report("It counts.", sections, (Reported("rate", "100 %", "", second_hand=True),), ("a guess",))
 
     return Experiment("T1", "test", "A test", "Does it count?", report, sweeps=lambda preset: sweeps)
@@ -101,7 +103,8 @@ def test_a_report_is_a_folder_with_tables_figures_and_an_index(own_policies: Pat
     assert {"report.md", "report.json", "counts.csv", "counts.md", "line.png", "episodes.parquet"} <= {
         p.name for p in folder.iterdir()
     }
-    assert "| Good" in text and "![Counts](line.png)" in text and "| rate" in text and "100 %†" in text
+    assert "![Counts](line.png)" in text and "![What it shows](titled.png)" in text
+    assert "| Good" in text and "| rate" in text and "100 %†" in text
     about = json.loads((folder / "report.json").read_text())
     assert about["summary"] == "It counts." and about["missing"] == ["a guess"] and about["fingerprint"]["packages"]
     assert "[T1](T1-test/report.md)" in (tmp_path / "README.md").read_text()

@@ -190,3 +190,9 @@ def test_e7_counts_demonstrations_and_where_they_come_from(tmp_path: Path) -> No
     assert "100 % of the second and third matches are of the same pose" in report.summary
     assert report.reported[0].ours == "3.00 [3.00, 3.00] of 3; several in 100 % [100, 100]"
     assert set(report.sections[0].figures) == {"matches"}
+
+
+def test_e7_s_numbers_are_white_on_dark_bars() -> None:
+    found = {30: {"shares": [0.7, 0.2, 0.1], "origins": [0.5, 0.3, 0.2]}}
+    for axis in multimodality.draw(found).axes:
+        assert [text.get_color() for text in axis.texts] == ["white", "black", "black"]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from synthetic import measure
 
 from altbench import experiments, reproduce, results, runner
 from altbench.config import SweepSpec
@@ -22,6 +23,7 @@ from altbench.experiments.base import Experiment, Report, Run
 from altbench.experiments.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.recall import lookup_recall, trajectory_recall
 from altbench.experiments.tsne import tsne
+from altbench.figure_layout import looks
 from altbench.jobs import MeasureJob, cell_header
 from altbench.stats import wilson_interval
 
@@ -151,6 +153,18 @@ def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measu
     assert ours["alt: success in distribution (`recall`)"].startswith("6/6") and ours["kdtree: trajectory recall"] == ""
 
 
+def test_time_and_memory_stand_with_the_main_table(
+    own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(
+        experiments.load("E3"), {"alt": {"policy": f"{own_policies}:Good"}}, [{"split": "recall", "episodes": 1}]
+    )
+    monkeypatch.setattr(Run, "measures", lambda self: [measure("alt"), measure("elsewhere")])
+    first, second, _ = experiments.load("E3").report(run, "small").sections
+    assert "main" in first.tables and list(first.figures) == ["latency_memory"] and list(second.figures) == ["success"]
+    assert [text.get_text() for text in first.figures["latency_memory"].legends[0].get_texts()] == ["alt"]
+
+
 def test_more_baselines_have_a_table_of_their_own(own_policies: Path, run_of: Make) -> None:
     rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc_gmm": {"policy": f"{own_policies}:Good"}}
     run = run_of(experiments.load("E3"), rows, EACH)
@@ -174,7 +188,9 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
     found = matrix(fewer, {"alt": {"label": "alt"}}, {"uniform": clean("uniform")})
     assert found.text("alt", "uniform") == "30/30 100 % [89, 100] (1 of 2 cells)"
     assert "Rao and Scott" not in matrix_table("T", found).note
-    assert dot_plot("A title", found) is not None
+    figure = dot_plot("A title", found)
+    assert figure is not None and figure.get_supxlabel() == "success, Wilson 95 % interval"
+    assert {line.get_color() for line in figure.axes[0].get_lines()} == {looks(["alt"])["alt"].colour}
 
 
 def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_of: Make) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import fakes
 import numpy as np
+import pytest
 
 from altbench import preview
-from altbench.api import UInt8
+from altbench.api import TaskInfo, UInt8
 from altbench.preview import FRAME_SIZE, MISSING, TASK_SIZE
 from altbench.sheets import GAP, LINE
 
@@ -38,6 +41,28 @@ def test_perturbations_are_shown_by_severity_and_grey_where_a_task_has_nothing_f
     assert not cells[0][5].any()
     assert not np.array_equal(cells[1][5], cells[1][0])
     assert all((picture == MISSING).all() for picture in cells[2][1:])
+
+
+def test_other_cameras_share_one_square() -> None:
+    left, right = (np.full((TASK_SIZE, TASK_SIZE, 3), value, np.uint8) for value in (10, 240))
+    square = preview._in_one_square([left, right])
+    assert square.shape == left.shape and (square[0] == MISSING).all()
+    middle = square[TASK_SIZE // 2, :, 0]
+    assert (middle[: TASK_SIZE // 2 - GAP] == 10).all() and (middle[-TASK_SIZE // 2 + GAP :] == 240).all()
+    np.testing.assert_array_equal(preview._in_one_square([left]), left)
+
+
+def test_tasks_stand_in_the_registry_s_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    picture = np.zeros((TASK_SIZE, TASK_SIZE, 3), np.uint8)
+
+    def pictures(task: TaskInfo, splits: Sequence[str]) -> list[UInt8]:
+        drawn.append(task.name)
+        return [picture] * (len(splits) + 1)
+
+    monkeypatch.setattr(preview, "_task_pictures", pictures)
+    preview.tasks_sheet(["Fake", "Can", "Lift", "Stack"])
+    assert drawn == ["Lift", "Stack", "Can", "Fake"]
 
 
 def test_image_and_scene_perturbations_are_told_apart() -> None:
