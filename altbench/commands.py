@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from altbench import registry
@@ -101,15 +102,20 @@ def list_names() -> None:
     policies = Table("policy", "presets", "what it is", title="Policies")
     for name in registry.names("policy"):
         cls = registry.policy(name)
-        policies.add_row(name, ", ".join(cls.presets), (cls.__doc__ or "").strip().splitlines()[0])
+        policies.add_row(name, ", ".join(cls.presets), _first_line(cls))
     perturbations = Table("perturbation", "what it is", title="Perturbations (severity 0 to 5)")
     for name in registry.names("perturbation"):
-        perturbations.add_row(name, (registry.perturbation(name).__doc__ or "").strip().splitlines()[0])
+        perturbations.add_row(name, _first_line(registry.perturbation(name)))
     sweeps = Table("sweep", "what it is", title="Sweeps")
     for path in sorted(BUILT_IN_SWEEPS.glob("*.toml")):
         sweeps.add_row(path.stem, str(read_toml(path).get("description", "")))
     for table in (tasks, policies, perturbations, sweeps):
         console.print(table)
+
+
+def _first_line(kind: type) -> str:
+    """Of its docstring, as rich prints it literally; empty where it has none."""
+    return escape(next(iter((kind.__doc__ or "").strip().splitlines()), ""))
 
 
 def video(cell: str, root: Path, episodes: int, out: Path | None) -> None:
