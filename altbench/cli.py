@@ -59,7 +59,9 @@ def run(
         int | None,
         typer.Option(min=0, help="worker processes; default: one per core; 0: none, run here (for debugging)"),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only check the sweep and list what it would do")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only check the sweep and list what it would do, and what of it is done")
+    ] = False,
     policy: Annotated[
         list[str] | None, typer.Option(help="a policy of your own beside the others: ./file.py:Class; repeatable")
     ] = None,
