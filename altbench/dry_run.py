@@ -114,7 +114,7 @@ def _fit(point: Checkpoint, work: Work) -> str:
 
 
 def _counted(jobs: Iterable[Job]) -> str:
-    """`2 checkpoints to fit, 3 cells (120 episodes), 2 measurements`, without what there is none of."""
+    """`2 checkpoints, 3 cells (120 episodes), 2 measurements`, without what there is none of."""
     every = list(jobs)
     cells = [job for job in every if isinstance(job, RolloutJob)]
     episodes = f" ({_number(sum(job.cell.episodes for job in cells), 'episode')})"
