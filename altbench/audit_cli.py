@@ -37,7 +37,7 @@ def audit(
     S is 1 where the policy replays a demonstration, 0.5 half-way between two, negative far from all. Episodes that the
     run does not have yet are played first, into the run's folder; the same command again goes on where it stopped.
 
-    - `altbench audit results/quick/checkpoints/lift-alt-n30-s0-4528ba7f6dc1`
+    - `altbench audit results/quick/checkpoints/lift-alt-n30-s0-...`
     - `altbench audit lift/bc/n30/s0 --run results/quick --cases in_distribution,interpolate --distance dtw`
     """
     from altbench import audit_run, commands

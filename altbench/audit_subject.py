@@ -11,7 +11,7 @@ from altbench.audit_cases import Case, choose_cases, evaluations
 from altbench.checkpoints import CARD, find_checkpoint, is_checkpoint, read_card
 from altbench.config import PolicyEntry, SweepSpec
 from altbench.devices import resolve_device
-from altbench.errors import CheckpointError, ConfigError, DatasetError, UnknownNameError
+from altbench.errors import CheckpointError, ConfigError, UnknownNameError
 from altbench.jobs import Setting
 from altbench.plan import Cell, Checkpoint, make_plan, stamp
 from altbench.rows import KEY_PACKAGES
@@ -146,11 +146,7 @@ def narrowed(sweep: SweepSpec, row: _Row) -> SweepSpec:
 def _subject(run: Path, sweep: SweepSpec, cases: Sequence[Case], episodes: int, renderer: str) -> Subject:
     setting = Setting(run, sweep, resolve_device(sweep.device), data_files(sweep, run))
     path = setting.data[sweep.tasks[0]]
-    if not path.is_file():
-        raise DatasetError(
-            f"{path}: no such file; it held the demonstrations that the policy is to be compared with; "
-            f"`altbench run` with the sweep {sweep.name!r} collects them again"
-        )
+    kept_sweeps.check_demonstrations(sweep, path, "that the policy is to be compared with")
     made_with = stamp(setting.device, renderer, data_checksums(setting))
     # Episodes depend on their number alone: a longer cell that is finished holds those of a shorter one.
     longer = sorted({e.episodes for e in sweep.evaluations if isinstance(e.episodes, int) and e.episodes > episodes})

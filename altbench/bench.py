@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from altbench import fingerprint
+from altbench import fingerprint, registry
 from altbench.config import MeasureEntry
 from altbench.cost_tables import latency_table, memory_table, ratios_table
 from altbench.measure import measure_checkpoint
@@ -55,7 +55,7 @@ def policies(
 
 def _with_preset(name: str, preset: str) -> tuple[str, str]:
     """The policy and its preset: `alt:compact` brings its own, a policy's file (`./mine.py:Mine`) has none to bring."""
-    if ".py:" in name or ":" not in name:
+    if registry.is_file(name) or ":" not in name:
         return name, preset
     policy, _, own = name.partition(":")
     return policy, own

@@ -55,12 +55,12 @@ _HEADER_TYPES = {"int": pa.int64(), "str": pa.string()}
 HEADER_SCHEMA = pa.schema([(f.name, _HEADER_TYPES[str(f.type)]) for f in fields(CellHeader)])
 
 
-def cell_path(folder: Path, key: str) -> Path:
+def cell_path(folder: Path | str, key: str) -> Path:
     """Where the run in `folder` keeps the cell `key`."""
-    return folder / CELLS / f"{key}.parquet"
+    return Path(folder) / CELLS / f"{key}.parquet"
 
 
-def write_cell(folder: Path, header: CellHeader, episodes: Sequence[EpisodeRecord]) -> Path:
+def write_cell(folder: Path | str, header: CellHeader, episodes: Sequence[EpisodeRecord]) -> Path:
     """Write a whole cell at once to `folder`/cells/<key>.parquet; episodes are put in the order of their numbers."""
     rows = [{**asdict(e), "flagged": _flagged(e)} for e in sorted(episodes, key=lambda e: e.episode)]
     metadata = {"altbench.format": str(FORMAT), "altbench.header": json.dumps(asdict(header), sort_keys=True)}
@@ -70,7 +70,7 @@ def write_cell(folder: Path, header: CellHeader, episodes: Sequence[EpisodeRecor
     return path
 
 
-def read_cell(path: Path) -> CellResult:
+def read_cell(path: Path | str) -> CellResult:
     """The cell in `path`; ResultsError where the file is missing, truncated or foreign."""
     return to_result(*read_table(path))
 
@@ -80,7 +80,7 @@ def to_result(header: CellHeader, table: Any) -> CellResult:
     return CellResult(header, _EPISODES.validate_python(table.drop_columns(["flagged"]).to_pylist()))
 
 
-def is_finished(folder: Path, key: str) -> bool:
+def is_finished(folder: Path | str, key: str) -> bool:
     """Whether the cell `key` needs no more work: its file is whole, and no episode awaits another try (infra_error)."""
     try:
         header, table = read_table(cell_path(folder, key))
@@ -89,7 +89,7 @@ def is_finished(folder: Path, key: str) -> bool:
     return header.key == key and table.num_rows > 0 and not awaits_another_try(table)
 
 
-def is_recorded(folder: Path, key: str) -> bool:
+def is_recorded(folder: Path | str, key: str) -> bool:
     """Whether the cell `key` has a whole file, if with episodes that await another try."""
     try:
         return read_table(cell_path(folder, key))[0].key == key
@@ -103,7 +103,7 @@ def awaits_another_try(table: Any) -> list[str]:
     return [message for status, message in pairs if status == "infra_error"]
 
 
-def outcomes(folder: Path, key: str) -> dict[int, EpisodeRecord]:
+def outcomes(folder: Path | str, key: str) -> dict[int, EpisodeRecord]:
     """Episodes of the cell `key` that need not be played again, by their number: all but infra_errors."""
     try:
         found = read_cell(cell_path(folder, key))
@@ -124,7 +124,7 @@ def write_parquet(path: Path, table: Any) -> None:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
-def read_table(path: Path) -> tuple[CellHeader, Any]:
+def read_table(path: Path | str) -> tuple[CellHeader, Any]:
     """A cell's header and arrow table, one row per episode; ResultsError as `read_cell`."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:

@@ -59,7 +59,9 @@ def run(
         int | None,
         typer.Option(min=0, help="worker processes; default: one per core; 0: none, run here (for debugging)"),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only check the sweep and list what it would do")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only check the sweep and list what it would do, and what of it is done")
+    ] = False,
     policy: Annotated[
         list[str] | None, typer.Option(help="a policy of your own beside the others: ./file.py:Class; repeatable")
     ] = None,
@@ -111,16 +113,23 @@ def video(
 def compare(
     base: RunArgument,
     new: RunArgument,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="NEW may lack cells that BASE has, such as where it is a part of it")
+    ] = False,
 ) -> None:
-    """Pair two runs episode by episode and say what changed. Exit status 1: some cell is significantly worse."""
+    """Pair two runs episode by episode and say what changed.
+
+    Exit status 1: some cell is significantly worse, or NEW lacks a cell that BASE has (where a fit failed, its cells are
+    not there), unless `--allow-missing` is given.
+    """
     from rich.console import Console
 
     from altbench.compare import compare as pair
     from altbench.compare import render
 
     comparison = pair(base, new)
-    Console().print(render(comparison))
-    raise typer.Exit(1 if comparison.worse else 0)
+    Console().print(render(comparison, allow_missing))
+    raise typer.Exit(1 if comparison.worse or (comparison.only_base and not allow_missing) else 0)
 
 
 @bench_app.command("policies")
@@ -128,7 +137,10 @@ def bench_policies(
     preset: Annotated[str, typer.Option(help="the policies' size: small or paper")] = "paper",
     policy: Annotated[
         list[str] | None,
-        typer.Option(help="which policies, also with a preset of their own (alt:compact); default diffusion, bc, alt"),
+        typer.Option(
+            help="which policies, also with a preset of their own (alt:compact); repeatable; "
+            "default diffusion, bc, alt, and with --preset paper also alt:compact"
+        ),
     ] = None,
     decisions: Annotated[int, typer.Option(min=1, help="decisions timed for each")] = 10,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 2,

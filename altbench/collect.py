@@ -42,7 +42,7 @@ MAX_DEMONSTRATIONS = 1_000_000  # also the distance in the demo stream between t
 def collect(
     task_name: str,
     n: int,
-    path: Path,
+    path: Path | str,
     *,
     root_seed: int = 0,
     placement: Placement = "grid",
@@ -60,6 +60,7 @@ def collect(
     (0: this one does it); the contents do not depend on how many. `expert`: a policy in place of the task's own expert.
     `progress` reports after each demonstration, with the failed attempts (`failed`) so far.
     """
+    path = Path(path)
     if not 1 <= n <= MAX_DEMONSTRATIONS:
         raise ConfigError(f"expected 1 to {MAX_DEMONSTRATIONS:,} demonstrations, got {n:,}")
     info = registry.task(task_name)

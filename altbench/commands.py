@@ -6,13 +6,13 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from altbench import registry
 from altbench.config import BUILT_IN_SWEEPS, PolicyEntry, SweepSpec, load_sweep, read_toml
 from altbench.devices import choose_renderer, resolve_device
 from altbench.errors import ConfigError
-from altbench.plan import Plan, make_plan, stamp
 
 PIPE_WIDTH = 110
 
@@ -21,10 +21,10 @@ def run(name: str, out: Path | None, workers: int | None, dry_run: bool, extra: 
     """Run the sweep called `name` into `out`, with the policies `extra` (`file.py:Class`) beside its own."""
     console = make_console()
     sweep = with_policies(load_sweep(name), extra)
-    if dry_run:
-        show_plan(console, make_plan(sweep, stamp(resolve_device(sweep.device), "", {})))
-        return
     root = out or Path("results") / sweep.name
+    if dry_run:
+        _show_plan(sweep, root, console)
+        return
     failed = _run(sweep, root, workers, console)
     raise typer.Exit(1 if failed else 0)
 
@@ -52,6 +52,18 @@ def _run(sweep: SweepSpec, root: Path, workers: int | None, console: Console) ->
     return bool(summary.failed)
 
 
+def _show_plan(sweep: SweepSpec, root: Path, console: Console) -> None:
+    """List what a sweep would do in `root`, and what is there already; AltbenchError where the run would be refused."""
+    from altbench import dry_run
+    from altbench.store import check_folder
+
+    check_folder(root)
+    setting, plan, lacking = dry_run.open_plan(sweep, root, registry.choose_renderer())
+    dry_run.show_plan(console, setting, plan)
+    for line in (*lacking, f"in {root}"):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
 def make_console() -> Console:
     """The terminal; into a file or pipe, lines wide enough for the tables."""
     console = Console()
@@ -74,23 +86,6 @@ def with_policies(sweep: SweepSpec, extra: list[str]) -> SweepSpec:
     return sweep
 
 
-def show_plan(console: Console, plan: Plan) -> None:
-    """List what a sweep would do."""
-    table = Table(
-        "checkpoint", "policy", "preset", "cells", "episodes", title=f"{plan.sweep.name}: {plan.sweep.description}"
-    )
-    for point in plan.checkpoints:
-        cells = [c for c in plan.cells if c.checkpoint == point]
-        fit = "" if point.trainable else " (nothing to train)"
-        table.add_row(
-            point.name + fit, point.policy, point.preset, str(len(cells)), str(sum(c.episodes for c in cells))
-        )
-    console.print(table)
-    episodes = sum(c.episodes for c in plan.cells)
-    fits = sum(c.trainable for c in plan.checkpoints)
-    console.print(f"{fits} checkpoints to fit, {len(plan.cells)} cells, {episodes} episodes")
-
-
 def list_names() -> None:
     """Print what is registered."""
     console = make_console()
@@ -101,15 +96,20 @@ def list_names() -> None:
     policies = Table("policy", "presets", "what it is", title="Policies")
     for name in registry.names("policy"):
         cls = registry.policy(name)
-        policies.add_row(name, ", ".join(cls.presets), (cls.__doc__ or "").strip().splitlines()[0])
+        policies.add_row(name, ", ".join(cls.presets), _first_line(cls))
     perturbations = Table("perturbation", "what it is", title="Perturbations (severity 0 to 5)")
     for name in registry.names("perturbation"):
-        perturbations.add_row(name, (registry.perturbation(name).__doc__ or "").strip().splitlines()[0])
+        perturbations.add_row(name, _first_line(registry.perturbation(name)))
     sweeps = Table("sweep", "what it is", title="Sweeps")
     for path in sorted(BUILT_IN_SWEEPS.glob("*.toml")):
         sweeps.add_row(path.stem, str(read_toml(path).get("description", "")))
     for table in (tasks, policies, perturbations, sweeps):
         console.print(table)
+
+
+def _first_line(kind: type) -> str:
+    """Of its docstring, as rich prints it literally; empty where it has none."""
+    return escape(next(iter((kind.__doc__ or "").strip().splitlines()), ""))
 
 
 def video(cell: str, root: Path, episodes: int, out: Path | None) -> None:

@@ -93,8 +93,11 @@ def compare(base: Path, new: Path) -> Comparison:
     )
 
 
-def render(comparison: Comparison) -> Group:
-    """The comparison for the terminal: changed cells one by one, the rest counted."""
+def render(comparison: Comparison, allow_missing: bool = False) -> Group:
+    """The comparison for the terminal: changed cells one by one, the rest counted; at its end what CI fails on.
+
+    `allow_missing`: cells that the base run alone has are no failure.
+    """
     changed = [cell for cell in comparison.cells if cell.changed]
     same = len(comparison.cells) - len(changed)
     parts: list[Table | Text] = [_cell_table(changed)] if changed else []
@@ -113,6 +116,9 @@ def render(comparison: Comparison) -> Group:
             Text(f"{_count(unpaired, 'episode')} without a partner in the other run (or infra_error)", "yellow")
         )
     parts += [Text(f"made with {line}", "yellow") for line in comparison.versions]
+    if comparison.only_base and not allow_missing:
+        lacking = f"the new run lacks {_count(len(comparison.only_base), 'cell')} of the base run's"
+        parts.append(Text(f"{lacking}; run them, or compare a part of a run with --allow-missing", "bold red"))
     return Group(*parts, _verdict(comparison))
 
 

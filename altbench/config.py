@@ -14,16 +14,19 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from altbench.errors import ConfigError, suggestion
+from altbench.spec_faults import first_fault
 
 BUILT_IN_SWEEPS = Path(__file__).parent / "sweeps"
 CLEAN = "clean"
 Pixels = Annotated[int, pydantic.Field(ge=8, le=4096)]
+FARTHEST_MOVE = 0.5
+"""m: an event shifts an object by no more; robosuite's tables are 0.8 m wide."""
 
 
 class Spec(pydantic.BaseModel):
-    """A frozen settings model that knows no unknown keys."""
+    """A frozen settings model that knows no unknown keys; defaults are checked as given values are."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -31,7 +34,7 @@ class Spec(pydantic.BaseModel):
         try:
             return cls.model_validate(dict(values))
         except pydantic.ValidationError as error:
-            raise ConfigError(f"{where}: {_first_fault(cls, error)}") from None
+            raise ConfigError(f"{where}: {first_fault(cls, error)}") from None
 
 
 def added(default: Any, **rules: Any) -> Any:
@@ -93,7 +96,14 @@ class EventEntry(Spec):
     """An event in mid-episode: just before control step `move_at`, what the task is about is shifted by `by` metres."""
 
     move_at: int = pydantic.Field(ge=0)
-    by: float = pydantic.Field(gt=0, allow_inf_nan=False)
+    by: float
+
+    @pydantic.field_validator("by")
+    @classmethod
+    def _in_reach(cls, value: float) -> float:
+        if not 0 < value <= FARTHEST_MOVE:
+            raise ValueError(f"expected a distance over 0 and up to {FARTHEST_MOVE} (m)")
+        return value
 
     @property
     def title(self) -> str:
@@ -179,34 +189,3 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such file; expected a sweep in TOML") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
-
-
-def _first_fault(model: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
-    faults = error.errors()
-    # A misspelt key also leaves a required one missing: name the misspelling.
-    fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
-    path = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        valid = _fields_at(model, fault["loc"][:-1])
-        return f"unknown key {path!r}{suggestion(str(fault['loc'][-1]), valid)}"
-    if fault["type"] == "value_error" and not path:
-        return fault["msg"].removeprefix("Value error, ")
-    came = "" if fault["type"] == "missing" else f", got {fault.get('input')!r}"
-    return f"{path or 'value'}: {fault['msg'].removeprefix('Value error, ')}{came}"
-
-
-def _fields_at(model: type[pydantic.BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Field names of the model reached from `model` along `path` (list indices skipped)."""
-    current: type[pydantic.BaseModel] = model
-    for part in path:
-        field = current.model_fields.get(str(part))
-        if field is not None:
-            current = _model_in(field.annotation) or current
-    return list(current.model_fields)
-
-
-def _model_in(annotation: Any) -> type[pydantic.BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-        return annotation
-    arguments = getattr(annotation, "__args__", ())
-    return next((m for m in map(_model_in, arguments) if m is not None), None)

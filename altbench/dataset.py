@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from altbench import dataset_format, sealed_hdf5
+from altbench import dataset_format, registry, sealed_hdf5
 from altbench.api import Demonstration
 from altbench.atomic import replacing
 from altbench.dataset_format import Arrays, DatasetMeta, digest
@@ -47,12 +47,13 @@ class DatasetInfo:
     file_bytes: int
 
 
-def write(path: Path, demonstrations: Iterable[Demonstration], meta: DatasetMeta) -> str:
+def write(path: Path | str, demonstrations: Iterable[Demonstration], meta: DatasetMeta) -> str:
     """Write demonstrations 0, 1, 2, ... to `path` and return their checksum.
 
     The file is written under another name in the same folder, read back, flushed and only then moved into place: at any
     moment `path` is absent, the old file or the new one. DatasetError where a demonstration does not agree with `meta`.
     """
+    path = Path(path)
     try:
         with replacing(path) as temporary:
             with sealed_hdf5.create(temporary) as file:
@@ -99,9 +100,10 @@ def _write_demonstration(group: h5py.Group, demonstration: Demonstration) -> Non
             group.create_dataset(name, data=array)
 
 
-def read(path: Path, task: str | None = None) -> Dataset:
+def read(path: Path | str, task: str | None = None) -> Dataset:
     """Everything in `path`, checked; DatasetError with the reason where it cannot be used, or is not of `task`."""
-    with sealed_hdf5.open_sealed(path) as file:
+    path = Path(path)
+    with sealed_hdf5.open_sealed(path, task or _task_of(path)) as file:
         meta, checksum, groups = _read_header(path, file, task)
         demonstrations = tuple(_read_demonstration(group, i, meta) for i, group in enumerate(groups))
     found = digest(meta, demonstrations)
@@ -110,9 +112,10 @@ def read(path: Path, task: str | None = None) -> Dataset:
     return Dataset(meta, demonstrations, checksum)
 
 
-def info(path: Path) -> DatasetInfo:
+def info(path: Path | str) -> DatasetInfo:
     """What `path` holds, without loading its images; DatasetError as for `read`."""
-    with sealed_hdf5.open_sealed(path) as file:
+    path = Path(path)
+    with sealed_hdf5.open_sealed(path, _task_of(path)) as file:
         meta, checksum, groups = _read_header(path, file, None)
         return DatasetInfo(
             meta=meta,
@@ -122,6 +125,12 @@ def info(path: Path) -> DatasetInfo:
             checksum=checksum,
             file_bytes=path.stat().st_size,
         )
+
+
+def _task_of(path: Path) -> str | None:
+    """The task that a file is called after, as `altbench demos collect` does; None where it is called otherwise."""
+    name = path.stem.removesuffix("-uniform")
+    return name if name in registry.names("task") else None
 
 
 def _read_header(path: Path, file: h5py.File, task: str | None) -> tuple[DatasetMeta, str, list[h5py.Group]]:
@@ -173,7 +182,7 @@ def subset(demonstrations: Sequence[Demonstration], n: int, grid_size: int, seed
     if n < 1:
         raise ConfigError(f"expected a number of demonstrations of at least 1, got {n}")
     if n > len(demonstrations):
-        more = f"collect more with: altbench demos collect TASK --n {n}"
+        more = f"`altbench demos collect` with --n {n} and --out with their file adds the missing ones"
         raise DatasetError(f"expected at least {n} demonstrations, got {len(demonstrations)}; {more}")
     return tuple(_order(demonstrations, grid_size, seed)[:n])
 

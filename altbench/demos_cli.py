@@ -93,8 +93,12 @@ def _chosen(task: str | None, every: bool, out: Path | None) -> list[str]:
     """The tasks to collect for; ConfigError where the arguments contradict each other."""
     from altbench import registry
 
-    if (task is None) != every or (every and out is not None):
-        raise ConfigError("expected a task, such as Lift, or --all without --out; `altbench list` names the tasks")
+    if task is not None and every:
+        raise ConfigError(f"{task} and --all contradict each other; leave one of them out")
+    if every and out is not None:
+        raise ConfigError("--out names one file and --all collects one for each task, data/TASK.hdf5; leave one out")
+    if task is None and not every:
+        raise ConfigError("expected a task, such as Lift, or --all; `altbench list` names the tasks")
     return [task] if task else [name for name in registry.names("task") if name in registry.names("expert")]
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from altbench import registry
-from altbench.errors import ConfigError, RenderingUnavailable
+from altbench.errors import ConfigError, RenderingUnavailable, UnknownNameError
 
 NO_RENDERER = ("", "disable", "disabled", "off", "false", "0")
+DEVICES = ("auto", "cpu", "cuda")
+ALSO_CALLED = {"gpu": "cuda", "nvidia": "cuda"}
+"""By its letters "gpu" is nearest to "cpu", which nobody means by it."""
 
 
 def resolve_device(device: str) -> str:
-    """`auto` is CUDA where there is one; asking for CUDA where there is none is an error."""
+    """`auto` is CUDA where there is one; UnknownNameError for other names, ConfigError for CUDA where there is none."""
+    if device not in DEVICES:
+        raise UnknownNameError("device", device, DEVICES, like=ALSO_CALLED.get(device.lower(), ""))
     import torch
 
     available = torch.cuda.is_available()

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 MOST_SHOWN = 30
 """Of valid names, in an error about another."""
+LIKENESS = 0.6
+"""Of two names, from 0 to 1 (difflib's ratio), from which on one may be meant by the other."""
 
 
 class AltbenchError(Exception):
@@ -22,15 +24,15 @@ class ConfigError(AltbenchError):
 
 
 class UnknownNameError(ConfigError):
-    """A name that is in no registry; the message carries the nearest valid one."""
+    """A name that is in no registry; the message carries the valid one nearest to it, or to `like` where that is given."""
 
-    def __init__(self, kind: str, name: str, valid: Iterable[str]) -> None:
-        self.kind, self.name, self.valid = kind, name, tuple(sorted(valid))
-        super().__init__(f"unknown {kind} {name!r}{suggestion(name, self.valid)}")
+    def __init__(self, kind: str, name: str, valid: Iterable[str], like: str = "") -> None:
+        self.kind, self.name, self.valid, self.like = kind, name, tuple(sorted(valid)), like
+        super().__init__(f"unknown {kind} {name!r}{suggestion(like or name, self.valid)}")
 
     def __reduce__(self) -> tuple[object, ...]:
         """So that it can travel between processes."""
-        return type(self), (self.kind, self.name, self.valid)
+        return type(self), (self.kind, self.name, self.valid, self.like)
 
 
 class DatasetError(AltbenchError):
@@ -68,7 +70,7 @@ class RenderingUnavailable(AltbenchError):
 def suggestion(name: str, valid: Iterable[str]) -> str:
     """`; did you mean 'x'? (valid: ...)` for an error about `name`."""
     choices = list(valid)
-    near = difflib.get_close_matches(name.lower(), [c.lower() for c in choices], n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name.lower(), [c.lower() for c in choices], n=1, cutoff=LIKENESS)
     nearest = next((c for c in choices if near and c.lower() == near[0]), None)
     shown = choices if len(choices) <= MOST_SHOWN else [*choices[:MOST_SHOWN], f"and {len(choices) - MOST_SHOWN} more"]
     listing = f" (valid: {', '.join(shown)})" if choices else ""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from altbench.config import SweepSpec
-from altbench.errors import AltbenchError, ResultsError
+from altbench.errors import AltbenchError, DatasetError, ResultsError
 from altbench.store import write_text
 
 LAST, EARLIER = "sweep.json", "sweeps"
@@ -38,6 +38,16 @@ def load(root: Path) -> tuple[SweepSpec, ...]:
     last = _read(root / LAST)
     earlier = [_read(path) for path in sorted((root / EARLIER).glob("*.json"))]
     return last, *(sweep for sweep in earlier if sweep.name != last.name)
+
+
+def check_demonstrations(sweep: SweepSpec, path: Path, what_for: str) -> None:
+    """DatasetError unless the demonstrations of `sweep` lie in `path` (any more); `what_for`: "that ..."."""
+    if path.is_file():
+        return
+    advice = f"`altbench run` with the sweep {sweep.name!r} collects them again"
+    if sweep.demonstrations.file:
+        advice = f"the sweep {sweep.name!r} names it as demonstrations.file; put it back"
+    raise DatasetError(f"{path}: no such file; it held the demonstrations {what_for}; {advice}")
 
 
 def _read(path: Path) -> SweepSpec:

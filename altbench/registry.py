@@ -7,6 +7,7 @@ is imported before it is asked for.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import os
@@ -139,7 +140,7 @@ def task(name: str) -> TaskInfo:
 
 def policy(name: str) -> type[Policy]:
     """The policy class registered as `name`, or the one that `file.py:Class` names."""
-    found = _from_file(name) if ".py:" in name else _resolve("policy", name)
+    found = _from_file(name) if is_file(name) else _resolve("policy", name)
     if not (isinstance(found, type) and issubclass(found, Policy)):
         raise ConfigError(f"policy {name!r}: expected a subclass of altbench.api.Policy, got {found!r}")
     if not hasattr(found, "config_type"):
@@ -147,6 +148,11 @@ def policy(name: str) -> type[Policy]:
             f"policy {name!r}: expected a class attribute config_type, its settings (altbench.config.Spec)"
         )
     return found
+
+
+def is_file(policy: str) -> bool:
+    """Whether a policy's name is meant to be `file.py:Class`, complete or not."""
+    return ".py:" in policy or policy.endswith(".py") or "/" in policy
 
 
 def perturbation(name: str) -> type[AnyPerturbation]:
@@ -196,15 +202,31 @@ def _resolve(kind: Kind, name: str) -> Any:
 
 
 def _from_file(spec: str) -> Any:
-    path_text, _, attribute = spec.rpartition(":")
+    path_text, _, attribute = spec.rpartition(":") if ":" in spec else (spec, "", "")
     path = Path(path_text)
     if not path.is_file():
-        raise ConfigError(f"--policy {spec!r}: expected PATH.py:Class, but there is no file {path_text!r}")
+        raise ConfigError(f"policy {spec!r}: expected PATH.py:Class, but there is no file {path_text!r}")
+    if not attribute:
+        raise ConfigError(f"policy {spec!r}: expected PATH.py:Class{_defined_in(path)}")
     module = _load_module(path.resolve())
     if not hasattr(module, attribute):
         classes = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Policy)]
         raise UnknownNameError(f"class in {path.name}", attribute, classes)
     return getattr(module, attribute)
+
+
+def _defined_in(path: Path) -> str:
+    """`; it defines A, B`: the policies of a file by their bases' names, without running it; empty where it has none."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return ""
+    found: dict[str, None] = {}
+    for node in [node for node in tree.body if isinstance(node, ast.ClassDef)]:
+        bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+        if bases & {"Policy", "Trainable", *found}:
+            found[node.name] = None
+    return f"; it defines {', '.join(found)}" if found else ""
 
 
 @cache
@@ -217,6 +239,7 @@ def _load_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself when it is run ends here, too
+        del sys.modules[name]
         raise ConfigError(f"{path.name} cannot be loaded: {type(error).__name__}: {error}") from error
     return module

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,19 +63,37 @@ def _control_mode(cell: Cell) -> str:
 def find_cell(root: Path, name: str) -> tuple[Setting, Cell]:
     """The cell called `name`, or whose key begins with it, in the sweeps that were run under `root`.
 
-    Of several one that is recorded. ResultsError where `root` is no run's folder, UnknownNameError where none has it.
+    Of several one that is recorded. ResultsError where `root` is no run's folder, UnknownNameError where none has it,
+    DatasetError where the demonstrations are gone that its sweep was run with.
     """
-    found, known = [], set()
-    for sweep in kept_sweeps.load(root):
+    sweeps = kept_sweeps.load(root)
+    found = []
+    for sweep in _with_cell(root, name, sweeps):
         setting, plan = _planned(sweep, root)
         own = [c for c in plan.cells if c.name == name] or [c for c in plan.cells if c.key.startswith(name)]
         found += [(setting, cell) for cell in own[:1]]
         if own and results.cell_path(root, own[0].key).is_file():
             return found[-1]
-        known |= {cell.name for cell in plan.cells}
     if not found:
-        raise UnknownNameError(f"cell of {root}", name, known)
+        raise UnknownNameError(f"cell of {root}", name, {n for sweep in sweeps for n in _cell_names(sweep)})
     return found[0]
+
+
+def _with_cell(root: Path, name: str, sweeps: Sequence[SweepSpec]) -> list[SweepSpec]:
+    """Those of `sweeps` that may have the cell; UnknownNameError where `name` is no cell's and no key's beginning.
+
+    Names are known before anything is read, keys only with the demonstrations.
+    """
+    names = {sweep.name: _cell_names(sweep) for sweep in sweeps}
+    if re.fullmatch("[0-9a-f]+", name):
+        return list(sweeps)
+    if not any(name in own for own in names.values()):
+        raise UnknownNameError(f"cell of {root}", name, {n for own in names.values() for n in own})
+    return [sweep for sweep in sweeps if name in names[sweep.name]]
+
+
+def _cell_names(sweep: SweepSpec) -> set[str]:
+    return {cell.name for cell in make_plan(sweep, stamp("", "", {})).cells}
 
 
 def _planned(sweep: SweepSpec, root: Path) -> tuple[Setting, Plan]:
@@ -82,6 +102,8 @@ def _planned(sweep: SweepSpec, root: Path) -> tuple[Setting, Plan]:
 
     device = resolve_device(sweep.device)
     setting = Setting(root, sweep, device, data_files(sweep, root))
+    for path in setting.data.values():
+        kept_sweeps.check_demonstrations(sweep, path, "that its episodes began from")
     return setting, make_plan(sweep, stamp(device, registry.choose_renderer(), data_checksums(setting)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,18 +9,18 @@ from rich.console import Console
 from rich.table import Table
 
 from altbench import fingerprint
-from altbench.commands import show_plan
 from altbench.devices import resolve_device
-from altbench.errors import AltbenchError, DatasetError
+from altbench.dry_run import Work, open_plan, show_plan
+from altbench.errors import AltbenchError
 from altbench.executors import Executor, make_executor
 from altbench.experiments.available import only_available
 from altbench.experiments.base import Experiment, Preset, Run
 from altbench.experiments.write import write_report
 from altbench.jobs import Setting
-from altbench.plan import make_plan, stamp
+from altbench.plan import Plan
 from altbench.progress import Board
-from altbench.runner import data_checksums, data_files, run_held
-from altbench.store import RunFolder, remove_leftovers
+from altbench.runner import run_held
+from altbench.store import RunFolder, check_folder, remove_leftovers
 
 RUN = "run"
 
@@ -95,31 +94,19 @@ def report(experiment: Experiment, preset: Preset, out: Path, renderer: str, con
 def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -> Run:
     """What there is of an experiment under `out`; rows that this installation cannot make are left out."""
     root = out / RUN
-    settings, plans = [], []
+    settings: list[Setting] = []
+    plans: list[Plan] = []
     left_out: list[str] = []
     for wanted in experiment.sweeps(preset):
         sweep, reasons = only_available(wanted)
         left_out += reasons
         if sweep is None:
             continue
-        device = resolve_device(sweep.device)
-        setting = Setting(root, sweep, device, data_files(sweep, root))
+        setting, plan, _ = open_plan(sweep, root, renderer)
         settings.append(setting)
-        plans.append(make_plan(sweep, stamp(device, renderer, _checksums(setting))))
+        plans.append(plan)
     own = root / "experiments" / experiment.id
     return Run(root, own, tuple(settings), tuple(plans), tuple(dict.fromkeys(left_out)))
-
-
-def _checksums(setting: Setting) -> dict[tuple[str, int], str]:
-    """The demonstrations' checksums of the tasks that have enough of them; without, no cell of a task is found."""
-    found: dict[tuple[str, int], str] = {}
-    for task, path in setting.data.items():
-        if path.is_file():
-            try:
-                found |= data_checksums(dataclasses.replace(setting, data={task: path}))
-            except DatasetError:
-                continue
-    return found
 
 
 def show_list(experiments: Sequence[Experiment], console: Console) -> None:
@@ -131,10 +118,14 @@ def show_list(experiments: Sequence[Experiment], console: Console) -> None:
 
 
 def show_plans(experiments: Sequence[Experiment], preset: Preset, out: Path, renderer: str, console: Console) -> None:
-    """List what each of `experiments` would run."""
+    """List what each of `experiments` would run, and how far it is; what they share is listed and counted once."""
+    check_folder(out / RUN)
+    work = Work()
     for experiment in experiments:
+        console.print(f"[bold]{experiment.id}[/] {experiment.title}", highlight=False)
         run = open_run(experiment, preset, out, renderer)
-        for plan in run.plans:
-            show_plan(console, plan)
+        for setting, plan in zip(run.settings, run.plans, strict=True):
+            work = show_plan(console, setting, plan, work)
         for reason in run.left_out:
             console.print(f"[yellow]left out[/] {reason}", highlight=False)
+    console.print(f"in all: {work.told()}", highlight=False)

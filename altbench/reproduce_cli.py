@@ -18,7 +18,9 @@ def reproduce(
     out: Annotated[Path | None, typer.Option(help="where everything goes; default results/paper-small")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="worker processes; default: one per core; 0: none")] = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="run nothing, report on what is there")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only list what would be run")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only list what would be run, and what of it is done")
+    ] = False,
 ) -> None:
     """Reproduce the paper's experiments: run what is missing, then write tables, figures and a report beside the paper's.
 
@@ -39,8 +41,14 @@ def reproduce(
     if listing:
         work.show_list(experiments.everything(), console)
         return
-    if bool(experiment) == everything:
+    if experiment and everything:
+        raise ConfigError(f"{' '.join(experiment)} and --all contradict each other; leave one of them out")
+    if not experiment and not everything:
         raise ConfigError("name experiments, or say --all; `altbench reproduce --list` shows what there is")
+    if report_only and dry_run:
+        raise ConfigError(
+            "--report-only writes reports and --dry-run writes nothing, so they contradict each other; leave one out"
+        )
     named = dict.fromkeys(experiments.find(name) for name in experiment or [])
     chosen = experiments.everything() if everything else list(named)
     folder = out or Path("results") / ("paper-small" if preset == "small" else "paper")

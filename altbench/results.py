@@ -3,7 +3,7 @@
 `load_episodes(folder)` and `load_decisions(folder)` give flat frames; `load_cells(folder)` gives the frozen records of
 altbench/records.py, with every decision and step; `load_measures(folder)` time and memory. All take the `keys` of a plan's
 cells (or measurements), so that sweeps can share a folder: without them everything in the folder is meant. `load_recorded`
-reads a plan's cells once for all of these. The files and their columns are described in results/README.md.
+reads a plan's cells once for all of these. A folder may be a Path or a text. The files and their columns: results/README.md.
 """
 
 from __future__ import annotations
@@ -90,43 +90,46 @@ Cell = tuple[CellHeader, Any]
 log = logging.getLogger(__name__)
 
 
-def load_episodes(folder: Path, keys: Collection[str] | None = None) -> pd.DataFrame:
+def load_episodes(folder: Path | str, keys: Collection[str] | None = None) -> pd.DataFrame:
     """One row per episode with its cell's header, in a fixed order: the cells `keys`, or all (unreadable left out).
 
     `first_flagged_step` is Int64, `flagged` and `moved` boolean (all nullable), missing scores are NaN. A folder without
     cells/ but with episodes.parquet (a published run) is read from that.
     """
+    folder = Path(folder)
     path = folder / EPISODES_FILE
     if keys is None and not (folder / CELLS).is_dir() and path.is_file():
         return _episodes_frame(_read_episodes(path))
     return _episodes_frame(_episodes_table(_cells(folder, keys)))
 
 
-def load_published(folder: Path) -> pd.DataFrame:
+def load_published(folder: Path | str) -> pd.DataFrame:
     """`load_episodes` from episodes.parquet, as the run last wrote it, or from the cells where there is none."""
-    path = folder / EPISODES_FILE
+    path = Path(folder) / EPISODES_FILE
     return _episodes_frame(_read_episodes(path)) if path.is_file() else load_episodes(folder)
 
 
-def load_decisions(folder: Path, keys: Collection[str] | None = None) -> pd.DataFrame:
+def load_decisions(folder: Path | str, keys: Collection[str] | None = None) -> pd.DataFrame:
     """One row per decision with its cell's and episode's identity; `matches` and `similarities` are lists."""
+    folder = Path(folder)
     path = folder / DECISIONS_FILE
     if keys is None and not (folder / CELLS).is_dir() and path.is_file():
         return _pandas(_read_flat(path), "is_ood", "boolean")
     return _pandas(_decisions_table(_cells(folder, keys)), "is_ood", "boolean")
 
 
-def load_cells(folder: Path, keys: Collection[str] | None = None) -> Iterator[CellResult]:
+def load_cells(folder: Path | str, keys: Collection[str] | None = None) -> Iterator[CellResult]:
     """The cells `keys`, or all, one by one as frozen records with decisions and trajectories (unreadable left out)."""
-    for header, table in _cells(folder, keys):
+    for header, table in _cells(Path(folder), keys):
         yield to_result(header, table)
 
 
-def build_episodes_parquet(folder: Path, keys: Collection[str] | None = None) -> None:
+def build_episodes_parquet(folder: Path | str, keys: Collection[str] | None = None) -> None:
     """Write episodes.parquet and decisions.parquet from the cells: the same records give the same bytes.
 
     Pass the `keys` of the present plan, so that cells of an earlier configuration in the same folder stay out.
     """
+    folder = Path(folder)
     _write_flat(folder, list(_cells(folder, keys)))
 
 
@@ -158,22 +161,22 @@ class Recorded:
         """As `load_decisions`."""
         return _pandas(_decisions_table(self._sorted()), "is_ood", "boolean")
 
-    def build_parquet(self, folder: Path) -> None:
+    def build_parquet(self, folder: Path | str) -> None:
         """As `build_episodes_parquet`, into `folder`."""
-        _write_flat(folder, self._sorted())
+        _write_flat(Path(folder), self._sorted())
 
-    def write_episodes(self, folder: Path) -> None:
+    def write_episodes(self, folder: Path | str) -> None:
         """Write episodes.parquet alone, which `load_episodes` reads."""
-        write_parquet(folder / EPISODES_FILE, _episodes_table(self._sorted()))
+        write_parquet(Path(folder) / EPISODES_FILE, _episodes_table(self._sorted()))
 
     def _sorted(self) -> list[Cell]:
         return [self.cells[key] for key in sorted(self.cells)]
 
 
-def load_recorded(folder: Path, keys: Iterable[str]) -> Recorded:
+def load_recorded(folder: Path | str, keys: Iterable[str]) -> Recorded:
     """Those of the cells `keys` that the run in `folder` has, in that order."""
     there = [key for key in keys if cell_path(folder, key).is_file()]
-    found = {h.key: (h, t.drop_columns(["trajectory"])) for h, t in _cells(folder, there)}
+    found = {h.key: (h, t.drop_columns(["trajectory"])) for h, t in _cells(Path(folder), there)}
     return Recorded({key: found[key] for key in there if key in found})
 
 
@@ -261,12 +264,12 @@ def _pandas(table: Any, nullable: str, dtype: Any) -> pd.DataFrame:
 # ----------------------------------------------------------------------------------------------------- measurements
 
 
-def measure_path(folder: Path, key: str) -> Path:
+def measure_path(folder: Path | str, key: str) -> Path:
     """Where the run in `folder` keeps the measurement of the checkpoint `key`."""
-    return folder / MEASURES / f"{key}.json"
+    return Path(folder) / MEASURES / f"{key}.json"
 
 
-def write_measure(folder: Path, key: str, record: MeasureRecord) -> Path:
+def write_measure(folder: Path | str, key: str, record: MeasureRecord) -> Path:
     """Write `folder`/measures/<key>.json atomically."""
     path = measure_path(folder, key)
     with replacing(path) as temporary:
@@ -274,9 +277,9 @@ def write_measure(folder: Path, key: str, record: MeasureRecord) -> Path:
     return path
 
 
-def load_measures(folder: Path, keys: Collection[str] | None = None) -> list[MeasureRecord]:
+def load_measures(folder: Path | str, keys: Collection[str] | None = None) -> list[MeasureRecord]:
     """The measurements `keys`, or all, by label, preset, N, device, threads and image size."""
-    paths = (folder / MEASURES).glob("*.json") if keys is None else (measure_path(folder, key) for key in keys)
+    paths = (Path(folder) / MEASURES).glob("*.json") if keys is None else (measure_path(folder, key) for key in keys)
     records = [_read_measure(path) for path in sorted(paths) if path.is_file()]
     return sorted(records, key=lambda r: (r.label, r.preset, r.n, r.device, r.threads, r.image_size or (0, 0)))
 

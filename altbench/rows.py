@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from altbench import registry
-from altbench.api import Policy, TaskInfo
+from altbench.api import Policy, Requirements, TaskInfo
 from altbench.config import CLEAN, EvaluationEntry, EventEntry, PerturbationEntry, PolicyEntry, SweepSpec
-from altbench.errors import ConfigError, suggestion
+from altbench.errors import ConfigError, ContractError, suggestion
 from altbench.perturb import check_reach
 from altbench.rollout import check_fit
 
@@ -96,15 +96,38 @@ def make_row(sweep: SweepSpec, made_with: Stamp, task: TaskInfo, entry: PolicyEn
     config = resolve_config(policy, entry.preset, entry.config, where)
     try:
         requirements = policy(task, config).requirements
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{where}: cannot be made: {type(error).__name__}: {error}") from error
+    _check_kind(requirements, where)
     check_fit(requirements, task, sweep.image_size, where)
+    _check_replay(sweep, entry, where)
     most = sweep.demonstrations.n
     if not sweep.demonstrations.file and max(entry.n) > most:
         raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
     if min(entry.n) < 1:
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
     return Row(sweep, made_with, task, entry, policy, config)
+
+
+def _check_kind(requirements: Any, where: str) -> None:
+    """ContractError where a policy's requirements are none, or its horizons are no whole numbers."""
+    if not isinstance(requirements, Requirements):
+        raise ContractError(f"{where}: requirements: expected altbench.api.Requirements, got {requirements!r}")
+    for name in ("obs_horizon", "pred_horizon", "action_horizon"):
+        value = getattr(requirements, name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ContractError(f"{where}: requirements: {name}: expected a whole number, got {value!r}")
+
+
+def _check_replay(sweep: SweepSpec, entry: PolicyEntry, where: str) -> None:
+    """ConfigError where exact initial states would repeat, since what repeats would count as independent episodes."""
+    for n, evaluation in [(n, e) for n in entry.n for e in sweep.evaluations if takes_part(e, entry.name, n)]:
+        wanted = evaluation.episodes
+        if evaluation.split == "replay" and wanted != "each" and wanted > n:
+            raise ConfigError(
+                f"{where}: with n = {n} the split replay has {n} initial states, one for each demonstration; "
+                f'expected episodes = "each" or at most {n}, got {wanted}'
+            )
 
 
 def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, Any], where: str) -> Any:

@@ -46,10 +46,10 @@ class Summary:
 
 def run(
     sweep: SweepSpec,
-    root: Path,
+    root: Path | str,
     workers: int | None = None,
     console: Console | None = None,
-    out: Path | None = None,
+    out: Path | str | None = None,
 ) -> Summary:
     """Run `sweep` under `root` and write what a reader wants of it (not cells and checkpoints) into `out` (None: `root`).
 
@@ -58,6 +58,7 @@ def run(
     AltbenchError where the sweep is refused; what failed later is in the summary; KeyboardInterrupt leaves everything to
     be continued by the same call.
     """
+    root, out = Path(root), None if out is None else Path(out)
     renderer = choose_renderer()
     slots = usable_cores() if workers is None else workers
     executor, board = make_executor(slots), Board(console or Console(quiet=True), slots)

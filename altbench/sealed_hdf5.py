@@ -44,10 +44,13 @@ def seal(path: Path) -> None:
 
 
 @contextmanager
-def open_sealed(path: Path) -> Iterator[h5py.File]:
-    """The file opened for reading; whatever goes wrong with it in the block becomes a DatasetError with the reason."""
+def open_sealed(path: Path, task: str | None = None) -> Iterator[h5py.File]:
+    """The file opened for reading; whatever goes wrong with it in the block becomes a DatasetError with the reason.
+
+    `task`: whose demonstrations it is to hold, where that is known; where there is no file, the advice names it.
+    """
     try:
-        _check_seal(path)
+        _check_seal(path, task)
         with h5py.File(path, "r") as file:
             yield file
     except AltbenchError:
@@ -56,11 +59,12 @@ def open_sealed(path: Path) -> Iterator[h5py.File]:
         raise DatasetError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _check_seal(path: Path) -> None:
+def _check_seal(path: Path, task: str | None) -> None:
     if path.is_dir():
         raise DatasetError(f"{path}: expected a demonstrations file, but this is a folder")
     if not path.exists():
-        raise DatasetError(f"{path}: there is no such file; make it with: altbench demos collect TASK --out {path}")
+        make = f"altbench demos collect {task or 'TASK'} --out {path}"
+        raise DatasetError(f"{path}: there is no such file; make it with: {make}")
     if path.stat().st_size == 0:
         raise DatasetError(f"{path}: the file is empty; remove it and collect again")
     with path.open("rb") as stream:

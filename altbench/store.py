@@ -71,10 +71,18 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = "a file is there" if folder.is_file() else error.strerror or error
-        raise AltbenchError(
-            f"{folder}: expected a folder, or a place for one: {reason}; choose another --out"
-        ) from None
+        raise _no_folder(folder, "a file is there" if folder.is_file() else error.strerror or error) from None
+
+
+def check_folder(folder: Path) -> None:
+    """AltbenchError where `make_folder` would fail because a file is in the way; makes nothing."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir():
+        raise _no_folder(folder, "a file is there" if nearest == folder else f"{nearest} is a file")
+
+
+def _no_folder(folder: Path, reason: object) -> AltbenchError:
+    return AltbenchError(f"{folder}: expected a folder, or a place for one: {reason}; choose another --out")
 
 
 @contextmanager

@@ -79,9 +79,9 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
 
         `options`: `split` (default "uniform"); `episode`, which pose of the grid or between; `initial_state`, an
         `altbench.api.InitialState`, for "recall" (its object pose) and "replay" (exactly it). `seed` draws the rest.
-        `move_at` (a control step) and `by` (m): just before that step the object is shifted by so much, its direction
-        drawn from the seed, unless it is held or lifted (`altbench_envs.events.Shift`); then `info["moved"]` tells
-        whether that has happened.
+        `move_at` (a control step) and `by` (m, up to 0.5): just before that step the object is shifted by so much, its
+        direction drawn from the seed, unless it is held or lifted (`altbench_envs.events.Shift`); then `info["moved"]`
+        tells whether that has happened.
         Raises ConfigError where the options do not fit.
         """
         super().reset(seed=seed)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from altbench.api import Float64, TaskInfo
+from altbench.config import FARTHEST_MOVE
 from altbench.errors import ConfigError
 from altbench_envs.placement import Placement
 from altbench_envs.scene import Scene
@@ -36,8 +37,8 @@ def requested_move(options: Mapping[str, Any], task: TaskInfo) -> tuple[int, flo
     if isinstance(step, bool) or not isinstance(step, (int, np.integer)) or not 0 <= step < task.horizon:
         raise ConfigError(f"move_at: expected a control step from 0 to {task.horizon - 1}, got {step!r}")
     number = isinstance(by, (int, float, np.integer, np.floating)) and not isinstance(by, bool)
-    if not number or not np.isfinite(by) or by <= 0:
-        raise ConfigError(f"by: expected a distance over 0 (m), got {by!r}")
+    if not number or not 0 < by <= FARTHEST_MOVE:
+        raise ConfigError(f"by: expected a distance over 0 and up to {FARTHEST_MOVE} (m), got {by!r}")
     return int(step), float(by)
 
 

@@ -35,6 +35,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "fake.hdf5"
 
 
+def test_a_file_may_be_named_by_a_text(path: Path) -> None:
+    made = collect("Fake", 2, str(path), image_size=SIZE)
+    assert dataset.read(path).checksum == made.checksum and len(collect("Fake", 1, str(path), image_size=SIZE)) == 2
+
+
 class Recorder:
     """A `Progress` that keeps what it is told, and stops the work once `stop_at` are done."""
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from synthetic import FINGERPRINT, episode, header
+from typer.testing import CliRunner
 
-from altbench import compare, results
+from altbench import cli, compare, results
 from altbench.compare import Comparison
 from altbench.errors import ResultsError
 from altbench.fingerprint import write_fingerprint
@@ -86,6 +87,29 @@ def test_missing_cells_and_episodes_and_other_versions_are_told(tmp_path: Path) 
     assert "1 cell only in the base run: lift/bc/n30/s0/recall/clean" in text
     assert "2 episodes without a partner" in text
     assert "made with mujoco: 3.9.0 -> 3.8.1" in text
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "options", "status"),
+    [
+        ({"alt": [True], "bc": [True]}, {"alt": [True]}, (), 1),
+        ({"alt": [True], "bc": [True]}, {"alt": [True]}, ("--allow-missing",), 0),
+        ({"alt": [True]}, {"alt": [True], "bc": [True]}, (), 0),
+        ({"alt": [True] * 40, "bc": [True]}, {"alt": [False] * 40}, ("--allow-missing",), 1),
+    ],
+)
+def test_continuous_integration_fails_where_cells_are_gone(
+    tmp_path: Path,
+    base: dict[str, list[bool]],
+    new: dict[str, list[bool]],
+    options: tuple[str, ...],
+    status: int,
+) -> None:
+    folders = [str(run(tmp_path / name, cells)) for name, cells in (("a", base), ("b", new))]
+    done = CliRunner().invoke(cli.app, ["compare", *folders, *options], catch_exceptions=False)
+    assert done.exit_code == status
+    told = "the new run lacks 1 cell of the base run's; run them, or compare a part of a run with --allow-missing"
+    assert (told in " ".join(done.output.split())) == ("bc" in base and not options)
 
 
 def test_infrastructure_errors_have_no_partner(tmp_path: Path) -> None:

@@ -45,6 +45,33 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scratch") / "file.hdf5"
 
 
+def test_a_file_may_be_named_by_a_text(tmp_path: Path) -> None:
+    text = str(tmp_path / "text.hdf5")
+    checksum = dataset.write(text, DEMONSTRATIONS, META)
+    assert dataset.read(text).checksum == dataset.info(text).checksum == checksum
+    with pytest.raises(DatasetError, match=r"gone\.hdf5: there is no such file"):
+        dataset.read(str(tmp_path / "gone.hdf5"))
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "told"),
+    [
+        ("Lift.hdf5", None, "Lift"),
+        ("Can-uniform.hdf5", None, "Can"),
+        ("mine.hdf5", None, "TASK"),
+        ("mine.hdf5", "Lift", "Lift"),
+    ],
+)
+def test_a_missing_files_advice_names_the_task_where_it_is_known(
+    tmp_path: Path, name: str, task: str | None, told: str
+) -> None:
+    with pytest.raises(DatasetError, match=f"make it with: altbench demos collect {told} --out .*{name}"):
+        dataset.read(tmp_path / name, task)
+    if task is None:
+        with pytest.raises(DatasetError, match=f"altbench demos collect {told} --out"):
+            dataset.info(tmp_path / name)
+
+
 # ------------------------------------------------------------------------------------------------------- round trip
 
 
@@ -403,7 +430,7 @@ def test_seeds_draw_different_subsets(indices: list[int]) -> None:
 
 
 def test_impossible_subsets_are_refused() -> None:
-    with pytest.raises(DatasetError, match=r"expected at least 31 .* got 3; collect more with: altbench demos collect"):
+    with pytest.raises(DatasetError, match=r"expected at least 31 .* got 3; `altbench demos collect` with --n 31 and"):
         dataset.subset(DEMONSTRATIONS, 31, 6, 0)
     with pytest.raises(ConfigError, match="at least 1, got 0"):
         dataset.subset(DEMONSTRATIONS, 0, 6, 0)

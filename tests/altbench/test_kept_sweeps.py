@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from altbench import kept_sweeps, replay, results, runner
 from altbench.audit_subject import find_subject
 from altbench.config import SweepSpec
-from altbench.errors import ResultsError, UnknownNameError
+from altbench.errors import DatasetError, ResultsError, UnknownNameError
 from altbench.executors import InlineExecutor
 from altbench.jobs import MeasureJob
 from altbench.progress import Board
@@ -94,3 +95,30 @@ def test_a_film_finds_the_recorded_cell_of_any_sweep(run: Path) -> None:
         assert replay.find_cell(run, cell.key[:12]) == (setting, cell)
     with pytest.raises(UnknownNameError, match=r"unknown cell of .*wander/n6/s0/uniform/clean"):
         replay.find_cell(run, "fake/open_loop/n6/s0/replay/clean")
+
+
+@pytest.fixture
+def published(run: Path, tmp_path: Path) -> Path:
+    """The run without its demonstrations."""
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("demonstrations"))
+    return tmp_path / "run"
+
+
+def test_a_misspelt_cell_is_told_before_demonstrations_are_missed(published: Path) -> None:
+    told = r"unknown cell of .*recal/clean'; did you mean 'fake/open_loop/n6/s0/recall/clean'\?"
+    with pytest.raises(UnknownNameError, match=told):
+        replay.find_cell(published, "fake/open_loop/n6/s0/recal/clean")
+
+
+@pytest.mark.parametrize("name", ["fake/wander/n6/s0/uniform/clean", "0123abc"])
+def test_a_film_without_its_demonstrations_says_which_sweep_collects_them(published: Path, name: str) -> None:
+    told = r"Fake\.hdf5: no such file; it held the demonstrations that its episodes began from; `altbench run` with the"
+    with pytest.raises(DatasetError, match=told):
+        replay.find_cell(published, name)
+
+
+def test_a_file_of_demonstrations_that_a_sweep_names_is_to_be_put_back(tmp_path: Path) -> None:
+    values = sweep("own", "open_loop").model_dump()
+    own = SweepSpec.parse({**values, "demonstrations": {"n": 6, "file": "mine.hdf5"}}, "own")
+    with pytest.raises(DatasetError, match=r"sweep 'own' names it as demonstrations\.file; put it back"):
+        kept_sweeps.check_demonstrations(own, tmp_path / "mine.hdf5", "that it held")

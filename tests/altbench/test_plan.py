@@ -97,14 +97,29 @@ def test_an_event_reaches_every_reset(own_policies: Path, monkeypatch: pytest.Mo
     ("event", "message"),
     [
         ({"move_at": 40, "by": 0.08}, "move_at: expected a step before the horizon, 40, got 40"),
-        ({"move_at": 1, "by": 0}, r"evaluations.0.event.by: .* greater than 0"),
-        ({"move_at": 1}, r"evaluations.0.event.by: Field required"),
+        ({"move_at": 1, "by": 0}, r"evaluations.0.event.by: expected a distance over 0 and up to 0.5 \(m\), got 0"),
+        ({"move_at": 1, "by": 8}, r"evaluations.0.event.by: expected a distance over 0 and up to 0.5 \(m\), got 8"),
+        ({"move_at": 1, "by": float("nan")}, r"up to 0.5 \(m\), got nan"),
+        ({"move_at": 1}, r"expected a value for evaluations.0.event.by, but it is missing"),
         ({"move_at": 1, "bye": 0.1}, "unknown key 'evaluations.0.event.bye'; did you mean 'by'"),
     ],
 )
 def test_an_event_that_means_nothing_is_refused(own_policies: Path, event: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_of({"event": event}, own_policies)
+
+
+@pytest.mark.parametrize("episodes", [7, 50])
+def test_more_replays_than_demonstrations_are_refused(own_policies: Path, episodes: int) -> None:
+    told = f'n = 6 the split replay has 6 initial states.* episodes = "each" or at most 6, got {episodes}'
+    with pytest.raises(ConfigError, match=told):
+        plan_of({"split": "replay", "episodes": episodes}, own_policies)
+    assert plan_of({"split": "recall", "episodes": episodes}, own_policies).cells[0].episodes == episodes
+
+
+@pytest.mark.parametrize(("episodes", "played"), [("each", 6), (6, 6), (2, 2)])
+def test_each_demonstration_may_be_replayed_once(own_policies: Path, episodes: Any, played: int) -> None:
+    assert cell_of({"split": "replay", "episodes": episodes}, own_policies).episodes == played
 
 
 def test_an_event_is_refused_where_nothing_can_be_moved(own_policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,43 @@ def test_a_policy_of_ones_own_is_found_in_its_file(own_policies: Path, tmp_path:
         registry.policy(f"{not_a_policy}:Mine")
 
 
+@pytest.mark.parametrize("forgotten", ["{}", "{}:"])
+def test_a_file_without_its_class_is_told_which_it_defines(tmp_path: Path, forgotten: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "raise SystemExit(3)\nclass Settings(Spec): pass\nclass Mine(api.Trainable): pass\nclass Other(Mine): pass\n"
+    )
+    told = r"expected PATH\.py:Class; it defines Mine, Other$"
+    with pytest.raises(ConfigError, match=told):
+        registry.policy(forgotten.format(path))
+
+
+def test_what_looks_like_a_file_is_taken_for_one() -> None:
+    for name in ("./nearest_pose", "nearest_pose.py", "here/alt"):
+        with pytest.raises(ConfigError, match=rf"policy '{name}': expected PATH\.py:Class, but there is no file"):
+            registry.policy(name)
+
+
+def test_a_file_that_cannot_be_read_as_python_names_no_classes(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Mine(")
+    with pytest.raises(ConfigError, match=r"expected PATH\.py:Class$"):
+        registry.policy(str(tmp_path / "mine.py"))
+
+
+@pytest.mark.parametrize("body", ["raise SystemExit(3)", "import no_such_module", "def"])
+def test_a_file_that_ends_at_import_cannot_be_loaded(tmp_path: Path, body: str) -> None:
+    (tmp_path / "mine.py").write_text(body)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"mine\.py cannot be loaded: (SystemExit|ModuleNotFound|Syntax)"):
+            registry.policy(f"{tmp_path / 'mine.py'}:Mine")
+
+
+def test_nothing_is_suggested_that_is_not_alike() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        registry.policy("nearest_pose")
+    assert "did you mean" not in str(caught.value) and "(valid: act, alt, " in str(caught.value)
+
+
 def test_third_parties_register_through_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(group: str) -> list[EntryPoint]:
         mine = EntryPoint("Theirs", "fakes:TASK", "altbench.tasks")

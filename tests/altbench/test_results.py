@@ -199,6 +199,22 @@ def test_cells_of_an_earlier_configuration_are_told_apart_by_their_keys(tmp_path
     assert len(results.load_published(tmp_path)) == 1
 
 
+def test_a_folder_may_be_a_text(cell: Path) -> None:
+    folder, text = cell.parents[1], str(cell.parents[1])
+    results.write_measure(text, "m", measure("alt"))
+    assert results.is_finished(text, cell.stem) and results.is_recorded(text, cell.stem)
+    assert len(results.outcomes(text, cell.stem)) == len(results.read_cell(str(cell)).episodes) == 3
+    assert list(results.load_cells(text)) == list(results.load_cells(folder))
+    for _ in range(2):  # from the cells, then as published
+        for load in (results.load_episodes, results.load_decisions, results.load_published):
+            pd.testing.assert_frame_equal(load(text), load(folder))
+        assert results.load_measures(text) == results.load_measures(folder) != []
+        results.build_episodes_parquet(text)
+        results.load_recorded(text, [cell.stem]).build_parquet(text)
+        results.load_recorded(text, [cell.stem]).write_episodes(text)
+        shutil.rmtree(cell.parent, ignore_errors=True)
+
+
 def test_a_run_without_cells_has_empty_tables(tmp_path: Path) -> None:
     results.build_episodes_parquet(tmp_path)
     assert results.load_episodes(tmp_path).empty

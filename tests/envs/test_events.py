@@ -51,7 +51,8 @@ def _play(env: RobosuiteEnv, steps: int, seed: int, **options: Any) -> tuple[Flo
         ({"move_at": 3.0, "by": 0.1}, "got 3.0"),
         ({"move_at": True, "by": 0.1}, "got True"),
         ({"move_at": None, "by": 0.1}, "got None"),
-        ({"move_at": 3, "by": 0.0}, r"by: expected a distance over 0 \(m\), got 0.0"),
+        ({"move_at": 3, "by": 0.0}, r"by: expected a distance over 0 and up to 0.5 \(m\), got 0.0"),
+        ({"move_at": 3, "by": 8}, r"by: expected a distance over 0 and up to 0.5 \(m\), got 8"),
         ({"move_at": 3, "by": float("nan")}, "got nan"),
         ({"move_at": 3, "by": float("inf")}, "got inf"),
         ({"move_at": 3, "by": "far"}, "got 'far'"),
@@ -65,7 +66,7 @@ def test_wrong_events_are_refused(options: dict[str, Any], message: str) -> None
 
 def test_events_are_read() -> None:
     assert requested_move({"split": "uniform"}, TASK) is None
-    assert requested_move({"move_at": np.int64(3), "by": 1}, TASK) == (3, 1.0)
+    assert requested_move({"move_at": np.int64(3), "by": np.float32(0.5)}, TASK) == (3, 0.5)
 
 
 def test_tasks_that_have_no_event_say_so() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +37,12 @@ def rendered_film(env: RobosuiteEnv) -> tuple[tuple[UInt8, ...], ...]:
         env.advance(action)
         film.append(tuple(env.observe()["pixels"].values()))
     return tuple(film)
+
+
+@pytest.mark.parametrize("name", registry.names("perturbation"))
+def test_what_it_does_is_told_without_the_names_of_constants(name: str) -> None:
+    first = (registry.perturbation(name).__doc__ or "").splitlines()[0]
+    assert first.endswith(".") and not re.search(r"[A-Z]+_[A-Z]|`[A-Z]|\[", first), first
 
 
 def mean_change(name: str, severity: int, film: tuple[tuple[UInt8, ...], ...]) -> float:

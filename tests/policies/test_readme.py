@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from pathlib import Path
 
+import fakes
 import numpy as np
 import pytest
 
-from altbench import registry
+from altbench import dataset, registry
 from altbench.api import FitContext, Observation, Trainable
 from altbench.checks import check_policy
+from altbench.commands import with_policies
+from altbench.config import load_sweep
+from altbench.errors import ContractError
+from altbench.plan import make_plan, stamp
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,11 +35,40 @@ def test_built_in_policies_pass_the_checker(name, fit_policy, observe, demonstra
     check_policy(policy, two_slots(observe, demonstrations, policy.requirements.obs_horizon))
 
 
-def test_the_example_is_a_policy(task, observe, demonstrations, tmp_path):
+def readme_code():
+    """The README's two pieces of Python: a policy, and its check."""
     readme = (ROOT / "policies" / "README.md").read_text(encoding="utf-8")
-    code = re.findall(r"^```python\n(.*?)^```$", readme, flags=re.DOTALL | re.MULTILINE)
-    assert len(code) == 1
-    (tmp_path / "nearest_pose.py").write_text(code[0], encoding="utf-8")
+    example, check = re.findall(r"^```python\n(.*?)^```$", readme, flags=re.DOTALL | re.MULTILINE)
+    return example, check
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_lines_that_check_the_example_find_faults_alone(tmp_path, monkeypatch, broken):
+    example, check = readme_code()
+    if broken:
+        example = example.replace("[distance.argmin(axis=1)]", "[np.random.randint(len(distance[0]), size=len(slots))]")
+    (tmp_path / "nearest_pose.py").write_text(example, encoding="utf-8")
+    dataset.write(tmp_path / "data" / "Lift.hdf5", fakes.make_demonstrations(3), fakes.make_meta())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ContractError, match="decisions") if broken else contextlib.nullcontext():
+        exec(compile(check, "README.md", "exec"), {})
+
+
+def test_the_row_of_a_policys_file_is_called_by_its_class_and_keyed_by_the_file_alone(tmp_path):
+    path = tmp_path / "nearest_pose.py"
+    (tmp_path / "helper.py").write_text("", encoding="utf-8")
+    keys = []
+    for addition in ("", "", "# edited\n"):
+        path.write_text(readme_code()[0] + addition, encoding="utf-8")
+        (tmp_path / "helper.py").write_text(f"NUMBER = {len(keys)}\n", encoding="utf-8")
+        sweep = with_policies(load_sweep("quick"), [f"{path}:NearestPose"])
+        cells = make_plan(sweep, stamp("cpu", "none", {})).cells
+        keys.append(next(c.key for c in cells if c.name == "lift/NearestPose/n30/s0/recall/clean"))
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_the_example_is_a_policy(task, observe, demonstrations, tmp_path):
+    (tmp_path / "nearest_pose.py").write_text(readme_code()[0], encoding="utf-8")
     kind = registry.policy(f"{tmp_path / 'nearest_pose.py'}:NearestPose")
     policy, again = (kind(task, kind.config_type()) for _ in range(2))
     assert isinstance(policy, Trainable)

@@ -17,7 +17,7 @@ FINER = 8  # subdivisions of a pixel in which kernels are drawn: scaled radii ar
 
 
 class DefocusBlur(ImagePerturbation):
-    """A lens out of focus: each point becomes a disk of radius `DISK_RADIUS[severity]`, softened a little."""
+    """A lens out of focus: each point becomes a disk of radius 3/224 to 10/224 of the image's shorter side."""
 
     name = "defocus_blur"
 
@@ -28,7 +28,7 @@ class DefocusBlur(ImagePerturbation):
 
 
 class MotionBlur(ImagePerturbation):
-    """A camera that moves, in one direction for an episode: each point trails off over `STREAK[severity]`."""
+    """A camera that moves, in one direction for an episode: each point trails off over 3/224 to 15/224 of the image."""
 
     name = "motion_blur"
 
@@ -39,7 +39,7 @@ class MotionBlur(ImagePerturbation):
 
 
 class GaussianBlur(ImagePerturbation):
-    """Each point becomes a bell of standard deviation `GAUSSIAN_SIGMA[severity]`."""
+    """Each point becomes a bell, whose standard deviation is 1/224 to 6/224 of the image's shorter side."""
 
     name = "gaussian_blur"
 

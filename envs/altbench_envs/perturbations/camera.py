@@ -15,7 +15,7 @@ DIMMED = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 class Shift(ImagePerturbation):
-    """Moves the image by `SHIFTED[severity]` of its shorter side, in one direction for an episode.
+    """Moves the image by 2 to 20 % of its shorter side, in one direction for an episode.
 
     Its border is repeated into the gap.
     """
@@ -29,7 +29,7 @@ class Shift(ImagePerturbation):
 
 
 class Rotation(ImagePerturbation):
-    """Turns the image about its centre by `TURNED[severity]`, to one side for an episode.
+    """Turns the image about its centre by 2 to 20°, to one side for an episode.
 
     Its border is repeated into the corners.
     """
@@ -42,7 +42,7 @@ class Rotation(ImagePerturbation):
 
 
 class FrozenFrame(ImagePerturbation):
-    """The camera updates once in `UPDATE_PERIOD[severity]` control steps; at severity 5 never again."""
+    """The camera updates once in 2, 4, 8 or 16 control steps; at severity 5 never again."""
 
     name = "frozen_frame"
 
@@ -59,7 +59,7 @@ class FrozenFrame(ImagePerturbation):
 
 
 class BlackCamera(ImagePerturbation):
-    """The camera's image goes dark by `DIMMED[severity]`, at severity 5 black; name the camera with `cameras`."""
+    """The camera's image goes dark, a fifth more with each severity, at 5 black; name the camera with `cameras`."""
 
     name = "black_camera"
 

@@ -15,7 +15,7 @@ KEPT = (1.0, 0.6, 0.5, 0.4, 0.3, 0.25)
 
 
 class Jpeg(ImagePerturbation):
-    """Stores the image as a JPEG of quality `QUALITY[severity]`."""
+    """Stores the image as a JPEG of quality 25 to 7."""
 
     name = "jpeg"
 
@@ -29,7 +29,7 @@ class Jpeg(ImagePerturbation):
 
 
 class Pixelate(ImagePerturbation):
-    """Averages the image over squares: `KEPT[severity]` of its number of rows and columns remain.
+    """Averages the image over squares: 60 to 25 % of its number of rows and columns remain.
 
     Where the squares' grid begins is drawn for an episode.
     """

@@ -36,7 +36,7 @@ Colour = tuple[float, float, float]
 
 
 class Distractors(VisualPerturbation):
-    """Puts `HOW_MANY[severity]` cartons, tins, balls, bottles and cups on the table, clear of the ways to the objects."""
+    """Puts 1 to 9 cartons, tins, balls, bottles and cups on the table, clear of the ways to the objects."""
 
     name = "distractors"
 

@@ -19,7 +19,7 @@ REMAINING = (1.0, 0.75, 0.60, 0.45, 0.30, 0.15)  # of the light's strength
 
 
 class LightDirection(VisualPerturbation):
-    """Turns the lamps' light by `LEANING[severity]` degrees away from the vertical, to one side for an episode."""
+    """Turns the lamps' light by 15 to 75° away from the vertical, to one side for an episode."""
 
     name = "light_direction"
 
@@ -36,7 +36,7 @@ class LightDirection(VisualPerturbation):
 
 
 class LightColour(VisualPerturbation):
-    """Tints all light with a saturation of `TINTED[severity]`, in one hue for an episode, its strongest channel kept."""
+    """Tints all light with a saturation of 25 to 85 %, in one hue for an episode, its strongest channel kept."""
 
     name = "light_colour"
 
@@ -46,7 +46,7 @@ class LightColour(VisualPerturbation):
 
 
 class LightStrength(VisualPerturbation):
-    """Dims all light to `REMAINING[severity]` (a brighter picture is what `brightness` is for)."""
+    """Leaves 75 to 15 % of all light (a brighter picture is what `brightness` is for)."""
 
     name = "light_strength"
 

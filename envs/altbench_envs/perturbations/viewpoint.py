@@ -15,7 +15,7 @@ CARRIED = 0.25  # of that for a camera on an arm, which looks at things from a q
 
 
 class CameraPose(VisualPerturbation):
-    """Moves each camera by `AWAY[severity]` and turns it by `ASKEW[severity]`, one on an arm by a quarter of that.
+    """Moves each camera by 1 to 8 cm and turns it by 1 to 8°, one on an arm by a quarter of that.
 
     The direction is an episode's and a camera's own.
     """
