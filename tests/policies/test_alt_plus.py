@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from altbench.api import Observation
+from altbench_policies.alt_plus.policy import familiar_limit
 
 
 def decide(policy, observation):
@@ -71,13 +72,51 @@ def test_no_change_is_no_correction_without_shrinkage(fit_policy):
 
 def test_without_correction_it_is_a_lookup(make_policy, fitted, observe, demonstrations, tmp_path):
     fitted.save(tmp_path)
-    lookup = make_policy("alt_plus", train_steps=20, correct=False)
+    lookup = make_policy("alt_plus", train_steps=20, correct="never")
     lookup.load(tmp_path)
     decision = decide(lookup, between(observe, demonstrations))
     demo = next(d for d in demonstrations if d.index == decision.matches[0, 0, 0])
     frame = int(decision.matches[0, 0, 1])
     rows = np.minimum(frame + np.arange(decision.actions.shape[1]), len(demo) - 1)
     np.testing.assert_array_equal(decision.actions[0], demo.actions[rows])
+
+
+def test_an_episode_is_corrected_where_it_begins_with_a_familiar_image(
+    make_policy, fitted, observe, demonstrations, tmp_path
+):
+    fitted.save(tmp_path)
+    policies = {}
+    for correct in ("familiar", "always", "never"):
+        policies[correct] = make_policy("alt_plus", train_steps=20, correct=correct, familiar=0.0)
+        policies[correct].load(tmp_path)
+        policies[correct].reset([0, 1], [0, 0])
+    known, seen = observe(demonstrations[0], [0], 1), between(observe, demonstrations)
+    strange = Observation({c: 255 - p for c, p in known.pixels.items()}, known.agent_pos)
+
+    def decided(slot, observation):
+        return {name: policy.act(observation, [slot]).actions for name, policy in policies.items()}
+
+    decided(0, known)
+    begun_strangely = decided(1, strange)
+    np.testing.assert_array_equal(begun_strangely["familiar"], begun_strangely["never"])
+    assert not np.array_equal(begun_strangely["familiar"], begun_strangely["always"])
+    for observation in (seen, strange):  # what comes later does not change it
+        first, second = decided(0, observation), decided(1, observation)
+        np.testing.assert_array_equal(first["familiar"], first["always"])
+        np.testing.assert_array_equal(second["familiar"], second["never"])
+    policies["familiar"].reset([1], [0])
+    np.testing.assert_array_equal(decided(1, known)["familiar"], decided(0, known)["always"])
+
+
+def test_familiar_is_what_is_as_near_as_some_pairs_of_demonstrations(fitted, demonstrations):
+    scores = fitted.fitted().first_scores
+    assert len(scores) == len(demonstrations) * (len(demonstrations) - 1) // 2 and scores.min() > 0
+    keys = fitted.fitted().table.keys
+    first = np.flatnonzero(fitted.fitted().table.demonstrated.frame == 0)
+    assert scores[0] == pytest.approx(1 - keys[first[0]] @ keys[first[1]], abs=1e-6)
+    limits = [familiar_limit(scores, share) for share in (0, 0.5, 1)]
+    assert limits == pytest.approx([scores.min(), np.median(scores), scores.max()])
+    assert familiar_limit(scores[:0], 0.2) == np.inf
 
 
 def test_it_flags_what_it_never_saw_and_holds(make_policy, fitted, observe, demonstrations, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from altbench.api import (
@@ -32,7 +34,7 @@ from altbench_policies.bc.policy import ChunkRegressor
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.lookup.appearance import thumbnails
 from altbench_policies.lookup.flag import Flag
-from altbench_policies.lookup.table import Table, leave_one_out_scores
+from altbench_policies.lookup.table import Table, first_frame_scores, leave_one_out_scores
 from altbench_policies.observation import Seen
 from altbench_policies.vision import count_bytes
 from altbench_policies.windows import Frames, join, observation_rows
@@ -43,23 +45,25 @@ FIT_BATCH = 256
 @dataclass(frozen=True)
 class Fitted:
     """The regressor, the table, what it predicted at each of the table's N frames (float32 (N, Ta, Da), in the task's
-    units), and the calibration scores, one per demonstration."""
+    units), the calibration scores, one per demonstration, and those of any two demonstrations' first frames."""
 
     network: ChunkRegressor
     table: Table
     predicted: Float32
     calibration_scores: Float32
+    first_scores: Float32
 
 
 class AltPlus(Trainable):
     """The retrieved chunk, plus how the network's prediction here differs from its prediction at the retrieved frame.
 
     On a training frame the difference is nil and the demonstration is replayed; elsewhere the chunk keeps the
-    demonstration's residual and moves with the object. Ours; after ALT (He et al. 2025, arXiv 2505.05787).
+    demonstration's residual and moves with the object. Where an episode begins with an image that is not familiar, the
+    network is not trusted and chunks are played as demonstrated. Ours; after ALT (He et al. 2025, arXiv 2505.05787).
     """
 
     name: ClassVar[str] = "alt_plus"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     config_type: ClassVar[type[AltPlusSpec]] = AltPlusSpec
     presets = PRESETS
     runtime_fields = RUNTIME_FIELDS
@@ -71,6 +75,7 @@ class AltPlus(Trainable):
         self.cameras = self.regressor.cameras
         self.flag = Flag(config, task.arms)
         self._fitted: Fitted | None = None
+        self._familiar: dict[int, bool] = {}  # slot -> whether its episode began with a familiar image
 
     @property
     def requirements(self) -> Requirements:
@@ -84,7 +89,7 @@ class AltPlus(Trainable):
         keys, predicted = self._over(frames)
         table = Table.of(frames, keys, self.settings)
         scores = leave_one_out_scores(table, self.settings.action_horizon)
-        self._fitted = Fitted(self.regressor.fitted(), table, predicted, scores)
+        self._fitted = Fitted(self.regressor.fitted(), table, predicted, scores, first_frame_scores(table))
 
     def save(self, folder: Path) -> None:
         """Write the network, the table, the predictions at its frames, and the calibration scores."""
@@ -100,12 +105,14 @@ class AltPlus(Trainable):
         saved = checkpoint.read(folder)
         table = Table.from_arrays(saved.arrays, self.settings)
         predicted, scores = saved.array("predicted"), saved.array("calibration_scores")
-        self._fitted = Fitted(self.regressor.fitted(), table, predicted, scores)
+        self._fitted = Fitted(self.regressor.fitted(), table, predicted, scores, first_frame_scores(table))
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Forget the gripper command that each slot was last given."""
+        """Forget the gripper command that each slot was last given, and what its episode began with."""
         del seeds  # nothing here is random
         self.flag.reset(slots)
+        for slot in slots:
+            self._familiar.pop(slot, None)
 
     @torch.inference_mode()
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
@@ -117,8 +124,8 @@ class AltPlus(Trainable):
         found = fitted.table.lookup(keys, self.settings.top_k)
         rows = found.rows[:, 0]
         chunk = fitted.table.demonstrated.chunk(rows, horizon)
-        if self.settings.correct:
-            chunk = chunk + self._correction(here - fitted.predicted[rows])
+        trusted = self._trusted(slots, 1 - found.similarities[:, 0])
+        chunk = chunk + self._correction(here - fitted.predicted[rows]) * trusted[:, None, None]
         level = self.flag.threshold(fitted.calibration_scores)
         return self.flag.decision(observation, slots, fitted.table, found, chunk, level)
 
@@ -139,6 +146,15 @@ class AltPlus(Trainable):
         if self._fitted is None:
             raise border.not_fitted(self.name)
         return self._fitted
+
+    def _trusted(self, slots: Sequence[int], scores: Float32) -> NDArray[np.bool_]:
+        """Whether each slot's chunk is to be corrected (B,); by its `scores` (B,) where its episode has just begun."""
+        if self.settings.correct != "familiar":
+            return np.full(len(slots), self.settings.correct == "always")
+        limit = familiar_limit(self.fitted().first_scores, self.settings.familiar)
+        for slot, score in zip(slots, scores, strict=True):
+            self._familiar.setdefault(slot, bool(score <= limit))
+        return np.array([self._familiar[slot] for slot in slots])
 
     def _correction(self, change: Float32) -> Float32:
         """What is added to retrieved chunks where the prediction changed by `change` (B, Ta, Da), in the task's units.
@@ -179,3 +195,12 @@ class AltPlus(Trainable):
             )
         predicted = network.action_range.restore(chunk[:, : self.settings.action_horizon])
         return numpy_of(torch.cat(parts, dim=1)), numpy_of(predicted.contiguous())
+
+
+def familiar_limit(first_scores: Float32, share: float) -> float:
+    """The score up to which an episode's first image is familiar: that of a `share` of all pairs of demonstrations.
+
+    Leaving one demonstration out at a time, as the flag does, would ask for more of a table with several demonstrations of
+    each pose: pairs say how different places look however often each was shown. inf without a pair.
+    """
+    return float(np.quantile(first_scores, share)) if len(first_scores) else math.inf

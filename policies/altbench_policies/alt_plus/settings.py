@@ -15,14 +15,17 @@ class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
     """Settings of ALT+; see also FlagSpec, IndexSpec and BehaviourCloningSpec (its network is a regressor's).
 
     `appearance`: share of the similarity that plain thumbnails of `appearance_size`² grey pixels per view have beside
-    the learned key. `correct`: whether the retrieved chunk is carried to the present observation (False: played as
-    demonstrated). `shrinkage`: a correction d weighs d² / (d² + `shrinkage`²), so that those which are the network's own
-    noise leave the demonstration as it was; d is the largest change of a position, in half the demonstrations' range.
+    the learned key. `correct`: when the retrieved chunk is carried to the present observation: "always", "never" (it is
+    played as demonstrated), or in episodes that begin with a "familiar" image: one as near to some demonstration's first
+    as those of a share `familiar` of all pairs of demonstrations are to each other. `shrinkage`: a correction d weighs
+    d² / (d² + `shrinkage`²), so that those which are the network's own noise leave the demonstration as it was; d is the
+    largest change of a position, in half the demonstrations' range.
     """
 
-    appearance: float = Field(default=0.8, ge=0, lt=1)
+    appearance: float = Field(default=0.5, ge=0, lt=1)
     appearance_size: int = Field(default=12, ge=1)
-    correct: bool = True
+    correct: Literal["familiar", "always", "never"] = "familiar"
+    familiar: float = Field(default=0.2, ge=0, le=1)
     shrinkage: float = Field(default=0.03, ge=0)
 
     # the size for two cores; no bottleneck behind the views, a narrow head: README.md has what each of these bought
@@ -31,11 +34,17 @@ class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
     obs_horizon: int = Field(default=1, ge=1)
     share_encoder: bool = True
     view_features: int = Field(default=0, ge=0)
+    brightness: float = Field(default=0.5, ge=0, le=1)
+    contrast: float = Field(default=0.5, ge=0, le=1)
+    saturation: float = Field(default=0.5, ge=0, le=1)
+    hue: float = Field(default=0.05, ge=0, le=0.5)
+    overlay: float = Field(default=0.5, ge=0, le=1)
+    erase: int = Field(default=1, ge=0)
     ema_power: float = Field(default=0.75, ge=0, lt=1)
     train_steps: int | None = Field(default=3000, ge=0)
 
 
-RUNTIME_FIELDS = FLAG_FIELDS | {"correct", "shrinkage", "checkpoint_seconds"}
+RUNTIME_FIELDS = FLAG_FIELDS | {"correct", "familiar", "shrinkage", "checkpoint_seconds"}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},

@@ -92,6 +92,13 @@ def leave_one_out_scores(table: Table, every: int) -> Float32:
     return np.asarray(scores, dtype=np.float32)
 
 
+def first_frame_scores(table: Table) -> Float32:
+    """The out-of-distribution scores that any two demonstrations' first frames have for each other, float32 (pairs,)."""
+    keys = table.keys[table.demonstrated.frame == 0]
+    scores: Float32 = 1 - (keys @ keys.T)[np.triu_indices(len(keys), 1)]
+    return scores
+
+
 def conformal_threshold(scores: Float32, rate: float) -> float:
     """The score that a new, exchangeable episode exceeds with probability at most `rate`, which is nominal here.
 
