@@ -26,6 +26,13 @@ def between(observe, demonstrations):
     return Observation(pixels, (a.agent_pos + b.agent_pos) / 2)
 
 
+def noise_like(seen):
+    """Noise in place of the images of `seen`."""
+    rng = np.random.default_rng(0)
+    pixels = {c: rng.integers(0, 255, p.shape, np.uint8) for c, p in seen.pixels.items()}
+    return Observation(pixels, seen.agent_pos)
+
+
 @pytest.mark.parametrize("frame", [0, 5, 16])
 def test_a_training_frame_is_replayed(fitted, observe, demonstrations, frame):
     demo = demonstrations[1]
@@ -91,7 +98,7 @@ def test_an_episode_is_corrected_where_it_begins_with_a_familiar_image(
         policies[correct].load(tmp_path)
         policies[correct].reset([0, 1], [0, 0])
     known, seen = observe(demonstrations[0], [0], 1), between(observe, demonstrations)
-    strange = Observation({c: 255 - p for c, p in known.pixels.items()}, known.agent_pos)
+    strange = noise_like(known)
 
     def decided(slot, observation):
         return {name: policy.act(observation, [slot]).actions for name, policy in policies.items()}
@@ -124,9 +131,7 @@ def test_it_flags_what_it_never_saw_and_holds(make_policy, fitted, observe, demo
     holding = make_policy("alt_plus", train_steps=20, when_ood="hold", gamma=0.9)
     holding.load(tmp_path)
     seen = observe(demonstrations[0], [4], 1)
-    rng = np.random.default_rng(0)
-    noise = Observation({c: rng.integers(0, 255, p.shape, np.uint8) for c, p in seen.pixels.items()}, seen.agent_pos)
     assert not decide(holding, seen).is_ood[0]
-    decision = decide(holding, noise)
+    decision = decide(holding, noise_like(seen))
     assert decision.is_ood[0]
     np.testing.assert_array_equal(decision.actions[0, :, :9], np.tile(seen.agent_pos[0, -1, :9], (8, 1)))
