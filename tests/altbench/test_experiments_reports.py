@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 from synthetic import measure
 
-from altbench import experiments, reproduce, results, runner
+from altbench import experiments, registry, reproduce, results, runner
 from altbench.config import SweepSpec
 from altbench.errors import AltbenchError
 from altbench.executors import InlineExecutor
@@ -25,7 +25,9 @@ from altbench.experiments.recall import lookup_recall, trajectory_recall
 from altbench.experiments.tsne import tsne
 from altbench.figure_layout import looks
 from altbench.jobs import MeasureJob, cell_header
+from altbench.rows import resolve_config
 from altbench.stats import wilson_interval
+from altbench_policies.augment import AugmentSpec
 
 LOOKS_UP = '''
 """A policy that replays the demonstration whose target is nearest, and says so."""
@@ -356,6 +358,13 @@ def test_scaling_shows_pooled_rates_and_seeds(
     assert "Rao and Scott" in notes["success_uniform"] and notes["seeds_uniform"] == PLAIN_NOTE
     assert table(report, "success_uniform")["alt"][1] == "8/8 100 % [51, 100], each seed 100 %"
     assert "success_by_n" in report.sections[0].figures
+
+
+def test_the_augmented_bc_sees_what_alt_plus_sees() -> None:
+    settings = resolve_config(registry.policy("alt_plus"), "small", {}, "alt_plus").model_dump()
+    off = resolve_config(registry.policy("bc"), "small", {}, "bc").model_dump()
+    assert {name: settings[name] for name in robustness.AUGMENTATION} == robustness.AUGMENTATION
+    assert {n for n in AugmentSpec.model_fields if settings.get(n) != off.get(n)} == set(robustness.AUGMENTATION)
 
 
 def test_robustness_pools_families_by_episode_and_ranks_the_best(
