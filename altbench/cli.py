@@ -132,6 +132,18 @@ def compare(
     raise typer.Exit(1 if comparison.worse or (comparison.only_base and not allow_missing) else 0)
 
 
+@app.command()
+def redraw(folder: RunArgument) -> None:
+    """Make a run's tables and figures anew from its records, as this version draws them; nothing is run.
+
+    A published run suffices: `episodes.parquet`, `measures/` and `fingerprint.json`, which stays what it was.
+    """
+    from altbench import outputs
+
+    for name in outputs.redraw(folder):
+        typer.echo(folder / name)
+
+
 @bench_app.command("policies")
 def bench_policies(
     preset: Annotated[str, typer.Option(help="the policies' size: small or paper")] = "paper",

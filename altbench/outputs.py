@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 
-from altbench import __version__, results
+from altbench import __version__, fingerprint, results
+from altbench.errors import ResultsError
+from altbench.fingerprint import Fingerprint
 from altbench.keys import digest
 from altbench.plan import Plan
 from altbench.records import MeasureRecord
@@ -31,20 +35,42 @@ def write(root: Path, plan: Plan, renderer: str, recorded: Recorded | None = Non
     old = _written(out)
     if not states or (old["made_of"] == stamp and all((out / name).is_file() for name in old["files"])):
         return
-    from altbench import fingerprint
-    from altbench.figures import write_figures
-    from altbench.tables import write_tables
-
     made_by = fingerprint.collect(renderer=renderer, data=_data(plan))
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
-    episodes, measures = recorded.episodes(), load_measures(root, plan)
+    _draw(out, recorded.episodes(), load_measures(root, plan), made_by, stamp)
+
+
+def redraw(folder: Path) -> list[str]:
+    """Make the tables and figures of a published run anew, of its flat records and under its own fingerprint; their names.
+
+    ResultsError where `folder` lacks either.
+    """
+    made_by = fingerprint.load_fingerprint(folder)
+    if made_by is None or not (folder / results.EPISODES_FILE).is_file():
+        raise ResultsError(
+            f"{folder}: expected a run's folder, with {results.EPISODES_FILE} and {fingerprint.FILE}; "
+            "`altbench run` makes them"
+        )
+    return _draw(
+        folder, results.load_published(folder), results.load_measures(folder), made_by, _written(folder)["made_of"]
+    )
+
+
+def _draw(
+    out: Path, episodes: pd.DataFrame, measures: Sequence[MeasureRecord], made_by: Fingerprint, stamp: str
+) -> list[str]:
+    """Write tables and figures, delete those that there were before and are no more; the names of what is there now."""
+    from altbench.figures import write_figures
+    from altbench.tables import write_tables
+
     written = write_tables(episodes, measures, out / "tables", made_by)
     written += write_figures(episodes, measures, out / "figures", made_by)
     names = sorted(str(p.relative_to(out)) for p in written)
-    for name in set(old["files"]) - set(names):
+    for name in set(_written(out)["files"]) - set(names):
         (out / name).unlink(missing_ok=True)
     write_text(out / STAMP, json.dumps({"made_of": stamp, "files": names}, indent=1) + "\n")
+    return names
 
 
 def _measure_files(root: Path, plan: Plan) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from altbench import jobs, outputs, results, runner
 from altbench.config import SweepSpec
-from altbench.errors import AltbenchError, DatasetError
+from altbench.errors import AltbenchError, DatasetError, ResultsError
 from altbench.executors import InlineExecutor
 from altbench.jobs import FitJob, MeasureJob, RolloutJob
 from altbench.progress import Board
@@ -389,3 +390,25 @@ def test_a_new_measurement_of_the_same_checkpoint_gives_new_tables(own_policies:
         results.write_measure(tmp_path, measurement.key, synthetic.measure("bc", p50=seconds))
         success_csv(tmp_path, summary)
         assert pd.read_csv(tmp_path / "tables" / "latency.csv")["latency_p50_s"].to_list() == [seconds]
+
+
+def test_a_published_run_is_drawn_again_from_its_records(own_policies: Path, tmp_path: Path) -> None:
+    summary, _ = go(sweep(own_policies), tmp_path / "run")
+    table = success_csv(tmp_path / "run", summary)
+    published = tmp_path / "published"
+    published.mkdir()
+    for name in ("episodes.parquet", "fingerprint.json", "outputs.json"):
+        (published / name).write_bytes((tmp_path / "run" / name).read_bytes())
+    (published / "figures").mkdir()
+    old = published / "figures" / "of_an_older_version.png"
+    old.write_text("")
+    listed = json.loads((published / "outputs.json").read_text())
+    listed["files"].append(str(old.relative_to(published)))
+    (published / "outputs.json").write_text(json.dumps(listed))
+    fingerprint = (published / "fingerprint.json").read_bytes()
+    names = outputs.redraw(published)
+    assert (published / "tables" / "success.csv").read_bytes() == table and not old.exists()
+    assert all((published / name).is_file() for name in names)
+    assert (published / "fingerprint.json").read_bytes() == fingerprint
+    with pytest.raises(ResultsError, match=r"expected a run's folder, with episodes.parquet and fingerprint.json"):
+        outputs.redraw(tmp_path)
