@@ -26,10 +26,11 @@ class AugmentSpec(Spec):
     `shift`: up to so many pixels along each axis, the border repeated. `crop`: the part of each side that a random crop
     keeps in training, the central crop otherwise (1: whole image). `crop_scale`: random resized crop, smallest fraction
     of the area. `brightness`, `contrast`, `saturation`: factors drawn from [1 − s, 1 + s]; `hue`: fraction of a full
-    turn, ± so much. `overlay`: every other image is blended with a field of random colours, by up to so much (after
-    Hansen & Wang 2021, arXiv 2011.13389, who take photographs). `erase`: each of so many rectangles is painted over the
-    image every other time, in a colour of its own (random erasing, Zhong et al. 2020, arXiv 1708.04896); `erase_area`:
-    the largest part of the area that one covers.
+    turn, ± so much. `disturbed`: share of
+    the samples that are recoloured, overlaid and erased at all. `overlay`: every other image is blended with a field of
+    random colours, by up to so much (after Hansen & Wang 2021, arXiv 2011.13389, who take photographs). `erase`: each of
+    so many rectangles is painted over the image every other time, in a colour of its own (random erasing, Zhong et al.
+    2020, arXiv 1708.04896); `erase_area`: the largest part of the area that one covers.
     """
 
     shift: int = Field(default=0, ge=0)
@@ -39,6 +40,7 @@ class AugmentSpec(Spec):
     contrast: float = Field(default=0.0, ge=0, le=1)
     saturation: float = Field(default=0.0, ge=0, le=1)
     hue: float = Field(default=0.0, ge=0, le=0.5)
+    disturbed: float = added(1.0, gt=0, le=1)
     overlay: float = added(0.0, ge=0, le=1)
     erase: int = added(0, ge=0)
     erase_area: float = added(0.15, ge=SMALLEST_ERASED, le=1)
@@ -98,19 +100,41 @@ def distort(pixels: Tensor, spec: AugmentSpec, samples: int, generator: torch.Ge
     Consecutive images of one sample share the draw.
     """
     channels_first = pixels.permute(0, 3, 1, 2)
-    colour = bool(spec.brightness or spec.contrast or spec.saturation or spec.hue)
-    if not (colour or spec.overlay or spec.erase or spec.crop_scale < 1):
+    disturbs = _recolours(spec) or bool(spec.overlay or spec.erase)
+    if not disturbs and spec.crop_scale == 1:
         return _to_unit(channels_first.float())
     x = channels_first.to(torch.float32, memory_format=torch.contiguous_format)  # one pass, not two
     if spec.crop_scale < 1:
         x = _resized_crop(x, spec.crop_scale, samples, generator)
-    if colour:
+    if disturbs:
+        x = _disturb_some(x, spec, samples, generator)
+    return _channels_last(_to_unit(x))
+
+
+def _recolours(spec: AugmentSpec) -> bool:
+    return bool(spec.brightness or spec.contrast or spec.saturation or spec.hue)
+
+
+def _disturb_some(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
+    """x (B, 3, h, w) with the share `disturbed` of its samples disturbed."""
+    if spec.disturbed == 1:
+        return _disturb(x, spec, samples, generator)
+    chosen = torch.randperm(samples, generator=generator)[: round(spec.disturbed * samples)].to(x.device)
+    by_sample = x.view(samples, -1, *x.shape[1:])
+    some = _disturb(by_sample[chosen].flatten(0, 1), spec, len(chosen), generator)
+    by_sample[chosen] = some.view(len(chosen), *by_sample.shape[1:])
+    return x
+
+
+def _disturb(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
+    """Colour jitter, overlay and erasing of x (B, 3, h, w)."""
+    if _recolours(spec):
         x = _jitter(x, spec, samples, generator)
     if spec.overlay:
         _overlay(x, spec.overlay, samples, generator)
     for _ in range(spec.erase):
         _erase(x, spec.erase_area, samples, generator)
-    return _channels_last(_to_unit(x))
+    return x
 
 
 def _to_unit(x: Tensor) -> Tensor:

@@ -185,3 +185,22 @@ def test_hue_turns_colours_and_keeps_grey():
     turned = distort(red, AugmentSpec(hue=0.3), 8, generator())
     torch.testing.assert_close(turned.mean(1), plain(red, AugmentSpec()).mean(1), atol=1e-3, rtol=0)
     assert (turned - plain(red, AugmentSpec())).abs().amax() > 0.2
+
+
+def test_a_share_of_the_samples_is_disturbed_and_the_others_are_as_they_were():
+    images = random_images(40)
+    spec = AugmentSpec(disturbed=0.25, brightness=0.5, overlay=0.5, erase=1)
+    expected, made = plain(images, AugmentSpec()), distort(images, spec, 20, generator())
+    changed = (made != expected).flatten(1).any(1).view(20, 2)
+    assert torch.equal(changed[:, 0], changed[:, 1]) and changed[:, 0].sum() == 5
+    whole = AugmentSpec(brightness=0.5, overlay=0.5, erase=1)
+    assert not torch.equal(distort(images, whole, 20, generator())[0], expected[0])
+
+
+def test_an_overlay_blends_a_smooth_field_into_half_of_the_images():
+    grey = torch.full((300, 32, 32, 3), 100, dtype=torch.uint8)
+    made = distort(grey, AugmentSpec(overlay=0.5), 300, generator())
+    changed = (made - (100 / 127.5 - 1)).abs().flatten(1).amax(1)
+    assert 0.4 < (changed > 1e-4).float().mean() < 0.6
+    assert changed.max() <= 0.5 * 155 / 127.5 + 1e-4
+    assert torch.equal(made, distort(grey, AugmentSpec(overlay=0.5), 300, generator()))
