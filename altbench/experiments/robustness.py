@@ -40,6 +40,7 @@ AUGMENTATION: dict[str, Any] = {
     "contrast": 0.5,
     "saturation": 0.5,
     "hue": 0.05,
+    "disturbed": 0.5,
     "overlay": 0.5,
     "erase": 1,
 }
@@ -163,7 +164,7 @@ def _method() -> str:
         f"Lift, {N} demonstrations, split `recall`: only the picture differs from what was shown. {EACH} episodes a family,"
         f" severity {SEVERITY} of 5, the same starts and the same disturbance for all policies ({EPISODES} undisturbed"
         " episodes beside them). Training shifts or crops pictures a little; ALT's jitters their colours too; `alt_plus`'s"
-        " jitters them more, blends in fields of random colours and paints rectangles over, and"
+        " jitters them more, blends in fields of random colours and paints rectangles over, in half of the samples, and"
         f" `{AUGMENTED}` is `bc` trained on the same. So contrast, occlusion, fog and noise are no news to these two;"
         " photographs, distractors, textures, blur and other viewpoints are."
     )

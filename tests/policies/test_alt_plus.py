@@ -68,8 +68,20 @@ def test_shrinkage_leaves_small_corrections_out(fitted):
     change = np.zeros((2, 8, 10), np.float32)
     change[0, :, 0], change[1, :, 0] = 0.001 * half[0], half[0]
     weights = (fitted._correction(change) / change[:, :1, :1])[:, 0, 0]
-    expected = [d**2 / (d**2 + fitted.settings.shrinkage**2) for d in (0.001, 1)]
+    noise = fitted.settings.shrinkage * fitted.fitted().miss
+    expected = [d**2 / (d**2 + noise**2) for d in (0.001, 1)]
     assert weights == pytest.approx(expected, rel=1e-4) and weights[0] < 0.002
+
+
+def test_what_the_network_misses_by_is_measured_on_its_training_frames(fitted, observe, demonstrations):
+    half = np.asarray(fitted.fitted().network.action_range.half_range)[:3]
+    errors = []
+    for demo in demonstrations:
+        for frame in range(len(demo)):
+            rows = np.minimum(frame + np.arange(8), len(demo) - 1)
+            told = decide_by_regression(fitted, observe(demo, [frame], 1))
+            errors.append((np.abs(told - demo.actions[rows])[:, :3] / half).max())
+    assert fitted.fitted().miss == pytest.approx(np.median(errors), rel=1e-4)
 
 
 def test_no_change_is_no_correction_without_shrinkage(fit_policy):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -45,13 +45,25 @@ FIT_BATCH = 256
 @dataclass(frozen=True)
 class Fitted:
     """The regressor, the table, what it predicted at each of the table's N frames (float32 (N, Ta, Da), in the task's
-    units), the calibration scores, one per demonstration, and those of any two demonstrations' first frames."""
+    units), and the calibration scores, one per demonstration.
+
+    `first_scores`: those of any two demonstrations' first frames. `miss`: by how much predictions miss what was demonstrated
+    at the table's frames, the largest error of a position in half the demonstrations' range, in the median.
+    """
 
     network: ChunkRegressor
     table: Table
     predicted: Float32
     calibration_scores: Float32
     first_scores: Float32
+    miss: float
+
+    @classmethod
+    def of(cls, network: ChunkRegressor, table: Table, predicted: Float32, calibration_scores: Float32) -> Self:
+        """With what follows from the others."""
+        shown = table.demonstrated.chunk(np.arange(len(table.demonstrated)), predicted.shape[1])
+        miss = float(np.median(largest_move(predicted - shown, numpy_of(network.action_range.half_range))))
+        return cls(network, table, predicted, calibration_scores, first_frame_scores(table), miss)
 
 
 class AltPlus(Trainable):
@@ -89,7 +101,7 @@ class AltPlus(Trainable):
         keys, predicted = self._over(frames)
         table = Table.of(frames, keys, self.settings)
         scores = leave_one_out_scores(table, self.settings.action_horizon)
-        self._fitted = Fitted(self.regressor.fitted(), table, predicted, scores, first_frame_scores(table))
+        self._fitted = Fitted.of(self.regressor.fitted(), table, predicted, scores)
 
     def save(self, folder: Path) -> None:
         """Write the network, the table, the predictions at its frames, and the calibration scores."""
@@ -105,7 +117,7 @@ class AltPlus(Trainable):
         saved = checkpoint.read(folder)
         table = Table.from_arrays(saved.arrays, self.settings)
         predicted, scores = saved.array("predicted"), saved.array("calibration_scores")
-        self._fitted = Fitted(self.regressor.fitted(), table, predicted, scores, first_frame_scores(table))
+        self._fitted = Fitted.of(self.regressor.fitted(), table, predicted, scores)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
         """Forget the gripper command that each slot was last given, and what its episode began with."""
@@ -161,12 +173,12 @@ class AltPlus(Trainable):
 
         Gripper commands are the demonstration's own.
         """
-        half_range = numpy_of(self.fitted().network.action_range.half_range)
+        fitted = self.fitted()
         per_arm = change.reshape(*change.shape[:2], self.task.arms, POSE_ACTION_DIM).copy()
         per_arm[..., -1] = 0
-        inverse = np.divide(1, half_range, out=np.zeros_like(half_range), where=half_range > 0)
-        moved = np.abs(change * inverse).reshape(per_arm.shape)[..., :3].max(axis=(1, 2, 3)) ** 2
-        weight = moved / np.maximum(moved + self.settings.shrinkage**2, np.finfo(np.float32).tiny)
+        moved = largest_move(change, numpy_of(fitted.network.action_range.half_range)) ** 2
+        noise = (self.settings.shrinkage * fitted.miss) ** 2
+        weight = moved / np.maximum(moved + noise, np.finfo(np.float32).tiny)
         corrected: Float32 = (per_arm.reshape(change.shape) * weight[:, None, None]).astype(np.float32)
         return corrected
 
@@ -195,6 +207,14 @@ class AltPlus(Trainable):
             )
         predicted = network.action_range.restore(chunk[:, : self.settings.action_horizon])
         return numpy_of(torch.cat(parts, dim=1)), numpy_of(predicted.contiguous())
+
+
+def largest_move(change: Float32, half_range: Float32) -> Float32:
+    """The largest change of a position in chunks (B, Ta, Da), in units of `half_range` (Da,), over steps and arms: (B,)."""
+    inverse = np.divide(1, half_range, out=np.zeros_like(half_range), where=half_range > 0)
+    by_arm = np.abs(change * inverse).reshape(*change.shape[:2], -1, POSE_ACTION_DIM)
+    moved: Float32 = by_arm[..., :3].max(axis=(1, 2, 3))
+    return moved
 
 
 def familiar_limit(first_scores: Float32, share: float) -> float:

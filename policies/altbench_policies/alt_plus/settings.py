@@ -18,15 +18,16 @@ class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
     the learned key. `correct`: when the retrieved chunk is carried to the present observation: "always", "never" (it is
     played as demonstrated), or in episodes that begin with a "familiar" image: one as near to some demonstration's first
     as those of a share `familiar` of all pairs of demonstrations are to each other. `shrinkage`: a correction d weighs
-    d² / (d² + `shrinkage`²), so that those which are the network's own noise leave the demonstration as it was; d is the
-    largest change of a position, in half the demonstrations' range.
+    d² / (d² + s²), so that those which are the network's own noise leave the demonstration as it was; d is the largest
+    change of a position, in half the demonstrations' range, and s is `shrinkage` times what the network misses by, in the
+    median, on the frames that it was trained on.
     """
 
     appearance: float = Field(default=0.5, ge=0, lt=1)
     appearance_size: int = Field(default=12, ge=1)
     correct: Literal["familiar", "always", "never"] = "familiar"
     familiar: float = Field(default=0.2, ge=0, le=1)
-    shrinkage: float = Field(default=0.03, ge=0)
+    shrinkage: float = Field(default=0.5, ge=0)
 
     # the size for two cores; no bottleneck behind the views, a narrow head: README.md has what each of these bought
     hidden: tuple[int, ...] = (256, 128)
@@ -38,10 +39,11 @@ class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
     contrast: float = Field(default=0.5, ge=0, le=1)
     saturation: float = Field(default=0.5, ge=0, le=1)
     hue: float = Field(default=0.05, ge=0, le=0.5)
+    disturbed: float = Field(default=0.5, gt=0, le=1)
     overlay: float = Field(default=0.5, ge=0, le=1)
     erase: int = Field(default=1, ge=0)
     ema_power: float = Field(default=0.75, ge=0, lt=1)
-    train_steps: int | None = Field(default=3000, ge=0)
+    train_steps: int | None = Field(default=6000, ge=0)
 
 
 RUNTIME_FIELDS = FLAG_FIELDS | {"correct", "familiar", "shrinkage", "checkpoint_seconds"}
