@@ -138,7 +138,8 @@ def info(file: File) -> None:
 def _description(found: DatasetInfo) -> dict[str, str]:
     meta, lengths, n = found.meta, found.lengths, len(found.lengths)
     height, width = meta.image_size
-    grid = f"grid of {meta.grid_size} poses, {n / meta.grid_size:.3g} times"
+    shown = f"each {n / meta.grid_size:.3g} times" if n >= meta.grid_size else f"{n} of them"
+    grid = f"grid of {meta.grid_size} poses, {shown}"
     return {
         "task": f"{meta.task} (version {meta.task_version})",
         "demonstrations": f"{n} ({sum(found.successes)} successful)",

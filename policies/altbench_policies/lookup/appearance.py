@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+from altbench_policies.augment import GREY
 
 
 def thumbnails(views: Sequence[Tensor], size: int) -> Tensor:
@@ -27,7 +27,7 @@ def thumbnails(views: Sequence[Tensor], size: int) -> Tensor:
 
 
 def _thumbnail(view: Tensor, size: int) -> Tensor:
-    grey = view.float() @ torch.tensor(LUMA, device=view.device)
+    grey = view.float() @ torch.tensor(GREY, device=view.device)
     small = F.adaptive_avg_pool2d(grey[:, None], size).flatten(1)
     centred = small - small.mean(dim=1, keepdim=True)
     unit: Tensor = F.normalize(centred, dim=1, eps=1e-3)
