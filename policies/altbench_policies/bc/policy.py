@@ -13,6 +13,7 @@ from altbench.api import TaskInfo
 from altbench_policies import border
 from altbench_policies.bc.settings import PRESETS, BehaviourCloningSpec
 from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, ChunkSampler, Example
+from altbench_policies.mlp import hidden_layers
 from altbench_policies.observation import Seen
 from altbench_policies.windows import Frames
 
@@ -25,12 +26,8 @@ class ChunkRegressor(ChunkNetwork):
     ) -> None:
         super().__init__(settings, cameras, task, image_size)
         self.shape = (settings.pred_horizon, task.action_dim())
-        layers: list[nn.Module] = []
-        inputs = self.observation.dimension
-        for width in settings.hidden:
-            layers += [nn.Linear(inputs, width), nn.ReLU()]
-            inputs = width
-        self.head = nn.Sequential(*layers, nn.Linear(inputs, self.shape[0] * self.shape[1]))
+        layers, width = hidden_layers(self.observation.dimension, settings.hidden)
+        self.head = layers.append(nn.Linear(width, self.shape[0] * self.shape[1]))
 
     def forward(self, seen: Seen) -> Tensor:
         """-> float32 (B, Tp, Da), from the present frame on."""

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from altbench.api import TaskInfo
 from altbench_policies import border
 from altbench_policies.bc_gmm.settings import PRESETS, MixtureCloningSpec
 from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, ChunkSampler, Example
 from altbench_policies.mixture import MIXTURE_RUNTIME_FIELDS, Mixture, MixtureHead
+from altbench_policies.mlp import hidden_layers
 from altbench_policies.observation import Seen
 from altbench_policies.windows import Frames
 
@@ -26,13 +27,8 @@ class ChunkMixture(ChunkNetwork):
         super().__init__(settings, cameras, task, image_size)
         steps, numbers = settings.pred_horizon, task.action_dim()
         self.shape = (steps, numbers) if settings.mixture == "step" else (1, steps * numbers)
-        layers: list[nn.Module] = []
-        inputs = self.observation.dimension
-        for width in settings.hidden:
-            layers += [nn.Linear(inputs, width), nn.ReLU()]
-            inputs = width
-        self.mlp = nn.Sequential(*layers)
-        self.head = MixtureHead(settings, inputs, *self.shape)
+        self.mlp, width = hidden_layers(self.observation.dimension, settings.hidden)
+        self.head = MixtureHead(settings, width, *self.shape)
 
     def forward(self, seen: Seen) -> Mixture:
         """-> mixtures (B, Tp) over Da numbers, or (B, 1) over Tp·Da, from the present frame on."""

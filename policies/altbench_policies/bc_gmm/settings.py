@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
-
-from altbench_policies.chunk_policy import ChunkSpec
 from altbench_policies.mixture import MixtureSpec
+from altbench_policies.mlp import MlpSpec
 
 
-class MixtureCloningSpec(ChunkSpec, MixtureSpec):
-    """Settings of bc_gmm; see also MixtureSpec, ChunkSpec, ObservationSpec, VisionSpec, AugmentSpec and TrainingSpec.
+class MixtureCloningSpec(MlpSpec, MixtureSpec):
+    """Settings of bc_gmm; see also MixtureSpec, MlpSpec, ChunkSpec, ObservationSpec and those that it names.
 
     `mixture`: "step", a mixture for each of the Tp actions from the present frame on, as robomimic has it for its one
-    action; "chunk", one over whole chunks, so that all their actions come from one mode. `hidden`: widths of the MLP's
-    hidden layers.
+    action; "chunk", one over whole chunks, so that all their actions come from one mode.
     """
 
     mixture: Literal["step", "chunk"] = "step"
-    hidden: tuple[int, ...] = (512, 512)
-
-    # the size for two cores
-    pred_horizon: int = Field(default=8, ge=1)
-    shift: int = Field(default=4, ge=0)
-    train_steps: int | None = Field(default=1500, ge=0)
-    warmup_steps: int = Field(default=50, ge=0)
-
-    @model_validator(mode="after")
-    def _horizons_fit(self) -> Self:
-        if self.action_horizon > self.pred_horizon:
-            raise ValueError(f"action_horizon {self.action_horizon} exceeds pred_horizon {self.pred_horizon}")
-        return self
 
 
 PRESETS: dict[str, dict[str, Any]] = {
