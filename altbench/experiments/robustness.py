@@ -34,23 +34,27 @@ FAMILIES = {
 }
 """What is disturbed -> families: pictures as they come from the camera, and the scene before it is drawn."""
 UNDISTURBED = "undisturbed"
-AUGMENTED = "bc_augmented"
 AUGMENTATION: dict[str, Any] = {
-    "brightness": 0.5,
-    "contrast": 0.5,
-    "saturation": 0.5,
-    "hue": 0.05,
-    "disturbed": 0.5,
-    "overlay": 0.5,
-    "erase": 1,
+    **{"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.05},
+    **{"disturbed": 0.5, "overlay": 0.5, "erase": 1},
 }
-"""What `alt_plus` does to its training images: behaviour cloning with it tells what that alone is worth."""
-ROWS = (*POLICIES, AUGMENTED)
+"""What `alt_plus`'s preset `robust` does to its training images."""
+ROBUST, AUGMENTED = "alt_plus_robust", "bc_augmented"
+"""ALT+ with that preset's settings; and behaviour cloning with its augmentation, which tells what that alone is worth."""
+ROBUST_SETTINGS = {**AUGMENTATION, "appearance": 0.5, "familiar": 0.2, "shrinkage": 0.5, "shrinkage_unit": "miss"}
+ROBUST_STEPS = 6000
+"""At `small`."""
+ROWS = (*POLICIES, ROBUST, AUGMENTED)
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Every policy, and bc with the augmentation of alt_plus, undisturbed and under each family."""
-    rows = [*(row(policy, preset) for policy in POLICIES), row("bc", preset, AUGMENTED, **AUGMENTATION)]
+    """Every policy, undisturbed and under each family; two of them trained for it."""
+    steps: dict[str, Any] = {"train_steps": ROBUST_STEPS} if preset == "small" else {}
+    rows = [row(policy, preset) for policy in POLICIES]
+    rows += [
+        row("alt_plus", preset, ROBUST, **ROBUST_SETTINGS, **steps),
+        row("bc", preset, AUGMENTED, **AUGMENTATION),
+    ]
     return [
         make_sweep(f"robustness-{kind}", rows, [evaluation("recall"), _disturbed(families)])
         for kind, families in FAMILIES.items()
@@ -163,10 +167,10 @@ def _method() -> str:
     return (
         f"Lift, {N} demonstrations, split `recall`: only the picture differs from what was shown. {EACH} episodes a family,"
         f" severity {SEVERITY} of 5, the same starts and the same disturbance for all policies ({EPISODES} undisturbed"
-        " episodes beside them). Training shifts or crops pictures a little; ALT's jitters their colours too; `alt_plus`'s"
-        " jitters them more, blends in fields of random colours and paints rectangles over, in half of the samples, and"
-        f" `{AUGMENTED}` is `bc` trained on the same. So contrast, occlusion, fog and noise are no news to these two;"
-        " photographs, distractors, textures, blur and other viewpoints are."
+        " episodes beside them). Training shifts or crops pictures a little, and ALT's jitters their colours too."
+        f" `{ROBUST}` is `alt_plus` trained on disturbed images (colours jittered, fields of random colours blended in,"
+        f" rectangles painted over, in half of the samples), and `{AUGMENTED}` is `bc` trained so: contrast, occlusion, fog"
+        " and noise are no news to these two; photographs, distractors, textures, blur and other viewpoints are."
     )
 
 

@@ -25,7 +25,6 @@ from altbench.experiments.recall import lookup_recall, trajectory_recall
 from altbench.experiments.tsne import tsne
 from altbench.figure_layout import looks
 from altbench.jobs import MeasureJob, cell_header
-from altbench.rows import resolve_config
 from altbench.stats import wilson_interval
 from altbench_policies.augment import AugmentSpec
 
@@ -360,11 +359,11 @@ def test_scaling_shows_pooled_rates_and_seeds(
     assert "success_by_n" in report.sections[0].figures
 
 
-def test_the_augmented_bc_sees_what_alt_plus_sees() -> None:
-    settings = resolve_config(registry.policy("alt_plus"), "small", {}, "alt_plus").model_dump()
-    off = resolve_config(registry.policy("bc"), "small", {}, "bc").model_dump()
-    assert {name: settings[name] for name in robustness.AUGMENTATION} == robustness.AUGMENTATION
-    assert {n for n in AugmentSpec.model_fields if settings.get(n) != off.get(n)} == set(robustness.AUGMENTATION)
+def test_the_robust_rows_have_the_preset_s_settings() -> None:
+    alt_plus = registry.policy("alt_plus")
+    assert alt_plus.presets["robust"] == {**robustness.ROBUST_SETTINGS, "train_steps": robustness.ROBUST_STEPS}
+    augments = {name for name in robustness.ROBUST_SETTINGS if name in AugmentSpec.model_fields}
+    assert augments == set(robustness.AUGMENTATION)
 
 
 def test_robustness_pools_families_by_episode_and_ranks_the_best(

@@ -62,13 +62,17 @@ def decide_by_regression(policy, observation):
     return policy.regressor.act(observation, [0]).actions[0]
 
 
-def test_shrinkage_leaves_small_corrections_out(fitted):
+@pytest.mark.parametrize("unit", ["range", "miss"])
+def test_shrinkage_leaves_small_corrections_out(make_policy, fitted, unit, tmp_path):
+    fitted.save(tmp_path)
+    fitted = make_policy("alt_plus", train_steps=20, shrinkage_unit=unit)
+    fitted.load(tmp_path)
     half = np.asarray(fitted.fitted().network.action_range.half_range)
     assert (half[:3] > 0).all()
     change = np.zeros((2, 8, 10), np.float32)
     change[0, :, 0], change[1, :, 0] = 0.001 * half[0], half[0]
     weights = (fitted._correction(change) / change[:, :1, :1])[:, 0, 0]
-    noise = fitted.settings.shrinkage * fitted.fitted().miss
+    noise = fitted.settings.shrinkage * (fitted.fitted().miss if unit == "miss" else 1)
     expected = [d**2 / (d**2 + noise**2) for d in (0.001, 1)]
     assert weights == pytest.approx(expected, rel=1e-4) and weights[0] < 0.002
 
@@ -91,7 +95,7 @@ def test_no_change_is_no_correction_without_shrinkage(fit_policy):
 
 def test_without_correction_it_is_a_lookup(make_policy, fitted, observe, demonstrations, tmp_path):
     fitted.save(tmp_path)
-    lookup = make_policy("alt_plus", train_steps=20, correct="never")
+    lookup = make_policy("alt_plus", train_steps=20, correct=False)
     lookup.load(tmp_path)
     decision = decide(lookup, between(observe, demonstrations))
     demo = next(d for d in demonstrations if d.index == decision.matches[0, 0, 0])
@@ -105,10 +109,10 @@ def test_an_episode_is_corrected_where_it_begins_with_a_familiar_image(
 ):
     fitted.save(tmp_path)
     policies = {}
-    for correct in ("familiar", "always", "never"):
-        policies[correct] = make_policy("alt_plus", train_steps=20, correct=correct, familiar=0.0)
-        policies[correct].load(tmp_path)
-        policies[correct].reset([0, 1], [0, 0])
+    for name, changes in {"familiar": {"familiar": 0.0}, "always": {}, "never": {"correct": False}}.items():
+        policies[name] = make_policy("alt_plus", train_steps=20, **changes)
+        policies[name].load(tmp_path)
+        policies[name].reset([0, 1], [0, 0])
     known, seen = observe(demonstrations[0], [0], 1), between(observe, demonstrations)
     strange = noise_like(known)
 

@@ -70,12 +70,12 @@ class AltPlus(Trainable):
     """The retrieved chunk, plus how the network's prediction here differs from its prediction at the retrieved frame.
 
     On a training frame the difference is nil and the demonstration is replayed; elsewhere the chunk keeps the
-    demonstration's residual and moves with the object. Where an episode begins with an image that is not familiar, the
-    network is not trusted and chunks are played as demonstrated. Ours; after ALT (He et al. 2025, arXiv 2505.05787).
+    demonstration's residual and moves with the object. With `familiar`, episodes that begin with an image that is not
+    are played as demonstrated. Ours; after ALT (He et al. 2025, arXiv 2505.05787).
     """
 
     name: ClassVar[str] = "alt_plus"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 1
     config_type: ClassVar[type[AltPlusSpec]] = AltPlusSpec
     presets = PRESETS
     runtime_fields = RUNTIME_FIELDS
@@ -136,8 +136,9 @@ class AltPlus(Trainable):
         found = fitted.table.lookup(keys, self.settings.top_k)
         rows = found.rows[:, 0]
         chunk = fitted.table.demonstrated.chunk(rows, horizon)
-        trusted = self._trusted(slots, 1 - found.similarities[:, 0])
-        chunk = chunk + self._correction(here - fitted.predicted[rows]) * trusted[:, None, None]
+        if self.settings.correct:
+            trusted = self._trusted(slots, 1 - found.similarities[:, 0])
+            chunk = chunk + self._correction(here - fitted.predicted[rows]) * trusted[:, None, None]
         level = self.flag.threshold(fitted.calibration_scores)
         return self.flag.decision(observation, slots, fitted.table, found, chunk, level)
 
@@ -161,8 +162,8 @@ class AltPlus(Trainable):
 
     def _trusted(self, slots: Sequence[int], scores: Float32) -> NDArray[np.bool_]:
         """Whether each slot's chunk is to be corrected (B,); by its `scores` (B,) where its episode has just begun."""
-        if self.settings.correct != "familiar":
-            return np.full(len(slots), self.settings.correct == "always")
+        if self.settings.familiar is None:
+            return np.ones(len(slots), np.bool_)
         limit = familiar_limit(self.fitted().first_scores, self.settings.familiar)
         for slot, score in zip(slots, scores, strict=True):
             self._familiar.setdefault(slot, bool(score <= limit))
@@ -177,7 +178,7 @@ class AltPlus(Trainable):
         per_arm = change.reshape(*change.shape[:2], self.task.arms, POSE_ACTION_DIM).copy()
         per_arm[..., -1] = 0
         moved = largest_move(change, numpy_of(fitted.network.action_range.half_range)) ** 2
-        noise = (self.settings.shrinkage * fitted.miss) ** 2
+        noise = (self.settings.shrinkage * (fitted.miss if self.settings.shrinkage_unit == "miss" else 1.0)) ** 2
         weight = moved / np.maximum(moved + noise, np.finfo(np.float32).tiny)
         corrected: Float32 = (per_arm.reshape(change.shape) * weight[:, None, None]).astype(np.float32)
         return corrected
