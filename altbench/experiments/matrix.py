@@ -145,7 +145,8 @@ def heat_map(title: str, found: Matrix) -> Figure | None:
     if not any(entry.rate.episodes for entry in found.entries.values()):
         return None
     rates = [[found.rate(row, column).value for row in found.rows] for column in found.columns]
-    size = (1.9 + 0.75 * len(found.rows), 1.1 + 0.235 * len(found.columns))
+    wide = max(0.75, 0.08 * max(map(len, found.rows)))  # of a column, so that the names above keep apart
+    size = (1.9 + wide * len(found.rows), 1.1 + 0.235 * len(found.columns))
     with styled():
         figure = Figure(figsize=size, layout="constrained")
         axis = figure.subplots()
