@@ -277,10 +277,17 @@ def _card(setting: Setting, checkpoint: Checkpoint, policy: Policy, clock: Train
     )
 
 
-@functools.lru_cache(maxsize=2)
 def _demonstrations(path: Path) -> tuple[Demonstration, ...]:
+    """Read a demonstrations file; read it again only if it has changed, since another sweep may extend it in place."""
+    found = path.stat()
+    return _read_version(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=2)
+def _read_version(path: Path, modified_ns: int, size: int) -> tuple[Demonstration, ...]:
     from altbench.dataset import read
 
+    del modified_ns, size  # parts of the cache's key
     return read(path).demonstrations
 
 

@@ -78,6 +78,14 @@ def test_a_sweep_twice_gives_the_same_tables(own_policies: Path, tmp_path: Path)
     assert tables[0] == tables[1]
 
 
+def test_a_second_sweep_in_the_process_trains_on_what_it_collected(own_policies: Path, tmp_path: Path) -> None:
+    small = {**BC, "n": [3]}
+    go(sweep(own_policies, demonstrations={"n": 3}, policies=[small]), tmp_path)
+    summary, _ = go(sweep(own_policies, demonstrations={"n": 6}, policies=[{**BC, "n": [6]}]), tmp_path)
+    assert summary.failed == ()
+    assert {checkpoint.n for checkpoint in summary.plan.checkpoints} == {6}
+
+
 class KilledAfter(InlineExecutor):
     """Is interrupted, as by Ctrl-C, when it is given job number `count`."""
 
