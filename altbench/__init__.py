@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 def _register_environments() -> None:
     import gymnasium
 
-    from altbench.registry import ENVIRONMENTS
+    from altbench.core.registry import ENVIRONMENTS
 
     for name, entry_point in ENVIRONMENTS.items():
         if f"altbench/{name}-v0" not in gymnasium.registry:

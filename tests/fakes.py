@@ -3,7 +3,7 @@
 `FakeTask` keeps the whole contract of `altbench.api.SimulatedTask` and of the design's environments: a point (the
 gripper) must come within `REACH` of a target on a table. Everything is exact and cheap (20 µs a step), so the bench's
 own logic is tested on it; a random policy solves about one episode in ten. `register()` makes it known as task `Fake`,
-with its expert, to `altbench.registry` and to Gymnasium.
+with its expert, to `altbench.core.registry` and to Gymnasium.
 """
 
 from __future__ import annotations
@@ -14,21 +14,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from altbench import registry
-from altbench.api import (
-    ControlMode,
-    Demonstration,
-    Float32,
-    Float64,
-    InitialState,
-    NativeModel,
-    ObsType,
-    TaskInfo,
-    UInt8,
-)
-from altbench.dataset import DatasetMeta
-from altbench.errors import ConfigError, ContractError
-from altbench.seeds import derive_seed
+from altbench.core import registry
+from altbench.core.demonstration import Demonstration, NativeModel
+from altbench.core.errors import ConfigError, ContractError
+from altbench.core.seeds import derive_seed
+from altbench.core.task import InitialState, TaskInfo
+from altbench.core.types import ControlMode, Float32, Float64, ObsType, UInt8
+from altbench.dataset.format import DatasetMeta
 
 TASK = TaskInfo(name="Fake", version=1, horizon=40, grid_size=6, pose_names=("x", "y"), movable=True)
 TABLE = 0.14  # half the width of the square the target may stand in, m

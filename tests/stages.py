@@ -9,8 +9,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from altbench.api import ControlMode, Float32, Float64, JointSlots, NativeModel, TaskInfo, View
-from altbench.errors import DatasetError
+from altbench.core.demonstration import JointSlots, NativeModel, View
+from altbench.core.errors import DatasetError
+from altbench.core.task import TaskInfo
+from altbench.core.types import ControlMode, Float32, Float64
 
 TASK = TaskInfo(name="Tiny", version=1, horizon=40, grid_size=4, pose_names=("x", "y"))
 JOINTS = {

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from altbench.fingerprint import Fingerprint
-from altbench.records import CellHeader, DecisionRecord, EpisodeRecord, MeasureRecord, StepRecord
-from altbench.results import write_cell, write_measure
+from altbench.results.cells import write_cell
+from altbench.results.measures import write_measure
+from altbench.rollout.records import CellHeader, DecisionRecord, EpisodeRecord, MeasureRecord, StepRecord
+from altbench.system.fingerprint import Fingerprint
 
 FINGERPRINT = Fingerprint(
     python="3.11.7",

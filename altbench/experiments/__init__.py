@@ -9,21 +9,21 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from altbench.errors import ConfigError, suggestion
+from altbench.core.errors import ConfigError, suggestion
 
 if TYPE_CHECKING:
-    from altbench.experiments.base import Experiment
+    from altbench.experiments.shared.experiment import Experiment
 
 EXPERIMENTS: dict[str, str] = {
-    "E1": "altbench.experiments.toy_manifolds:EXPERIMENT",
-    "E2": "altbench.experiments.audit_lift:EXPERIMENT",
-    "E3": "altbench.experiments.main_table:EXPERIMENT",
-    "E4": "altbench.experiments.encoders:EXPERIMENT",
-    "E5": "altbench.experiments.audit_tasks:EXPERIMENT",
-    "E6": "altbench.experiments.reactivity:EXPERIMENT",
-    "E7": "altbench.experiments.multimodality:EXPERIMENT",
-    "E8": "altbench.experiments.latent_map:EXPERIMENT",
-    "E9": "altbench.experiments.unrelated_images:EXPERIMENT",
+    "E1": "altbench.experiments.e1_manifolds:EXPERIMENT",
+    "E2": "altbench.experiments.e2_audit_lift:EXPERIMENT",
+    "E3": "altbench.experiments.e3_main_table:EXPERIMENT",
+    "E4": "altbench.experiments.e4_encoders:EXPERIMENT",
+    "E5": "altbench.experiments.e5_audit_tasks:EXPERIMENT",
+    "E6": "altbench.experiments.e6_reactivity:EXPERIMENT",
+    "E7": "altbench.experiments.e7_multimodality:EXPERIMENT",
+    "E8": "altbench.experiments.e8_latent_map:EXPERIMENT",
+    "E9": "altbench.experiments.e9_unrelated_images:EXPERIMENT",
     "ood": "altbench.experiments.ood:EXPERIMENT",
     "scaling": "altbench.experiments.scaling:EXPERIMENT",
     "robustness": "altbench.experiments.robustness:EXPERIMENT",

@@ -9,25 +9,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from altbench.config import PerturbationEntry, SweepSpec
-from altbench.experiments.base import Experiment, Preset, Report, Run, Say, Section
-from altbench.experiments.common import EPISODES, N, evaluation, make_sweep, row
-from altbench.experiments.detectors import (
+from altbench.experiments.ood_figures import draw_scores, draw_selective
+from altbench.experiments.ood_scores import CONDITIONS, LATE, NEW_POSE, Fitted, selective
+from altbench.experiments.shared.detectors import (
     DETECTED,
     DETECTORS,
     auroc_interval,
     calibrated,
     false_alarms_at_detection,
 )
-from altbench.experiments.keys import frame_keys
-from altbench.experiments.matrix import Where, cells_of, chosen, clean, matrix, matrix_table
-from altbench.experiments.ood_figures import draw_scores, draw_selective
-from altbench.experiments.ood_scores import CONDITIONS, LATE, NEW_POSE, Fitted, selective
-from altbench.experiments.texts import frame_table, percent, rate_text
-from altbench.experiments.watch import read_watched, watch, write_watched
-from altbench.plan import Cell
-from altbench.stats import countable, rate_of
-from altbench.table_formats import Table
+from altbench.experiments.shared.embeddings import frame_keys, read_watched, watch, write_watched
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Say, Section
+from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table
+from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
+from altbench.experiments.shared.texts import frame_table, percent, rate_text
+from altbench.report.table import Table
+from altbench.stats.rates import countable, rate_of
+from altbench.sweeps.plan import Cell
+from altbench.sweeps.spec import PerturbationEntry, SweepSpec
 
 FRESH = 500
 """Unperturbed `recall` episodes for the false-alarm rate."""
@@ -117,7 +116,7 @@ def _path(run: Run, cell: Cell) -> Path:
 
 
 def _write_training(path: Path, keys: Any, episode: Any, every: Any) -> None:
-    from altbench.atomic import replacing
+    from altbench.system.files import replacing
 
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, keys=keys, episode=episode, every=every)

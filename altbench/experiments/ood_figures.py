@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from altbench.experiments.ood_scores import NEW_POSE, Fitted, selective
-from altbench.figure_layout import COLOURS, headline, styled
+from altbench.report.style import COLOURS, headline, styled
 
 
 def draw_scores(fitted: Sequence[Fitted]) -> Figure:

@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from altbench.api import Float64
-from altbench.experiments.detectors import Detector, Scorer
-from altbench.experiments.matrix import Where, clean
-from altbench.experiments.watch import Watched
-from altbench.stats import Rate, rate_of
+from altbench.core.types import Float64
+from altbench.experiments.shared.detectors import Detector, Scorer
+from altbench.experiments.shared.embeddings import Watched
+from altbench.experiments.shared.matrix import Where, clean
+from altbench.stats.rates import Rate, rate_of
 
 LATE = 12
 """Control step from which a late photograph replaces the image: within a chunk of 8, so seen four steps later."""

@@ -7,15 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from altbench.config import CLEAN, EvaluationEntry, PerturbationEntry, SweepSpec
-from altbench.episode_tables import SIGNIFICANT, flag_rate
-from altbench.experiments.base import Experiment, Preset, Report, Run, Section
-from altbench.experiments.common import EPISODES, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.matrix import Where, cells_of, clean, heat_map, matrix, matrix_table
-from altbench.experiments.texts import frame_table, listed, percent, rate_text
-from altbench.figure_layout import words
-from altbench.stats import countable, paired_tests, success_rate
-from altbench.table_formats import Table
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Section
+from altbench.experiments.shared.matrix import Where, cells_of, clean, heat_map, matrix, matrix_table
+from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
+from altbench.experiments.shared.texts import frame_table, listed, percent, rate_text
+from altbench.report.style import words
+from altbench.report.success import SIGNIFICANT, flag_rate
+from altbench.report.table import Table
+from altbench.stats.paired import paired_tests
+from altbench.stats.rates import countable, success_rate
+from altbench.sweeps.spec import CLEAN, EvaluationEntry, PerturbationEntry, SweepSpec
 
 SEVERITY = 3
 """Of 1 to 5, for every family."""

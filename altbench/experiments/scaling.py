@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from altbench.config import SweepSpec
-from altbench.experiments.base import Experiment, Preset, Report, Run, Section
-from altbench.experiments.common import EPISODES, POLICIES, evaluation, make_sweep, row
-from altbench.experiments.matrix import PLAIN_NOTE, Matrix, Where, cells_of, clean, matrix, matrix_table
-from altbench.experiments.texts import listed
-from altbench.figure_layout import looks, styled
-from altbench.figures import success_by_n
-from altbench.stats import countable
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Section
+from altbench.experiments.shared.matrix import PLAIN_NOTE, Matrix, Where, cells_of, clean, matrix, matrix_table
+from altbench.experiments.shared.sweeps import EPISODES, POLICIES, evaluation, make_sweep, row
+from altbench.experiments.shared.texts import listed
+from altbench.report.figures import success_by_n
+from altbench.report.style import looks, styled
+from altbench.stats.rates import countable
+from altbench.sweeps.spec import SweepSpec
 
 NUMBERS = (10, 30, 60, 120)
 SEEDS = (0, 1, 2)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from altbench.config import Spec, added
+from altbench.api import Spec, added
 
 SMALLEST_ERASED = 0.02  # of the area; this and the aspects as in Zhong et al. 2020
 ASPECTS = (0.3, 1 / 0.3)

@@ -22,7 +22,7 @@ import tomli_w
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from altbench.errors import CheckpointError
+from altbench.api import CheckpointError
 
 INDEX = "checkpoint.toml"
 WEIGHTS = "weights.safetensors"

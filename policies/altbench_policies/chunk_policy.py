@@ -13,7 +13,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from altbench.api import Decision, Demonstration, FitContext, Footprint, Observation, Requirements, TaskInfo, Trainable
-from altbench_policies import border, checkpoint
+from altbench_policies import checkpoint
+from altbench_policies import input_checks as border
+from altbench_policies.frames import Frames, action_rows, draw_rows, join
 from altbench_policies.normalize import MinMax
 from altbench_policies.observation import (
     ObservationEncoder,
@@ -25,7 +27,6 @@ from altbench_policies.observation import (
 from altbench_policies.resume import fingerprint
 from altbench_policies.training import Objective, TrainingSpec, train
 from altbench_policies.vision import count_bytes, seeded_network
-from altbench_policies.windows import Frames, action_rows, draw_rows, join
 
 
 class ChunkSpec(ObservationSpec, TrainingSpec):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from altbench.config import Spec
+from altbench.api import Spec
 
 MIXTURE_RUNTIME_FIELDS = frozenset({"evaluation_std"})
 

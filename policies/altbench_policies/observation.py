@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from altbench.api import Observation
-from altbench_policies import border
+from altbench_policies import input_checks as border
 from altbench_policies.augment import AugmentSpec, ImageBank, plain
+from altbench_policies.frames import Frames, observation_rows
 from altbench_policies.normalize import MinMax
 from altbench_policies.vision import VisionSpec, make_encoder
-from altbench_policies.windows import Frames, observation_rows
 
 
 class ObservationSpec(VisionSpec, AugmentSpec):

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from altbench.errors import ConfigError
+from altbench.api import ConfigError
 
 IMAGENET = "imagenet"
 HUB, HUB_FILE = "timm/resnet18.tv_in1k", "model.safetensors"  # torchvision's ImageNet weights, nothing pickled

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from altbench.errors import CheckpointError
+from altbench.api import CheckpointError
 from altbench_policies import checkpoint
 
 INDEX = "state.toml"

@@ -18,8 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from altbench.api import FitContext
-from altbench.config import Spec
+from altbench.api import FitContext, Spec
 from altbench_policies.resume import Resumable
 from altbench_policies.training_log import TrainingLog
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from altbench.config import Spec, added
+from altbench.api import Spec, added
 from altbench_policies.vit import VisionTransformer
 
 Norm = Literal["group", "batch", "none"]

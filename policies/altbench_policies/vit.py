@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from altbench.errors import ConfigError
+from altbench.api import ConfigError
 
 HEAD = 64  # numbers per attention head (Dosovitskiy et al. 2021, table 1)
 WIDTH = 192  # of ViT-Tiny

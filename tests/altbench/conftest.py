@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 from altbench.api import Decision, Policy, Requirements, Trainable
-from altbench.config import Spec
+from altbench.api import Spec
 
 
 class Config(Spec):

@@ -8,7 +8,7 @@ import gymnasium
 import pytest
 
 import altbench
-from altbench_envs.adapter import RobosuiteEnv
+from altbench_envs.robosuite_env.adapter import RobosuiteEnv
 
 assert altbench.__version__  # importing it registers altbench/Lift-v0
 

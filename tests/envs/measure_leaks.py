@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium
 import psutil
 
-from altbench import registry
+from altbench.core import registry
 
 WARM_UP = 20  # episodes in which what is allocated once is allocated
 REPORTS = 5

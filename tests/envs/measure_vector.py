@@ -18,7 +18,7 @@ import gymnasium
 import numpy as np
 
 import altbench
-from altbench.chunking import ChunkWrapper
+from altbench.rollout.chunking import ChunkWrapper
 
 ENV_ID, ENVS, STEPS, CHUNK = "altbench/Lift-v0", 2, 80, 8
 FASTEST = 1  # per cent

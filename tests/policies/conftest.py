@@ -10,17 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from altbench import registry
-from altbench.api import (
-    AGENT_POS_DIM,
-    POSE_ACTION_DIM,
-    Demonstration,
-    FitContext,
-    InitialState,
-    Observation,
-    TaskInfo,
-    Trainable,
-)
+from altbench.core import registry
+from altbench.core.demonstration import Demonstration
+from altbench.core.policy import FitContext, Observation, Trainable
+from altbench.core.task import InitialState, TaskInfo
+from altbench.core.types import AGENT_POS_DIM, POSE_ACTION_DIM
 
 SIZE = 40
 CAMERAS = ("agentview", "wrist")

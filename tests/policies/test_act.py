@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from altbench.errors import ConfigError
+from altbench.core.errors import ConfigError
 from altbench_policies.act.network import ActNetwork, Style
 from altbench_policies.act.policy import ActObjective, ensemble
 from altbench_policies.act.settings import PRESETS, ActSpec
+from altbench_policies.frames import join
 from altbench_policies.vision import seeded_network
-from altbench_policies.windows import join
 
 TINY = {"width": 0.25, "hidden": 32, "feedforward": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 TINY |= {"pose": True, "pred_horizon": 16}

@@ -10,13 +10,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from altbench.api import FitContext, Observation
-from altbench.errors import CheckpointError
+from altbench.core.errors import CheckpointError
+from altbench.core.policy import FitContext, Observation
 from altbench_policies.alt.network import KeyNetwork, PairObjective, nt_xent
 from altbench_policies.alt.settings import PRESETS, AltSpec
+from altbench_policies.frames import join
 from altbench_policies.lookup.appearance import thumbnails
 from altbench_policies.lookup.table import Table, conformal_threshold, leave_one_out_scores
-from altbench_policies.windows import join
 
 AUGMENTED = {"shift": 3, "brightness": 0.3, "hue": 0.1, "crop_scale": 0.8}
 

@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from altbench.api import FitContext
+from altbench.core.policy import FitContext
 from altbench_policies.alt import Alt, AltSpec
 from altbench_policies.alt.settings import PRESETS
 from altbench_policies.diffusion import Diffusion, DiffusionSpec
 from altbench_policies.diffusion.settings import PRESETS as DIFFUSION
-from altbench_policies.half import hold_in_half
+from altbench_policies.half_precision import hold_in_half
 
 HALF = {"weight_precision": "float16", "key_precision": "float16"}
 PAPER_RATIO = 0.0085  # memory over the diffusion policy's, as reported in arXiv 2505.05787

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from altbench.errors import CheckpointError
+from altbench.core.errors import CheckpointError
 from altbench_policies.lookup.bench import walks
 from altbench_policies.lookup.index import FLAT_NUMBERS, IndexSpec, KeyIndex, recall_at_1
 

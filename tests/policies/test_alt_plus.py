@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from altbench.api import Observation
+from altbench.core.policy import Observation
 from altbench_policies.alt_plus.policy import familiar_limit
 
 

@@ -8,7 +8,7 @@ import torch
 
 from altbench_policies.alt.network import KeyNetwork, PairObjective, nt_xent
 from altbench_policies.alt.settings import AltSpec
-from altbench_policies.windows import join
+from altbench_policies.frames import join
 
 BOTH = ("agentview", "wrist")
 MODES = {

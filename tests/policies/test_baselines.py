@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from altbench.api import FitContext, Observation, TaskInfo
-from altbench.errors import CheckpointError
+from altbench.core.errors import CheckpointError
+from altbench.core.policy import FitContext, Observation
+from altbench.core.task import TaskInfo
 from altbench_policies.bc.policy import ChunkRegressor, RegressionObjective
 from altbench_policies.bc.settings import BehaviourCloningSpec
+from altbench_policies.frames import join
 from altbench_policies.random import Random, RandomSpec
-from altbench_policies.windows import join
 
 
 @pytest.mark.parametrize("distance", ["l1", "l2"])

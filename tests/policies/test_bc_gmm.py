@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from altbench.errors import ConfigError
+from altbench.core.errors import ConfigError
 from altbench_policies.bc_gmm.policy import ChunkMixture, LikelihoodObjective
 from altbench_policies.bc_gmm.settings import MixtureCloningSpec
+from altbench_policies.frames import join
 from altbench_policies.mixture import Mixture, MixtureHead, MixtureSpec
 from altbench_policies.vision import seeded_network
-from altbench_policies.windows import join
 
 
 def make_mixture(*batch, modes=5, numbers=10, seed=0):

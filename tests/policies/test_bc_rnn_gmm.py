@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from altbench.errors import ConfigError
+from altbench.core.errors import ConfigError
 from altbench_policies.bc_rnn_gmm.policy import RecurrentMixture, SequenceObjective
 from altbench_policies.bc_rnn_gmm.settings import RecurrentCloningSpec
+from altbench_policies.frames import join
 from altbench_policies.training import Learner
 from altbench_policies.vision import seeded_network
-from altbench_policies.windows import join
 
 STEADY = {"modes": 1, "evaluation_std": 0.0, "sequence": 4}  # decisions without chance
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from altbench.api import FitContext
-from altbench.errors import CheckpointError, ConfigError, ContractError, DatasetError
+from altbench.core.errors import CheckpointError, ConfigError, ContractError, DatasetError
+from altbench.core.policy import FitContext
 
 TRAINED = ("act", "alt", "alt_plus", "bc", "bc_gmm", "bc_rnn_gmm", "diffusion", "diffusion:transformer")
 TRAINABLE = (*TRAINED, "kdtree", "open_loop")
@@ -190,7 +190,7 @@ def test_fitting_to_nothing_is_refused(name, make_policy):
 
 
 def test_presets_and_impossible_settings(make_policy):
-    from altbench import registry
+    from altbench.core import registry
 
     for name in ALL:
         kind = registry.policy(name.partition(":")[0])
@@ -214,5 +214,5 @@ def test_policies_are_found_without_importing_torch():
     import sys
 
     heavy = "{'torch', 'faiss', 'diffusers'}"
-    code = f"import altbench.registry as r, sys; r.names('policy'); assert not {heavy} & set(sys.modules)"
+    code = f"import altbench.core.registry as r, sys; r.names('policy'); assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from altbench.api import TaskInfo
+from altbench.core.task import TaskInfo
 from altbench_policies.diffusion.policy import Denoiser, DenoisingObjective, make_scheduler
 from altbench_policies.diffusion.settings import PRESETS, DiffusionSpec
 from altbench_policies.diffusion.transformer import DiffusionTransformer
 from altbench_policies.diffusion.unet import StepEmbedding, UNet
+from altbench_policies.frames import join
 from altbench_policies.observation import Seen
-from altbench_policies.windows import join
 
 
 def alpha_bars(steps=100):

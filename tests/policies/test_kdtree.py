@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from altbench.api import Observation
-from altbench.errors import CheckpointError
+from altbench.core.errors import CheckpointError
+from altbench.core.policy import Observation
 
 
 def features(policy, observation):
@@ -68,7 +68,7 @@ def test_poses_alone_ask_for_no_images(fit_policy, observe, demonstrations, tmp_
 
 
 def test_a_tree_smaller_than_the_matches_asked_for(make_policy, observe, demonstrations):
-    from altbench.api import FitContext
+    from altbench.core.policy import FitContext
 
     policy = make_policy("kdtree", top_k=100)
     policy.fit(demonstrations[1:2], FitContext(0))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from altbench import registry
-from altbench.config import Spec, added
-from altbench.keys import digest
-from altbench.rows import resolve_config
+from altbench.core import registry
+from altbench.core.spec import Spec, added, digest
+from altbench.sweeps.rows import resolve_config
 
 PUBLISHED = {
     ("alt", "small"): "031ad43214e7c401",

@@ -11,13 +11,15 @@ import fakes
 import numpy as np
 import pytest
 
-from altbench import dataset, registry
-from altbench.api import FitContext, Observation, Trainable
-from altbench.checks import check_policy
-from altbench.commands import with_policies
-from altbench.config import load_sweep
-from altbench.errors import ContractError
-from altbench.plan import make_plan, stamp
+from altbench.checks.policy import check_policy
+from altbench.cli.run import with_policies
+from altbench.core import registry
+from altbench.core.errors import ContractError
+from altbench.core.policy import FitContext, Observation, Trainable
+from altbench.dataset import files
+from altbench.sweeps.plan import make_plan
+from altbench.sweeps.rows import stamp
+from altbench.sweeps.spec import load_sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +50,7 @@ def test_the_lines_that_check_the_example_find_faults_alone(tmp_path, monkeypatc
     if broken:
         example = example.replace("[distance.argmin(axis=1)]", "[np.random.randint(len(distance[0]), size=len(slots))]")
     (tmp_path / "nearest_pose.py").write_text(example, encoding="utf-8")
-    dataset.write(tmp_path / "data" / "Lift.hdf5", fakes.make_demonstrations(3), fakes.make_meta())
+    files.write(tmp_path / "data" / "Lift.hdf5", fakes.make_demonstrations(3), fakes.make_meta())
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ContractError, match="decisions") if broken else contextlib.nullcontext():
         exec(compile(check, "README.md", "exec"), {})

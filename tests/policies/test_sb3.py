@@ -15,9 +15,9 @@ import pytest
 import stable_baselines3
 from gymnasium import spaces
 
-from altbench.api import Observation
-from altbench.checks import check_policy
-from altbench.errors import CheckpointError, ConfigError, ContractError
+from altbench.checks.policy import check_policy
+from altbench.core.errors import CheckpointError, ConfigError, ContractError
+from altbench.core.policy import Observation
 from altbench_policies.sb3 import StableBaselines, StableBaselinesSpec
 
 POSE, STATE = 11, 5

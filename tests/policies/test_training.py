@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from altbench.api import FitContext
+from altbench.core.policy import FitContext
 from altbench_policies import resume
 from altbench_policies.training import Learner, TrainingSpec, step_generator, train
 

@@ -10,8 +10,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from altbench.api import FitContext
-from altbench.errors import ConfigError
+from altbench.core.errors import ConfigError
+from altbench.core.policy import FitContext
 from altbench_policies.pretrained import ImageNetRange, load_resnet18, weights_file
 from altbench_policies.vision import VisionSpec, make_convolutions, make_encoder
 

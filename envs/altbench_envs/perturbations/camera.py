@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from altbench.api import FrameKey, UInt8
-from altbench.errors import ContractError
+from altbench.api import ContractError, FrameKey, UInt8
 from altbench_envs.perturbations.base import ImagePerturbation
 
 SHIFTED = (0.0, 0.02, 0.05, 0.10, 0.15, 0.20)  # share of the image's shorter side

@@ -9,8 +9,8 @@ import numpy as np
 
 from altbench.api import Float64
 from altbench_envs.perturbations.scene import VisualPerturbation
-from altbench_envs.rendering import Decoration
-from altbench_envs.visuals import Top, Visuals
+from altbench_envs.robosuite_env.rendering import Decoration
+from altbench_envs.robosuite_env.visuals import Top, Visuals
 
 HOW_MANY = (0, 1, 2, 4, 6, 9)
 CLEARANCE = 0.12  # m, between a distractor's centre and the way from a gripper to an object

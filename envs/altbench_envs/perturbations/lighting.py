@@ -11,7 +11,7 @@ import numpy as np
 
 from altbench.api import Float64
 from altbench_envs.perturbations.scene import VisualPerturbation
-from altbench_envs.visuals import Visuals
+from altbench_envs.robosuite_env.visuals import Visuals
 
 LEANING = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0)  # degrees
 TINTED = (0.0, 0.25, 0.40, 0.55, 0.70, 0.85)  # saturation of the light's colour

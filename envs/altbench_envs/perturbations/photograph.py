@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from altbench.api import FrameKey, Perturbation, UInt8
-from altbench.errors import ConfigError
+from altbench.api import ConfigError, FrameKey, Perturbation, UInt8
 from altbench_envs.perturbations.validation import MAX_SEVERITY, check_image, check_options, checked_severity
 
 SUFFIXES = (".jpeg", ".jpg", ".png")

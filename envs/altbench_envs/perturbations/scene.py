@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from altbench.api import ScenePerturbation, SimulatedTask, UInt8
-from altbench.errors import PerturbationUnsupported
+from altbench.api import PerturbationUnsupported, ScenePerturbation, SimulatedTask, UInt8
 from altbench_envs.perturbations.validation import check_options, checked_severity
-from altbench_envs.visuals import Visuals
+from altbench_envs.robosuite_env.visuals import Visuals
 
 
 class VisualPerturbation(ScenePerturbation):

@@ -12,7 +12,7 @@ import numpy as np
 from altbench.api import UInt8
 from altbench_envs.perturbations.scene import VisualPerturbation, blended
 from altbench_envs.perturbations.validation import MAX_SEVERITY
-from altbench_envs.visuals import Visuals
+from altbench_envs.robosuite_env.visuals import Visuals
 
 COVERS = ("blue-wood", "brass-ambra", "clay", "dark-wood", "dirt", "green-wood", "red-wood", "wood-tiles")
 WALLPAPERS = (

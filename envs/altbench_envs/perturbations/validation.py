@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from altbench.api import UInt8
-from altbench.errors import ConfigError, ContractError, suggestion
+from altbench.api import ConfigError, ContractError, UInt8, suggestion
 
 MAX_SEVERITY = 5
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from altbench_envs.perturbations.scene import VisualPerturbation
-from altbench_envs.visuals import Visuals
+from altbench_envs.robosuite_env.visuals import Visuals
 
 AWAY = (0.0, 0.01, 0.02, 0.04, 0.06, 0.08)  # m
 ASKEW = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0)  # degrees

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from altbench.api import TaskInfo
-from altbench_policies import border
+from altbench_policies import input_checks as border
 from altbench_policies.act.network import ActNetwork, Style
 from altbench_policies.act.settings import PRESETS, RUNTIME_FIELDS, ActSpec
 from altbench_policies.chunk_policy import ChunkPolicy, Example
+from altbench_policies.frames import Frames, action_rows, draw_rows
 from altbench_policies.observation import ObservationSampler, Seen
-from altbench_policies.windows import Frames, action_rows, draw_rows
 
 
 @dataclass(frozen=True)

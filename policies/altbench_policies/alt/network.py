@@ -15,11 +15,11 @@ from altbench.api import Float32
 from altbench_policies.alt.settings import AltSpec
 from altbench_policies.augment import ImageBank, plain
 from altbench_policies.checkpoint import numpy_of
+from altbench_policies.frames import Frames, draw_rows
 from altbench_policies.lookup.appearance import thumbnails
 from altbench_policies.normalize import MinMax
 from altbench_policies.pretrained import ImageNetRange, load_resnet18, weights_file
 from altbench_policies.vision import make_encoder
-from altbench_policies.windows import Frames, draw_rows
 
 EMBEDDING_BATCH = 256
 

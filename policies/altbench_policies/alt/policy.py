@@ -20,16 +20,17 @@ from altbench.api import (
     TaskInfo,
     Trainable,
 )
-from altbench_policies import border, checkpoint
+from altbench_policies import checkpoint
+from altbench_policies import input_checks as border
 from altbench_policies.alt.network import KeyNetwork, PairObjective
 from altbench_policies.alt.settings import PRESETS, RUNTIME_FIELDS, AltSpec
-from altbench_policies.half import hold_in_half
+from altbench_policies.frames import Frames, join
+from altbench_policies.half_precision import hold_in_half
 from altbench_policies.lookup.flag import Flag
 from altbench_policies.lookup.table import Table, leave_one_out_scores
 from altbench_policies.resume import fingerprint
 from altbench_policies.training import train
 from altbench_policies.vision import count_bytes, seeded_network
-from altbench_policies.windows import Frames, join
 
 NOTES = ("weights_sha256",)
 

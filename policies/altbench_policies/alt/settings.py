@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from altbench.config import added
+from altbench.api import added
 from altbench_policies.augment import AugmentSpec
 from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
 from altbench_policies.lookup.index import IndexSpec

@@ -26,18 +26,19 @@ from altbench.api import (
     TaskInfo,
     Trainable,
 )
-from altbench_policies import border, checkpoint
+from altbench_policies import checkpoint
+from altbench_policies import input_checks as border
 from altbench_policies.alt_plus.settings import PRESETS, RUNTIME_FIELDS, AltPlusSpec
 from altbench_policies.augment import plain
 from altbench_policies.bc import BehaviourCloning
 from altbench_policies.bc.policy import ChunkRegressor
 from altbench_policies.checkpoint import numpy_of
+from altbench_policies.frames import Frames, join, observation_rows
 from altbench_policies.lookup.appearance import thumbnails
 from altbench_policies.lookup.flag import Flag
 from altbench_policies.lookup.table import Table, first_frame_scores, leave_one_out_scores
 from altbench_policies.observation import Seen
 from altbench_policies.vision import count_bytes
-from altbench_policies.windows import Frames, join, observation_rows
 
 FIT_BATCH = 256
 

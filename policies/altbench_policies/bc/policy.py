@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altbench.api import TaskInfo
-from altbench_policies import border
+from altbench_policies import input_checks as border
 from altbench_policies.bc.settings import PRESETS, BehaviourCloningSpec
 from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, ChunkSampler, Example
+from altbench_policies.frames import Frames
 from altbench_policies.mlp import hidden_layers
 from altbench_policies.observation import Seen
-from altbench_policies.windows import Frames
 
 
 class ChunkRegressor(ChunkNetwork):

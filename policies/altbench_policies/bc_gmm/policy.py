@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from altbench.api import TaskInfo
-from altbench_policies import border
+from altbench_policies import input_checks as border
 from altbench_policies.bc_gmm.settings import PRESETS, MixtureCloningSpec
 from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, ChunkSampler, Example
+from altbench_policies.frames import Frames
 from altbench_policies.mixture import MIXTURE_RUNTIME_FIELDS, Mixture, MixtureHead
 from altbench_policies.mlp import hidden_layers
 from altbench_policies.observation import Seen
-from altbench_policies.windows import Frames
 
 
 class ChunkMixture(ChunkNetwork):

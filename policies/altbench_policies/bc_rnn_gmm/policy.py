@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from altbench.api import TaskInfo
-from altbench_policies import border
+from altbench_policies import input_checks as border
 from altbench_policies.bc_rnn_gmm.settings import PRESETS, RecurrentCloningSpec
 from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, Example
+from altbench_policies.frames import Frames, action_rows, draw_rows
 from altbench_policies.mixture import MIXTURE_RUNTIME_FIELDS, Mixture, MixtureHead
 from altbench_policies.observation import ObservationSampler, Seen
-from altbench_policies.windows import Frames, action_rows, draw_rows
 
 Memory = tuple[Tensor, Tensor]
 """An LSTM's hidden and cell state, float32 (layers, B, hidden) each."""

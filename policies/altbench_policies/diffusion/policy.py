@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from altbench.api import TaskInfo
-from altbench_policies import border
+from altbench_policies import input_checks as border
 from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, ChunkSampler, Example
 from altbench_policies.diffusion.settings import PRESETS, RUNTIME_FIELDS, DiffusionSpec
 from altbench_policies.diffusion.transformer import DiffusionTransformer
 from altbench_policies.diffusion.unet import UNet
+from altbench_policies.frames import Frames
 from altbench_policies.observation import Seen
-from altbench_policies.windows import Frames
 
 
 class Denoiser(ChunkNetwork):

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from altbench.config import added
+from altbench.api import added
 from altbench_policies.chunk_policy import ChunkSpec
 
 

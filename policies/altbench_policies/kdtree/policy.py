@@ -16,6 +16,7 @@ from scipy.spatial import KDTree as Tree
 from torch import Tensor
 
 from altbench.api import (
+    CheckpointError,
     Decision,
     Demonstration,
     FitContext,
@@ -23,15 +24,15 @@ from altbench.api import (
     Footprint,
     Observation,
     Requirements,
+    Spec,
     TaskInfo,
     Trainable,
 )
-from altbench.config import Spec
-from altbench.errors import CheckpointError
-from altbench_policies import border, checkpoint
+from altbench_policies import checkpoint
+from altbench_policies import input_checks as border
 from altbench_policies.checkpoint import numpy_of
-from altbench_policies.lookup.demonstrated import Demonstrated
-from altbench_policies.windows import join
+from altbench_policies.frames import join
+from altbench_policies.lookup.frames import Demonstrated
 
 
 class KDTreeSpec(Spec):

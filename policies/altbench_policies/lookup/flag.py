@@ -8,9 +8,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from altbench.api import AGENT_POS_DIM, POSE_ACTION_DIM, Decision, Float32, Observation
-from altbench.config import Spec
-from altbench_policies import border
+from altbench.api import AGENT_POS_DIM, POSE_ACTION_DIM, Decision, Float32, Observation, Spec
+from altbench_policies import input_checks as border
 from altbench_policies.lookup.table import Lookup, Table, conformal_threshold
 
 POSE = 9  # position and rot6d, the same in agent_pos and in an ee_pose action

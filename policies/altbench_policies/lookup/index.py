@@ -15,9 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from altbench.api import Float32, Int64
-from altbench.config import Spec, added
-from altbench.errors import CheckpointError
+from altbench.api import CheckpointError, Float32, Int64, Spec, added
 
 Kind = Literal["flat", "ivf", "hnsw", "pq"]
 FLAT_NUMBERS = (

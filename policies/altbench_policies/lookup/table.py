@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from altbench.api import Float32, Int64
-from altbench_policies.lookup.demonstrated import Demonstrated
+from altbench_policies.frames import Frames
+from altbench_policies.lookup.frames import Demonstrated
 from altbench_policies.lookup.index import IndexSpec, KeyIndex, recall_at_1
-from altbench_policies.windows import Frames
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from altbench.api import (
+    CheckpointError,
     Decision,
     Demonstration,
     FitContext,
@@ -22,14 +23,14 @@ from altbench.api import (
     Int64,
     Observation,
     Requirements,
+    Spec,
     TaskInfo,
     Trainable,
 )
-from altbench.config import Spec
-from altbench.errors import CheckpointError
-from altbench_policies import border, checkpoint
+from altbench_policies import checkpoint
+from altbench_policies import input_checks as border
 from altbench_policies.checkpoint import numpy_of
-from altbench_policies.windows import join
+from altbench_policies.frames import join
 
 ARRAYS = ("first_frames", "scales", "actions", "starts", "episodes")
 

@@ -8,9 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from altbench.api import POSE_ACTION_DIM, Decision, Observation, Policy, Requirements, TaskInfo
-from altbench.config import Spec
-from altbench.errors import ContractError
+from altbench.api import POSE_ACTION_DIM, ContractError, Decision, Observation, Policy, Requirements, Spec, TaskInfo
 
 Point = tuple[float, float, float]
 

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from altbench.api import ControlMode, Float32, Observation, TaskInfo
-from altbench.errors import CheckpointError, ContractError
+from altbench.api import CheckpointError, ContractError, ControlMode, Float32, Observation, TaskInfo
 from altbench_policies.sb3.settings import UNTRUSTED, StableBaselinesSpec
 
 KEYS = ("agent_pos", "environment_state")  # in the order of gymnasium.wrappers.FlattenObservation

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from altbench.api import Decision, Footprint, Observation, Policy, Requirements, TaskInfo
-from altbench_policies import border
+from altbench_policies import input_checks as border
 from altbench_policies.sb3.model import Reader, control_mode, load_model
 from altbench_policies.sb3.settings import StableBaselinesSpec
 from altbench_policies.vision import count_bytes

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from altbench.config import Spec
+from altbench.api import Spec
 
 UNTRUSTED = (
     "an SB3 checkpoint holds Python pickles, which run whatever code is in them as they are read; "

@@ -1,0 +1,173 @@
+"""The cases of the memorisation audit (the paper's E2), and the audit of a cell's recorded episodes in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import pandas as pd
+
+from altbench.core import registry
+from altbench.core.demonstration import Demonstration
+from altbench.core.errors import ConfigError, suggestion
+from altbench.core.task import TaskInfo
+from altbench.rollout.records import NOT_COUNTED, EpisodeRecord
+from altbench.stats.memorisation import Likeness, TrainingSet
+from altbench.stats.trajectories import Distance, Source, demonstration_trajectory, episode_trajectory
+from altbench.sweeps.plan import Cell
+from altbench.sweeps.spec import CLEAN, EvaluationEntry, PerturbationEntry
+
+COINCIDE = "the two nearest demonstrations coincide"
+NO_TRAJECTORY = "ended before it had a trajectory"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case of the audit: where the object stands, and what is changed in the scene (`severity` 0: nothing)."""
+
+    name: str
+    split: str
+    perturbation: str = CLEAN
+    severity: int = 0
+
+    @property
+    def title(self) -> str:
+        """As it is read: `extrapolate side`."""
+        return self.name.replace("_", " ")
+
+    @property
+    def column(self) -> str:
+        """The name of its column of the tables: `recall/clean`."""
+        return f"{self.split}/{self.perturbation}" + (f"-{self.severity}" if self.severity else "")
+
+    def matches(self, cell: Cell) -> bool:
+        """Whether `cell` is of this case."""
+        return cell.column.name == self.column and not cell.options
+
+
+CASES = (
+    Case("in_distribution", "recall"),
+    Case("distractors", "recall", "distractors", 3),
+    Case("interpolate", "interpolate"),
+    Case("extrapolate_side", "extrapolate_side"),
+    Case("extrapolate_back", "extrapolate_back"),
+)
+"""In the paper's order. The demonstrated poses are those of `recall`: the object's, with the robot's own noise fresh."""
+
+
+def choose_cases(names: Sequence[str], task: TaskInfo) -> tuple[Case, ...]:
+    """The cases called `names` (none: all that `task` has), in the paper's order; ConfigError for one that it lacks."""
+    known = {case.name: case for case in CASES}
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"unknown case {name!r}{suggestion(name, known)}")
+        if known[name].split not in task.splits:
+            raise ConfigError(
+                f"case {name!r}: {task.name} has no split {known[name].split!r} ({', '.join(task.splits)})"
+            )
+    return tuple(c for c in CASES if (c.name in names if names else c.split in task.splits))
+
+
+def evaluations(cases: Sequence[Case], episodes: int) -> tuple[EvaluationEntry, ...]:
+    """What a sweep must evaluate for `cases`, with `episodes` each."""
+    return tuple(
+        EvaluationEntry(
+            split=case.split,
+            episodes=episodes,
+            perturbations=()
+            if case.perturbation == CLEAN
+            else (PerturbationEntry(name=case.perturbation, severities=(case.severity,)),),
+        )
+        for case in cases
+    )
+
+
+def case_of(cell: Cell) -> Case | None:
+    """The case that `cell` belongs to; None for a cell of something else."""
+    return next((case for case in CASES if case.matches(cell)), None)
+
+
+@dataclass(frozen=True)
+class AuditedEpisode:
+    """One episode of a cell beside the training set; `likeness` None, and `why_empty` in words, where it has no S."""
+
+    cell: Cell
+    case: Case
+    record: EpisodeRecord
+    likeness: Likeness | None
+    why_empty: str = ""
+
+    @property
+    def s(self) -> float | None:
+        """The score."""
+        return None if self.likeness is None else self.likeness.s
+
+
+def training_set(
+    demonstrations: Sequence[Demonstration], task: TaskInfo, distance: Distance, source: Source = "positions"
+) -> TrainingSet:
+    """The trajectories of `demonstrations`, ready to be compared with."""
+    trajectories = [demonstration_trajectory(d, task.arms, source) for d in demonstrations]
+    return TrainingSet(trajectories, [d.index for d in demonstrations], distance)
+
+
+def audit_episodes(
+    cell: Cell, records: Sequence[EpisodeRecord], training: TrainingSet, source: Source = "positions"
+) -> list[AuditedEpisode]:
+    """Each episode of a case's `cell` that counts; one that ended in an error was cut off, and has no S."""
+    case, arms = case_of(cell), registry.task(cell.checkpoint.task).arms
+    if case is None:
+        raise ConfigError(f"{cell.name} is no case of the audit ({', '.join(c.name for c in CASES)})")
+    found = []
+    for record in records:
+        if record.status in NOT_COUNTED:
+            continue
+        trajectory = episode_trajectory(record.trajectory, arms, source)
+        likeness = training.audit(trajectory) if record.status == "ok" and len(trajectory) else None
+        found.append(AuditedEpisode(cell, case, record, likeness, _why_empty(record, likeness)))
+    return found
+
+
+def _why_empty(record: EpisodeRecord, likeness: Likeness | None) -> str:
+    if likeness is None:
+        return NO_TRAJECTORY if record.status == "ok" else record.status
+    return COINCIDE if likeness.s is None else ""
+
+
+COLUMNS = ("task", "label", "policy", "preset", "n", "train_seed", "case", "split", "perturbation", "severity")
+NUMBERS = ("s", "nearest", "second", "to_nearest_m", "to_second_m", "between_m")
+
+
+def frame_of(audited: Sequence[AuditedEpisode]) -> pd.DataFrame:
+    """One row per episode: what it is of, how it went, S and what S was computed from (distances in metres)."""
+    columns = [*COLUMNS, "episode", "seed", "status", "success", "steps", *NUMBERS, "why_empty"]
+    frame = pd.DataFrame([_row(one) for one in audited], columns=columns)
+    return frame.astype({"nearest": "Int64", "second": "Int64", "s": "float64"})
+
+
+def _row(one: AuditedEpisode) -> dict[str, Any]:
+    point, record, found = one.cell.checkpoint, one.record, one.likeness
+    numbers: tuple[Any, ...] = ()
+    if found is not None:
+        numbers = (found.s, found.nearest, found.second, found.to_nearest, found.to_second, found.between)
+    return {
+        "task": point.task,
+        "label": one.cell.label,
+        "policy": point.policy,
+        "preset": point.preset,
+        "n": point.n,
+        "train_seed": point.train_seed,
+        "case": one.case.name,
+        "split": one.case.split,
+        "perturbation": one.case.perturbation,
+        "severity": one.case.severity,
+        "episode": record.episode,
+        "seed": record.seed,
+        "status": record.status,
+        "success": record.success,
+        "steps": record.steps,
+        **dict(zip_longest(NUMBERS, numbers)),
+        "why_empty": one.why_empty,
+    }

@@ -1,0 +1,91 @@
+"""What `altbench audit` does with its subject: plays the episodes that are missing, audits them, writes what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from altbench.audit.cases import AuditedEpisode, audit_episodes, frame_of, training_set
+from altbench.audit.subject import Subject
+from altbench.audit.tables import audit_table, terminal
+from altbench.core import registry
+from altbench.report.table import Table, to_csv, write_table
+from altbench.results import cells
+from altbench.results.folder import RunFolder, remove_leftovers
+from altbench.runner.context import training_set as demonstrations_of
+from altbench.runner.executors import make_executor
+from altbench.runner.jobs import RolloutJob
+from altbench.runner.progress import Board
+from altbench.runner.scheduler import run_jobs
+from altbench.stats.trajectories import Distance, Source
+from altbench.system import fingerprint
+from altbench.system.files import write_text
+
+
+def run_missing(subject: Subject, workers: int, console: Console) -> dict[str, str]:
+    """Play the cells that have no finished record yet, into the run's folder; name -> reason of those that failed."""
+    todo = [RolloutJob(cell) for cell in subject.cells if not cells.is_finished(subject.setting.root, cell.key)]
+    if not todo:
+        return {}
+    executor, board = make_executor(workers), Board(console, workers)
+    folder = RunFolder(subject.setting.root)
+    try:
+        with folder.locked():
+            remove_leftovers(folder.root)
+            return run_jobs(subject.setting, executor, board, todo).failed
+    finally:
+        board.end()
+        executor.close()
+
+
+def audit(subject: Subject, distance: Distance, source: Source) -> list[AuditedEpisode]:
+    """The audit of every recorded episode of the subject's cells."""
+    task, root = registry.task(subject.checkpoint.task), subject.setting.root
+    training = training_set(demonstrations_of(subject.setting, subject.checkpoint), task, distance, source)
+    found = []
+    for cell in subject.cells:
+        if cells.is_recorded(root, cell.key):
+            records = cells.read_cell(cells.cell_path(root, cell.key)).episodes
+            wanted = [record for record in records if record.episode < subject.episodes]
+            found += audit_episodes(cell, wanted, training, source)
+    return found
+
+
+def write(
+    subject: Subject, audited: Sequence[AuditedEpisode], distance: Distance, source: Source, out: Path, renderer: str
+) -> Table:
+    """Write audit.*, episodes.csv, figures and fingerprint.json into `out`; the audit's table."""
+    from altbench.audit.figures import distribution, similarity_bars
+    from altbench.report.style import add_footer, looks, save, styled
+
+    frame = frame_of(audited)
+    table = audit_table(frame, distance, source)
+    made_by = fingerprint.collect(renderer=renderer, data=subject.checkpoint.data_checksum or None)
+    write_table(table, out, "audit", made_by)
+    write_text(out / "episodes.csv", to_csv(dataclasses.replace(table, data=frame)))
+    fingerprint.write_fingerprint(out, made_by)
+    if frame["s"].notna().any():
+        with styled():
+            figures = {
+                "similarity": similarity_bars(
+                    audited, f"{subject.title}: similarity of an episode to each demonstration"
+                ),
+                "distribution": distribution(frame, f"{subject.title}: S by case", looks(frame["label"])),
+            }
+            for stem, figure in figures.items():
+                add_footer(figure, made_by)
+                for suffix in ("png", "svg"):
+                    save(figure, out / f"{stem}.{suffix}")
+    return table
+
+
+def show(subject: Subject, table: Table, console: Console) -> None:
+    """Print the audit, how S is defined, and what is missing from it."""
+    console.print(terminal(table))
+    console.print(table.note, highlight=False)
+    missing = [c.name for c in subject.cells if not cells.is_finished(subject.setting.root, c.key)]
+    for name in missing:
+        console.print(f"[yellow]missing[/] {name}", highlight=False)

@@ -1,0 +1,171 @@
+"""A checkpoint as the subject of an audit: found in its run, with the cells that the audit's cases ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from altbench.audit.cases import Case, choose_cases, evaluations
+from altbench.core import registry
+from altbench.core.errors import CheckpointError, ConfigError, UnknownNameError
+from altbench.results import cells as results
+from altbench.results import history
+from altbench.results.checkpoints import CARD, find_checkpoint, is_checkpoint, read_card
+from altbench.runner.context import Setting, data_checksums, data_files
+from altbench.sweeps.plan import Cell, Checkpoint, make_plan
+from altbench.sweeps.rows import KEY_PACKAGES, stamp
+from altbench.sweeps.spec import PolicyEntry, SweepSpec
+from altbench.system import fingerprint
+from altbench.system.devices import resolve_device
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A row of a run with the cells of its audit, one per case, of which the first `episodes` episodes count."""
+
+    setting: Setting
+    checkpoint: Checkpoint
+    cells: tuple[Cell, ...]
+    episodes: int
+
+    @property
+    def name(self) -> str:
+        """Readable, such as `lift/alt/n30/s0`; a row that shares its checkpoint with another has its own."""
+        return self.cells[0].name.removesuffix(f"/{self.cells[0].column.name}")
+
+    @property
+    def title(self) -> str:
+        """As figures call it."""
+        return f"{self.checkpoint.task}, {self.cells[0].label}, N = {self.checkpoint.n}"
+
+
+def find_subject(checkpoint: str, run: Path | None, renderer: str, case_names: Sequence[str], episodes: int) -> Subject:
+    """The subject that `checkpoint` names: a folder RUN/checkpoints/NAME, or a readable name in `run`.
+
+    CheckpointError, ResultsError or DatasetError where something that is needed is not there.
+    """
+    folder = Path(checkpoint)
+    if run is None:
+        _check_folder(folder)
+        run = folder.resolve().parent.parent
+    sweeps = history.load(run)
+    by_folder = is_checkpoint(folder)
+    row = _row_of(folder) if by_folder else _row_called(checkpoint, sweeps, run)
+    sweep = next((one for one in sweeps if row.name in _rows(one)), sweeps[0])
+    cases = choose_cases(case_names, registry.task(row.task))
+    subject = _subject(run, narrowed(sweep, row), cases, episodes, renderer)
+    if by_folder and subject.checkpoint.key != read_card(folder).key:
+        raise CheckpointError(_changed(folder, run))
+    _check_fitted(subject)
+    return subject
+
+
+def _changed(folder: Path, run: Path) -> str:
+    """Why the key of the checkpoint in `folder` is another one now."""
+    made_by = fingerprint.load_fingerprint(run)
+    changes = fingerprint.differences(made_by, fingerprint.collect()) if made_by else []
+    told = [line for line in changes if line.split(":")[0] in (*KEY_PACKAGES, "gpu")]
+    return (
+        f"{folder}: made with other versions, data or settings than {run} would fit it with now"
+        f"{' (' + '; '.join(told) + ')' if told else ''}; `altbench run` fits it anew"
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    """CheckpointError, with what to do, unless `folder` is RUN/checkpoints/NAME."""
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder}: no such folder; expected a checkpoint's, such as results/quick/checkpoints/lift-alt-n30-s0-..., "
+            "or its name, such as lift/alt/n30/s0, with --run RUN"
+        )
+    if not is_checkpoint(folder):
+        inside = sorted(path.parent.name for path in (folder / "checkpoints").glob(f"*/{CARD}"))
+        hint = f"; this run has the checkpoints {', '.join(inside)}" if inside else ""
+        raise CheckpointError(f"{folder}: not a checkpoint; expected a {CARD} in it{hint}")
+    if not (folder.resolve().parent.parent / "sweep.json").is_file():
+        raise CheckpointError(
+            f"{folder}: lies in no run, so its demonstrations are not known; expected RUN/checkpoints/NAME beside "
+            "RUN/sweep.json, or --run RUN"
+        )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row for a task, with one N and one training seed."""
+
+    task: str
+    entry: PolicyEntry
+    train_seed: int
+
+    @property
+    def name(self) -> str:
+        """Readable, such as `lift/alt/n30/s0`."""
+        return f"{self.task.lower()}/{self.entry.name}/n{self.entry.n[0]}/s{self.train_seed}"
+
+
+def _row_called(name: str, sweeps: Sequence[SweepSpec], run: Path) -> _Row:
+    """The row called `name` in the first of the run's sweeps that has it."""
+    known = [_rows(sweep) for sweep in sweeps]
+    for rows in known:
+        if name in rows:
+            return rows[name]
+    raise UnknownNameError(f"checkpoint of {run}", name, {name for rows in known for name in rows})
+
+
+def _rows(sweep: SweepSpec) -> dict[str, _Row]:
+    """Name -> row."""
+    rows = [
+        _Row(task, entry.model_copy(update={"n": (n,)}), seed)
+        for task in sweep.tasks
+        for entry in sweep.policies
+        for n in entry.n
+        for seed in sweep.train_seeds
+    ]
+    return {row.name: row for row in rows}
+
+
+def _row_of(folder: Path) -> _Row:
+    """The row of the checkpoint in `folder`, from its own card: the run's sweep may have moved on."""
+    card = read_card(folder)
+    label = folder.resolve().name.rsplit("-", 3)[0].removeprefix(f"{card.task.lower()}-")
+    entry = PolicyEntry(policy=card.policy, label=label, preset=card.preset, n=(card.n,), config=dict(card.config))
+    return _Row(card.task, entry, card.train_seed)
+
+
+def narrowed(sweep: SweepSpec, row: _Row) -> SweepSpec:
+    """`sweep` for one row alone: its fit, its episodes and their keys are those of the whole."""
+    n = max(sweep.demonstrations.n, *row.entry.n)
+    update = {
+        "tasks": (row.task,),
+        "policies": (row.entry,),
+        "train_seeds": (row.train_seed,),
+        "demonstrations": sweep.demonstrations.model_copy(update={"n": n}),
+    }
+    return sweep.model_copy(update=update)
+
+
+def _subject(run: Path, sweep: SweepSpec, cases: Sequence[Case], episodes: int, renderer: str) -> Subject:
+    setting = Setting(run, sweep, resolve_device(sweep.device), data_files(sweep, run))
+    path = setting.data[sweep.tasks[0]]
+    history.check_demonstrations(sweep, path, "that the policy is to be compared with")
+    made_with = stamp(setting.device, renderer, data_checksums(setting))
+    # Episodes depend on their number alone: a longer cell that is finished holds those of a shorter one.
+    longer = sorted({e.episodes for e in sweep.evaluations if isinstance(e.episodes, int) and e.episodes > episodes})
+    plans = [
+        make_plan(sweep.model_copy(update={"evaluations": evaluations(cases, count)}), made_with)
+        for count in (episodes, *longer)
+    ]
+    columns = zip(*(plan.cells for plan in plans), strict=True)
+    cells = [next((c for c in column if results.is_finished(run, c.key)), column[0]) for column in columns]
+    return Subject(setting, cells[0].checkpoint, tuple(cells), episodes)
+
+
+def _check_fitted(subject: Subject) -> None:
+    point, folder = subject.checkpoint, subject.setting.folder.checkpoints
+    if point.n < 2:
+        raise ConfigError(f"{subject.name}: S compares with two demonstrations, the policy was trained on {point.n}")
+    if point.trainable and not find_checkpoint(folder, point.folder):
+        raise CheckpointError(
+            f"{folder}: no fit of {point.name} made with these versions and data; `altbench run` makes it"
+        )

@@ -1,0 +1,202 @@
+"""The contract of a task's environment, executable: see `altbench.checks`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from altbench.core.errors import ConfigError, ContractError
+from altbench.core.task import SimulatedTask
+from altbench.core.types import Float32, Float64
+
+STEPS = 6  # control steps that an environment is tried for
+MOVE_AT, MOVE_BY = 2, 0.03  # control step and m: the event that is tried
+
+
+def check_env(env: str | gymnasium.Env[Any, Any]) -> None:
+    """Check a task's environment, by Gymnasium id or made with `obs_type="pixels"`: about 50 resets and 150 steps."""
+    made: gymnasium.Env[Any, Any] = gymnasium.make(env) if isinstance(env, str) else env
+    try:
+        task: Any = made.unwrapped
+        require(isinstance(task, SimulatedTask), f"{task}: expected altbench.api.SimulatedTask: info, advance, ...")
+        before = _global_state()
+        _check_spaces(made, task)
+        _check_step(made, task)
+        _check_seeding(made, task)
+        _check_splits(made, task)
+        _check_move(made, task)
+        _check_horizon(made, task)
+        require(before == _global_state(), "the environment drew from numpy's global generator")
+    finally:
+        if isinstance(env, str):
+            made.close()
+
+
+def _check_spaces(env: gymnasium.Env[Any, Any], task: Any) -> None:
+    observation, _ = env.reset(seed=0)
+    require(observation in env.observation_space, "reset: the observation is not in the observation space")
+    info, mode = task.info, getattr(task, "control_mode", "ee_pose")
+    require_shape("action space", env.action_space.shape, (info.action_dim(mode),))
+    require_shape("agent_pos", observation["agent_pos"].shape, (info.agent_pos_dim,))
+    for key, space in (("action", env.action_space), ("agent_pos", _subspace(env, "agent_pos"))):
+        finite = isinstance(space, gymnasium.spaces.Box) and bool(np.isfinite([space.low, space.high]).all())
+        require(finite, f"{key}: expected a Box with finite bounds, got {space}")
+    pixels = observation.get("pixels", {})
+    if pixels:
+        require(tuple(pixels) == tuple(info.cameras), f"pixels: expected {info.cameras}, got {tuple(pixels)}")
+    for camera, image in pixels.items():
+        good = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.flags.c_contiguous
+        require(good, f"pixels[{camera!r}]: expected contiguous uint8 (H, W, 3), got {image.dtype} {image.shape}")
+
+
+def _check_step(env: gymnasium.Env[Any, Any], task: Any) -> None:
+    """`step` is `advance`, then `observe`; `observe(pixels=False)` leaves the images out."""
+    actions = _actions(env, task)
+    env.reset(seed=1)
+    stepped = [env.step(a) for a in actions]
+    env.reset(seed=1)
+    for action, (observation, *outcome) in zip(actions, stepped, strict=True):
+        advanced = task.advance(action)
+        require(list(advanced[:3]) == outcome[:3], f"advance: expected {outcome[:3]} as step gave, got {advanced[:3]}")
+        require("is_success" in advanced[3], "advance: expected info['is_success']")
+        require(_equal(task.observe(), observation), "advance, then observe, must give what step gives")
+    bare = task.observe(pixels=False)
+    require(not bare.get("pixels"), "observe(pixels=False): expected no images")
+
+
+def _check_seeding(env: gymnasium.Env[Any, Any], task: Any) -> None:
+    actions = _actions(env, task)
+    first = _states(env, task, actions, seed=2)
+    require(np.array_equal(first, _states(env, task, actions, seed=2)), "the same seed must give the same states")
+    other = _states(env, task, actions, seed=3)
+    require(not np.array_equal(first[0], other[0]), "another seed must give another initial state")
+
+
+def _check_splits(env: gymnasium.Env[Any, Any], task: Any) -> None:
+    """Every split of `info.splits` resets; replay is exact; recall keeps the objects and redraws the robot."""
+    actions = _actions(env, task)
+    recorded = _states(env, task, actions, seed=4)
+    start = task.initial_state()
+    require_shape("initial_state().object_pose", start.object_pose.shape, (len(task.info.pose_names),))
+    for split in task.info.splits:
+        options = {"split": split, "episode": 1, "initial_state": start}
+        states = _states(env, task, actions, seed=5, options=options)
+        if split == "replay":
+            require(np.array_equal(states, recorded), "split 'replay': expected the recorded states, bit for bit")
+        if split in ("recall", "replay"):
+            kept = np.array_equal(task.initial_state().object_pose, start.object_pose)
+            require(kept, f"split {split!r}: expected the demonstration's object pose")
+        if split == "recall":
+            require(not np.array_equal(states[0], recorded[0]), "split 'recall': expected fresh robot noise")
+    refuses(lambda: env.reset(options={"split": "no_such_split"}), "reset: an unknown split")
+
+
+def _check_move(env: gymnasium.Env[Any, Any], task: Any) -> None:
+    """The event in mid-episode changes the states from its step on, repeatably and after saying so; faults are refused."""
+    wanted: dict[str, Any] = {"move_at": MOVE_AT, "by": MOVE_BY}
+    if not task.info.movable:
+        refuses(lambda: env.reset(options=wanted), "reset: move_at and by, where the task is not movable,")
+        return
+    wrong = [{"by": MOVE_BY}, {"move_at": MOVE_AT}]
+    wrong += [{**wanted, "move_at": at} for at in (-1, 1.5, task.info.horizon)]
+    wrong += [{**wanted, "by": by} for by in (0.0, -MOVE_BY, np.inf, np.nan, "far")]
+    for options in wrong:
+        refuses(lambda options=options: env.reset(options=options), f"reset: options {options}")  # type: ignore[misc]
+    actions = _actions(env, task)
+    still = _states(env, task, actions, seed=7)
+    moved = _states(env, task, actions, seed=7, options=wanted)
+    before = slice(0, MOVE_AT + 1)
+    require(np.array_equal(moved[before], still[before]), f"move_at: expected no change before step {MOVE_AT}")
+    changed = not np.array_equal(moved[MOVE_AT + 1], still[MOVE_AT + 1])
+    require(changed, f"move_at: expected a change at step {MOVE_AT} (does the object rest where it begins?)")
+    again = _states(env, task, actions, seed=7, options=wanted)
+    require(np.array_equal(again, moved), "move_at: the same seed must give the same states")
+    env.reset(seed=7, options=wanted)
+    told = [task.advance(action)[3].get("moved") for action in actions]
+    expected = [step >= MOVE_AT for step in range(len(actions))]
+    require(told == expected, f"move_at: expected info['moved'] {expected}, got {told}")
+
+
+def _check_horizon(env: gymnasium.Env[Any, Any], task: Any) -> None:
+    """Doing nothing useful, the episode is cut off at the horizon."""
+    env.reset(seed=6)
+    action = _actions(env, task)[0]
+    for step in range(1, task.info.horizon + 1):
+        _, terminated, truncated, _ = task.advance(action)
+        if terminated:
+            return
+        require(
+            truncated == (step == task.info.horizon),
+            f"expected truncated at step {task.info.horizon} alone, got {truncated} at step {step}",
+        )
+
+
+def _actions(env: gymnasium.Env[Any, Any], task: Any) -> list[Float32]:
+    """A few small moves: near the present pose in "ee_pose", near zero in "ee_delta"."""
+    space, rng = env.action_space, np.random.default_rng(0)
+    assert isinstance(space, gymnasium.spaces.Box)
+    env.reset(seed=0)
+    middle: Float32 = np.clip(np.zeros(space.shape, np.float32), space.low, space.high)
+    if getattr(task, "control_mode", "ee_pose") == "ee_pose":
+        agent_pos = task.observe(pixels=False)["agent_pos"].reshape(task.info.arms, -1)
+        middle = np.concatenate([np.append(arm[:9], -1.0) for arm in agent_pos]).astype(np.float32)
+    noise = rng.normal(0.0, 0.01, (STEPS, *middle.shape)).astype(np.float32)
+    return [np.clip(middle + n, space.low, space.high) for n in noise]
+
+
+def _states(
+    env: gymnasium.Env[Any, Any],
+    task: Any,
+    actions: Sequence[Float32],
+    *,
+    seed: int,
+    options: dict[str, Any] | None = None,
+) -> Float64:
+    """Simulator states before and after each action, (len(actions) + 1, Ds)."""
+    env.reset(seed=seed, options=options)
+    states = [task.sim_state()]
+    for action in actions:
+        task.advance(action)
+        states.append(task.sim_state())
+    return np.stack(states)
+
+
+def _subspace(env: gymnasium.Env[Any, Any], key: str) -> Any:
+    space = env.observation_space
+    if not isinstance(space, gymnasium.spaces.Dict) or key not in space.spaces:
+        raise ContractError(f"observation space: expected a Dict with {key!r}, got {space}")
+    return space[key]
+
+
+def _global_state() -> bytes:
+    """numpy's global generator's state."""
+    state: dict[str, Any] = dict(np.random.get_state(legacy=False))["state"]
+    return bytes(state["key"]) + int(state["pos"]).to_bytes(4, "little")
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    return np.array_equal(one, other)
+
+
+def require(condition: bool, fault: str) -> None:
+    """ContractError with `fault` unless `condition`."""
+    if not condition:
+        raise ContractError(fault)
+
+
+def require_shape(what: str, came: Any, expected: Any) -> None:
+    """ContractError unless the two shapes agree."""
+    require(tuple(came) == tuple(expected), f"{what}: expected shape {tuple(expected)}, got {tuple(came)}")
+
+
+def refuses(act: Callable[[], object], what: str) -> None:
+    """ContractError unless `act` raises a ConfigError."""
+    with contextlib.suppress(ConfigError):
+        act()
+        raise ContractError(f"{what} must be refused with a ConfigError")

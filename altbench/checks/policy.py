@@ -1,0 +1,122 @@
+"""The contract of policies as code: what the author of a policy runs on it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+
+from altbench.checks.env import require, require_shape
+from altbench.core.policy import Decision, Observation, Policy, Requirements, check_decision
+
+TOLERANCE = 1e-5  # of decisions, between batches of different sizes
+
+
+def check_policy(policy: Policy, observation: Observation) -> None:
+    """Check a policy that is ready to act, on `observation` of B >= 2 different slots."""
+    batch = observation.batch_size
+    require(batch >= 2, f"check_policy needs an observation of at least 2 slots, got {batch}")
+    _check_requirements(policy.requirements, observation)
+    footprint = policy.footprint()
+    require(min(footprint.weights, footprint.table) >= 0, f"footprint: expected bytes from 0, got {footprint}")
+    slots = list(range(batch))
+    first = _decisions(policy, observation, slots)
+    for decision in first:
+        _check_fields(decision, batch, policy)
+    _same(first, _decisions(policy, observation, slots), "the same seeds and observations gave other decisions")
+    with _other_global_randomness():
+        _same(first, _decisions(policy, observation, slots), "decisions depend on global random state")
+    subsets = [[slot] for slot in slots] + [slots[::-1]]
+    for subset in subsets:
+        came = _decisions(policy, observation, subset)
+        expected = [_rows(decision, subset) for decision in first]
+        _same(expected, came, f"slots {subset} decide differently than within a batch of {batch}")
+
+
+def _check_requirements(needs: Requirements, observation: Observation) -> None:
+    horizons = (needs.obs_horizon, needs.action_horizon, needs.pred_horizon)
+    require(min(horizons) >= 1, f"requirements: expected horizons from 1, got {needs}")
+    require(
+        needs.action_horizon <= needs.pred_horizon,
+        f"requirements: expected Ta <= Tp, got {needs.action_horizon} and {needs.pred_horizon}",
+    )
+    missing = sorted(set(needs.cameras) - set(observation.pixels))
+    require(not missing, f"check_policy: the observation lacks cameras {missing}")
+    came = observation.agent_pos.shape[1]
+    require(came == needs.obs_horizon, f"check_policy: expected To = {needs.obs_horizon}, got {came}")
+
+
+def _decisions(policy: Policy, observation: Observation, slots: Sequence[int]) -> list[Decision]:
+    """Two decisions in a row for `slots`, from the beginning; a slot's seed and observation are its own."""
+    policy.reset(slots, [100 + slot for slot in slots])
+    seen = _rows_seen(observation, slots)
+    return [policy.act(seen, slots) for _ in range(2)]
+
+
+def _rows_seen(observation: Observation, rows: Sequence[int]) -> Observation:
+    state = observation.environment_state
+    return Observation(
+        {camera: images[rows] for camera, images in observation.pixels.items()},
+        observation.agent_pos[rows],
+        None if state is None else state[rows],
+    )
+
+
+def _rows(decision: Decision, rows: Sequence[int]) -> Decision:
+    present = [field.name for field in fields(decision) if getattr(decision, field.name) is not None]
+    return replace(decision, **{name: getattr(decision, name)[rows] for name in present})
+
+
+def _check_fields(decision: Decision, batch: int, policy: Policy) -> None:
+    needs = policy.requirements
+    check_decision(decision, batch, needs.action_horizon, policy.task.action_dim(needs.control_mode))
+    expected: dict[str, tuple[type[np.generic], int]] = {
+        "ood_score": (np.float32, 1),
+        "is_ood": (np.bool_, 1),
+        "matches": (np.int64, 3),
+        "similarities": (np.float32, 2),
+        "ood_threshold": (np.float32, 1),
+    }
+    for name, (dtype, dimensions) in expected.items():
+        value = getattr(decision, name)
+        if value is not None:
+            good = value.dtype == dtype and value.ndim == dimensions
+            require(
+                good,
+                f"act: expected {name} {dtype.__name__} of {dimensions} dimensions, got {value.dtype} {value.shape}",
+            )
+    if decision.matches is not None and decision.similarities is not None:
+        require_shape("act: matches", decision.matches.shape, (*decision.similarities.shape, 2))
+
+
+def _same(expected: Sequence[Decision], came: Sequence[Decision], fault: str) -> None:
+    for one, other in zip(expected, came, strict=True):
+        for name in ("actions", "ood_score", "similarities"):
+            left, right = getattr(one, name), getattr(other, name)
+            require((left is None) == (right is None), f"{fault}: {name} is there only sometimes")
+            if left is not None:
+                require_shape(f"{fault}: {name}", right.shape, left.shape)
+                gap = float(np.abs(left - right).max())
+                require(gap <= TOLERANCE, f"{fault}: {name} differ by {gap:.2g} (at most {TOLERANCE})")
+
+
+@contextlib.contextmanager
+def _other_global_randomness() -> Iterator[None]:
+    """Global generators (random, numpy, and torch where it is loaded) in another state; put back afterwards."""
+    torch = sys.modules.get("torch")
+    python, numpy, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None
+    random.seed(1234)
+    np.random.seed(1234)
+    if torch:
+        torch.manual_seed(1234)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        if torch:
+            torch.set_rng_state(tensors)

@@ -1,0 +1,5 @@
+"""Run as `python -m altbench.cli`."""
+
+from altbench.cli import main
+
+main()

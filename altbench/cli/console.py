@@ -1,0 +1,48 @@
+"""The progress bar of the commands over demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+PIPE_WIDTH = 110
+
+
+def make_console() -> Console:
+    """The terminal; into a file or pipe, lines wide enough for the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+
+
+if TYPE_CHECKING:
+    from altbench.core.types import Progress
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Progress]:
+    """A bar that counts to the total with the time left, and shows failed attempts."""
+    from rich import progress as bars
+
+    columns = (
+        bars.TextColumn(what),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[failed]:.0f} failed attempts"),
+        bars.TimeElapsedColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    bar = bars.Progress(*columns)
+    task = bar.add_task(what, total=None, failed=0)
+
+    def report(done: int, total: int, metrics: Mapping[str, float]) -> None:
+        bar.start()  # with the first report, so that an error before it stands alone
+        bar.update(task, completed=done, total=total, failed=metrics.get("failed", 0))
+
+    try:
+        yield report
+    finally:
+        if bar.live.is_started:
+            bar.stop()

@@ -1,0 +1,203 @@
+"""`altbench demos`: collect, describe, show and validate files of demonstrations; import and export them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from altbench.cli import demos_exchange
+from altbench.cli.console import progress_bar
+from altbench.cli.demos_info import File, info
+from altbench.core.errors import ConfigError, DatasetError, UnknownNameError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Collect, describe, show and validate demonstrations; import and export them.",
+)
+
+
+def default_path(task: str, uniform: bool = False) -> Path:
+    """Where demonstrations of `task` are kept unless told otherwise; the file grows as more are collected."""
+    return Path("data") / f"{task}{'-uniform' if uniform else ''}.hdf5"
+
+
+@app.command()
+def collect(
+    task: Annotated[str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False)] = None,
+    every: Annotated[bool, typer.Option("--all", help="All tasks that have an expert, one after the other.")] = False,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many successful demonstrations the file is to hold.")] = 30,
+    uniform: Annotated[bool, typer.Option("--uniform", help="Fresh random poses instead of the task's grid.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file; default data/TASK.hdf5 or data/TASK-uniform.hdf5.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Root of all seeds.")] = 0,
+    image_size: Annotated[
+        int, typer.Option("--image-size", min=8, max=2048, help="Height and width of the images.")
+    ] = 84,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that share the work; 0: none, here.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Throw away what the file holds and collect afresh.")] = False,
+    expert: Annotated[
+        str | None,
+        typer.Option("--expert", help="POLICY:PATH, a policy that sees the state; default the task's script."),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load the expert's file though it holds pickles, which run code.")
+    ] = False,
+) -> None:
+    """Collect demonstrations from the task's scripted expert, or from a policy.
+
+    Interrupted, it goes on where it was; asked for more than the file holds, it adds the missing ones. The contents do
+    not depend on the number of workers.
+
+    - `altbench demos collect Lift --n 30`
+    - `altbench demos collect Lift --n 120 --uniform --out data/lift-120.hdf5`
+    - `altbench demos collect --all --workers 2`
+    - `altbench demos collect Lift --expert sb3:lift_sac.zip --trust --out data/lift-sac.hdf5`
+    """
+    from altbench.dataset.collecting import collect as collect_demonstrations
+    from altbench.dataset.policy_expert import ExpertChoice
+
+    if trust and not expert:
+        raise ConfigError("--trust is about the file of an --expert, and none is given")
+    chosen = ExpertChoice.parse(expert, trust) if expert else None
+    for name in _chosen(task, every, out):
+        path = out or default_path(name, uniform)
+        if force:
+            _remove(path)
+        with progress_bar(f"{name}: demonstrations") as progress, _goes_on_later():
+            collect_demonstrations(
+                name,
+                n,
+                path,
+                root_seed=seed,
+                placement="uniform" if uniform else "grid",
+                image_size=(image_size, image_size),
+                workers=workers,
+                expert=chosen,
+                progress=progress,
+            )
+        info(path)
+
+
+def _chosen(task: str | None, every: bool, out: Path | None) -> list[str]:
+    """The tasks to collect for; ConfigError where the arguments contradict each other."""
+    from altbench.core import registry
+
+    if task is not None and every:
+        raise ConfigError(f"{task} and --all contradict each other; leave one of them out")
+    if every and out is not None:
+        raise ConfigError("--out names one file and --all collects one for each task, data/TASK.hdf5; leave one out")
+    if task is None and not every:
+        raise ConfigError("expected a task, such as Lift, or --all; `altbench list` names the tasks")
+    return [task] if task else [name for name in registry.names("task") if name in registry.names("expert")]
+
+
+@contextmanager
+def _goes_on_later() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("\nstopped; what is finished is kept, and the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        raise DatasetError(f"{path}: expected a demonstrations file, but this is a folder")
+    path.unlink(missing_ok=True)
+    shutil.rmtree(path.with_name(path.name + ".parts"), ignore_errors=True)
+
+
+app.command()(info)
+
+
+@app.command()
+def play(
+    file: File,
+    demo: Annotated[int, typer.Option("--demo", min=0, help="Which demonstration.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="The mp4; default FILE-demoI.mp4 beside FILE.")] = None,
+) -> None:
+    """Write a demonstration's recorded images as an mp4, all cameras side by side.
+
+    - `altbench demos play data/Lift.hdf5 --demo 3 --out lift.mp4`
+    """
+    from altbench.dataset import files
+    from altbench.report import video
+
+    found = files.read(file)
+    if demo >= len(found):
+        raise DatasetError(f"{file}: expected a demonstration from 0 to {len(found) - 1}, got {demo}")
+    chosen, target = found.demonstrations[demo], out or file.with_name(f"{file.stem}-demo{demo}.mp4")
+    frames = video.side_by_side([chosen.pixels[camera] for camera in found.meta.cameras])
+    outcome = "success" if chosen.success else "failure"
+    text = f"{found.meta.task} demonstration {demo}, {', '.join(found.meta.cameras)}: {outcome}"
+    video.write_mp4(target, video.caption(frames, text), found.meta.control_hz)
+    typer.echo(f"{target}: {len(chosen)} frames, {len(chosen) / found.meta.control_hz:.1f} s")
+
+
+@app.command()
+def sheet(
+    file: File,
+    rows: Annotated[int, typer.Option("--rows", min=1, max=200, help="How many demonstrations.")] = 6,
+    columns: Annotated[int, typer.Option("--columns", min=2, max=60, help="How many frames of each.")] = 8,
+    camera: Annotated[str | None, typer.Option("--camera", help="Which camera; default the first.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The PNG; default FILE.png beside FILE.")] = None,
+) -> None:
+    """Write a contact sheet: demonstrations in rows, evenly spaced frames in columns.
+
+    - `altbench demos sheet data/Lift.hdf5`
+    - `altbench demos sheet data/Lift.hdf5 --camera wrist --rows 30 --columns 12 --out wrist.png`
+    """
+    from altbench.dataset import files
+    from altbench.report import contact_sheets
+
+    found = files.read(file)
+    chosen, target = camera or found.meta.cameras[0], out or file.with_suffix(".png")
+    if chosen not in found.meta.cameras:
+        raise UnknownNameError("camera", chosen, found.meta.cameras)
+    picture = contact_sheets.demonstrations_sheet(found.demonstrations, chosen, rows, columns, found.meta.control_hz)
+    contact_sheets.write_png(target, picture)
+    typer.echo(
+        f"{target}: {min(rows, len(found))} of {len(found)} demonstrations, {picture.shape[1]}×{picture.shape[0]}"
+    )
+
+
+@app.command()
+def validate(
+    file: File,
+    replay: Annotated[
+        bool, typer.Option(help="Also execute every demonstration's actions again in the simulator.")
+    ] = True,
+) -> None:
+    """Check a file's structure, values and checksum, and that its actions succeed again.
+
+    - `altbench demos validate data/Lift.hdf5`
+    """
+    from altbench.dataset import files, known_sets
+    from altbench.dataset.collecting import replay as replay_demonstrations
+
+    found = files.read(file)
+    typer.echo(f"{file}: structure, values and checksum of {len(found)} demonstrations are right")
+    typer.echo(f"{file}: {known_sets.verdict(found, known_sets.load())[1]}")
+    if not replay:
+        return
+    failed: list[int] = []
+    with progress_bar("replayed") as progress:
+        for i, success in enumerate(replay_demonstrations(found.meta.task, found.demonstrations)):
+            failed += [] if success else [i]
+            progress(i + 1, len(found), {"failed": float(len(failed))})
+    if failed:
+        versions = ", ".join(f"{name} {number}" for name, number in found.meta.versions.items())
+        raise DatasetError(f"{file}: demonstrations {failed} fail when replayed; they were made with {versions}")
+    typer.echo(f"{file}: all {len(found)} succeed when replayed")
+
+
+app.command("import")(demos_exchange.import_demonstrations)
+app.command("export")(demos_exchange.export_demonstrations)
+app.command("manifest")(demos_exchange.known_sets)

@@ -1,0 +1,108 @@
+"""`altbench demos import | export | manifest`: files of other projects, and the known sets of our own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from altbench.cli.console import progress_bar
+
+
+def import_demonstrations(
+    file: Annotated[Path, typer.Argument(help="The foreign file, or a Minari data set's id.", show_default=False)],
+    format_name: Annotated[
+        str, typer.Option("--format", help="robomimic, robosuite (its own collection format) or minari.")
+    ],
+    task: Annotated[str, typer.Option("--task", help="Which of our tasks it demonstrates, e.g. Lift.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write, which must not exist yet.")],
+    control_mode: Annotated[
+        Literal["ee_pose", "ee_delta"] | None,
+        typer.Option("--control-mode", help="Actions to write; default the file's."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", min=8, max=2048, help="Height and width; default the file's, or 84.")
+    ] = None,
+    render: Annotated[
+        bool, typer.Option("--render", help="Draw images from the states even where the file has some.")
+    ] = False,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="The MJCF of the states, where the file does not lead to it.")
+    ] = None,
+    keep_failures: Annotated[
+        bool, typer.Option("--keep-failures", help="Also write episodes that do not solve the task.")
+    ] = False,
+) -> None:
+    """Turn demonstrations in another format into a file of ours.
+
+    Whatever does not fit the task (task, cameras, action convention, frequency, joints) is refused.
+
+    - `altbench demos import lift.hdf5 --format robosuite --task Lift --out data/Lift-human.hdf5`
+    - `altbench demos import low_dim.hdf5 --format robomimic --task Lift --control-mode ee_pose --out data/Lift-ph.hdf5`
+    - `altbench demos import altbench/lift-v0 --format minari --task Lift --out data/Lift-back.hdf5`
+    """
+    from altbench.cli import demos_info
+    from altbench.core.demonstration import ImportWishes
+    from altbench.dataset import exchange
+
+    size = None if image_size is None else (image_size, image_size)
+    wishes = ImportWishes(control_mode, size, render, model)
+    with progress_bar("imported") as progress:
+        done = exchange.import_file(
+            file, format_name, task, out, wishes, keep_failures=keep_failures, progress=progress
+        )
+    if done.left_out:
+        numbers = ", ".join(map(str, done.left_out[:20])) + (", ..." if len(done.left_out) > 20 else "")
+        typer.echo(f"left out {len(done.left_out)} that do not solve {task}: {numbers}")
+    demos_info.info(out)
+
+
+def export_demonstrations(
+    file: Annotated[Path, typer.Argument(help="A demonstrations file of ours (HDF5).", show_default=False)],
+    format_name: Annotated[str, typer.Option("--format", help="robomimic or minari.")],
+    out: Annotated[str, typer.Option("--out", help="The file to write; for minari the data set's id.")],
+) -> None:
+    """Write demonstrations in another format.
+
+    - `altbench demos export data/Lift.hdf5 --format robomimic --out lift-robomimic.hdf5`
+    - `altbench demos export data/Lift.hdf5 --format minari --out altbench/lift-v0`
+    """
+    from altbench.dataset import exchange
+
+    with progress_bar("exported") as progress:
+        message = exchange.export_file(file, format_name, out, progress)
+    typer.echo(message)
+
+
+def known_sets(
+    write: Annotated[bool, typer.Option("--write", help="Write the sets as they are now into the manifest.")] = False,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Which tasks; default all with an expert; repeatable.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--data", help="Where TASK.hdf5 is.")] = Path("data"),
+) -> None:
+    """Say whether data/TASK.hdf5 are the known sets of demonstrations, or make them the known ones.
+
+    Collect them first: `altbench demos collect --all`. Exit status 1: some set is not the known one.
+
+    - `altbench demos manifest`
+    - `altbench demos manifest --write --task Lift`
+    """
+    from altbench.core import registry
+    from altbench.dataset import files
+    from altbench.dataset import known_sets as manifest
+
+    known, differs = manifest.load(), False
+    for name in task or [name for name in registry.names("task") if name in registry.names("expert")]:
+        registry.check_name("task", name)
+        path = folder / f"{name}.hdf5"
+        found = files.read(path, task=name)
+        if write:
+            known[name] = manifest.describe(found)
+        same, sentence = manifest.verdict(found, known)
+        differs |= not same
+        typer.echo(f"{path}: {sentence}")
+    if write:
+        typer.echo(f"wrote {manifest.save(known)}")
+    raise typer.Exit(1 if differs else 0)

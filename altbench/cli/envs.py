@@ -1,0 +1,50 @@
+"""`altbench envs`: look at the tasks and at what disturbs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Look at the tasks and their perturbations.")
+
+
+@app.callback()
+def _group() -> None:
+    """Look at the tasks and their perturbations."""
+
+
+@app.command()
+def preview(
+    out: Annotated[
+        Path, typer.Option("--out", help="Where: `preview.png` becomes preview-tasks.png, -images.png and -scene.png.")
+    ] = Path("preview.png"),
+    task: Annotated[str, typer.Option("--task", help="Whose images are perturbed; default the first.")] = "",
+) -> None:
+    """Draw contact sheets: every task in every split, and every perturbation at every severity.
+
+    - `altbench envs preview`
+    - `altbench envs preview --task Lift --out pictures/lift.png`
+    """
+    from functools import partial
+
+    from altbench.core import registry
+    from altbench.report import preview as draw
+    from altbench.report.contact_sheets import write_png
+    from altbench.system.devices import choose_renderer
+
+    chosen = task or next(iter(registry.BUILT_IN["task"]))
+    registry.check_name("task", chosen)
+    choose_renderer()
+    images, scene = draw.image_and_scene_names()
+    sheets = {
+        "tasks": partial(draw.tasks_sheet, registry.names("task")),
+        "images": partial(draw.perturbations_sheet, images, chosen),
+        "scene": partial(draw.perturbations_sheet, scene, chosen),
+    }
+    for name, sheet in sheets.items():
+        path = out.with_name(f"{out.stem}-{name}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_png(path, sheet())
+        typer.echo(f"{path}")

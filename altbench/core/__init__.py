@@ -1,0 +1,1 @@
+"""The contracts: tasks, policies, demonstrations, perturbations; checked settings, errors, names and seeds."""

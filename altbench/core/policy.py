@@ -1,0 +1,184 @@
+"""The contract of a policy: what it sees, what it answers, what it needs, and how it is fitted."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from altbench.core.demonstration import Demonstration
+from altbench.core.errors import ContractError
+from altbench.core.task import TaskInfo
+from altbench.core.types import ControlMode, Float32, Int64, Progress, UInt8, no_progress
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a policy sees: the last To observations of each of B slots, oldest first.
+
+    `pixels`: camera -> uint8 (B, To, H, W, 3), upright RGB; empty when the policy asked for none.
+    `agent_pos`: float32 (B, To, Dp). `environment_state`: float32 (B, To, De), only where the policy asked for state.
+    """
+
+    pixels: Mapping[str, UInt8]
+    agent_pos: Float32
+    environment_state: Float32 | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """B."""
+        return int(self.agent_pos.shape[0])
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a policy answers for B slots.
+
+    `actions`: float32 (B, Ta, Da), finite. `ood_score`: float32 (B,), higher is stranger. `is_ood`: bool (B,).
+    `matches`: int64 (B, k, 2), the (episode, frame) retrieved, nearest first, where `episode` is
+    `Demonstration.index`; `similarities`: float32 (B, k), higher is nearer. `ood_threshold`: float32 (B,), the score above
+    which `is_ood` was raised.
+    """
+
+    actions: Float32
+    ood_score: Float32 | None = None
+    is_ood: NDArray[np.bool_] | None = None
+    matches: Int64 | None = None
+    similarities: Float32 | None = None
+    ood_threshold: Float32 | None = None
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a policy needs of a task; a mismatch is refused before the first episode.
+
+    `cameras` empty: no images wanted. `image_size` (H, W), None: any.
+    """
+
+    cameras: tuple[str, ...]
+    obs_horizon: int = 2
+    pred_horizon: int = 16
+    action_horizon: int = 8
+    control_mode: ControlMode = "ee_pose"
+    image_size: tuple[int, int] | None = None
+    needs_state: bool = False
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes that a ready policy holds: `weights` (parameters and buffers) and `table` (index, stored actions)."""
+
+    weights: int = 0
+    table: int = 0
+
+
+class Policy(ABC):
+    """Chooses chunks of actions for some slots of a batch.
+
+    An episode's decisions may not depend on who shares its batch (within 1e-5), on global random state, or on anything
+    but the constructor's arguments, the checkpoint, the episode's seed and its observations.
+
+    Class attributes: `name`; `version` (raised when what it computes changes); `config_type`, a frozen pydantic model
+    (`altbench.api.Spec`) of its settings; `presets`, name -> settings that differ from the defaults; `runtime_fields`,
+    the settings that do not change what `fit` computes, so that one checkpoint serves all their values.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    config_type: ClassVar[type[Any]]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    runtime_fields: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, task: TaskInfo, config: Any) -> None:
+        self.task = task
+        self.config = config
+
+    @property
+    @abstractmethod
+    def requirements(self) -> Requirements:
+        """Observations, horizons and control mode that this policy works with."""
+
+    @abstractmethod
+    def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
+        """Begin an episode in each of `slots`, with its own seed."""
+
+    @abstractmethod
+    def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
+        """Decide for `slots` (any subset of those begun); row b of `observation` belongs to `slots[b]`."""
+
+    def footprint(self) -> Footprint:
+        """Bytes of weights and table."""
+        return Footprint()
+
+    def inference_note(self) -> str:
+        """How a decision is made, for the latency table, such as `DDIM, 10 steps`."""
+        return ""
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """How a policy is to be fitted.
+
+    `seed` draws initial weights and batches. `device` is "cpu" or "cuda". `folder` holds logs and the state to resume
+    from (None: neither). `progress` is called now and then.
+    """
+
+    seed: int
+    device: str = "cpu"
+    folder: Path | None = None
+    progress: Progress = field(default=no_progress)
+
+
+class Trainable(Policy):
+    """A policy that learns from demonstrations. A checkpoint is TOML, safetensors and plain arrays; nothing is pickled."""
+
+    @abstractmethod
+    def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
+        """Learn from `demonstrations`; afterwards `act` works."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write what `load` needs into the existing, empty `folder`."""
+
+    @abstractmethod
+    def load(self, folder: Path, device: str = "cpu") -> None:
+        """Read what `save` wrote; decisions are then identical to those before `save`."""
+
+
+def check_fit(policy: Requirements, task: TaskInfo, image_size: tuple[int, int], name: str) -> None:
+    """Raise ContractError with both sides printed where a policy cannot work on a task."""
+    if policy.cameras and policy.needs_state:
+        raise ContractError(f"{name} wants images and the privileged state; {task.name} shows one or the other")
+    unknown = [c for c in policy.cameras if c not in task.cameras]
+    if unknown:
+        raise ContractError(f"{name} wants cameras {policy.cameras}, {task.name} has {task.cameras}")
+    if policy.cameras and policy.image_size not in (None, image_size):
+        raise ContractError(f"{name} wants {policy.image_size} images, the sweep renders {image_size} for {task.name}")
+    if policy.obs_horizon < 1 or not 1 <= policy.action_horizon <= policy.pred_horizon:
+        raise ContractError(
+            f"{name}: expected To >= 1 and 1 <= Ta <= Tp, got To {policy.obs_horizon}, Tp {policy.pred_horizon}, "
+            f"Ta {policy.action_horizon}"
+        )
+
+
+def check_decision(decision: Decision, batch: int, action_horizon: int, action_dim: int) -> None:
+    """Raise ContractError unless `decision` has the shapes, dtypes and finite values that the contract asks for."""
+    if not isinstance(decision, Decision):
+        raise ContractError(f"act: expected a Decision, got {type(decision).__name__}")
+    actions, expected = decision.actions, (batch, action_horizon, action_dim)
+    if not isinstance(actions, np.ndarray) or actions.shape != expected or actions.dtype != np.float32:
+        came = f"{actions.dtype} {actions.shape}" if isinstance(actions, np.ndarray) else type(actions).__name__
+        raise ContractError(f"act: expected actions float32 {expected}, got {came}")
+    if not np.isfinite(actions).all():
+        raise ContractError(f"act: expected finite actions, got {int((~np.isfinite(actions)).sum())} NaN or infinite")
+    for name in ("ood_score", "is_ood", "matches", "similarities", "ood_threshold"):
+        value = getattr(decision, name)
+        if value is not None and (not isinstance(value, np.ndarray) or value.shape[:1] != (batch,)):
+            raise ContractError(
+                f"act: expected {name} with first dimension {batch}, got {getattr(value, 'shape', value)}"
+            )

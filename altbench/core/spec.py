@@ -1,0 +1,59 @@
+"""Checked settings: a frozen pydantic model with errors in words, its canonical JSON and its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import pydantic
+
+from altbench.core.errors import ConfigError
+from altbench.core.spec_errors import first_fault
+
+
+class Spec(pydantic.BaseModel):
+    """A frozen settings model that knows no unknown keys; defaults are checked as given values are."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str) -> Self:
+        """Validated settings; ConfigError in one line that begins with `where` and names the first fault."""
+        try:
+            return cls.model_validate(dict(values))
+        except pydantic.ValidationError as error:
+            raise ConfigError(f"{where}: {first_fault(cls, error)}") from None
+
+
+def added(default: Any, **rules: Any) -> Any:
+    """A `Spec` field that came after results were published: at its default it is left out of `model_dump`.
+
+    So it enters no key, no card and no fingerprint of what was computed before it existed. Its default must mean what
+    was done then, and may never change. Not for `Policy.runtime_fields`: a row's default would not override a card's
+    value. `rules`: further arguments of `pydantic.Field`, such as `ge`.
+    """
+    return pydantic.Field(default=default, exclude_if=lambda value: bool(value == default), **rules)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The parsed file; ConfigError where it is missing or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; expected a sweep in TOML") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def digest(specification: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of `specification`."""
+    return hashlib.sha256(canonical(specification).encode()).hexdigest()
+
+
+def canonical(specification: Mapping[str, Any]) -> str:
+    """JSON with sorted keys and no spaces."""
+    return json.dumps(specification, sort_keys=True, separators=(",", ":"), default=str)

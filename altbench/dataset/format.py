@@ -1,0 +1,177 @@
+"""What a demonstrations file holds: its settings, the layout that follows from them, the checks and the checksum.
+
+    data                      attributes: env_args (robomimic's), total (frames), altbench (`DatasetMeta`), checksum
+    data/demo_0               attributes: num_samples, seed, grid_index, success, object_pose, initial_sim_state
+    data/demo_0/obs           agentview_image, wrist_image, ..., agent_pos, environment_state (where recorded)
+    data/demo_0/{actions,states,rewards,dones}
+
+This is robomimic's layout. `rewards` and `dones` are there for its sake, follow from `success` and are not read back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from altbench.core.demonstration import Demonstration
+from altbench.core.errors import DatasetError
+from altbench.core.spec import Spec
+from altbench.core.task import InitialState
+from altbench.core.types import ControlMode, RenderProfile
+
+GYMNASIUM_ENV_TYPE = 2  # robomimic's EnvType.GYM_TYPE
+MAX_FRAMES = 1_000_000
+
+Count = Annotated[int, Field(ge=0, le=10_000)]
+Pixels = Annotated[int, Field(ge=1, le=4096)]
+Camera = Annotated[str, Field(pattern=r"^\w{1,64}$")]
+Arrays = dict[str, NDArray[Any]]
+Layout = dict[str, tuple[type[np.generic], tuple[int, ...]]]
+
+
+class DatasetMeta(Spec):
+    """What all demonstrations of a file share, and how they were made.
+
+    The `_dim`s are the lengths of `actions[t]`, `agent_pos[t]`, `states[t]` and `environment_state[t]` (0: not
+    recorded); `image_size` is (H, W); `versions` names the software that fixed the physics and the images.
+    """
+
+    format_version: Literal[1] = 1
+    task: str
+    task_version: int
+    env_id: str
+    control_mode: ControlMode = "ee_pose"
+    control_hz: float = Field(gt=0, allow_inf_nan=False)
+    image_size: tuple[Pixels, Pixels]
+    render_profile: RenderProfile = "fast"
+    cameras: tuple[Camera, ...] = Field(max_length=16)
+    pose_names: tuple[str, ...] = Field(max_length=64)
+    action_dim: Count
+    agent_pos_dim: Count
+    state_dim: Count
+    environment_state_dim: Count = 0
+    placement: Literal["grid", "uniform"]
+    grid_size: Annotated[int, Field(ge=1, le=1_000_000)]
+    root_seed: Annotated[int, Field(ge=0)]
+    versions: dict[str, str]
+
+    @property
+    def env_args(self) -> str:
+        """robomimic's description of the environment, JSON."""
+        kwargs = {
+            "obs_type": "pixels",
+            "control_mode": self.control_mode,
+            "image_size": list(self.image_size),
+            "render_profile": self.render_profile,
+        }
+        return json.dumps({"env_name": self.env_id, "type": GYMNASIUM_ENV_TYPE, "env_kwargs": kwargs}, sort_keys=True)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame's images."""
+        height, width = self.image_size
+        return len(self.cameras) * height * width * 3
+
+    def canonical(self) -> str:
+        """JSON with sorted keys: the same settings, the same text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+def arrays(demonstration: Demonstration) -> Arrays:
+    """What is stored as arrays, T frames each, by their path below `demo_i`."""
+    d = demonstration
+    found: Arrays = {f"obs/{camera}_image": d.pixels[camera] for camera in sorted(d.pixels)}
+    found |= {"obs/agent_pos": d.agent_pos, "actions": d.actions, "states": d.states}
+    return found if d.environment_state is None else {**found, "obs/environment_state": d.environment_state}
+
+
+def attributes(demonstration: Demonstration) -> Arrays:
+    """What is stored as attributes of `demo_i`."""
+    d, start = demonstration, demonstration.initial_state
+    return {
+        "num_samples": np.array(len(d), np.int64),
+        "seed": np.array(d.seed, np.int64),
+        "grid_index": np.array(d.grid_index, np.int64),
+        "success": np.array(d.success, np.int64),
+        "object_pose": start.object_pose,
+        "initial_sim_state": start.sim_state,
+    }
+
+
+def array_layout(meta: DatasetMeta, frames: int) -> Layout:
+    """Types and shapes that `arrays` must have."""
+    found: Layout = {f"obs/{camera}_image": (np.uint8, (frames, *meta.image_size, 3)) for camera in meta.cameras}
+    found["obs/agent_pos"] = (np.float32, (frames, meta.agent_pos_dim))
+    found["actions"] = (np.float32, (frames, meta.action_dim))
+    found["states"] = (np.float64, (frames, meta.state_dim))
+    if meta.environment_state_dim:
+        found["obs/environment_state"] = (np.float32, (frames, meta.environment_state_dim))
+    return found
+
+
+def attribute_layout(meta: DatasetMeta) -> Layout:
+    """Types and shapes that `attributes` must have."""
+    found: Layout = dict.fromkeys(("num_samples", "seed", "grid_index", "success"), (np.int64, ()))
+    found["object_pose"] = (np.float64, (len(meta.pose_names),))
+    found["initial_sim_state"] = (np.float64, (meta.state_dim,))
+    return found
+
+
+def demonstration(index: int, stored: Arrays, meta: DatasetMeta) -> Demonstration:
+    """The record of which `arrays` and `attributes` are `stored`; DatasetError where they cannot be those of `meta`."""
+    made = Demonstration(
+        index=index,
+        pixels={camera: stored[f"obs/{camera}_image"] for camera in meta.cameras},
+        agent_pos=stored["obs/agent_pos"],
+        actions=stored["actions"],
+        states=stored["states"],
+        initial_state=InitialState(stored["initial_sim_state"], stored["object_pose"]),
+        seed=int(stored["seed"]),
+        grid_index=int(stored["grid_index"]),
+        success=bool(stored["success"]),
+        control_mode=meta.control_mode,
+        environment_state=stored.get("obs/environment_state"),
+    )
+    check(made, meta)
+    return made
+
+
+def check(demonstration: Demonstration, meta: DatasetMeta) -> None:
+    """DatasetError unless types and shapes are those that `meta` promises and all values are finite."""
+    d, where = demonstration, f"demonstration {demonstration.index}"
+    if d.control_mode != meta.control_mode:
+        raise DatasetError(f"{where}: expected control mode {meta.control_mode}, got {d.control_mode}")
+    if not -1 <= d.grid_index < meta.grid_size:
+        raise DatasetError(f"{where}: expected a grid index from -1 to {meta.grid_size - 1}, got {d.grid_index}")
+    if not 1 <= len(d) <= MAX_FRAMES:
+        raise DatasetError(f"{where}: expected 1 to {MAX_FRAMES:,} frames, got {len(d):,}")
+    found = {**arrays(d), **attributes(d)}
+    layout = {**array_layout(meta, len(d)), **attribute_layout(meta)}
+    if found.keys() != layout.keys():
+        raise DatasetError(f"{where}: expected {sorted(layout)}, got {sorted(found)}")
+    for name, (dtype, shape) in layout.items():
+        _check_array(f"{where}: {name}", found[name], dtype, shape)
+
+
+def _check_array(where: str, array: NDArray[Any], dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise DatasetError(f"{where}: expected {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DatasetError(f"{where}: expected finite values, got NaN or infinity")
+
+
+def digest(meta: DatasetMeta, demonstrations: Iterable[Demonstration]) -> str:
+    """SHA-256 over `meta` and every array (name, type, shape, bytes, in a fixed order); works for a subset, too."""
+    total = hashlib.sha256(meta.canonical().encode())
+    for d in demonstrations:
+        stored = {"index": np.array(d.index, np.int64), **attributes(d), **arrays(d)}
+        for name, array in stored.items():
+            total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()

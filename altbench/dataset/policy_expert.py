@@ -1,0 +1,79 @@
+"""A policy as an expert: what learned to solve a task from its state demonstrates it to those that see images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from altbench.core import registry
+from altbench.core.errors import ConfigError, ContractError
+from altbench.core.policy import Observation, Policy
+from altbench.core.spec import digest
+from altbench.core.task import PoseTask, SimulatedTask, TaskInfo
+from altbench.core.types import Float32
+
+
+@dataclass(frozen=True)
+class ExpertChoice:
+    """A policy in place of a task's scripted expert: its registered name and its complete settings."""
+
+    policy: str
+    config: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, text: str, trust: bool) -> ExpertChoice:
+        """From `POLICY:PATH`, such as `sb3:lift.zip`; `trust` as the policy's own setting of that name."""
+        name, _, path = text.partition(":")
+        if not path:
+            raise ConfigError(f"--expert {text!r}: expected POLICY:PATH, such as sb3:lift.zip")
+        kind = registry.policy(name)
+        if not {"path", "trust"} <= kind.config_type.model_fields.keys():
+            raise ConfigError(
+                f"--expert {text}: {name} is not made of a file alone; expected a policy with the settings path and"
+                " trust, such as sb3:lift.zip"
+            )
+        config = kind.config_type.parse({"path": path, "trust": trust}, f"--expert {text}")
+        return cls(name, config.model_dump(mode="json"))
+
+    @property
+    def label(self) -> str:
+        """What a file says of who demonstrated; it names what the checkpoint holds, not where it lies."""
+        runtime = registry.policy(self.policy).runtime_fields
+        return f"{self.policy} {digest({k: v for k, v in self.config.items() if k not in runtime})[:12]}"
+
+    def make(self, task: TaskInfo) -> Policy:
+        """The policy; ContractError where it cannot demonstrate `task`."""
+        kind = registry.policy(self.policy)
+        policy = kind(task, kind.config_type.parse(self.config, f"expert {self.policy}"))
+        needs = policy.requirements
+        if needs.cameras or needs.obs_horizon != 1 or needs.action_horizon != 1:
+            raise ContractError(
+                f"expert {self.policy}: expected a policy that sees no images and decides at every step (To = Ta = 1), "
+                f"got cameras {needs.cameras}, To {needs.obs_horizon}, Ta {needs.action_horizon}"
+            )
+        return policy
+
+
+class PolicyExpert:
+    """`altbench.api.Expert` by a policy; `look(task)` is what the task's state shows now, float32 (De,)."""
+
+    def __init__(self, policy: Policy, look: Callable[[SimulatedTask], Float32]) -> None:
+        self._policy, self._look = policy, look
+
+    def reset(self, env: SimulatedTask, seed: int) -> None:
+        """Begin an episode."""
+        del env
+        self._policy.reset([0], [seed])
+
+    def act(self, env: SimulatedTask) -> Float32:
+        """The policy's action, as `ee_pose` in either control mode."""
+        needs = self._policy.requirements
+        state = self._look(env)[None, None] if needs.needs_state else None
+        seen = Observation({}, env.observe(pixels=False)["agent_pos"][None, None], state)
+        action: Float32 = self._policy.act(seen, [0]).actions[0, 0]
+        if needs.control_mode == "ee_pose":
+            return action
+        if not isinstance(env, PoseTask):
+            raise ContractError(f"{env.info.name} cannot say which pose an ee_delta action leads to (no as_pose)")
+        return env.as_pose(action)

@@ -1,0 +1,50 @@
+"""Nested subsets of demonstrations: 10 are part of 30, 30 of 60."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from altbench.core.demonstration import Demonstration
+from altbench.core.errors import ConfigError, DatasetError
+
+
+def subset(demonstrations: Sequence[Demonstration], n: int, grid_size: int, seed: int) -> tuple[Demonstration, ...]:
+    """The first `n` demonstrations in an order that depends on `seed` alone, so that subsets are nested.
+
+    Pass after pass over the grid, each in an order of its own: from `grid_size` on, every grid pose is there before any
+    comes again. Demonstrations off the grid follow in one drawn order. DatasetError where there are fewer than `n`.
+    """
+    if n < 1:
+        raise ConfigError(f"expected a number of demonstrations of at least 1, got {n}")
+    if n > len(demonstrations):
+        more = f"`altbench demos collect` with --n {n} and --out with their file adds the missing ones"
+        raise DatasetError(f"expected at least {n} demonstrations, got {len(demonstrations)}; {more}")
+    return tuple(_order(demonstrations, grid_size, seed)[:n])
+
+
+def _order(demonstrations: Sequence[Demonstration], grid_size: int, seed: int) -> list[Demonstration]:
+    by_index = sorted(demonstrations, key=lambda d: d.index)
+    off_grid = [d for d in by_index if d.grid_index < 0]
+    seen: Counter[int] = Counter()
+    keys: dict[int, tuple[float, int]] = {d.index: (np.inf, _draw(seed, d.index)) for d in off_grid}
+    for d in by_index:
+        if d.grid_index >= grid_size:
+            raise DatasetError(f"demonstration {d.index}: expected a grid index below {grid_size}, got {d.grid_index}")
+        if d.grid_index >= 0:
+            grid_pass = seen[d.grid_index]
+            keys[d.index] = (grid_pass, _permutation(grid_size, seed, grid_pass + 1)[d.grid_index])
+            seen[d.grid_index] += 1
+    return sorted(by_index, key=lambda d: keys[d.index])
+
+
+def _draw(seed: int, index: int) -> int:
+    """Where a demonstration off the grid stands among the others: however many there are, so that subsets stay nested."""
+    return int(np.random.SeedSequence([seed, 0, index]).generate_state(1, np.uint64)[0])
+
+
+def _permutation(length: int, seed: int, stream: int) -> list[int]:
+    permuted: list[int] = np.random.default_rng(np.random.SeedSequence([seed, stream])).permutation(length).tolist()
+    return permuted

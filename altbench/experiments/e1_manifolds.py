@@ -1,0 +1,300 @@
+"""E1: which networks trained on how many points of a curve draw the curve, and which draw their training points."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
+from altbench.experiments.shared.texts import frame_table, listed, percent, rate_text
+from altbench.report.style import COLOURS, styled
+from altbench.stats.rates import rate_of
+from altbench.system.devices import resolve_device
+from altbench.system.files import replacing
+
+if TYPE_CHECKING:
+    from altbench.experiments.e1_diffusion import ToyResult, ToySettings
+
+TOLERANCE = 0.05
+"""How near a sample must be to count as at a training point, or on the curve; the curves are 2 to 4 wide and high."""
+RECALLS = 0.5
+"""Share recalled beyond chance from which a model is called a lookup table."""
+FOLLOWS = 0.5
+"""Share of samples on the curve from which a model is said to draw it."""
+
+NETWORKS = ("small net", "large net")
+DATA = {"small data": 20, "large data": 100_000}
+EPOCHS = {"small data": 1000, "large data": 100}
+REPEATS = {"small data": 1000, "large data": 1}
+LARGE: Mapping[str, tuple[int, int]] = {"small": (128, 6), "paper": (1024, 10)}
+"""Width and number of hidden layers of the large net; the small net's are the paper's in both presets."""
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A network, an amount of data and a curve."""
+
+    network: str
+    data: str
+    shape: str
+
+    @property
+    def name(self) -> str:
+        """As reports name it."""
+        return f"{self.shape}, {self.network}, {self.data}"
+
+
+def combinations() -> Iterator[Combination]:
+    """All sixteen."""
+    from altbench.experiments.e1_diffusion import SHAPES
+
+    return (Combination(network, data, shape) for shape in SHAPES for data in DATA for network in NETWORKS)
+
+
+def settings(one: Combination, preset: Preset) -> ToySettings:
+    """How a combination is trained: `paper` exactly so, `small` with a smaller large net that trains for less long."""
+    from altbench.experiments.e1_diffusion import ToySettings
+
+    large, few = one.network == "large net", one.data == "small data"
+    width, layers = LARGE[preset] if large else (24, 1)
+    common: dict[str, Any] = {"shape": one.shape, "width": width, "layers": layers}
+    common |= {"points": DATA[one.data], "repeats": REPEATS[one.data]}
+    if large and preset == "small":
+        return ToySettings(**common, epochs=120 if few else 10, learning_rate=1e-3, batch=512)
+    return ToySettings(**common, epochs=EPOCHS[one.data], learning_rate=1e-4 if large and few else 1e-3)
+
+
+def compute(run: Run, preset: Preset, say: Say) -> None:
+    """Train and sample every combination that is not there yet."""
+    import torch
+
+    from altbench.experiments.e1_diffusion import fit_and_sample
+
+    device = resolve_device("auto")
+    torch.set_num_threads(1)
+    for one in combinations():
+        chosen = settings(one, preset)
+        path = result_path(run, chosen, device)
+        if not path.is_file():
+            say(f"{one.name}: {chosen.layers} hidden layers of {chosen.width}, {chosen.epochs} epochs")
+            write_result(path, fit_and_sample(chosen, device, say))
+
+
+def result_path(run: Run, chosen: ToySettings, device: str) -> Path:
+    """Where a model's samples lie; the name changes with whatever changes them."""
+    made_with = {"settings": asdict(chosen), "torch": version("torch"), "device": device}
+    digest = hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()
+    return run.own / f"{chosen.shape}-{digest[:16]}.npz"
+
+
+def write_result(path: Path, result: ToyResult) -> None:
+    """Plain arrays, whole or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **{**asdict(result), "parameters": np.array(result.parameters)})
+
+
+def read_result(path: Path) -> ToyResult | None:
+    """What `write_result` wrote; None where there is nothing."""
+    from altbench.experiments.e1_diffusion import ToyResult
+
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as found:
+        return ToyResult(found["samples"], found["training"], found["losses"], int(found["parameters"]))
+
+
+def report(run: Run, preset: Preset) -> Report:
+    """The table of all combinations and the picture of their samples."""
+    device = resolve_device("auto")
+    found = {one: read_result(result_path(run, settings(one, preset), device)) for one in combinations()}
+    data = _measured(found, preset)
+    there = {one: result for one, result in found.items() if result is not None}
+    figures = {"samples": draw(there)} if there else {}
+    return Report(
+        summary=_summary(data),
+        sections=(
+            Section("Samples", _caption(), figures=figures),
+            Section("Where samples land", _method(preset), {"nearness": _table(data)}),
+        ),
+        reported=(Reported("behaves as a lookup table", "large net with small data only", _lookups(data)),),
+        missing=tuple(one.name for one, result in found.items() if result is None),
+    )
+
+
+def _measured(found: Mapping[Combination, ToyResult | None], preset: Preset) -> pd.DataFrame:
+    """One row per combination; without a result its numbers are empty."""
+    from altbench.experiments.e1_diffusion import nearness
+
+    rows = []
+    for one, result in found.items():
+        chosen = settings(one, preset)
+        row: dict[str, Any] = {**asdict(one), "width": chosen.width, "layers": chosen.layers, "points": chosen.points}
+        if result is not None:
+            near = nearness(result, one.shape, TOLERANCE)
+            row |= {"parameters": result.parameters, "loss": result.losses[-1], **asdict(near)}
+            row["beyond_chance"] = _beyond(near.recalled / near.total, near.chance)
+            row["verdict"] = _verdict(near.on_curve / near.total, row["beyond_chance"])
+        rows.append(row)
+    columns = ["parameters", "loss", "recalled", "on_curve", "total", "chance", "beyond_chance", "verdict"]
+    return pd.DataFrame(rows, columns=[*asdict(next(iter(found))), "width", "layers", "points", *columns])
+
+
+def _beyond(recalled: float, chance: float) -> float | None:
+    """Share recalled, rescaled so that chance is 0 and all is 1; None where chance is (nearly) all."""
+    return None if chance > 0.95 else (recalled - chance) / (1 - chance)
+
+
+def _verdict(on_curve: float, beyond: float | None) -> str:
+    if beyond is not None and beyond >= RECALLS:
+        return "lookup table"
+    return "draws the curve" if on_curve >= FOLLOWS else "neither"
+
+
+def _table(data: pd.DataFrame) -> Any:
+    def share(column: str) -> list[str]:
+        pairs = zip(data[column], data["total"], strict=True)
+        return [rate_text(rate_of(int(k), int(n)), counts=False) if pd.notna(k) else "" for k, n in pairs]
+
+    texts = {
+        "curve": list(data["shape"]),
+        "network": list(data["network"]),
+        "data": list(data["data"]),
+        "parameters": ["" if pd.isna(p) else f"{int(p):,}" for p in data["parameters"]],
+        "at a training point": share("recalled"),
+        "chance": ["" if pd.isna(c) else f"{100 * c:.0f} %" for c in data["chance"]],
+        "on the curve": share("on_curve"),
+        "verdict": ["" if pd.isna(v) else v for v in data["verdict"]],
+    }
+    note = (
+        f"Share of 5,000 samples within {TOLERANCE} of a training point or of the curve, with Wilson 95 % intervals."
+        " Chance: the share of the curve that is as near to a training point."
+    )
+    return frame_table("Where samples land", data, texts, note, names=3)
+
+
+def _method(preset: Preset) -> str:
+    size = (
+        "Settings are the paper's throughout."
+        if preset == "paper"
+        else "`small` keeps the paper's small net, points and schedule; its large net has 6 hidden layers of 128 (the"
+        " paper's: 10 of 1,024), batches of 512 and a learning rate of 1e-3, and trains for 120 or 10 epochs."
+    )
+    return (
+        f"{size} A model is called a lookup table where it puts its samples at training points beyond chance"
+        f" (at least {percent(RECALLS)} of what chance leaves), and is said to draw the curve where {percent(FOLLOWS)}"
+        " of its samples are on it. With 100,000 points all of the curve is at training points: recall tells nothing there."
+    )
+
+
+def _caption() -> str:
+    return (
+        "Each dot is a sample: vermilion within the tolerance of one of the training points, blue elsewhere; rings are the"
+        " training points where there are 20, the grey line is the curve that they were taken from."
+    )
+
+
+def _lookups(data: pd.DataFrame) -> str:
+    known = data.dropna(subset=["verdict"])
+    if known.empty:
+        return ""
+    told = []
+    for network in NETWORKS:
+        for amount in DATA:
+            own = known[(known["network"] == network) & (known["data"] == amount)]
+            hits = int((own["verdict"] == "lookup table").sum())
+            told += [f"{network}, {amount}: {hits} of {len(own)}"] if len(own) else []
+    return "; ".join(told)
+
+
+def _summary(data: pd.DataFrame) -> str:
+    known = data.dropna(subset=["verdict"])
+    if known.empty:
+        return ""
+    where = known[known["verdict"] == "lookup table"]
+    kinds = sorted({f"{net} with {amount}" for net, amount in zip(where["network"], where["data"], strict=True)})
+    if not kinds:
+        return f"None of {len(known)} models behaves as a lookup table."
+    whole = "" if len(known) == len(data) else f" ({len(known)} of {len(data)} models so far)"
+    return f"Behaves as a lookup table{whole}: {listed(kinds)}, on {len(where)} of {len(known)} models."
+
+
+# ---------------------------------------------------------------------------------------------------------- picture
+
+
+def draw(found: Mapping[Combination, ToyResult]) -> Figure:
+    """4 × 4 panels: a row per curve, a column per network and amount of data."""
+    from altbench.experiments.e1_diffusion import SHAPES
+
+    columns = [(data, network) for data in DATA for network in NETWORKS]
+    with styled():
+        figure = Figure(figsize=(9.2, 11.2), layout="constrained")
+        axes = figure.subplots(len(SHAPES), len(columns), sharex=True, sharey=True)
+        for row, shape in zip(axes, SHAPES, strict=True):
+            for axis, (data, network) in zip(row, columns, strict=True):
+                _panel(axis, found.get(Combination(network, data, shape)), shape)
+        for axis, (data, network) in zip(axes[0], columns, strict=True):
+            axis.set_title(f"{network}\n{DATA[data]:,} points", fontsize=10, pad=8)
+        figure.suptitle("Samples of diffusion models trained on points of a curve", fontsize=12)
+        figure.legend(handles=_legend(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def _panel(axis: Axes, result: ToyResult | None, shape: str) -> None:
+    from altbench.experiments.e1_diffusion import nearness, outline
+
+    axis.set(xlim=(-2.6, 2.6), ylim=(-3.5, 2.4), aspect="equal", xticks=[], yticks=[])
+    axis.grid(visible=False)
+    for spine in axis.spines.values():
+        spine.set(color="0.85", linewidth=0.8)
+    axis.plot(*outline(shape).T, color="0.75", linewidth=0.8, zorder=1)
+    if result is None:
+        axis.text(0, 0, "not run", ha="center", va="center", color="0.5", fontsize=9)
+        return
+    few = len(result.training) < 1000
+    near = _near_training(result) if few else np.zeros(len(result.samples), bool)
+    for chosen, colour, order in ((~near, COLOURS[0], 2), (near, COLOURS[3], 3)):
+        x, y = result.samples[chosen].T
+        axis.scatter(x, y, s=1.6, linewidths=0, color=colour, alpha=0.4, zorder=order)
+    if few:
+        x, y = result.training.T
+        axis.scatter(x, y, s=30, facecolors="none", edgecolors="0.1", linewidths=0.7, zorder=4)
+    found = nearness(result, shape, TOLERANCE)
+    told = f"at a training point {percent(found.recalled / found.total)}" if few else ""
+    text = "\n".join(part for part in (told, f"on the curve {percent(found.on_curve / found.total)}") if part)
+    axis.text(0.03, 0.03, text, transform=axis.transAxes, fontsize=7, color="0.25", va="bottom")
+
+
+def _near_training(result: ToyResult) -> Any:
+    gaps = np.linalg.norm(result.samples[:, None] - result.training[None], axis=-1)
+    return gaps.min(axis=1) < TOLERANCE
+
+
+def _legend() -> list[Line2D]:
+    dot: dict[str, Any] = {"linestyle": "none", "marker": "o"}
+    return [
+        Line2D([], [], label="sample at a training point", color=COLOURS[3], markersize=4, **dot),
+        Line2D([], [], label="other sample", color=COLOURS[0], markersize=4, **dot),
+        Line2D([], [], label="training point", markerfacecolor="none", markeredgecolor="0.1", markersize=6, **dot),
+        Line2D([], [], label="curve", color="0.75"),
+    ]
+
+
+EXPERIMENT = Experiment(
+    id="E1",
+    name="toy-manifolds",
+    title="Diffusion models of points on curves",
+    question="Which combination of network and data makes a diffusion model return its training points?",
+    report=report,
+    compute=compute,
+)

@@ -1,0 +1,202 @@
+"""E2: the memorisation audit of the policies on Lift, in the paper's five cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from altbench.audit.cases import CASES, AuditedEpisode, evaluations, frame_of
+from altbench.audit.figures import distribution, similarity_bars
+from altbench.audit.tables import audit_table, score
+from altbench.experiments.shared import expert as expert_control
+from altbench.experiments.shared.audits import (
+    POSITIONS,
+    Gap,
+    audited,
+    episodes_table,
+    frames,
+    highest,
+    paired_gap,
+    ways_table,
+)
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
+from altbench.experiments.shared.expert import EXPERT
+from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
+from altbench.report.style import looks, styled
+from altbench.report.table import Table
+from altbench.stats.scores import summarise
+from altbench.stats.trajectories import find_distance
+from altbench.sweeps.spec import SweepSpec
+
+POLICIES = ("alt", "alt_plus", "kdtree", "open_loop", "diffusion", "act", "bc")
+SHOWN = (*POLICIES, EXPERT)
+PAPER = {
+    "alt": (1.0, 1.0, 1.0, 1.0, 1.0),
+    "diffusion": (0.935, 0.837, 0.690, 0.838, 0.875),
+    "act": (0.465, 0.278, 0.406, 0.428, 0.355),
+}
+"""Highest S in the order of the cases, as reported; ALT's second-hand. GR00T-N1.5 is not part of this bench."""
+SECOND_HAND = ("alt",)
+RANKED = ("diffusion", "act", "bc")
+"""A diffusion policy recalls more than ACT, says the paper; the bench asks the same of behaviour cloning."""
+
+
+def sweeps(preset: Preset) -> Sequence[SweepSpec]:
+    """The policies, 30 demonstrations, the five cases."""
+    rows = [row(policy, preset) for policy in POLICIES]
+    return [make_sweep("audit-lift", rows, evaluations(CASES, EPISODES))]
+
+
+def report(run: Run, preset: Preset) -> Report:
+    """S by policy and case, the ranking, and how much the way of comparing matters."""
+    del preset
+    episodes = audited(run, POSITIONS)
+    if not episodes:
+        return Report("", (), _reported(frame_of([])))
+    frame = frame_of(episodes)
+    sections = (
+        Section("S by policy and case", _method(), _tables(frame), {"distribution": _distribution(frame)}),
+        Section("The ranking", _ranking(frame), {}),
+        Section("What S does not say", _control(frame)),
+        Section("One episode beside all demonstrations", _bars_text(), {}, _bars(episodes)),
+        Section(
+            "The way of comparing", "", {"ways": ways_table(frames(run, frame), ["label", "case"], ["policy", "case"])}
+        ),
+    )
+    return Report(_summary(frame), sections, _reported(frame), expert_control.missing(run))
+
+
+def compute(run: Run, preset: Preset, say: Say) -> None:
+    """The expert's episodes."""
+    del preset
+    expert_control.play(run, say)
+
+
+def _tables(frame: pd.DataFrame) -> dict[str, Table]:
+    table = audit_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
+    return {"audit": table, "episodes": episodes_table(frame)}
+
+
+def _distribution(frame: pd.DataFrame) -> Figure:
+    with styled():
+        return distribution(frame, f"Lift, N = {N}: S by case", looks(frame["label"]))
+
+
+def _bars(episodes: Sequence[AuditedEpisode]) -> dict[str, Figure]:
+    """A figure per policy that has an S."""
+    figures = {}
+    for label in SHOWN:
+        own = [one for one in episodes if one.cell.label == label]
+        if any(one.s is not None for one in own):
+            with styled():
+                figures[f"similarity_{label}"] = similarity_bars(own, f"{label}: similarity to each demonstration")
+    return figures
+
+
+def _method() -> str:
+    cases = ", ".join(f"{case.title} (`{case.column}`)" for case in CASES)
+    return (
+        f"Lift, {N} demonstrations, one on each pose of the grid, {EPISODES} episodes a case, the same for all policies."
+        f" Cases: {cases}. Absolute poses cancel the arm's starting noise, so a policy that plays the right demonstration"
+        " blindly (`open_loop`) shows how high S can be where the arm starts elsewhere than the demonstration's did."
+        f" `{EXPERT}` is the control: the scripted expert on the same episodes, at a speed and approach drawn afresh, which"
+        " has seen no demonstration and looks at no image."
+    )
+
+
+def _bars_text() -> str:
+    return "Above: the episode with the highest S, which the paper's number is made of; below: the median one."
+
+
+def _gaps(frame: pd.DataFrame) -> list[Gap]:
+    """Diffusion against the other learned policies, in distribution."""
+    own = frame[frame["case"] == CASES[0].name]
+    found = [paired_gap(own, RANKED[0], other) for other in RANKED[1:]]
+    return [gap for gap in found if gap is not None]
+
+
+def _ranking(frame: pd.DataFrame) -> str:
+    lines = []
+    for case in CASES:
+        own = frame[frame["case"] == case.name]
+        found = {label: summarise(own.loc[own["label"] == label, "s"].to_list()) for label in SHOWN}
+        there = {label: one for label, one in found.items() if one.n}
+        if there:
+            by_max = sorted(there, key=lambda x: -(there[x].highest or 0.0))
+            by_mean = sorted(there, key=lambda x: -(there[x].mean or 0.0))
+            lines.append(
+                f"- {case.title}: by highest S {_order(by_max, [there[x].highest for x in by_max])};"
+                f" by mean S {_order(by_mean, [there[x].mean for x in by_mean])}"
+            )
+    gaps = "; ".join(gap.text for gap in _gaps(frame))
+    paired = (
+        f"\n\nThe same episodes in distribution, difference of mean S with its 95 % interval: {gaps}." if gaps else ""
+    )
+    return "\n".join(lines) + paired
+
+
+def _control(frame: pd.DataFrame) -> str:
+    """What the expert's S makes of the policies'."""
+    lines = []
+    for case in CASES:
+        own = frame[frame["case"] == case.name]
+        found = summarise(own.loc[own["label"] == EXPERT, "s"].to_list())
+        gaps = [paired_gap(own, label, EXPERT) for label in POLICIES]
+        told = "; ".join(gap.text for gap in gaps if gap is not None)
+        if found.n:
+            lines.append(
+                f"- {case.title}: the expert's highest S {score(found.highest)}, mean {score(found.mean, 2)}; {told}"
+            )
+    if not lines:
+        return "The expert has not played these episodes yet."
+    return (
+        "The expert recalls nothing, and still comes near a demonstration wherever it does the same thing from nearly the"
+        " same place: a high S alone is no proof of recall. What speaks for recall is the S that a policy has beyond the"
+        " expert's on the same episodes (it varies less than people do, whose own S may be lower);"
+        " differences of mean S with 95 % intervals:\n\n" + "\n".join(lines)
+    )
+
+
+def _order(labels: Sequence[str], values: Sequence[float | None]) -> str:
+    return " > ".join(f"{label} {score(value, 2)}" for label, value in zip(labels, values, strict=True))
+
+
+def _summary(frame: pd.DataFrame) -> str:
+    """Whether the paper's order is found: diffusion recalls more than the other learned policies."""
+    parts = []
+    for gap in _gaps(frame):
+        verdict = (
+            "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "is not told apart from"
+        )
+        parts.append(f"{gap.first} {verdict} {gap.second} (mean S in distribution {score(gap.mean, 2)} apart)")
+    ranking = f"By S, {'; '.join(parts)}; the paper ranks diffusion above ACT." if parts else ""
+    own = frame[(frame["case"] == CASES[0].name) & (frame["label"] == EXPERT)]
+    control = f"The expert, which recalls nothing, has {highest(own)} there." if len(own) else ""
+    return " ".join(filter(None, (ranking, control)))
+
+
+def _reported(frame: pd.DataFrame) -> tuple[Reported, ...]:
+    """Case by case, so that the policies that the paper ranks stand below each other."""
+    return tuple(
+        Reported(
+            f"highest S, {case.title}: {label}",
+            f"{values[i]:.3f}",
+            highest(frame, case, label=label),
+            second_hand=label in SECOND_HAND,
+        )
+        for i, case in enumerate(CASES)
+        for label, values in PAPER.items()
+    )
+
+
+EXPERIMENT = Experiment(
+    id="E2",
+    name="audit-lift",
+    title="Memorisation audit on Lift",
+    question="Does a policy generate its motion, or recall a demonstration, where it was shown, between, and beyond?",
+    report=report,
+    sweeps=sweeps,
+    compute=compute,
+)

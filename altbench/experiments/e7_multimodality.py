@@ -1,0 +1,212 @@
+"""E7: with several demonstrations per pose, do a lookup's nearest matches come from several of them?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
+
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
+from altbench.experiments.shared.texts import frame_table
+from altbench.report.style import COLOURS, headline, ink, styled
+from altbench.report.table import Table
+from altbench.stats.scores import bootstrap_mean
+from altbench.sweeps.plan import Cell
+from altbench.sweeps.spec import SweepSpec
+
+MANY = 120
+"""Demonstrations: four passes over Lift's grid, so four of each pose."""
+TOP = 3
+ORIGINS = ("same demonstration", "same pose, another demonstration", "another pose")
+"""Where a match after the first comes from, beside the first: of the pose that the cube stands at, or of another."""
+
+
+def sweeps(preset: Preset) -> Sequence[SweepSpec]:
+    """ALT on 120 demonstrations, four per pose, and on 30, one per pose."""
+    return [make_sweep("multimodality", [row("alt", preset, n=(N, MANY))], [evaluation("recall", EPISODES)])]
+
+
+def report(run: Run, preset: Preset) -> Report:
+    """How many demonstrations the top three matches of a decision come from, and which."""
+    del preset
+    decisions = pd.concat([_decisions(run, cell) for cell in run.recorded] or [pd.DataFrame()], ignore_index=True)
+    if decisions.empty:
+        return Report("", (), _reported({}))
+    found = {n: _measured(decisions[decisions["n"] == n]) for n in (N, MANY) if (decisions["n"] == n).any()}
+    figures = {"matches": draw(found)}
+    section = Section("The top three matches", _method(), {"multimodality": _table(found)}, figures)
+    return Report(_summary(found), (section,), _reported(found))
+
+
+def _decisions(run: Run, cell: Cell) -> pd.DataFrame:
+    """One row per decision with `TOP` matches: how many demonstrations, and where matches come from."""
+    demonstrations = run.demonstrations(cell.checkpoint)
+    pose = {d.index: d.grid_index for d in demonstrations}
+    rows = []
+    for record in run.records(cell):
+        own = demonstrations[record.episode % len(demonstrations)].grid_index
+        for decision in record.decisions:
+            matched = [episode for episode, _ in decision.matches[:TOP]]
+            if len(matched) == TOP:
+                rows.append(
+                    {
+                        "n": cell.checkpoint.n,
+                        "episode": record.episode,
+                        "step": decision.step,
+                        "first": matched[0],
+                        "distinct": len(set(matched)),
+                        "at_pose": sum(pose[m] == own for m in matched),
+                        **{f"origin_{i}": _origin(matched[0], m, pose, own) for i, m in enumerate(matched)},
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _origin(first: int, match: int, pose: dict[int, int], own: int) -> str:
+    if match == first:
+        return ORIGINS[0]
+    return ORIGINS[1] if pose[match] == pose[first] == own else ORIGINS[2]
+
+
+def _measured(decisions: pd.DataFrame) -> dict[str, Any]:
+    """Means over episodes, with the 95 % bootstrap interval of each (decisions of an episode are not independent)."""
+    by_episode = decisions.groupby("episode")
+    values = {
+        "distinct": by_episode["distinct"].mean(),
+        "several": (decisions["distinct"] > 1).groupby(decisions["episode"]).mean(),
+        "at_pose": by_episode["at_pose"].mean() / TOP,
+        "switched": by_episode["first"].nunique().astype(float),
+    }
+    found: dict[str, Any] = {name: _mean(series) for name, series in values.items()}
+    many = [_share(decisions[["distinct"]] == k, decisions) for k in range(1, TOP + 1)]
+    others = decisions[[f"origin_{i}" for i in range(1, TOP)]]
+    return found | {
+        "decisions": len(decisions),
+        "episodes": by_episode.ngroups,
+        "shares": many,
+        "origins": [_share(others == origin, decisions) for origin in ORIGINS],
+    }
+
+
+def _share(true: pd.DataFrame, decisions: pd.DataFrame) -> float:
+    """The share of a decision's values that are true, as a mean over episodes."""
+    return float(true.mean(axis=1).groupby(decisions["episode"]).mean().mean())
+
+
+def _mean(values: pd.Series[float]) -> tuple[float, float | None, float | None]:
+    return (float(values.mean()), *bootstrap_mean(values.to_numpy(float)))
+
+
+def _text(value: tuple[float, float | None, float | None], percent: bool = False) -> str:
+    scale, digits = (100, 0) if percent else (1, 2)
+    mean, low, high = (None if v is None else f"{scale * v:.{digits}f}" for v in value)
+    interval = f" [{low}, {high}]" if low is not None else ""
+    return f"{mean}{' %' if percent else ''}{interval}"
+
+
+def _table(found: dict[int, dict[str, Any]]) -> Table:
+    data = pd.DataFrame(
+        [
+            {
+                "n": n,
+                "episodes": one["episodes"],
+                "decisions": one["decisions"],
+                **{name: one[name][0] for name in ("distinct", "several", "at_pose", "switched")},
+                **{f"share_{k}": share for k, share in enumerate(one["shares"], start=1)},
+                **{
+                    origin.replace(", ", "_").replace(" ", "_"): s
+                    for origin, s in zip(ORIGINS, one["origins"], strict=True)
+                },
+            }
+            for n, one in found.items()
+        ]
+    )
+    texts = {
+        "N": [str(n) for n in found],
+        "decisions (episodes)": [f"{one['decisions']} ({one['episodes']})" for one in found.values()],
+        "distinct demonstrations in the top 3": [_text(one["distinct"]) for one in found.values()],
+        "decisions with more than one": [_text(one["several"], percent=True) for one in found.values()],
+        "matches from the cube's pose": [_text(one["at_pose"], percent=True) for one in found.values()],
+        "demonstrations followed in an episode": [_text(one["switched"]) for one in found.values()],
+    }
+    note = "Means over episodes of `recall` with 95 % bootstrap intervals; followed: that a first match comes from."
+    return frame_table("Multimodality", data, texts, note)
+
+
+def draw(found: dict[int, dict[str, Any]]) -> Figure:
+    """Two stacked bars per N: how many demonstrations the top three come from; where the second and third come from."""
+    with styled():
+        figure = Figure(figsize=(9.2, 3.1), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        names = [f"{k} demonstration{'s' if k > 1 else ''}" for k in range(1, TOP + 1)]
+        _stack(left, {n: one["shares"] for n, one in found.items()}, names)
+        left.set(title="top three matches come from", ylabel="share of decisions")
+        _stack(right, {n: one["origins"] for n, one in found.items()}, ORIGINS)
+        right.set(title="second and third match, beside the first", ylabel="share of matches")
+        headline(
+            figure,
+            "Lift, recall: ALT's matches with one and with several demonstrations per pose (means over episodes)",
+        )
+    return figure
+
+
+def _stack(axis: Axes, shares: dict[int, list[float]], names: Sequence[str]) -> None:
+    colours = (COLOURS[0], COLOURS[2], "0.72")
+    for place, values in enumerate(shares.values()):
+        bottom = 0.0
+        for value, colour in zip(values, colours, strict=True):
+            axis.bar([place], [value], bottom=bottom, width=0.6, color=colour, linewidth=0)
+            if value > 0.06:
+                told, where = f"{100 * value:.0f} %", bottom + value / 2
+                axis.text(place, where, told, ha="center", va="center", color=ink(colour), fontsize=8)
+            bottom += value
+    axis.set_xticks(range(len(shares)), [f"N = {n}" for n in shares])
+    axis.set(xlim=(-0.6, len(shares) - 0.4), ylim=(0, 1))
+    axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axis.grid(visible=False, axis="x")
+    handles = [Patch(color=c, label=n) for c, n in zip(colours, names, strict=True)]
+    axis.legend(handles=handles[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=7.5)
+
+
+def _method() -> str:
+    return (
+        f"ALT, `recall`: the cube stands where it was demonstrated, {EPISODES} episodes. With {MANY} demonstrations each"
+        f" pose was shown {MANY // N} times, at other speeds and from other starts of the arm; with {N} once. A decision's"
+        f" {TOP} nearest training frames; neighbouring frames of one demonstration count as one demonstration."
+    )
+
+
+def _summary(found: dict[int, dict[str, Any]]) -> str:
+    many = found.get(MANY)
+    if many is None:
+        return ""
+    share, pose = _text(many["several"], percent=True), many["origins"][1]
+    return (
+        f"With {MANY // N} demonstrations per pose, {share} of decisions have more than one demonstration among their top"
+        f" {TOP}, on average {_text(many['distinct'])}; {100 * pose:.0f} % of the second and third matches are of the same"
+        " pose from another demonstration."
+    )
+
+
+def _reported(found: dict[int, dict[str, Any]]) -> tuple[Reported, ...]:
+    many = found.get(MANY)
+    ours = (
+        "" if many is None else f"{_text(many['distinct'])} of {TOP}; several in {_text(many['several'], percent=True)}"
+    )
+    return (Reported(f"distinct demonstrations among the top {TOP}, {MANY} demonstrations", "several", ours),)
+
+
+EXPERIMENT = Experiment(
+    id="E7",
+    name="multimodality",
+    title="Several demonstrations per pose",
+    question="With several demonstrations per position, do the nearest matches come from several of them?",
+    report=report,
+    sweeps=sweeps,
+)

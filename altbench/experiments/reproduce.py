@@ -1,0 +1,132 @@
+"""What `altbench reproduce` does: runs an experiment's sweeps in the shared run folder, then reports on what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from altbench.core.errors import AltbenchError
+from altbench.experiments.shared.available import only_available
+from altbench.experiments.shared.experiment import Experiment, Preset, Run
+from altbench.experiments.shared.report import write_report
+from altbench.results.folder import RunFolder, remove_leftovers
+from altbench.runner.context import Setting, open_plan
+from altbench.runner.dry_run import Work, show_plan
+from altbench.runner.executors import Executor, make_executor
+from altbench.runner.main import run_held
+from altbench.runner.progress import Board
+from altbench.sweeps.plan import Plan
+from altbench.system import fingerprint
+from altbench.system.devices import resolve_device
+from altbench.system.files import check_folder
+
+RUN = "run"
+
+
+def reproduce(
+    experiments: Sequence[Experiment], preset: Preset, out: Path, workers: int, renderer: str, console: Console
+) -> bool:
+    """Run and report on each of `experiments`; whether anything failed for good. KeyboardInterrupt ends it cleanly.
+
+    AltbenchError, with nothing written, where another process is at work in the run folder.
+    """
+    with RunFolder(out / RUN).locked("see what is there already with --report-only, or choose another --out"):
+        remove_leftovers(out)
+        failed, executor = False, make_executor(workers)
+        try:
+            for experiment in experiments:
+                failed |= _reproduce_one(experiment, preset, out, executor, renderer, console)
+        finally:
+            executor.close()
+    return failed
+
+
+def _reproduce_one(
+    experiment: Experiment, preset: Preset, out: Path, executor: Executor, renderer: str, console: Console
+) -> bool:
+    console.print(f"[bold]{experiment.id}[/] {experiment.title}", highlight=False)
+    try:
+        failed = run_sweeps(experiment, preset, out, executor, renderer, console)
+        run = open_run(experiment, preset, out, renderer)
+        experiment.compute(run, preset, lambda line: console.print(line, highlight=False))
+    except AltbenchError as error:
+        console.print(f"[red]failed[/] {experiment.id}: {error}", highlight=False)
+        failed = True
+    report(experiment, preset, out, renderer, console)
+    return failed
+
+
+def run_sweeps(
+    experiment: Experiment, preset: Preset, out: Path, executor: Executor, renderer: str, console: Console
+) -> bool:
+    """Run what is not finished of an experiment's sweeps, in a held folder; whether any job failed for good."""
+    failed = False
+    for wanted in experiment.sweeps(preset):
+        sweep, _ = only_available(wanted)
+        if sweep is None:
+            continue
+        board = Board(console, executor.slots)
+        try:
+            summary = run_held(sweep, out / RUN, executor, board, resolve_device(sweep.device), renderer)
+        finally:
+            board.end()
+        for job, reason in summary.failed:
+            console.print(f"[red]failed[/] {job}: {reason}", highlight=False)
+        failed |= bool(summary.failed)
+    return failed
+
+
+def report(experiment: Experiment, preset: Preset, out: Path, renderer: str, console: Console) -> Path:
+    """Write an experiment's report from whatever is there."""
+    run = open_run(experiment, preset, out, renderer)
+    data = " ".join(sorted({c.data_checksum for c in run.checkpoints if c.data_checksum}))
+    made_by = fingerprint.collect(renderer=renderer if run.plans else None, data=data or None)
+    found = experiment.report(run, preset)
+    path = write_report(experiment, found, run, out, preset, made_by)
+    missing = len(run.missing) + len(found.missing)
+    note = f" ([yellow]{missing} pieces of work missing[/])" if missing else ""
+    console.print(f"{path}{note}", highlight=False, soft_wrap=True)
+    return path
+
+
+def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -> Run:
+    """What there is of an experiment under `out`; rows that this installation cannot make are left out."""
+    root = out / RUN
+    settings: list[Setting] = []
+    plans: list[Plan] = []
+    left_out: list[str] = []
+    for wanted in experiment.sweeps(preset):
+        sweep, reasons = only_available(wanted)
+        left_out += reasons
+        if sweep is None:
+            continue
+        setting, plan, _ = open_plan(sweep, root, renderer)
+        settings.append(setting)
+        plans.append(plan)
+    own = root / "experiments" / experiment.id
+    return Run(root, own, tuple(settings), tuple(plans), tuple(dict.fromkeys(left_out)))
+
+
+def show_list(experiments: Sequence[Experiment], console: Console) -> None:
+    """List the experiments."""
+    table = Table("id", "name", "experiment", "question", title="Experiments")
+    for experiment in experiments:
+        table.add_row(experiment.id, experiment.name, experiment.title, experiment.question)
+    console.print(table)
+
+
+def show_plans(experiments: Sequence[Experiment], preset: Preset, out: Path, renderer: str, console: Console) -> None:
+    """List what each of `experiments` would run, and how far it is; what they share is listed and counted once."""
+    check_folder(out / RUN)
+    work = Work()
+    for experiment in experiments:
+        console.print(f"[bold]{experiment.id}[/] {experiment.title}", highlight=False)
+        run = open_run(experiment, preset, out, renderer)
+        for setting, plan in zip(run.settings, run.plans, strict=True):
+            work = show_plan(console, setting, plan, work)
+        for reason in run.left_out:
+            console.print(f"[yellow]left out[/] {reason}", highlight=False)
+    console.print(f"in all: {work.told()}", highlight=False)

@@ -1,0 +1,1 @@
+"""What several experiments share: presets, audits, detectors, tables and texts."""

@@ -1,0 +1,45 @@
+"""What of a sweep this installation can run: rows whose policy or settings it does not know are left out, and named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from altbench.core import registry
+from altbench.core.errors import ConfigError, UnknownNameError
+from altbench.sweeps.rows import resolve_config
+from altbench.sweeps.spec import EvaluationEntry, PolicyEntry, SweepSpec
+
+
+def only_available(sweep: SweepSpec) -> tuple[SweepSpec | None, tuple[str, ...]]:
+    """`sweep` without the rows that cannot be made, and why not; None where nothing is left to run."""
+    reasons = {entry.name: _why_not(entry) for entry in sweep.policies}
+    left_out = tuple(f"{name}: {reason}" for name, reason in reasons.items() if reason)
+    kept = [entry for entry in sweep.policies if not reasons[entry.name]]
+    evaluations = _evaluations(sweep.evaluations, kept)
+    if not kept or not evaluations:
+        return None, left_out
+    return sweep.model_copy(update={"policies": tuple(kept), "evaluations": evaluations}), left_out
+
+
+def _why_not(entry: PolicyEntry) -> str:
+    """In words, why a row cannot be made; empty where it can."""
+    try:
+        resolve_config(registry.policy(entry.policy), entry.preset, entry.config, f"policy {entry.name!r}")
+    except UnknownNameError:
+        return f"no policy {entry.policy!r} is registered here"
+    except (ConfigError, ImportError) as error:
+        return str(error)
+    return ""
+
+
+def _evaluations(wanted: Sequence[EvaluationEntry], rows: Sequence[PolicyEntry]) -> tuple[EvaluationEntry, ...]:
+    """The evaluations that any of `rows` still takes part in."""
+    found = []
+    for evaluation in wanted:
+        names = None
+        if evaluation.policies is not None:
+            names = tuple(name for name in evaluation.policies if name in {row.name for row in rows})
+        own = [row for row in rows if names is None or row.name in names]
+        if any(evaluation.n is None or set(evaluation.n) & set(row.n) for row in own):
+            found.append(evaluation.model_copy(update={"policies": names}))
+    return tuple(found)

@@ -1,0 +1,200 @@
+"""What an experiment is: a question, the sweeps that answer it, and a report made of whatever has been run.
+
+All experiments of one `altbench reproduce --out OUT` share the run folder OUT/run, so that demonstrations, checkpoints
+and cells that several ask for are made once. A report never starts work: it reads what is there, leaves empty what is
+not, and says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from altbench.core.demonstration import Demonstration
+from altbench.core.policy import Policy
+from altbench.report.table import Table
+from altbench.results import cells as cells_module
+from altbench.results import frames
+from altbench.results import measures as measures_module
+from altbench.results.checkpoints import find_checkpoint, load_checkpoint
+from altbench.results.folder import RunFolder
+from altbench.results.frames import Recorded
+from altbench.rollout.records import EpisodeRecord, MeasureRecord
+from altbench.runner.context import Setting, set_threads, training_set
+from altbench.sweeps.plan import Cell, Checkpoint, Plan
+from altbench.sweeps.spec import SweepSpec
+
+Preset = Literal["small", "paper"]
+Say = Callable[[str], None]
+"""Takes a line of progress."""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A number of the paper's beside ours. `second_hand`: known from notes on the paper alone, marked † in reports.
+
+    `ours`: as text, with its interval; empty where it was not measured.
+    """
+
+    quantity: str
+    reported: str
+    ours: str = ""
+    second_hand: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report: prose in Markdown, then tables and figures, each under the file stem that names it."""
+
+    heading: str
+    text: str = ""
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an experiment found. `summary`: the answer in a few sentences, from the numbers that are there.
+
+    `missing`: what was to be there beyond the run's own cells (those are listed by the writer).
+    """
+
+    summary: str
+    sections: tuple[Section, ...]
+    reported: tuple[Reported, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What there is for an experiment under `root` (OUT/run), of its own sweeps alone.
+
+    `left_out`: rows that this installation cannot make, each with the reason. `own`: a folder of the experiment's own, for
+    what it computes besides cells.
+    """
+
+    root: Path
+    own: Path
+    settings: tuple[Setting, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell that the sweeps ask for, once."""
+        return tuple({cell.key: cell for plan in self.plans for cell in plan.cells}.values())
+
+    @cached_property
+    def _found(self) -> Recorded:
+        """The records of the cells, read once."""
+        return frames.load_recorded(self.root, [cell.key for cell in self.cells])
+
+    @cached_property
+    def _read(self) -> dict[str, tuple[EpisodeRecord, ...]]:
+        """Key of a cell -> its episodes, of those that were asked for with their trajectories."""
+        return {}
+
+    @cached_property
+    def recorded(self) -> tuple[Cell, ...]:
+        """The cells that have a record."""
+        return tuple(cell for cell in self.cells if cell.key in self._found)
+
+    @cached_property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Every checkpoint that the sweeps ask for, once."""
+        return tuple({c.key: c for plan in self.plans for c in plan.checkpoints}.values())
+
+    @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """Names of the cells, measurements and checkpoints that are not there (or await another try)."""
+        cells = [c.name for c in self.cells if not self._found.is_finished(c.key)]
+        asked = {m.key: m.name for plan in self.plans for m in plan.measurements}
+        unmeasured = [
+            f"{n}/measure" for k, n in asked.items() if not measures_module.measure_path(self.root, k).is_file()
+        ]
+        unfitted = [f"{c.name}/fit" for c in self.checkpoints if c.trainable and self.folder(c) is None]
+        return (*cells, *unmeasured, *unfitted)
+
+    def episodes(self) -> pd.DataFrame:
+        """One row per recorded episode, as `results.load_episodes`."""
+        return self._found.episodes()
+
+    def write_episodes(self, folder: Path) -> None:
+        """Write what `episodes` gives, and each cell's specification, as episodes.parquet into `folder`."""
+        self._found.write_episodes(folder)
+
+    def decisions(self) -> pd.DataFrame:
+        """One row per recorded decision, as `results.load_decisions`."""
+        return self._found.decisions()
+
+    def records(self, cell: Cell) -> tuple[EpisodeRecord, ...]:
+        """A cell's episodes with their decisions and trajectories, read once; empty where there is no record."""
+        if cell.key not in self._found:
+            return ()
+        if cell.key not in self._read:
+            self._read[cell.key] = cells_module.read_cell(cells_module.cell_path(self.root, cell.key)).episodes
+        return self._read[cell.key]
+
+    def measures(self) -> list[MeasureRecord]:
+        """The measurements that are there."""
+        return measures_module.load_measures(self.root, {m.key for plan in self.plans for m in plan.measurements})
+
+    def folder(self, checkpoint: Checkpoint) -> Path | None:
+        """Where a fitted checkpoint lies; None where it is not there."""
+        return find_checkpoint(RunFolder(self.root).checkpoints, checkpoint.folder)
+
+    def policy(self, checkpoint: Checkpoint, runtime: Mapping[str, Any] | None = None) -> Policy | None:
+        """A fitted checkpoint's policy, ready to act as in rollouts, with their threads; None where it is not there."""
+        folder, setting = self.folder(checkpoint), self.setting(checkpoint)
+        set_threads(setting.sweep.rollout_threads)
+        return None if folder is None else load_checkpoint(folder, setting.device, runtime)
+
+    def demonstrations(self, checkpoint: Checkpoint) -> tuple[Demonstration, ...]:
+        """The demonstrations that a checkpoint is fitted to; empty where they have not been collected."""
+        setting = self.setting(checkpoint)
+        return training_set(setting, checkpoint) if setting.data[checkpoint.task].is_file() else ()
+
+    def setting(self, checkpoint: Checkpoint) -> Setting:
+        """The setting of the (first) sweep that asks for a checkpoint."""
+        for setting, plan in zip(self.settings, self.plans, strict=True):
+            if any(c.key == checkpoint.key for c in plan.checkpoints):
+                return setting
+        raise KeyError(checkpoint.name)
+
+
+def _no_sweeps(preset: Preset) -> Sequence[SweepSpec]:
+    del preset
+    return ()
+
+
+def _nothing_to_compute(run: Run, preset: Preset, say: Say) -> None:
+    del run, preset, say
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment. `id`: as the paper's list has it (E3); `name`: in words (main-table); `question`: one sentence.
+
+    `sweeps`: what it runs, in order, for a preset; all that a row could want may be asked for, since rows that this
+    installation does not know are left out and named. `compute`: what it computes besides cells, into `run.own`,
+    resumable; called once the sweeps have run. `report`: starts no work.
+    """
+
+    id: str
+    name: str
+    title: str
+    question: str
+    report: Callable[[Run, Preset], Report]
+    sweeps: Callable[[Preset], Sequence[SweepSpec]] = _no_sweeps
+    compute: Callable[[Run, Preset, Say], None] = _nothing_to_compute
+
+    @property
+    def folder(self) -> str:
+        """Its folder's name, such as `E3-main-table`."""
+        return f"{self.id}-{self.name}"

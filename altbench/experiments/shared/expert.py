@@ -1,0 +1,99 @@
+"""The audits' control: the task's scripted expert, which has seen no demonstration, on the very same episodes.
+
+What S a motion has that is certainly not recalled, tells how much of a policy's S is the task's and the data set's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from altbench.audit.cases import case_of
+from altbench.core import registry
+from altbench.core.policy import Decision, Observation, Policy, Requirements
+from altbench.core.spec import Spec
+from altbench.core.task import Expert, TaskInfo
+from altbench.experiments.shared.experiment import Run, Say
+from altbench.results import cells
+from altbench.rollout.episode import make_env, run_episode
+from altbench.rollout.records import EpisodeRecord
+from altbench.runner.episodes import cell_header, episode_plans
+from altbench.sweeps.plan import Cell
+
+EXPERT = "expert"
+NEEDS = Requirements(cameras=(), obs_horizon=1, pred_horizon=1, action_horizon=1)
+
+
+class _Watching(Policy):
+    """An expert as a policy: it looks at the simulator, not at the observation."""
+
+    name = EXPERT
+
+    def __init__(self, task: TaskInfo, expert: Expert, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(task, Spec())
+        self.expert, self.env = expert, env
+
+    @property
+    def requirements(self) -> Requirements:
+        return NEEDS
+
+    def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
+        del slots
+        self.expert.reset(self.simulated, seeds[0])
+
+    def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
+        del observation, slots
+        return Decision(np.asarray(self.expert.act(self.simulated), np.float32)[None, None])
+
+    @property
+    def simulated(self) -> Any:
+        """The simulator behind Gymnasium's wrappers."""
+        return self.env.unwrapped
+
+
+def play(run: Run, say: Say) -> None:
+    """Have the expert play the episodes of every audited case that it has not played yet, undisturbed."""
+    for cell in _cells(run):
+        if not cells.is_finished(run.own, cell.key):
+            say(f"playing {cell.checkpoint.task} by its expert, {cell.column.name}")
+            header = replace(cell_header(cell), label=EXPERT, policy=EXPERT)
+            cells.write_cell(run.own, header, list(_episodes(run, cell)))
+
+
+def played(run: Run) -> list[tuple[Cell, tuple[EpisodeRecord, ...]]]:
+    """The expert's cells that are there, and their episodes."""
+    return [
+        (cell, cells.read_cell(cells.cell_path(run.own, cell.key)).episodes)
+        for cell in _cells(run)
+        if cells.is_recorded(run.own, cell.key)
+    ]
+
+
+def missing(run: Run) -> tuple[str, ...]:
+    """Names of the expert's cells that are not there."""
+    return tuple(cell.name for cell in _cells(run) if not cells.is_recorded(run.own, cell.key))
+
+
+def _cells(run: Run) -> list[Cell]:
+    """One cell per task and case: the first that the sweeps ask for, as the expert's; under that one's key."""
+    found: dict[tuple[str, str], Cell] = {}
+    for cell in run.cells:
+        case = case_of(cell)
+        if case is not None and cell.checkpoint.task in registry.names("expert"):
+            own = replace(cell, label=EXPERT, checkpoint=replace(cell.checkpoint, policy=EXPERT, label=EXPERT))
+            found.setdefault((cell.checkpoint.task, case.name), own)
+    return list(found.values())
+
+
+def _episodes(run: Run, cell: Cell) -> Iterator[EpisodeRecord]:
+    task, setting = registry.task(cell.checkpoint.task), run.setting(cell.checkpoint)
+    env = make_env(task, NEEDS, setting.sweep.image_size, setting.sweep.render_profile)
+    with closing(env):
+        expert = _Watching(task, registry.expert(task.name), env)
+        for plan in episode_plans(setting, cell):
+            yield run_episode(env, expert, replace(plan, perturbation=None))

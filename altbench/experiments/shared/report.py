@@ -1,0 +1,129 @@
+"""A report as a folder: report.md beside its tables, figures and episodes; and an index over all reports of an OUT."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from altbench.experiments.shared.experiment import Experiment, Report, Reported, Run, Section
+from altbench.report.style import add_footer, save, styled
+from altbench.report.table import Block, Table, pipe_table, write_table
+from altbench.results.folder import LEFTOVER
+from altbench.system.files import new_folder, write_text
+from altbench.system.fingerprint import Fingerprint
+
+REPORT, ABOUT, INDEX = "report.md", "report.json", "README.md"
+MOST_NAMED = 60
+"""Missing cells that are named one by one."""
+_SECOND_HAND = "† second-hand: from notes on the published version, not from the paper's own text."
+
+
+def write_report(
+    experiment: Experiment, report: Report, run: Run, out: Path, preset: str, made_by: Fingerprint
+) -> Path:
+    """Write the folder of `experiment` under `out`, whole or not at all, and the index beside it; the report's path."""
+    folder = out / experiment.folder
+    with new_folder(folder) as temporary:
+        for section in report.sections:
+            for stem, table in section.tables.items():
+                write_table(table, temporary, stem, made_by)
+            for stem, figure in section.figures.items():
+                with styled():
+                    add_footer(figure, made_by)
+                    save(figure, temporary / f"{stem}.png")
+        if run.recorded:
+            run.write_episodes(temporary)
+        write_text(temporary / REPORT, to_markdown(experiment, report, run, preset, made_by))
+        write_text(temporary / ABOUT, json.dumps(_about(experiment, report, run, preset, made_by), indent=1) + "\n")
+    write_index(out)
+    return folder / REPORT
+
+
+def to_markdown(experiment: Experiment, report: Report, run: Run, preset: str, made_by: Fingerprint) -> str:
+    """The whole report as Markdown; tables inline, figures by reference."""
+    command = f"`altbench reproduce {experiment.id} --preset {preset}`"
+    parts = [f"# {experiment.id}: {experiment.title}", f"{experiment.question} Preset `{preset}`; made by {command}."]
+    parts += [f"**{report.summary}**"] if report.summary else []
+    for section in report.sections:
+        parts += _section(section)
+    parts += _beside(report.reported)
+    parts += ["## What is missing", *_missing([*report.missing, *run.missing], len(run.cells))]
+    if run.left_out:
+        parts += ["Left out, because this installation cannot make them:", _listing(sorted(set(run.left_out)))]
+    return "\n\n".join([*parts, f"<sub>{made_by.one_line()}</sub>"]) + "\n"
+
+
+def write_index(out: Path) -> None:
+    """OUT/README.md: every report that is there, its answer, and how much of it is missing."""
+    abouts = [path for path in sorted(out.glob(f"*/{ABOUT}")) if not LEFTOVER.fullmatch(path.parent.name)]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in abouts]
+    rows = tuple(
+        (
+            f"[{about['id']}]({about['folder']}/{REPORT})",
+            about["title"],
+            about["summary"],
+            str(len(about["missing"])) if about["missing"] else "",
+        )
+        for about in found
+    )
+    block = Block("", ("id", "experiment", "answer", "missing"), rows, names=4)
+    text = "# The paper's experiments\n\n`altbench reproduce` wrote these; `missing` counts what was not there yet.\n\n"
+    write_text(out / INDEX, f"{text}{pipe_table(block)}\n")
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f"## {section.heading}"
+    if section.text:
+        yield section.text
+    for stem, table in section.tables.items():
+        yield from _inline(stem, table)
+    for stem, figure in section.figures.items():
+        title = " ".join(figure.get_suptitle().split())  # which may stand on several lines
+        yield f"![{title or section.heading}]({stem}.png)"
+
+
+def _inline(stem: str, table: Table) -> Iterator[str]:
+    for block in table.blocks:
+        if len(table.blocks) > 1:
+            yield f"**{block.caption}**"
+        yield pipe_table(block)
+    yield " ".join(part for part in (table.note, f"([{stem}.csv]({stem}.csv))") if part)
+
+
+def _beside(reported: Sequence[Reported]) -> list[str]:
+    if not reported:
+        return []
+    rows = tuple((r.quantity, r.reported + ("†" if r.second_hand else ""), r.ours) for r in reported)
+    block = Block("", ("quantity", "reported in the paper", "here"), rows, names=1)
+    empty = "not measured here" if all(r.reported for r in reported) else "not reported, or not measured here"
+    notes = [f"Empty: {empty}.", *([_SECOND_HAND] if any(r.second_hand for r in reported) else [])]
+    return ["## Beside the paper", pipe_table(block), " ".join(notes)]
+
+
+def _missing(names: Sequence[str], cells: int) -> list[str]:
+    if not names:
+        return [f"Nothing: all {cells} cells are there." if cells else "Nothing."]
+    more = [f"and {len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+    begun = f"{len(names)} pieces of work, of {cells} cells in all, are not there; their numbers are empty above."
+    return [begun, _listing([*(f"`{name}`" for name in names[:MOST_NAMED]), *more])]
+
+
+def _listing(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _about(experiment: Experiment, report: Report, run: Run, preset: str, made_by: Fingerprint) -> dict[str, Any]:
+    return {
+        "id": experiment.id,
+        "folder": experiment.folder,
+        "title": experiment.title,
+        "preset": preset,
+        "summary": report.summary,
+        "missing": [*report.missing, *run.missing],
+        "left_out": sorted(set(run.left_out)),
+        "reported": [asdict(r) for r in report.reported],
+        "fingerprint": asdict(made_by),
+    }

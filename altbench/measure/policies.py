@@ -1,0 +1,71 @@
+"""`altbench bench policies`: decision time and memory of policies at a preset's size, side by side, with the two ratios."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from altbench.core import registry
+from altbench.measure.probe import measure_checkpoint
+from altbench.measure.untrained import Untrained, check, write_untrained
+from altbench.report.costs import latency_table, memory_table, ratios_table
+from altbench.report.table import write_table
+from altbench.report.tables import render_costs
+from altbench.rollout.records import MeasureRecord
+from altbench.sweeps.spec import MeasureEntry
+from altbench.system import fingerprint
+
+IMAGE_SIZES = ((84, 84), (240, 320))
+TABLE_FRAMES = 1000
+"""About what 30 demonstrations of Lift have."""
+TASK = "Lift"
+
+
+def policies(
+    console: Console, preset: str, names: Sequence[str], decisions: int, threads: int, device: str, out: Path | None
+) -> None:
+    """Measure each policy of `names`, untrained, at both image sizes; print the tables and write them into `out`.
+
+    A name may bring its own preset, as in `alt:compact`.
+    """
+    wanted = [
+        Untrained("", TASK, *_with_preset(name, preset), size, TABLE_FRAMES, device)
+        for size in IMAGE_SIZES
+        for name in names
+    ]
+    for one in wanted:
+        check(one)
+    entry = MeasureEntry(decisions=decisions, warmup=2, threads=threads)
+    records: list[MeasureRecord] = []
+    for one in wanted:
+        height, width = one.image_size
+        with console.status(f"{one.policy} {one.preset}, {height}×{width} ({len(records) + 1} of {len(wanted)})"):
+            records.append(_measure(one, entry))
+    console.print(render_costs(records))
+    made_by = fingerprint.collect()
+    console.print(made_by.one_line(), style="dim")
+    if out is not None:
+        for stem, table in (("latency", latency_table), ("memory", memory_table), ("ratios", ratios_table)):
+            write_table(table(records), out, stem, made_by)
+        console.print(f"tables in {out}", highlight=False)
+
+
+def _with_preset(name: str, preset: str) -> tuple[str, str]:
+    """The policy and its preset: `alt:compact` brings its own, a policy's file (`./mine.py:Mine`) has none to bring."""
+    if registry.is_file(name) or ":" not in name:
+        return name, preset
+    policy, _, own = name.partition(":")
+    return policy, own
+
+
+def _measure(wanted: Untrained, entry: MeasureEntry) -> MeasureRecord:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "checkpoint"
+        write_untrained(dataclasses.replace(wanted, folder=str(folder)), entry.threads)
+        record = measure_checkpoint(folder, wanted.policy, entry, wanted.device)
+    # 30 demonstrations of Lift have about as many frames; no training was done, so none was timed.
+    return dataclasses.replace(record, n=30, train_seconds=None, data_share=None)

@@ -1,0 +1,171 @@
+"""Latency and memory of a checkpoint: one decision at batch 1, in a fresh process with a fixed number of threads.
+
+Run as `python -m altbench.measure.probe PROBE` it is that process: it loads the policy, times its decisions, and prints
+what it found as JSON. Peak memory is the process's own high-water mark over that of an interpreter that does nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from altbench.core.errors import AltbenchError
+from altbench.core.policy import Observation, Policy
+from altbench.results.checkpoints import load_checkpoint, read_card
+from altbench.rollout.records import MeasureRecord
+from altbench.sweeps.spec import MeasureEntry
+from altbench.system.fingerprint import cpu_model, gpu_name
+from altbench.system.workers import end_with
+
+TIME_LIMIT_S = 1800.0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a measuring process is asked: time `decisions`, after `warmup` others, of the checkpoint in `folder`."""
+
+    folder: str
+    decisions: int
+    warmup: int
+    threads: int
+    device: str
+    runtime: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a measuring process answers; seconds and bytes."""
+
+    latencies: tuple[float, ...]
+    weights_bytes: int
+    table_bytes: int
+    peak_rss_bytes: int
+    peak_vram_bytes: int | None
+    sees_images: bool
+    inference: str
+
+
+def measure_checkpoint(
+    folder: Path, label: str, entry: MeasureEntry, device: str, runtime: Mapping[str, Any] | None = None
+) -> MeasureRecord:
+    """Measure the checkpoint in `folder` with the settings `runtime`, for the tables' row `label`.
+
+    AltbenchError where the measuring process fails.
+    """
+    reading = _ask(Probe(str(folder), entry.decisions, entry.warmup, entry.threads, device, runtime or {}))
+    card = read_card(folder)
+    p50, p95, p99 = (float(np.percentile(reading.latencies, q)) for q in (50, 95, 99))
+    return MeasureRecord(
+        label=label,
+        policy=card.policy,
+        preset=card.preset,
+        n=card.n,
+        device=device,
+        threads=entry.threads,
+        image_size=card.image_size if reading.sees_images else None,
+        latency_p50_s=p50,
+        latency_p95_s=p95,
+        latency_p99_s=p99,
+        hz=1.0 / p50,
+        decisions_timed=len(reading.latencies),
+        weights_bytes=reading.weights_bytes,
+        table_bytes=reading.table_bytes,
+        disk_bytes=_disk_bytes(folder),
+        peak_rss_bytes=reading.peak_rss_bytes - _empty_process_bytes(),
+        peak_vram_bytes=reading.peak_vram_bytes,
+        inference=reading.inference,
+        train_seconds=card.train_seconds,
+        task=card.task,
+        train_seed=card.train_seed,
+        data_share=card.data_share,
+        machine=" · ".join(filter(None, (cpu_model(), gpu_name()))),
+    )
+
+
+def run_python(module: str, specification: object, threads: int) -> str:
+    """Run `python -m MODULE JSON` with `threads` CPU threads; what it printed. AltbenchError with its last words."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", module, json.dumps(specification)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=TIME_LIMIT_S, check=False)
+    if done.returncode:
+        raise AltbenchError(f"{module} failed: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
+    return done.stdout
+
+
+def _ask(probe: Probe) -> Reading:
+    printed = run_python("altbench.measure.probe", dataclasses.asdict(probe), probe.threads)
+    answer = json.loads(printed.splitlines()[-1])
+    return Reading(**{**answer, "latencies": tuple(answer["latencies"])})
+
+
+def _measure_here(probe: Probe) -> Reading:
+    """The measuring process's work. Inputs are noise: neither time nor memory depends on what an image shows."""
+    import torch
+
+    torch.set_num_threads(probe.threads)
+    policy = load_checkpoint(Path(probe.folder), probe.device, probe.runtime)
+    observations = _observations(policy, read_card(Path(probe.folder)).image_size)
+    policy.reset([0], [0])
+    for _ in range(probe.warmup):
+        policy.act(next(observations), [0])
+    latencies = tuple(_timed(policy, next(observations)) for _ in range(probe.decisions))
+    return Reading(
+        latencies,
+        policy.footprint().weights,
+        policy.footprint().table,
+        _peak_rss_bytes(),
+        torch.cuda.max_memory_allocated() if probe.device == "cuda" else None,
+        bool(policy.requirements.cameras),
+        policy.inference_note(),
+    )
+
+
+def _timed(policy: Policy, observation: Observation) -> float:
+    """Seconds of one decision; it returns numpy, so a GPU has finished too."""
+    began = time.perf_counter()
+    policy.act(observation, [0])
+    return time.perf_counter() - began
+
+
+def _observations(policy: Policy, image_size: tuple[int, int]) -> Iterator[Observation]:
+    """Random observations of one slot, without end."""
+    rng, needs = np.random.default_rng(1), policy.requirements
+    shape = (1, needs.obs_horizon, *image_size, 3)
+    pose = rng.uniform(-1, 1, (1, needs.obs_horizon, policy.task.agent_pos_dim)).astype(np.float32)
+    while True:
+        yield Observation({c: rng.integers(0, 256, shape, np.uint8) for c in needs.cameras}, pose)
+
+
+def _disk_bytes(folder: Path) -> int:
+    """Bytes of a checkpoint's own files; training logs, in a folder of their own, do not count."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def _peak_rss_bytes() -> int:
+    """This process's own high-water mark (VmHWM; ru_maxrss would carry over the parent's)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise AltbenchError("no VmHWM in /proc/self/status; memory can be measured on Linux only")
+
+
+def _empty_process_bytes() -> int:
+    """The high-water mark of an interpreter that does nothing."""
+    code = "print([l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')][0])"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    return int(done.stdout) * 1024
+
+
+if __name__ == "__main__":
+    end_with(os.getppid())
+    print(json.dumps(dataclasses.asdict(_measure_here(Probe(**json.loads(sys.argv[1]))))))

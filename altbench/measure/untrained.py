@@ -1,0 +1,98 @@
+"""Checkpoints with random weights, of any size: time and memory do not depend on what a policy has learned.
+
+Run as `python -m altbench.measure.untrained SPECIFICATION` it writes one, in a process whose memory nobody measures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from altbench.core import registry
+from altbench.core.demonstration import Demonstration
+from altbench.core.errors import ConfigError
+from altbench.core.policy import FitContext, Policy, Trainable
+from altbench.core.task import InitialState
+from altbench.measure.probe import run_python
+from altbench.results.checkpoints import CheckpointCard, save_checkpoint
+from altbench.sweeps.rows import resolve_config
+from altbench.system.workers import end_with
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """A policy to be written to `folder`, fitted in no steps to `frames` frames of noise."""
+
+    folder: str
+    task: str
+    policy: str
+    preset: str
+    image_size: tuple[int, int]
+    frames: int
+    device: str
+
+
+def write_untrained(wanted: Untrained, threads: int) -> None:
+    """Write the checkpoint, in another process."""
+    run_python("altbench.measure.untrained", dataclasses.asdict(wanted), threads)
+
+
+def check(wanted: Untrained) -> None:
+    """Raise ConfigError for an unknown policy or preset, or a policy that learns nothing."""
+    _policy(wanted)
+
+
+def _policy(wanted: Untrained) -> Trainable:
+    cls = registry.policy(wanted.policy)
+    if not issubclass(cls, Trainable):
+        raise ConfigError(f"policy {wanted.policy!r} learns nothing; there is no checkpoint to measure")
+    steps = {"train_steps": 0} if "train_steps" in cls.config_type.model_fields else {}
+    return cls(registry.task(wanted.task), resolve_config(cls, wanted.preset, steps, f"policy {wanted.policy!r}"))
+
+
+def _write_here(wanted: Untrained) -> None:
+    policy = _policy(wanted)
+    policy.fit(noise_demonstrations(policy, wanted.image_size, wanted.frames), FitContext(0, wanted.device))
+    card = CheckpointCard(
+        task=wanted.task,
+        policy=wanted.policy,
+        preset=wanted.preset,
+        config=policy.config.model_dump(mode="json"),
+        n=2,
+        train_seed=0,
+        key="untrained",
+        data_checksum="noise",
+        policy_version=policy.version,
+        image_size=wanted.image_size,
+        train_seconds=0.0,
+    )
+    save_checkpoint(Path(wanted.folder), card, policy)
+
+
+def noise_demonstrations(policy: Policy, image_size: tuple[int, int], frames: int) -> list[Demonstration]:
+    """Two demonstrations of random images and poses, `frames` in all, such as `policy` would be fitted to."""
+    rng, needs, task = np.random.default_rng(0), policy.requirements, policy.task
+    length = frames // 2
+    return [
+        Demonstration(
+            index=index,
+            pixels={c: rng.integers(0, 256, (length, *image_size, 3), np.uint8) for c in needs.cameras},
+            agent_pos=rng.uniform(-1, 1, (length, task.agent_pos_dim)).astype(np.float32),
+            actions=rng.uniform(-1, 1, (length, task.action_dim(needs.control_mode))).astype(np.float32),
+            states=np.zeros((length, 1)),
+            initial_state=InitialState(np.zeros(1), np.zeros(len(task.pose_names))),
+        )
+        for index in range(2)
+    ]
+
+
+if __name__ == "__main__":
+    end_with(os.getppid())
+    specification = json.loads(sys.argv[1])
+    _write_here(Untrained(**{**specification, "image_size": tuple(specification["image_size"])}))

@@ -1,0 +1,190 @@
+"""Two runs, paired episode by episode: what changed, and whether any cell became significantly worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from altbench.core.errors import ResultsError
+from altbench.results.frames import load_published
+from altbench.stats.paired import PairedCounts, holm, mcnemar_exact, paired_counts, paired_difference_interval
+from altbench.system.fingerprint import differences, load_fingerprint
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class CellComparison:
+    """One cell in both runs. `counts`: base first, new second; `unpaired`: episodes without a partner, or infra_error.
+
+    `low`, `high`: 95 % interval of new rate − base rate; `p`: exact McNemar; `p_holm`: corrected over all cells.
+    """
+
+    name: str
+    counts: PairedCounts
+    unpaired: int
+    low: float
+    high: float
+    p: float
+    p_holm: float
+
+    @property
+    def changed(self) -> bool:
+        """Whether any episode ended differently."""
+        return self.counts.only_first + self.counts.only_second > 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether the new run succeeds significantly less often."""
+        return self.p_holm < SIGNIFICANT and self.counts.difference < 0
+
+    @property
+    def better(self) -> bool:
+        """Whether the new run succeeds significantly more often."""
+        return self.p_holm < SIGNIFICANT and self.counts.difference > 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs compared. `unpaired_cells`: in both, but without a common episode; `versions`: what made them differently."""
+
+    cells: tuple[CellComparison, ...]
+    only_base: tuple[str, ...]
+    only_new: tuple[str, ...]
+    unpaired_cells: tuple[str, ...]
+    versions: tuple[str, ...]
+
+    @property
+    def worse(self) -> bool:
+        """Whether any cell is significantly worse: what continuous integration fails on."""
+        return any(cell.worse for cell in self.cells)
+
+
+def compare(base: Path, new: Path) -> Comparison:
+    """Pair the runs in two folders by cell name and episode seed; ResultsError where they have no episode in common."""
+    sides = {which: _by_name(folder) for which, folder in (("base", base), ("new", new))}
+    common = [name for name in sides["base"] if name in sides["new"]]
+    paired, apart = [], []
+    for name in common:
+        first, second = sides["base"][name], sides["new"][name]
+        counts = paired_counts(first, second)
+        if counts.total:
+            paired.append((name, counts, len(first) + len(second) - 2 * counts.total))
+        else:
+            apart.append(name)
+    if not paired:
+        raise ResultsError(
+            f"{base} and {new} have no episode in common (same cell name and seed); expected two runs of the same sweep"
+            f"{_examples(sides)}"
+        )
+    return Comparison(
+        _corrected(paired),
+        tuple(name for name in sides["base"] if name not in sides["new"]),
+        tuple(name for name in sides["new"] if name not in sides["base"]),
+        tuple(apart),
+        _version_changes(base, new),
+    )
+
+
+def render(comparison: Comparison, allow_missing: bool = False) -> Group:
+    """The comparison for the terminal: changed cells one by one, the rest counted; at its end what CI fails on.
+
+    `allow_missing`: cells that the base run alone has are no failure.
+    """
+    changed = [cell for cell in comparison.cells if cell.changed]
+    same = len(comparison.cells) - len(changed)
+    parts: list[Table | Text] = [_cell_table(changed)] if changed else []
+    if same:
+        parts.append(Text(f"{_count(same, 'cell')} with the same outcome in every episode"))
+    for names, what in (
+        (comparison.only_base, "only in the base run"),
+        (comparison.only_new, "only in the new run"),
+        (comparison.unpaired_cells, "in both runs, but without a common episode"),
+    ):
+        if names:
+            parts.append(Text(f"{_count(len(names), 'cell')} {what}: {_listing(names)}", "yellow"))
+    unpaired = sum(cell.unpaired for cell in comparison.cells)
+    if unpaired:
+        parts.append(
+            Text(f"{_count(unpaired, 'episode')} without a partner in the other run (or infra_error)", "yellow")
+        )
+    parts += [Text(f"made with {line}", "yellow") for line in comparison.versions]
+    if comparison.only_base and not allow_missing:
+        lacking = f"the new run lacks {_count(len(comparison.only_base), 'cell')} of the base run's"
+        parts.append(Text(f"{lacking}; run them, or compare a part of a run with --allow-missing", "bold red"))
+    return Group(*parts, _verdict(comparison))
+
+
+def _by_name(folder: Path) -> dict[str, pd.DataFrame]:
+    if not folder.is_dir():
+        raise ResultsError(f"{folder}: no such folder; expected that of a run, such as results/quick")
+    frame = load_published(folder)
+    if frame.empty:
+        raise ResultsError(
+            f"{folder}: no finished cell in it; expected a run's folder, with cells/ or episodes.parquet"
+        )
+    return {str(name): group for name, group in frame.groupby("name")}
+
+
+def _corrected(paired: list[tuple[str, PairedCounts, int]]) -> tuple[CellComparison, ...]:
+    p_values = [mcnemar_exact(counts.only_first, counts.only_second) for _, counts, _ in paired]
+    return tuple(
+        CellComparison(name, counts, unpaired, *paired_difference_interval(counts), p, corrected)
+        for (name, counts, unpaired), p, corrected in zip(paired, p_values, holm(p_values), strict=True)
+    )
+
+
+def _version_changes(base: Path, new: Path) -> tuple[str, ...]:
+    first, second = load_fingerprint(base), load_fingerprint(new)
+    if first is None or second is None:
+        missing = [str(folder) for folder, found in ((base, first), (new, second)) if found is None]
+        return (f"unknown versions: no fingerprint.json in {' and '.join(missing)}",)
+    return tuple(differences(first, second))
+
+
+def _cell_table(cells: Iterable[CellComparison]) -> Table:
+    table = Table(title="Cells that changed, most significant first", title_justify="left", caption_justify="left")
+    table.caption = (
+        "episodes that succeeded in both runs, base only, new only, neither; p: exact McNemar, Holm-corrected"
+    )
+    table.add_column("cell", overflow="fold")
+    for head in ("both", "base", "new", "none", "new − base", "95 %", "p"):
+        table.add_column(head, justify="right")
+    for cell in sorted(cells, key=lambda c: (c.p_holm, c.p, c.name)):
+        counts = cell.counts
+        style = "bold red" if cell.worse else "bold green" if cell.better else ""
+        numbers = (counts.both, counts.only_first, counts.only_second, counts.neither)
+        interval = escape(f"[{100 * cell.low:+.0f}, {100 * cell.high:+.0f}]")
+        difference = f"{100 * counts.difference:+.0f} %"
+        table.add_row(escape(cell.name), *map(str, numbers), difference, interval, f"{cell.p_holm:.2g}", style=style)
+    return table
+
+
+def _verdict(comparison: Comparison) -> Text:
+    worse = [cell.name for cell in comparison.cells if cell.worse]
+    better = [cell.name for cell in comparison.cells if cell.better]
+    if worse:
+        return Text(f"worse (p < {SIGNIFICANT}, Holm-corrected): {', '.join(worse)}", "bold red")
+    if better:
+        return Text(f"no cell is significantly worse; better: {', '.join(better)}", "bold green")
+    return Text(f"no cell is significantly different (p < {SIGNIFICANT}, exact McNemar, Holm-corrected)", "green")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _listing(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:6])
+    return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} more"
+
+
+def _examples(sides: dict[str, dict[str, pd.DataFrame]]) -> str:
+    return "".join(f"; {which} has {next(iter(cells))!r}" for which, cells in sides.items())

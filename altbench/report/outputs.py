@@ -1,0 +1,123 @@
+"""What a run leaves for its reader: flat parquet files, tables, figures, the fingerprint, and the terminal's summary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from altbench import __version__
+from altbench.core.errors import ResultsError
+from altbench.core.spec import digest
+from altbench.results import frames
+from altbench.results import measures as measures_module
+from altbench.results.frames import Recorded
+from altbench.rollout.records import MeasureRecord
+from altbench.sweeps.plan import Plan
+from altbench.system import fingerprint
+from altbench.system.files import write_text
+from altbench.system.fingerprint import Fingerprint
+
+STAMP = "outputs.json"
+
+
+def write(root: Path, plan: Plan, renderer: str, recorded: Recorded | None = None, out: Path | None = None) -> None:
+    """Write into `out` (None: `root`) everything that is made of those of the plan's cells that lie under `root`.
+
+    Nothing is written where nothing is new. `recorded`: those cells, where they have been read already.
+    """
+    recorded, out = recorded or recorded_cells(root, plan), out or root
+    states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.cells}
+    measured = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _measure_files(root, plan)}
+    stamp = digest({"version": __version__, "cells": states, "measured": measured, "renderer": renderer})
+    old = _written(out)
+    if not states or (old["made_of"] == stamp and all((out / name).is_file() for name in old["files"])):
+        return
+    made_by = fingerprint.collect(renderer=renderer, data=_data(plan))
+    fingerprint.write_fingerprint(out, made_by)
+    recorded.build_parquet(out)
+    _draw(out, recorded.episodes(), load_measures(root, plan), made_by, stamp)
+
+
+def redraw(folder: Path) -> list[str]:
+    """Make the tables and figures of a published run anew, of its flat records and under its own fingerprint; their names.
+
+    ResultsError where `folder` lacks either.
+    """
+    made_by = fingerprint.load_fingerprint(folder)
+    if made_by is None or not (folder / frames.EPISODES_FILE).is_file():
+        raise ResultsError(
+            f"{folder}: expected a run's folder, with {frames.EPISODES_FILE} and {fingerprint.FILE}; "
+            "`altbench run` makes them"
+        )
+    return _draw(
+        folder,
+        frames.load_published(folder),
+        measures_module.load_measures(folder),
+        made_by,
+        _written(folder)["made_of"],
+    )
+
+
+def _draw(
+    out: Path, episodes: pd.DataFrame, measures: Sequence[MeasureRecord], made_by: Fingerprint, stamp: str
+) -> list[str]:
+    """Write tables and figures, delete those that there were before and are no more; the names of what is there now."""
+    from altbench.report.figures import write_figures
+    from altbench.report.tables import write_tables
+
+    written = write_tables(episodes, measures, out / "tables", made_by)
+    written += write_figures(episodes, measures, out / "figures", made_by)
+    names = sorted(str(p.relative_to(out)) for p in written)
+    for name in set(_written(out)["files"]) - set(names):
+        (out / name).unlink(missing_ok=True)
+    write_text(out / STAMP, json.dumps({"made_of": stamp, "files": names}, indent=1) + "\n")
+    return names
+
+
+def _measure_files(root: Path, plan: Plan) -> list[Path]:
+    """The plan's measurements that are there: two with one key may differ, since times do."""
+    paths = (measures_module.measure_path(root, m.key) for m in plan.measurements)
+    return [path for path in paths if path.is_file()]
+
+
+def _written(out: Path) -> dict[str, Any]:
+    """What the last `write` said of itself."""
+    try:
+        found = json.loads((out / STAMP).read_text())
+        return {"made_of": str(found["made_of"]), "files": [str(name) for name in found["files"]]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"made_of": "", "files": []}
+
+
+def show(root: Path, plan: Plan, console: Console, recorded: Recorded | None = None) -> None:
+    """Print the main tables, and what is missing from them; `recorded` as for `write`."""
+    from altbench.report.tables import render_terminal
+
+    recorded = recorded or recorded_cells(root, plan)
+    if recorded.cells:
+        console.print(render_terminal(recorded.episodes(), load_measures(root, plan)))
+    missing = len(plan.cells) - len(recorded.cells)
+    if missing:
+        console.print(f"[yellow]{missing} of {len(plan.cells)} cells are missing from these tables[/]")
+
+
+def recorded_cells(root: Path, plan: Plan) -> Recorded:
+    """The plan's cells that have a record; episodes lost to infra_errors are counted in their tables."""
+    return frames.load_recorded(root, [cell.key for cell in plan.cells])
+
+
+def load_measures(root: Path, plan: Plan) -> list[MeasureRecord]:
+    """The plan's measurements."""
+    return measures_module.load_measures(root, [m.key for m in plan.measurements])
+
+
+def _data(plan: Plan) -> str:
+    """The checksum of the largest set of demonstrations of each task."""
+    largest = {task: checksum for (task, _), checksum in sorted(plan.data.items())}
+    return " ".join(largest.values())

@@ -1,0 +1,181 @@
+"""How figures look: one style, a colour and marker per policy, panels, legend, fingerprint footer, and saving.
+
+Nothing here uses pyplot or leaves a trace in matplotlib's global state.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.colors
+import seaborn
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from altbench.core import registry
+from altbench.system.files import replacing
+from altbench.system.fingerprint import Fingerprint
+
+COLOURS = ("#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#7F7F7F", "#CC79A7", "#000000")
+"""Okabe and Ito's, which the colour-blind can tell apart, with grey for yellow: of what is no policy."""
+POLICY_COLOURS = (
+    *("#E69F00", "#0072B2", "#56B4E9", "#D55E00", "#332288", "#661100"),
+    *("#009E73", "#882255", "#CC79A7", "#BBBBBB", "#A0D080"),
+)
+"""Of the built-in policies in the registry's order, no two closer than 10 (CIEDE2000) for any common colour blindness.
+
+Okabe and Ito's stand where the main table's policies do. Black is left for the expert.
+"""
+OTHER_COLOURS = ("#C51B7D", "#6699CC", "#1B7837", "#B79F00")
+"""Of what no policy is registered as, such as a policy's variant."""
+MARKERS = ("o", "s", "^", "D", "*", "h", "P", "X", "v", ">", "<")
+FOOTER_POINTS = 5.5
+Panels = Any  # rows of columns of Axes, which numpy cannot type
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a policy is drawn, the same in every figure."""
+
+    colour: str
+    marker: str
+
+
+Style = Mapping[str, Look]
+EXPERT = {"expert": Look("#000000", "d")}
+"""The control of the audit's figures, which is no policy."""
+PLAIN = Look("#5F5F5F", "o")
+"""Of whatever stands beside its own name and is no policy."""
+
+
+def looks(labels: Iterable[str]) -> Style:
+    """A colour and a marker for each label: a registered policy's own; what is left for others, in alphabetical order."""
+    shown, fixed = set(labels), _fixed_looks()
+    markers = {look.marker for label, look in fixed.items() if label in shown}
+    left = [look for look in (*_paired(OTHER_COLOURS), *_paired(POLICY_COLOURS)) if look not in fixed.values()]
+    others = cycle(sorted(left, key=lambda look: look.marker in markers))
+    return {label: fixed[label] if label in fixed else next(others) for label in sorted(shown)}
+
+
+def looks_beside_names(labels: Iterable[str]) -> Style:
+    """As `looks`, but plain for all that is no policy: where names stand beside dots, looks need not tell them apart."""
+    fixed = _fixed_looks()
+    return {label: fixed.get(label, PLAIN) for label in labels}
+
+
+def _fixed_looks() -> dict[str, Look]:
+    """Built-ins come first among the registered names, so that those of third parties change none of their looks."""
+    return {**dict(zip(registry.names("policy"), cycle(_paired(POLICY_COLOURS)), strict=False)), **EXPERT}
+
+
+def _paired(colours: Sequence[str]) -> list[Look]:
+    """Every colour with every marker; neither repeats among the first."""
+    rounds = range(len(MARKERS))
+    return [Look(c, MARKERS[(i + k) % len(MARKERS)]) for k in rounds for i, c in enumerate(colours)]
+
+
+def ink(colour: str) -> str:
+    """Black or white, whichever is easier to read on `colour` (WCAG 2.1's relative luminance)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(colour)]
+    luminance = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return "black" if luminance > 0.179 else "white"
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Seaborn's style within the block only; SVG ids that do not change from run to run."""
+    own = {"svg.hashsalt": "altbench", "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 8.5, "figure.dpi": 150}
+    own |= {"xtick.labelsize": 8, "ytick.labelsize": 8, "figure.titlesize": 10.5, "grid.linewidth": 0.6}
+    with matplotlib.rc_context({**seaborn.axes_style("whitegrid"), **own}):
+        yield
+
+
+TITLE_CHARACTERS_PER_INCH = 12
+
+
+def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Panels]:
+    """A figure of `rows` × `columns` panels of the given size in inches, with shared axes."""
+    figure = Figure(figsize=(max(5.2, width * columns + 1.4), height * rows + 0.7), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    seaborn.despine(fig=figure)
+    return figure, axes
+
+
+def finish(figure: Figure, title: str, labels: Sequence[str], style: Style) -> None:
+    """Title, and a legend of the policies."""
+    headline(figure, title)
+    legend(figure, policy_handles(labels, style))
+
+
+def headline(figure: Figure, title: str) -> None:
+    """The figure's title, on as many lines as its width needs."""
+    figure.suptitle(textwrap.fill(title, int(figure.get_figwidth() * TITLE_CHARACTERS_PER_INCH)))
+
+
+def policy_handles(labels: Sequence[str], style: Style) -> list[Line2D]:
+    """Legend entries of policies."""
+    return [Line2D([], [], label=x, color=style[x].colour, marker=style[x].marker) for x in labels]
+
+
+def legend(figure: Figure, handles: list[Line2D]) -> None:
+    """A legend beside the panels, never over them."""
+    figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=8.5)
+
+
+def add_footer(figure: Figure, fingerprint: Fingerprint) -> None:
+    """The fingerprint in small print under the panels, which make room for it."""
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(fingerprint.one_line(), int(width * 72 / (0.53 * FOOTER_POINTS)))
+    room = (len(lines) * 1.3 + 1) * FOOTER_POINTS / 72 / height
+    figure.set_layout_engine(_AboveFooter(room))
+    figure.text(
+        0.008, 0.4 * FOOTER_POINTS / 72 / height, "\n".join(lines), fontsize=FOOTER_POINTS, color="0.4", va="bottom"
+    )
+
+
+class _AboveFooter(ConstrainedLayoutEngine):
+    """Constrained layout of all but the lowest `room` (a share of the height).
+
+    Matplotlib's own keeps panels out of it, but puts legends and the common x label at the figure's lower edge.
+    """
+
+    def __init__(self, room: float) -> None:
+        super().__init__(rect=(0, room, 1, 1 - room))
+        self._room = room
+
+    def execute(self, fig: Figure) -> None:
+        """Place everything; called whenever the figure is drawn."""
+        for outside in fig.legends:
+            outside.set_bbox_to_anchor(None)  # with an anchor of its own, no space would be made for it
+        super().execute(fig)
+        for outside in fig.legends:
+            outside.set_bbox_to_anchor((0, self._room, 1, 1 - self._room), transform=fig.transFigure)
+        left, right = (edge(getattr(axis.get_position(), side) for axis in fig.axes) for edge, side in _EDGES)
+        for text in fig.texts:
+            if text.get_text() == fig.get_supxlabel():
+                text.set_position(((left + right) / 2, text.get_position()[1] + self._room))
+
+
+_EDGES = ((min, "x0"), (max, "x1"))
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure atomically, in the format that the suffix names, without dates."""
+    kind = path.suffix[1:]
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
+    return path
+
+
+def words(name: str) -> str:
+    """`gaussian_noise` as it is read."""
+    return name.replace("_", " ")

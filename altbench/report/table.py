@@ -1,0 +1,193 @@
+"""A table as data and as it is read, and writing it as CSV, Markdown and LaTeX with the fingerprint of what made it.
+
+The CSV is tidy: one row per number, plain values, units in the column names; the same records give the same bytes. Its
+title, note and fingerprint stand beside it in <stem>.json, so that any CSV reader can read it. Markdown and LaTeX hold
+the wide blocks that people read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from altbench.system.files import replacing
+from altbench.system.fingerprint import Fingerprint
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "×": r"$\times$",
+    "–": "--",
+    "·": r"$\cdot$",
+    "<": "$<$",
+    ">": "$>$",
+    "…": r"\ldots{}",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A rectangle of text: `best` are the (row, column) to emphasise, the first `names` columns are left-aligned."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    best: frozenset[tuple[int, int]] = frozenset()
+    names: int = 2
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: `data` is what the CSV holds, `blocks` what is read; `note` says how to read it."""
+
+    title: str
+    data: pd.DataFrame
+    blocks: tuple[Block, ...]
+    note: str = field(default="")
+
+
+def pivot(
+    caption: str,
+    names: Mapping[str, Sequence[Any]],
+    columns: Sequence[str],
+    cells: Sequence[str],
+    best: Sequence[bool] | None = None,
+) -> Block:
+    """A block with one row per distinct combination of `names`, sorted, and one column per distinct value of `columns`.
+
+    All sequences run over the same items; columns keep the order in which they first come.
+    """
+    keys: list[tuple[Any, ...]] = list(zip(*names.values(), strict=True))
+    rows, heads = sorted(set(keys)), list(dict.fromkeys(columns))
+    texts = {(key, column): cell for key, column, cell in zip(keys, columns, cells, strict=True)}
+    marked = {
+        (key, column) for key, column, mark in zip(keys, columns, best or [False] * len(keys), strict=True) if mark
+    }
+    return Block(
+        caption,
+        (*names, *heads),
+        tuple((*map(str, row), *(texts.get((row, head), "") for head in heads)) for row in rows),
+        frozenset(
+            (i, len(names) + j) for i, row in enumerate(rows) for j, head in enumerate(heads) if (row, head) in marked
+        ),
+        len(names),
+    )
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """`value` with so many significant digits and no exponent; empty where it was not measured."""
+    if value is None or math.isnan(value):
+        return ""
+    decimals = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{max(0, decimals)}f}"
+
+
+def percentage(share: float) -> str:
+    """`share` in whole per cent, without the sign; 100 and 0 stand for all and none alone: 199 of 200 is 99.5."""
+    rounded = f"{100 * share:.0f}"
+    if rounded == "100" and share < 1:
+        short = 100 * (1 - share)
+        return f"{100 - short:.{-math.floor(math.log10(short))}f}"
+    return significant(100 * share, 1) if rounded == "0" and share > 0 else rounded
+
+
+def interval_text(rate: float, low: float, high: float) -> str:
+    """A rate with its interval, as tables show it: `90 % [77, 96]`."""
+    return f"{percentage(rate)} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def to_csv(table: Table) -> str:
+    """Tidy CSV; six significant digits, empty where nothing was measured."""
+    text: str = table.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return text
+
+
+def to_markdown(table: Table, fingerprint: Fingerprint) -> str:
+    """Title, blocks as pipe tables (best in bold), note, fingerprint."""
+    parts = [f"# {table.title}"]
+    for block in table.blocks:
+        parts += [f"## {block.caption}", pipe_table(block)]
+    parts += [part for part in (table.note, f"<sub>{fingerprint.one_line()}</sub>") if part]
+    return "\n\n".join(parts) + "\n"
+
+
+def pipe_table(block: Block) -> str:
+    """A block as Markdown's pipe table, best in bold, without its caption."""
+    rows = _formatted(block, lambda text: text.replace("|", r"\|"), lambda text: f"**{text}**")
+    align = ["left" if i < block.names else "right" for i in range(len(block.header))]
+    text: str = tabulate(
+        rows, headers=block.header, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True
+    )
+    return text
+
+
+def to_latex(table: Table, fingerprint: Fingerprint) -> str:
+    """One booktabs `table` per block (best in bold); needs \\usepackage{booktabs}."""
+    parts = [f"% {table.title}. Needs \\usepackage{{booktabs}}.\n% {fingerprint.one_line()}"]
+    parts += [_latex_block(table, block, fingerprint) for block in table.blocks]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_table(table: Table, folder: Path, stem: str, fingerprint: Fingerprint) -> list[Path]:
+    """Write `stem`.csv, .md, .tex and .json (title, note, fingerprint) into `folder`, each atomically."""
+    about = {"title": table.title, "note": table.note, "fingerprint": asdict(fingerprint)}
+    texts = {
+        "csv": to_csv(table),
+        "md": to_markdown(table, fingerprint),
+        "tex": to_latex(table, fingerprint),
+        "json": json.dumps(about, indent=1, ensure_ascii=False) + "\n",
+    }
+    paths = []
+    for suffix, text in texts.items():
+        paths.append(folder / f"{stem}.{suffix}")
+        with replacing(paths[-1]) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    return paths
+
+
+def _formatted(block: Block, escape: Callable[[str], str], bold: Callable[[str], str]) -> list[list[str]]:
+    return [
+        [bold(escape(cell)) if (i, j) in block.best else escape(cell) for j, cell in enumerate(row)]
+        for i, row in enumerate(block.rows)
+    ]
+
+
+def _latex_block(table: Table, block: Block, fingerprint: Fingerprint) -> str:
+    rows = _formatted(block, _latex_escape, lambda text: rf"\textbf{{{text}}}")
+    lines = [" & ".join(row) + r" \\" for row in rows]
+    columns = "l" * block.names + "r" * (len(block.header) - block.names)
+    return "\n".join(
+        [
+            r"\begin{table}[tbp]",
+            r"\centering\small",
+            rf"\caption{{{_latex_escape(f'{table.title}: {block.caption}. {table.note}'.strip())}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            " & ".join(map(_latex_escape, block.header)) + r" \\",
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            rf"\par\smallskip{{\tiny {_latex_escape(fingerprint.one_line())}\par}}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _latex_escape(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

@@ -1,0 +1,148 @@
+"""Cells on disk: one atomic parquet file each, whole or counted as not there; results/README.md describes the columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+
+from altbench.core.errors import ResultsError
+from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord
+from altbench.system.files import replacing
+
+FORMAT = 1
+CELLS = "cells"
+ADDED = {"perturbation_status": pa.string(), "ood_threshold": pa.float64(), "moved": pa.bool_()}
+"""Columns that came later: files written before are read with nulls in them."""
+_EPISODES: TypeAdapter[tuple[EpisodeRecord, ...]] = TypeAdapter(tuple[EpisodeRecord, ...])
+DECISION_TYPE = pa.struct(
+    [
+        ("step", pa.int64()),
+        ("latency_s", pa.float64()),
+        ("ood_score", pa.float64()),
+        ("is_ood", pa.bool_()),
+        ("matches", pa.list_(pa.list_(pa.int64()))),
+        ("similarities", pa.list_(pa.float32())),
+    ]
+)
+_STEP_TYPE = pa.struct([("action", pa.list_(pa.float32())), ("agent_pos", pa.list_(pa.float32()))])
+EPISODE_SCHEMA = pa.schema(
+    [
+        ("episode", pa.int64()),
+        ("seed", pa.int64()),
+        ("status", pa.string()),
+        ("success", pa.bool_()),
+        ("steps", pa.int64()),
+        ("episode_return", pa.float64()),
+        ("max_ood_score", pa.float64()),
+        ("flagged", pa.bool_()),  # derived: null where the policy raises no flags, which a null step alone cannot say
+        ("first_flagged_step", pa.int64()),
+        ("wall_s", pa.float64()),
+        ("message", pa.string()),
+        *ADDED.items(),
+    ]
+)
+CELL_SCHEMA = EPISODE_SCHEMA.append(pa.field("decisions", pa.list_(DECISION_TYPE))).append(
+    pa.field("trajectory", pa.list_(_STEP_TYPE))
+)
+_HEADER_TYPES = {"int": pa.int64(), "str": pa.string()}
+HEADER_SCHEMA = pa.schema([(f.name, _HEADER_TYPES[str(f.type)]) for f in fields(CellHeader)])
+
+
+def cell_path(folder: Path | str, key: str) -> Path:
+    """Where the run in `folder` keeps the cell `key`."""
+    return Path(folder) / CELLS / f"{key}.parquet"
+
+
+def write_cell(folder: Path | str, header: CellHeader, episodes: Sequence[EpisodeRecord]) -> Path:
+    """Write a whole cell at once to `folder`/cells/<key>.parquet; episodes are put in the order of their numbers."""
+    rows = [{**asdict(e), "flagged": _flagged(e)} for e in sorted(episodes, key=lambda e: e.episode)]
+    metadata = {"altbench.format": str(FORMAT), "altbench.header": json.dumps(asdict(header), sort_keys=True)}
+    table = pa.Table.from_pylist(rows, schema=CELL_SCHEMA.with_metadata(metadata))
+    path = cell_path(folder, header.key)
+    write_parquet(path, table)
+    return path
+
+
+def read_cell(path: Path | str) -> CellResult:
+    """The cell in `path`; ResultsError where the file is missing, truncated or foreign."""
+    return to_result(*read_table(path))
+
+
+def to_result(header: CellHeader, table: Any) -> CellResult:
+    """What `read_table` read, as frozen records."""
+    return CellResult(header, _EPISODES.validate_python(table.drop_columns(["flagged"]).to_pylist()))
+
+
+def is_finished(folder: Path | str, key: str) -> bool:
+    """Whether the cell `key` needs no more work: its file is whole, and no episode awaits another try (infra_error)."""
+    try:
+        header, table = read_table(cell_path(folder, key))
+    except ResultsError:
+        return False
+    return header.key == key and table.num_rows > 0 and not awaits_another_try(table)
+
+
+def is_recorded(folder: Path | str, key: str) -> bool:
+    """Whether the cell `key` has a whole file, if with episodes that await another try."""
+    try:
+        return read_table(cell_path(folder, key))[0].key == key
+    except ResultsError:
+        return False
+
+
+def awaits_another_try(table: Any) -> list[str]:
+    """The messages of a cell's infra_errors."""
+    pairs = zip(table["status"].to_pylist(), table["message"].to_pylist(), strict=True)
+    return [message for status, message in pairs if status == "infra_error"]
+
+
+def outcomes(folder: Path | str, key: str) -> dict[int, EpisodeRecord]:
+    """Episodes of the cell `key` that need not be played again, by their number: all but infra_errors."""
+    try:
+        found = read_cell(cell_path(folder, key))
+    except ResultsError:
+        return {}
+    episodes = found.episodes if found.header.key == key else ()
+    return {episode.episode: episode for episode in episodes if episode.status != "infra_error"}
+
+
+def _flagged(episode: EpisodeRecord) -> bool | None:
+    flags = [d.is_ood for d in episode.decisions if d.is_ood is not None]
+    return any(flags) if flags else None
+
+
+def write_parquet(path: Path, table: Any) -> None:
+    """Write an arrow table atomically: the same rows give the same bytes."""
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+def read_table(path: Path | str) -> tuple[CellHeader, Any]:
+    """A cell's header and arrow table, one row per episode; ResultsError as `read_cell`."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read()
+        metadata = table.schema.metadata or {}
+        found = int(metadata.get(b"altbench.format", b"0"))
+        if found != FORMAT:
+            raise ResultsError(f"{path}: expected a cell of format {FORMAT}, found {found}; run the sweep again")
+        header = TypeAdapter(CellHeader).validate_json(metadata[b"altbench.header"])
+        return header, with_added(table, CELL_SCHEMA.names)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ResultsError(f"{path}: not a whole cell file ({reason}); run the sweep again to make it anew") from None
+
+
+def with_added(table: Any, names: Sequence[str]) -> Any:
+    """The columns `names` of `table`, those that came after it was written with nulls."""
+    for name, kind in ADDED.items():
+        if name not in table.schema.names:
+            table = table.append_column(name, pa.nulls(table.num_rows, kind))
+    return table.select(names)

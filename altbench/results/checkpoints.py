@@ -1,0 +1,99 @@
+"""Checkpoints: what `Trainable.save` wrote, and a `policy.toml` that says what it is and how it was made."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from altbench.core import registry
+from altbench.core.errors import CheckpointError, ConfigError
+from altbench.core.policy import Policy, Trainable
+from altbench.system.files import new_folder
+
+CARD = "policy.toml"
+
+
+@dataclass(frozen=True)
+class CheckpointCard:
+    """What a checkpoint is: enough to build its policy again, and what the tables say of it.
+
+    `data_share`: as `TrainingClock.data_share`; None also in cards older than this field.
+    """
+
+    task: str
+    policy: str
+    preset: str
+    config: Mapping[str, Any]
+    n: int
+    train_seed: int
+    key: str
+    data_checksum: str
+    policy_version: int
+    image_size: tuple[int, int]
+    train_seconds: float
+    data_share: float | None = None
+
+
+def save_checkpoint(folder: Path, card: CheckpointCard, policy: Trainable, logs: Path | None = None) -> None:
+    """Write the checkpoint as `folder`, whole or not at all; `logs` (training curves) go along."""
+    with new_folder(folder) as temporary:
+        policy.save(temporary)
+        (temporary / CARD).write_text(tomli_w.dumps(_to_toml(card)), encoding="utf-8")
+        if logs is not None and logs.is_dir():
+            shutil.copytree(logs, temporary / "logs")
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a whole checkpoint lies in `folder`."""
+    return (folder / CARD).is_file()
+
+
+def find_checkpoint(checkpoints: Path, folder: str) -> Path | None:
+    """Where the checkpoint that is to lie as `folder` in `checkpoints` does lie; None where it is not there.
+
+    A folder's name ends in the key, and a checkpoint is what its key says: one that was fitted for a row of another label is
+    found too.
+    """
+    others = sorted(checkpoints.glob(f"*-{folder.rpartition('-')[2]}"))
+    return next(filter(is_checkpoint, (checkpoints / folder, *others)), None)
+
+
+def read_card(folder: Path) -> CheckpointCard:
+    """The card of the checkpoint in `folder`; CheckpointError where there is none or it cannot be read."""
+    path = folder / CARD
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values["image_size"] = tuple(values["image_size"])
+        values["config"] |= dict.fromkeys(values.pop("unset"))
+        return CheckpointCard(**values)
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: not a checkpoint; expected a {CARD} in it") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint's card: {error}") from None
+
+
+def load_checkpoint(folder: Path, device: str = "cpu", runtime: Mapping[str, Any] | None = None) -> Policy:
+    """The policy in `folder`, ready to act; `runtime` changes settings that do not concern the fit."""
+    card = read_card(folder)
+    cls = registry.policy(card.policy)
+    if cls.version != card.policy_version:
+        raise CheckpointError(f"{folder}: made by {card.policy} version {card.policy_version}, this is {cls.version}")
+    for name in sorted(set(runtime or {}) - cls.runtime_fields):
+        raise ConfigError(f"{folder}: {name!r} is part of the fit; may be changed: {sorted(cls.runtime_fields)}")
+    policy = cls(registry.task(card.task), cls.config_type.parse({**card.config, **(runtime or {})}, str(folder)))
+    if isinstance(policy, Trainable):
+        policy.load(folder, device)
+    return policy
+
+
+def _to_toml(card: CheckpointCard) -> dict[str, Any]:
+    """TOML has no null: the settings that are None are listed by name, a share that is None is left out."""
+    unset = sorted(k for k, v in card.config.items() if v is None)
+    known = {k: v for k, v in vars(card).items() if v is not None}
+    return {**known, "config": {k: v for k, v in card.config.items() if v is not None}, "unset": unset}

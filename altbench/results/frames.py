@@ -1,0 +1,215 @@
+"""Records of a run: what was played and measured, for tables, figures and any analysis.
+
+`load_episodes(folder)` and `load_decisions(folder)` give flat frames; `load_cells(folder)` gives the frozen records of
+altbench/records.py, with every decision and step; `load_measures(folder)` time and memory. All take the `keys` of a plan's
+cells (or measurements), so that sweeps can share a folder: without them everything in the folder is meant. `load_recorded`
+reads a plan's cells once for all of these. A folder may be a Path or a text. The files and their columns: results/README.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from altbench.core.errors import ResultsError
+from altbench.results.cells import (
+    CELL_SCHEMA,
+    CELLS,
+    DECISION_TYPE,
+    EPISODE_SCHEMA,
+    HEADER_SCHEMA,
+    awaits_another_try,
+    cell_path,
+    read_table,
+    to_result,
+    with_added,
+    write_parquet,
+)
+from altbench.rollout.records import CellHeader, CellResult
+
+EPISODES_FILE, DECISIONS_FILE = "episodes.parquet", "decisions.parquet"
+_ORDER = ["task", "label", "n", "train_seed", "split", "perturbation", "severity", "name", "key", "episode"]
+
+Cell = tuple[CellHeader, Any]
+"""A cell's header and its arrow table, one row per episode."""
+
+log = logging.getLogger(__name__)
+
+
+def load_episodes(folder: Path | str, keys: Collection[str] | None = None) -> pd.DataFrame:
+    """One row per episode with its cell's header, in a fixed order: the cells `keys`, or all (unreadable left out).
+
+    `first_flagged_step` is Int64, `flagged` and `moved` boolean (all nullable), missing scores are NaN. A folder without
+    cells/ but with episodes.parquet (a published run) is read from that.
+    """
+    folder = Path(folder)
+    path = folder / EPISODES_FILE
+    if keys is None and not (folder / CELLS).is_dir() and path.is_file():
+        return _episodes_frame(_read_episodes(path))
+    return _episodes_frame(_episodes_table(_cells(folder, keys)))
+
+
+def load_published(folder: Path | str) -> pd.DataFrame:
+    """`load_episodes` from episodes.parquet, as the run last wrote it, or from the cells where there is none."""
+    path = Path(folder) / EPISODES_FILE
+    return _episodes_frame(_read_episodes(path)) if path.is_file() else load_episodes(folder)
+
+
+def load_decisions(folder: Path | str, keys: Collection[str] | None = None) -> pd.DataFrame:
+    """One row per decision with its cell's and episode's identity; `matches` and `similarities` are lists."""
+    folder = Path(folder)
+    path = folder / DECISIONS_FILE
+    if keys is None and not (folder / CELLS).is_dir() and path.is_file():
+        return _pandas(_read_flat(path), "is_ood", "boolean")
+    return _pandas(_decisions_table(_cells(folder, keys)), "is_ood", "boolean")
+
+
+def load_cells(folder: Path | str, keys: Collection[str] | None = None) -> Iterator[CellResult]:
+    """The cells `keys`, or all, one by one as frozen records with decisions and trajectories (unreadable left out)."""
+    for header, table in _cells(Path(folder), keys):
+        yield to_result(header, table)
+
+
+def build_episodes_parquet(folder: Path | str, keys: Collection[str] | None = None) -> None:
+    """Write episodes.parquet and decisions.parquet from the cells: the same records give the same bytes.
+
+    Pass the `keys` of the present plan, so that cells of an earlier configuration in the same folder stay out.
+    """
+    folder = Path(folder)
+    _write_flat(folder, list(_cells(folder, keys)))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The cells of a plan that lie in a run's folder, each file read once; trajectories are left out.
+
+    `cells`: key -> header and table; what is missing or damaged is not among them.
+    """
+
+    cells: Mapping[str, Cell]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.cells
+
+    def is_finished(self, key: str) -> bool:
+        """As `results.is_finished`."""
+        return key in self.cells and self.cells[key][1].num_rows > 0 and not self.lost(key)
+
+    def lost(self, key: str) -> list[str]:
+        """Why the episodes of a cell that await another try (infra_error) could not be played, one message each."""
+        return awaits_another_try(self.cells[key][1])
+
+    def episodes(self) -> pd.DataFrame:
+        """As `load_episodes`."""
+        return _episodes_frame(_episodes_table(self._sorted()))
+
+    def decisions(self) -> pd.DataFrame:
+        """As `load_decisions`."""
+        return _pandas(_decisions_table(self._sorted()), "is_ood", "boolean")
+
+    def build_parquet(self, folder: Path | str) -> None:
+        """As `build_episodes_parquet`, into `folder`."""
+        _write_flat(Path(folder), self._sorted())
+
+    def write_episodes(self, folder: Path | str) -> None:
+        """Write episodes.parquet alone, which `load_episodes` reads."""
+        write_parquet(Path(folder) / EPISODES_FILE, _episodes_table(self._sorted()))
+
+    def _sorted(self) -> list[Cell]:
+        return [self.cells[key] for key in sorted(self.cells)]
+
+
+def load_recorded(folder: Path | str, keys: Iterable[str]) -> Recorded:
+    """Those of the cells `keys` that the run in `folder` has, in that order."""
+    there = [key for key in keys if cell_path(folder, key).is_file()]
+    found = {h.key: (h, t.drop_columns(["trajectory"])) for h, t in _cells(Path(folder), there)}
+    return Recorded({key: found[key] for key in there if key in found})
+
+
+def _write_flat(folder: Path, cells: Collection[Cell]) -> None:
+    write_parquet(folder / EPISODES_FILE, _episodes_table(cells))
+    write_parquet(folder / DECISIONS_FILE, _decisions_table(cells))
+
+
+def _episodes_table(cells: Iterable[Cell]) -> Any:
+    parts = [_with_header(None, EPISODE_SCHEMA.empty_table())]
+    parts += [_with_header(header, table.select(EPISODE_SCHEMA.names)) for header, table in cells]
+    return pa.concat_tables(parts).sort_by([(name, "ascending") for name in _ORDER]).combine_chunks()
+
+
+def _decisions_table(cells: Iterable[Cell]) -> Any:
+    wanted = [name for name in HEADER_SCHEMA.names if name != "spec_json"] + ["episode", "seed"]
+    parts = []
+    for header, table in [(None, CELL_SCHEMA.empty_table()), *cells]:
+        decisions = table["decisions"].combine_chunks()
+        owner = _with_header(header, table).select(wanted).take(pc.list_parent_indices(decisions))
+        for field, column in zip(DECISION_TYPE, pc.list_flatten(decisions).flatten(), strict=True):
+            owner = owner.append_column(field, column)
+        parts.append(owner)
+    order = [(name, "ascending") for name in [*_ORDER, "step"]]
+    return pa.concat_tables(parts).sort_by(order).combine_chunks()
+
+
+def _cells(folder: Path, keys: Collection[str] | None) -> Iterator[Cell]:
+    """Each readable cell, by key; ResultsError where two of an unrestricted set have the same name."""
+    names: dict[str, str] = {}
+    paths = sorted((folder / CELLS).glob("*.parquet"))
+    for path in paths if keys is None else [cell_path(folder, key) for key in sorted(keys)]:
+        try:
+            header, table = read_table(path)
+            if header.key != path.stem:
+                raise ResultsError(f"{path}: holds the cell {header.key}; it was renamed")
+        except ResultsError as error:
+            log.warning("left out: %s", error)
+            continue
+        if keys is None and names.setdefault(header.name, header.key) != header.key:
+            raise ResultsError(
+                f"{folder}: two cells are called {header.name!r}, so one is left from an earlier configuration;"
+                f" run the sweep again, or delete the older of {header.key}.parquet and {names[header.name]}.parquet"
+            )
+        yield header, table
+
+
+def _with_header(header: CellHeader | None, table: Any) -> Any:
+    """`table` with the header's fields as first columns (None: `table` is empty)."""
+    values = {f.name: None for f in fields(CellHeader)} if header is None else asdict(header)
+    for position, field in enumerate(HEADER_SCHEMA):
+        column = pa.array([values[field.name]] * table.num_rows, field.type)
+        table = table.add_column(position, field, column)
+    return table.replace_schema_metadata(None)
+
+
+def _read_episodes(path: Path) -> Any:
+    table = _read_flat(path)
+    try:
+        return with_added(table, [*HEADER_SCHEMA.names, *EPISODE_SCHEMA.names])
+    except KeyError as error:
+        raise ResultsError(f"{path}: not a table of episodes ({error.args[0]}); build the run's tables again") from None
+
+
+def _read_flat(path: Path) -> Any:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ResultsError(
+            f"{path}: not a readable table of episodes ({error}); build the run's tables again"
+        ) from None
+
+
+def _episodes_frame(table: Any) -> pd.DataFrame:
+    frame = _pandas(table, "first_flagged_step", "Int64")
+    return frame.assign(**{name: pd.array(table[name].to_pylist(), dtype="boolean") for name in ("flagged", "moved")})
+
+
+def _pandas(table: Any, nullable: str, dtype: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas()
+    return frame.assign(**{nullable: pd.array(table[nullable].to_pylist(), dtype=dtype)})

@@ -1,0 +1,57 @@
+"""The sweeps that a folder is the run of: sweep.json is the last one, sweeps/ keeps those of other names before it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from altbench.core.errors import AltbenchError, DatasetError, ResultsError
+from altbench.sweeps.spec import SweepSpec
+from altbench.system.files import write_text
+
+LAST, EARLIER = "sweep.json", "sweeps"
+
+
+def keep(sweep: SweepSpec, root: Path) -> None:
+    """Write `sweep` as the last one of the run in `root`; one of another name that was the last is kept in sweeps/."""
+    path, text = root / LAST, sweep.model_dump_json(indent=1) + "\n"
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if before == text:
+        return
+    if before and (name := _name(path)) not in (None, sweep.name):
+        write_text(root / EARLIER / f"{name}.json", before)
+    write_text(path, text)
+
+
+def _name(path: Path) -> str | None:
+    """What the sweep in `path` is called; None where it cannot be read."""
+    try:
+        return _read(path).name
+    except AltbenchError:
+        return None
+
+
+def load(root: Path) -> tuple[SweepSpec, ...]:
+    """The sweeps that were run under `root`, the last one first; ResultsError where `root` is no run's folder."""
+    if not (root / LAST).is_file():
+        raise ResultsError(f"{root}: not a run's folder (no {LAST} in it); `altbench run quick` makes results/quick")
+    last = _read(root / LAST)
+    earlier = [_read(path) for path in sorted((root / EARLIER).glob("*.json"))]
+    return last, *(sweep for sweep in earlier if sweep.name != last.name)
+
+
+def check_demonstrations(sweep: SweepSpec, path: Path, what_for: str) -> None:
+    """DatasetError unless the demonstrations of `sweep` lie in `path` (any more); `what_for`: "that ..."."""
+    if path.is_file():
+        return
+    advice = f"`altbench run` with the sweep {sweep.name!r} collects them again"
+    if sweep.demonstrations.file:
+        advice = f"the sweep {sweep.name!r} names it as demonstrations.file; put it back"
+    raise DatasetError(f"{path}: no such file; it held the demonstrations {what_for}; {advice}")
+
+
+def _read(path: Path) -> SweepSpec:
+    try:
+        return SweepSpec.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except ValueError as error:
+        raise ResultsError(f"{path}: damaged ({error}); the command that made the run writes it anew") from None

@@ -1,0 +1,1 @@
+"""One episode: its records, chunks of actions, perturbations at work, and the loop."""

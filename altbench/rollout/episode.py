@@ -1,0 +1,260 @@
+"""Episodes: the loop that every success rate comes from."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+
+from altbench.core.errors import PerturbationUnsupported, PolicyTimeout, SimulationDiverged
+from altbench.core.perturbation import AnyPerturbation
+from altbench.core.policy import Decision, Observation, Policy, Requirements, check_decision
+from altbench.core.task import TaskInfo
+from altbench.rollout.chunking import ChunkWrapper, as_batch
+from altbench.rollout.perturber import EpisodePerturber
+from altbench.rollout.records import DecisionRecord, EpisodeRecord, PerturbationStatus, Status, StepRecord
+
+PROTOCOL_VERSION = 1
+"""Raised when what an episode computes changes; part of every cell's key."""
+
+
+@dataclass(frozen=True)
+class EpisodePlan:
+    """One episode: `seed` and `options` go to `reset`, `policy_seed` to the policy, `perturbation` between the two.
+
+    `cameras` (empty: all) and `from_step`: what the perturbation reaches.
+    """
+
+    index: int
+    seed: int
+    policy_seed: int
+    options: Mapping[str, Any]
+    perturbation: AnyPerturbation | None = None
+    perturb_seed: int = 0
+    cameras: tuple[str, ...] = ()
+    from_step: int = 0
+
+    def perturber(self, task: TaskInfo, seen: Sequence[str] | None = None) -> EpisodePerturber | None:
+        """The perturbation at work in this episode, for a policy that looks at the cameras `seen` (None: all)."""
+        if self.perturbation is None:
+            return None
+        return EpisodePerturber(self.perturbation, self.perturb_seed, task.cameras, self.cameras, self.from_step, seen)
+
+
+@dataclass
+class _Log:
+    """What an episode leaves behind, filled while it runs so that a crash keeps what came before it."""
+
+    alive: Callable[[], None]
+    decisions: list[DecisionRecord] = field(default_factory=list)
+    trajectory: list[StepRecord] = field(default_factory=list)
+    thresholds: set[float] = field(default_factory=set)
+    moved: bool | None = None
+    success: bool = False
+    total_reward: float = 0.0
+    perturbation: PerturbationStatus | None = None
+
+
+def make_env(
+    task: TaskInfo, needs: Requirements, image_size: tuple[int, int], render_profile: str
+) -> gymnasium.Env[Any, Any]:
+    """The task's environment with the observations and control mode that a policy needs."""
+    obs_type = "pixels" if needs.cameras else "state"
+    rendering: dict[str, Any] = {"render_profile": render_profile, "image_size": image_size} if needs.cameras else {}
+    return gymnasium.make(
+        task.env_id, disable_env_checker=True, obs_type=obs_type, control_mode=needs.control_mode, **rendering
+    )
+
+
+def _nothing() -> None:
+    pass
+
+
+def run_episode(
+    env: gymnasium.Env[Any, Any],
+    policy: Policy,
+    plan: EpisodePlan,
+    decision_timeout_s: float = 60.0,
+    alive: Callable[[], None] = _nothing,
+) -> EpisodeRecord:
+    """Play one episode to success or the horizon; whatever goes wrong becomes its status, never an exception.
+
+    `alive` is called at the beginning and before each decision.
+    """
+    log, began = _Log(alive), time.perf_counter()
+    status: Status = "ok"
+    message = ""
+    try:
+        with _perturbed(env, policy, plan, log) as perturber:
+            _play(env, policy, plan, perturber, decision_timeout_s, log)
+    except PerturbationUnsupported as error:
+        status, message = "unsupported", str(error)
+    except SimulationDiverged as error:
+        status, message = "sim_diverged", str(error)
+    except PolicyTimeout as error:
+        status, message = "policy_timeout", str(error)
+    except _PolicyError as error:
+        status, message = "policy_error", str(error)
+    except Exception as error:
+        status, message = "infra_error", _one_line(error)
+    return _record(plan, log, status, message, time.perf_counter() - began)
+
+
+@contextmanager
+def _perturbed(
+    env: gymnasium.Env[Any, Any], policy: Policy, plan: EpisodePlan, log: _Log
+) -> Iterator[EpisodePerturber | None]:
+    """The episode's perturbation; afterwards what became of it is in the log and the scene is as it was."""
+    perturber = plan.perturber(policy.task, policy.requirements.cameras)
+    try:
+        yield perturber
+    finally:
+        if perturber is not None:
+            log.perturbation = perturber.status
+            perturber.end(env.unwrapped)
+
+
+def _play(
+    env: gymnasium.Env[Any, Any],
+    policy: Policy,
+    plan: EpisodePlan,
+    perturber: EpisodePerturber | None,
+    timeout: float,
+    log: _Log,
+) -> None:
+    needs = policy.requirements
+    chunked = ChunkWrapper(
+        env,
+        needs.obs_horizon,
+        needs.action_horizon,
+        pixels=bool(needs.cameras),
+        image_filter=perturber.change if perturber else None,
+        before_frame=perturber.arrive if perturber else None,
+    )
+    log.alive()
+    stacked, _ = chunked.reset(seed=plan.seed, options=dict(plan.options))
+    with _policy_at_fault(), _time_limit(timeout):
+        policy.reset([0], [plan.policy_seed])
+    done = False
+    while not done:
+        if perturber:
+            perturber.decide()
+        decision = _decide(policy, as_batch(stacked), timeout, log)
+        stacked, reward, terminated, truncated, info = chunked.step(decision.actions[0])
+        log.total_reward += float(reward)
+        log.success = bool(info["is_success"])
+        log.moved = bool(info["moved"]) if "moved" in info else None
+        log.trajectory += [
+            StepRecord(tuple(map(float, a)), tuple(map(float, p)))
+            for a, p in zip(info["executed"], info["agent_pos"], strict=True)
+        ]
+        done = terminated or truncated
+
+
+def _decide(policy: Policy, observation: Observation, timeout: float, log: _Log) -> Decision:
+    log.alive()
+    with _policy_at_fault(), _time_limit(timeout):
+        began = time.perf_counter()
+        decision = policy.act(_only(observation, policy.requirements), [0])
+        latency = time.perf_counter() - began
+        task, needs = policy.task, policy.requirements
+        check_decision(decision, 1, needs.action_horizon, task.action_dim(needs.control_mode))
+    log.decisions.append(_decision_record(decision, len(log.trajectory), latency))
+    if decision.ood_threshold is not None:
+        log.thresholds.add(float(decision.ood_threshold[0]))
+    return decision
+
+
+def _only(observation: Observation, needs: Requirements) -> Observation:
+    """No more than was asked for."""
+    pixels = {camera: observation.pixels[camera] for camera in needs.cameras}
+    return Observation(pixels, observation.agent_pos, observation.environment_state if needs.needs_state else None)
+
+
+def _decision_record(decision: Decision, step: int, latency: float) -> DecisionRecord:
+    return DecisionRecord(
+        step=step,
+        latency_s=latency,
+        ood_score=None if decision.ood_score is None else float(decision.ood_score[0]),
+        is_ood=None if decision.is_ood is None else bool(decision.is_ood[0]),
+        matches=() if decision.matches is None else tuple((int(e), int(f)) for e, f in decision.matches[0]),
+        similarities=() if decision.similarities is None else tuple(map(float, decision.similarities[0])),
+    )
+
+
+def _record(plan: EpisodePlan, log: _Log, status: Status, message: str, wall: float) -> EpisodeRecord:
+    scores = [d.ood_score for d in log.decisions if d.ood_score is not None]
+    return EpisodeRecord(
+        episode=plan.index,
+        seed=plan.seed,
+        status=status,
+        success=log.success and status == "ok",
+        steps=len(log.trajectory),
+        episode_return=log.total_reward,
+        max_ood_score=max(scores, default=None),
+        first_flagged_step=next((d.step for d in log.decisions if d.is_ood), None),
+        wall_s=wall,
+        message=message,
+        decisions=tuple(log.decisions),
+        trajectory=tuple(log.trajectory),
+        perturbation_status=log.perturbation,
+        ood_threshold=next(iter(log.thresholds)) if len(log.thresholds) == 1 else None,
+        moved=log.moved,
+    )
+
+
+def failed_episode(plan: EpisodePlan, status: Status, message: str) -> EpisodeRecord:
+    """The record of an episode that could not be played."""
+    return _record(plan, _Log(_nothing), status, message, 0.0)
+
+
+class _PolicyError(Exception):
+    """Anything that a policy raised, or that its answer got wrong."""
+
+
+@contextmanager
+def _policy_at_fault() -> Iterator[None]:
+    try:
+        yield
+    except PolicyTimeout:
+        raise
+    except (Exception, SystemExit) as error:
+        if _out_of_memory(error):  # depends on what else runs on the machine
+            raise
+        raise _PolicyError(_one_line(error)) from error
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that there is no memory left, torch's own by name, which need not be imported."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise PolicyTimeout in the block after `seconds`. Only Python code on the main thread can be interrupted so; the
+    runner's watchdog replaces a worker that hangs elsewhere."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def expire(*_: object) -> None:
+        raise PolicyTimeout(f"no decision within {seconds:g} s")
+
+    previous = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500]

@@ -1,0 +1,86 @@
+"""A perturbation in one episode: which frames it reaches, what it needs kept, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from altbench.core.errors import PerturbationUnsupported
+from altbench.core.perturbation import AnyPerturbation, FrameKey, Perturbation, ScenePerturbation
+from altbench.core.types import UInt8
+from altbench.rollout.records import PerturbationStatus
+
+
+class EpisodePerturber:
+    """Applies a perturbation, of either kind, to one episode of a task with the cameras `task_cameras`.
+
+    `seed`: the episode's perturbation seed. `cameras`: those it reaches (empty: all). `from_step`: the control step it
+    begins at. `seen`: the cameras that the policy looks at (None: all); the others' frames are nobody's and stay as
+    they are. Call `arrive` once the simulation is at a step and before its frame is drawn, `change` with each drawn
+    image, `decide` before each decision, `end` when the episode is over, whatever happened.
+    """
+
+    def __init__(
+        self,
+        perturbation: AnyPerturbation,
+        seed: int,
+        task_cameras: Sequence[str],
+        cameras: Sequence[str] = (),
+        from_step: int = 0,
+        seen: Sequence[str] | None = None,
+    ) -> None:
+        self.status: PerturbationStatus = "skipped"
+        self._perturbation, self._seed, self._from_step = perturbation, seed, from_step
+        self._numbers = {camera: number for number, camera in enumerate(task_cameras)}
+        reached = cameras or task_cameras
+        self._cameras = tuple(c for c in reached if seen is None or c in seen)
+        self._references: dict[str, UInt8] = {}
+        self._keeping = self._begun = self._changed = False
+
+    def arrive(self, task: Any, step: int) -> bool:
+        """Begin a perturbed scene when its step has come; whether this step's frame must be drawn, even for nobody.
+
+        Raises PerturbationUnsupported, with the status set, where the task has nothing to perturb.
+        """
+        if not self._cameras or step < self._from_step:
+            return False
+        if isinstance(self._perturbation, Perturbation):
+            self._keeping = self._perturbation.keeps(step - self._from_step)
+            return self._keeping
+        if self._begun or self._perturbation.severity == 0:
+            return False
+        self._begin(self._perturbation, task)
+        return True
+
+    def change(self, camera: str, step: int, image: UInt8) -> UInt8:
+        """`image`, as `camera` saw it at `step`, as the policy shall see it."""
+        perturbation = self._perturbation
+        if not isinstance(perturbation, Perturbation) or camera not in self._cameras or step < self._from_step:
+            return image
+        if self._keeping:
+            self._references[camera] = image
+        key = FrameKey(self._seed, self._numbers[camera], step, self._references.get(camera))
+        self._changed |= perturbation.severity > 0
+        return perturbation.apply(image, key)
+
+    def decide(self) -> None:
+        """The policy now decides on what it was shown: what was changed until here has been applied."""
+        if self._changed:
+            self.status = "applied"
+
+    def end(self, task: Any) -> None:
+        """Put a changed scene back."""
+        if self._begun and isinstance(self._perturbation, ScenePerturbation):
+            self._begun = False
+            self._perturbation.end(task)
+
+    def _begin(self, perturbation: ScenePerturbation, task: Any) -> None:
+        self._begun = True
+        try:
+            perturbation.begin(task, np.random.default_rng(np.random.SeedSequence([self._seed])), self._cameras)
+        except PerturbationUnsupported:
+            self.status = "unsupported"
+            raise
+        self._changed = True

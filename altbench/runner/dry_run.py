@@ -1,0 +1,102 @@
+"""What a dry run shows: what sweeps ask for in a run's folder, what of it is there already, and what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from rich.console import Console
+from rich.table import Table
+
+from altbench.runner.context import Setting
+from altbench.runner.jobs import FitJob, Job, MeasureJob, RolloutJob
+from altbench.runner.main import pending_jobs
+from altbench.sweeps.plan import Checkpoint, Plan
+
+
+@dataclass(frozen=True)
+class Work:
+    """Fits, cells and measurements by their keys, each once however many sweeps ask for it; `left`: what is not done."""
+
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    left: frozenset[str] = frozenset()
+
+    def and_also(self, other: Work) -> Work:
+        """Both together."""
+        return Work({**self.jobs, **other.jobs}, self.left | other.left)
+
+    def told(self) -> str:
+        """How much there is, how much of it is done, and how much is left, in one line."""
+        done = [job for key, job in self.jobs.items() if key not in self.left]
+        if not done:
+            return f"{_counted(self.jobs.values())}; nothing of it is done yet"
+        if not self.left:
+            return f"{_counted(done)}; all of it is done"
+        left = [self.jobs[key] for key in self.left]
+        return f"{_counted(self.jobs.values())}; done: {_counted(done)}; left: {_counted(left)}"
+
+
+def show_plan(console: Console, setting: Setting, plan: Plan, before: Work | None = None) -> Work:
+    """List what a sweep asks for and how far it is, without what was listed `before`; both together."""
+    before = before or Work()
+    new = _without(plan, before)
+    work = Work(_jobs(new), frozenset(job.key for job in pending_jobs(setting, new)))
+    heads = ("checkpoint", "policy", "preset", "fit", "cells", "episodes", "cells done")
+    table = Table(*heads, title=f"{plan.sweep.name}: {plan.sweep.description}")
+    for point in plan.checkpoints:
+        own = [RolloutJob(cell) for cell in new.cells if cell.checkpoint == point]
+        if own or FitJob(point).key in work.jobs:
+            episodes = sum(job.cell.episodes for job in own)
+            done = sum(job.key not in work.left for job in own)
+            table.add_row(
+                point.name, point.policy, point.preset, _fit(point, work), str(len(own)), str(episodes), str(done)
+            )
+    if work.jobs:
+        console.print(table)
+        console.print(work.told(), highlight=False)
+    shared = [job for key, job in _jobs(plan).items() if key in before.jobs]
+    if shared:
+        console.print(f"{plan.sweep.name}: listed above already: {_counted(shared)}", highlight=False)
+    return before.and_also(work)
+
+
+def _without(plan: Plan, before: Work) -> Plan:
+    return replace(
+        plan,
+        checkpoints=tuple(c for c in plan.checkpoints if FitJob(c).key not in before.jobs),
+        cells=tuple(c for c in plan.cells if RolloutJob(c).key not in before.jobs),
+        measurements=tuple(m for m in plan.measurements if MeasureJob(m).key not in before.jobs),
+    )
+
+
+def _jobs(plan: Plan) -> dict[str, Job]:
+    fits = [FitJob(c) for c in plan.checkpoints if c.trainable]
+    jobs: list[Job] = [*fits, *map(RolloutJob, plan.cells), *map(MeasureJob, plan.measurements)]
+    return {job.key: job for job in jobs}
+
+
+def _fit(point: Checkpoint, work: Work) -> str:
+    if not point.trainable:
+        return "nothing to train"
+    key = FitJob(point).key
+    return "to do" if key in work.left else "done" if key in work.jobs else "listed above"
+
+
+def _counted(jobs: Iterable[Job]) -> str:
+    """`2 checkpoints, 3 cells (120 episodes), 2 measurements`, without what there is none of."""
+    every = list(jobs)
+    cells = [job for job in every if isinstance(job, RolloutJob)]
+    episodes = f" ({_number(sum(job.cell.episodes for job in cells), 'episode')})"
+    parts = {
+        "checkpoint": sum(isinstance(job, FitJob) for job in every),
+        "cell": len(cells),
+        "measurement": sum(isinstance(job, MeasureJob) for job in every),
+    }
+    return (
+        ", ".join(_number(n, what) + (episodes if what == "cell" else "") for what, n in parts.items() if n)
+        or "nothing"
+    )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

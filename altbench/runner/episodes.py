@@ -1,0 +1,61 @@
+"""The episodes of a cell, planned, and what its record says of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from altbench.core import registry
+from altbench.core.seeds import derive_seed
+from altbench.rollout import records
+from altbench.rollout.episode import EpisodePlan
+from altbench.runner.context import Setting, training_set
+from altbench.sweeps.plan import Cell
+
+
+def episode_plans(setting: Setting, cell: Cell) -> list[EpisodePlan]:
+    """The cell's episodes. Seeds depend on the sweep and the episode alone, so all policies see the same ones."""
+    root = setting.sweep.seed
+    column, entry = cell.column, cell.column.perturbation
+    starts = training_set(setting, cell.checkpoint) if column.split in ("replay", "recall") else ()
+    perturbation = None
+    if not column.clean:
+        perturbation = registry.perturbation(entry.name)(column.severity, **entry.options)
+    event = column.event.model_dump() if column.event else {}
+    plans = []
+    for index in range(cell.episodes):
+        options: dict[str, Any] = {"split": column.split, "episode": index, **event}
+        if starts:
+            options["initial_state"] = starts[index % len(starts)].initial_state
+        plans.append(
+            EpisodePlan(
+                index,
+                derive_seed(root, "evaluate", index),
+                derive_seed(root, "policy", index),
+                options,
+                perturbation,
+                derive_seed(root, "perturb", index),
+                entry.cameras,
+                entry.from_step,
+            )
+        )
+    return plans
+
+
+def cell_header(cell: Cell) -> records.CellHeader:
+    """What a cell's record says of itself."""
+    point = cell.checkpoint
+    return records.CellHeader(
+        key=cell.key,
+        name=cell.name,
+        task=point.task,
+        label=cell.label,
+        policy=point.policy,
+        preset=cell.preset,
+        n=point.n,
+        train_seed=point.train_seed,
+        split=cell.split,
+        perturbation=cell.condition,
+        severity=cell.severity,
+        checkpoint_key=point.key,
+        spec_json=cell.specification,
+    )

@@ -1,0 +1,143 @@
+"""Where jobs run: in this process, or in local worker processes that may die or be killed one by one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from altbench.core.errors import AltbenchError
+from altbench.runner.context import Setting
+from altbench.runner.jobs import Job
+from altbench.runner.work import run_job
+from altbench.system.workers import init_worker
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: well (both texts empty), with an error in words, or with its worker's death (`died` says how)."""
+
+    job: Job
+    error: str = ""
+    died: str = ""
+
+
+class Executor(ABC):
+    """Runs jobs; at most `slots` threads' worth of them at a time is the runner's concern."""
+
+    slots: int
+
+    @abstractmethod
+    def submit(self, setting: Setting, job: Job) -> None:
+        """Start `job`."""
+
+    @abstractmethod
+    def collect(self, timeout: float) -> list[Outcome]:
+        """The jobs that ended since the last call; waits up to `timeout` seconds for the first."""
+
+    @abstractmethod
+    def kill(self, job: Job) -> None:
+        """End the worker that runs `job`, of which nothing more is heard."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers at once."""
+
+
+class InlineExecutor(Executor):
+    """Runs each job at once in this process: for debugging (`--workers 0`) and tests."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self._ended: list[Outcome] = []
+
+    def submit(self, setting: Setting, job: Job) -> None:
+        self._ended.append(Outcome(job, attempt(setting, job)))
+
+    def collect(self, timeout: float) -> list[Outcome]:
+        del timeout
+        ended, self._ended = self._ended, []
+        return ended
+
+    def kill(self, job: Job) -> None:
+        del job
+
+    def close(self) -> None:
+        pass
+
+
+class ProcessExecutor(Executor):
+    """Local worker processes (pebble): a worker that dies loses its own job alone, and is replaced."""
+
+    def __init__(self, workers: int) -> None:
+        from pebble import ProcessPool
+
+        self.slots = workers
+        # Threads are set job by job; libraries that read this at import must not take all cores for themselves.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        # Spawned, because OpenGL contexts and thread pools do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPool(max_workers=workers, context=context, initializer=init_worker, initargs=[os.getpid()])
+        self._running: dict[str, tuple[Job, object]] = {}
+
+    def submit(self, setting: Setting, job: Job) -> None:
+        self._running[job.key] = (job, self._pool.schedule(attempt, args=[setting, job]))
+
+    def collect(self, timeout: float) -> list[Outcome]:
+        deadline = time.monotonic() + timeout
+        while True:
+            ended = [self._outcome(*self._running.pop(key)) for key in self._done_keys()]
+            if ended or time.monotonic() >= deadline:
+                return ended
+            time.sleep(0.05)
+
+    def kill(self, job: Job) -> None:
+        self._running.pop(job.key)[1].cancel()  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        self._pool.stop()
+        self._pool.join(timeout=10)
+
+    def _done_keys(self) -> list[str]:
+        return [key for key, (_, future) in self._running.items() if future.done()]  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _outcome(job: Job, future: object) -> Outcome:
+        from pebble import ProcessExpired
+
+        error = future.exception()  # type: ignore[attr-defined]
+        if isinstance(error, ProcessExpired):
+            return Outcome(job, died=how_it_ended(error.exitcode))
+        return Outcome(job, describe(error) if error else future.result())  # type: ignore[attr-defined]
+
+
+def attempt(setting: Setting, job: Job) -> str:
+    """Do `job`; what went wrong, in words, since not every exception can travel between processes."""
+    try:
+        run_job(setting, job)
+    except Exception as error:
+        return describe(error)
+    return ""
+
+
+def how_it_ended(exitcode: int) -> str:
+    """A dead process's exit code in words: `signal 9, SIGKILL`, `exit code 3`."""
+    if exitcode >= 0:
+        return f"exit code {exitcode}"
+    named = [f", {one.name}" for one in signal.Signals if one == -exitcode]
+    return f"signal {-exitcode}{''.join(named[:1])}"
+
+
+def describe(error: BaseException) -> str:
+    """One line: the message of our own errors, the kind as well of others."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, AltbenchError) else f"{type(error).__name__}: {text}"
+
+
+def make_executor(workers: int) -> Executor:
+    """An executor of `workers` processes; 0: this process."""
+    return ProcessExecutor(workers) if workers else InlineExecutor()

@@ -1,0 +1,161 @@
+"""Recorded episodes as a film: the executed actions are played again, so that what is seen is what was counted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from skimage.transform import resize
+
+from altbench.core import registry
+from altbench.core.errors import AltbenchError, ResultsError, UnknownNameError
+from altbench.core.types import UInt8
+from altbench.report.video import caption, write_mp4
+from altbench.results import cells, history
+from altbench.rollout.episode import EpisodePlan
+from altbench.rollout.perturber import EpisodePerturber
+from altbench.rollout.records import DecisionRecord, EpisodeRecord
+from altbench.runner.context import Setting
+from altbench.runner.episodes import episode_plans
+from altbench.sweeps.plan import Cell, Plan, make_plan
+from altbench.sweeps.rows import stamp
+from altbench.sweeps.spec import SweepSpec
+from altbench.system.devices import resolve_device
+
+SCENE = 336
+"""Height and width of the rendered scene, pixels; the policy's images stand beside it at half that."""
+HOLD_LAST_S = 1.0
+
+
+def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -> Path:
+    """Film the first `episodes` episodes of the cell called `name` in the run under `root`; the path of the mp4."""
+    setting, cell = find_cell(root, name)
+    path = cells.cell_path(root, cell.key)
+    if not path.is_file():
+        raise ResultsError(
+            f"{root} has no record of {cell.name} made with these versions, device and renderer; `altbench run` makes it"
+        )
+    recorded = cells.read_cell(path).episodes[:episodes]
+    env = gymnasium.make(
+        registry.task(cell.checkpoint.task).env_id,
+        disable_env_checker=True,
+        obs_type="pixels",
+        control_mode=_control_mode(cell),
+        image_size=setting.sweep.image_size,
+        render_profile=setting.sweep.render_profile,
+        render_mode="rgb_array",
+    )
+    plans = {p.index: p for p in episode_plans(setting, cell)}
+    films = [_film(env, cell, plans[record.episode], record) for record in recorded]
+    env.close()
+    target = out or root / "videos" / f"{cell.name.replace('/', '-')}.mp4"
+    write_mp4(target, np.concatenate(films), fps=registry.task(cell.checkpoint.task).control_hz)
+    return target
+
+
+def _control_mode(cell: Cell) -> str:
+    cls = registry.policy(cell.checkpoint.policy)
+    settings = cls.config_type.parse(cell.config, cell.name)
+    return cls(registry.task(cell.checkpoint.task), settings).requirements.control_mode
+
+
+def find_cell(root: Path, name: str) -> tuple[Setting, Cell]:
+    """The cell called `name`, or whose key begins with it, in the sweeps that were run under `root`.
+
+    Of several one that is recorded. ResultsError where `root` is no run's folder, UnknownNameError where none has it,
+    DatasetError where the demonstrations are gone that its sweep was run with.
+    """
+    sweeps = history.load(root)
+    found = []
+    for sweep in _with_cell(root, name, sweeps):
+        setting, plan = _planned(sweep, root)
+        own = [c for c in plan.cells if c.name == name] or [c for c in plan.cells if c.key.startswith(name)]
+        found += [(setting, cell) for cell in own[:1]]
+        if own and cells.cell_path(root, own[0].key).is_file():
+            return found[-1]
+    if not found:
+        raise UnknownNameError(f"cell of {root}", name, {n for sweep in sweeps for n in _cell_names(sweep)})
+    return found[0]
+
+
+def _with_cell(root: Path, name: str, sweeps: Sequence[SweepSpec]) -> list[SweepSpec]:
+    """Those of `sweeps` that may have the cell; UnknownNameError where `name` is no cell's and no key's beginning.
+
+    Names are known before anything is read, keys only with the demonstrations.
+    """
+    names = {sweep.name: _cell_names(sweep) for sweep in sweeps}
+    if re.fullmatch("[0-9a-f]+", name):
+        return list(sweeps)
+    if not any(name in own for own in names.values()):
+        raise UnknownNameError(f"cell of {root}", name, {n for own in names.values() for n in own})
+    return [sweep for sweep in sweeps if name in names[sweep.name]]
+
+
+def _cell_names(sweep: SweepSpec) -> set[str]:
+    return {cell.name for cell in make_plan(sweep, stamp("", "", {})).cells}
+
+
+def _planned(sweep: SweepSpec, root: Path) -> tuple[Setting, Plan]:
+    """A sweep that was run under `root`, planned again."""
+    from altbench.runner.context import data_checksums, data_files
+
+    device = resolve_device(sweep.device)
+    setting = Setting(root, sweep, device, data_files(sweep, root))
+    for path in setting.data.values():
+        history.check_demonstrations(sweep, path, "that its episodes began from")
+    return setting, make_plan(sweep, stamp(device, registry.choose_renderer(), data_checksums(setting)))
+
+
+def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: EpisodeRecord) -> UInt8:
+    """One episode's frames (T, H, W, 3); AltbenchError where it does not end as it was recorded."""
+    task: Any = env.unwrapped
+    perturber = plan.perturber(registry.task(cell.checkpoint.task))
+    env.reset(seed=plan.seed, options=dict(plan.options))
+    try:
+        frames, texts, success = [_picture(env, perturber, 0)], [_text(cell, record, 0)], False
+        for step, done in enumerate(record.trajectory, start=1):
+            success = bool(task.advance(np.array(done.action, np.float32))[-1]["is_success"])
+            frames.append(_picture(env, perturber, step))
+            texts.append(_text(cell, record, step))
+    finally:
+        if perturber:
+            perturber.end(task)
+    if success != record.success:
+        raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
+    still = round(HOLD_LAST_S * registry.task(cell.checkpoint.task).control_hz)
+    outcome = "success" if record.success else "failure" if record.status == "ok" else record.status
+    texts += [f"{texts[-1]} - {outcome}"] * still
+    return caption(np.stack(frames + [frames[-1]] * still), texts)
+
+
+def _picture(env: gymnasium.Env[Any, Any], perturber: EpisodePerturber | None, step: int) -> UInt8:
+    """The scene, and beside it what the policy would see of it, one camera above the other."""
+    task: Any = env.unwrapped
+    if perturber:
+        perturber.arrive(task, step)
+    scene = _enlarged(np.asarray(env.render()), SCENE)
+    images = task.observe()["pixels"]
+    seen = [perturber.change(camera, step, image) if perturber else image for camera, image in images.items()]
+    column = [_enlarged(image, SCENE // 2) for image in seen[:2]]
+    return np.concatenate([scene, np.concatenate(column, axis=0)], axis=1)
+
+
+def _enlarged(image: UInt8, size: int) -> UInt8:
+    grown = resize(image, (size, size), order=0, preserve_range=True, anti_aliasing=False)
+    return np.asarray(grown, np.uint8)
+
+
+def _text(cell: Cell, record: EpisodeRecord, step: int) -> str:
+    column = cell.split if cell.column.clean else f"{cell.split}, {cell.condition} {cell.severity}"
+    decision = _last_decision(record, step)
+    score = "" if decision is None or decision.ood_score is None else f" - OOD score {decision.ood_score:.2f}"
+    flag = " FLAGGED" if decision is not None and decision.is_ood else ""
+    return f"{cell.label}, {column}, episode {record.episode}{score}{flag}"
+
+
+def _last_decision(record: EpisodeRecord, step: int) -> DecisionRecord | None:
+    return next((d for d in reversed(record.decisions) if d.step <= step), None)

@@ -1,0 +1,127 @@
+"""Paired comparisons of two policies on the same episodes: counts, exact tests, intervals, Holm's correction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from altbench.core.types import Int64
+from altbench.stats.rates import countable, succeeded, wilson_interval
+
+
+@dataclass(frozen=True)
+class PairedCounts:
+    """Outcomes of the same episodes under two policies or in two runs."""
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+
+    @property
+    def total(self) -> int:
+        """Number of pairs."""
+        return self.both + self.only_first + self.only_second + self.neither
+
+    @property
+    def difference(self) -> float:
+        """Rate of the second minus rate of the first."""
+        return (self.only_second - self.only_first) / self.total
+
+
+def paired_counts(first: pd.DataFrame, second: pd.DataFrame, on: Sequence[str] = ("seed", "episode")) -> PairedCounts:
+    """Outcomes of the countable episodes that `first` and `second` share by `on`."""
+    sides = [countable(f).assign(success=succeeded(countable(f)))[[*on, "success"]] for f in (first, second)]
+    pairs = sides[0].merge(sides[1], on=list(on), suffixes=("_first", "_second"), validate="one_to_one")
+    a, b = pairs["success_first"].to_numpy(bool), pairs["success_second"].to_numpy(bool)
+    return PairedCounts(int((a & b).sum()), int((a & ~b).sum()), int((~a & b).sum()), int((~a & ~b).sum()))
+
+
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """Two-sided exact p of McNemar's test: the discordant pairs against a fair coin (1 without any)."""
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    tail = sum(math.comb(n, i) for i in range(fewer + 1))
+    return min(1.0, 2 * tail / (1 << n))
+
+
+def paired_differences(first: pd.DataFrame, second: pd.DataFrame, over: Sequence[str] = ("train_seed",)) -> Int64:
+    """Per episode that two policies share: successes of `first` minus those of `second`, over what both have of `over`."""
+    on = [*over, "seed", "episode"]
+    sides = [countable(f).assign(won=succeeded(countable(f)).astype(int))[[*on, "won"]] for f in (first, second)]
+    pairs = sides[0].merge(sides[1], on=on, suffixes=("_first", "_second"), validate="one_to_one")
+    differences = (pairs["won_first"] - pairs["won_second"]).groupby([pairs["seed"], pairs["episode"]]).sum()
+    return differences.to_numpy(np.int64)
+
+
+def sign_flip_exact(differences: ArrayLike) -> float:
+    """Two-sided exact p of a paired permutation test (Fisher 1935): each whole difference might as well have the other sign.
+
+    The sum of `differences` against its distribution over all signs. Where each is -1, 0 or 1, this is `mcnemar_exact`.
+    """
+    sizes = np.abs(np.asarray(differences, np.int64))
+    chance = np.ones(1)  # of each sum, from -reach to reach
+    for size in sizes[sizes > 0]:
+        chance = np.convolve(chance, [0.5, *np.zeros(2 * size - 1), 0.5])
+    reach = len(chance) // 2
+    extreme = abs(int(np.sum(differences)))
+    return min(1.0, 2 * float(chance[reach + extreme :].sum())) if extreme else 1.0
+
+
+def paired_difference_interval(counts: PairedCounts, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of `counts.difference`: Newcombe (1998), Statistics in Medicine 17, method 10."""
+    n = counts.total
+    (low1, high1), (low2, high2) = (
+        wilson_interval(counts.both + counts.only_first, n, confidence),
+        wilson_interval(counts.both + counts.only_second, n, confidence),
+    )
+    rate1, rate2 = (counts.both + counts.only_first) / n, (counts.both + counts.only_second) / n
+    phi = _newcombe_phi(counts)
+    below = _square_and_add(rate2 - low2, high1 - rate1, phi)
+    above = _square_and_add(high2 - rate2, rate1 - low1, phi)
+    return max(-1.0, counts.difference - below), min(1.0, counts.difference + above)
+
+
+def _newcombe_phi(counts: PairedCounts) -> float:
+    a, b, c, d = counts.both, counts.only_second, counts.only_first, counts.neither
+    product = (a + b) * (c + d) * (a + c) * (b + d)
+    if product == 0:
+        return 0.0
+    covariance = a * d - b * c
+    corrected = max(covariance - counts.total / 2, 0.0) if covariance > 0 else float(covariance)
+    return corrected / math.sqrt(product)
+
+
+def _square_and_add(x: float, y: float, phi: float) -> float:
+    return math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p values, in the given order (Holm 1979)."""
+    adjusted, running, m = [0.0] * len(p_values), 0.0, len(p_values)
+    for rank, index in enumerate(sorted(range(m), key=lambda i: p_values[i])):
+        running = max(running, (m - rank) * p_values[index])
+        adjusted[index] = min(1.0, running)
+    return adjusted
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """A policy against another on the `pairs` episodes that both played: `gain` successes more, and the test's `p`."""
+
+    pairs: int
+    gain: int
+    p: float
+
+
+def paired_tests(
+    own: pd.DataFrame, others: Sequence[pd.DataFrame], over: Sequence[str] = ("train_seed",)
+) -> list[PairedTest]:
+    """`own` against each of `others` on the same episodes: `sign_flip_exact` of `paired_differences`, Holm-corrected."""
+    differences = [paired_differences(own, other, over) for other in others]
+    corrected = holm([sign_flip_exact(d) for d in differences])
+    return [PairedTest(len(d), int(d.sum()), p) for d, p in zip(differences, corrected, strict=True)]

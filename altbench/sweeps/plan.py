@@ -1,0 +1,199 @@
+"""A sweep as a plan: which checkpoints to fit and which cells to roll out, each with a readable name and a key.
+
+Planning starts no simulator and no training. altbench/rows.py checks the sweep, altbench/keys.py says what keys are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from altbench.core import registry
+from altbench.core.errors import ConfigError
+from altbench.core.policy import Trainable
+from altbench.core.spec import canonical, digest
+from altbench.sweeps.keys import cell_specification, checkpoint_specification, measurement_specification
+from altbench.sweeps.rows import (
+    Column,
+    Row,
+    Stamp,
+    check_evaluations,
+    check_everyone_takes_part,
+    make_row,
+    resolve_config,
+    stamp,
+)
+from altbench.sweeps.spec import SweepSpec
+
+__all__ = ["Cell", "Checkpoint", "Measurement", "Plan", "Stamp", "make_plan", "resolve_config", "stamp"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One fit of a policy to N demonstrations of a task with one training seed. `config` is complete (JSON-able)."""
+
+    task: str
+    label: str
+    policy: str
+    preset: str
+    config: Mapping[str, Any]
+    n: int
+    train_seed: int
+    trainable: bool
+    data_checksum: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Readable and stable, such as `lift/alt/n30/s0`."""
+        return f"{self.task.lower()}/{self.label}/n{self.n}/s{self.train_seed}"
+
+    @property
+    def folder(self) -> str:
+        """Folder name under `checkpoints/`."""
+        return f"{self.name.replace('/', '-')}-{self.key[:12]}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One evaluation of one checkpoint, as the row `label` runs it, in a column of the tables: a number of episodes.
+
+    `preset`, `config`: the row's, complete settings; `runtime`: those of them that do not concern the fit;
+    `specification`: the canonical JSON that `key` is the digest of.
+    """
+
+    checkpoint: Checkpoint
+    label: str
+    preset: str
+    config: Mapping[str, Any]
+    runtime: Mapping[str, Any]
+    column: Column
+    episodes: int
+    key: str
+    specification: str
+
+    @property
+    def name(self) -> str:
+        """Readable and stable, such as `lift/alt/n30/s0/recall/clean`."""
+        point = self.checkpoint
+        return f"{point.task.lower()}/{self.label}/n{point.n}/s{point.train_seed}/{self.column.name}"
+
+    @property
+    def split(self) -> str:
+        """Split and event as tables call them: `recall`, `recall+move15by0.08`."""
+        return self.column.where
+
+    @property
+    def condition(self) -> str:
+        """The perturbation as tables call it: `clean`, `occlusion`, `occlusion@wrist,step20`."""
+        return self.column.perturbation.title
+
+    @property
+    def severity(self) -> int:
+        """The perturbation's severity, 0 where there is none."""
+        return self.column.severity
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The perturbation's options."""
+        return self.column.perturbation.options
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One row of the latency and memory tables: a checkpoint as the row `label` runs it."""
+
+    checkpoint: Checkpoint
+    label: str
+    runtime: Mapping[str, Any]
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Readable, such as `lift/alt-hold/n30/s0`."""
+        return f"{self.checkpoint.task.lower()}/{self.label}/n{self.checkpoint.n}/s{self.checkpoint.train_seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a sweep asks for, in the order of its file; `data`: as in `Stamp`."""
+
+    sweep: SweepSpec
+    checkpoints: tuple[Checkpoint, ...]
+    cells: tuple[Cell, ...]
+    measurements: tuple[Measurement, ...]
+    data: Mapping[tuple[str, int], str]
+
+
+def make_plan(sweep: SweepSpec, made_with: Stamp) -> Plan:
+    """Check every name and setting of `sweep` and expand it; ConfigError or ContractError before any work."""
+    checkpoints: dict[str, Checkpoint] = {}
+    cells: dict[str, Cell] = {}
+    measurements: list[Measurement] = []
+    for row in _rows(sweep, made_with):
+        for n, train_seed in [(n, seed) for n in row.entry.n for seed in sweep.train_seeds]:
+            made = _checkpoint(row, n, train_seed)
+            made = checkpoints.setdefault(made.key, made)
+            for cell in _cells(row, made):
+                _add_cell(cells, cell)
+            if made.trainable:
+                key = digest(measurement_specification(row, made.key))
+                measurements.append(Measurement(made, row.entry.name, row.runtime, key))
+    check_everyone_takes_part(sweep)
+    return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), tuple(measurements), made_with.data)
+
+
+def _rows(sweep: SweepSpec, made_with: Stamp) -> list[Row]:
+    rows = []
+    for name in sweep.tasks:
+        task = registry.task(name)
+        check_evaluations(sweep, task)
+        rows += [make_row(sweep, made_with, task, entry) for entry in sweep.policies]
+    return rows
+
+
+def _checkpoint(row: Row, n: int, train_seed: int) -> Checkpoint:
+    specification = checkpoint_specification(row, n, train_seed)
+    return Checkpoint(
+        task=row.task.name,
+        label=row.entry.name,
+        policy=row.entry.policy,
+        preset=row.entry.preset,
+        config=row.settings,
+        n=n,
+        train_seed=train_seed,
+        trainable=issubclass(row.policy, Trainable),
+        data_checksum=specification["data"],
+        key=digest(specification),
+    )
+
+
+def _cells(row: Row, checkpoint: Checkpoint) -> list[Cell]:
+    """The cells of a checkpoint that `row` asks for."""
+    found = []
+    for evaluation, column in row.columns(checkpoint.n):
+        episodes = checkpoint.n if evaluation.episodes == "each" else int(evaluation.episodes)
+        specification = cell_specification(row, checkpoint.key, column, episodes)
+        found.append(
+            Cell(
+                checkpoint=checkpoint,
+                label=row.entry.name,
+                preset=row.entry.preset,
+                config=row.settings,
+                runtime=row.runtime,
+                column=column,
+                episodes=episodes,
+                key=digest(specification),
+                specification=canonical(specification),
+            )
+        )
+    return found
+
+
+def _add_cell(cells: dict[str, Cell], cell: Cell) -> None:
+    """Add `cell`; ConfigError where another has its name, so that no table pools two."""
+    other = cells.setdefault(cell.name, cell)
+    if other.key != cell.key:
+        hint = "leave one out, or give one's perturbation a `label`"
+        raise ConfigError(f"two evaluations make a cell called {cell.name!r}; {hint}")

@@ -1,0 +1,216 @@
+"""Rows and columns of a sweep's tables, checked: a policy entry on a task, and what it is played under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from altbench.core import registry
+from altbench.core.errors import ConfigError, ContractError, suggestion
+from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
+from altbench.core.policy import Policy, Requirements, check_fit
+from altbench.core.task import TaskInfo
+from altbench.sweeps.spec import CLEAN, EvaluationEntry, EventEntry, PerturbationEntry, PolicyEntry, SweepSpec
+
+
+def check_reach(
+    entry: PerturbationEntry, perturbation: AnyPerturbation, task_cameras: Sequence[str], horizon: int, where: str
+) -> None:
+    """ConfigError where an entry's cameras or step mean nothing for a task of `horizon` steps or for its kind."""
+    for camera in entry.cameras:
+        if camera not in task_cameras:
+            raise ConfigError(f"{where}: unknown camera {camera!r}{suggestion(camera, task_cameras)}")
+    if entry.from_step >= horizon:
+        raise ConfigError(f"{where}: from_step: expected a step before the horizon, {horizon}, got {entry.from_step}")
+    if entry.cameras and isinstance(perturbation, ScenePerturbation) and not perturbation.per_camera:
+        raise ConfigError(f"{where}: it changes the scene, which every camera shows; leave `cameras` out")
+
+
+KEY_PACKAGES = ("robosuite", "mujoco", "torch")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What numbers depend on besides the sweep: package versions, device, renderer, and the demonstrations.
+
+    `data`: (task, N) -> checksum of the N demonstrations; empty while there are none yet.
+    """
+
+    versions: Mapping[str, str]
+    device: str
+    renderer: str
+    data: Mapping[tuple[str, int], str]
+
+
+def stamp(device: str, renderer: str, data: Mapping[tuple[str, int], str]) -> Stamp:
+    """The stamp of this installation."""
+    return Stamp({p: _version(p) for p in KEY_PACKAGES}, device, renderer, dict(data))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A policy entry on a task: what all its checkpoints, cells and measurements share. `config`: its checked settings."""
+
+    sweep: SweepSpec
+    made_with: Stamp
+    task: TaskInfo
+    entry: PolicyEntry
+    policy: type[Policy]
+    config: Any
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings (JSON-able)."""
+        values: dict[str, Any] = self.config.model_dump(mode="json")
+        return values
+
+    @property
+    def runtime(self) -> dict[str, Any]:
+        """The settings that do not concern the fit."""
+        return {k: v for k, v in self.settings.items() if k in self.policy.runtime_fields}
+
+    def columns(self, n: int) -> list[tuple[EvaluationEntry, Column]]:
+        """What the row's policy, fitted to `n` demonstrations, is played under, in the sweep's order."""
+        own = [e for e in self.sweep.evaluations if takes_part(e, self.entry.name, n)]
+        return [(evaluation, column) for evaluation in own for column in _columns(evaluation)]
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a cell's episodes are played under: a column of the tables. Clean: the perturbation is called `clean`."""
+
+    split: str
+    perturbation: PerturbationEntry
+    severity: int
+    event: EventEntry | None = None
+
+    @property
+    def where(self) -> str:
+        """Split and event as tables call them: `recall`, `recall+move15by0.08`."""
+        return f"{self.split}+{self.event.title}" if self.event else self.split
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is perturbed."""
+        return self.perturbation.name == CLEAN
+
+    @property
+    def name(self) -> str:
+        """Readable and stable, such as `recall/clean` or `recall+move15by0.08/occlusion@wrist,step20-2`."""
+        title = self.perturbation.title
+        return f"{self.where}/{title}" if self.clean else f"{self.where}/{title}-{self.severity}"
+
+
+def make_row(sweep: SweepSpec, made_with: Stamp, task: TaskInfo, entry: PolicyEntry) -> Row:
+    """The row of `entry` on `task`; ConfigError or ContractError where they do not fit each other or the sweep."""
+    where = f"policy {entry.name!r}"
+    policy = registry.policy(entry.policy)
+    config = resolve_config(policy, entry.preset, entry.config, where)
+    try:
+        requirements = policy(task, config).requirements
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{where}: cannot be made: {type(error).__name__}: {error}") from error
+    _check_kind(requirements, where)
+    check_fit(requirements, task, sweep.image_size, where)
+    _check_replay(sweep, entry, where)
+    most = sweep.demonstrations.n
+    if not sweep.demonstrations.file and max(entry.n) > most:
+        raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
+    if min(entry.n) < 1:
+        raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
+    return Row(sweep, made_with, task, entry, policy, config)
+
+
+def _check_kind(requirements: Any, where: str) -> None:
+    """ContractError where a policy's requirements are none, or its horizons are no whole numbers."""
+    if not isinstance(requirements, Requirements):
+        raise ContractError(f"{where}: requirements: expected altbench.api.Requirements, got {requirements!r}")
+    for name in ("obs_horizon", "pred_horizon", "action_horizon"):
+        value = getattr(requirements, name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ContractError(f"{where}: requirements: {name}: expected a whole number, got {value!r}")
+
+
+def _check_replay(sweep: SweepSpec, entry: PolicyEntry, where: str) -> None:
+    """ConfigError where exact initial states would repeat, since what repeats would count as independent episodes."""
+    for n, evaluation in [(n, e) for n in entry.n for e in sweep.evaluations if takes_part(e, entry.name, n)]:
+        wanted = evaluation.episodes
+        if evaluation.split == "replay" and wanted != "each" and wanted > n:
+            raise ConfigError(
+                f"{where}: with n = {n} the split replay has {n} initial states, one for each demonstration; "
+                f'expected episodes = "each" or at most {n}, got {wanted}'
+            )
+
+
+def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, Any], where: str) -> Any:
+    """A policy's settings: defaults, then the preset's, then `overrides`; ConfigError names what is unknown."""
+    if policy.presets and preset not in policy.presets:
+        raise ConfigError(f"{where}: unknown preset {preset!r}{suggestion(preset, sorted(policy.presets))}")
+    return policy.config_type.parse({**policy.presets.get(preset, {}), **overrides}, f"{where}: config")
+
+
+def check_evaluations(sweep: SweepSpec, task: TaskInfo) -> None:
+    """ConfigError where an evaluation names what is unknown, or means nothing for `task`."""
+    labels = [entry.name for entry in sweep.policies]
+    for evaluation in sweep.evaluations:
+        if evaluation.split not in task.splits:
+            hint = suggestion(evaluation.split, task.splits)
+            raise ConfigError(f"{task.name}: unknown split {evaluation.split!r}{hint}")
+        for label in evaluation.policies or ():
+            if label not in labels:
+                raise ConfigError(f"evaluations: unknown policy {label!r}{suggestion(label, labels)}")
+        for entry in evaluation.perturbations:
+            _check_perturbation(entry, task)
+        if evaluation.event:
+            _check_event(evaluation.event, task)
+
+
+def _check_perturbation(entry: PerturbationEntry, task: TaskInfo) -> None:
+    if entry.label == CLEAN or (entry.label != entry.name and entry.label in registry.names("perturbation")):
+        raise ConfigError(f"perturbation {entry.name}: label {entry.label!r} means another; choose one of your own")
+    for severity in entry.severities:
+        made = registry.perturbation(entry.name)(severity, **entry.options)
+        check_reach(entry, made, task.cameras, task.horizon, f"{task.name}: perturbation {entry.name}")
+
+
+def _check_event(event: EventEntry, task: TaskInfo) -> None:
+    if not task.movable:
+        raise ConfigError(
+            f"{task.name} has nothing that can be moved in mid-episode, as the event {event.title} wants; leave the event"
+            " out, or put the task into a sweep of its own"
+        )
+    if event.move_at >= task.horizon:
+        raise ConfigError(
+            f"{task.name}: event: move_at: expected a step before the horizon, {task.horizon}, got {event.move_at}"
+        )
+
+
+def check_everyone_takes_part(sweep: SweepSpec) -> None:
+    """ConfigError where no row takes part in an evaluation, which is a mistake."""
+    for evaluation in sweep.evaluations:
+        if not any(takes_part(evaluation, entry.name, n) for entry in sweep.policies for n in entry.n):
+            raise ConfigError(f"evaluations: split {evaluation.split!r} with n = {evaluation.n}: no policy has that n")
+
+
+def takes_part(evaluation: EvaluationEntry, label: str, n: int) -> bool:
+    """Whether the row `label` with `n` demonstrations is evaluated so."""
+    return (evaluation.n is None or n in evaluation.n) and (evaluation.policies is None or label in evaluation.policies)
+
+
+def _columns(evaluation: EvaluationEntry) -> list[Column]:
+    if not evaluation.perturbations:
+        return [Column(evaluation.split, PerturbationEntry(name=CLEAN), 0, evaluation.event)]
+    return [
+        Column(evaluation.split, entry, severity, evaluation.event)
+        for entry in evaluation.perturbations
+        for severity in entry.severities
+    ]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

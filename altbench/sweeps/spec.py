@@ -1,0 +1,154 @@
+"""Frozen specifications, and reading them from TOML: what a sweep is made of.
+
+`Spec` is the base of every settings model, also of the policies': frozen, and an unknown key is refused with the nearest
+valid one. `SweepSpec` is a whole sweep file; plan.py turns it into cells.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+
+from altbench.core.errors import ConfigError, suggestion
+from altbench.core.spec import Spec, added, read_toml
+from altbench.core.task import FARTHEST_MOVE
+
+BUILT_IN_SWEEPS = Path(__file__).parent
+CLEAN = "clean"
+Pixels = Annotated[int, pydantic.Field(ge=8, le=4096)]
+
+
+class DemonstrationEntry(Spec):
+    """Which demonstrations a sweep uses: `n` collected by the task's expert, or those of `file`."""
+
+    n: int = pydantic.Field(default=30, ge=1)
+    placement: Literal["grid", "uniform"] = "grid"
+    seed: int = pydantic.Field(default=0, ge=0)
+    file: str | None = None
+
+
+class PolicyEntry(Spec):
+    """A row of the tables: a registered policy (or `file.py:Class`), a preset, settings that differ, and the N it gets."""
+
+    policy: str
+    label: str = ""
+    preset: str = "small"
+    n: tuple[int, ...] = pydantic.Field((30,), min_length=1)
+    config: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The label in tables and file names: `label`, or the policy's own name."""
+        return self.label or self.policy.rpartition(":")[2]
+
+
+class PerturbationEntry(Spec):
+    """A perturbation of images or scene, at each of `severities`; `options` go to its constructor.
+
+    `cameras`: which ones it reaches, empty: all. `from_step`: the control step it begins at. `label`: what tables call it,
+    where two entries differ in their options alone.
+    """
+
+    name: str
+    label: str = added("", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")
+    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+    options: dict[str, Any] = pydantic.Field(default_factory=dict)
+    cameras: tuple[str, ...] = ()
+    from_step: int = pydantic.Field(default=0, ge=0)
+
+    @property
+    def title(self) -> str:
+        """The name in tables and cells: `occlusion`; `occlusion@wrist,step20` where it reaches less than all."""
+        where = [*self.cameras, *([f"step{self.from_step}"] if self.from_step else [])]
+        return (self.label or self.name) + ("@" + ",".join(where) if where else "")
+
+
+class EventEntry(Spec):
+    """An event in mid-episode: just before control step `move_at`, what the task is about is shifted by `by` metres."""
+
+    move_at: int = pydantic.Field(ge=0)
+    by: float
+
+    @pydantic.field_validator("by")
+    @classmethod
+    def _in_reach(cls, value: float) -> float:
+        if not 0 < value <= FARTHEST_MOVE:
+            raise ValueError(f"expected a distance over 0 and up to {FARTHEST_MOVE} (m)")
+        return value
+
+    @property
+    def title(self) -> str:
+        """The name in tables and cells: `move15by0.08`."""
+        return f"move{self.move_at}by{self.by:g}"
+
+
+class EvaluationEntry(Spec):
+    """A column block of the tables: `episodes` on `split`, clean unless `perturbations` are named.
+
+    `episodes = "each"`: each demonstration once. `n` and `policies` (labels) narrow the rows that take part. `event`: what
+    happens in each episode.
+    """
+
+    split: str
+    episodes: int | Literal["each"] = 40
+    n: tuple[int, ...] | None = None
+    policies: tuple[str, ...] | None = None
+    perturbations: tuple[PerturbationEntry, ...] = ()
+    event: EventEntry | None = added(None)
+
+    @pydantic.field_validator("episodes")
+    @classmethod
+    def _at_least_one(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError('expected a positive number or "each"')
+        return value
+
+
+class MeasureEntry(Spec):
+    """How latency and memory are measured: decisions timed after `warmup` at batch 1 with `threads` threads."""
+
+    decisions: int = pydantic.Field(default=40, ge=1)
+    warmup: int = pydantic.Field(default=5, ge=0)
+    threads: int = pydantic.Field(default=1, ge=1)
+
+
+class SweepSpec(Spec):
+    """A sweep: tasks × policies × N × training seeds, each evaluated on splits and perturbations."""
+
+    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    description: str = ""
+    tasks: tuple[str, ...] = pydantic.Field(min_length=1)
+    seed: int = pydantic.Field(default=0, ge=0)
+    train_seeds: tuple[Annotated[int, pydantic.Field(ge=0)], ...] = pydantic.Field((0,), min_length=1)
+    image_size: tuple[Pixels, Pixels] = (84, 84)
+    render_profile: Literal["fast", "robosuite"] = "fast"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    train_threads: int = pydantic.Field(default=1, ge=1)
+    rollout_threads: int = pydantic.Field(default=1, ge=1)
+    decision_timeout_s: float = pydantic.Field(default=60.0, gt=0)
+    demonstrations: DemonstrationEntry = DemonstrationEntry()
+    policies: tuple[PolicyEntry, ...] = pydantic.Field(min_length=1)
+    evaluations: tuple[EvaluationEntry, ...] = pydantic.Field(min_length=1)
+    measure: MeasureEntry = MeasureEntry()
+
+    @pydantic.model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        labels = [entry.name for entry in self.policies]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"two policies are called {twice[0]!r}; give one of them another `label`")
+        return self
+
+
+def load_sweep(name_or_file: str) -> SweepSpec:
+    """The sweep in a TOML file, or a built-in one by name (`quick`, `reference`, `small`)."""
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        built_in = {p.stem: p for p in BUILT_IN_SWEEPS.glob("*.toml")}
+        if name_or_file not in built_in:
+            hint = suggestion(name_or_file, sorted(built_in))
+            raise ConfigError(f"unknown sweep {name_or_file!r}{hint}; or name a file that ends in .toml")
+        path = built_in[name_or_file]
+    return SweepSpec.parse(read_toml(path), str(path.name))

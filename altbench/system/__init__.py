@@ -1,0 +1,1 @@
+"""This machine: files written whole, worker processes, devices, the fingerprint, the doctor."""

@@ -1,0 +1,86 @@
+"""Files that are whole or not there: written under another name, then moved into place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from altbench.core.errors import AltbenchError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name in `path`'s folder (made if missing), to be written within the block.
+
+    When the block ends well the file is flushed to disk and takes the place of `path`; when it raises, `path` stays as
+    it was and the temporary file is removed. After kill -9 a hidden `.NAME.*.tmp` may stay behind, never half a `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """`folder` with all above it; AltbenchError where it cannot be one, so that this is found before any work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_folder(folder, "a file is there" if folder.is_file() else error.strerror or error) from None
+
+
+def check_folder(folder: Path) -> None:
+    """AltbenchError where `make_folder` would fail because a file is in the way; makes nothing."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir():
+        raise _no_folder(folder, "a file is there" if nearest == folder else f"{nearest} is a file")
+
+
+def _no_folder(folder: Path, reason: object) -> AltbenchError:
+    return AltbenchError(f"{folder}: expected a folder, or a place for one: {reason}; choose another --out")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well, and vanishes when it does not."""
+    make_folder(path.parent)
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        _sync_files(temporary)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _sync_files(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())

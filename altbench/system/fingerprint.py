@@ -1,0 +1,205 @@
+"""What made a result: versions, processor, GPU, renderer, commit and data; every table and figure carries it."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from pydantic import TypeAdapter, ValidationError
+
+from altbench.core.errors import ResultsError
+from altbench.system.files import replacing
+
+PACKAGES = ("altbench", "robosuite", "mujoco", "torch", "numpy", "faiss-cpu", "gymnasium")
+FILE = "fingerprint.json"
+_SOURCES = ("altbench", "envs", "policies", "demos", "pyproject.toml")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Versions and hardware; None: there is none, or it could not be found out.
+
+    `commit`: the source's git commit; `dirty`: whether the source differed from it. `data`: checksums of the
+    demonstrations, a space between them; `renderer`: the OpenGL back end and its own name.
+    """
+
+    python: str
+    packages: Mapping[str, str]
+    os: str
+    cpu: str
+    cores: int
+    gpu: str | None
+    renderer: str | None
+    commit: str | None
+    dirty: bool | None
+    data: str | None
+
+    def one_line(self) -> str:
+        """The whole fingerprint as one readable line."""
+        commit = f"commit {self.commit[:12]}{' + changes' if self.dirty else ''}" if self.commit else None
+        parts = [
+            " ".join(f"{name} {self.packages[name]}" for name in sorted(self.packages, key=_package_order)),
+            f"Python {self.python}",
+            f"{self.cpu}, {self.cores} core{'s' if self.cores != 1 else ''}",
+            self.gpu or "no GPU",
+            f"renderer {self.renderer}" if self.renderer else None,
+            self.os,
+            commit,
+            f"data {' '.join(checksum[:12] for checksum in self.data.split())}" if self.data else None,
+        ]
+        return " · ".join(part for part in parts if part)
+
+    def to_json(self) -> str:
+        """JSON that `from_json` reads back; the same fingerprint gives the same text."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> Fingerprint:
+        """What `to_json` wrote; ResultsError for anything else."""
+        try:
+            return TypeAdapter(Fingerprint).validate_json(text)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"])) or "text"
+            raise ResultsError(f"not a fingerprint: {where}: {fault['msg']}") from None
+
+
+def _package_order(name: str) -> tuple[int, str]:
+    """Ours first, in the order of `PACKAGES`, whatever order a file has them in; then others by name."""
+    return (PACKAGES.index(name) if name in PACKAGES else len(PACKAGES), name)
+
+
+def collect(renderer: str | None = None, data: str | None = None) -> Fingerprint:
+    """The fingerprint of this machine and installation; imports none of the packages it names."""
+    commit, dirty = _commit()
+    return Fingerprint(
+        python=platform.python_version(),
+        packages={name: found for name in PACKAGES if (found := package_version(name))},
+        os=_operating_system(),
+        cpu=cpu_model(),
+        cores=usable_cores(),
+        gpu=gpu_name(),
+        renderer=renderer,
+        commit=commit,
+        dirty=dirty,
+        data=data,
+    )
+
+
+def write_fingerprint(folder: Path, fingerprint: Fingerprint) -> Path:
+    """Write `folder`/fingerprint.json atomically."""
+    path = folder / FILE
+    with replacing(path) as temporary:
+        temporary.write_text(fingerprint.to_json(), encoding="utf-8")
+    return path
+
+
+def load_fingerprint(folder: Path) -> Fingerprint | None:
+    """The fingerprint of the run in `folder`, None where it has none."""
+    path = folder / FILE
+    return Fingerprint.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def differences(first: Fingerprint, second: Fingerprint) -> list[str]:
+    """What differs, one line each: `mujoco: 3.9.0 -> 3.8.1`."""
+    sides = [_flat(first), _flat(second)]
+    names = [*sides[0], *(name for name in sides[1] if name not in sides[0])]
+    pairs = [(name, sides[0].get(name, "none"), sides[1].get(name, "none")) for name in names]
+    return [f"{name}: {old} -> {new}" for name, old, new in pairs if old != new]
+
+
+def package_version(name: str) -> str | None:
+    """The installed version of a distribution, None where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def cpu_model() -> str:
+    """The processor's name as the operating system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Number of logical processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpu_name() -> str | None:
+    """Name and driver of the first NVIDIA GPU, None without one."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    lines = _output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines()
+    if not lines:
+        return None
+    name, _, driver = lines[0].partition(", ")
+    count = f"{len(lines)} x " if len(lines) > 1 else ""
+    return f"{count}{name}, driver {driver}"
+
+
+def _flat(fingerprint: Fingerprint) -> dict[str, str]:
+    values = asdict(fingerprint)
+    packages: dict[str, str] = values.pop("packages")
+    return {**packages, **{name: "none" if value is None else str(value) for name, value in values.items()}}
+
+
+def _operating_system() -> str:
+    try:
+        name = platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        name = platform.system()
+    return f"{name}, {platform.machine()}"
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    source = _source_folder()
+    commit = _output("git", "-C", str(source), "rev-parse", "HEAD").strip() if source else ""
+    if not commit:
+        return None, None
+    return commit, bool(_output("git", "-C", str(source), "status", "--porcelain", "--", *_SOURCES).strip())
+
+
+def _source_folder() -> Path | None:
+    """The git checkout that this package runs from, or was installed from where both still hold the same code."""
+    package = Path(__file__).parents[1]
+    candidates = [package.parent]
+    try:
+        origin = json.loads(distribution("altbench").read_text("direct_url.json") or "{}")
+        candidates.append(Path(unquote(urlparse(origin.get("url", "")).path)))
+    except (PackageNotFoundError, ValueError):
+        pass
+    return next((c for c in candidates if _holds(c / "altbench", package)), None)
+
+
+def _holds(source: Path, package: Path) -> bool:
+    """Whether `source` is in git and has the same Python files as `package`."""
+    if not _output("git", "-C", str(source), "ls-files", "__init__.py").strip():
+        return False
+    if source.resolve() == package.resolve():
+        return True
+    names = [sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.py")) for folder in (source, package)]
+    return names[0] == names[1] and not any(filecmp.cmpfiles(source, package, names[0], shallow=False)[1:])
+
+
+def _output(*command: str) -> str:
+    """Standard output of a command, empty where it is missing, fails or takes longer than ten seconds."""
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (subprocess.SubprocessError, OSError):
+        return ""
+    return done.stdout

@@ -1,0 +1,1 @@
+"""Scripted experts, a file for each task, and what they share."""

@@ -1,0 +1,81 @@
+"""One gripper of a scripted expert with several stages: approach along its own axis, close, carry over walls, let go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from altbench.api import Float32, Float64
+from altbench_demos.experts.waypoints import CLOSED, LEAD, OPEN, UP, Style, action, turned
+
+FLOOR = 0.8  # m, world: no target lies lower
+HASTE = 1.6  # how much faster an arm travels than it approaches
+NEAR, TURNED = 0.012, 0.12  # m, rad: near enough to close
+CLOSE_STEPS, OPEN_STEPS = 10, 4  # control steps that the fingers need
+RISE = 0.05  # m under its travelling height, the gripper only rises; above, the nearer the faster sideways
+TURN_AHEAD = 0.3  # rad ahead of the present orientation
+
+
+@dataclass
+class Hand:
+    """One arm: its grip site now, position (3,) m and quaternion (4,) xyzw, and how long its stage has lasted."""
+
+    style: Style
+    stage: str
+    waited: int = 0
+    closing: int = 0
+    position: Float64 = field(default_factory=lambda: np.zeros(3))
+    quaternion: Float64 = field(default_factory=lambda: np.array([0.0, 0.0, 0.0, 1.0]))
+
+    def enter(self, stage: str) -> None:
+        """Begin a stage."""
+        self.stage, self.waited, self.closing = stage, 0, 0
+
+    def at(self, target: Float64, facing: Rotation) -> bool:
+        """Whether the grip site is at the pose, near enough to close."""
+        turn = (facing * Rotation.from_quat(self.quaternion).inv()).magnitude()
+        return bool(np.linalg.norm(self.position - target) < NEAR and turn < TURNED)
+
+    def move(
+        self, target: Float64, facing: Rotation, gripper: float, haste: float = 1.0, lead: float = LEAD
+    ) -> Float32:
+        """One arm's action (10,) on the way to a pose."""
+        style = Style(haste * self.style.step, self.style.height, self.style.slope)
+        matrix = turned(self.quaternion, facing, TURN_AHEAD)
+        return action(style.ahead(self.position, target, FLOOR, lead), matrix, gripper)
+
+    def approach(self, target: Float64, facing: Rotation, height: float) -> Float32:
+        """Towards a grasp along the gripper's own axis: `height` (m) off it while not yet in front of it."""
+        back = -facing.as_matrix()[:, 2]
+        off = self.position - target
+        depth = float(back @ off)
+        sideways = off - depth * back
+        aside = float(np.linalg.norm(sideways))
+        outwards = min(height, self.style.slope * max(0.0, aside - NEAR)) - depth
+        goal = self.position + outwards * back - sideways * np.clip(1.0 - outwards / RISE, 0.0, 1.0)
+        return self.move(goal, facing, OPEN, HASTE if aside > height else 1.0)
+
+    def grasp(self, target: Float64, facing: Rotation, height: float, then: str) -> Float32:
+        """Approach, close, and `then` begin the next stage."""
+        if self.closing or self.at(target, facing):
+            self.closing += 1
+        if self.closing > CLOSE_STEPS:
+            self.enter(then)
+        return self.move(target, facing, CLOSED) if self.closing else self.approach(target, facing, height)
+
+    def carry(self, goal: Float64, facing: Rotation, height: float) -> Float32:
+        """With something in hand: up to `height` (m, world), over `goal`, down to it."""
+        aside = goal[:2] - self.position[:2]
+        sinking = max(0.0, float(np.linalg.norm(aside)) - NEAR) * self.style.slope
+        target = np.array([*goal[:2], min(max(height, goal[2]), goal[2] + sinking)])
+        target[:2] = self.position[:2] + aside * np.clip(1.0 - (target[2] - self.position[2]) / RISE, 0.0, 1.0)
+        return self.move(target, facing, CLOSED, HASTE, 1.5)
+
+    def release(self, facing: Rotation, then: str) -> Float32:
+        """Open, rise a little, and `then` begin the next stage."""
+        if self.waited > 2 * OPEN_STEPS:
+            self.enter(then)
+        target = self.position if self.waited < OPEN_STEPS else self.position + UP
+        return self.move(np.asarray(target), facing, OPEN)

@@ -1,0 +1,59 @@
+"""The scripted expert for Square: grasp the nut's handle, align the nut above the peg, lower it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from altbench.api import Float64, SimulatedTask
+from altbench_demos.experts.pick_and_place import PickAndPlace, Plan
+from altbench_demos.experts.waypoints import QUARTER_TURN, UP, nearest_quarter, yaw_of
+
+PEG_TOP = 0.1  # m above the peg's middle
+HOVER = PEG_TOP + 0.015  # m above the peg's middle: where the nut waits until it is aligned
+ALIGNED, ALIGNED_TURN = 0.004, 0.06  # m, rad: the hole is 7 mm wider than the peg on each side
+STILL = 0.003  # m per control step: faster, the nut would swing past the peg
+AROUND = 0.012  # m from the peg's axis: no nut under the peg's top is so near without being around it
+SINK = 0.04  # m ahead: how fast the nut is lowered, slowly enough to be kept aligned
+OUTWARDS = 0.12  # how far beyond the handle's middle to grasp it, seen from the nut's: the peg is at the arm's reach
+
+
+class SquareExpert(PickAndPlace):
+    """`altbench.api.Expert` for Square."""
+
+    floor = 0.82
+    carry_height = (0.0, 0.02)
+    carry_lead = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before = np.zeros(2)  # where the nut was one control step ago
+
+    def reset(self, env: SimulatedTask, seed: int) -> None:
+        """Begin an episode in a style drawn from `seed`."""
+        super().reset(env, seed)
+        self._before = np.zeros(2)
+
+    def plan(self, poses: Mapping[str, Float64]) -> Plan:
+        """From the nut's pose, its handle's and the peg's position."""
+        nut, handle, peg = poses["nut_position"], poses["handle_position"], poses["peg_position"]
+        yaw = yaw_of(poses["nut_quaternion"])
+        turn = _turn_onto_peg(yaw)
+        moved, self._before = float(np.linalg.norm(nut[:2] - self._before)), nut[:2]
+        off = float(np.linalg.norm((nut - peg)[:2]))
+        aligned = off < ALIGNED and abs(turn) < ALIGNED_TURN and moved < STILL
+        around = off < AROUND and nut[2] < peg[2] + PEG_TOP
+        height = nut[2] - peg[2] - SINK if aligned or around else HOVER
+        return Plan(
+            grasp=handle + OUTWARDS * (handle - nut),
+            grasp_yaw=yaw if abs(yaw) < QUARTER_TURN else yaw - np.sign(yaw) * 2 * QUARTER_TURN,
+            held=nut,
+            goal=peg + height * UP,
+            turn=turn,
+        )
+
+
+def _turn_onto_peg(yaw: float) -> float:
+    """How far (rad) to turn a nut so that it fits: a handle that points away from the robot is out of reach there."""
+    return -nearest_quarter(yaw) if abs(yaw) > QUARTER_TURN else float(np.copysign(QUARTER_TURN, yaw) - yaw)

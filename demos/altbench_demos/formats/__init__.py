@@ -1,0 +1,1 @@
+"""Foreign formats of demonstrations: importers and exporters, and what they share."""

@@ -1,0 +1,153 @@
+"""What the numbers of a recorded action mean, and what they are as ours: robosuite's controllers, old and new.
+
+Sources: robosuite 1.0 to 1.5, `controllers/osc.py` and `controllers/parts/arm/osc.py` (OSC_POSE): a delta moves the grip
+site's present pose by 5 cm and 0.5 rad per unit, an absolute command is its position and rotation vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from altbench.api import ControlMode, DatasetError, Float32, Float64, NativeModel, TaskInfo
+
+AGENT = 11  # numbers of `agent_pos` per arm, of which the first nine are the grip site's position and rot6d
+POSE = 9
+NATIVE = 7  # numbers of robosuite's action per arm: position, rotation vector, gripper
+POSITION_SCALE, ROTATION_SCALE = 0.05, 0.5  # m and rad per unit of a delta action
+EXPECTED: dict[str, Any] = {
+    "type": "OSC_POSE",
+    "input_max": 1.0,
+    "input_min": -1.0,
+    "output_max": [POSITION_SCALE] * 3 + [ROTATION_SCALE] * 3,
+    "output_min": [-POSITION_SCALE] * 3 + [-ROTATION_SCALE] * 3,
+    "kp": 150.0,
+    "damping_ratio": 1.0,
+    "impedance_mode": "fixed",
+    "interpolation": None,
+}
+DELTA_ONLY = ("input_max", "input_min", "output_max", "output_min")
+
+
+def recorded_mode(config: Any, task: TaskInfo, where: str) -> ControlMode:
+    """Whether actions under robosuite's controller configuration are ours as pose or as delta actions.
+
+    DatasetError with both sides where they are neither.
+    """
+    modes = {_mode(part, task, where) for part in _parts(config, where)}
+    if len(modes) != 1:
+        raise DatasetError(f"{where}: expected all arms under the same kind of controller, got {sorted(modes)}")
+    return modes.pop()
+
+
+def _parts(config: Any, where: str) -> list[Mapping[str, Any]]:
+    """The controllers of the arms: one flat configuration up to robosuite 1.4, one per body part since; or a list."""
+    if isinstance(config, list) and config:
+        return [part for each in config for part in _parts(each, where)]
+    if not isinstance(config, dict):
+        raise DatasetError(f"{where}: expected controller_configs, got {_short(config)}")
+    if "body_parts" not in config:
+        return [config]
+    parts = config["body_parts"]
+    arms = parts.get("arms", parts) if isinstance(parts, dict) else None
+    found = [arms[name] for name in ("right", "left") if isinstance(arms, dict) and isinstance(arms.get(name), dict)]
+    if not found:
+        raise DatasetError(f"{where}: expected the body part right, got {_short(parts)}")
+    return found
+
+
+def _mode(part: Mapping[str, Any], task: TaskInfo, where: str) -> ControlMode:
+    old = "control_delta" in part or "input_type" not in part  # before 1.5, in the world's frame
+    absolute = part.get("control_delta") is False if old else part.get("input_type") == "absolute"
+    frame = "world" if old else part.get("input_ref_frame", "world")
+    for key, expected in EXPECTED.items():
+        if absolute and key in DELTA_ONLY:
+            continue
+        if not _same(part.get(key, expected), expected):
+            raise DatasetError(f"{where}: expected a controller with {key} {expected}, got {_short(part[key])}")
+    wanted = "world" if absolute else "base" if task.arms > 1 else frame  # one arm's base is not turned
+    if frame != wanted:
+        kind = "absolute" if absolute else "delta"
+        raise DatasetError(f"{where}: expected {kind} actions in the frame {wanted}, got {_short(frame)}")
+    return "ee_pose" if absolute else "ee_delta"
+
+
+def _same(found: Any, expected: Any) -> bool:
+    if expected is None or isinstance(expected, str):
+        return bool(found == expected)
+    try:
+        values = np.asarray(found, dtype=np.float64)
+        return bool(np.all(np.abs(values - np.asarray(expected)) < 1e-9))
+    except (TypeError, ValueError):
+        return False
+
+
+def pose_actions_from_native(actions: Float64) -> Float32:
+    """Absolute commands (T, 7 per arm: position, rotation vector, gripper) as our pose actions (T, 10 per arm)."""
+    from scipy.spatial.transform import Rotation
+
+    arms = np.split(actions, actions.shape[1] // NATIVE, axis=1)
+    return _joined([_pose_action(a[:, :3], Rotation.from_rotvec(a[:, 3:6]).as_matrix(), a[:, 6:]) for a in arms])
+
+
+def native_from_pose_actions(actions: Float32) -> Float64:
+    """Our pose actions (T, 10 per arm) as absolute commands (T, 7 per arm): the inverse of `pose_actions_from_native`."""
+    from scipy.spatial.transform import Rotation
+
+    parts = []
+    for arm in np.split(actions.astype(np.float64), actions.shape[1] // (POSE + 1), axis=1):
+        parts += [arm[:, :3], Rotation.from_matrix(matrices(arm[:, 3:9])).as_rotvec(), arm[:, 9:]]
+    return np.concatenate(parts, axis=1)
+
+
+def pose_actions_from_deltas(actions: Float64, agent_pos: Float32) -> Float32:
+    """Delta actions (T, 7 per arm) as the poses that the controller makes of them: the pose seen, moved and turned."""
+    from scipy.spatial.transform import Rotation
+
+    parts = []
+    arms = actions.shape[1] // NATIVE
+    for delta, seen in zip(np.split(actions, arms, axis=1), np.split(agent_pos, arms, axis=1), strict=True):
+        limited = np.clip(delta[:, :6], -1.0, 1.0)
+        turn = Rotation.from_rotvec(ROTATION_SCALE * limited[:, 3:]).as_matrix()
+        position = seen[:, :3].astype(np.float64) + POSITION_SCALE * limited[:, :3]
+        parts.append(_pose_action(position, turn @ matrices(seen[:, 3:9].astype(np.float64)), delta[:, 6:]))
+    return _joined(parts)
+
+
+def pose_actions_from_poses(reached: Float32, actions: Float64) -> Float32:
+    """Pose actions (T, 10 per arm) that name the poses `reached` (T, Dp) as targets, with the recorded grippers."""
+    arms = reached.shape[1] // AGENT
+    grippers = [part[:, -1:] for part in np.split(actions, arms, axis=1)]
+    poses = [part[:, :POSE] for part in np.split(reached, arms, axis=1)]
+    return _joined([np.concatenate([p, np.clip(g, -1, 1)], axis=1) for p, g in zip(poses, grippers, strict=True)])
+
+
+def matrices(rot6d: Float64) -> Float64:
+    """Rotations (T, 3, 3) from their first two columns (T, 6) by Gram–Schmidt."""
+    x = rot6d[:, :3] / np.linalg.norm(rot6d[:, :3], axis=1, keepdims=True)
+    y = rot6d[:, 3:] - np.sum(x * rot6d[:, 3:], axis=1, keepdims=True) * x
+    y /= np.linalg.norm(y, axis=1, keepdims=True)
+    return np.stack([x, y, np.cross(x, y)], axis=-1)
+
+
+def native_config(mode: ControlMode, native: NativeModel) -> list[dict[str, Any]]:
+    """robosuite's (1.5) controller configuration of each robot for actions of `mode`."""
+    absolute = {"input_type": "absolute", "input_ref_frame": "world"}
+    kind = absolute if mode == "ee_pose" else {"input_type": "delta", "input_ref_frame": "base"}
+    part = {**EXPECTED, "uncouple_pos_ori": True, "ramp_ratio": 0.2, **kind, "gripper": {"type": "GRIP"}}
+    return [{"type": "BASIC", "body_parts": {"right": part}} for _ in native.robots]
+
+
+def _pose_action(position: Float64, matrix: Float64, gripper: Float64) -> Float64:
+    return np.concatenate([position, matrix[:, :, 0], matrix[:, :, 1], np.clip(gripper, -1, 1)], axis=1)
+
+
+def _joined(parts: list[Any]) -> Float32:
+    joined: Float32 = np.concatenate(parts, axis=1).astype(np.float32)
+    return joined
+
+
+def _short(value: Any) -> str:
+    return repr(value) if len(repr(value)) < 80 else f"{repr(value)[:77]}..."

@@ -1,0 +1,192 @@
+"""Import and export Minari data sets (https://minari.farama.org): Gymnasium's own format, read by `minari.load_dataset`.
+
+Export needs the extra `altbench[minari]`; import reads the files themselves. Minari keeps images as JPEG, which loses
+detail, so that an import draws them again from the simulator states in `infos/sim_state`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+
+from altbench.api import ConfigError, ControlMode, DatasetError, Demonstration, Float64, ImportWishes, Recording, Stage
+from altbench_demos.formats import foreign_hdf5, mjcf, staging
+
+DATASET_ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+", re.ASCII)
+MAX_METADATA_BYTES = 16 << 20
+SMALLEST_IMAGE = 32  # pixels: Minari takes smaller ones for no images, and cannot read back what it wrote
+STATES = "sim_state"
+POSE = "object_pose"  # beside them, where the states do not tell it
+
+
+def read_minari(path: Path, stage: Stage, wishes: ImportWishes) -> Recording:
+    """`altbench.api.Importer` of a data set's folder, or of the id of one that Minari keeps."""
+    folder = _folder(path)
+    metadata = _metadata(folder)
+    mode, size = _convention(folder, metadata, stage, wishes)
+    main = folder / "main_data.hdf5"
+    with foreign_hdf5.reading(main) as file:
+        names = foreign_hdf5.numbered(file, "episode_")
+    made = (_demonstration(main, name, i, stage, mode, size) for i, name in enumerate(names))
+    return Recording(
+        mode, size, len(names), made, {"recorded with": f"minari {str(metadata.get('minari_version'))[:32]}"}
+    )
+
+
+def datasets_root() -> Path:
+    """Where Minari keeps its data sets."""
+    return Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
+
+
+def _folder(path: Path) -> Path:
+    """The folder that holds metadata.json."""
+    candidates = [path, path / "data", datasets_root() / path / "data"]
+    found = next((each for each in candidates if (each / "metadata.json").is_file()), None)
+    if found is None:
+        looked = ", ".join(map(str, candidates))
+        raise DatasetError(f"{path}: expected a Minari data set, but there is no metadata.json in any of {looked}")
+    return found
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
+    file = folder / "metadata.json"
+    if file.stat().st_size > MAX_METADATA_BYTES:
+        raise DatasetError(f"{file}: expected at most {MAX_METADATA_BYTES:,} bytes, got {file.stat().st_size:,}")
+    try:
+        content = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{file}: cannot be read: {error}") from error
+    metadata = foreign_hdf5.json_object(str(file), content)
+    if metadata.get("data_format") != "hdf5":
+        raise DatasetError(f"{file}: expected data_format hdf5, got {metadata.get('data_format')!r}"[:300])
+    return metadata
+
+
+def _convention(
+    folder: Path, metadata: Mapping[str, Any], stage: Stage, wishes: ImportWishes
+) -> tuple[ControlMode, tuple[int, int]]:
+    """Control mode and image size of the environment that the data set names, which must be the task's."""
+    where = f"{folder}: env_spec"
+    spec = foreign_hdf5.json_object(where, str(metadata.get("env_spec", "{}")))
+    kwargs = spec.get("kwargs", {})
+    if spec.get("id") != stage.info.env_id or not isinstance(kwargs, dict):
+        raise DatasetError(f"{where}: expected demonstrations of {stage.info.env_id}, got {spec.get('id')!r}"[:300])
+    mode = kwargs.get("control_mode", "ee_pose")
+    if mode not in get_args(ControlMode) or wishes.control_mode not in (None, mode):
+        wanted = wishes.control_mode or " or ".join(get_args(ControlMode))
+        raise DatasetError(f"{where}: expected actions {wanted}, got {mode!r}"[:300])
+    size = wishes.image_size or kwargs.get("image_size") or staging.DEFAULT_IMAGE_SIZE
+    if not (isinstance(size, list | tuple) and len(size) == 2 and all(type(s) is int and 8 <= s <= 2048 for s in size)):
+        raise DatasetError(f"{where}: expected image_size [height, width] from 8 to 2048, got {size!r}"[:300])
+    return cast(ControlMode, mode), (size[0], size[1])
+
+
+def _demonstration(
+    main: Path, name: str, index: int, stage: Stage, mode: ControlMode, size: tuple[int, int]
+) -> Demonstration:
+    where = f"{main}: {name}"
+    states, actions, fixed = _episode(main, name, stage, mode)
+    views = staging.look_along(stage, states, where, fixed)
+    frames = min(staging.until_success(views, len(actions)), len(actions))
+    return staging.demonstration(
+        stage,
+        index,
+        views=views[:frames],
+        states=states[:frames],
+        actions=actions[:frames].astype(np.float32),
+        control_mode=mode,
+        success=views[-1].success,
+        pixels=None,
+        image_size=size,
+    )
+
+
+def _episode(main: Path, name: str, stage: Stage, mode: ControlMode) -> tuple[Float64, Float64, Float64 | None]:
+    """States (T + 1, Ds), that after the last action included, actions (T, Da), the pose of fixed bodies (P,)."""
+    where = f"{main}: {name}"
+    with foreign_hdf5.reading(main) as file:
+        episode = foreign_hdf5.group(file, name)
+        actions = foreign_hdf5.numbers(episode, "actions", stage.info.action_dim(mode))
+        infos = foreign_hdf5.group(episode, "infos") if "infos" in episode else {}
+        wanted = [STATES, POSE] if stage.native.fixed_bodies else [STATES]
+        if missing := [key for key in wanted if key not in infos]:
+            raise DatasetError(f"{where}: expected simulator states as infos/{missing[0]}, got {sorted(infos)[:9]}")
+        fixed = foreign_hdf5.numbers(infos, POSE, len(stage.info.pose_names))[0] if POSE in wanted else None
+        states = foreign_hdf5.numbers(infos, STATES, foreign_hdf5.width(infos, STATES))
+    staging.check_equal_length(where, states=len(states), **{"actions and 1": len(actions) + 1})
+    states = mjcf.map_states(states, "", stage.native, where)
+    staging.check_frequency(states, stage.info, where)
+    return states, actions, fixed
+
+
+# ------------------------------------------------------------------------------------------------------------- export
+
+
+def write_minari(recording: Recording, stage: Stage, out: str) -> str:
+    """`altbench.api.Exporter`: the data set with the id `out` (such as `altbench/lift-v0`), where Minari keeps its own."""
+    minari = _minari()
+    if not DATASET_ID.fullmatch(out):
+        raise ConfigError(f"--out {out!r}: expected the id of a Minari data set, such as altbench/lift-v0")
+    if (datasets_root() / out).exists():
+        raise DatasetError(f"{datasets_root() / out}: exists; choose another id")
+    if min(recording.image_size) < SMALLEST_IMAGE:
+        least = f"{SMALLEST_IMAGE}×{SMALLEST_IMAGE}"
+        raise DatasetError(f"Minari keeps images of at least {least} pixels, got {recording.image_size}")
+    env = stage.environment(recording.control_mode, recording.image_size)
+    buffers = [
+        _buffer(minari.data_collector.EpisodeBuffer, d, stage, recording.image_size) for d in recording.demonstrations
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Minari recommends a code link and an e-mail address
+        minari.create_dataset_from_buffers(
+            out,
+            buffers,
+            env=env,
+            eval_env=env,
+            algorithm_name=", ".join(f"{key} {value}" for key, value in recording.made_with.items()),
+            author="altbench",
+            description=f"Demonstrations of {stage.info.name}; images are JPEG, infos/{STATES} the exact states.",
+        )
+    return f"{datasets_root() / out}: {recording.episodes} episodes; read them with minari.load_dataset({out!r})"
+
+
+def _buffer(episode_buffer: Any, d: Demonstration, stage: Stage, size: tuple[int, int]) -> Any:
+    """One episode: T steps, T + 1 observations and infos; the last is a simulated step from the last recorded state."""
+    pose = d.initial_state.object_pose if stage.native.fixed_bodies else None
+    last_state = stage.after(d.states[-1], d.actions[-1], d.control_mode, pose)
+    last = stage.look(last_state, size, pose)
+    fixed = {} if pose is None else {POSE: np.tile(pose, (len(d) + 1, 1))}
+    ends = np.arange(len(d)) == len(d) - 1
+    return episode_buffer(
+        id=d.index,
+        seed=None if d.seed < 0 else d.seed,
+        observations={
+            "agent_pos": np.concatenate([d.agent_pos, last.agent_pos[None]]),
+            "pixels": {camera: np.concatenate([d.pixels[camera], last.pixels[camera][None]]) for camera in d.pixels},
+        },
+        actions=d.actions,
+        rewards=[float(end and d.success) for end in ends],
+        terminations=[bool(end and d.success) for end in ends],
+        truncations=[bool(end and not d.success) for end in ends],
+        infos={
+            STATES: np.concatenate([d.states, last_state[None]]),
+            "is_success": np.append(np.zeros(len(d), dtype=bool), d.success),
+            **fixed,
+        },
+    )
+
+
+def _minari() -> Any:
+    try:
+        import minari
+    except ImportError as error:
+        raise ConfigError(
+            f"Minari is not installed ({error}); install it with: pip install 'altbench[minari]'"
+        ) from None
+    return minari

@@ -1,0 +1,119 @@
+"""Import robosuite's own collection format: `data/demo_i/{states,actions}` and the model that the states belong to.
+
+States recorded with an older robosuite are mapped joint by joint. Their actions need not lead to the same states in
+today's physics, so pose actions are recovered from the states: the target of a frame is the grip site's pose in the next,
+the gripper does what was recorded. The last recorded state has no next one and is only looked at.
+(robosuite, scripts/collect_human_demonstrations.py: `states[t]` is the state in which `actions[t]` was taken.)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from altbench.api import ControlMode, DatasetError, Demonstration, Float64, ImportWishes, Recording, Stage
+from altbench_demos.formats import controllers, fixed_bodies, foreign_hdf5, mjcf, staging
+
+MAX_MODEL_BYTES = 16 << 20
+MAX_NAME = 100  # characters of a file's name
+
+
+def read_robosuite(path: Path, stage: Stage, wishes: ImportWishes) -> Recording:
+    """`altbench.api.Importer` of robosuite's format; images are always drawn from the states.
+
+    `control_mode` None or "ee_pose": recovered from the states; "ee_delta": the recorded actions.
+    """
+    with foreign_hdf5.reading(path) as file:
+        data = foreign_hdf5.group(file, "data")
+        found = foreign_hdf5.text(data, "env")
+        if found.removeprefix("MG_") != stage.native.env_name:
+            raise DatasetError(f"{path}: expected demonstrations of robosuite's {stage.native.env_name}, got {found!r}")
+        _check_info(path, data, stage, wishes)
+        names = foreign_hdf5.numbered(data, "demo_")
+        version = foreign_hdf5.optional_text(data, "repository_version")[:32] or "unknown"
+    mode: ControlMode = wishes.control_mode or "ee_pose"
+    size = wishes.image_size or staging.DEFAULT_IMAGE_SIZE
+    made = (_demonstration(path, name, i, stage, mode, size, wishes) for i, name in enumerate(names))
+    return Recording(mode, size, len(names), made, {"recorded with": f"robosuite {version}"})
+
+
+def _check_info(path: Path, data: h5py.Group, stage: Stage, wishes: ImportWishes) -> None:
+    where = f"{path}: env_info"
+    info = foreign_hdf5.json_object(where, foreign_hdf5.text(data, "env_info"))
+    robots = [info["robots"]] if isinstance(info.get("robots"), str) else info.get("robots", [])
+    if robots != list(stage.native.robots):
+        raise DatasetError(f"{where}: expected robots {list(stage.native.robots)}, got {robots!r}"[:300])
+    frequency = info.get("control_freq", stage.info.control_hz)
+    if frequency != stage.info.control_hz:
+        raise DatasetError(f"{where}: expected control at {stage.info.control_hz:g} Hz, got {frequency!r}"[:300])
+    if wishes.control_mode == "ee_delta":
+        mode = controllers.recorded_mode(info.get("controller_configs"), stage.info, where)
+        if mode != "ee_delta":
+            raise DatasetError(f"{where}: expected delta actions for --control-mode ee_delta, got {mode} actions")
+
+
+def _demonstration(
+    path: Path, name: str, index: int, stage: Stage, mode: ControlMode, size: tuple[int, int], wishes: ImportWishes
+) -> Demonstration:
+    where = f"{path}: {name}"
+    states, actions, fixed = _episode(path, name, stage, wishes)
+    views = staging.look_along(stage, states, where, fixed)
+    frames = staging.until_success(views, len(states) - 1)
+    if mode == "ee_pose":
+        reached = np.stack([view.agent_pos for view in views[1 : frames + 1]])
+        chosen = controllers.pose_actions_from_poses(reached, actions[:frames])
+    else:
+        chosen = actions[:frames].astype(np.float32)
+    return staging.demonstration(
+        stage,
+        index,
+        views=views[:frames],
+        states=states[:frames],
+        actions=chosen,
+        control_mode=mode,
+        success=views[-1].success,
+        pixels=None,
+        image_size=size,
+    )
+
+
+def _episode(path: Path, name: str, stage: Stage, wishes: ImportWishes) -> tuple[Float64, Float64, Float64 | None]:
+    """Present states (T, Ds), recorded actions (T, 7 per arm) and the pose of fixed bodies (P,) of one episode."""
+    with foreign_hdf5.reading(path) as file:
+        demo = foreign_hdf5.group(foreign_hdf5.group(file, "data"), name)
+        states = foreign_hdf5.numbers(demo, "states", foreign_hdf5.width(demo, "states"))
+        actions = foreign_hdf5.numbers(demo, "actions", stage.info.action_dim("ee_delta"))
+        model = foreign_hdf5.optional_text(demo, "model_file")
+    where = f"{path}: {name}"
+    staging.check_equal_length(where, states=len(states), actions=len(actions))
+    if len(states) < 2:
+        raise DatasetError(f"{where}: expected at least 2 frames, got {len(states)}")
+    xml = model_xml(path, model, wishes.model)
+    states = mjcf.map_states(states, xml, stage.native, where)
+    staging.check_frequency(states, stage.info, where)
+    return states, actions, fixed_bodies.pose(xml, stage.native, where)
+
+
+def model_xml(path: Path, model: str, given: Path | None) -> str:
+    """The MJCF that the states belong to: `given`, the text in the file, or the file that it names, beside it."""
+    if given is None and model.lstrip().startswith("<"):
+        return model
+    if given is None and not model:
+        return ""
+    if given is None and (Path(model).name != model or len(model) > MAX_NAME):
+        raise DatasetError(
+            f"{path}: expected a model or the name of a file beside it in model_file, got {model[:80]!r}"
+        )
+    candidates = [given] if given else [path.parent / model, path.parent / "models" / model, path.with_suffix(".xml")]
+    found = next((each for each in candidates if each.is_file()), None)
+    if found is None:
+        looked = ", ".join(map(str, candidates))
+        raise DatasetError(f"{path}: its model {model!r} is not there (looked for {looked}); name it with --model FILE")
+    if found.stat().st_size > MAX_MODEL_BYTES:
+        raise DatasetError(f"{found}: expected a model of at most {MAX_MODEL_BYTES:,} bytes")
+    try:
+        return found.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{found}: cannot be read: {error}") from error

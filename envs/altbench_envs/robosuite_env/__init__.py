@@ -1,0 +1,1 @@
+"""The one adapter that turns any robosuite task into a Gymnasium environment."""

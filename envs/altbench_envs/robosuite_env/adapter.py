@@ -1,0 +1,309 @@
+"""Any robosuite task as a Gymnasium environment with altbench's observations, actions, splits and seeding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast, get_args
+
+import gymnasium
+import numpy as np
+
+from altbench.api import (
+    ConfigError,
+    ContractError,
+    ControlMode,
+    Float32,
+    Float64,
+    InitialState,
+    NativeModel,
+    ObsType,
+    RenderProfile,
+    UInt8,
+    UnknownNameError,
+    suggestion,
+)
+from altbench_envs.robosuite_env.actions import pose_action, rot6d_from_matrix
+from altbench_envs.robosuite_env.events import MOVE_OPTIONS, Shift, requested_move
+from altbench_envs.robosuite_env.placement import STATE_SPLITS
+from altbench_envs.robosuite_env.rendering import Renderer
+from altbench_envs.robosuite_env.scene import Scene
+from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.visuals import Visuals
+
+REACH = 2.0  # m: no grip site of a fixed-base arm gets further from the world's origin
+FINGER_REACH = 0.1  # m: no finger travels further
+RESET_OPTIONS = ("split", "episode", "initial_state", *MOVE_OPTIONS)
+ROBOT_STREAM, OBJECT_STREAM, EVENT_STREAM = 0, 1, 2  # of an episode's seed: its robot noise is the same in every split
+
+
+class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
+    """`altbench.api.SimulatedTask` over one robosuite task; `step` is `advance`, then `observe`.
+
+    Observation: `pixels` {camera: uint8 (H, W, 3)} or, with `obs_type="state"`, `environment_state` float32 (De,); and
+    `agent_pos` float32 (Dp,): per arm the grip site's position (m, world), rot6d, finger positions (m).
+    Action, float32 (Da,): `control_mode="ee_pose"`, per arm the grip site's target position (m, world), rot6d, gripper
+    (-1 open to 1 closed); `"ee_delta"`, robosuite's seven in [-1, 1]. Values outside the bounds are clipped.
+    Reward 1 and `terminated` on success, `truncated` at the horizon, `info["is_success"]`.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012  (Gymnasium's own spelling)
+
+    def __init__(
+        self,
+        scene: Scene,
+        *,
+        obs_type: ObsType = "pixels",
+        control_mode: ControlMode = "ee_pose",
+        render_profile: RenderProfile = "fast",
+        image_size: tuple[int, int] = (84, 84),
+        cameras: Sequence[str] | None = None,
+        placement: str | None = None,
+        render_mode: str | None = None,
+        render_size: tuple[int, int] = (256, 256),
+    ) -> None:
+        self.obs_type = _one_of("obs_type", obs_type, get_args(ObsType))
+        self.control_mode: ControlMode = _one_of("control_mode", control_mode, get_args(ControlMode))
+        self.render_profile: RenderProfile = _one_of("render_profile", render_profile, get_args(RenderProfile))
+        self.cameras = tuple(_one_of("camera", name, scene.cameras) for name in cameras or scene.info.cameras)
+        self.placement = scene.placements[_one_of("placement", placement or "altbench", scene.placements)]
+        self.render_mode = None if render_mode is None else _one_of("render_mode", render_mode, ("rgb_array",))
+        self.image_size, self._render_size = _size("image_size", image_size), _size("render_size", render_size)
+        self.info, self._scene = scene.info, scene
+        self._simulator = Simulator(scene, self.control_mode)
+        self._renderer: Renderer | None = None
+        self.visuals = Visuals(self._simulator, scene.cameras)
+        self._initial_state: InitialState | None = None
+        self._steps = 0
+        self._shift: Shift | None = None
+        self._action_box = self._action_space()
+        self.action_space = cast("gymnasium.Space[Float32]", self._action_box)
+        self._boxes = self._state_boxes()
+        self.observation_space = self._observation_space()
+        if self.obs_type == "pixels":
+            self._open_renderer()  # fails here rather than in the first episode
+
+    # --------------------------------------------------------------------------------------------------- Gymnasium
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Begin an episode.
+
+        `options`: `split` (default "uniform"); `episode`, which pose of the grid or between; `initial_state`, an
+        `altbench.api.InitialState`, for "recall" (its object pose) and "replay" (exactly it). `seed` draws the rest.
+        `move_at` (a control step) and `by` (m, up to 0.5): just before that step the object is shifted by so much, its
+        direction drawn from the seed, unless it is held or lifted (`events.Shift`); then `info["moved"]` tells whether that
+        has happened.
+        Raises ConfigError where the options do not fit.
+        """
+        super().reset(seed=seed)
+        self.visuals.restore()
+        split, episode, start = self._checked(options or {})
+        move = requested_move(options or {}, self.info)
+        streams = np.random.SeedSequence(int(self.np_random.integers(2**63))).spawn(3)
+        qpos = self._simulator.starting_qpos(np.random.default_rng(streams[ROBOT_STREAM]))
+        if start is None:
+            pose = self.placement.draw(split, episode, np.random.default_rng(streams[OBJECT_STREAM]))
+        else:
+            pose = np.asarray(start.object_pose, dtype=np.float64)
+        self._scene.place(self._simulator, qpos, pose)
+        state = np.concatenate([[0.0], qpos, np.zeros(self._simulator.model.nv)])
+        if split == "replay" and start is not None:
+            state = np.asarray(start.sim_state, dtype=np.float64)
+        self._simulator.restore(state)
+        self._initial_state, self._steps = InitialState(state, pose), 0
+        rng = np.random.default_rng(streams[EVENT_STREAM])
+        self._shift = move and Shift(self._simulator, self._scene, self.placement, *move, rng)
+        return self.observe(), self._state_of_affairs()
+
+    def step(self, action: Float32) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """`advance`, then `observe`."""
+        reward, terminated, truncated, info = self.advance(action)
+        return self.observe(), reward, terminated, truncated, info
+
+    def render(self) -> UInt8 | None:
+        """The first camera's image, uint8 (H, W, 3), with `render_mode="rgb_array"`; else None."""
+        if self.render_mode is None:
+            return None
+        return self._image(self.cameras[0], self._render_size)
+
+    def close(self) -> None:
+        """Free the GL context."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = self.visuals.renderer = None
+
+    # ----------------------------------------------------------------------------------------------- SimulatedTask
+
+    def advance(self, action: Float32) -> tuple[float, bool, bool, dict[str, Any]]:
+        """Execute one action (Da,) for one control step, without rendering: reward, terminated, truncated, info.
+
+        Raises ContractError for an action of the wrong shape or not finite, SimulationDiverged.
+        """
+        if self._initial_state is None:
+            raise ContractError("advance and step need a reset first")
+        checked = self._clipped(action)
+        if self._shift is not None and self._shift.at == self._steps:
+            self._shift.happen()
+        self._simulator.step(checked)
+        self._steps += 1
+        info = self._state_of_affairs()
+        success = info["is_success"]
+        return float(success), success, self._steps >= self.info.horizon, info
+
+    def observe(self, pixels: bool = True) -> dict[str, Any]:
+        """The present observation; `pixels=False` leaves the images out (an empty dict in their place)."""
+        agent_pos = self._bounded("agent_pos", self._agent_pos())
+        if self.obs_type == "state":
+            state = self._bounded("environment_state", self._scene.environment_state(self._simulator))
+            return {"agent_pos": agent_pos, "environment_state": state}
+        images = {name: self._image(name, self.image_size) for name in self.cameras} if pixels else {}
+        return {"agent_pos": agent_pos, "pixels": images}
+
+    def initial_state(self) -> InitialState:
+        """Where the present episode began."""
+        if self._initial_state is None:
+            raise ContractError("initial_state needs a reset first")
+        return self._initial_state
+
+    def sim_state(self) -> Float64:
+        """The present flattened simulator state (time, qpos, qvel), float64 (Ds,)."""
+        return self._simulator.state()
+
+    def privileged(self) -> dict[str, Float64]:
+        """The scene's object poses, and `gripper_position`, `gripper_quaternion` (xyzw) of the first arm's grip site
+        (`gripper1_...` of the second's)."""
+        from scipy.spatial.transform import Rotation
+
+        poses = self._scene.privileged(self._simulator)
+        for number, arm in enumerate(self._simulator.arms):
+            name = f"gripper{number or ''}"
+            poses[f"{name}_position"] = self._simulator.site_position(arm)
+            poses[f"{name}_quaternion"] = Rotation.from_matrix(self._simulator.site_matrix(arm)).as_quat()
+        return poses
+
+    def as_pose(self, action: Float32) -> Float32:
+        """The `ee_pose` action with the same goal as the `ee_delta` action has in the present state."""
+        parts = np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0).reshape(len(self._simulator.arms), -1)
+        goals = [
+            self._simulator.delta_goal(arm, part[:6]) for arm, part in zip(self._simulator.arms, parts, strict=True)
+        ]
+        return np.concatenate([pose_action(*goal, part[6]) for goal, part in zip(goals, parts, strict=True)])
+
+    # ---------------------------------------------------------------------------------------------- RestorableTask
+
+    def native_model(self) -> NativeModel:
+        """robosuite's and MuJoCo's names of the task, its cameras and joints."""
+        scene, simulator = self._scene, self._simulator
+        return NativeModel(
+            env_name=scene.robosuite_name,
+            robots=scene.robots,
+            cameras=scene.cameras,
+            joints=simulator.joint_slots(),
+            state_dim=len(simulator.state()),
+            xml=simulator.xml(),
+            fixed_bodies=scene.fixed_bodies,
+        )
+
+    def object_pose(self) -> Float64:
+        """The task's pose variables (P,) in the present state."""
+        return self._scene.object_pose(self._simulator)
+
+    # ----------------------------------------------------------------------------------------------------- details
+
+    def _checked(self, options: Mapping[str, Any]) -> tuple[str, int, InitialState | None]:
+        """(split, episode, initial state) of reset's options; ConfigError names what is wrong with them."""
+        for key in options:
+            _one_of("reset option", key, RESET_OPTIONS)
+        split = _one_of("split", options.get("split", "uniform"), self.info.splits)
+        episode, start = options.get("episode", 0), options.get("initial_state")
+        if isinstance(episode, bool) or not isinstance(episode, (int, np.integer)) or episode < 0:
+            raise ConfigError(f"episode: expected an integer from 0, got {episode!r}")
+        if split not in STATE_SPLITS:
+            return split, int(episode), None
+        if not isinstance(start, InitialState):
+            raise ConfigError(
+                f"split {split!r} needs options['initial_state'], an altbench.api.InitialState of a demonstration, got "
+                f"{type(start).__name__}"
+            )
+        poses = len(self.info.pose_names)
+        if np.shape(start.object_pose) != (poses,):
+            raise ConfigError(
+                f"initial_state.object_pose: expected {self.info.pose_names}, got shape {np.shape(start.object_pose)}"
+            )
+        return split, int(episode), start
+
+    def _clipped(self, action: Float32) -> Float64:
+        space = self._action_box
+        values = np.asarray(action, dtype=np.float64)
+        if values.shape != space.shape:
+            raise ContractError(f"action: expected shape {space.shape} for {self.control_mode}, got {values.shape}")
+        if not np.isfinite(values).all():
+            raise ContractError(f"action: expected finite numbers, got {values}")
+        return np.clip(values, space.low, space.high)
+
+    def _agent_pos(self) -> Float64:
+        sim, parts = self._simulator, []
+        for arm in sim.arms:
+            parts += [sim.site_position(arm), rot6d_from_matrix(sim.site_matrix(arm)), sim.data.qpos[arm.fingers]]
+        return np.concatenate(parts)
+
+    def _bounded(self, key: str, values: Float64) -> Float32:
+        space = self._boxes[key]
+        return np.clip(values.astype(np.float32), space.low, space.high)
+
+    def _state_of_affairs(self) -> dict[str, bool]:
+        """What `info` tells: whether the task is solved, and whether the event has happened where there is to be one."""
+        success = bool(self._simulator.robosuite._check_success())
+        return {"is_success": success} if self._shift is None else {"is_success": success, "moved": self._shift.moved}
+
+    def _image(self, camera: str, size: tuple[int, int]) -> UInt8:
+        number = self._simulator.model.camera(self._scene.cameras[camera]).id
+        return self._open_renderer().render(self._simulator.data, number, *size, self.visuals.decorations)
+
+    def _open_renderer(self) -> Renderer:
+        if self._renderer is None:
+            height, width = (max(sizes) for sizes in zip(self.image_size, self._render_size, strict=True))
+            self._renderer = Renderer(self._simulator.model, self.render_profile, height, width)
+            self.visuals.renderer = self._renderer
+        return self._renderer
+
+    def _action_space(self) -> gymnasium.spaces.Box:
+        arms = self.info.arms
+        if self.control_mode == "ee_delta":
+            return gymnasium.spaces.Box(-1.0, 1.0, (self.info.action_dim("ee_delta"),), np.float32)
+        low, high = self._scene.workspace
+        return _box((*low, *(-1.0,) * 7) * arms, (*high, *(1.0,) * 7) * arms)
+
+    def _state_boxes(self) -> dict[str, gymnasium.spaces.Box]:
+        limits = np.array([REACH] * 3 + [1.0] * 6 + [FINGER_REACH] * 2)
+        boxes = {"agent_pos": _box(np.tile(-limits, self.info.arms), np.tile(limits, self.info.arms))}
+        if self.obs_type == "state":
+            boxes["environment_state"] = _box(*self._scene.state_bounds)
+        return boxes
+
+    def _observation_space(self) -> gymnasium.spaces.Dict:
+        spaces: dict[str, gymnasium.Space[Any]] = {**self._boxes}
+        if self.obs_type == "pixels":
+            image = gymnasium.spaces.Box(0, 255, (*self.image_size, 3), np.uint8)
+            spaces["pixels"] = gymnasium.spaces.Dict(dict.fromkeys(self.cameras, image))
+        return gymnasium.spaces.Dict(spaces)
+
+
+def _box(low: Iterable[float], high: Iterable[float]) -> gymnasium.spaces.Box:
+    return gymnasium.spaces.Box(np.array([*low], dtype=np.float32), np.array([*high], dtype=np.float32))
+
+
+def _one_of(kind: str, value: Any, valid: Iterable[str]) -> Any:
+    if value not in (choices := tuple(valid)):
+        if not isinstance(value, str):
+            raise ConfigError(f"{kind}: expected one of {', '.join(choices)}, got {value!r}{suggestion('', ())}")
+        raise UnknownNameError(kind, value, choices)
+    return value
+
+
+def _size(name: str, value: Any) -> tuple[int, int]:
+    pair = isinstance(value, Sequence) and len(value) == 2 and all(isinstance(v, (int, np.integer)) for v in value)
+    if not pair or not all(8 <= v <= 2048 for v in value):
+        raise ConfigError(f"{name}: expected (height, width), each from 8 to 2048, got {value!r}")
+    return int(value[0]), int(value[1])

@@ -1,0 +1,137 @@
+"""An event in mid-episode: what the task is about is shifted on its support, as if somebody had pushed it there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from altbench.api import FARTHEST_MOVE, ConfigError, Float64, TaskInfo
+from altbench_envs.robosuite_env.placement import Placement
+from altbench_envs.robosuite_env.scene import Scene
+
+if TYPE_CHECKING:
+    from altbench_envs.robosuite_env.simulator import Simulator
+
+MOVE_OPTIONS = ("move_at", "by")
+DIRECTIONS = 64  # drawn for each event and tried in turn
+OFF_SUPPORT = 0.01  # m from the height it began at: it no longer rests where it did
+DEEP = 0.001  # m: what rests sinks in less; what overlaps something, more
+
+
+def requested_move(options: Mapping[str, Any], task: TaskInfo) -> tuple[int, float] | None:
+    """(control step, metres) of `options["move_at"]` and `options["by"]`, None without them; ConfigError names faults."""
+    given = [key for key in MOVE_OPTIONS if key in options]
+    if not given:
+        return None
+    if not task.movable:
+        raise ConfigError(
+            f"{' and '.join(given)}: {task.name} has nothing that can be shifted in mid-episode (TaskInfo.movable)"
+        )
+    if len(given) == 1:
+        raise ConfigError(f"expected both or neither of move_at (a control step) and by (metres), got {given[0]} alone")
+    step, by = options["move_at"], options["by"]
+    if isinstance(step, bool) or not isinstance(step, (int, np.integer)) or not 0 <= step < task.horizon:
+        raise ConfigError(f"move_at: expected a control step from 0 to {task.horizon - 1}, got {step!r}")
+    number = isinstance(by, (int, float, np.integer, np.floating)) and not isinstance(by, bool)
+    if not number or not 0 < by <= FARTHEST_MOVE:
+        raise ConfigError(f"by: expected a distance over 0 and up to {FARTHEST_MOVE} (m), got {by!r}")
+    return int(step), float(by)
+
+
+class Shift:
+    """One episode's event: just before control step `at`, `scene.moved_joints` are moved together by `by` metres.
+
+    The direction is the first of those drawn from `rng` that keeps the pose within the placement's range and possible;
+    where none does, the one that ends nearest to the range. None leads out of the workspace or into another thing.
+    Heights, orientations and everything else stay; the velocities of what moves become zero.
+    Nothing happens, and `moved` stays False, where a gripper touches what would move, where it no longer stands at the
+    height it began at (lifted, stacked, fallen), or where there is room in no direction.
+    """
+
+    def __init__(
+        self, simulator: Simulator, scene: Scene, placement: Placement, at: int, by: float, rng: np.random.Generator
+    ) -> None:
+        self.at, self.moved = at, False
+        self._simulator, self._scene, self._placement = simulator, scene, placement
+        angles = rng.uniform(-np.pi, np.pi, DIRECTIONS)
+        self._steps = by * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        joints = [simulator.model.joint(name) for name in scene.moved_joints]
+        self._positions = [int(joint.qposadr[0]) for joint in joints]
+        self._velocities = [int(joint.dofadr[0]) for joint in joints]
+        self._bodies = [int(joint.bodyid[0]) for joint in joints]
+        self._heights = self._height()
+        self._scratch: Any = None  # MuJoCo's data of what would be; made when it is needed
+
+    def happen(self) -> None:
+        """Move, unless that is impossible; `moved` tells."""
+        if self._held() or np.abs(self._height() - self._heights).max() > OFF_SUPPORT:
+            return
+        step = self._choose()
+        if step is None:
+            return
+        import mujoco
+
+        data = self._simulator.data
+        data.qpos[:] = self._after(step)
+        for address in self._velocities:
+            data.qvel[address : address + 6] = 0.0
+        mujoco.mj_forward(self._simulator.model, data)
+        self.moved = True
+
+    def _height(self) -> Float64:
+        heights: Float64 = self._simulator.data.qpos[[address + 2 for address in self._positions]]
+        return heights
+
+    def _after(self, step: Float64) -> Float64:
+        """Present joint positions (nq,), but what moves is further by `step` (2,), m."""
+        qpos: Float64 = self._simulator.data.qpos.copy()
+        for address in self._positions:
+            qpos[address : address + 2] += step
+        return qpos
+
+    def _choose(self) -> Float64 | None:
+        """The step (2,) to take; None where there is room for none."""
+        pose = self._scene.object_pose(self._simulator)
+        low, high = np.array(self._placement.low[:2]), np.array(self._placement.high[:2])
+        nearest, least = None, np.inf
+        for step in self._steps:
+            place = pose[:2] + step
+            outside = float(np.linalg.norm(np.maximum(np.maximum(place - high, low - place), 0.0)))
+            fits = self._placement.valid(np.concatenate([place, pose[2:]]))
+            if outside >= least or not fits or not self._reachable(place) or self._overlaps(step):
+                continue
+            nearest, least = step, outside
+            if outside == 0.0:
+                break
+        return nearest
+
+    def _reachable(self, place: Float64) -> bool:
+        low, high = (np.array(corner[:2]) for corner in self._scene.workspace)
+        return bool(np.all((low <= place) & (place <= high)))
+
+    def _overlaps(self, step: Float64) -> bool:
+        return any(distance < -DEEP for _, distance in self._touching(self._after(step)))
+
+    def _held(self) -> bool:
+        """Whether a gripper or arm touches what would move."""
+        model = self._simulator.model
+        robots = {int(model.body_rootid[model.site_bodyid[arm.site]]) for arm in self._simulator.arms}
+        return any(body in robots for body, _ in self._touching(self._simulator.data.qpos))
+
+    def _touching(self, qpos: Float64) -> list[tuple[int, float]]:
+        """What would touch the moved bodies at `qpos`: (the other's outermost body, distance in m, negative inside)."""
+        import mujoco
+
+        model = self._simulator.model
+        if self._scratch is None:
+            self._scratch = mujoco.MjData(model)
+        self._scratch.qpos[:] = qpos
+        mujoco.mj_fwdPosition(model, self._scratch)
+        found = []
+        for contact in self._scratch.contact:
+            one, other = (int(model.body_rootid[model.geom_bodyid[geom]]) for geom in contact.geom)
+            if (one in self._bodies) != (other in self._bodies):
+                found.append((other if one in self._bodies else one, float(contact.dist)))
+        return found

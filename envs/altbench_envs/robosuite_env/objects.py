@@ -1,0 +1,43 @@
+"""Objects on a table, for the scenes: flat poses into qpos, what `environment_state` and the experts see of a body."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from altbench.api import Float64
+from altbench_envs.robosuite_env.actions import rot6d_from_matrix
+
+if TYPE_CHECKING:
+    from altbench_envs.robosuite_env.simulator import Simulator
+
+OBJECT_LOW = (-2.0,) * 3 + (-1.0,) * 6 + (-4.0,) * 3  # bounds of `seen_object`
+OBJECT_HIGH = (2.0,) * 3 + (1.0,) * 6 + (4.0,) * 3
+OUT_OF_SIGHT = 10.0  # m: robosuite's place for the objects that a task does not use
+
+
+def place_flat(simulator: Simulator, qpos: Float64, joint: str, pose: tuple[float, float, float, float]) -> None:
+    """Write (x, y, z, yaw) of a free body, m and rad in the world, into `qpos` at its joint."""
+    x, y, z, yaw = pose
+    address = simulator.joint_address(joint)
+    qpos[address : address + 7] = (x, y, z, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2))
+
+
+def park(simulator: Simulator, qpos: Float64, heights: dict[str, float]) -> None:
+    """Stand the free joints in `heights` (their z, m) out of sight, on the floor: robosuite lets them fall from 10 m."""
+    for number, (joint, height) in enumerate(heights.items()):
+        place_flat(simulator, qpos, joint, (OUT_OF_SIGHT + number, OUT_OF_SIGHT, height, 0.0))
+
+
+def seen_object(simulator: Simulator, body: str) -> Float64:
+    """Position (3), rot6d (6), from the grip site to it (3) of a body: (12,), m, world."""
+    found = simulator.body(body)
+    to_object = found.xpos - simulator.site_position(simulator.arms[0])
+    return np.concatenate([found.xpos, rot6d_from_matrix(found.xmat.reshape(3, 3)), to_object])
+
+
+def named_pose(simulator: Simulator, body: str, name: str) -> dict[str, Float64]:
+    """`NAME_position` (3,) and `NAME_quaternion` (4,) xyzw of a body, m, world."""
+    found = simulator.body(body)
+    return {f"{name}_position": np.array(found.xpos), f"{name}_quaternion": np.roll(found.xquat, -1)}

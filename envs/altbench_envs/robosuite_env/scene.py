@@ -1,0 +1,67 @@
+"""What a task's own file tells the robosuite adapter: everything that differs from one task to the next."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from altbench.api import ConfigError, Float64, TaskInfo
+from altbench_envs.robosuite_env.placement import Placement
+
+if TYPE_CHECKING:
+    from altbench_envs.robosuite_env.simulator import Simulator
+
+
+class Scene(ABC):
+    """One robosuite task. Subclasses are final and hold no state; nothing here may import robosuite or mujoco.
+
+    `info`: the task. `robosuite_name`: the name in robosuite's registry; `robots`: one per robot, as robosuite names
+    them; `options`: further arguments of robosuite's environment. `cameras`: our camera name -> the model's.
+    `workspace`: (low, high), the positions (m, world) that pose actions may name. `placements`: by name; the first is
+    the default. `state_bounds`: (low, high) of `environment_state`, each (De,), finite. `pose_bodies`: the model's
+    bodies whose x, y and yaw are the pose, in order, so that demonstrations from elsewhere can be imported.
+    `fixed_bodies`: those of them that have no joint -> their height (m, world), all or none; their pose is written into
+    the model.
+    `moved_joints`: the free joints that `reset(options={"move_at": ..., "by": ...})` shifts together, the pose's x and y
+    being the first one's; empty where `info.movable` is False.
+    """
+
+    info: ClassVar[TaskInfo]
+    robosuite_name: ClassVar[str]
+    robots: ClassVar[tuple[str, ...]] = ("Panda",)
+    options: ClassVar[Mapping[str, Any]] = {}
+    cameras: ClassVar[Mapping[str, str]] = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
+    workspace: ClassVar[tuple[tuple[float, float, float], tuple[float, float, float]]]
+    placements: ClassVar[Mapping[str, Placement]]
+    state_bounds: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]]
+    pose_bodies: ClassVar[tuple[str, ...]] = ()
+    fixed_bodies: ClassVar[Mapping[str, float]] = {}
+    moved_joints: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
+        """Write the object pose (P,) into `qpos` (nq,), at rest."""
+
+    @abstractmethod
+    def environment_state(self, simulator: Simulator) -> Float64:
+        """What `obs_type="state"` shows of the objects, (De,)."""
+
+    @abstractmethod
+    def privileged(self, simulator: Simulator) -> dict[str, Float64]:
+        """Object poses for scripted experts: name -> position (3,) or quaternion (4,) xyzw, world frame, m."""
+
+    def object_pose(self, simulator: Simulator) -> Float64:
+        """The pose (P,) of the present state, what `place` would have written: x, y and yaw of each of `pose_bodies`.
+
+        A task with other pose variables overrides this; ConfigError where it has not."""
+        bodies = [simulator.body(name) for name in self.pose_bodies]
+        parts = [(*body.xpos[:2], np.arctan2(body.xmat[3], body.xmat[0])) for body in bodies]
+        pose = np.array(parts, dtype=np.float64).reshape(-1)
+        if len(pose) != len(self.info.pose_names):
+            raise ConfigError(
+                f"{self.info.name}: its pose {self.info.pose_names} cannot be read from a simulator state"
+            )
+        return pose

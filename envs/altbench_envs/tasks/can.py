@@ -1,0 +1,74 @@
+"""Can: carry a can from one bin to its compartment of the next (robosuite's PickPlaceCan, one Panda)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from altbench.api import Float64, TaskInfo
+from altbench_envs.robosuite_env.objects import OBJECT_HIGH, OBJECT_LOW, named_pose, park, place_flat, seen_object
+from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Placement
+from altbench_envs.robosuite_env.scene import Scene
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from altbench_envs.robosuite_env.simulator import Simulator
+
+TASK = TaskInfo(
+    name="Can",
+    version=1,
+    horizon=200,
+    grid_size=30,
+    pose_names=("x", "y", "yaw"),
+    splits=(*POSE_SPLITS, *STATE_SPLITS),
+    movable=True,
+)
+BIN_FLOOR = 0.82  # m, world; the can's bin is centred on (0.10, -0.25), the robot stands at (-0.50, -0.10)
+STANDING = BIN_FLOOR + 0.0403  # m: the can's centre when it stands
+UNUSED = {"Milk_joint0": 0.061, "Bread_joint0": 0.023, "Cereal_joint0": 0.075}  # joint -> height on the floor, m
+HALF_TURN = float(np.pi)
+LOW, HIGH = (-0.01, -0.41, -HALF_TURN), (0.21, -0.09, HALF_TURN)  # robosuite's: as far as a can fits beside the walls
+
+
+class CanScene(Scene):
+    """The can's pose is (x, y, yaw). Success (robosuite's): the can is in the compartment away from the robot and to the
+    left, and the gripper more than 4 cm from it. The range is robosuite's own, which leaves blind replay no chance;
+    extrapolating, the can lies up to 3 cm nearer one of the bin's walls: left or right, or away from the robot.
+
+    `environment_state` (12,): can position (3), can rot6d (6), from the grip site to the can (3); m, world.
+    """
+
+    info = TASK
+    robosuite_name = "PickPlaceCan"
+    workspace = ((-0.25, -0.50, 0.82), (0.40, 0.55, 1.20))
+    placements: ClassVar = {
+        "altbench": Placement(LOW, HIGH, (6, 5), beyond=0.03),
+        "robosuite": Placement(LOW, HIGH, (6, 5), beyond=0.03),
+    }
+    state_bounds = (OBJECT_LOW, OBJECT_HIGH)
+    pose_bodies = ("Can_main",)
+    moved_joints = ("Can_joint0",)
+
+    def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
+        """Write the can's pose (x, y, yaw) into `qpos`, standing in its bin; the other objects stand out of sight."""
+        x, y, yaw = pose
+        place_flat(simulator, qpos, "Can_joint0", (x, y, STANDING, yaw))
+        park(simulator, qpos, UNUSED)
+
+    def environment_state(self, simulator: Simulator) -> Float64:
+        """Can position (3), can rot6d (6), grip site to can (3)."""
+        return seen_object(simulator, "Can_main")
+
+    def privileged(self, simulator: Simulator) -> dict[str, Float64]:
+        """`can_position` (3,), `can_quaternion` (4,) xyzw, and `goal_position` (3,), a can's place in its compartment."""
+        goal = np.array(simulator.body("VisualCan_main").xpos)
+        return {**named_pose(simulator, "Can_main", "can"), "goal_position": goal}
+
+
+def make(**options: Any) -> gymnasium.Env[dict[str, Any], Any]:
+    """Gymnasium's entry point of altbench/Can-v0; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
+    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
+
+    return RobosuiteEnv(CanScene(), **options)

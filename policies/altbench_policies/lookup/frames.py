@@ -1,0 +1,69 @@
+"""The frames of demonstrations as a lookup returns them: the chunk that followed each, and what to call it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from altbench.api import CheckpointError, Float32, Int64
+from altbench_policies.checkpoint import numpy_of
+from altbench_policies.frames import Frames
+
+
+@dataclass(frozen=True)
+class Demonstrated:
+    """N frames: `actions` float32 (N, Da); `last`, `episode`, `frame` int64 (N,).
+
+    `last`: the row where each frame's episode ends; `episode`: `Demonstration.index`; `frame`: number in its episode.
+    """
+
+    actions: Float32
+    last: Int64
+    episode: Int64
+    frame: Int64
+
+    @classmethod
+    def of(cls, frames: Frames) -> Demonstrated:
+        """All of `frames`."""
+        first, last, episode = (numpy_of(t) for t in (frames.first, frames.last, frames.episode))
+        return cls(numpy_of(frames.actions), last, episode, np.arange(len(frames)) - first)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], rows: int) -> Demonstrated:
+        """Those whose `arrays()` are among `arrays`; CheckpointError where one is missing or has not `rows` rows."""
+        names = [field.name for field in fields(cls)]
+        missing = [name for name in names if name not in arrays]
+        if missing:
+            raise CheckpointError(
+                f"lookup table: expected {missing[0]}.npy, got {sorted(arrays)}; fit the policy again"
+            )
+        lengths = {rows, *(len(arrays[name]) for name in names)}
+        if len(lengths) != 1:
+            raise CheckpointError(f"lookup table: expected arrays of one length, got {sorted(lengths)}")
+        return cls(**{name: arrays[name] for name in names})
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Name -> plain array, everything that `from_arrays` needs."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held."""
+        return sum(array.nbytes for array in self.arrays().values())
+
+    def chunk(self, rows: Int64, horizon: int) -> Float32:
+        """The next `horizon` actions from each of `rows` (B,), the episode's last one repeated: (B, horizon, Da)."""
+        steps = np.minimum(rows[:, None] + np.arange(horizon), self.last[rows][:, None])
+        chunk: Float32 = self.actions[steps]
+        return chunk
+
+    def names(self, rows: Int64) -> Int64:
+        """`rows` (B, k) as (episode, frame), int64 (B, k, 2)."""
+        return np.stack([self.episode[rows], self.frame[rows]], axis=-1)

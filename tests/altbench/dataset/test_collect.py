@@ -1,0 +1,349 @@
+"""Collecting demonstrations: whole, repeatable, resumable after any interruption; and the commands over them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import fakes
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from altbench.cli import demos
+from altbench.core import registry
+from altbench.core.errors import ConfigError, DatasetError, SimulationDiverged, UnknownNameError
+from altbench.core.seeds import derive_seed
+from altbench.dataset import collecting, files
+from altbench.dataset.collecting import collect, replay
+
+SIZE = (16, 16)
+
+
+@pytest.fixture(autouse=True)
+def fake_task() -> None:
+    fakes.register()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "fake.hdf5"
+
+
+def test_a_file_may_be_named_by_a_text(path: Path) -> None:
+    made = collect("Fake", 2, str(path), image_size=SIZE)
+    assert files.read(path).checksum == made.checksum and len(collect("Fake", 1, str(path), image_size=SIZE)) == 2
+
+
+class Recorder:
+    """A `Progress` that keeps what it is told, and stops the work once `stop_at` are done."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at, self.reports = stop_at, []
+
+    def __call__(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
+        self.reports.append((done, total, metrics["failed"]))
+        if done == self.stop_at:
+            raise KeyboardInterrupt
+
+
+class ClumsyExpert(fakes.FakeExpert):
+    """Stays where it is in episodes of `bad` seeds; breaks the physics in those of `worse`."""
+
+    bad: frozenset[int] = frozenset()
+    worse: frozenset[int] = frozenset()
+
+    def reset(self, env: Any, seed: int) -> None:
+        super().reset(env, seed)
+        self._seed = seed
+
+    def act(self, env: Any) -> Any:
+        if self._seed in self.worse:
+            raise SimulationDiverged("unstable")
+        action = super().act(env)
+        if self._seed in self.bad:
+            action[:3] = (0.0, 0.0, 0.2)
+        return action
+
+
+def use_expert(monkeypatch: pytest.MonkeyPatch, **attributes: Any) -> None:
+    expert = type("Expert", (ClumsyExpert,), attributes)
+    monkeypatch.setattr(registry, "expert", lambda name: expert())
+
+
+# ----------------------------------------------------------------------------------------------------------- contents
+
+
+def test_demonstrations_stand_on_the_grid_and_end_with_success(path: Path) -> None:
+    found = collect("Fake", 8, path, image_size=SIZE)
+    assert [d.grid_index for d in found.demonstrations] == [0, 1, 2, 3, 4, 5, 0, 1]
+    for i, d in enumerate(found.demonstrations):
+        assert d.seed == derive_seed(0, "demo", i)
+        np.testing.assert_array_equal(d.initial_state.object_pose, fakes.GRID[i % 6])
+        np.testing.assert_array_equal(d.initial_state.sim_state, d.states[0])
+        assert d.pixels["wrist"].shape == (len(d), *SIZE, 3)
+    assert found.meta == fakes.make_meta(environment_state_dim=5, versions=found.meta.versions)
+    assert set(found.meta.versions) == {"mujoco", "robosuite"}
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_environment_state_is_what_the_state_observation_shows(path: Path) -> None:
+    d = collect("Fake", 1, path, image_size=SIZE).demonstrations[0]
+    assert d.environment_state is not None
+    np.testing.assert_allclose(d.environment_state[:, 2:5], d.agent_pos[:, :3])
+    np.testing.assert_allclose(d.environment_state[:, :2], np.tile(fakes.GRID[0], (len(d), 1)), rtol=1e-6)
+
+
+def test_uniform_placement_is_off_the_grid(path: Path) -> None:
+    found = collect("Fake", 4, path, placement="uniform", image_size=SIZE)
+    assert {d.grid_index for d in found.demonstrations} == {-1}
+    poses = {tuple(d.initial_state.object_pose) for d in found.demonstrations}
+    assert len(poses) == 4
+    assert poses.isdisjoint(map(tuple, fakes.GRID))
+
+
+def test_the_same_seed_collects_the_same_and_another_does_not(tmp_path: Path) -> None:
+    a, b, other = (
+        collect("Fake", 3, tmp_path / f"{i}.hdf5", root_seed=seed, image_size=SIZE) for i, seed in enumerate((0, 0, 1))
+    )
+    assert a.checksum == b.checksum
+    assert not np.array_equal(a.demonstrations[0].states[0], other.demonstrations[0].states[0])
+
+
+@pytest.mark.parametrize("trouble", ["bad", "worse"])
+def test_a_failing_attempt_is_repeated_at_the_same_pose(
+    path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    failing = [derive_seed(0, "demo", 1), derive_seed(0, "demo", 1 + collecting.MAX_DEMONSTRATIONS)]
+    use_expert(monkeypatch, **{trouble: frozenset(failing)})
+    progress = Recorder()
+    found = collect("Fake", 3, path, image_size=SIZE, progress=progress)
+    assert [d.grid_index for d in found.demonstrations] == [0, 1, 2]
+    assert found.demonstrations[1].seed == derive_seed(0, "demo", 1 + 2 * collecting.MAX_DEMONSTRATIONS)
+    assert progress.reports == [(0, 3, 0.0), (1, 3, 0.0), (2, 3, 2.0), (3, 3, 2.0)]
+    again = Recorder()
+    collect("Fake", 3, path, image_size=SIZE, progress=again)
+    assert again.reports == [(3, 3, 2.0)]
+
+
+def test_an_expert_that_never_succeeds_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "MAX_ATTEMPTS", 3)
+    use_expert(monkeypatch, bad={derive_seed(0, "demo", 1 + k * collecting.MAX_DEMONSTRATIONS) for k in range(3)})
+    with pytest.raises(DatasetError, match="the expert of Fake failed 3 times in a row at grid pose 1"):
+        collect("Fake", 3, path, image_size=SIZE)
+    assert not path.exists()
+
+
+def test_impossible_requests_are_refused(path: Path) -> None:
+    with pytest.raises(ConfigError, match="got 0"):
+        collect("Fake", 0, path)
+    with pytest.raises(UnknownNameError, match="unknown task 'Fale'; did you mean 'Fake'"):
+        collect("Fale", 1, path)
+    with pytest.raises(ConfigError, match=r"image_size\.0"):
+        collect("Fake", 1, path, image_size=(0, 0))
+
+
+def test_an_unwritable_place_is_refused_before_the_simulator_starts(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.touch()
+    monkeypatch.setattr(collecting, "_make", None)
+    with pytest.raises(DatasetError, match=r"x\.hdf5\.parts: cannot be made: Not a directory"):
+        collect("Fake", 1, path / "x.hdf5")
+
+
+# ------------------------------------------------------------------------------------------------------------- resume
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> files.Dataset:
+    """Five demonstrations, collected without interruption."""
+    return collect("Fake", 5, tmp_path / "whole.hdf5", image_size=SIZE)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The seeds of all attempts made."""
+    seeds: list[int] = []
+    record = collecting._Studio.record
+
+    def counting(self: Any, seed: int, options: Any) -> Any:
+        seeds.append(seed)
+        return record(self, seed, options)
+
+    monkeypatch.setattr(collecting._Studio, "record", counting)
+    return seeds
+
+
+def parts(path: Path) -> list[Path]:
+    return sorted(path.with_name(path.name + ".parts").iterdir())
+
+
+def test_an_interruption_costs_nothing_that_was_finished(path: Path, whole: files.Dataset, counted: list[int]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        collect("Fake", 5, path, image_size=SIZE, progress=Recorder(stop_at=3))
+    assert not path.exists()
+    assert len(parts(path)) == len(counted) == 3
+    progress = Recorder()
+    assert collect("Fake", 5, path, image_size=SIZE, progress=progress).checksum == whole.checksum
+    assert progress.reports[0] == (3, 5, 0.0)
+    assert counted == [derive_seed(0, "demo", i) for i in range(5)]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import fakes
+from altbench.dataset.collecting import collect
+fakes.register()
+def progress(done, total, metrics):
+    if done == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+collect("Fake", 5, Path(sys.argv[1]), image_size=(16, 16), progress=progress)
+"""
+
+
+def test_kill_9_costs_nothing_that_was_finished(path: Path, whole: files.Dataset, counted: list[int]) -> None:
+    tests = Path(fakes.__file__).parent
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=tests, check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(parts(path)) == 2
+    assert collect("Fake", 5, path, image_size=SIZE).checksum == whole.checksum
+    assert len(counted) == 3
+
+
+def test_damaged_and_foreign_parts_are_collected_again(path: Path, whole: files.Dataset, counted: list[int]) -> None:
+    for other in ({"root_seed": 1}, {"root_seed": 0}):
+        with pytest.raises(KeyboardInterrupt):
+            collect("Fake", 5, path, image_size=SIZE, progress=Recorder(stop_at=4), **other)
+    first, second, third, _ = parts(path)
+    first.write_bytes(first.read_bytes()[:-1])
+    third.write_bytes(second.read_bytes())
+    counted.clear()
+    assert collect("Fake", 5, path, image_size=SIZE).checksum == whole.checksum
+    assert counted == [derive_seed(0, "demo", i) for i in (0, 2, 4)]
+
+
+def test_a_file_with_enough_is_left_alone_without_a_simulator(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collect("Fake", 5, path, image_size=SIZE)
+    before = path.stat()
+    monkeypatch.setattr(collecting, "_make", None)
+    assert len(collect("Fake", 3, path, image_size=SIZE)) == 5
+    assert path.stat() == before
+
+
+def test_a_shorter_file_is_extended(path: Path, whole: files.Dataset, counted: list[int]) -> None:
+    collect("Fake", 2, path, image_size=SIZE)
+    counted.clear()
+    assert collect("Fake", 5, path, image_size=SIZE).checksum == whole.checksum
+    assert len(counted) == 3
+
+
+def test_a_file_with_other_settings_is_kept(path: Path) -> None:
+    collect("Fake", 2, path, image_size=SIZE)
+    before = path.read_bytes()
+    with pytest.raises(DatasetError, match=r"root_seed 0 \(wanted 1\); choose another file, or .* --force"):
+        collect("Fake", 2, path, root_seed=1, image_size=SIZE)
+    with pytest.raises(DatasetError, match=r"placement grid \(wanted uniform\)"):
+        collect("Fake", 5, path, placement="uniform", image_size=SIZE)
+    assert path.read_bytes() == before
+
+
+# ------------------------------------------------------------------------------------------------------------- replay
+
+
+def test_replay_succeeds_with_the_recorded_actions_alone(path: Path) -> None:
+    first, second = collect("Fake", 2, path, image_size=SIZE).demonstrations
+    stuck = replace(second, actions=np.zeros_like(second.actions))
+    assert list(replay("Fake", [first, second, stuck])) == [True, True, False]
+
+
+@pytest.mark.sim
+def test_lift_demonstrations_replay(tmp_path: Path) -> None:
+    found = collect("Lift", 2, tmp_path / "lift.hdf5")
+    assert found.meta.pose_names == ("x", "y", "yaw")
+    assert found.meta.image_size == (84, 84)
+    assert all(d.pixels["agentview"].std() > 20 for d in found.demonstrations)
+    assert list(replay("Lift", found.demonstrations)) == [True, True]
+
+
+# ----------------------------------------------------------------------------------------------------------- commands
+
+
+def run(*arguments: object) -> str:
+    """Standard output of `altbench demos ARGUMENTS`; raises what the command raises."""
+    result = CliRunner().invoke(demos.app, [str(a) for a in arguments], catch_exceptions=False, env={"COLUMNS": "120"})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def file(path: Path) -> Iterator[Path]:
+    run("collect", "Fake", "--n", 3, "--out", path, "--image-size", 16)
+    yield path
+
+
+def test_info_describes_the_file(file: Path) -> None:
+    output = "".join(run("info", file).split())
+    found = files.info(file)
+    for word in ("Fake", "3(3successful)", "agentview,wrist", "16×16", str(sum(found.lengths)), "ee_pose"):
+        assert word in output
+    assert found.checksum[:40] in output
+
+
+def test_collect_goes_on_or_starts_over(file: Path, counted: list[int]) -> None:
+    run("collect", "Fake", "--n", 4, "--out", file, "--image-size", 16)
+    assert len(counted) == 1
+    with pytest.raises(DatasetError, match="other settings"):
+        run("collect", "Fake", "--n", 4, "--out", file, "--image-size", 16, "--uniform")
+    run("collect", "Fake", "--n", 2, "--out", file, "--image-size", 16, "--uniform", "--force")
+    assert files.info(file).grid_indices == (-1, -1)
+
+
+def test_default_files_differ_by_placement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("collect", "Fake", "--n", 1, "--image-size", 16)
+    run("collect", "Fake", "--n", 1, "--image-size", 16, "--uniform")
+    assert sorted(p.name for p in Path("data").iterdir()) == ["Fake-uniform.hdf5", "Fake.hdf5"]
+
+
+def test_an_interrupted_collect_says_that_it_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(collecting, "collect", interrupted)
+    result = CliRunner().invoke(demos.app, ["collect", "Fake", "--out", str(path)])
+    assert result.exit_code == 130
+    assert "the same command goes on from there" in result.output
+
+
+def test_play_writes_all_frames_of_both_cameras(file: Path) -> None:
+    run("play", file, "--demo", 2)
+    with av.open(str(file.with_name("fake-demo2.mp4"))) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert len(frames) == files.info(file).lengths[2]
+    assert frames[0].shape == (256 + 24, 512, 3)
+    with pytest.raises(DatasetError, match="expected a demonstration from 0 to 2, got 3"):
+        run("play", file, "--demo", 3)
+
+
+def test_validate_checks_the_file_and_replays_it(file: Path) -> None:
+    assert "all 3 succeed when replayed" in run("validate", file)
+    found = files.read(file)
+    broken = [replace(d, actions=np.zeros_like(d.actions)) if d.index == 1 else d for d in found.demonstrations]
+    files.write(file, broken, found.meta)
+    assert "are right" in run("validate", "--no-replay", file)
+    with pytest.raises(DatasetError, match=r"demonstrations \[1\] fail when replayed; they were made with mujoco"):
+        run("validate", file)
+
+
+def test_help_shows_examples() -> None:
+    assert "altbench demos collect Lift --n 30" in run("collect", "--help")
+    for command in ("collect", "info", "play", "validate"):
+        assert command in run("--help")

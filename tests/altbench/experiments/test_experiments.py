@@ -1,0 +1,232 @@
+"""Experiments on the fake task: what they run, what a report says of what is missing, and what it writes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from rich.console import Console
+from synthetic import FINGERPRINT
+
+from altbench import experiments
+from altbench.cli import reproduce as reproduce_cli
+from altbench.core.errors import AltbenchError, ConfigError
+from altbench.experiments import e3_main_table as main_table
+from altbench.experiments import reproduce
+from altbench.experiments.shared import sweeps as common
+from altbench.experiments.shared.available import only_available
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.report import write_report
+from altbench.experiments.shared.texts import frame_table, listed, rate_text
+from altbench.results import frames
+from altbench.runner import main as runner
+from altbench.runner.executors import InlineExecutor
+from altbench.runner.jobs import MeasureJob
+from altbench.stats.rates import rate_of
+from altbench.sweeps.spec import SweepSpec
+
+
+def spec(own: Path, *names: str, **changes: Any) -> SweepSpec:
+    values = {
+        "name": "fake",
+        "tasks": ["Fake"],
+        "image_size": [32, 32],
+        "demonstrations": {"n": 6},
+        "policies": [{"policy": f"{own}:{name}", "n": [6]} for name in names],
+        "evaluations": [{"split": "replay", "episodes": "each"}, {"split": "uniform", "episodes": 4}],
+        **changes,
+    }
+    return SweepSpec.parse(values, "fake")
+
+
+def experiment(*sweeps: SweepSpec) -> Experiment:
+    def report(run: Run, preset: Preset) -> Report:
+        del preset
+        counts = run.episodes().groupby("label").size().reset_index(name="episodes")
+        table = frame_table("Counts", counts, {"policy": counts["label"], "N": [str(n) for n in counts["episodes"]]})
+        figure = Figure(figsize=(3, 2))
+        figure.subplots().plot([0, 1], [0, 1])
+        titled = Figure(figsize=(3, 2))
+        titled.suptitle("What it\nshows")
+        sections = (Section("Counts", "How many.", {"counts": table}, {"line": figure, "titled": titled}),)
+        return Report("It counts.", sections, (Reported("rate", "100 %", "", second_hand=True),), ("a guess",))
+
+    return Experiment("T1", "test", "A test", "Does it count?", report, sweeps=lambda preset: sweeps)
+
+
+@pytest.fixture(autouse=True)
+def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measuring starts processes that know no fake task."""
+    whole = runner.pending_jobs
+    monkeypatch.setattr(runner, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
+
+
+def run_and_report(one: Experiment, out: Path) -> str:
+    console = Console(file=io.StringIO())
+    assert not reproduce.run_sweeps(one, "small", out, InlineExecutor(), "none", console)
+    return reproduce.report(one, "small", out, "none", console).read_text()
+
+
+def test_experiments_that_ask_for_the_same_cell_run_it_once(own_policies: Path, tmp_path: Path) -> None:
+    both = experiment(spec(own_policies, "Good"), spec(own_policies, "Good", "Nan"))
+    run_and_report(both, tmp_path)
+    run = reproduce.open_run(both, "small", tmp_path, "none")
+    assert len(run.cells) == len(run.recorded) == 4
+    assert len(list((tmp_path / "run" / "cells").glob("*.parquet"))) == 4
+    assert run.episodes()["label"].value_counts().to_dict() == {"Good": 10, "Nan": 10}
+
+
+def test_a_report_names_what_is_missing_and_what_is_left_out(own_policies: Path, tmp_path: Path) -> None:
+    policies = [{"policy": f"{own_policies}:Good", "n": [6]}, {"policy": "not_there", "n": [6]}]
+    part = experiment(spec(own_policies, evaluations=[{"split": "replay", "episodes": "each"}], policies=policies))
+    whole = experiment(spec(own_policies, policies=policies))
+    run_and_report(part, tmp_path)
+    console = Console(file=io.StringIO())
+    text = reproduce.report(whole, "small", tmp_path, "none", console).read_text()
+    assert "- `fake/Good/n6/s0/uniform/clean`" in text and "- `a guess`" in text
+    assert "replay/clean" not in text
+    assert "not_there: no policy 'not_there' is registered here" in text
+    assert "2 pieces of work" in text and "Nothing" not in text
+
+
+def test_a_report_without_any_run_finds_everything_missing(own_policies: Path, tmp_path: Path) -> None:
+    text = reproduce.report(
+        experiment(spec(own_policies, "Good")), "small", tmp_path, "none", Console(file=io.StringIO())
+    ).read_text()
+    assert "3 pieces of work, of 2 cells in all" in text
+
+
+def test_a_report_is_a_folder_with_tables_figures_and_an_index(own_policies: Path, tmp_path: Path) -> None:
+    text = run_and_report(experiment(spec(own_policies, "Good")), tmp_path)
+    folder = tmp_path / "T1-test"
+    assert {"report.md", "report.json", "counts.csv", "counts.md", "line.png", "episodes.parquet"} <= {
+        p.name for p in folder.iterdir()
+    }
+    assert "![Counts](line.png)" in text and "![What it shows](titled.png)" in text
+    assert "| Good" in text and "| rate" in text and "100 %†" in text
+    about = json.loads((folder / "report.json").read_text())
+    assert about["summary"] == "It counts." and about["missing"] == ["a guess"] and about["fingerprint"]["packages"]
+    assert "[T1](T1-test/report.md)" in (tmp_path / "README.md").read_text()
+    pd.testing.assert_frame_equal(
+        frames.load_episodes(folder), frames.load_episodes(_flat(tmp_path / "run", tmp_path / "flat"))
+    )
+
+
+def _flat(run: Path, folder: Path) -> Path:
+    frames.build_episodes_parquet(run)
+    folder.mkdir()
+    return (run / frames.EPISODES_FILE).rename(folder / frames.EPISODES_FILE).parent
+
+
+def test_a_report_takes_the_place_of_the_last_one(own_policies: Path, tmp_path: Path) -> None:
+    one = experiment(spec(own_policies, "Good"))
+    empty = Run(tmp_path / "run", tmp_path / "own")
+    first = Report("Old.", (Section("A", tables={"old": frame_table("Old", pd.DataFrame({"x": [1]}), {"x": ["1"]})}),))
+    write_report(one, first, empty, tmp_path, "small", FINGERPRINT)
+    write_report(one, Report("New.", ()), empty, tmp_path, "small", FINGERPRINT)
+    folder = tmp_path / one.folder
+    assert sorted(p.name for p in folder.iterdir()) == ["report.json", "report.md"]
+    assert "**New.**" in (folder / "report.md").read_text()
+
+
+def test_what_a_killed_report_left_is_not_in_the_index(own_policies: Path, tmp_path: Path) -> None:
+    one = experiment(spec(own_policies, "Good"))
+    run_and_report(one, tmp_path)
+    (tmp_path / one.folder).rename(tmp_path / f"{one.folder}.0123abcd.tmp")
+    assert "report.md" not in run_and_report(one, tmp_path)[:20]
+    assert (tmp_path / "README.md").read_text().count("report.md") == 1
+
+
+def test_rows_with_unknown_settings_are_left_out_and_evaluations_follow(own_policies: Path) -> None:
+    policies = [
+        {"policy": f"{own_policies}:Good", "n": [6]},
+        {"policy": f"{own_policies}:Good", "label": "odd", "n": [6], "config": {"nonsense": 1}},
+    ]
+    evaluations = [{"split": "replay", "policies": ["odd"]}, {"split": "uniform", "policies": ["Good", "odd"]}]
+    sweep, left_out = only_available(spec(own_policies, policies=policies, evaluations=evaluations))
+    assert sweep is not None and [e.name for e in sweep.policies] == ["Good"]
+    assert [e.split for e in sweep.evaluations] == ["uniform"] and sweep.evaluations[0].policies == ("Good",)
+    assert len(left_out) == 1 and "nonsense" in left_out[0]
+    nothing, _ = only_available(spec(own_policies, policies=[{"policy": "nobody"}]))
+    assert nothing is None
+
+
+# ------------------------------------------------------------------------------------------- the experiments there are
+
+
+def test_ids_and_names_are_found_and_misspelt_ones_corrected() -> None:
+    found = experiments.everything()
+    assert [one.id for one in found] == list(experiments.EXPERIMENTS)
+    assert experiments.find("e1") is experiments.find("toy-manifolds")
+    with pytest.raises(ConfigError, match="unknown experiment 'toy-manifold'; did you mean 'toy-manifolds'"):
+        experiments.find("toy-manifold")
+
+
+def test_an_experiment_named_twice_is_done_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reproduce_cli.reproduce(["E1", "toy-manifolds"], out=tmp_path, report_only=True)
+    assert "".join(capsys.readouterr().out.split()).count("report.md") == 1
+
+
+def test_a_place_that_can_be_no_folder_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for report_only in (True, False):
+        with pytest.raises(AltbenchError, match="file: expected a folder, or a place for one: a file is there"):
+            reproduce_cli.reproduce(["E1"], out=tmp_path / "file", workers=0, report_only=report_only)
+
+
+@pytest.mark.parametrize("preset", ["small", "paper"])
+@pytest.mark.parametrize("identity", list(experiments.EXPERIMENTS))
+def test_every_experiment_reports_before_anything_has_run(identity: str, preset: Preset, tmp_path: Path) -> None:
+    one = experiments.load(identity)
+    before = dict(matplotlib.rcParams)
+    run = reproduce.open_run(one, preset, tmp_path, "none")
+    report = one.report(run, preset)
+    assert run.missing or report.missing
+    assert report.summary == "", "nothing is known yet"
+    assert not [r for r in report.reported if r.ours]
+    path = write_report(one, report, run, tmp_path, preset, FINGERPRINT)
+    assert one.question in path.read_text() and dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_the_same_label_means_the_same_row_in_all_experiments(preset: Preset) -> None:
+    rows: dict[tuple[str, ...], set[str]] = {}
+    for one in experiments.everything():
+        for sweep in one.sweeps(preset):
+            for entry in sweep.policies:
+                text = json.dumps([entry.policy, entry.preset, entry.config], sort_keys=True)
+                rows.setdefault((*sweep.tasks, entry.name), set()).add(text)
+    assert not {label: texts for label, texts in rows.items() if len(texts) > 1}
+
+
+@pytest.mark.parametrize("preset", ["small", "paper"])
+@pytest.mark.parametrize("identity", list(experiments.EXPERIMENTS))
+def test_nothing_is_left_out_but_policies_that_are_not_there(identity: str, preset: Preset) -> None:
+    for sweep in experiments.load(identity).sweeps(preset):
+        _, left_out = only_available(sweep)
+        assert all("is registered here" in reason for reason in left_out), left_out
+
+
+def test_more_baselines_stand_beside_the_main_table_and_act_s_ensemble_shares_its_checkpoint(tmp_path: Path) -> None:
+    run = reproduce.open_run(experiments.load("E3"), "small", tmp_path, "none")
+    main, more = run.plans
+    assert {cell.label for cell in main.cells} == set(common.POLICIES)
+    assert {cell.label for cell in more.cells} == set(main_table.MORE)
+    assert {cell.split for cell in more.cells} == set(main_table.MORE_SPLITS)
+    assert {cell.episodes for cell in more.cells} == {common.EPISODES}
+    (ensemble,) = {cell.checkpoint.key for cell in more.cells if cell.label == "act_ensemble"}
+    assert ensemble in {cell.checkpoint.key for cell in main.cells if cell.label == "act"}
+    assert "act_ensemble" not in {entry.name for entry in experiments.load("E3").sweeps("paper")[1].policies}
+
+
+def test_texts() -> None:
+    assert rate_text(rate_of(36, 40)) == "36/40 90 % [77, 96]"
+    assert rate_text(rate_of(36, 40), counts=False) == "90 % [77, 96]"
+    assert rate_text(rate_of(0, 0)) == ""
+    assert [listed(w) for w in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]

@@ -1,0 +1,44 @@
+"""The audits' control: the expert on the episodes that policies are audited on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from altbench.audit import cases
+from altbench.experiments.shared import expert as expert_control
+from altbench.experiments.shared.experiment import Run
+from altbench.results import cells
+from altbench.runner.context import Setting
+from altbench.sweeps.plan import make_plan
+from altbench.sweeps.rows import stamp
+from altbench.sweeps.spec import EvaluationEntry, PolicyEntry, SweepSpec
+
+EPISODES = 2
+
+
+def run_of(root: Path) -> Run:
+    """Two policies and two columns, one of which is a case of the audit, with nothing recorded."""
+    sweep = SweepSpec(
+        name="control",
+        tasks=("Lift",),
+        policies=(PolicyEntry(policy="open_loop", n=(30,)), PolicyEntry(policy="kdtree", n=(30,))),
+        evaluations=tuple(EvaluationEntry(split=split, episodes=EPISODES) for split in ("interpolate", "uniform")),
+    )
+    setting = Setting(root, sweep, "cpu", {"Lift": root / "none.hdf5"})
+    return Run(root, root / "own", (setting,), (make_plan(sweep, stamp("cpu", "none", {})),))
+
+
+def test_the_expert_plays_each_case_once(tmp_path: Path) -> None:
+    run, said = run_of(tmp_path), list[str]()
+    assert expert_control.missing(run) == ("lift/expert/n30/s0/interpolate/clean",)
+    assert expert_control.played(run) == []
+    expert_control.play(run, said.append)
+    assert said == ["playing Lift by its expert, interpolate/clean"] and expert_control.missing(run) == ()
+    ((cell, records),) = expert_control.played(run)
+    assert (cell.label, cell.checkpoint.policy, cases.case_of(cell)) == ("expert", "expert", cases.CASES[2])
+    assert [(r.episode, r.status, r.success) for r in records] == [(i, "ok", True) for i in range(EPISODES)]
+    assert all(len(r.trajectory) == r.steps > 10 for r in records)
+    assert records[0].trajectory != records[1].trajectory
+    before = cells.cell_path(run.own, cell.key).read_bytes()
+    expert_control.play(run, said.append)
+    assert len(said) == 1 and cells.cell_path(run.own, cell.key).read_bytes() == before

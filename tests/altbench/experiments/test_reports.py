@@ -1,0 +1,414 @@
+"""Reports of the experiments that run sweeps, made from runs of the fake task with policies under their names."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from synthetic import measure
+
+from altbench import experiments
+from altbench.core import registry
+from altbench.core.errors import AltbenchError
+from altbench.experiments import e4_encoders as encoders
+from altbench.experiments import e6_reactivity as reactivity
+from altbench.experiments import ood_scores, reproduce, robustness, scaling
+from altbench.experiments.shared.experiment import Experiment, Report, Run
+from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
+from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
+from altbench.experiments.shared.tsne import tsne
+from altbench.report.style import looks
+from altbench.results import cells as results
+from altbench.runner import main as runner
+from altbench.runner.episodes import cell_header
+from altbench.runner.executors import InlineExecutor
+from altbench.runner.jobs import MeasureJob
+from altbench.stats.rates import wilson_interval
+from altbench.sweeps.spec import SweepSpec
+from altbench_policies.augment import AugmentSpec
+
+LOOKS_UP = '''
+"""A policy that replays the demonstration whose target is nearest, and says so."""
+
+import numpy as np
+
+from altbench.api import Decision, Requirements, Trainable
+from altbench.api import Spec
+
+
+class Config(Spec):
+    other: bool = False
+
+
+class Lookup(Trainable):
+    """Looks up the nearest first frame; `other`: the one after it."""
+
+    name = "lookup"
+    config_type = Config
+
+    @property
+    def requirements(self):
+        return Requirements(self.task.cameras, obs_horizon=1)
+
+    def fit(self, demonstrations, context):
+        self.keys = np.stack([d.pixels["agentview"][0].astype(np.float32).ravel() for d in demonstrations])
+        self.actions = [d.actions for d in demonstrations]
+        self.numbers = np.array([d.index for d in demonstrations])
+
+    def save(self, folder):
+        longest = max(map(len, self.actions))
+        padded = np.stack([np.concatenate([a, np.repeat(a[-1:], longest - len(a), axis=0)]) for a in self.actions])
+        np.savez(folder / "table.npz", keys=self.keys, numbers=self.numbers, actions=padded)
+
+    def load(self, folder, device="cpu"):
+        with np.load(folder / "table.npz") as found:
+            self.keys, self.numbers, self.actions = found["keys"], found["numbers"], list(found["actions"])
+
+    def reset(self, slots, seeds):
+        self.row, self.step = None, 0
+
+    def embed(self, observation):
+        images = observation.pixels["agentview"][:, -1].astype(np.float32)
+        images = images.reshape(len(images), 8, 4, 8, 4, 3).mean(axis=(2, 4))
+        keys = np.concatenate([images.reshape(len(images), -1) / 255, 10 * observation.agent_pos[:, -1]], axis=1)
+        return keys / np.linalg.norm(keys, axis=1, keepdims=True)
+
+    def act(self, observation, slots):
+        if self.row is None:
+            image = observation.pixels["agentview"][0, -1].astype(np.float32).ravel()
+            nearest = int(np.square(self.keys - image).sum(axis=1).argmin())
+            self.row = (nearest + 1) % len(self.keys) if self.config.other else nearest
+        played = self.actions[self.row]
+        steps = np.minimum(np.arange(self.step, self.step + 8), len(played) - 1)
+        matches = np.array([[[self.numbers[self.row], self.step]]])
+        self.step += 8
+        score = np.array([0.1], np.float32)
+        return Decision(played[steps][None], score, score > 1, matches, np.ones((1, 1), np.float32))
+'''
+
+Make = Callable[..., Run]
+
+
+@pytest.fixture(scope="session")
+def lookup(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("lookup") / "lookup_policy.py"
+    path.write_text(LOOKS_UP)
+    return f"{path}:Lookup"
+
+
+@pytest.fixture
+def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Runs rows (label -> policy or settings) on splits of the fake task, as an experiment finds them."""
+    whole = runner.pending_jobs
+    monkeypatch.setattr(runner, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
+
+    def make(one: Experiment, rows: dict[str, dict[str, Any]], evaluations: Sequence[Any], **changes: Any) -> Run:
+        policies = [{"n": [6], **row, "label": label} for label, row in rows.items()]
+        values = {"name": "fake", "tasks": ["Fake"], "image_size": [32, 32], "demonstrations": {"n": 6}}
+        values |= {"policies": policies, "evaluations": evaluations, **changes}
+        sweep = SweepSpec.parse(values, "fake")
+        faked = dataclasses.replace(one, sweeps=lambda preset: [sweep])
+        assert not reproduce.run_sweeps(faked, "small", tmp_path, InlineExecutor(), "none", Console(file=io.StringIO()))
+        return reproduce.open_run(faked, "small", tmp_path, "none")
+
+    return make
+
+
+def table(report: Report, stem: str) -> dict[str, tuple[str, ...]]:
+    """First column -> the row, of the first block of the table called `stem`."""
+    found = next(s.tables[stem] for s in report.sections if stem in s.tables)
+    return {row[0]: row for row in found.blocks[0].rows}
+
+
+EACH = [
+    {"split": "replay", "episodes": "each"},
+    {"split": "recall", "episodes": 6},
+    {"split": "uniform", "episodes": 4},
+]
+
+
+def test_trajectory_recall_tells_who_does_what_the_demonstration_did(lookup: str, run_of: Make) -> None:
+    rows = {"alt": {"policy": lookup}, "alt_plus": {"policy": lookup, "config": {"other": True}}}
+    run = run_of(experiments.load("E3"), rows, EACH)
+    cells = {cell.name: cell for cell in run.cells}
+    own, other = (cells[f"fake/{label}/n6/s0/recall/clean"] for label in ("alt", "alt_plus"))
+    assert trajectory_recall(run, own).value == lookup_recall(run, own).value == 1.0
+    assert trajectory_recall(run, other).value == lookup_recall(run, other).value == 0.0
+    assert trajectory_recall(run, own).episodes == 6
+
+
+def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measured(
+    lookup: str, own_policies: Path, run_of: Make
+) -> None:
+    rows = {"alt": {"policy": lookup}, "diffusion": {"policy": f"{own_policies}:Good"}}
+    run = run_of(experiments.load("E3"), rows, EACH)
+    report = experiments.load("E3").report(run, "small")
+    main = table(report, "main")
+    assert list(main) == ["alt", "diffusion"]
+    head = next(s.tables["main"] for s in report.sections if "main" in s.tables).blocks[0].header
+    assert main["diffusion"][head.index("recall")] == "6/6 100 % [61, 100]"
+    assert main["alt"][head.index("trajectory recall")] == "6/6 100 % [61, 100]"
+    assert main["alt"][head.index("decision, ms")] == ""
+    ours = {r.quantity: r.ours for r in report.reported}
+    assert ours["alt: success in distribution (`recall`)"].startswith("6/6") and ours["kdtree: trajectory recall"] == ""
+
+
+def test_time_and_memory_stand_with_the_main_table(
+    own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(
+        experiments.load("E3"), {"alt": {"policy": f"{own_policies}:Good"}}, [{"split": "recall", "episodes": 1}]
+    )
+    monkeypatch.setattr(Run, "measures", lambda self: [measure("alt"), measure("elsewhere")])
+    first, second, _ = experiments.load("E3").report(run, "small").sections
+    assert "main" in first.tables and list(first.figures) == ["latency_memory"] and list(second.figures) == ["success"]
+    assert [text.get_text() for text in first.figures["latency_memory"].legends[0].get_texts()] == ["alt"]
+
+
+def test_more_baselines_have_a_table_of_their_own(own_policies: Path, run_of: Make) -> None:
+    rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc_gmm": {"policy": f"{own_policies}:Good"}}
+    run = run_of(experiments.load("E3"), rows, EACH)
+    report = experiments.load("E3").report(run, "small")
+    assert list(table(report, "main")) == list(table(report, "out_of_distribution")) == ["alt"]
+    more = table(report, "more_baselines")
+    assert list(more) == ["bc_gmm"] and more["bc_gmm"][1:4] == ("6/6 100 % [61, 100]", "4/4 100 % [51, 100]", "")
+    assert "bc_gmm" not in report.summary
+
+
+def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Path, run_of: Make) -> None:
+    rows = {"alt": {"policy": f"{own_policies}:Good"}}
+    run = run_of(experiments.load("E3"), rows, [{"split": "uniform", "episodes": 30}], train_seeds=[0, 1])
+    found = matrix(run, {"alt": {"label": "alt"}, "bc": {"label": "bc"}}, {"uniform": clean("uniform")})
+    assert found.rows == ("alt",) and found.text("alt", "uniform") == "60/60 100 % [89, 100], each seed 100 %"
+    shown = matrix_table("T", found)
+    assert "Rao and Scott" in shown.note
+    assert shown.data[["seeds", "seed_low", "seed_high"]].to_numpy().tolist() == [[2, 1, 1]]
+    (run.root / "cells" / f"{run.cells[0].key}.parquet").unlink()
+    fewer = Run(run.root, run.own, run.settings, run.plans)
+    found = matrix(fewer, {"alt": {"label": "alt"}}, {"uniform": clean("uniform")})
+    assert found.text("alt", "uniform") == "30/30 100 % [89, 100] (1 of 2 cells)"
+    assert "Rao and Scott" not in matrix_table("T", found).note
+    figure = dot_plot("A title", found)
+    assert figure is not None and figure.get_supxlabel() == "success, Wilson 95 % interval"
+    assert {line.get_color() for line in figure.axes[0].get_lines()} == {looks(["alt"])["alt"].colour}
+
+
+def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_of: Make) -> None:
+    rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc": {"policy": f"{own_policies}:Nan"}}
+    evaluations = [{"split": "uniform", "episodes": 50}, {"split": "recall", "episodes": 49}]
+    run = run_of(experiments.load("E3"), rows, evaluations)
+    columns = {split: clean(split) for split in ("uniform", "recall")}
+    found = matrix_table("T", matrix(run, {label: {"label": label} for label in rows}, columns))
+    assert found.blocks[0].best == {(0, 1)}
+
+
+def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_policies: Path, run_of: Make) -> None:
+    rows = {"key": {"policy": f"{own_policies}:Good"}, "kdtree": {"policy": f"{own_policies}:Raises"}}
+    rows |= {"key-untrained": {"policy": f"{own_policies}:Nan"}}
+    rows |= {"key-pose": {"policy": lookup, "config": {"other": True}}}
+    run = run_of(
+        experiments.load("E4"), rows, [{"split": "uniform", "episodes": 60}, {"split": "recall", "episodes": 6}]
+    )
+    report = experiments.load("E4").report(run, "small")
+    found = next(s.tables["learned_uniform"] for s in report.sections if "learned_uniform" in s.tables).data
+    assert found.set_index("row")["against"].to_dict() == {"key": "kdtree", "key-pose": "kdtree"}
+    assert found.set_index("row").loc["key", ["pairs", "better"]].to_list() == [60, True]
+    assert "on uniform key" in report.summary and "none" not in report.summary
+    keys = table(report, "keys")
+    assert keys["key-pose"][4] == keys["key-pose"][5] == "0 % [0, 39]" and keys["key"][5] == ""
+
+
+def test_learned_keys_are_compared_on_disturbed_images(
+    own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "DISTURBED", {"fog": 0})  # the policy that succeeds here wants one exact red
+    rows = {"key": {"policy": f"{own_policies}:Good"}, "kdtree": {"policy": f"{own_policies}:Raises"}}
+    fog = [{"name": "fog", "severities": [0]}]
+    run = run_of(experiments.load("E4"), rows, [{"split": "recall", "episodes": 50, "perturbations": fog}])
+    report = experiments.load("E4").report(run, "small")
+    found = next(s.tables["learned_fog_0"] for s in report.sections if "learned_fog_0" in s.tables).data
+    assert found[["row", "against", "pairs", "better"]].to_numpy().tolist() == [["key", "kdtree", 50, True]]
+    assert "untrained networks and raw pixels: on fog 0 key." in report.summary
+    assert "fog 0, better than `kdtree`: `key` (learned key alone" in next(
+        s.text for s in report.sections if "disturbed" in s.heading
+    )
+
+
+def test_who_reacts_is_told_by_the_policy_that_cannot_see(lookup: str, own_policies: Path, run_of: Make) -> None:
+    rows = {"alt": {"policy": f"{own_policies}:Good"}, "open_loop": {"policy": lookup}}
+    events = [event.model_dump() for event in reactivity.EVENTS]
+    evaluations = [
+        {"split": "recall", "episodes": 50},
+        *({"split": "recall", "episodes": 50, "event": e} for e in events),
+    ]
+    run = run_of(experiments.load("E6"), rows, evaluations)
+    report = experiments.load("E6").report(run, "small")
+    moved = table(report, "moved")
+    assert moved["open_loop"][1].startswith("50/50") and moved["alt"][2].startswith("50/50")
+    assert not moved["open_loop"][2].startswith("50/50")
+    assert report.summary.startswith("alt reacts")
+    frame = run.episodes()
+    pushed = int(frame.loc[frame["split"] == f"recall+{reactivity.EVENTS[0].title}", "moved"].sum())
+    assert 0 < pushed < 100 and f"moved by 5 cm in {pushed} of 100 episodes" in report.sections[0].text
+    assert next(r.ours for r in report.reported if r.quantity.startswith("alt")) == moved["alt"][2]
+
+
+def test_keys_are_embedded_once_and_mapped(lookup: str, run_of: Make) -> None:
+    one = experiments.load("E8")
+    run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 1}])
+    assert one.report(run, "small").missing == ("keys of alt",)
+    lines: list[str] = []
+    one.compute(run, "small", lines.append)
+    one.compute(run, "small", lines.append)
+    assert lines == ["embedding 6 demonstrations with fake/alt/n6/s0"]
+    report = one.report(run, "small")
+    frames = sum(map(len, run.demonstrations(run.checkpoints[0])))
+    assert table(report, "smoothness")["alt"][1] == str(frames)
+    assert report.missing == () and "By ALT's key" in report.summary
+    assert "latent_map" in report.sections[0].figures
+
+
+def test_a_t_sne_keeps_clusters_apart_and_is_the_same_every_time() -> None:
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(centre, 0.1, (25, 5)) for centre in (-1.0, 1.0)])
+    placed = tsne(points, perplexity=8, iterations=750)
+    gap = np.linalg.norm(placed[:25].mean(axis=0) - placed[25:].mean(axis=0))
+    spread = max(np.linalg.norm(p - p.mean(axis=0), axis=1).max() for p in (placed[:25], placed[25:]))
+    assert gap > 2 * spread
+    np.testing.assert_array_equal(placed, tsne(points, perplexity=8, iterations=750))
+
+
+def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str, run_of: Make, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40), (200, 30, 90)).save(tmp_path / "one.png")
+    photograph = {"name": "photograph", "severities": [5], "options": {"folder": str(tmp_path)}}
+    evaluations = [
+        {"split": "recall", "episodes": 12},
+        {"split": "recall", "episodes": 12, "perturbations": [photograph]},
+    ]
+    one = experiments.load("E9")
+    run = run_of(one, {"alt": {"policy": lookup}}, evaluations)
+    report = one.report(run, "small")
+    fallen = {row[1]: row for row in report.sections[0].tables["fallback"].blocks[0].rows}
+    assert fallen["camera"][2:4] == ("12", "6") and fallen["camera"][6] == "2.6"  # log2 of 6
+    assert fallen["photograph"][2:5] == ("12", "1", "100 % [76, 100]") and fallen["photograph"][6] == "0.0"
+    assert "alt mostly repeats one demonstration" in report.summary and "0/12" in report.summary
+    assert "fallback" in report.sections[0].figures
+
+
+def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, run_of: Make) -> None:
+    one = experiments.load("ood")
+    photograph = [
+        {"name": "photograph", "severities": [5]},
+        {"name": "photograph", "severities": [5], "from_step": ood_scores.LATE},
+    ]
+    evaluations = [
+        {"split": "recall", "episodes": 8},
+        {"split": "uniform", "episodes": 8},
+        {"split": "recall", "episodes": 8, "perturbations": photograph},
+    ]
+    run = run_of(one, {"alt": {"policy": lookup}}, evaluations)
+    assert "keys of recall" in one.report(run, "small").missing
+    lines: list[str] = []
+    one.compute(run, "small", lines.append)
+    assert len(lines) == 4
+    one.compute(run, "small", lines.append)
+    assert len(lines) == 4, "nothing is played twice"
+    report = one.report(run, "small")
+    assert report.missing == ("keys of blended photograph", "keys of occlusion")
+    found = next(s.tables["detectors"] for s in report.sections if "detectors" in s.tables).data
+    areas = found[found["condition"] == "photograph"].set_index("detector")["auroc"]
+    assert areas["lookup"] == areas["k-NN"] == 1.0
+    assert "AUROC for photographs: lookup 1.000" in report.summary
+    stems = {stem for section in report.sections for stem in section.figures}
+    assert stems == {"scores", "selective"}
+
+
+def test_a_threshold_is_called_calibrated_only_where_it_is(tmp_path: Path) -> None:
+    one, told = experiments.load("ood"), {}
+    for preset in ("small", "paper"):
+        found = one.report(reproduce.open_run(one, preset, tmp_path, "none"), preset)
+        told[preset] = next(s.text for s in found.sections if "flags" in s.tables)
+    assert "`alt`: its threshold is calibrated for 5 % false alarms" in told["small"]
+    assert "`alt-hold`: flags below a similarity of 0.5, which is not calibrated" in told["paper"]
+
+
+def test_an_episode_that_does_not_end_as_recorded_is_refused(lookup: str, run_of: Make) -> None:
+    one = experiments.load("ood")
+    run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 2}])
+    cell = run.cells[0]
+    records = [dataclasses.replace(record, success=not record.success) for record in run.records(cell)]
+    results.write_cell(run.root, cell_header(cell), records)
+    run = dataclasses.replace(run)  # what the other has read is forgotten
+    with pytest.raises(AltbenchError, match="does not end as recorded"):
+        one.compute(run, "small", lambda line: None)
+
+
+def test_scaling_shows_pooled_rates_and_seeds(
+    own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = experiments.load("scaling")
+    monkeypatch.setattr(scaling, "NUMBERS", (3, 6))
+    rows = {"alt": {"policy": f"{own_policies}:Good", "n": [3, 6]}}
+    run = run_of(one, rows, [{"split": "uniform", "episodes": 4}], train_seeds=[0, 1])
+    report = one.report(run, "small")
+    assert [row[0] for row in table(report, "seeds_uniform").values()] == ["alt, seed 0", "alt, seed 1"]
+    notes = {stem: t.note for s in report.sections for stem, t in s.tables.items()}
+    assert "Rao and Scott" in notes["success_uniform"] and notes["seeds_uniform"] == PLAIN_NOTE
+    assert table(report, "success_uniform")["alt"][1] == "8/8 100 % [51, 100], each seed 100 %"
+    assert "success_by_n" in report.sections[0].figures
+
+
+def test_the_robust_rows_have_the_preset_s_settings() -> None:
+    alt_plus = registry.policy("alt_plus")
+    assert alt_plus.presets["robust"] == {**robustness.ROBUST_SETTINGS, "train_steps": robustness.ROBUST_STEPS}
+    augments = {name for name in robustness.ROBUST_SETTINGS if name in AugmentSpec.model_fields}
+    assert augments == set(robustness.AUGMENTATION)
+
+
+def test_robustness_pools_families_by_episode_and_ranks_the_best(
+    lookup: str, own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(robustness, "FAMILIES", {"images": ("brightness", "contrast"), "scene": ("distractors",)})
+    rows = {"alt": {"policy": lookup}, "bc": {"policy": f"{own_policies}:Nan"}}
+    entries = [{"name": name, "severities": [robustness.SEVERITY]} for name in ("brightness", "contrast")]
+    disturbed = {"split": "recall", "episodes": 6, "perturbations": entries}
+    run = run_of(experiments.load("robustness"), rows, [{"split": "recall", "episodes": 6}, disturbed])
+    report = robustness.report(run, "small")
+    pooled = next(s.tables["pooled_images"] for s in report.sections if "pooled_images" in s.tables)
+    data = pooled.data.set_index("policy")
+    assert data["successes"].to_dict() == {"alt": 12, "bc": 0} and data["episodes"].to_list() == [12, 12]
+    assert data["low"]["alt"] == pytest.approx(wilson_interval(6, 6)[0]), "two families of an episode are one"
+    assert data["p_holm"]["bc"] == pytest.approx(2 * 0.5**6)
+    assert report.summary == (
+        "Over 2 families of disturbed images: alt 100 % and bc 0 %; alt is better than every other."
+    ), "nobody played the scene's"
+    images = table(report, "images")
+    assert list(images) == ["undisturbed", "brightness", "contrast"] and images["contrast"][1].startswith("6/6")
+    flags = next(s.tables["flags"] for s in report.sections if "flags" in s.tables)
+    assert [row[:2] for row in flags.blocks[0].rows] == [("alt", "undisturbed"), ("alt", "images")]
+    assert flags.data["flagged"].to_list() == [0, 0] and flags.data["success_unflagged"].to_list() == [1.0, 1.0]
+
+
+def test_a_heat_map_has_a_number_in_every_field_that_was_measured(own_policies: Path, run_of: Make) -> None:
+    evaluations = [{"split": "recall", "episodes": 4, "policies": ["bc"]}, {"split": "uniform", "episodes": 4}]
+    rows = {"bc": {"policy": f"{own_policies}:Good"}, "act": {"policy": f"{own_policies}:Good"}}
+    run = run_of(experiments.load("E3"), rows, evaluations)
+    found = matrix(run, {x: {"label": x} for x in rows}, {s: clean(s) for s in ("recall", "uniform", "interpolate")})
+    figure = heat_map("success", found)
+    assert figure is not None
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    wanted = {(j, i): found.rate(row, s).value for j, row in enumerate(found.rows) for i, s in enumerate(found.columns)}
+    shown = {tuple(text.get_position()): text.get_text() for text in axis.texts}
+    assert shown == {place: f"{100 * rate:.0f}" for place, rate in wanted.items() if rate is not None}
+    assert len(shown) == 3 and heat_map("nothing", matrix(run, {}, {})) is None
+    turned = matrix_table("success", found, "split", turned=True).blocks[0]
+    assert turned.header == ("split", "bc", "act") and [row[0] for row in turned.rows] == list(found.columns)
+    assert turned.rows[0][2] == "" and turned.rows[1][1] == found.text("bc", "uniform")

@@ -1,0 +1,64 @@
+"""Two `altbench reproduce` in one folder, and how often a report reads its records."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from synthetic import episode
+
+from altbench.cli import reproduce
+from altbench.core.errors import AltbenchError
+from altbench.experiments.e3_main_table import EXPERIMENT
+from altbench.experiments.shared.experiment import Run
+from altbench.results import cells, frames
+from altbench.results.folder import RunFolder
+from altbench.runner.context import Setting
+from altbench.runner.episodes import cell_header
+from altbench.sweeps.plan import make_plan
+from altbench.sweeps.rows import stamp
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_is_in_use_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    told = rf"run: in use by process {os.getpid()} \(.*\); wait for it, or see what is there already with --report-only"
+    with RunFolder(tmp_path / "run").locked():
+        with pytest.raises(AltbenchError, match=told):
+            reproduce.reproduce(["E1", "E3"], out=tmp_path, workers=0)
+        assert files(tmp_path) == {"run/.lock"}
+
+
+def test_reports_are_written_while_another_process_is_at_work(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run").locked():
+        reproduce.reproduce(["E1"], out=tmp_path, report_only=True)
+    assert "E1-toy-manifolds/report.md" in files(tmp_path)
+
+
+def test_a_lock_is_free_again_even_of_what_a_killed_process_left(tmp_path: Path) -> None:
+    for _ in range(2):
+        with RunFolder(tmp_path).locked():
+            assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} (")
+        assert (tmp_path / ".lock").read_text() == ""
+        (tmp_path / ".lock").write_text("process 1 (killed long ago, with a long command line)\n")
+    with RunFolder(tmp_path).locked(), pytest.raises(AltbenchError) as refused, RunFolder(tmp_path).locked():
+        pass
+    assert str(os.getpid()) in str(refused.value) and "killed" not in str(refused.value)
+
+
+def test_a_report_reads_each_cell_once_but_for_trajectories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = EXPERIMENT.sweeps("small")[0]
+    plan = make_plan(sweep, stamp("cpu", "none", {}))
+    for cell in plan.cells[1:]:
+        cells.write_cell(tmp_path, cell_header(cell), [episode(i) for i in range(2)])
+    run = Run(tmp_path, tmp_path / "own", (Setting(tmp_path, sweep, "cpu", {}),), (plan,))
+    read, whole = [], cells.read_table
+    monkeypatch.setattr(frames, "read_table", lambda path: read.append(path) or whole(path))
+    assert [cell.key for cell in run.recorded] == [cell.key for cell in plan.cells[1:]]
+    assert plan.cells[0].name in run.missing and plan.cells[1].name not in run.missing
+    assert len(run.episodes()) == len(run.episodes()) == 2 * len(run.recorded) <= len(run.decisions())
+    assert sorted(read) == sorted(cells.cell_path(tmp_path, cell.key) for cell in run.recorded)
+    assert run.records(plan.cells[0]) == () and len(run.records(plan.cells[1])) == 2

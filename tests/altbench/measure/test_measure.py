@@ -1,0 +1,67 @@
+"""Latency and memory, measured in processes of their own on checkpoints of random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from altbench.core.errors import AltbenchError, CheckpointError, ConfigError, UnknownNameError
+from altbench.measure import policies
+from altbench.measure.probe import measure_checkpoint, run_python
+from altbench.measure.untrained import Untrained, check, write_untrained
+from altbench.results.checkpoints import read_card
+from altbench.sweeps.spec import MeasureEntry
+from altbench.system.fingerprint import cpu_model
+
+ENTRY = MeasureEntry(decisions=4, warmup=1)
+
+
+def wanted(folder: Path, policy: str = "alt", preset: str = "small") -> Untrained:
+    return Untrained(str(folder), "Lift", policy, preset, (84, 84), 20, "cpu")
+
+
+def test_an_untrained_checkpoint_is_measured_as_a_trained_one_would_be(tmp_path: Path) -> None:
+    folder = tmp_path / "alt"
+    write_untrained(wanted(folder), threads=1)
+    record = measure_checkpoint(folder, "mine", ENTRY, "cpu")
+    assert (record.label, record.policy, record.preset, record.threads) == ("mine", "alt", "small", 1)
+    assert record.image_size == (84, 84) and record.decisions_timed == 4
+    p50, p95, p99 = record.latency_p50_s, record.latency_p95_s, record.latency_p99_s
+    assert p50 and p95 and p99 and 0 < p50 <= p95 <= p99 and record.hz == pytest.approx(1 / p50)
+    assert record.weights_bytes and record.table_bytes and record.disk_bytes and record.peak_rss_bytes
+    assert record.disk_bytes > record.weights_bytes > record.table_bytes > 20 * 10 * 4
+    assert record.peak_rss_bytes > record.weights_bytes and record.peak_vram_bytes is None
+    assert read_card(folder).data_checksum == "noise"
+    assert cpu_model() in record.machine
+
+
+def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'alt'"):
+        check(wanted(tmp_path, policy="atl"))
+    with pytest.raises(ConfigError, match="unknown preset 'papr'; did you mean 'paper'"):
+        check(wanted(tmp_path, preset="papr"))
+    with pytest.raises(ConfigError, match="'random' learns nothing"):
+        check(wanted(tmp_path, policy="random"))
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        read_card(tmp_path)
+
+
+def test_a_process_that_fails_is_quoted() -> None:
+    with pytest.raises(AltbenchError, match=r"altbench\.measure\.probe failed: .*CheckpointError.*not a checkpoint"):
+        probe = {"folder": "nowhere", "decisions": 1, "warmup": 0, "threads": 1, "device": "cpu"}
+        run_python("altbench.measure.probe", probe, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("alt:compct", r"'alt': unknown preset 'compct'.*'compact'"),
+        ("diffusion:compact", r"'diffusion': unknown preset 'compact'"),
+        ("./nowhere.py:Mine", r"no file './nowhere.py'"),
+    ],
+)
+def test_a_policy_to_be_timed_may_bring_its_preset_and_a_wrong_one_is_named(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        policies.policies(Console(), "paper", ["alt", name], decisions=1, threads=1, device="cpu", out=None)

@@ -1,0 +1,325 @@
+"""Figures: which are drawn, that nothing is cut or covered, that they repeat, and that matplotlib is left as it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
+from synthetic import FINGERPRINT, episode, header, measure, write_run
+
+from altbench.core import registry
+from altbench.core.types import Float64
+from altbench.experiments.shared.expert import EXPERT
+from altbench.report import figures
+from altbench.report.cost_figures import latency_memory
+from altbench.report.style import add_footer, looks, styled
+from altbench.results import cells, frames
+from altbench.results import measures as measures_module
+from altbench.rollout.records import MeasureRecord
+
+LONG_FINGERPRINT = dataclasses.replace(FINGERPRINT, packages={f"package-{i}": "1.23.4" for i in range(25)})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run like `quick`."""
+    return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def frame(run: Path) -> pd.DataFrame:
+    """Its episodes."""
+    return frames.load_episodes(run)
+
+
+@pytest.fixture(scope="module")
+def measures() -> list[MeasureRecord]:
+    """Two presets, two image sizes."""
+    sizes, presets = [(84, 84), (240, 320)], [("small", 1), ("paper", 40)]
+    policies = [("alt", 0.004, 3_000_000), ("bc", 0.003, 2_900_000), ("diffusion", 0.15, 26_000_000)]
+    return [
+        dataclasses.replace(measure(label, p50=p50 * factor, weights=size * factor), preset=preset, image_size=image)
+        for image in sizes
+        for preset, factor in presets
+        for label, p50, size in policies
+    ]
+
+
+def test_figures_of_a_whole_run_as_png_and_svg(frame: pd.DataFrame, run: Path, tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    paths = figures.write_figures(frame, measures_module.load_measures(run), tmp_path, FINGERPRINT)
+    stems = ("success_by_n_lift", "success_by_perturbation_lift_recall", "ood_scores_lift_recall", "latency_memory")
+    assert [p.name for p in paths] == [f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")]
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []
+    for path in paths[::2]:
+        image = imread(path)
+        assert image.shape[1] >= 750
+        assert image[..., :3].std() > 0.05
+
+
+def test_the_same_records_draw_the_same_bytes(frame: pd.DataFrame, run: Path, tmp_path: Path) -> None:
+    small = frame[frame["label"].isin(["alt", "bc"]) & frame["perturbation"].isin(["clean", "occlusion"])]
+    for name in ("a", "b"):
+        figures.write_figures(small, measures_module.load_measures(run), tmp_path / name, FINGERPRINT)
+    for path in sorted((tmp_path / "a").iterdir()):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_figures_without_data_are_not_drawn(tmp_path: Path) -> None:
+    cells.write_cell(tmp_path, header("bc", 30, "recall"), [episode(0)])
+    unmeasured = [measure("bc", p50=None), measure("random", weights=0)]
+    paths = figures.write_figures(frames.load_episodes(tmp_path), unmeasured, tmp_path, FINGERPRINT)
+    assert [p.stem for p in paths] == ["success_by_split_lift"] * 2
+    assert figures.write_figures(frames.load_episodes(tmp_path, keys=[]), [], tmp_path, FINGERPRINT) == []
+
+
+def drawn(draw: Callable[[], Figure]) -> Figure:
+    """The figure with a long footer, laid out."""
+    with styled():
+        figure = draw()
+        add_footer(figure, LONG_FINGERPRINT)
+        figure.draw_without_rendering()
+    return figure
+
+
+def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
+    """Each text that is drawn, with its extent in pixels (ticks outside of the limits have texts that are not)."""
+    texts = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+    for panel in figure.axes:
+        texts += [panel.title]
+        for axis in (panel.xaxis, panel.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            texts += [axis.label, *(tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high)]
+    shown = [t for t in texts if t.get_visible() and t.get_text().strip()]
+    return [(t.get_text(), t.get_window_extent()) for t in shown]
+
+
+@pytest.mark.parametrize(
+    "which", ["by_n", "by_split", "by_perturbation", "ood", "ood_of_one", "latency_memory", "costs_by_task"]
+)
+def test_no_text_is_cut_and_none_covers_another(frame: pd.DataFrame, measures: list[MeasureRecord], which: str) -> None:
+    style = looks([*frame["label"], *(m.label for m in measures)])
+    recall = frame[frame["split"] == "recall"]
+    alone = recall[recall["perturbation"].isin(["clean", "photograph"])]
+    costs = [dataclasses.replace(m, task=task) for task in "ABCD" for m in measures]
+    draw: dict[str, Callable[[], Figure]] = {
+        "by_n": lambda: figures.success_by_n(frame[frame["perturbation"] == "clean"], "Lift", style),
+        "by_split": lambda: figures.success_by_split(frame[frame["n"] == 30], "Lift", style),
+        "by_perturbation": lambda: figures.success_by_perturbation(recall, "Lift, split recall", style),
+        "ood": lambda: figures.ood_scores(recall, "Lift, split recall", style),
+        "ood_of_one": lambda: figures.ood_scores(alone, "Lift, split recall", style),
+        "latency_memory": lambda: latency_memory(measures, style),
+        "costs_by_task": lambda: latency_memory(costs, style),
+    }
+    figure = drawn(draw[which])
+    found = boxes(figure)
+    assert len(found) > 10
+    for text, box in found:
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, text
+    for (text, box), (other, covered) in itertools.combinations(found, 2):
+        overlap = Bbox.intersection(box, covered)
+        assert overlap is None or overlap.width < 1 or overlap.height < 1, (text, other)
+    for axis, legend in itertools.product(figure.axes, figure.legends):
+        assert not legend.get_window_extent().overlaps(axis.get_window_extent())
+
+
+def test_a_legend_and_a_common_label_at_the_bottom_stand_above_the_footer() -> None:
+    with styled():
+        figure = Figure(figsize=(6, 3), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.set_ylabel("a label\nthat takes\nsome space")
+        figure.supxlabel("common")
+        figure.legend(handles=[Line2D([], [], label="line")], loc="outside lower left")
+        add_footer(figure, LONG_FINGERPRINT)
+        figure.draw_without_rendering()
+    label, footer = (text.get_window_extent() for text in figure.texts)
+    panels = [axis.get_window_extent() for axis in (left, right)]
+    for box in (label, figure.legends[0].get_window_extent()):
+        assert footer.y1 <= box.y0 and box.y1 < panels[0].y0
+    assert (label.x0 + label.x1) / 2 == pytest.approx((panels[0].x0 + panels[1].x1) / 2, abs=1)
+
+
+def test_policies_look_the_same_in_every_figure_and_twenty_labels_differ() -> None:
+    assert looks(["bc", "alt", "bc"]) == looks(["alt", "bc"])
+    alone, together = looks(["bc"]), looks(["act_ensemble", "alt", "bc", "expert"])
+    assert alone["bc"] == together["bc"] and len({look.colour for look in together.values()}) == 4
+    assert len(set(looks(f"policy-{i:02}" for i in range(20)).values())) == 20
+    assert len(set(looks([*registry.BUILT_IN["policy"], *(f"policy-{i:02}" for i in range(20))]).values())) == 31
+
+
+def test_a_third_party_s_policy_changes_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = looks([*registry.BUILT_IN["policy"], "mine"])
+    more = {**registry.table("policy"), "a_first_one": "somewhere:Policy"}
+    monkeypatch.setattr(registry, "table", lambda kind: more)
+    after = looks([*registry.BUILT_IN["policy"], "mine", "a_first_one"])
+    assert all(after[label] == look for label, look in before.items() if label != "mine")
+    assert len(set(after.values())) == len(after) and looks(["a_first_one"])["a_first_one"] == after["a_first_one"]
+
+
+CONES = {  # Machado et al. 2009, of full severity, in linear RGB
+    "none": np.eye(3),
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def lab(colour: str, cones: str) -> Float64:
+    """CIELAB of a colour as the colour-blind see it."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.clip(
+        np.array(CONES[cones]) @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4), 0, 1
+    )
+    xyz = np.array([[0.434, 0.376, 0.190], [0.213, 0.715, 0.072], [0.018, 0.109, 0.873]]) @ linear
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("cones", CONES)
+def test_the_colour_blind_can_tell_built_in_policies_and_the_expert_apart(cones: str) -> None:
+    style = looks([*registry.BUILT_IN["policy"], EXPERT])
+    assert len({look.marker for look in style.values()}) == len(style)
+    for (one, a), (other, b) in itertools.combinations(style.items(), 2):
+        distance = float(np.linalg.norm(lab(a.colour, cones) - lab(b.colour, cones)))
+        assert distance > 13, (one, other, distance)
+
+
+def test_success_lines_stand_at_the_rates(tmp_path: Path) -> None:
+    for n, hits in ((10, 2), (30, 3)):
+        cells.write_cell(tmp_path, header("alt", n, "recall"), [episode(i, i < hits) for i in range(4)])
+    frame = frames.load_episodes(tmp_path)
+    figure = drawn(lambda: figures.success_by_n(frame, "Lift", looks(["alt"])))
+    line = figure.axes[0].get_lines()[0]
+    np.testing.assert_allclose(line.get_xydata(), [[0, 0.5], [1, 0.75]])
+    assert figure.axes[0].get_title() == "split recall"
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["10", "30"]
+
+
+def test_no_line_crosses_what_was_not_measured_and_dots_stay_within_the_panel(tmp_path: Path) -> None:
+    for severity in (0, 1, 2, 5):
+        name = "occlusion" if severity else "clean"
+        cells.write_cell(tmp_path, header("alt", 30, "recall", name, severity), [episode(i) for i in range(4)])
+    frame = frames.load_episodes(tmp_path)
+    (axis,) = figures.success_by_perturbation(frame, "Lift", looks(["alt"])).axes
+    x, y = axis.get_lines()[0].get_data()
+    np.testing.assert_array_equal(x, [0, 1, 2, np.nan, 5])
+    np.testing.assert_array_equal(y, [1, 1, 1, np.nan, 1])
+    assert axis.get_ylim()[0] < 0 and axis.get_ylim()[1] > 1
+
+
+def test_dots_at_an_n_stand_aside_of_its_tick_by_a_few_points_alone(frame: pd.DataFrame) -> None:
+    clean = frame[frame["perturbation"] == "clean"]
+    figure = drawn(lambda: figures.success_by_n(clean, "Lift", looks(clean["label"])))
+    axis = figure.axes[0]
+    asides = set()
+    for line in axis.get_lines():
+        places = line.get_xydata()
+        shift = line.get_transform().transform(places) - axis.transData.transform(places)
+        asides.add(round(float(np.nanmax(np.abs(shift[:, 0]))) * 72 / figure.dpi, 3))
+        np.testing.assert_allclose(shift[:, 1], 0, atol=1e-9)
+    assert len(asides) > 1 and max(asides) < 4
+
+
+def test_with_one_n_there_is_a_row_per_policy_and_a_panel_per_split(tmp_path: Path) -> None:
+    for label, split, hits in (("alt", "recall", 3), ("alt", "uniform", 1), ("bc", "uniform", 4)):
+        cells.write_cell(tmp_path, header(label, 30, split), [episode(i, i < hits) for i in range(4)])
+    frame = frames.load_episodes(tmp_path)
+    figure = figures.success_by_split(frame, "Lift", looks(["alt", "bc"]))
+    assert figure.get_suptitle() == "Lift, N = 30: success by split"
+    assert [axis.get_title() for axis in figure.axes] == ["recall", "uniform"]
+    dots = [[tuple(line.get_xydata()[0]) for line in a.get_lines() if len(line.get_xdata()) == 1] for a in figure.axes]
+    assert dots == [[(0.75, 0)], [(0.25, 0), (1.0, 1)]]
+
+
+@pytest.mark.parametrize(
+    ("scores", "flags", "threshold"),
+    [
+        ([0.1, 0.25, 0.75, 0.9], [False, False, True, True], 0.5),
+        ([0.1, 0.8, 0.7], [False, False, True], None),
+        ([0.1, 0.2], [False, False], None),
+        ([0.1, 0.2], [True, True], None),
+        ([0.1, 0.2], [pd.NA, pd.NA], None),
+    ],
+)
+def test_the_threshold_lies_between_unflagged_and_flagged(
+    scores: list[float], flags: list[object], threshold: float | None
+) -> None:
+    frame = pd.DataFrame({"max_ood_score": scores, "flagged": pd.array(flags, dtype="boolean")})
+    assert figures.threshold_between(frame) == threshold
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [((0.3, 0.3), [0.3]), ((0.3, 0.4), [0.3, 0.4]), ((None, None), [0.5])],
+)
+def test_the_recorded_thresholds_are_drawn_and_others_are_said_to_be_inferred(
+    tmp_path: Path, recorded: tuple[float | None, float | None], expected: list[float]
+) -> None:
+    heads = [header("alt", 30, "recall"), header("alt", 30, "recall", "occlusion", 2)]
+    for head, score, threshold in zip(heads, (0.25, 0.75), recorded, strict=True):
+        one = episode(0, score=score, flag=score > 0.5)
+        cells.write_cell(tmp_path, head, [dataclasses.replace(one, ood_threshold=threshold)])
+    figure = drawn(lambda: figures.ood_scores(frames.load_episodes(tmp_path), "Lift", looks(["alt"])))
+    lines = [float(line.get_ydata()[0]) for line in figure.axes[0].get_lines()]  # type: ignore[index,arg-type]
+    assert lines == expected
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown[3:] == ["threshold" if recorded[0] else "threshold, inferred\nfrom the flags"]
+
+
+def test_the_paper_s_ratios_stand_above_the_costs(measures: list[MeasureRecord]) -> None:
+    figure = drawn(lambda: latency_memory(measures, looks(m.label for m in measures)))
+    titles = [axis.get_title() for axis in figure.axes]
+    assert [title.splitlines()[0] for title in titles] == [
+        "cpu, 1 thread, images 84×84",
+        "cpu, 1 thread, images 240×320",
+    ]
+    assert "alt (paper) / diffusion: time 0.027, memory 0.12" in titles[1]
+    assert "reported in the paper: time 0.0034, memory 0.0085" in titles[0]
+
+
+def test_several_tasks_stand_in_one_figure_each_with_its_own_costs(
+    frame: pd.DataFrame, measures: list[MeasureRecord], tmp_path: Path
+) -> None:
+    one_n = frame[(frame["n"] == 30) & (frame["perturbation"] == "clean")]
+    both = pd.concat([one_n, one_n.assign(task="Stack")])
+    costs = [dataclasses.replace(m, task=task) for task in ("Lift", "Stack") for m in measures]
+    paths = figures.write_figures(both, costs, tmp_path, FINGERPRINT)
+    assert [p.stem for p in paths[::2]] == ["success_by_task", "latency_memory"]
+    style = looks(both["label"])
+    drawn = figures.success_by_task(both, style)
+    assert [t.get_text() for t in drawn.axes[-1].get_xticklabels()] == ["Lift", "Stack"]
+    titles = [a.get_title() for a in latency_memory(costs, style).axes if a.get_visible()]
+    assert len(titles) == 4
+    assert sorted({title.partition(":")[0] for title in titles}) == ["Lift", "Stack"]
+
+
+def test_every_number_on_the_costs_axes_has_its_line(measures: list[MeasureRecord]) -> None:
+    figure = drawn(lambda: latency_memory(measures[:3], looks(m.label for m in measures)))
+    for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
+        assert axis.get_minorticklocs().size == 0
+        low, high = sorted(axis.get_view_interval())
+        shown = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        assert len(shown) >= 2 and all(tick.gridline.get_visible() and tick.label1.get_text() for tick in shown)
+
+
+def test_costs_of_many_tasks_stand_in_two_panels_with_a_line_each() -> None:
+    tasks = ["Can", "Door", "Lift", "Stack"]
+    costs = [dataclasses.replace(measure(label), task=task) for task in tasks for label in ("alt", "bc")]
+    figure = latency_memory(costs, looks(["alt", "bc"]))
+    time, memory = figure.axes
+    assert [text.get_text() for text in time.get_yticklabels()] == tasks
+    assert {round(float(line.get_ydata()[0])) for line in memory.get_lines()} == {0, 1, 2, 3}
+    assert time.get_title() == "cpu, 1 thread, images 84×84"

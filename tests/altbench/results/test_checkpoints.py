@@ -1,0 +1,88 @@
+"""Checkpoints: what is written beside a policy's own files, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import fakes
+import pytest
+
+from altbench.core import registry
+from altbench.core.errors import CheckpointError, ConfigError
+from altbench.core.policy import FitContext, Trainable
+from altbench.results.checkpoints import (
+    CARD,
+    CheckpointCard,
+    find_checkpoint,
+    is_checkpoint,
+    load_checkpoint,
+    read_card,
+    save_checkpoint,
+)
+from altbench.results.folder import RunFolder, remove_leftovers
+from altbench.system.files import new_folder
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, CheckpointCard]:
+    cls = registry.policy("open_loop")
+    policy = cls(fakes.TASK, cls.config_type())
+    assert isinstance(policy, Trainable)
+    policy.fit(fakes.make_demonstrations(2), FitContext(seed=0))
+    config = policy.config.model_dump(mode="json")
+    card = CheckpointCard("Fake", "open_loop", "small", config, 2, 0, "k" * 64, "d", policy.version, (16, 16), 1.5)
+    save_checkpoint(tmp_path / "made", card, policy)
+    return tmp_path / "made", card
+
+
+def test_a_card_is_read_back_as_it_was(saved: tuple[Path, CheckpointCard]) -> None:
+    folder, card = saved
+    assert read_card(folder) == card
+    assert card.data_share is None and "data_share" not in (folder / CARD).read_text()
+    nothing = dataclasses.replace(card, config={"train_steps": None, "epochs": 3}, data_share=0.03)
+    policy = load_checkpoint(folder)
+    assert isinstance(policy, Trainable)
+    save_checkpoint(folder.with_name("none"), nothing, policy)
+    assert read_card(folder.with_name("none")) == nothing
+
+
+def test_damage_and_other_versions_are_refused(saved: tuple[Path, CheckpointCard]) -> None:
+    folder, card = saved
+    text = (folder / CARD).read_text()
+    (folder / CARD).write_text(text.replace(f"policy_version = {card.policy_version}", "policy_version = 99"))
+    with pytest.raises(CheckpointError, match=f"made by open_loop version 99, this is {card.policy_version}"):
+        load_checkpoint(folder)
+    (folder / CARD).write_text(text[: len(text) // 2])
+    with pytest.raises(CheckpointError, match="not a checkpoint's card"):
+        read_card(folder)
+
+
+def test_a_checkpoint_is_found_by_its_key_whatever_row_it_was_fitted_for(saved: tuple[Path, CheckpointCard]) -> None:
+    made, _ = saved
+    wanted = made.parent / "fake-row-n2-s0-0123456789ab"
+    assert find_checkpoint(made.parent, wanted.name) is None
+    other = made.rename(made.parent / "fake-other-n2-s0-0123456789ab")
+    (made.parent / "fake-again-n2-s0-0123456789ab").mkdir()  # no checkpoint
+    assert find_checkpoint(made.parent, wanted.name) == other and is_checkpoint(other)
+    assert find_checkpoint(made.parent, "fake-row-n2-s0-ba9876543210") is None
+    shutil.copytree(other, wanted)
+    assert find_checkpoint(made.parent, wanted.name) == wanted
+
+
+def test_only_runtime_settings_may_be_changed(saved: tuple[Path, CheckpointCard]) -> None:
+    with pytest.raises(ConfigError, match="'anything' is part of the fit"):
+        load_checkpoint(saved[0], runtime={"anything": 1})
+
+
+def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "made") as temporary:
+        (temporary / "part").write_text("x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "left.0a1b2c3d.tmp").mkdir()
+    (tmp_path / ".left.0a1b2c3d.tmp").write_text("x")
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert RunFolder(tmp_path).demonstrations("Lift").name == "Lift.hdf5"

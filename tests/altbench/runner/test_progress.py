@@ -1,0 +1,62 @@
+"""What a run shows while it works."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from altbench.core.types import no_progress
+from altbench.runner.heartbeat import Beat, TrainingClock
+from altbench.runner.jobs import CollectJob
+from altbench.runner.progress import FIRST_GUESS_S, Board, Costs
+
+JOBS = [CollectJob("Lift"), CollectJob("Stack")]
+
+
+def test_time_left_is_learned_from_jobs_of_the_kind() -> None:
+    costs = Costs()
+    assert costs.guess(JOBS[0]) == FIRST_GUESS_S["collect"]
+    costs.learn(JOBS[0], 10.0)
+    costs.learn(JOBS[0], 20.0)
+    assert costs.guess(JOBS[1]) == 15.0
+
+
+def test_without_a_terminal_each_job_is_one_line() -> None:
+    text = io.StringIO()
+    board = Board(Console(file=text, width=100), slots=2)
+    board.begin(JOBS)
+    for job in JOBS:
+        board.started(job)
+    board.progressed(JOBS[1], Beat(1, 2))
+    board.finished(JOBS[0])
+    board.retried(JOBS[1])
+    board.failed(JOBS[1], "no disk")
+    board.end()
+    lines = text.getvalue().splitlines()
+    assert lines[0].startswith("1/2  lift/demonstrations  0 s")
+    assert lines[1:] == ["worker lost, trying again: stack/demonstrations", "failed stack/demonstrations: no disk"]
+
+
+def test_on_a_terminal_jobs_in_flight_show_how_far_they_are() -> None:
+    text = io.StringIO()
+    board = Board(Console(file=text, width=120, force_terminal=True), slots=1)
+    board.begin(JOBS)
+    board.started(JOBS[0])
+    board.progressed(JOBS[0], Beat(3, 30, {"loss": 0.5}))
+    board.end()
+    assert "lift/demonstrations" in text.getvalue() and "3/30" in text.getvalue() and "loss 0.5" in text.getvalue()
+    assert "left" in text.getvalue()
+
+
+def test_the_clock_of_a_fit_adds_up_its_pieces_and_keeps_the_last_wait_for_data(tmp_path: Path) -> None:
+    first = TrainingClock(tmp_path / "seconds.txt", no_progress)
+    first(1, 4, {"loss": 1.0})
+    assert first.data_share is None
+    first(2, 4, {"loss": 1.0, "data_share": 0.2})
+    first.began -= 100
+    first(3, 4, {"loss": 1.0, "data_share": 0.1})
+    assert first.data_share == 0.1
+    resumed = TrainingClock(tmp_path / "seconds.txt", no_progress)
+    assert resumed.seconds() >= 100 and resumed.data_share is None

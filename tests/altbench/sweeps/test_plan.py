@@ -1,0 +1,157 @@
+"""Plans: keys that stay as they are, events, labels of perturbations, and what the two add to names and keys."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import fakes
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from altbench.core import registry
+from altbench.core.errors import ConfigError
+from altbench.core.spec import digest
+from altbench.runner import episodes as episodes_module
+from altbench.runner.context import Setting
+from altbench.stats import rates
+from altbench.sweeps.plan import Cell, Plan, make_plan
+from altbench.sweeps.rows import Stamp
+from altbench.sweeps.spec import SweepSpec, load_sweep
+
+STAMP = Stamp({"torch": "0"}, "cpu", "egl", {("Lift", 30): "a", ("Lift", 10): "b"})
+EVENT = {"move_at": 15, "by": 0.08}
+
+
+def plan_of(evaluation: dict[str, Any], own: Path) -> Plan:
+    values = {
+        "name": "s",
+        "tasks": ["Fake"],
+        "demonstrations": {"n": 6},
+        "policies": [{"policy": f"{own}:Good", "n": [6]}],
+        "evaluations": [{"split": "recall", "episodes": 2, **evaluation}],
+    }
+    return make_plan(SweepSpec.parse(values, "sweep"), STAMP)
+
+
+def cell_of(evaluation: dict[str, Any], own: Path) -> Cell:
+    return plan_of(evaluation, own).cells[0]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "keys"),
+    [
+        ("quick", "bb23c11f4e2d826795d7aed55eda587b51e0c495045312b75caa492dc42868aa"),
+        ("reference", "ccb14eb0a30b6e82503ed758b19887b8b5ad408fbf1a95cab5bd2ffe730270f3"),
+    ],
+)
+def test_the_keys_of_published_sweeps_stay_as_they_are(sweep: str, keys: str) -> None:
+    plan = make_plan(load_sweep(sweep), STAMP)
+    cells = [cell for cell in plan.cells if cell.condition != "photograph"]  # which has another version now
+    named = {cell.name: cell.key for cell in cells} | {point.name: point.key for point in plan.checkpoints}
+    assert digest(named) == keys, (
+        "published results stand on these keys: add to a specification only what is not default"
+    )
+
+
+def test_another_version_of_a_perturbation_makes_other_keys(
+    own_policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturbed = {"perturbations": [{"name": "occlusion", "severities": [2]}]}
+    before, clean = cell_of(disturbed, own_policies), cell_of({}, own_policies)
+    monkeypatch.setattr(registry.perturbation("occlusion"), "version", 2)
+    after = cell_of(disturbed, own_policies)
+    assert (
+        after.key != before.key
+        and "version 2" in after.specification
+        and "version" not in str(json.loads(before.specification)["perturbation"])
+    )
+    assert cell_of({}, own_policies).key == clean.key
+
+
+def test_an_event_is_part_of_name_key_and_split(own_policies: Path) -> None:
+    plain, moved, later = (
+        cell_of(e, own_policies) for e in ({}, {"event": EVENT}, {"event": {**EVENT, "move_at": 16}})
+    )
+    assert moved.name == "fake/Good/n6/s0/recall+move15by0.08/clean"
+    assert len({plain.key, moved.key, later.key}) == 3
+    header = episodes_module.cell_header(moved)
+    assert (header.split, header.perturbation) == ("recall+move15by0.08", "clean")
+    assert '"event":[15,0.08]' in header.spec_json and "event" not in plain.specification
+
+
+def test_an_event_reaches_every_reset(own_policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(episodes_module, "training_set", lambda *_: fakes.make_demonstrations(2))
+    plan = plan_of({"event": EVENT}, own_policies)
+    setting = Setting(Path(), plan.sweep, "cpu", {})
+    options = [dict(p.options) for p in episodes_module.episode_plans(setting, plan.cells[0])]
+    assert [(o["split"], o["move_at"], o["by"], "initial_state" in o) for o in options] == [
+        ("recall", 15, 0.08, True)
+    ] * 2
+    plain = episodes_module.episode_plans(setting, plan_of({}, own_policies).cells[0])
+    assert {"move_at", "by"}.isdisjoint(plain[0].options)
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ({"move_at": 40, "by": 0.08}, "move_at: expected a step before the horizon, 40, got 40"),
+        ({"move_at": 1, "by": 0}, r"evaluations.0.event.by: expected a distance over 0 and up to 0.5 \(m\), got 0"),
+        ({"move_at": 1, "by": 8}, r"evaluations.0.event.by: expected a distance over 0 and up to 0.5 \(m\), got 8"),
+        ({"move_at": 1, "by": float("nan")}, r"up to 0.5 \(m\), got nan"),
+        ({"move_at": 1}, r"expected a value for evaluations.0.event.by, but it is missing"),
+        ({"move_at": 1, "bye": 0.1}, "unknown key 'evaluations.0.event.bye'; did you mean 'by'"),
+    ],
+)
+def test_an_event_that_means_nothing_is_refused(own_policies: Path, event: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_of({"event": event}, own_policies)
+
+
+@pytest.mark.parametrize("episodes", [7, 50])
+def test_more_replays_than_demonstrations_are_refused(own_policies: Path, episodes: int) -> None:
+    told = f'n = 6 the split replay has 6 initial states.* episodes = "each" or at most 6, got {episodes}'
+    with pytest.raises(ConfigError, match=told):
+        plan_of({"split": "replay", "episodes": episodes}, own_policies)
+    assert plan_of({"split": "recall", "episodes": episodes}, own_policies).cells[0].episodes == episodes
+
+
+@pytest.mark.parametrize(("episodes", "played"), [("each", 6), (6, 6), (2, 2)])
+def test_each_demonstration_may_be_replayed_once(own_policies: Path, episodes: Any, played: int) -> None:
+    assert cell_of({"split": "replay", "episodes": episodes}, own_policies).episodes == played
+
+
+def test_an_event_is_refused_where_nothing_can_be_moved(own_policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes, "TASK", dataclasses.replace(fakes.TASK, movable=False))
+    with pytest.raises(ConfigError, match=r"Fake has nothing that can be moved in mid-episode.*move15by0.08 wants"):
+        plan_of({"event": EVENT}, own_policies)
+
+
+def test_a_split_with_an_event_follows_the_split() -> None:
+    splits = pd.Series(["mine", "uniform", "recall+move5by0.1", "recall", "replay"])
+    ordered = splits.sort_values(key=rates.split_order).to_list()
+    assert ordered == ["replay", "recall", "recall+move5by0.1", "uniform", "mine"]
+
+
+def test_labels_let_two_entries_stand_side_by_side(own_policies: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "mine.png")
+    cat = {"name": "photograph", "severities": [2]}
+    own = {**cat, "options": {"folder": str(tmp_path)}}
+    with pytest.raises(ConfigError, match=r"two evaluations make a cell called .*photograph-2'; .*label"):
+        plan_of({"perturbations": [cat, own]}, own_policies)
+    plan = plan_of({"perturbations": [cat, {**own, "label": "mine", "cameras": ["wrist"]}]}, own_policies)
+    assert [cell.name.rpartition("/")[2] for cell in plan.cells] == ["photograph-2", "mine@wrist-2"]
+    assert [episodes_module.cell_header(cell).perturbation for cell in plan.cells] == ["photograph", "mine@wrist"]
+    unlabelled = cell_of({"perturbations": [cat]}, own_policies)
+    assert unlabelled.key == plan.cells[0].key and "perturbation_label" not in unlabelled.specification
+    assert cell_of({"perturbations": [{**cat, "label": "patch"}]}, own_policies).key != unlabelled.key
+
+
+@pytest.mark.parametrize("label", ["clean", "fog", "a/b"])
+def test_a_label_that_would_be_taken_for_another_is_refused(own_policies: Path, label: str) -> None:
+    with pytest.raises(ConfigError, match="label"):
+        plan_of({"perturbations": [{"name": "occlusion", "label": label}]}, own_policies)

@@ -1,0 +1,101 @@
+"""Who may import whom (the design's import rule), read from the source; and how little `import altbench` loads."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PLUGINS = ("altbench_envs", "altbench_policies", "altbench_demos")
+ORDER = (
+    "core",
+    "system",
+    "rollout",
+    "checks",
+    "dataset",
+    "sweeps",
+    "results",
+    "stats",
+    "report",
+    "measure",
+    "runner",
+    "audit",
+    "experiments",
+    "cli",
+)
+"""altbench's packages: each imports only itself and those before it."""
+MOST_MODULES = 20
+HEAVY = ("torch", "robosuite", "mujoco", "faiss", "pandas", "matplotlib", "diffusers")
+
+
+def folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent
+
+
+def sources(package: str) -> list[Path]:
+    return sorted(folder(package).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "altbench":
+                yield from (f"altbench.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def test_every_package_has_its_place_in_the_order() -> None:
+    packages = {path.name for path in folder("altbench").iterdir() if (path / "__init__.py").is_file()}
+    assert packages == set(ORDER)
+
+
+def test_a_package_imports_only_those_before_it() -> None:
+    for path in sources("altbench"):
+        own = path.relative_to(folder("altbench")).parts[0]
+        for name in imported(path) if own in ORDER else ():
+            other = name.split(".")[1] if name.startswith("altbench.") else ""
+            assert other != "api", f"{path}: altbench.api is for plug-ins; import from core"
+            assert other not in ORDER or ORDER.index(other) <= ORDER.index(own), f"{path}: imports {name}"
+
+
+@pytest.mark.parametrize("package", PLUGINS)
+def test_plug_ins_import_the_api_alone(package: str) -> None:
+    for path in sources(package):
+        ours = {name for name in imported(path) if name.split(".")[0] in ("altbench", *PLUGINS)}
+        own = {name for name in ours if name.split(".")[0] == package}
+        assert ours - own <= {"altbench.api"}, f"{path.name} imports {sorted(ours - own)}"
+
+
+@pytest.mark.parametrize("package", ["altbench", *PLUGINS])
+def test_no_folder_is_crowded(package: str) -> None:
+    for place in {path.parent for path in sources(package)}:
+        modules = [path for path in place.glob("*.py") if path.name != "__init__.py"]
+        assert len(modules) <= MOST_MODULES, f"{place}: {len(modules)} modules"
+
+
+def test_the_bench_names_no_task_and_no_policy_but_in_the_registry() -> None:
+    for path in sources("altbench"):
+        found = [name for name in imported(path) if name.split(".")[0] in PLUGINS]
+        assert not found, f"{path.name} imports {found}"
+        if path.name != "registry.py":
+            text = path.read_text()
+            assert not [p for p in PLUGINS if p in text], f"{path.name} names one of {PLUGINS}"
+
+
+@pytest.mark.parametrize("statement", ["import altbench", "import altbench.cli", "import altbench_envs.tasks.lift"])
+def test_nothing_heavy_is_loaded_at_import(statement: str) -> None:
+    code = f"{statement}; import sys; print(*[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -1,0 +1,267 @@
+"""Importers: old states find their joints, actions keep their meaning, what does not fit is refused with both sides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import stages
+from scipy.spatial.transform import Rotation
+from stages import CONTROLLER, NATIVE, OLD_MODEL, TinyStage
+
+from altbench.core import registry
+from altbench.core.demonstration import Demonstration, ImportWishes, Recording
+from altbench.core.errors import DatasetError
+from altbench_demos.formats import controllers, mjcf
+
+HUMAN = Path(__file__).parents[3] / "../shared/data/human_demos"
+needs_human = pytest.mark.skipif(not (HUMAN / "lift.hdf5").exists(), reason="../shared/data/human_demos is not here")
+
+
+def read(format_name: str, path: Path, **wishes: Any) -> tuple[Recording, list[Demonstration]]:
+    recording = registry.importer(format_name)(path, TinyStage(), ImportWishes(**wishes))
+    return recording, list(recording.demonstrations)
+
+
+@pytest.fixture
+def robosuite(tmp_path: Path) -> Path:
+    return stages.write_robosuite(tmp_path / "robosuite.hdf5")
+
+
+@pytest.fixture
+def robomimic(tmp_path: Path) -> Path:
+    return stages.write_robomimic(tmp_path / "robomimic.hdf5")
+
+
+def edit(path: Path, change: Callable[[h5py.File], None]) -> Path:
+    with h5py.File(path, "r+") as file:
+        change(file)
+    return path
+
+
+# ------------------------------------------------------------------------------------------------------------- models
+
+
+def test_states_of_an_old_model_are_mapped_by_joint_name() -> None:
+    present = stages.states()
+    np.testing.assert_array_equal(mjcf.map_states(stages.old(present), OLD_MODEL, NATIVE, "x"), present)
+    kinds = [("cube_jnt0", "free"), ("robot0_joint1", "hinge"), ("gripper0_finger_joint1", "slide")]
+    assert mjcf.joint_types(OLD_MODEL, "x") == kinds
+
+
+@pytest.mark.parametrize(
+    ("xml", "reason"),
+    [
+        ("<mujoco", "what is no XML"),
+        ("<mujoco/>", "expected a model with named joints"),
+        ('<!DOCTYPE m [<!ENTITY a "b">]><mujoco>&a;</mujoco>', "without document type and entities"),
+        (OLD_MODEL.replace("cube_jnt0", "ball_jnt0"), r"expected the joints .*cube_joint0.*got .*ball_joint0"),
+        (OLD_MODEL.replace('type="free"', 'type="tree"'), "of the types"),
+        (OLD_MODEL.replace("free", "ball"), "states of 12 numbers, but those recorded have 18"),
+    ],
+)
+def test_models_that_do_not_fit_are_refused(xml: str, reason: str) -> None:
+    with pytest.raises(DatasetError, match=reason):
+        mjcf.map_states(stages.old(stages.states()), xml, NATIVE, "file")
+
+
+@needs_human
+@pytest.mark.parametrize(("name", "objects"), [("lift", ["cube_jnt0"]), ("stack", ["cubeA_jnt0", "cubeB_jnt0"])])
+def test_real_models_are_read(name: str, objects: list[str]) -> None:
+    found = mjcf.joint_types((HUMAN / f"{name}.xml").read_text(), name)
+    assert [joint for joint, kind in found if kind == "free"] == objects
+    with h5py.File(HUMAN / f"{name}.hdf5") as file:
+        assert file["data/demo_1/states"].shape[1] == 1 + sum(sum(mjcf.SIZES[kind]) for _, kind in found)
+
+
+# ------------------------------------------------------------------------------------------------------------ actions
+
+
+def test_absolute_commands_survive_a_round_trip() -> None:
+    rng = np.random.default_rng(0)
+    native = np.concatenate([rng.normal(size=(50, 3)), rng.uniform(-1.8, 1.8, (50, 3)), rng.uniform(-1, 1, (50, 1))], 1)
+    poses = controllers.pose_actions_from_native(native)
+    assert poses.shape == (50, 10)
+    np.testing.assert_allclose(controllers.native_from_pose_actions(poses), native, atol=1e-6)
+
+
+def test_delta_actions_move_and_turn_the_pose_that_was_seen() -> None:
+    seen = np.array([[1, 2, 3, 1, 0, 0, 0, 1, 0, 0, 0]], np.float32)
+    found = controllers.pose_actions_from_deltas(np.array([[1, -0.5, 9, 0, 0, 1, -1.0]]), seen)[0]
+    np.testing.assert_allclose(found[:3], [1.05, 1.975, 3.05], rtol=1e-6)
+    np.testing.assert_allclose(found[3:9].reshape(2, 3).T, Rotation.from_euler("z", 0.5).as_matrix()[:, :2], atol=1e-6)
+    assert found[9] == -1
+
+
+def test_controllers_of_either_age_are_told_apart() -> None:
+    new = {
+        "type": "BASIC",
+        "body_parts": {"right": {**CONTROLLER, "input_type": "absolute", "input_ref_frame": "world"}},
+    }
+    del new["body_parts"]["right"]["control_delta"]
+    assert controllers.recorded_mode(CONTROLLER, stages.TASK, "x") == "ee_delta"
+    assert controllers.recorded_mode({**CONTROLLER, "control_delta": False}, stages.TASK, "x") == "ee_pose"
+    assert controllers.recorded_mode(new, stages.TASK, "x") == "ee_pose"
+    for mode in ("ee_pose", "ee_delta"):
+        assert controllers.recorded_mode(controllers.native_config(mode, NATIVE), stages.TASK, "x") == mode
+    new["body_parts"]["right"]["input_ref_frame"] = "base"
+    with pytest.raises(DatasetError, match="expected absolute actions in the frame world, got 'base'"):
+        controllers.recorded_mode(new, stages.TASK, "x")
+
+
+# ---------------------------------------------------------------------------------------------------------- robosuite
+
+
+def test_robosuite_actions_name_the_next_pose_and_end_with_success(robosuite: Path) -> None:
+    recording, found = read("robosuite", robosuite)
+    assert (recording.control_mode, recording.episodes, len(found)) == ("ee_pose", 3, 3)
+    assert recording.made_with == {"recorded with": "robosuite 1.0.0"}
+    d = found[2]
+    assert (d.index, len(d), d.success, d.seed, d.grid_index) == (2, 6, True, -1, -1)
+    np.testing.assert_array_equal(d.states, stages.states()[:6])
+    np.testing.assert_allclose(d.actions[:, 0], 0.01 * np.arange(1, 7), rtol=1e-6)
+    np.testing.assert_array_equal(d.actions[:, 3:9], np.tile([1, 0, 0, 0, 1, 0], (6, 1)))
+    np.testing.assert_array_equal(d.actions[:, 9], [-1, -1, -1, -1, 1, 1])
+    np.testing.assert_array_equal(d.initial_state.object_pose, [0.1, -0.1])
+    assert d.pixels["wrist"].shape == (6, 84, 84, 3)
+
+
+def test_robosuite_actions_can_be_taken_as_recorded(robosuite: Path) -> None:
+    recording, found = read("robosuite", robosuite, control_mode="ee_delta", image_size=(16, 24))
+    assert (recording.control_mode, recording.image_size) == ("ee_delta", (16, 24))
+    np.testing.assert_allclose(found[0].actions, stages.actions()[:6], rtol=1e-6)
+
+
+def test_an_episode_that_never_succeeds_keeps_all_but_its_last_state(tmp_path: Path) -> None:
+    def fail(file: h5py.File) -> None:
+        file["data/demo_1/states"][...] = stages.old(stages.states(solved_at=99))
+
+    _, found = read("robosuite", edit(stages.write_robosuite(tmp_path / "x.hdf5"), fail))
+    assert [(len(d), d.success) for d in found] == [(7, False), (6, True), (6, True)]
+
+
+def test_the_model_may_lie_beside_the_file(tmp_path: Path) -> None:
+    path = stages.write_robosuite(tmp_path / "x.hdf5", model="model_1.xml")
+    with pytest.raises(DatasetError, match=r"its model 'model_1.xml' is not there .* name it with --model FILE"):
+        read("robosuite", path)
+    for beside in ("x.xml", "model_1.xml", "given"):
+        (tmp_path / beside).write_text(OLD_MODEL)
+        given = tmp_path / beside if beside == "given" else None
+        assert len(read("robosuite", path, model=given)[1]) == 3
+        (tmp_path / beside).unlink()
+    with pytest.raises(DatasetError, match="the name of a file beside it"):
+        read("robosuite", stages.write_robosuite(tmp_path / "y.hdf5", model="../../etc/passwd"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"robots": ["Sawyer"]}, r"expected robots \['Panda'\], got \['Sawyer'\]"),
+        ({"control_freq": 10}, "expected control at 20 Hz, got 10"),
+        ({"controller_configs": {**CONTROLLER, "type": "JOINT_VELOCITY"}}, "type OSC_POSE, got 'JOINT_VELOCITY'"),
+        ({"controller_configs": {**CONTROLLER, "output_max": 1}}, r"output_max \[0.05.*got 1"),
+        ({"controller_configs": {**CONTROLLER, "control_delta": False}}, "expected delta actions .* got ee_pose"),
+        ({"controller_configs": None}, "expected controller_configs, got None"),
+    ],
+)
+def test_robosuite_files_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(DatasetError, match=reason):
+        read("robosuite", stages.write_robosuite(tmp_path / "x.hdf5", **changes), control_mode="ee_delta")
+
+
+def test_another_task_or_frequency_is_refused(robosuite: Path) -> None:
+    def slower(file: h5py.File) -> None:
+        file["data/demo_1/states"][:, 0] *= 2
+
+    with pytest.raises(DatasetError, match="expected states at 20 Hz, got 10 Hz"):
+        read("robosuite", edit(robosuite, slower))
+    with pytest.raises(DatasetError, match="expected demonstrations of robosuite's RoboTiny, got 'Lift'"):
+        read("robosuite", edit(robosuite, lambda file: file["data"].attrs.update({"env": "Lift"})))
+
+
+# ---------------------------------------------------------------------------------------------------------- robomimic
+
+
+def test_robomimic_states_alone_are_drawn(robomimic: Path) -> None:
+    recording, found = read("robomimic", robomimic)
+    assert (recording.control_mode, recording.made_with) == ("ee_delta", {"recorded with": "robosuite 1.4.1"})
+    (d,) = found
+    assert (len(d), d.success, d.actions.shape) == (6, True, (6, 7))
+    np.testing.assert_array_equal(d.pixels["agentview"][:, 0, 0, 0], range(6))
+    poses = read("robomimic", robomimic, control_mode="ee_pose")[1][0]
+    np.testing.assert_allclose(poses.actions[:, 0], d.agent_pos[:, 0] + 0.01, rtol=1e-6)
+
+
+def test_robomimic_absolute_actions_become_poses(tmp_path: Path) -> None:
+    path = stages.write_robomimic(tmp_path / "x.hdf5", {**CONTROLLER, "control_delta": False})
+    recording, found = read("robomimic", path)
+    assert recording.control_mode == "ee_pose"
+    turn = Rotation.from_rotvec([0.1, 0, 0]).as_matrix()
+    np.testing.assert_allclose(found[0].actions[0], [0.2, 0, 0, *turn[:, 0], *turn[:, 1], -1], atol=1e-6)
+    with pytest.raises(DatasetError, match="expected delta actions for --control-mode ee_delta, got absolute"):
+        read("robomimic", path, control_mode="ee_delta")
+
+
+def test_robomimic_images_are_taken_over_unless_they_do_not_fit(robomimic: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 20, 16, 3), np.uint8)
+
+    def add(file: h5py.File) -> None:
+        file["data/demo_0/obs/agentview_image"] = images
+
+    with pytest.raises(DatasetError, match=r"expected images of .*wrist \(robot0_eye_in_hand_image\).*got .*--render"):
+        read("robomimic", edit(robomimic, add))
+    edit(robomimic, lambda file: file.create_dataset("data/demo_0/obs/robot0_eye_in_hand_image", data=images[::-1]))
+    recording, found = read("robomimic", robomimic)
+    assert recording.image_size == (20, 16)
+    np.testing.assert_array_equal(found[0].pixels["agentview"], images[:6])
+    np.testing.assert_array_equal(found[0].pixels["wrist"], images[::-1][:6])
+    with pytest.raises(DatasetError, match=r"expected images of \(84, 84\), got \[\(20, 16\)\]; --render"):
+        read("robomimic", robomimic, image_size=(84, 84))
+    assert read("robomimic", robomimic, image_size=(84, 84), render=True)[1][0].pixels["wrist"].shape[1:] == (84, 84, 3)
+
+
+def test_robomimic_files_that_do_not_fit_are_refused(tmp_path: Path, robomimic: Path) -> None:
+    wrong = stages.write_robomimic(tmp_path / "x.hdf5", env_name="Door")
+    with pytest.raises(
+        DatasetError, match=r"robosuite's RoboTiny \(type 1\) or altbench/Tiny-v0, got 'Door' \(type 1\)"
+    ):
+        read("robomimic", wrong)
+    wrong = stages.write_robomimic(tmp_path / "x.hdf5", env_kwargs={"control_freq": 5})
+    with pytest.raises(DatasetError, match="expected control at 20 Hz, got 5 Hz"):
+        read("robomimic", wrong)
+
+    def elsewhere(file: h5py.File) -> None:
+        file["data/demo_0/obs/robot0_eef_pos"] = np.ones((8, 3))
+
+    with pytest.raises(DatasetError, match=r"expected the gripper at .* as its state says, got"):
+        read("robomimic", edit(robomimic, elsewhere))
+
+
+def test_export_to_robomimic_comes_back(tmp_path: Path, robosuite: Path) -> None:
+    recording, found = read("robosuite", robosuite, image_size=(16, 16))
+    stage, out = TinyStage(), tmp_path / "new" / "out.hdf5"
+    stage.native = replace(NATIVE, xml=OLD_MODEL.replace("_jnt0", "_joint0"))
+    ordered = [replace(d, states=stages.old(d.states)) for d in found]  # its model has the joints in the old order
+    message = registry.exporter("robomimic")(replace(recording, demonstrations=ordered), stage, str(out))
+    assert "3 demonstrations, 18 frames" in message
+    with h5py.File(out) as file:
+        args = json.loads(file["data"].attrs["env_args"])
+        assert (args["env_name"], args["type"], args["env_kwargs"]["camera_heights"]) == ("RoboTiny", 1, 16)
+        assert set(file["data/demo_1/obs"]) >= {"agentview_image", "robot0_eye_in_hand_image", "robot0_eef_pos"}
+        assert file["data/demo_1/actions"].shape == (6, 7)
+        assert file["data/demo_1/rewards"][:].tolist() == file["data/demo_1/dones"][:].tolist() == [0, 0, 0, 0, 0, 1]
+    again, back = read("robomimic", out)
+    assert (again.control_mode, again.image_size) == ("ee_pose", (16, 16))
+    for a, b in zip(found, back, strict=True):
+        np.testing.assert_allclose(a.actions, b.actions, atol=1e-6)
+        np.testing.assert_array_equal(a.states, b.states)
+        np.testing.assert_array_equal(a.pixels["wrist"], b.pixels["wrist"])
+        assert b.success
+    with pytest.raises(DatasetError, match="exists; choose another file"):
+        registry.exporter("robomimic")(recording, stage, str(out))
