@@ -105,7 +105,7 @@ class AuditedEpisode:
         return None if self.likeness is None else self.likeness.s
 
 
-def training_set(
+def training_trajectories(
     demonstrations: Sequence[Demonstration], task: TaskInfo, distance: Distance, source: Source = "positions"
 ) -> TrainingSet:
     """The trajectories of `demonstrations`, ready to be compared with."""

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from altbench.audit.cases import AuditedEpisode, audit_episodes, frame_of, training_set
+from altbench.audit.cases import AuditedEpisode, audit_episodes, frame_of, training_trajectories
 from altbench.audit.subject import Subject
 from altbench.audit.tables import audit_table, terminal
 from altbench.core import registry
 from altbench.report.table import Table, to_csv, write_table
 from altbench.results import cells
 from altbench.results.folder import RunFolder, remove_leftovers
-from altbench.runner.context import training_set as demonstrations_of
+from altbench.runner.context import training_demonstrations
 from altbench.runner.executors import make_executor
 from altbench.runner.jobs import RolloutJob
 from altbench.runner.progress import Board
@@ -44,7 +44,9 @@ def run_missing(subject: Subject, workers: int, console: Console) -> dict[str, s
 def audit(subject: Subject, distance: Distance, source: Source) -> list[AuditedEpisode]:
     """The audit of every recorded episode of the subject's cells."""
     task, root = registry.task(subject.checkpoint.task), subject.setting.root
-    training = training_set(demonstrations_of(subject.setting, subject.checkpoint), task, distance, source)
+    training = training_trajectories(
+        training_demonstrations(subject.setting, subject.checkpoint), task, distance, source
+    )
     found = []
     for cell in subject.cells:
         if cells.is_recorded(root, cell.key):
@@ -59,7 +61,7 @@ def write(
 ) -> Table:
     """Write audit.*, episodes.csv, figures and fingerprint.json into `out`; the audit's table."""
     from altbench.audit.figures import distribution, similarity_bars
-    from altbench.report.style import add_footer, looks, save, styled
+    from altbench.report.style import add_footer, policy_styles, save, styled
 
     frame = frame_of(audited)
     table = audit_table(frame, distance, source)
@@ -73,7 +75,7 @@ def write(
                 "similarity": similarity_bars(
                     audited, f"{subject.title}: similarity of an episode to each demonstration"
                 ),
-                "distribution": distribution(frame, f"{subject.title}: S by case", looks(frame["label"])),
+                "distribution": distribution(frame, f"{subject.title}: S by case", policy_styles(frame["label"])),
             }
             for stem, figure in figures.items():
                 add_footer(figure, made_by)

@@ -14,7 +14,7 @@ from altbench.results import history
 from altbench.results.checkpoints import CARD, find_checkpoint, is_checkpoint, read_card
 from altbench.runner.context import Setting, data_checksums, data_files
 from altbench.sweeps.plan import Cell, Checkpoint, make_plan
-from altbench.sweeps.rows import KEY_PACKAGES, stamp
+from altbench.sweeps.rows import KEY_PACKAGES, provenance_of
 from altbench.sweeps.spec import PolicyEntry, SweepSpec
 from altbench.system import fingerprint
 from altbench.system.devices import resolve_device
@@ -149,7 +149,7 @@ def _subject(run: Path, sweep: SweepSpec, cases: Sequence[Case], episodes: int, 
     setting = Setting(run, sweep, resolve_device(sweep.device), data_files(sweep, run))
     path = setting.data[sweep.tasks[0]]
     history.check_demonstrations(sweep, path, "that the policy is to be compared with")
-    made_with = stamp(setting.device, renderer, data_checksums(setting))
+    made_with = provenance_of(setting.device, renderer, data_checksums(setting))
     # Episodes depend on their number alone: a longer cell that is finished holds those of a shorter one.
     longer = sorted({e.episodes for e in sweep.evaluations if isinstance(e.episodes, int) and e.episodes > episodes})
     plans = [

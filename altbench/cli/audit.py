@@ -44,13 +44,13 @@ def audit(
     from altbench.audit.subject import find_subject
     from altbench.cli import console as commands
     from altbench.stats.trajectories import check_source, find_distance
-    from altbench.system.devices import choose_renderer
+    from altbench.system.devices import require_renderer
     from altbench.system.files import make_folder
     from altbench.system.fingerprint import usable_cores
 
     chosen, source = find_distance(distance), check_source(trajectory)
     names = [name.strip() for name in cases.split(",") if name.strip()]
-    console, renderer = commands.make_console(), choose_renderer()
+    console, renderer = commands.make_console(), require_renderer()
     subject = find_subject(checkpoint, run, renderer, names, episodes)
     folder = out or subject.setting.root / "audit" / subject.name.replace("/", "-")
     make_folder(folder)

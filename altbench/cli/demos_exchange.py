@@ -43,14 +43,14 @@ def import_demonstrations(
     - `altbench demos import altbench/lift-v0 --format minari --task Lift --out data/Lift-back.hdf5`
     """
     from altbench.cli import demos_info
-    from altbench.core.demonstration import ImportWishes
+    from altbench.core.demonstration import ImportOptions
     from altbench.dataset import exchange
 
     size = None if image_size is None else (image_size, image_size)
-    wishes = ImportWishes(control_mode, size, render, model)
+    options = ImportOptions(control_mode, size, render, model)
     with progress_bar("imported") as progress:
         done = exchange.import_file(
-            file, format_name, task, out, wishes, keep_failures=keep_failures, progress=progress
+            file, format_name, task, out, options, keep_failures=keep_failures, progress=progress
         )
     if done.left_out:
         numbers = ", ".join(map(str, done.left_out[:20])) + (", ..." if len(done.left_out) > 20 else "")

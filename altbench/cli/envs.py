@@ -32,11 +32,11 @@ def preview(
     from altbench.core import registry
     from altbench.report import preview as draw
     from altbench.report.contact_sheets import write_png
-    from altbench.system.devices import choose_renderer
+    from altbench.system.devices import require_renderer
 
     chosen = task or next(iter(registry.BUILT_IN["task"]))
     registry.check_name("task", chosen)
-    choose_renderer()
+    require_renderer()
     images, scene = draw.image_and_scene_names()
     sheets = {
         "tasks": partial(draw.tasks_sheet, registry.names("task")),

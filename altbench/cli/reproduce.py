@@ -34,7 +34,7 @@ def reproduce(
     from altbench.cli import console as commands
     from altbench.core.errors import ConfigError
     from altbench.experiments import reproduce as work
-    from altbench.system.devices import choose_renderer
+    from altbench.system.devices import require_renderer
     from altbench.system.files import make_folder
     from altbench.system.fingerprint import usable_cores
 
@@ -53,7 +53,7 @@ def reproduce(
     named = dict.fromkeys(experiments.find(name) for name in experiment or [])
     chosen = experiments.everything() if everything else list(named)
     folder = out or Path("results") / ("paper-small" if preset == "small" else "paper")
-    renderer = choose_renderer()
+    renderer = require_renderer()
     if dry_run:
         work.show_plans(chosen, preset, folder, renderer, console)
         return

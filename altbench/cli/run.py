@@ -14,7 +14,7 @@ from altbench.core import registry
 from altbench.core.errors import ConfigError
 from altbench.core.spec import read_toml
 from altbench.sweeps.spec import BUILT_IN_SWEEPS, PolicyEntry, SweepSpec, load_sweep
-from altbench.system.devices import choose_renderer, resolve_device
+from altbench.system.devices import require_renderer, resolve_device
 
 
 def run(name: str, out: Path | None, workers: int | None, dry_run: bool, extra: list[str]) -> None:
@@ -34,7 +34,7 @@ def _run(sweep: SweepSpec, root: Path, workers: int | None, console: Console) ->
     from altbench.report import outputs
     from altbench.runner import main
 
-    choose_renderer()  # where there is none, say so first
+    require_renderer()  # where there is none, say so first
     console.print(f"[bold]{sweep.name}[/] {sweep.description}", highlight=False)
     console.print(f"writing to {root}", highlight=False, soft_wrap=True)
     try:
@@ -59,7 +59,7 @@ def _show_plan(sweep: SweepSpec, root: Path, console: Console) -> None:
     from altbench.system.files import check_folder
 
     check_folder(root)
-    setting, plan, lacking = context.open_plan(sweep, root, registry.choose_renderer())
+    setting, plan, lacking = context.open_plan(sweep, root, registry.select_backend())
     dry_run.show_plan(console, setting, plan)
     for line in (*lacking, f"in {root}"):
         console.print(line, highlight=False, soft_wrap=True)
@@ -111,7 +111,7 @@ def video(cell: str, root: Path, episodes: int, out: Path | None) -> None:
     """Play recorded episodes again and write them as one mp4."""
     from altbench.runner.film import write_video
 
-    choose_renderer()
+    require_renderer()
     path = write_video(root, cell, episodes, out)
     Console().print(f"wrote {path}", highlight=False)
 

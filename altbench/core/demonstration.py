@@ -37,7 +37,7 @@ class Demonstration:
 
 
 @dataclass(frozen=True)
-class JointSlots:
+class JointRanges:
     """Where a joint's numbers stand in a flattened simulator state (Ds,)."""
 
     positions: slice
@@ -49,7 +49,7 @@ class NativeModel:
     """What the simulator itself calls a task and its parts, for files that name those.
 
     `env_name`: robosuite's name of the task. `robots`: robosuite's, one per arm or with both. `cameras`: our camera ->
-    the model's. `joints`: the model's joint -> its slots in a state of `state_dim` numbers. `xml`: the model, MJCF ("":
+    the model's. `joints`: the model's joint -> its ranges in a state of `state_dim` numbers. `xml`: the model, MJCF ("":
     none). `fixed_bodies`: bodies without joints whose x, y and yaw, in this order, are the task's whole pose -> their
     height (m): where they stand is in the model and in `InitialState.object_pose`, not in a state.
     """
@@ -57,7 +57,7 @@ class NativeModel:
     env_name: str
     robots: tuple[str, ...]
     cameras: Mapping[str, str]
-    joints: Mapping[str, JointSlots]
+    joints: Mapping[str, JointRanges]
     state_dim: int
     xml: str = ""
     fixed_bodies: Mapping[str, float] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class View:
     pixels: Mapping[str, UInt8] = field(default_factory=dict)
 
 
-class Stage(Protocol):
+class StateViewer(Protocol):
     """A task's environment as importers and exporters see it: states go in, what is seen in them comes out."""
 
     info: TaskInfo
@@ -114,12 +114,12 @@ class Stage(Protocol):
         ...
 
     def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> Any:
-        """The task's Gymnasium environment with images, for its spaces and its spec; the stage closes it."""
+        """The task's Gymnasium environment with images, for its spaces and its spec; the viewer closes it."""
         ...
 
 
 @dataclass(frozen=True)
-class ImportWishes:
+class ImportOptions:
     """What the user wants of an import.
 
     `control_mode` None: the file's own. `image_size` (H, W) None: that of the file's images, else 84 by 84. `render`:
@@ -148,10 +148,10 @@ class Recording:
 class Importer(Protocol):
     """Reads a foreign file; DatasetError where it is damaged or does not fit the task, with both sides in the message."""
 
-    def __call__(self, path: Path, stage: Stage, wishes: ImportWishes) -> Recording: ...
+    def __call__(self, path: Path, viewer: StateViewer, options: ImportOptions) -> Recording: ...
 
 
 class Exporter(Protocol):
     """Writes a foreign file or data set named `out` that must not exist yet; returns how to read it, for the user."""
 
-    def __call__(self, recording: Recording, stage: Stage, out: str) -> str: ...
+    def __call__(self, recording: Recording, viewer: StateViewer, out: str) -> str: ...

@@ -106,7 +106,7 @@ ENVIRONMENTS: dict[str, str] = {
     "Transport": "altbench_envs.tasks.transport:make",
 }
 MANIFEST = "altbench_demos:manifest.toml"
-CHOOSE_RENDERER = "altbench_envs.robosuite_env.rendering:choose_backend"
+SELECT_BACKEND = "altbench_envs.robosuite_env.rendering:select_backend"
 GROUPS: dict[Kind, str] = {
     "task": "altbench.tasks",
     "policy": "altbench.policies",
@@ -189,9 +189,9 @@ def manifest() -> Path:
     return Path(spec.origin).with_name(name)
 
 
-def choose_renderer() -> str:
+def select_backend() -> str:
     """Choose the off-screen OpenGL back end for this process and its children; its name (`egl`, `osmesa`, `disable`)."""
-    module, _, attribute = CHOOSE_RENDERER.partition(":")
+    module, _, attribute = SELECT_BACKEND.partition(":")
     getattr(importlib.import_module(module), attribute)()
     return os.environ.get("MUJOCO_GL", "")
 

@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 
 from altbench.core import registry
-from altbench.core.demonstration import Demonstration, ImportWishes, NativeModel, Recording, RestorableTask, View
+from altbench.core.demonstration import Demonstration, ImportOptions, NativeModel, Recording, RestorableTask, View
 from altbench.core.errors import DatasetError
 from altbench.core.task import InitialState, TaskInfo
 from altbench.core.types import ControlMode, Float32, Float64, Progress, RenderProfile, no_progress
@@ -36,7 +36,7 @@ def import_file(
     format_name: str,
     task_name: str,
     out: Path,
-    wishes: ImportWishes | None = None,
+    options: ImportOptions | None = None,
     *,
     keep_failures: bool = False,
     progress: Progress = no_progress,
@@ -48,8 +48,8 @@ def import_file(
     info, importer = registry.task(task_name), registry.importer(format_name)
     if out.exists():
         raise DatasetError(f"{out}: exists; choose another file, or remove it")
-    with TaskStage(info) as stage:
-        recording = importer(path, stage, wishes or ImportWishes())
+    with TaskStateViewer(info) as viewer:
+        recording = importer(path, viewer, options or ImportOptions())
         kept, left_out = _sort(recording, keep_failures, progress)
         if not kept:
             raise DatasetError(
@@ -115,12 +115,12 @@ def export_file(path: Path, format_name: str, out: str, progress: Progress = no_
             progress(done, len(found), {"failed": 0.0})
 
     recording = Recording(meta.control_mode, meta.image_size, len(found), each(), meta.versions)
-    with TaskStage(registry.task(meta.task), meta.render_profile) as stage:
-        return exporter(recording, stage, out)
+    with TaskStateViewer(registry.task(meta.task), meta.render_profile) as viewer:
+        return exporter(recording, viewer, out)
 
 
-class TaskStage:
-    """`altbench.api.Stage` over the environments of one task, each made when it is first needed; use it in a `with`."""
+class TaskStateViewer:
+    """`altbench.api.StateViewer` over one task's environments, each made when it is first needed; use it in a `with`."""
 
     def __init__(self, info: TaskInfo, render_profile: RenderProfile = "fast") -> None:
         self.info, self._profile = info, render_profile
@@ -166,7 +166,7 @@ class TaskStage:
         return reached
 
     def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> Any:
-        """The task's Gymnasium environment with images; it is closed with the stage."""
+        """The task's Gymnasium environment with images; it is closed with the viewer."""
         looks = {"image_size": image_size, "render_profile": self._profile}
         return self._env(obs_type="pixels", control_mode=control_mode, **looks)
 

@@ -24,7 +24,7 @@ from altbench.experiments.shared.audits import (
 from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
-from altbench.report.style import looks, styled
+from altbench.report.style import policy_styles, styled
 from altbench.report.table import Table
 from altbench.stats.scores import summarise
 from altbench.stats.trajectories import find_distance
@@ -81,7 +81,7 @@ def _tables(frame: pd.DataFrame) -> dict[str, Table]:
 
 def _distribution(frame: pd.DataFrame) -> Figure:
     with styled():
-        return distribution(frame, f"Lift, N = {N}: S by case", looks(frame["label"]))
+        return distribution(frame, f"Lift, N = {N}: S by case", policy_styles(frame["label"]))
 
 
 def _bars(episodes: Sequence[AuditedEpisode]) -> dict[str, Figure]:

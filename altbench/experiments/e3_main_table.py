@@ -24,7 +24,7 @@ from altbench.experiments.shared.sweeps import EPISODES, OUT_OF_DISTRIBUTION, PO
 from altbench.experiments.shared.texts import frame_table, listed, percent, rate_text
 from altbench.report.cost_figures import latency_memory
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
-from altbench.report.style import looks, styled
+from altbench.report.style import policy_styles, styled
 from altbench.report.table import Table, significant
 from altbench.stats.rates import Rate, rate_of
 from altbench.sweeps.plan import Cell
@@ -82,7 +82,7 @@ def _cost_figure(run: Run, labels: Sequence[str]) -> dict[str, Figure]:
     """Time and memory of the main table's policies, where any were measured."""
     timed = [m for m in run.measures() if m.label in labels]
     with styled():
-        return {"latency_memory": latency_memory(timed, looks(labels))} if timed else {}
+        return {"latency_memory": latency_memory(timed, policy_styles(labels))} if timed else {}
 
 
 def _recall(run: Run, label: str) -> Rate:

@@ -16,7 +16,7 @@ from altbench.experiments.shared.experiment import Experiment, Preset, Report, R
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
 from altbench.experiments.shared.texts import listed
-from altbench.report.style import looks, styled
+from altbench.report.style import policy_styles, styled
 from altbench.stats.trajectories import find_distance
 from altbench.sweeps.spec import SweepSpec
 
@@ -71,7 +71,7 @@ def _method() -> str:
 
 def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> dict[str, Figure]:
     """Per task: the distribution of S, and bars for the diffusion policy."""
-    figures, style = {}, looks(frame["label"])
+    figures, style = {}, policy_styles(frame["label"])
     for task in TASKS:
         own = [one for one in episodes if one.cell.checkpoint.task == task and one.s is not None]
         diffusion = [one for one in own if one.cell.label == "diffusion"]

@@ -68,7 +68,7 @@ def run_sweeps(
         sweep, _ = only_available(wanted)
         if sweep is None:
             continue
-        board = Board(console, executor.slots)
+        board = Board(console, executor.threads)
         try:
             summary = run_held(sweep, out / RUN, executor, board, resolve_device(sweep.device), renderer)
         finally:

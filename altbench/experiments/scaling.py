@@ -9,7 +9,7 @@ from altbench.experiments.shared.matrix import PLAIN_NOTE, Matrix, Where, cells_
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import listed
 from altbench.report.figures import success_by_n
-from altbench.report.style import looks, styled
+from altbench.report.style import policy_styles, styled
 from altbench.stats.rates import countable
 from altbench.sweeps.spec import SweepSpec
 
@@ -44,7 +44,7 @@ def report(run: Run, preset: Preset) -> Report:
     frame = countable(run.episodes())
     shown = frame[frame["split"].isin(SPLITS)]
     with styled():
-        figures = {"success_by_n": success_by_n(shown, "Lift", looks(labels))} if len(shown) else {}
+        figures = {"success_by_n": success_by_n(shown, "Lift", policy_styles(labels))} if len(shown) else {}
     sections = (
         Section("Success by number of demonstrations", _method(), figures=figures),
         *(

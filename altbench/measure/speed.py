@@ -174,7 +174,7 @@ def _share_texts(shares: Sequence[Shares]) -> tuple[tuple[str, ...], ...]:
 
 def measure(task: str, episodes: int) -> Measured:
     """Play `episodes` rounds of all four kinds after one that does not count, then one of each of ours for its shares."""
-    renderer, rounds = registry.choose_renderer(), []
+    renderer, rounds = registry.select_backend(), []
     with _process("robosuite", task) as stock, _process("altbench", task) as ours:
         for seed in range(episodes + 1):
             for kind in KINDS:
@@ -194,7 +194,7 @@ _PLAYERS: dict[Observed, tuple[Callable[..., Played], Any]] = {}
 
 def _prepare(loop: Loop, name: str) -> None:
     _on_one_core()
-    registry.choose_renderer()
+    registry.select_backend()
     task = registry.task(name)
     for kind in KINDS:
         if loop == "altbench":

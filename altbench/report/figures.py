@@ -22,7 +22,19 @@ from matplotlib.transforms import ScaledTranslation
 from altbench.core.types import Float64
 from altbench.report.cost_figures import latency_memory, timed_and_weighed
 from altbench.report.dots import Dot, draw_dots
-from altbench.report.style import Panels, Style, add_footer, finish, grid, headline, legend, looks, save, styled, words
+from altbench.report.style import (
+    Panels,
+    Style,
+    add_footer,
+    finish,
+    grid,
+    headline,
+    legend,
+    policy_styles,
+    save,
+    styled,
+    words,
+)
 from altbench.rollout.records import MeasureRecord
 from altbench.stats.rates import countable, split_order, success_rates
 from altbench.sweeps.spec import CLEAN
@@ -40,7 +52,7 @@ def write_figures(
     frame: pd.DataFrame, measures: Sequence[MeasureRecord], folder: Path, fingerprint: Fingerprint
 ) -> list[Path]:
     """Draw what the records hold into `folder` as <figure>.png and .svg; a figure without data is not made."""
-    style = looks([*frame["label"], *(m.label for m in measures)])
+    style = policy_styles([*frame["label"], *(m.label for m in measures)])
     paths = []
     for stem, draw in _figures(countable(frame), measures, style):
         with styled():

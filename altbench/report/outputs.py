@@ -23,7 +23,7 @@ from altbench.system import fingerprint
 from altbench.system.files import write_text
 from altbench.system.fingerprint import Fingerprint
 
-STAMP = "outputs.json"
+MADE_OF = "outputs.json"
 
 
 def write(root: Path, plan: Plan, renderer: str, recorded: Recorded | None = None, out: Path | None = None) -> None:
@@ -34,14 +34,14 @@ def write(root: Path, plan: Plan, renderer: str, recorded: Recorded | None = Non
     recorded, out = recorded or recorded_cells(root, plan), out or root
     states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.cells}
     measured = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _measure_files(root, plan)}
-    stamp = digest({"version": __version__, "cells": states, "measured": measured, "renderer": renderer})
+    made_of = digest({"version": __version__, "cells": states, "measured": measured, "renderer": renderer})
     old = _written(out)
-    if not states or (old["made_of"] == stamp and all((out / name).is_file() for name in old["files"])):
+    if not states or (old["made_of"] == made_of and all((out / name).is_file() for name in old["files"])):
         return
     made_by = fingerprint.collect(renderer=renderer, data=_data(plan))
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
-    _draw(out, recorded.episodes(), load_measures(root, plan), made_by, stamp)
+    _draw(out, recorded.episodes(), load_measures(root, plan), made_by, made_of)
 
 
 def redraw(folder: Path) -> list[str]:
@@ -65,7 +65,7 @@ def redraw(folder: Path) -> list[str]:
 
 
 def _draw(
-    out: Path, episodes: pd.DataFrame, measures: Sequence[MeasureRecord], made_by: Fingerprint, stamp: str
+    out: Path, episodes: pd.DataFrame, measures: Sequence[MeasureRecord], made_by: Fingerprint, made_of: str
 ) -> list[str]:
     """Write tables and figures, delete those that there were before and are no more; the names of what is there now."""
     from altbench.report.figures import write_figures
@@ -76,7 +76,7 @@ def _draw(
     names = sorted(str(p.relative_to(out)) for p in written)
     for name in set(_written(out)["files"]) - set(names):
         (out / name).unlink(missing_ok=True)
-    write_text(out / STAMP, json.dumps({"made_of": stamp, "files": names}, indent=1) + "\n")
+    write_text(out / MADE_OF, json.dumps({"made_of": made_of, "files": names}, indent=1) + "\n")
     return names
 
 
@@ -89,7 +89,7 @@ def _measure_files(root: Path, plan: Plan) -> list[Path]:
 def _written(out: Path) -> dict[str, Any]:
     """What the last `write` said of itself."""
     try:
-        found = json.loads((out / STAMP).read_text())
+        found = json.loads((out / MADE_OF).read_text())
         return {"made_of": str(found["made_of"]), "files": [str(name) for name in found["files"]]}
     except (OSError, ValueError, KeyError, TypeError):
         return {"made_of": "", "files": []}

@@ -56,22 +56,22 @@ PLAIN = Look("#5F5F5F", "o")
 """Of whatever stands beside its own name and is no policy."""
 
 
-def looks(labels: Iterable[str]) -> Style:
+def policy_styles(labels: Iterable[str]) -> Style:
     """A colour and a marker for each label: a registered policy's own; what is left for others, in alphabetical order."""
-    shown, fixed = set(labels), _fixed_looks()
+    shown, fixed = set(labels), _fixed_styles()
     markers = {look.marker for label, look in fixed.items() if label in shown}
     left = [look for look in (*_paired(OTHER_COLOURS), *_paired(POLICY_COLOURS)) if look not in fixed.values()]
     others = cycle(sorted(left, key=lambda look: look.marker in markers))
     return {label: fixed[label] if label in fixed else next(others) for label in sorted(shown)}
 
 
-def looks_beside_names(labels: Iterable[str]) -> Style:
-    """As `looks`, but plain for all that is no policy: where names stand beside dots, looks need not tell them apart."""
-    fixed = _fixed_looks()
+def styles_beside_names(labels: Iterable[str]) -> Style:
+    """As `policy_styles`, but plain for labels that are not policies: names stand beside their dots."""
+    fixed = _fixed_styles()
     return {label: fixed.get(label, PLAIN) for label in labels}
 
 
-def _fixed_looks() -> dict[str, Look]:
+def _fixed_styles() -> dict[str, Look]:
     """Built-ins come first among the registered names, so that those of third parties change none of their looks."""
     return {**dict(zip(registry.names("policy"), cycle(_paired(POLICY_COLOURS)), strict=False)), **EXPERT}
 

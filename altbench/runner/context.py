@@ -13,7 +13,7 @@ from altbench.core.errors import AltbenchError, DatasetError
 from altbench.dataset.format import DatasetMeta
 from altbench.results.folder import RunFolder
 from altbench.sweeps.plan import Checkpoint, Plan, make_plan
-from altbench.sweeps.rows import stamp
+from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import SweepSpec
 from altbench.system.devices import resolve_device
 
@@ -26,7 +26,7 @@ def open_plan(sweep: SweepSpec, root: Path, renderer: str) -> tuple[Setting, Pla
     device = resolve_device(sweep.device)
     setting = Setting(root, sweep, device, data_files(sweep, root))
     checksums, lacking = _checksums(setting)
-    return setting, make_plan(sweep, stamp(device, renderer, checksums)), lacking
+    return setting, make_plan(sweep, provenance_of(device, renderer, checksums)), lacking
 
 
 def _checksums(setting: Setting) -> tuple[dict[tuple[str, int], str], tuple[str, ...]]:
@@ -61,7 +61,7 @@ class Setting:
         return RunFolder(self.root)
 
 
-def training_set(setting: Setting, checkpoint: Checkpoint) -> tuple[Demonstration, ...]:
+def training_demonstrations(setting: Setting, checkpoint: Checkpoint) -> tuple[Demonstration, ...]:
     """The nested subset of N demonstrations that the checkpoint is fitted to."""
     from altbench.dataset.subsets import subset
 

@@ -8,7 +8,7 @@ from altbench.core import registry
 from altbench.core.seeds import derive_seed
 from altbench.rollout import records
 from altbench.rollout.episode import EpisodePlan
-from altbench.runner.context import Setting, training_set
+from altbench.runner.context import Setting, training_demonstrations
 from altbench.sweeps.plan import Cell
 
 
@@ -16,7 +16,7 @@ def episode_plans(setting: Setting, cell: Cell) -> list[EpisodePlan]:
     """The cell's episodes. Seeds depend on the sweep and the episode alone, so all policies see the same ones."""
     root = setting.sweep.seed
     column, entry = cell.column, cell.column.perturbation
-    starts = training_set(setting, cell.checkpoint) if column.split in ("replay", "recall") else ()
+    starts = training_demonstrations(setting, cell.checkpoint) if column.split in ("replay", "recall") else ()
     perturbation = None
     if not column.clean:
         perturbation = registry.perturbation(entry.name)(column.severity, **entry.options)

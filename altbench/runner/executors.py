@@ -26,9 +26,9 @@ class Outcome:
 
 
 class Executor(ABC):
-    """Runs jobs; at most `slots` threads' worth of them at a time is the runner's concern."""
+    """Runs jobs; at most `threads` threads of them at a time is the runner's concern."""
 
-    slots: int
+    threads: int
 
     @abstractmethod
     def submit(self, setting: Setting, job: Job) -> None:
@@ -50,7 +50,7 @@ class Executor(ABC):
 class InlineExecutor(Executor):
     """Runs each job at once in this process: for debugging (`--workers 0`) and tests."""
 
-    slots = 1
+    threads = 1
 
     def __init__(self) -> None:
         self._ended: list[Outcome] = []
@@ -76,7 +76,7 @@ class ProcessExecutor(Executor):
     def __init__(self, workers: int) -> None:
         from pebble import ProcessPool
 
-        self.slots = workers
+        self.threads = workers
         # Threads are set job by job; libraries that read this at import must not take all cores for themselves.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         # Spawned, because OpenGL contexts and thread pools do not survive a fork.

@@ -22,7 +22,7 @@ from altbench.rollout.records import DecisionRecord, EpisodeRecord
 from altbench.runner.context import Setting
 from altbench.runner.episodes import episode_plans
 from altbench.sweeps.plan import Cell, Plan, make_plan
-from altbench.sweeps.rows import stamp
+from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import SweepSpec
 from altbench.system.devices import resolve_device
 
@@ -96,7 +96,7 @@ def _with_cell(root: Path, name: str, sweeps: Sequence[SweepSpec]) -> list[Sweep
 
 
 def _cell_names(sweep: SweepSpec) -> set[str]:
-    return {cell.name for cell in make_plan(sweep, stamp("", "", {})).cells}
+    return {cell.name for cell in make_plan(sweep, provenance_of("", "", {})).cells}
 
 
 def _planned(sweep: SweepSpec, root: Path) -> tuple[Setting, Plan]:
@@ -107,7 +107,7 @@ def _planned(sweep: SweepSpec, root: Path) -> tuple[Setting, Plan]:
     setting = Setting(root, sweep, device, data_files(sweep, root))
     for path in setting.data.values():
         history.check_demonstrations(sweep, path, "that its episodes began from")
-    return setting, make_plan(sweep, stamp(device, registry.choose_renderer(), data_checksums(setting)))
+    return setting, make_plan(sweep, provenance_of(device, registry.select_backend(), data_checksums(setting)))
 
 
 def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: EpisodeRecord) -> UInt8:

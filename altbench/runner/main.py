@@ -26,9 +26,9 @@ from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
 from altbench.runner.scheduler import run_jobs
 from altbench.sweeps.plan import Plan, make_plan
-from altbench.sweeps.rows import stamp
+from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import SweepSpec
-from altbench.system.devices import choose_renderer, resolve_device
+from altbench.system.devices import require_renderer, resolve_device
 from altbench.system.fingerprint import usable_cores
 
 
@@ -62,9 +62,9 @@ def run(
     be continued by the same call.
     """
     root, out = Path(root), None if out is None else Path(out)
-    renderer = choose_renderer()
-    slots = usable_cores() if workers is None else workers
-    executor, board = make_executor(slots), Board(console or Console(quiet=True), slots)
+    renderer = require_renderer()
+    threads = usable_cores() if workers is None else workers
+    executor, board = make_executor(threads), Board(console or Console(quiet=True), threads)
     with RunFolder(root).locked():
         try:
             summary = run_held(sweep, root, executor, board, resolve_device(sweep.device), renderer)
@@ -89,11 +89,11 @@ def run_held(sweep: SweepSpec, root: Path, executor: Executor, board: Board, dev
     remove_leftovers(root)
     shutil.rmtree(progress, ignore_errors=True)
     setting = Setting(root, sweep, device, data_files(sweep, root))
-    make_plan(sweep, stamp(device, renderer, {}))  # refuse a bad sweep before anything is collected
+    make_plan(sweep, provenance_of(device, renderer, {}))  # refuse a bad sweep before anything is collected
     missing = [CollectJob(task) for task in sweep.tasks if _needs_data(setting, task)]
     for name, reason in run_jobs(setting, executor, board, missing).failed.items():
         raise AltbenchError(f"{name}: {reason}")
-    plan = make_plan(sweep, stamp(device, renderer, data_checksums(setting)))
+    plan = make_plan(sweep, provenance_of(device, renderer, data_checksums(setting)))
     history.keep(sweep, root)
     jobs = pending_jobs(setting, plan)
     state = run_jobs(setting, executor, board, jobs)

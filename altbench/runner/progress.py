@@ -40,8 +40,8 @@ class Costs:
 class Board:
     """Shows a run's progress on `console`."""
 
-    def __init__(self, console: Console, slots: int = 1) -> None:
-        self.console, self.slots = console, max(slots, 1)
+    def __init__(self, console: Console, threads: int = 1) -> None:
+        self.console, self.threads = console, max(threads, 1)
         self.costs = Costs()
         self._progress: Progress | None = None
         self._began: dict[str, float] = {}
@@ -113,7 +113,7 @@ class Board:
     def time_left(self) -> str:
         """Expected time to the end, as `4 min`: no shorter than the longest job in flight."""
         each = [self._seconds_left(job, share) for job, share in self._left.values()]
-        seconds = max(sum(each) / self.slots, *each, 0.0) if each else 0.0
+        seconds = max(sum(each) / self.threads, *each, 0.0) if each else 0.0
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
     def _seconds_left(self, job: Job, share: float) -> float:

@@ -54,7 +54,7 @@ def _start_ready(setting: Setting, executor: Executor, board: Board, state: Stat
         if _blocked(job, state):
             continue
         used = sum(_threads(setting, executor, j) for j in state.running.values())
-        if used and used + _threads(setting, executor, job) > executor.slots:
+        if used and used + _threads(setting, executor, job) > executor.threads:
             continue
         state.waiting.remove(job)
         state.running[job.key] = job
@@ -71,7 +71,7 @@ def _threads(setting: Setting, executor: Executor, job: Job) -> int:
         case RolloutJob():
             return setting.sweep.rollout_threads
         case MeasureJob():
-            return executor.slots  # nothing else may disturb it
+            return executor.threads  # nothing else may disturb it
         case CollectJob():
             return 1
 

@@ -19,7 +19,7 @@ from altbench.results import cells, measures
 from altbench.results.checkpoints import CheckpointCard, find_checkpoint, load_checkpoint, save_checkpoint
 from altbench.rollout import records as records_module
 from altbench.rollout.episode import EpisodePlan, failed_episode, make_env, run_episode
-from altbench.runner.context import Setting, set_threads, training_set
+from altbench.runner.context import Setting, set_threads, training_demonstrations
 from altbench.runner.episodes import cell_header, episode_plans
 from altbench.runner.heartbeat import Heartbeat, TrainingClock
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
@@ -66,7 +66,7 @@ def fit(setting: Setting, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
     training.mkdir(parents=True, exist_ok=True)
     policy = _build(checkpoint, checkpoint.config)
     assert isinstance(policy, Trainable)
-    demonstrations = training_set(setting, checkpoint)
+    demonstrations = training_demonstrations(setting, checkpoint)
     seed = derive_seed(setting.sweep.seed, "train", checkpoint.train_seed)
     clock = TrainingClock(training / "seconds.txt", heartbeat)
     policy.fit(demonstrations, FitContext(seed, setting.device, training, clock))

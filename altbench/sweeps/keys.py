@@ -18,7 +18,7 @@ from altbench.sweeps.spec import PerturbationEntry
 
 def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any]:
     """What a fit of the row's policy to `n` demonstrations depends on."""
-    entry, sweep, made_with = row.entry, row.sweep, row.made_with
+    entry, sweep, provenance = row.entry, row.sweep, row.provenance
     return {
         "task": [row.task.name, row.task.version],
         "policy": [entry.policy.rpartition("/")[2], row.policy.version, _source_digest(entry.policy)],
@@ -26,17 +26,17 @@ def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any
         "n": n,
         "train_seed": train_seed,
         "seed": sweep.seed,
-        "data": made_with.data.get((row.task.name, n), ""),
+        "data": provenance.data.get((row.task.name, n), ""),
         "image_size": sweep.image_size,
         "threads": sweep.train_threads,
-        "device": made_with.device,
-        "versions": made_with.versions,
+        "device": provenance.device,
+        "versions": provenance.versions,
     }
 
 
 def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: int) -> dict[str, Any]:
     """What the records of a checkpoint's episodes under `column` depend on."""
-    sweep, made_with, perturbation = row.sweep, row.made_with, column.perturbation
+    sweep, provenance, perturbation = row.sweep, row.provenance, column.perturbation
     return {
         "checkpoint": checkpoint_key,
         "label": row.entry.name,
@@ -58,9 +58,9 @@ def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: 
         "timeout": sweep.decision_timeout_s,
         "threads": sweep.rollout_threads,
         "render_profile": sweep.render_profile,
-        "versions": made_with.versions,
-        "device": made_with.device,
-        "renderer": made_with.renderer,
+        "versions": provenance.versions,
+        "device": provenance.device,
+        "renderer": provenance.renderer,
     }
 
 

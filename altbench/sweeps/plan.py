@@ -16,17 +16,13 @@ from altbench.core.spec import canonical, digest
 from altbench.sweeps.keys import cell_specification, checkpoint_specification, measurement_specification
 from altbench.sweeps.rows import (
     Column,
+    Provenance,
     Row,
-    Stamp,
     check_evaluations,
-    check_everyone_takes_part,
+    check_no_empty_evaluation,
     make_row,
-    resolve_config,
-    stamp,
 )
 from altbench.sweeps.spec import SweepSpec
-
-__all__ = ["Cell", "Checkpoint", "Measurement", "Plan", "Stamp", "make_plan", "resolve_config", "stamp"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a sweep asks for, in the order of its file; `data`: as in `Stamp`."""
+    """Everything that a sweep asks for, in the order of its file; `data`: as in `Provenance`."""
 
     sweep: SweepSpec
     checkpoints: tuple[Checkpoint, ...]
@@ -126,12 +122,12 @@ class Plan:
     data: Mapping[tuple[str, int], str]
 
 
-def make_plan(sweep: SweepSpec, made_with: Stamp) -> Plan:
+def make_plan(sweep: SweepSpec, provenance: Provenance) -> Plan:
     """Check every name and setting of `sweep` and expand it; ConfigError or ContractError before any work."""
     checkpoints: dict[str, Checkpoint] = {}
     cells: dict[str, Cell] = {}
     measurements: list[Measurement] = []
-    for row in _rows(sweep, made_with):
+    for row in _rows(sweep, provenance):
         for n, train_seed in [(n, seed) for n in row.entry.n for seed in sweep.train_seeds]:
             made = _checkpoint(row, n, train_seed)
             made = checkpoints.setdefault(made.key, made)
@@ -140,16 +136,16 @@ def make_plan(sweep: SweepSpec, made_with: Stamp) -> Plan:
             if made.trainable:
                 key = digest(measurement_specification(row, made.key))
                 measurements.append(Measurement(made, row.entry.name, row.runtime, key))
-    check_everyone_takes_part(sweep)
-    return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), tuple(measurements), made_with.data)
+    check_no_empty_evaluation(sweep)
+    return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), tuple(measurements), provenance.data)
 
 
-def _rows(sweep: SweepSpec, made_with: Stamp) -> list[Row]:
+def _rows(sweep: SweepSpec, provenance: Provenance) -> list[Row]:
     rows = []
     for name in sweep.tasks:
         task = registry.task(name)
         check_evaluations(sweep, task)
-        rows += [make_row(sweep, made_with, task, entry) for entry in sweep.policies]
+        rows += [make_row(sweep, provenance, task, entry) for entry in sweep.policies]
     return rows
 
 

@@ -32,7 +32,7 @@ KEY_PACKAGES = ("robosuite", "mujoco", "torch")
 
 
 @dataclass(frozen=True)
-class Stamp:
+class Provenance:
     """What numbers depend on besides the sweep: package versions, device, renderer, and the demonstrations.
 
     `data`: (task, N) -> checksum of the N demonstrations; empty while there are none yet.
@@ -44,9 +44,9 @@ class Stamp:
     data: Mapping[tuple[str, int], str]
 
 
-def stamp(device: str, renderer: str, data: Mapping[tuple[str, int], str]) -> Stamp:
-    """The stamp of this installation."""
-    return Stamp({p: _version(p) for p in KEY_PACKAGES}, device, renderer, dict(data))
+def provenance_of(device: str, renderer: str, data: Mapping[tuple[str, int], str]) -> Provenance:
+    """Return the provenance of this installation."""
+    return Provenance({p: _version(p) for p in KEY_PACKAGES}, device, renderer, dict(data))
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Row:
     """A policy entry on a task: what all its checkpoints, cells and measurements share. `config`: its checked settings."""
 
     sweep: SweepSpec
-    made_with: Stamp
+    provenance: Provenance
     task: TaskInfo
     entry: PolicyEntry
     policy: type[Policy]
@@ -103,7 +103,7 @@ class Column:
         return f"{self.where}/{title}" if self.clean else f"{self.where}/{title}-{self.severity}"
 
 
-def make_row(sweep: SweepSpec, made_with: Stamp, task: TaskInfo, entry: PolicyEntry) -> Row:
+def make_row(sweep: SweepSpec, provenance: Provenance, task: TaskInfo, entry: PolicyEntry) -> Row:
     """The row of `entry` on `task`; ConfigError or ContractError where they do not fit each other or the sweep."""
     where = f"policy {entry.name!r}"
     policy = registry.policy(entry.policy)
@@ -120,7 +120,7 @@ def make_row(sweep: SweepSpec, made_with: Stamp, task: TaskInfo, entry: PolicyEn
         raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
     if min(entry.n) < 1:
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
-    return Row(sweep, made_with, task, entry, policy, config)
+    return Row(sweep, provenance, task, entry, policy, config)
 
 
 def _check_kind(requirements: Any, where: str) -> None:
@@ -187,7 +187,7 @@ def _check_event(event: EventEntry, task: TaskInfo) -> None:
         )
 
 
-def check_everyone_takes_part(sweep: SweepSpec) -> None:
+def check_no_empty_evaluation(sweep: SweepSpec) -> None:
     """ConfigError where no row takes part in an evaluation, which is a mistake."""
     for evaluation in sweep.evaluations:
         if not any(takes_part(evaluation, entry.name, n) for entry in sweep.policies for n in entry.n):

@@ -23,9 +23,9 @@ def resolve_device(device: str) -> str:
     return "cuda" if device != "cpu" and available else "cpu"
 
 
-def choose_renderer() -> str:
+def require_renderer() -> str:
     """The OpenGL back end; RenderingUnavailable where there is none."""
-    renderer = registry.choose_renderer()
+    renderer = registry.select_backend()
     if renderer.lower() in NO_RENDERER:
         raise RenderingUnavailable(
             "no off-screen OpenGL works here; install Debian's libegl1 and libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa); "

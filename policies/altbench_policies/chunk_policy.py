@@ -24,7 +24,7 @@ from altbench_policies.observation import (
     ObservationSpec,
     Seen,
 )
-from altbench_policies.resume import fingerprint
+from altbench_policies.resume import training_digest
 from altbench_policies.training import Objective, TrainingSpec, train
 from altbench_policies.vision import count_bytes, seeded_network
 
@@ -139,7 +139,7 @@ class ChunkPolicy(Trainable, Generic[Settings, Network]):
             context,
             frames=len(frames),
             images_per_step=min(self.settings.batch_size, len(frames)) * self.frames_per_sample * len(self.cameras),
-            fingerprint=fingerprint(self.name, self.version, settings, frames.digest()),
+            fingerprint=training_digest(self.name, self.version, settings, frames.digest()),
         )
         self.network = network
 

@@ -18,7 +18,7 @@ from altbench.core.errors import ContractError
 from altbench.core.policy import FitContext, Observation, Trainable
 from altbench.dataset import files
 from altbench.sweeps.plan import make_plan
-from altbench.sweeps.rows import stamp
+from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import load_sweep
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def test_the_row_of_a_policys_file_is_called_by_its_class_and_keyed_by_the_file_
         path.write_text(readme_code()[0] + addition, encoding="utf-8")
         (tmp_path / "helper.py").write_text(f"NUMBER = {len(keys)}\n", encoding="utf-8")
         sweep = with_policies(load_sweep("quick"), [f"{path}:NearestPose"])
-        cells = make_plan(sweep, stamp("cpu", "none", {})).cells
+        cells = make_plan(sweep, provenance_of("cpu", "none", {})).cells
         keys.append(next(c.key for c in cells if c.name == "lift/NearestPose/n30/s0/recall/clean"))
     assert keys[0] == keys[1] != keys[2]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from altbench.audit.cases import AuditedEpisode, Case, audit_episodes, case_of, frame_of, training_set
+from altbench.audit.cases import AuditedEpisode, Case, audit_episodes, case_of, frame_of, training_trajectories
 from altbench.audit.tables import score
 from altbench.core import registry
 from altbench.experiments.shared import expert as expert_control
@@ -44,7 +44,7 @@ def audited(run: Run, way: Way) -> list[AuditedEpisode]:
         shown = (point.task, point.n)
         if shown not in known:
             demonstrations = run.demonstrations(point)
-            known[shown] = training_set(demonstrations, registry.task(point.task), distance, way.source)
+            known[shown] = training_trajectories(demonstrations, registry.task(point.task), distance, way.source)
         found += audit_episodes(cell, records, known[shown], way.source)
     return found
 

@@ -26,7 +26,7 @@ from altbench.results.checkpoints import find_checkpoint, load_checkpoint
 from altbench.results.folder import RunFolder
 from altbench.results.frames import Recorded
 from altbench.rollout.records import EpisodeRecord, MeasureRecord
-from altbench.runner.context import Setting, set_threads, training_set
+from altbench.runner.context import Setting, set_threads, training_demonstrations
 from altbench.sweeps.plan import Cell, Checkpoint, Plan
 from altbench.sweeps.spec import SweepSpec
 
@@ -158,7 +158,7 @@ class Run:
     def demonstrations(self, checkpoint: Checkpoint) -> tuple[Demonstration, ...]:
         """The demonstrations that a checkpoint is fitted to; empty where they have not been collected."""
         setting = self.setting(checkpoint)
-        return training_set(setting, checkpoint) if setting.data[checkpoint.task].is_file() else ()
+        return training_demonstrations(setting, checkpoint) if setting.data[checkpoint.task].is_file() else ()
 
     def setting(self, checkpoint: Checkpoint) -> Setting:
         """The setting of the (first) sweep that asks for a checkpoint."""

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from altbench.experiments.shared.experiment import Run
 from altbench.experiments.shared.texts import rate_text
 from altbench.report.dots import Dot, draw_dots
-from altbench.report.style import headline, looks_beside_names, styled
+from altbench.report.style import headline, styled, styles_beside_names
 from altbench.report.success import SEEDS_NOTE, SIGNIFICANT, beats_all
 from altbench.report.table import Block, Table, percentage
 from altbench.stats.rates import RANKED_FROM, Rate, ranked, success_rate
@@ -137,7 +137,7 @@ def dot_plot(title: str, found: Matrix) -> Figure | None:
         return None
     dots = {place: dot for place, entry in found.entries.items() if (dot := _dot(entry.rate)) is not None}
     with styled():
-        return draw_dots(title, found.rows, found.columns, dots, looks_beside_names(found.rows))
+        return draw_dots(title, found.rows, found.columns, dots, styles_beside_names(found.rows))
 
 
 def heat_map(title: str, found: Matrix) -> Figure | None:

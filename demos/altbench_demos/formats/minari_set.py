@@ -15,7 +15,16 @@ from typing import Any, cast, get_args
 
 import numpy as np
 
-from altbench.api import ConfigError, ControlMode, DatasetError, Demonstration, Float64, ImportWishes, Recording, Stage
+from altbench.api import (
+    ConfigError,
+    ControlMode,
+    DatasetError,
+    Demonstration,
+    Float64,
+    ImportOptions,
+    Recording,
+    StateViewer,
+)
 from altbench_demos.formats import foreign_hdf5, mjcf, staging
 
 DATASET_ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+", re.ASCII)
@@ -25,15 +34,15 @@ STATES = "sim_state"
 POSE = "object_pose"  # beside them, where the states do not tell it
 
 
-def read_minari(path: Path, stage: Stage, wishes: ImportWishes) -> Recording:
+def read_minari(path: Path, viewer: StateViewer, options: ImportOptions) -> Recording:
     """`altbench.api.Importer` of a data set's folder, or of the id of one that Minari keeps."""
     folder = _folder(path)
     metadata = _metadata(folder)
-    mode, size = _convention(folder, metadata, stage, wishes)
+    mode, size = _convention(folder, metadata, viewer, options)
     main = folder / "main_data.hdf5"
     with foreign_hdf5.reading(main) as file:
         names = foreign_hdf5.numbered(file, "episode_")
-    made = (_demonstration(main, name, i, stage, mode, size) for i, name in enumerate(names))
+    made = (_demonstration(main, name, i, viewer, mode, size) for i, name in enumerate(names))
     return Recording(
         mode, size, len(names), made, {"recorded with": f"minari {str(metadata.get('minari_version'))[:32]}"}
     )
@@ -69,33 +78,33 @@ def _metadata(folder: Path) -> dict[str, Any]:
 
 
 def _convention(
-    folder: Path, metadata: Mapping[str, Any], stage: Stage, wishes: ImportWishes
+    folder: Path, metadata: Mapping[str, Any], viewer: StateViewer, options: ImportOptions
 ) -> tuple[ControlMode, tuple[int, int]]:
     """Control mode and image size of the environment that the data set names, which must be the task's."""
     where = f"{folder}: env_spec"
     spec = foreign_hdf5.json_object(where, str(metadata.get("env_spec", "{}")))
     kwargs = spec.get("kwargs", {})
-    if spec.get("id") != stage.info.env_id or not isinstance(kwargs, dict):
-        raise DatasetError(f"{where}: expected demonstrations of {stage.info.env_id}, got {spec.get('id')!r}"[:300])
+    if spec.get("id") != viewer.info.env_id or not isinstance(kwargs, dict):
+        raise DatasetError(f"{where}: expected demonstrations of {viewer.info.env_id}, got {spec.get('id')!r}"[:300])
     mode = kwargs.get("control_mode", "ee_pose")
-    if mode not in get_args(ControlMode) or wishes.control_mode not in (None, mode):
-        wanted = wishes.control_mode or " or ".join(get_args(ControlMode))
+    if mode not in get_args(ControlMode) or options.control_mode not in (None, mode):
+        wanted = options.control_mode or " or ".join(get_args(ControlMode))
         raise DatasetError(f"{where}: expected actions {wanted}, got {mode!r}"[:300])
-    size = wishes.image_size or kwargs.get("image_size") or staging.DEFAULT_IMAGE_SIZE
+    size = options.image_size or kwargs.get("image_size") or staging.DEFAULT_IMAGE_SIZE
     if not (isinstance(size, list | tuple) and len(size) == 2 and all(type(s) is int and 8 <= s <= 2048 for s in size)):
         raise DatasetError(f"{where}: expected image_size [height, width] from 8 to 2048, got {size!r}"[:300])
     return cast(ControlMode, mode), (size[0], size[1])
 
 
 def _demonstration(
-    main: Path, name: str, index: int, stage: Stage, mode: ControlMode, size: tuple[int, int]
+    main: Path, name: str, index: int, viewer: StateViewer, mode: ControlMode, size: tuple[int, int]
 ) -> Demonstration:
     where = f"{main}: {name}"
-    states, actions, fixed = _episode(main, name, stage, mode)
-    views = staging.look_along(stage, states, where, fixed)
+    states, actions, fixed = _episode(main, name, viewer, mode)
+    views = staging.look_along(viewer, states, where, fixed)
     frames = min(staging.until_success(views, len(actions)), len(actions))
     return staging.demonstration(
-        stage,
+        viewer,
         index,
         views=views[:frames],
         states=states[:frames],
@@ -107,28 +116,28 @@ def _demonstration(
     )
 
 
-def _episode(main: Path, name: str, stage: Stage, mode: ControlMode) -> tuple[Float64, Float64, Float64 | None]:
+def _episode(main: Path, name: str, viewer: StateViewer, mode: ControlMode) -> tuple[Float64, Float64, Float64 | None]:
     """States (T + 1, Ds), that after the last action included, actions (T, Da), the pose of fixed bodies (P,)."""
     where = f"{main}: {name}"
     with foreign_hdf5.reading(main) as file:
         episode = foreign_hdf5.group(file, name)
-        actions = foreign_hdf5.numbers(episode, "actions", stage.info.action_dim(mode))
+        actions = foreign_hdf5.numbers(episode, "actions", viewer.info.action_dim(mode))
         infos = foreign_hdf5.group(episode, "infos") if "infos" in episode else {}
-        wanted = [STATES, POSE] if stage.native.fixed_bodies else [STATES]
+        wanted = [STATES, POSE] if viewer.native.fixed_bodies else [STATES]
         if missing := [key for key in wanted if key not in infos]:
             raise DatasetError(f"{where}: expected simulator states as infos/{missing[0]}, got {sorted(infos)[:9]}")
-        fixed = foreign_hdf5.numbers(infos, POSE, len(stage.info.pose_names))[0] if POSE in wanted else None
+        fixed = foreign_hdf5.numbers(infos, POSE, len(viewer.info.pose_names))[0] if POSE in wanted else None
         states = foreign_hdf5.numbers(infos, STATES, foreign_hdf5.width(infos, STATES))
     staging.check_equal_length(where, states=len(states), **{"actions and 1": len(actions) + 1})
-    states = mjcf.map_states(states, "", stage.native, where)
-    staging.check_frequency(states, stage.info, where)
+    states = mjcf.map_states(states, "", viewer.native, where)
+    staging.check_frequency(states, viewer.info, where)
     return states, actions, fixed
 
 
 # ------------------------------------------------------------------------------------------------------------- export
 
 
-def write_minari(recording: Recording, stage: Stage, out: str) -> str:
+def write_minari(recording: Recording, viewer: StateViewer, out: str) -> str:
     """`altbench.api.Exporter`: the data set with the id `out` (such as `altbench/lift-v0`), where Minari keeps its own."""
     minari = _minari()
     if not DATASET_ID.fullmatch(out):
@@ -138,9 +147,9 @@ def write_minari(recording: Recording, stage: Stage, out: str) -> str:
     if min(recording.image_size) < SMALLEST_IMAGE:
         least = f"{SMALLEST_IMAGE}×{SMALLEST_IMAGE}"
         raise DatasetError(f"Minari keeps images of at least {least} pixels, got {recording.image_size}")
-    env = stage.environment(recording.control_mode, recording.image_size)
+    env = viewer.environment(recording.control_mode, recording.image_size)
     buffers = [
-        _buffer(minari.data_collector.EpisodeBuffer, d, stage, recording.image_size) for d in recording.demonstrations
+        _buffer(minari.data_collector.EpisodeBuffer, d, viewer, recording.image_size) for d in recording.demonstrations
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # Minari recommends a code link and an e-mail address
@@ -151,16 +160,16 @@ def write_minari(recording: Recording, stage: Stage, out: str) -> str:
             eval_env=env,
             algorithm_name=", ".join(f"{key} {value}" for key, value in recording.made_with.items()),
             author="altbench",
-            description=f"Demonstrations of {stage.info.name}; images are JPEG, infos/{STATES} the exact states.",
+            description=f"Demonstrations of {viewer.info.name}; images are JPEG, infos/{STATES} the exact states.",
         )
     return f"{datasets_root() / out}: {recording.episodes} episodes; read them with minari.load_dataset({out!r})"
 
 
-def _buffer(episode_buffer: Any, d: Demonstration, stage: Stage, size: tuple[int, int]) -> Any:
+def _buffer(episode_buffer: Any, d: Demonstration, viewer: StateViewer, size: tuple[int, int]) -> Any:
     """One episode: T steps, T + 1 observations and infos; the last is a simulated step from the last recorded state."""
-    pose = d.initial_state.object_pose if stage.native.fixed_bodies else None
-    last_state = stage.after(d.states[-1], d.actions[-1], d.control_mode, pose)
-    last = stage.look(last_state, size, pose)
+    pose = d.initial_state.object_pose if viewer.native.fixed_bodies else None
+    last_state = viewer.after(d.states[-1], d.actions[-1], d.control_mode, pose)
+    last = viewer.look(last_state, size, pose)
     fixed = {} if pose is None else {POSE: np.tile(pose, (len(d) + 1, 1))}
     ends = np.arange(len(d)) == len(d) - 1
     return episode_buffer(

@@ -101,14 +101,14 @@ def state_columns(xml: str, native: NativeModel, where: str) -> NDArray[np.int64
     columns, seen = np.zeros(native.state_dim, dtype=np.int64), []
     for name, kind in joints:
         numbers, speeds = SIZES[kind]
-        slots = native.joints.get(present := _present_name(name, native))
-        if slots is not None:
-            if slots.positions.stop - slots.positions.start != numbers:
+        ranges = native.joints.get(present := _present_name(name, native))
+        if ranges is not None:
+            if ranges.positions.stop - ranges.positions.start != numbers:
                 raise DatasetError(
                     f"{where}: expected {present} as in robosuite's present model, got one of type {kind}"
                 )
-            columns[slots.positions] = np.arange(positions, positions + numbers)
-            columns[slots.velocities] = np.arange(velocities, velocities + speeds)
+            columns[ranges.positions] = np.arange(positions, positions + numbers)
+            columns[ranges.velocities] = np.arange(velocities, velocities + speeds)
         seen.append(present)
         positions, velocities = positions + numbers, velocities + speeds
     missing, foreign = sorted(native.joints.keys() - set(seen)), sorted(set(seen) - native.joints.keys())

@@ -23,9 +23,9 @@ from altbench.api import (
     Demonstration,
     Float32,
     Float64,
-    ImportWishes,
+    ImportOptions,
     Recording,
-    Stage,
+    StateViewer,
     UInt8,
     View,
 )
@@ -48,51 +48,51 @@ class _Header:
     made_with: str
 
 
-def read_robomimic(path: Path, stage: Stage, wishes: ImportWishes) -> Recording:
+def read_robomimic(path: Path, viewer: StateViewer, options: ImportOptions) -> Recording:
     """`altbench.api.Importer` of robomimic's format.
 
     `control_mode` None: the file's own; "ee_pose" of delta actions: the pose that the controller makes of each.
     """
     with foreign_hdf5.reading(path) as file:
-        header = _header(path, foreign_hdf5.group(file, "data"), stage, wishes)
-    mode = wishes.control_mode or header.recorded
+        header = _header(path, foreign_hdf5.group(file, "data"), viewer, options)
+    mode = options.control_mode or header.recorded
     if (header.recorded, mode) == ("ee_pose", "ee_delta"):
         raise DatasetError(f"{path}: expected delta actions for --control-mode ee_delta, got absolute ones")
-    if header.recorded != mode and stage.info.arms > 1:
+    if header.recorded != mode and viewer.info.arms > 1:
         raise DatasetError(
             f"{path}: expected absolute actions, got delta actions of two arms, each in its base's frame"
         )
-    made = (_demonstration(path, header, i, stage, mode, wishes) for i in range(len(header.names)))
+    made = (_demonstration(path, header, i, viewer, mode, options) for i in range(len(header.names)))
     return Recording(mode, header.image_size, len(header.names), made, {"recorded with": header.made_with})
 
 
 # ------------------------------------------------------------------------------------------------------------- header
 
 
-def _header(path: Path, data: h5py.Group, stage: Stage, wishes: ImportWishes) -> _Header:
+def _header(path: Path, data: h5py.Group, viewer: StateViewer, options: ImportOptions) -> _Header:
     where = f"{path}: env_args"
     args = foreign_hdf5.json_object(where, foreign_hdf5.text(data, "env_args"))
     kwargs = args.get("env_kwargs", {})
     if not isinstance(kwargs, dict):
         raise DatasetError(f"{where}: expected env_kwargs, got {kwargs!r}"[:300])
     ours = args.get("type") == GYMNASIUM_TYPE
-    expected = stage.info.env_id if ours else stage.native.env_name
+    expected = viewer.info.env_id if ours else viewer.native.env_name
     if args.get("env_name") != expected or args.get("type") not in (ROBOSUITE_TYPE, GYMNASIUM_TYPE):
-        wanted = f"robosuite's {stage.native.env_name} (type {ROBOSUITE_TYPE}) or {stage.info.env_id}"
+        wanted = f"robosuite's {viewer.native.env_name} (type {ROBOSUITE_TYPE}) or {viewer.info.env_id}"
         got = f"{args.get('env_name')!r} (type {args.get('type')!r})"
         raise DatasetError(f"{where}: expected demonstrations of {wanted}, got {got}"[:400])
-    frequency = kwargs.get("control_freq", stage.info.control_hz)
-    if frequency != stage.info.control_hz:
-        raise DatasetError(f"{where}: expected control at {stage.info.control_hz:g} Hz, got {frequency!r} Hz"[:300])
+    frequency = kwargs.get("control_freq", viewer.info.control_hz)
+    if frequency != viewer.info.control_hz:
+        raise DatasetError(f"{where}: expected control at {viewer.info.control_hz:g} Hz, got {frequency!r} Hz"[:300])
     names = foreign_hdf5.numbered(data, "demo_")
-    cameras, size = _cameras(path, foreign_hdf5.group(data, names[0]), stage, wishes)
+    cameras, size = _cameras(path, foreign_hdf5.group(data, names[0]), viewer, options)
     made_with = f"altbench {expected}" if ours else f"robosuite {str(args.get('env_version', 'unknown'))[:32]}"
-    return _Header(_recorded_mode(where, kwargs, stage, ours), not ours, cameras, size, names, made_with)
+    return _Header(_recorded_mode(where, kwargs, viewer, ours), not ours, cameras, size, names, made_with)
 
 
-def _recorded_mode(where: str, kwargs: Mapping[str, Any], stage: Stage, ours: bool) -> ControlMode:
+def _recorded_mode(where: str, kwargs: Mapping[str, Any], viewer: StateViewer, ours: bool) -> ControlMode:
     if not ours:
-        return controllers.recorded_mode(kwargs.get("controller_configs"), stage.info, where)
+        return controllers.recorded_mode(kwargs.get("controller_configs"), viewer.info, where)
     mode = kwargs.get("control_mode", "ee_pose")
     if mode not in ("ee_pose", "ee_delta"):
         raise DatasetError(f"{where}: expected control_mode ee_pose or ee_delta, got {mode!r}"[:300])
@@ -101,25 +101,25 @@ def _recorded_mode(where: str, kwargs: Mapping[str, Any], stage: Stage, ours: bo
 
 
 def _cameras(
-    path: Path, demo: h5py.Group, stage: Stage, wishes: ImportWishes
+    path: Path, demo: h5py.Group, viewer: StateViewer, options: ImportOptions
 ) -> tuple[dict[str, str], tuple[int, int]]:
     """Our camera -> the name of its images in the file (empty: to be drawn), and their size."""
-    drawn_size = wishes.image_size or staging.DEFAULT_IMAGE_SIZE
+    drawn_size = options.image_size or staging.DEFAULT_IMAGE_SIZE
     obs = foreign_hdf5.group(demo, "obs") if "obs" in demo else {}
     there = sorted(name for name in obs if name.endswith("_image"))
-    if wishes.render or not there:
+    if options.render or not there:
         return {}, drawn_size
     found = {}
-    for camera in stage.info.cameras:
-        names = (f"{stage.native.cameras[camera]}_image", f"{camera}_image")
+    for camera in viewer.info.cameras:
+        names = (f"{viewer.native.cameras[camera]}_image", f"{camera}_image")
         found[camera] = next((name for name in names if name in there), "")
     if not all(found.values()):
-        wanted = ", ".join(f"{c} ({stage.native.cameras[c]}_image)" for c in found)
+        wanted = ", ".join(f"{c} ({viewer.native.cameras[c]}_image)" for c in found)
         raise DatasetError(f"{path}: expected images of {wanted}, got {there}; --render draws them from the states")
     sizes = {foreign_hdf5.image_size(obs, name) for name in found.values()}
     size = sizes.pop()
-    if sizes or wishes.image_size not in (None, size):
-        expected = wishes.image_size or "one size"
+    if sizes or options.image_size not in (None, size):
+        expected = options.image_size or "one size"
         got = sorted({size, *sizes})
         raise DatasetError(f"{path}: expected images of {expected}, got {got}; --render draws them from the states")
     return found, size
@@ -139,17 +139,17 @@ class _Episode:
 
 
 def _demonstration(
-    path: Path, header: _Header, index: int, stage: Stage, mode: ControlMode, wishes: ImportWishes
+    path: Path, header: _Header, index: int, viewer: StateViewer, mode: ControlMode, options: ImportOptions
 ) -> Demonstration:
     where = f"{path}: {header.names[index]}"
-    episode = _episode(path, header, index, stage, wishes)
-    views = staging.look_along(stage, episode.states, where, episode.fixed)
+    episode = _episode(path, header, index, viewer, options)
+    views = staging.look_along(viewer, episode.states, where, episode.fixed)
     _check_place(where, episode.eef, views)
     frames = min(staging.until_success(views, len(episode.states)), len(views))
     rewarded = episode.rewards is not None and bool((episode.rewards[:frames] > 0).any())
     pixels = episode.pixels and {camera: images[:frames] for camera, images in episode.pixels.items()}
     return staging.demonstration(
-        stage,
+        viewer,
         index,
         views=views[:frames],
         states=episode.states[:frames],
@@ -161,8 +161,8 @@ def _demonstration(
     )
 
 
-def _episode(path: Path, header: _Header, index: int, stage: Stage, wishes: ImportWishes) -> _Episode:
-    where, dim = f"{path}: {header.names[index]}", stage.info.action_dim
+def _episode(path: Path, header: _Header, index: int, viewer: StateViewer, options: ImportOptions) -> _Episode:
+    where, dim = f"{path}: {header.names[index]}", viewer.info.action_dim
     with foreign_hdf5.reading(path) as file:
         demo = foreign_hdf5.group(foreign_hdf5.group(file, "data"), header.names[index])
         states = foreign_hdf5.numbers(demo, "states", foreign_hdf5.width(demo, "states"))
@@ -174,26 +174,26 @@ def _episode(path: Path, header: _Header, index: int, stage: Stage, wishes: Impo
         eef = foreign_hdf5.numbers(obs, "robot0_eef_pos", 3) if "robot0_eef_pos" in obs else None
         pixels = {c: foreign_hdf5.images(obs, name, len(states)) for c, name in header.cameras.items()}
         model = foreign_hdf5.optional_text(demo, "model_file")
-        fixed = None if header.native_actions else _our_fixed_pose(demo, stage)
+        fixed = None if header.native_actions else _our_fixed_pose(demo, viewer)
     others = {name: len(found) for name, found in (("rewards", rewards), ("robot0_eef_pos", eef)) if found is not None}
     staging.check_equal_length(where, states=len(states), actions=len(actions), **others)
     if any(images.shape[1:3] != header.image_size for images in pixels.values()):
         raise DatasetError(
             f"{where}: expected images of {header.image_size} as in the file's first episode, got others"
         )
-    xml = model_xml(path, model, wishes.model)
-    present = mjcf.map_states(states, xml, stage.native, where)
-    staging.check_frequency(present, stage.info, where)
+    xml = model_xml(path, model, options.model)
+    present = mjcf.map_states(states, xml, viewer.native, where)
+    staging.check_frequency(present, viewer.info, where)
     if header.native_actions:
-        fixed = fixed_bodies.pose(xml, stage.native, where)
+        fixed = fixed_bodies.pose(xml, viewer.native, where)
     return _Episode(present, actions, rewards, eef, fixed, pixels or None)
 
 
-def _our_fixed_pose(demo: h5py.Group, stage: Stage) -> Float64 | None:
+def _our_fixed_pose(demo: h5py.Group, viewer: StateViewer) -> Float64 | None:
     """Where fixed bodies stand, as our own files say it."""
-    if not stage.native.fixed_bodies:
+    if not viewer.native.fixed_bodies:
         return None
-    return foreign_hdf5.vector(demo, "object_pose", len(stage.info.pose_names))
+    return foreign_hdf5.vector(demo, "object_pose", len(viewer.info.pose_names))
 
 
 def _actions(actions: Float64, views: list[View], header: _Header, mode: ControlMode) -> Float32:
@@ -218,7 +218,7 @@ def _check_place(where: str, eef: Float64 | None, views: list[View]) -> None:
 # ------------------------------------------------------------------------------------------------------------- export
 
 
-def write_robomimic(recording: Recording, stage: Stage, out: str) -> str:
+def write_robomimic(recording: Recording, viewer: StateViewer, out: str) -> str:
     """`altbench.api.Exporter`: the HDF5 file `out` with robosuite's names, absolute or delta commands, and the model."""
     path = Path(out)
     if path.exists():
@@ -228,9 +228,9 @@ def write_robomimic(recording: Recording, stage: Stage, out: str) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(temporary, "w") as file:
             data = file.create_group("data")
-            total = sum(_write(data, d, stage) for d in recording.demonstrations)
+            total = sum(_write(data, d, viewer) for d in recording.demonstrations)
             data.attrs["total"] = np.int64(total)
-            data.attrs["env_args"] = json.dumps(_env_args(recording, stage), sort_keys=True)
+            data.attrs["env_args"] = json.dumps(_env_args(recording, viewer), sort_keys=True)
         temporary.replace(path)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -239,18 +239,18 @@ def write_robomimic(recording: Recording, stage: Stage, out: str) -> str:
     return f"{path}: {recording.episodes} demonstrations, {total} frames; robomimic reads it with --dataset {path}"
 
 
-def _write(data: h5py.Group, d: Demonstration, stage: Stage) -> int:
+def _write(data: h5py.Group, d: Demonstration, viewer: StateViewer) -> int:
     demo, last = data.create_group(f"demo_{d.index}"), np.arange(len(d)) == len(d) - 1
     demo.attrs["num_samples"] = np.int64(len(d))
-    if stage.native.xml:
-        demo.attrs["model_file"] = fixed_bodies.placed(stage.native, d.initial_state.object_pose)
+    if viewer.native.xml:
+        demo.attrs["model_file"] = fixed_bodies.placed(viewer.native, d.initial_state.object_pose)
     demo["actions"] = controllers.native_from_pose_actions(d.actions) if d.control_mode == "ee_pose" else d.actions
     demo["states"], demo["dones"] = d.states, last.astype(np.int64)
     demo["rewards"] = (last & d.success).astype(np.float64)
     for camera, images in d.pixels.items():
-        name = f"obs/{stage.native.cameras[camera]}_image"
+        name = f"obs/{viewer.native.cameras[camera]}_image"
         demo.create_dataset(name, data=images, chunks=(min(8, len(images)), *images.shape[1:]), compression="gzip")
-    for name, values in _low_dimensional(d, stage.info.arms).items():
+    for name, values in _low_dimensional(d, viewer.info.arms).items():
         demo[f"obs/{name}"] = values
     return len(d)
 
@@ -269,13 +269,13 @@ def _low_dimensional(d: Demonstration, arms: int) -> dict[str, Float64]:
     return found
 
 
-def _env_args(recording: Recording, stage: Stage) -> dict[str, Any]:
+def _env_args(recording: Recording, viewer: StateViewer) -> dict[str, Any]:
     height, width = recording.image_size
     kwargs = {
-        "robots": list(stage.native.robots),
-        "controller_configs": controllers.native_config(recording.control_mode, stage.native),
-        "control_freq": stage.info.control_hz,
-        "camera_names": [stage.native.cameras[camera] for camera in stage.info.cameras],
+        "robots": list(viewer.native.robots),
+        "controller_configs": controllers.native_config(recording.control_mode, viewer.native),
+        "control_freq": viewer.info.control_hz,
+        "camera_names": [viewer.native.cameras[camera] for camera in viewer.info.cameras],
         "camera_heights": height,
         "camera_widths": width,
         "has_renderer": False,
@@ -285,7 +285,7 @@ def _env_args(recording: Recording, stage: Stage) -> dict[str, Any]:
         "reward_shaping": False,
     }
     return {
-        "env_name": stage.native.env_name,
+        "env_name": viewer.native.env_name,
         "type": ROBOSUITE_TYPE,
         "env_version": version("robosuite"),
         "env_kwargs": kwargs,

@@ -13,14 +13,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from altbench.api import ControlMode, DatasetError, Demonstration, Float64, ImportWishes, Recording, Stage
+from altbench.api import ControlMode, DatasetError, Demonstration, Float64, ImportOptions, Recording, StateViewer
 from altbench_demos.formats import controllers, fixed_bodies, foreign_hdf5, mjcf, staging
 
 MAX_MODEL_BYTES = 16 << 20
 MAX_NAME = 100  # characters of a file's name
 
 
-def read_robosuite(path: Path, stage: Stage, wishes: ImportWishes) -> Recording:
+def read_robosuite(path: Path, viewer: StateViewer, options: ImportOptions) -> Recording:
     """`altbench.api.Importer` of robosuite's format; images are always drawn from the states.
 
     `control_mode` None or "ee_pose": recovered from the states; "ee_delta": the recorded actions.
@@ -28,38 +28,46 @@ def read_robosuite(path: Path, stage: Stage, wishes: ImportWishes) -> Recording:
     with foreign_hdf5.reading(path) as file:
         data = foreign_hdf5.group(file, "data")
         found = foreign_hdf5.text(data, "env")
-        if found.removeprefix("MG_") != stage.native.env_name:
-            raise DatasetError(f"{path}: expected demonstrations of robosuite's {stage.native.env_name}, got {found!r}")
-        _check_info(path, data, stage, wishes)
+        if found.removeprefix("MG_") != viewer.native.env_name:
+            raise DatasetError(
+                f"{path}: expected demonstrations of robosuite's {viewer.native.env_name}, got {found!r}"
+            )
+        _check_info(path, data, viewer, options)
         names = foreign_hdf5.numbered(data, "demo_")
         version = foreign_hdf5.optional_text(data, "repository_version")[:32] or "unknown"
-    mode: ControlMode = wishes.control_mode or "ee_pose"
-    size = wishes.image_size or staging.DEFAULT_IMAGE_SIZE
-    made = (_demonstration(path, name, i, stage, mode, size, wishes) for i, name in enumerate(names))
+    mode: ControlMode = options.control_mode or "ee_pose"
+    size = options.image_size or staging.DEFAULT_IMAGE_SIZE
+    made = (_demonstration(path, name, i, viewer, mode, size, options) for i, name in enumerate(names))
     return Recording(mode, size, len(names), made, {"recorded with": f"robosuite {version}"})
 
 
-def _check_info(path: Path, data: h5py.Group, stage: Stage, wishes: ImportWishes) -> None:
+def _check_info(path: Path, data: h5py.Group, viewer: StateViewer, options: ImportOptions) -> None:
     where = f"{path}: env_info"
     info = foreign_hdf5.json_object(where, foreign_hdf5.text(data, "env_info"))
     robots = [info["robots"]] if isinstance(info.get("robots"), str) else info.get("robots", [])
-    if robots != list(stage.native.robots):
-        raise DatasetError(f"{where}: expected robots {list(stage.native.robots)}, got {robots!r}"[:300])
-    frequency = info.get("control_freq", stage.info.control_hz)
-    if frequency != stage.info.control_hz:
-        raise DatasetError(f"{where}: expected control at {stage.info.control_hz:g} Hz, got {frequency!r}"[:300])
-    if wishes.control_mode == "ee_delta":
-        mode = controllers.recorded_mode(info.get("controller_configs"), stage.info, where)
+    if robots != list(viewer.native.robots):
+        raise DatasetError(f"{where}: expected robots {list(viewer.native.robots)}, got {robots!r}"[:300])
+    frequency = info.get("control_freq", viewer.info.control_hz)
+    if frequency != viewer.info.control_hz:
+        raise DatasetError(f"{where}: expected control at {viewer.info.control_hz:g} Hz, got {frequency!r}"[:300])
+    if options.control_mode == "ee_delta":
+        mode = controllers.recorded_mode(info.get("controller_configs"), viewer.info, where)
         if mode != "ee_delta":
             raise DatasetError(f"{where}: expected delta actions for --control-mode ee_delta, got {mode} actions")
 
 
 def _demonstration(
-    path: Path, name: str, index: int, stage: Stage, mode: ControlMode, size: tuple[int, int], wishes: ImportWishes
+    path: Path,
+    name: str,
+    index: int,
+    viewer: StateViewer,
+    mode: ControlMode,
+    size: tuple[int, int],
+    options: ImportOptions,
 ) -> Demonstration:
     where = f"{path}: {name}"
-    states, actions, fixed = _episode(path, name, stage, wishes)
-    views = staging.look_along(stage, states, where, fixed)
+    states, actions, fixed = _episode(path, name, viewer, options)
+    views = staging.look_along(viewer, states, where, fixed)
     frames = staging.until_success(views, len(states) - 1)
     if mode == "ee_pose":
         reached = np.stack([view.agent_pos for view in views[1 : frames + 1]])
@@ -67,7 +75,7 @@ def _demonstration(
     else:
         chosen = actions[:frames].astype(np.float32)
     return staging.demonstration(
-        stage,
+        viewer,
         index,
         views=views[:frames],
         states=states[:frames],
@@ -79,21 +87,23 @@ def _demonstration(
     )
 
 
-def _episode(path: Path, name: str, stage: Stage, wishes: ImportWishes) -> tuple[Float64, Float64, Float64 | None]:
+def _episode(
+    path: Path, name: str, viewer: StateViewer, options: ImportOptions
+) -> tuple[Float64, Float64, Float64 | None]:
     """Present states (T, Ds), recorded actions (T, 7 per arm) and the pose of fixed bodies (P,) of one episode."""
     with foreign_hdf5.reading(path) as file:
         demo = foreign_hdf5.group(foreign_hdf5.group(file, "data"), name)
         states = foreign_hdf5.numbers(demo, "states", foreign_hdf5.width(demo, "states"))
-        actions = foreign_hdf5.numbers(demo, "actions", stage.info.action_dim("ee_delta"))
+        actions = foreign_hdf5.numbers(demo, "actions", viewer.info.action_dim("ee_delta"))
         model = foreign_hdf5.optional_text(demo, "model_file")
     where = f"{path}: {name}"
     staging.check_equal_length(where, states=len(states), actions=len(actions))
     if len(states) < 2:
         raise DatasetError(f"{where}: expected at least 2 frames, got {len(states)}")
-    xml = model_xml(path, model, wishes.model)
-    states = mjcf.map_states(states, xml, stage.native, where)
-    staging.check_frequency(states, stage.info, where)
-    return states, actions, fixed_bodies.pose(xml, stage.native, where)
+    xml = model_xml(path, model, options.model)
+    states = mjcf.map_states(states, xml, viewer.native, where)
+    staging.check_frequency(states, viewer.info, where)
+    return states, actions, fixed_bodies.pose(xml, viewer.native, where)
 
 
 def model_xml(path: Path, model: str, given: Path | None) -> str:

@@ -13,7 +13,7 @@ from altbench.api import (
     Float32,
     Float64,
     InitialState,
-    Stage,
+    StateViewer,
     TaskInfo,
     UInt8,
     View,
@@ -23,7 +23,7 @@ FREQUENCY_TOLERANCE = 0.01  # share
 DEFAULT_IMAGE_SIZE = (84, 84)
 
 
-def look_along(stage: Stage, states: Float64, where: str, object_pose: Float64 | None = None) -> list[View]:
+def look_along(viewer: StateViewer, states: Float64, where: str, object_pose: Float64 | None = None) -> list[View]:
     """What is seen, without images, in each of `states` (T, Ds) up to the first later one in which the task is solved.
 
     `object_pose` (P,): where the task has `native.fixed_bodies`.
@@ -31,7 +31,7 @@ def look_along(stage: Stage, states: Float64, where: str, object_pose: Float64 |
     views: list[View] = []
     for t, state in enumerate(states):
         try:
-            views.append(stage.look(state, object_pose=object_pose))
+            views.append(viewer.look(state, object_pose=object_pose))
         except DatasetError as error:
             raise DatasetError(f"{where}: frame {t}: {error}") from error
         if t > 0 and views[-1].success:
@@ -45,7 +45,7 @@ def until_success(views: list[View], frames: int) -> int:
 
 
 def demonstration(
-    stage: Stage,
+    viewer: StateViewer,
     index: int,
     *,
     views: list[View],
@@ -58,9 +58,9 @@ def demonstration(
 ) -> Demonstration:
     """The record of T frames: `views`, `states` and `actions` (T, ...) as given; images drawn where `pixels` is None."""
     if pixels is None:
-        fixed = views[0].object_pose if stage.native.fixed_bodies else None
-        drawn = [stage.look(state, image_size, fixed).pixels for state in states]
-        pixels = {camera: np.stack([images[camera] for images in drawn]) for camera in stage.info.cameras}
+        fixed = views[0].object_pose if viewer.native.fixed_bodies else None
+        drawn = [viewer.look(state, image_size, fixed).pixels for state in states]
+        pixels = {camera: np.stack([images[camera] for images in drawn]) for camera in viewer.info.cameras}
     return Demonstration(
         index=index,
         pixels=pixels,

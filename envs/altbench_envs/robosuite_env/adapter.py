@@ -199,7 +199,7 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
             env_name=scene.robosuite_name,
             robots=scene.robots,
             cameras=scene.cameras,
-            joints=simulator.joint_slots(),
+            joints=simulator.joint_ranges(),
             state_dim=len(simulator.state()),
             xml=simulator.xml(),
             fixed_bodies=scene.fixed_bodies,

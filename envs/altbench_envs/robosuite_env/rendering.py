@@ -25,7 +25,7 @@ EGL_PLATFORM_DEVICE = 0x313F  # EGL_EXT_platform_device
 VISUAL_GEOMS, HIDDEN_GEOMS = 1, 5  # geom groups; robosuite's 0 is for collisions
 
 
-def choose_backend() -> None:
+def select_backend() -> None:
     """Set MUJOCO_GL before mujoco is imported: EGL where it works, else OSMesa, else off; a value that is set stays."""
     # Mesa's software renderer otherwise starts threads, which a forked process (Gymnasium's asynchronous environments)
     # does not have and waits for forever. Images and processor time are the same without.

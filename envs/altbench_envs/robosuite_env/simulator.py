@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from altbench.api import ConfigError, ControlMode, Float64, JointSlots, SimulationDiverged
+from altbench.api import ConfigError, ControlMode, Float64, JointRanges, SimulationDiverged
 from altbench_envs.robosuite_env.actions import absolute_command, matrix_from_rotation_vector
 from altbench_envs.robosuite_env.control import FastOsc
-from altbench_envs.robosuite_env.rendering import choose_backend
+from altbench_envs.robosuite_env.rendering import select_backend
 from altbench_envs.robosuite_env.scene import Scene
 
 MODEL_SEED = 0  # robosuite draws object sizes when it builds the model: one size for all episodes
@@ -25,7 +25,7 @@ JOINT_SIZES = {0: (7, 6), 1: (4, 3)}  # MuJoCo's free and ball joints: positions
 
 def import_robosuite() -> Any:
     """robosuite, without the lines it logs and warns on import, and with MUJOCO_GL as it was chosen."""
-    choose_backend()
+    select_backend()
     backend, logger = os.environ["MUJOCO_GL"], logging.getLogger(LOGGER)
     logger.disabled = True
     with warnings.catch_warnings():
@@ -203,15 +203,15 @@ class Simulator:
         """Where the joint `name` begins in qpos."""
         return int(self.model.joint(name).qposadr[0])
 
-    def joint_slots(self) -> dict[str, JointSlots]:
+    def joint_ranges(self) -> dict[str, JointRanges]:
         """Each joint's place in `state()`."""
-        model, slots = self.model, {}
+        model, ranges = self.model, {}
         for number in range(model.njnt):
             joint = model.joint(number)
             position, velocity = 1 + int(joint.qposadr[0]), 1 + model.nq + int(joint.dofadr[0])
             numbers, speeds = JOINT_SIZES.get(int(joint.type[0]), (1, 1))
-            slots[joint.name] = JointSlots(slice(position, position + numbers), slice(velocity, velocity + speeds))
-        return slots
+            ranges[joint.name] = JointRanges(slice(position, position + numbers), slice(velocity, velocity + speeds))
+        return ranges
 
     def xml(self) -> str:
         """The model as MJCF, with the paths of its meshes and textures relative to robosuite's package."""

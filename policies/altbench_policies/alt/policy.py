@@ -28,7 +28,7 @@ from altbench_policies.frames import Frames, join
 from altbench_policies.half_precision import hold_in_half
 from altbench_policies.lookup.flag import Flag
 from altbench_policies.lookup.table import Table, leave_one_out_scores
-from altbench_policies.resume import fingerprint
+from altbench_policies.resume import training_digest
 from altbench_policies.training import train
 from altbench_policies.vision import count_bytes, seeded_network
 
@@ -170,4 +170,4 @@ class Alt(Trainable):
 
     def _fingerprint(self, frames: Frames) -> str:
         settings = self.settings.model_dump(exclude=set(self.runtime_fields))
-        return fingerprint(self.name, self.version, settings, frames.digest())
+        return training_digest(self.name, self.version, settings, frames.digest())

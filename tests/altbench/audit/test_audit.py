@@ -25,18 +25,18 @@ from altbench.audit.figures import LOWEST, distribution, similarity_bars
 from altbench.audit.subject import Subject, find_subject
 from altbench.audit.tables import audit_table
 from altbench.core.errors import CheckpointError, ConfigError, DatasetError, ResultsError, UnknownNameError
-from altbench.report.style import add_footer, looks, styled
+from altbench.report.style import add_footer, policy_styles, styled
 from altbench.results import cells as results
 from altbench.rollout.records import EpisodeRecord, StepRecord
 from altbench.runner import main
-from altbench.runner.context import training_set
+from altbench.runner.context import training_demonstrations
 from altbench.runner.executors import InlineExecutor
 from altbench.runner.jobs import MeasureJob
 from altbench.runner.progress import Board
 from altbench.stats.memorisation import TrainingSet
 from altbench.stats.trajectories import find_distance
 from altbench.sweeps.plan import Cell, make_plan
-from altbench.sweeps.rows import stamp
+from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import SweepSpec
 
 DISTANCE = find_distance("resampled")
@@ -106,7 +106,7 @@ def test_open_loop_recalls_and_random_does_not(run: Path) -> None:
     subject = find("fake/open_loop/n6/s0", run)
     recalled = audit_run.audit(subject, DISTANCE, "positions")
     assert all(one.s is not None and one.s > 0.6 for one in recalled)
-    shown = [demonstration.index for demonstration in training_set(subject.setting, subject.checkpoint)]
+    shown = [demonstration.index for demonstration in training_demonstrations(subject.setting, subject.checkpoint)]
     assert [one.likeness.nearest for one in recalled if one.likeness] == shown[:4]
     commanded = audit_run.audit(find("fake/open_loop/n6/s0", run), DISTANCE, "actions")
     assert [one.s for one in commanded] == [1.0] * 4
@@ -203,7 +203,7 @@ def cells() -> list[Cell]:
     spec = {**SWEEP, "policies": [{"policy": "open_loop", "n": [6]}, {"policy": "random", "n": [6]}]}
     spec |= {"tasks": ["Lift"], "image_size": [84, 84]}
     sweep = SweepSpec.parse(spec, "lift.toml").model_copy(update={"evaluations": evaluations(CASES, 3)})
-    return list(make_plan(sweep, stamp("cpu", "none", {})).cells)
+    return list(make_plan(sweep, provenance_of("cpu", "none", {})).cells)
 
 
 def straight(number: int, y: float, status: str = "ok", points: int = 5) -> EpisodeRecord:
@@ -240,7 +240,7 @@ def test_cells_know_their_case() -> None:
     found = [case_of(cell) for cell in cells()[:5]]
     assert found == list(CASES)
     other = SweepSpec.parse({**SWEEP, "tasks": ["Lift"], "evaluations": [{"split": "uniform"}]}, "lift.toml")
-    assert case_of(make_plan(other, stamp("cpu", "none", {})).cells[0]) is None
+    assert case_of(make_plan(other, provenance_of("cpu", "none", {})).cells[0]) is None
 
 
 @pytest.mark.parametrize("which", ["bars", "distribution"])
@@ -250,7 +250,7 @@ def test_no_text_is_cut_and_none_covers_another(audited: list[AuditedEpisode], w
         if which == "bars":
             figure = similarity_bars([a for a in audited if a.cell.label == "open_loop"], "Lift, open_loop, N = 6")
         else:
-            figure = distribution(frame, "Lift, N = 6: S by case", looks(frame["label"]))
+            figure = distribution(frame, "Lift, N = 6: S by case", policy_styles(frame["label"]))
         add_footer(figure, FINGERPRINT)
         figure.draw_without_rendering()
     found = boxes(figure)
@@ -265,7 +265,7 @@ def test_no_text_is_cut_and_none_covers_another(audited: list[AuditedEpisode], w
 def test_a_median_and_a_mean_below_the_floor_are_marked_at_the_edge() -> None:
     frame = pd.DataFrame({"label": "bc", "case": CASES[0].name, "s": [-9.0, -6.0, -5.0, 0.5]})
     with styled():
-        (axis,) = distribution(frame, "S", looks(frame["label"])).axes
+        (axis,) = distribution(frame, "S", policy_styles(frame["label"])).axes
     (median,) = [c for c in axis.collections if isinstance(c, LineCollection) and c.get_linewidth()[0] == 1.4]
     assert median.get_segments()[0][0][1] == LOWEST and median.get_linestyle()[0][1] is not None, "dotted"
     (mean,) = [line for line in axis.lines if line.get_marker() == "v"]
@@ -278,7 +278,7 @@ def test_an_interval_that_goes_on_below_the_floor_ends_in_an_arrow_head() -> Non
     cut = pd.DataFrame({"label": "bc", "case": CASES[0].name, "s": [0.5] * 8 + [-6.0] * 4})
     for frame, ends, arrows in ((whole, ["_", "_"], 0), (cut, ["_"], 1)):
         with styled():
-            figure = distribution(frame, "S", looks(frame["label"]))
+            figure = distribution(frame, "S", policy_styles(frame["label"]))
         (axis,) = figure.axes
         assert [line.get_marker() for line in axis.lines if line.get_marker() == "_"] == ends
         heads = [line for line in axis.lines if line.get_marker() == CARETDOWNBASE]

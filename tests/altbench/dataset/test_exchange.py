@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from altbench.cli import demos
 from altbench.core import registry
-from altbench.core.demonstration import ImportWishes
+from altbench.core.demonstration import ImportOptions
 from altbench.core.errors import AltbenchError, DatasetError, UnknownNameError
 from altbench.dataset import exchange, files, known_sets
 from altbench.dataset.collecting import collect
@@ -145,8 +145,8 @@ def _last_frames(human: str, first: int, path: Path) -> Path:
 def test_a_human_demonstration_is_set_drawn_and_recovered(tmp_path: Path) -> None:
     """The last second before the cube is up: twenty of 412 frames, recorded with robosuite 1.0."""
     short = _last_frames("lift", 382, tmp_path / "short.hdf5")
-    wishes = ImportWishes(model=HUMAN / "lift.xml", image_size=(32, 32))
-    done = exchange.import_file(short, "robosuite", "Lift", tmp_path / "out.hdf5", wishes)
+    options = ImportOptions(model=HUMAN / "lift.xml", image_size=(32, 32))
+    done = exchange.import_file(short, "robosuite", "Lift", tmp_path / "out.hdf5", options)
     (d,) = done.data.demonstrations
     assert (d.success, len(d), done.left_out) == (True, 19, ())
     np.testing.assert_allclose(d.actions[:-1, :9], d.agent_pos[1:, :9])
@@ -162,7 +162,7 @@ def test_a_human_lets_go_of_the_red_cube_on_the_green(tmp_path: Path) -> None:
     """The last second of 532 frames; the model lies beside the file, under the file's name."""
     short = _last_frames("stack", 501, tmp_path / "stack.hdf5")
     (tmp_path / "stack.xml").write_text((HUMAN / "stack.xml").read_text())
-    done = exchange.import_file(short, "robosuite", "Stack", tmp_path / "out.hdf5", ImportWishes(image_size=(32, 32)))
+    done = exchange.import_file(short, "robosuite", "Stack", tmp_path / "out.hdf5", ImportOptions(image_size=(32, 32)))
     (d,) = done.data.demonstrations
     assert (d.success, len(d), done.left_out) == (True, 20, ())
     assert (d.actions[0, 9], d.actions[-1, 9]) == (1, -1)

@@ -22,7 +22,7 @@ from altbench.rollout.records import EpisodeRecord, StepRecord
 from altbench.runner.context import Setting
 from altbench.runner.episodes import cell_header
 from altbench.sweeps.plan import make_plan
-from altbench.sweeps.rows import stamp
+from altbench.sweeps.rows import provenance_of
 
 
 def scores(label: str, values: list[float | None], case: str = "in_distribution") -> pd.DataFrame:
@@ -98,7 +98,7 @@ def recorded(one: Experiment, root: Path, make: object) -> Run:
     settings, plans = [], []
     for sweep in one.sweeps("small"):
         settings.append(Setting(root, sweep, "cpu", dict.fromkeys(sweep.tasks, root / "none.hdf5")))
-        plans.append(make_plan(sweep, stamp("cpu", "none", {})))
+        plans.append(make_plan(sweep, provenance_of("cpu", "none", {})))
         for cell in plans[-1].cells:
             cells.write_cell(root, cell_header(cell), make(cell))  # type: ignore[operator]
     return Run(root, root / "own", tuple(settings), tuple(plans))

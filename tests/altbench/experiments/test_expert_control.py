@@ -10,7 +10,7 @@ from altbench.experiments.shared.experiment import Run
 from altbench.results import cells
 from altbench.runner.context import Setting
 from altbench.sweeps.plan import make_plan
-from altbench.sweeps.rows import stamp
+from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import EvaluationEntry, PolicyEntry, SweepSpec
 
 EPISODES = 2
@@ -25,7 +25,7 @@ def run_of(root: Path) -> Run:
         evaluations=tuple(EvaluationEntry(split=split, episodes=EPISODES) for split in ("interpolate", "uniform")),
     )
     setting = Setting(root, sweep, "cpu", {"Lift": root / "none.hdf5"})
-    return Run(root, root / "own", (setting,), (make_plan(sweep, stamp("cpu", "none", {})),))
+    return Run(root, root / "own", (setting,), (make_plan(sweep, provenance_of("cpu", "none", {})),))
 
 
 def test_the_expert_plays_each_case_once(tmp_path: Path) -> None:

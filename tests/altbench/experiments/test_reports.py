@@ -24,7 +24,7 @@ from altbench.experiments.shared.experiment import Experiment, Report, Run
 from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
 from altbench.experiments.shared.tsne import tsne
-from altbench.report.style import looks
+from altbench.report.style import policy_styles
 from altbench.results import cells as results
 from altbench.runner import main as runner
 from altbench.runner.episodes import cell_header
@@ -197,7 +197,7 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
     assert "Rao and Scott" not in matrix_table("T", found).note
     figure = dot_plot("A title", found)
     assert figure is not None and figure.get_supxlabel() == "success, Wilson 95 % interval"
-    assert {line.get_color() for line in figure.axes[0].get_lines()} == {looks(["alt"])["alt"].colour}
+    assert {line.get_color() for line in figure.axes[0].get_lines()} == {policy_styles(["alt"])["alt"].colour}
 
 
 def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_of: Make) -> None:

@@ -17,7 +17,7 @@ from altbench.results.folder import RunFolder
 from altbench.runner.context import Setting
 from altbench.runner.episodes import cell_header
 from altbench.sweeps.plan import make_plan
-from altbench.sweeps.rows import stamp
+from altbench.sweeps.rows import provenance_of
 
 
 def files(folder: Path) -> set[str]:
@@ -51,7 +51,7 @@ def test_a_lock_is_free_again_even_of_what_a_killed_process_left(tmp_path: Path)
 
 def test_a_report_reads_each_cell_once_but_for_trajectories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = EXPERIMENT.sweeps("small")[0]
-    plan = make_plan(sweep, stamp("cpu", "none", {}))
+    plan = make_plan(sweep, provenance_of("cpu", "none", {}))
     for cell in plan.cells[1:]:
         cells.write_cell(tmp_path, cell_header(cell), [episode(i) for i in range(2)])
     run = Run(tmp_path, tmp_path / "own", (Setting(tmp_path, sweep, "cpu", {}),), (plan,))

@@ -24,7 +24,7 @@ from altbench.core.types import Float64
 from altbench.experiments.shared.expert import EXPERT
 from altbench.report import figures
 from altbench.report.cost_figures import latency_memory
-from altbench.report.style import add_footer, looks, styled
+from altbench.report.style import add_footer, policy_styles, styled
 from altbench.results import cells, frames
 from altbench.results import measures as measures_module
 from altbench.rollout.records import MeasureRecord
@@ -111,7 +111,7 @@ def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     "which", ["by_n", "by_split", "by_perturbation", "ood", "ood_of_one", "latency_memory", "costs_by_task"]
 )
 def test_no_text_is_cut_and_none_covers_another(frame: pd.DataFrame, measures: list[MeasureRecord], which: str) -> None:
-    style = looks([*frame["label"], *(m.label for m in measures)])
+    style = policy_styles([*frame["label"], *(m.label for m in measures)])
     recall = frame[frame["split"] == "recall"]
     alone = recall[recall["perturbation"].isin(["clean", "photograph"])]
     costs = [dataclasses.replace(m, task=task) for task in "ABCD" for m in measures]
@@ -153,20 +153,24 @@ def test_a_legend_and_a_common_label_at_the_bottom_stand_above_the_footer() -> N
 
 
 def test_policies_look_the_same_in_every_figure_and_twenty_labels_differ() -> None:
-    assert looks(["bc", "alt", "bc"]) == looks(["alt", "bc"])
-    alone, together = looks(["bc"]), looks(["act_ensemble", "alt", "bc", "expert"])
+    assert policy_styles(["bc", "alt", "bc"]) == policy_styles(["alt", "bc"])
+    alone, together = policy_styles(["bc"]), policy_styles(["act_ensemble", "alt", "bc", "expert"])
     assert alone["bc"] == together["bc"] and len({look.colour for look in together.values()}) == 4
-    assert len(set(looks(f"policy-{i:02}" for i in range(20)).values())) == 20
-    assert len(set(looks([*registry.BUILT_IN["policy"], *(f"policy-{i:02}" for i in range(20))]).values())) == 31
+    assert len(set(policy_styles(f"policy-{i:02}" for i in range(20)).values())) == 20
+    assert (
+        len(set(policy_styles([*registry.BUILT_IN["policy"], *(f"policy-{i:02}" for i in range(20))]).values())) == 31
+    )
 
 
 def test_a_third_party_s_policy_changes_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = looks([*registry.BUILT_IN["policy"], "mine"])
+    before = policy_styles([*registry.BUILT_IN["policy"], "mine"])
     more = {**registry.table("policy"), "a_first_one": "somewhere:Policy"}
     monkeypatch.setattr(registry, "table", lambda kind: more)
-    after = looks([*registry.BUILT_IN["policy"], "mine", "a_first_one"])
+    after = policy_styles([*registry.BUILT_IN["policy"], "mine", "a_first_one"])
     assert all(after[label] == look for label, look in before.items() if label != "mine")
-    assert len(set(after.values())) == len(after) and looks(["a_first_one"])["a_first_one"] == after["a_first_one"]
+    assert (
+        len(set(after.values())) == len(after) and policy_styles(["a_first_one"])["a_first_one"] == after["a_first_one"]
+    )
 
 
 CONES = {  # Machado et al. 2009, of full severity, in linear RGB
@@ -190,7 +194,7 @@ def lab(colour: str, cones: str) -> Float64:
 
 @pytest.mark.parametrize("cones", CONES)
 def test_the_colour_blind_can_tell_built_in_policies_and_the_expert_apart(cones: str) -> None:
-    style = looks([*registry.BUILT_IN["policy"], EXPERT])
+    style = policy_styles([*registry.BUILT_IN["policy"], EXPERT])
     assert len({look.marker for look in style.values()}) == len(style)
     for (one, a), (other, b) in itertools.combinations(style.items(), 2):
         distance = float(np.linalg.norm(lab(a.colour, cones) - lab(b.colour, cones)))
@@ -201,7 +205,7 @@ def test_success_lines_stand_at_the_rates(tmp_path: Path) -> None:
     for n, hits in ((10, 2), (30, 3)):
         cells.write_cell(tmp_path, header("alt", n, "recall"), [episode(i, i < hits) for i in range(4)])
     frame = frames.load_episodes(tmp_path)
-    figure = drawn(lambda: figures.success_by_n(frame, "Lift", looks(["alt"])))
+    figure = drawn(lambda: figures.success_by_n(frame, "Lift", policy_styles(["alt"])))
     line = figure.axes[0].get_lines()[0]
     np.testing.assert_allclose(line.get_xydata(), [[0, 0.5], [1, 0.75]])
     assert figure.axes[0].get_title() == "split recall"
@@ -213,7 +217,7 @@ def test_no_line_crosses_what_was_not_measured_and_dots_stay_within_the_panel(tm
         name = "occlusion" if severity else "clean"
         cells.write_cell(tmp_path, header("alt", 30, "recall", name, severity), [episode(i) for i in range(4)])
     frame = frames.load_episodes(tmp_path)
-    (axis,) = figures.success_by_perturbation(frame, "Lift", looks(["alt"])).axes
+    (axis,) = figures.success_by_perturbation(frame, "Lift", policy_styles(["alt"])).axes
     x, y = axis.get_lines()[0].get_data()
     np.testing.assert_array_equal(x, [0, 1, 2, np.nan, 5])
     np.testing.assert_array_equal(y, [1, 1, 1, np.nan, 1])
@@ -222,7 +226,7 @@ def test_no_line_crosses_what_was_not_measured_and_dots_stay_within_the_panel(tm
 
 def test_dots_at_an_n_stand_aside_of_its_tick_by_a_few_points_alone(frame: pd.DataFrame) -> None:
     clean = frame[frame["perturbation"] == "clean"]
-    figure = drawn(lambda: figures.success_by_n(clean, "Lift", looks(clean["label"])))
+    figure = drawn(lambda: figures.success_by_n(clean, "Lift", policy_styles(clean["label"])))
     axis = figure.axes[0]
     asides = set()
     for line in axis.get_lines():
@@ -237,7 +241,7 @@ def test_with_one_n_there_is_a_row_per_policy_and_a_panel_per_split(tmp_path: Pa
     for label, split, hits in (("alt", "recall", 3), ("alt", "uniform", 1), ("bc", "uniform", 4)):
         cells.write_cell(tmp_path, header(label, 30, split), [episode(i, i < hits) for i in range(4)])
     frame = frames.load_episodes(tmp_path)
-    figure = figures.success_by_split(frame, "Lift", looks(["alt", "bc"]))
+    figure = figures.success_by_split(frame, "Lift", policy_styles(["alt", "bc"]))
     assert figure.get_suptitle() == "Lift, N = 30: success by split"
     assert [axis.get_title() for axis in figure.axes] == ["recall", "uniform"]
     dots = [[tuple(line.get_xydata()[0]) for line in a.get_lines() if len(line.get_xdata()) == 1] for a in figure.axes]
@@ -272,7 +276,7 @@ def test_the_recorded_thresholds_are_drawn_and_others_are_said_to_be_inferred(
     for head, score, threshold in zip(heads, (0.25, 0.75), recorded, strict=True):
         one = episode(0, score=score, flag=score > 0.5)
         cells.write_cell(tmp_path, head, [dataclasses.replace(one, ood_threshold=threshold)])
-    figure = drawn(lambda: figures.ood_scores(frames.load_episodes(tmp_path), "Lift", looks(["alt"])))
+    figure = drawn(lambda: figures.ood_scores(frames.load_episodes(tmp_path), "Lift", policy_styles(["alt"])))
     lines = [float(line.get_ydata()[0]) for line in figure.axes[0].get_lines()]  # type: ignore[index,arg-type]
     assert lines == expected
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -280,7 +284,7 @@ def test_the_recorded_thresholds_are_drawn_and_others_are_said_to_be_inferred(
 
 
 def test_the_paper_s_ratios_stand_above_the_costs(measures: list[MeasureRecord]) -> None:
-    figure = drawn(lambda: latency_memory(measures, looks(m.label for m in measures)))
+    figure = drawn(lambda: latency_memory(measures, policy_styles(m.label for m in measures)))
     titles = [axis.get_title() for axis in figure.axes]
     assert [title.splitlines()[0] for title in titles] == [
         "cpu, 1 thread, images 84×84",
@@ -298,7 +302,7 @@ def test_several_tasks_stand_in_one_figure_each_with_its_own_costs(
     costs = [dataclasses.replace(m, task=task) for task in ("Lift", "Stack") for m in measures]
     paths = figures.write_figures(both, costs, tmp_path, FINGERPRINT)
     assert [p.stem for p in paths[::2]] == ["success_by_task", "latency_memory"]
-    style = looks(both["label"])
+    style = policy_styles(both["label"])
     drawn = figures.success_by_task(both, style)
     assert [t.get_text() for t in drawn.axes[-1].get_xticklabels()] == ["Lift", "Stack"]
     titles = [a.get_title() for a in latency_memory(costs, style).axes if a.get_visible()]
@@ -307,7 +311,7 @@ def test_several_tasks_stand_in_one_figure_each_with_its_own_costs(
 
 
 def test_every_number_on_the_costs_axes_has_its_line(measures: list[MeasureRecord]) -> None:
-    figure = drawn(lambda: latency_memory(measures[:3], looks(m.label for m in measures)))
+    figure = drawn(lambda: latency_memory(measures[:3], policy_styles(m.label for m in measures)))
     for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
         assert axis.get_minorticklocs().size == 0
         low, high = sorted(axis.get_view_interval())
@@ -318,7 +322,7 @@ def test_every_number_on_the_costs_axes_has_its_line(measures: list[MeasureRecor
 def test_costs_of_many_tasks_stand_in_two_panels_with_a_line_each() -> None:
     tasks = ["Can", "Door", "Lift", "Stack"]
     costs = [dataclasses.replace(measure(label), task=task) for task in tasks for label in ("alt", "bc")]
-    figure = latency_memory(costs, looks(["alt", "bc"]))
+    figure = latency_memory(costs, policy_styles(["alt", "bc"]))
     time, memory = figure.axes
     assert [text.get_text() for text in time.get_yticklabels()] == tasks
     assert {round(float(line.get_ydata()[0])) for line in memory.get_lines()} == {0, 1, 2, 3}

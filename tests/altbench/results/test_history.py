@@ -49,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(film.registry, "choose_renderer", lambda: "none")
+    monkeypatch.setattr(film.registry, "select_backend", lambda: "none")
 
 
 def test_every_sweep_is_known_the_last_one_first(run: Path) -> None:

@@ -24,10 +24,10 @@ from altbench.rollout.perturber import EpisodePerturber
 from altbench.rollout.records import CellHeader, EpisodeRecord
 from altbench.stats import rates
 from altbench.sweeps.plan import make_plan
-from altbench.sweeps.rows import Stamp
+from altbench.sweeps.rows import Provenance
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
 
-STAMP = Stamp({"mujoco": "0"}, "cpu", "egl", {})
+PROVENANCE = Provenance({"mujoco": "0"}, "cpu", "egl", {})
 
 
 class Blacken(Perturbation):
@@ -189,7 +189,7 @@ def sweep(own: Path, **entry: Any) -> SweepSpec:
 
 def test_reach_is_part_of_a_key_only_where_it_is_narrowed(own_policies: Path) -> None:
     plain, spelt, wrist, late = (
-        make_plan(sweep(own_policies, **entry), STAMP).cells[0]
+        make_plan(sweep(own_policies, **entry), PROVENANCE).cells[0]
         for entry in ({}, {"cameras": [], "from_step": 0}, {"cameras": ["wrist"]}, {"from_step": 20})
     )
     assert plain.key == spelt.key
@@ -213,4 +213,4 @@ def test_reach_is_part_of_a_key_only_where_it_is_narrowed(own_policies: Path) ->
 )
 def test_what_means_nothing_is_refused_before_any_work(own_policies: Path, entry: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        make_plan(sweep(own_policies, **entry), STAMP)
+        make_plan(sweep(own_policies, **entry), PROVENANCE)

@@ -54,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "choose_renderer", lambda: "none")
+    monkeypatch.setattr(registry, "select_backend", lambda: "none")
 
 
 def shown(root: Path, *sweeps: SweepSpec) -> tuple[list[str], Work]:

@@ -168,7 +168,7 @@ def test_records_are_there_for_any_analysis(own_policies: Path, tmp_path: Path) 
 def test_a_sweep_made_in_python_is_run_in_one_call(
     own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str | None
 ) -> None:
-    monkeypatch.setattr(main, "choose_renderer", lambda: "none")
+    monkeypatch.setattr(main, "require_renderer", lambda: "none")
     spec = sweep(own_policies, policies=[{"policy": f"{own_policies}:Good", "n": [6]}])
     summary = main.run(spec, tmp_path / "run", workers=0, out=tmp_path / out if out else None)
     assert (summary.root, summary.ran, summary.failed) == (tmp_path / "run", 2, ())

@@ -25,7 +25,7 @@ def test_time_left_is_learned_from_jobs_of_the_kind() -> None:
 
 def test_without_a_terminal_each_job_is_one_line() -> None:
     text = io.StringIO()
-    board = Board(Console(file=text, width=100), slots=2)
+    board = Board(Console(file=text, width=100), threads=2)
     board.begin(JOBS)
     for job in JOBS:
         board.started(job)
@@ -41,7 +41,7 @@ def test_without_a_terminal_each_job_is_one_line() -> None:
 
 def test_on_a_terminal_jobs_in_flight_show_how_far_they_are() -> None:
     text = io.StringIO()
-    board = Board(Console(file=text, width=120, force_terminal=True), slots=1)
+    board = Board(Console(file=text, width=120, force_terminal=True), threads=1)
     board.begin(JOBS)
     board.started(JOBS[0])
     board.progressed(JOBS[0], Beat(3, 30, {"loss": 0.5}))

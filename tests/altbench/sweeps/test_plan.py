@@ -20,10 +20,10 @@ from altbench.runner import episodes as episodes_module
 from altbench.runner.context import Setting
 from altbench.stats import rates
 from altbench.sweeps.plan import Cell, Plan, make_plan
-from altbench.sweeps.rows import Stamp
+from altbench.sweeps.rows import Provenance
 from altbench.sweeps.spec import SweepSpec, load_sweep
 
-STAMP = Stamp({"torch": "0"}, "cpu", "egl", {("Lift", 30): "a", ("Lift", 10): "b"})
+PROVENANCE = Provenance({"torch": "0"}, "cpu", "egl", {("Lift", 30): "a", ("Lift", 10): "b"})
 EVENT = {"move_at": 15, "by": 0.08}
 
 
@@ -35,7 +35,7 @@ def plan_of(evaluation: dict[str, Any], own: Path) -> Plan:
         "policies": [{"policy": f"{own}:Good", "n": [6]}],
         "evaluations": [{"split": "recall", "episodes": 2, **evaluation}],
     }
-    return make_plan(SweepSpec.parse(values, "sweep"), STAMP)
+    return make_plan(SweepSpec.parse(values, "sweep"), PROVENANCE)
 
 
 def cell_of(evaluation: dict[str, Any], own: Path) -> Cell:
@@ -50,7 +50,7 @@ def cell_of(evaluation: dict[str, Any], own: Path) -> Cell:
     ],
 )
 def test_the_keys_of_published_sweeps_stay_as_they_are(sweep: str, keys: str) -> None:
-    plan = make_plan(load_sweep(sweep), STAMP)
+    plan = make_plan(load_sweep(sweep), PROVENANCE)
     cells = [cell for cell in plan.cells if cell.condition != "photograph"]  # which has another version now
     named = {cell.name: cell.key for cell in cells} | {point.name: point.key for point in plan.checkpoints}
     assert digest(named) == keys, (
@@ -85,7 +85,7 @@ def test_an_event_is_part_of_name_key_and_split(own_policies: Path) -> None:
 
 
 def test_an_event_reaches_every_reset(own_policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(episodes_module, "training_set", lambda *_: fakes.make_demonstrations(2))
+    monkeypatch.setattr(episodes_module, "training_demonstrations", lambda *_: fakes.make_demonstrations(2))
     plan = plan_of({"event": EVENT}, own_policies)
     setting = Setting(Path(), plan.sweep, "cpu", {})
     options = [dict(p.options) for p in episodes_module.episode_plans(setting, plan.cells[0])]

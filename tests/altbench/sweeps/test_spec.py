@@ -10,7 +10,7 @@ import pytest
 from altbench.core.errors import ConfigError, ContractError
 from altbench.core.spec import Spec
 from altbench.sweeps.plan import make_plan
-from altbench.sweeps.rows import stamp
+from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import BUILT_IN_SWEEPS, SweepSpec, load_sweep
 
 GOOD: dict[str, Any] = {
@@ -23,14 +23,14 @@ GOOD: dict[str, Any] = {
 
 def refused(changes: dict[str, Any]) -> str:
     with pytest.raises(ConfigError) as caught:
-        make_plan(SweepSpec.parse({**GOOD, **changes}, "f.toml"), stamp("cpu", "egl", {}))
+        make_plan(SweepSpec.parse({**GOOD, **changes}, "f.toml"), provenance_of("cpu", "egl", {}))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in BUILT_IN_SWEEPS.glob("*.toml")))
 def test_every_built_in_sweep_can_be_planned(name: str) -> None:
-    plan = make_plan(load_sweep(name), stamp("cpu", "egl", {}))
+    plan = make_plan(load_sweep(name), provenance_of("cpu", "egl", {}))
     assert plan.cells and plan.sweep.name == name
 
 
@@ -148,7 +148,9 @@ def test_requirements_of_another_kind_are_refused(tmp_path: Path, requirements: 
     path = tmp_path / "mine.py"
     path.write_text(WANTS.format(requirements))
     with pytest.raises(ContractError) as caught:
-        make_plan(SweepSpec.parse({**GOOD, "policies": [{"policy": f"{path}:Mine"}]}, "x"), stamp("cpu", "egl", {}))
+        make_plan(
+            SweepSpec.parse({**GOOD, "policies": [{"policy": f"{path}:Mine"}]}, "x"), provenance_of("cpu", "egl", {})
+        )
     assert str(caught.value) == f"policy 'Mine': requirements: {told}"
 
 

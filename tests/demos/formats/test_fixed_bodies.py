@@ -11,11 +11,11 @@ import gymnasium
 import h5py
 import numpy as np
 import pytest
-import stages
-from stages import NATIVE, OLD_MODEL, TinyStage
+import state_viewers
+from state_viewers import NATIVE, OLD_MODEL, TinyViewer
 
 from altbench.core import registry
-from altbench.core.demonstration import Demonstration, ImportWishes
+from altbench.core.demonstration import Demonstration, ImportOptions
 from altbench.core.errors import DatasetError
 from altbench.dataset import exchange, files
 from altbench.dataset.collecting import collect
@@ -78,14 +78,14 @@ def test_importers_take_the_pose_from_the_model(format_name: str, tmp_path: Path
     def read(xml: str) -> Demonstration:
         path = tmp_path / "file.hdf5"
         path.unlink(missing_ok=True)
-        (stages.write_robosuite if format_name == "robosuite" else stages.write_robomimic)(path)
+        (state_viewers.write_robosuite if format_name == "robosuite" else state_viewers.write_robomimic)(path)
         with h5py.File(path, "r+") as file:
             for demo in file["data"].values():
                 demo.attrs["model_file"] = xml
-        return next(iter(registry.importer(format_name)(path, stage, ImportWishes()).demonstrations))
+        return next(iter(registry.importer(format_name)(path, viewer, ImportOptions()).demonstrations))
 
-    stage = TinyStage()
-    stage.native = FIXED
+    viewer = TinyViewer()
+    viewer.native = FIXED
     np.testing.assert_allclose(read(model(STANDING)).initial_state.object_pose, [0.1, -0.2, np.pi])
     with pytest.raises(DatasetError, match="frame: expected a body of the world with pos and quat"):
         read(OLD_MODEL)
@@ -143,7 +143,7 @@ def test_door_of_robosuites_own_collection(door: Path, tmp_path: Path) -> None:
             last = controllers.native_from_pose_actions(d.actions)
             demo["actions"] = np.concatenate([last, last[-1:]])
     env.close()
-    found = exchange.import_file(path, "robosuite", "Door", tmp_path / "out.hdf5", ImportWishes(image_size=(32, 32)))
+    found = exchange.import_file(path, "robosuite", "Door", tmp_path / "out.hdf5", ImportOptions(image_size=(32, 32)))
     _same(ours, found.data, 2e-5)
 
 

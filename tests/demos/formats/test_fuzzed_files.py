@@ -9,15 +9,15 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import stages
+import state_viewers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from altbench.core import registry
-from altbench.core.demonstration import ImportWishes
+from altbench.core.demonstration import ImportOptions
 from altbench.core.errors import DatasetError
 
-WRITERS = {"robosuite": stages.write_robosuite, "robomimic": stages.write_robomimic}
+WRITERS = {"robosuite": state_viewers.write_robosuite, "robomimic": state_viewers.write_robomimic}
 formats = st.sampled_from(sorted(WRITERS))
 
 
@@ -28,7 +28,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(format_name: str, path: Path) -> int:
-    recording = registry.importer(format_name)(path, stages.TinyStage(), ImportWishes(image_size=(8, 8)))
+    recording = registry.importer(format_name)(path, state_viewers.TinyViewer(), ImportOptions(image_size=(8, 8)))
     return len(list(recording.demonstrations))
 
 
@@ -141,13 +141,16 @@ def test_descriptions_that_are_no_json(scratch: Path, format_name: str, text: st
 
 
 @settings(max_examples=60, deadline=None)
-@given(cut=st.integers(0, len(stages.OLD_MODEL)), insert=st.text(alphabet='<>/"&;= !ab\x00joint', max_size=12))
+@given(cut=st.integers(0, len(state_viewers.OLD_MODEL)), insert=st.text(alphabet='<>/"&;= !ab\x00joint', max_size=12))
 def test_odd_models(scratch: Path, cut: int, insert: str) -> None:
     from altbench_demos.formats import mjcf
 
-    xml = stages.OLD_MODEL[:cut] + insert + stages.OLD_MODEL[cut:]
+    xml = state_viewers.OLD_MODEL[:cut] + insert + state_viewers.OLD_MODEL[cut:]
     try:
-        assert mjcf.map_states(stages.old(stages.states()), xml, stages.NATIVE, "model").shape == (8, 18)
+        assert mjcf.map_states(state_viewers.old(state_viewers.states()), xml, state_viewers.NATIVE, "model").shape == (
+            8,
+            18,
+        )
     except DatasetError as error:
         assert str(error).startswith("model:")
 

@@ -11,12 +11,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import stages
+import state_viewers
 from scipy.spatial.transform import Rotation
-from stages import CONTROLLER, NATIVE, OLD_MODEL, TinyStage
+from state_viewers import CONTROLLER, NATIVE, OLD_MODEL, TinyViewer
 
 from altbench.core import registry
-from altbench.core.demonstration import Demonstration, ImportWishes, Recording
+from altbench.core.demonstration import Demonstration, ImportOptions, Recording
 from altbench.core.errors import DatasetError
 from altbench_demos.formats import controllers, mjcf
 
@@ -24,19 +24,19 @@ HUMAN = Path(__file__).parents[3] / "../shared/data/human_demos"
 needs_human = pytest.mark.skipif(not (HUMAN / "lift.hdf5").exists(), reason="../shared/data/human_demos is not here")
 
 
-def read(format_name: str, path: Path, **wishes: Any) -> tuple[Recording, list[Demonstration]]:
-    recording = registry.importer(format_name)(path, TinyStage(), ImportWishes(**wishes))
+def read(format_name: str, path: Path, **options: Any) -> tuple[Recording, list[Demonstration]]:
+    recording = registry.importer(format_name)(path, TinyViewer(), ImportOptions(**options))
     return recording, list(recording.demonstrations)
 
 
 @pytest.fixture
 def robosuite(tmp_path: Path) -> Path:
-    return stages.write_robosuite(tmp_path / "robosuite.hdf5")
+    return state_viewers.write_robosuite(tmp_path / "robosuite.hdf5")
 
 
 @pytest.fixture
 def robomimic(tmp_path: Path) -> Path:
-    return stages.write_robomimic(tmp_path / "robomimic.hdf5")
+    return state_viewers.write_robomimic(tmp_path / "robomimic.hdf5")
 
 
 def edit(path: Path, change: Callable[[h5py.File], None]) -> Path:
@@ -49,8 +49,8 @@ def edit(path: Path, change: Callable[[h5py.File], None]) -> Path:
 
 
 def test_states_of_an_old_model_are_mapped_by_joint_name() -> None:
-    present = stages.states()
-    np.testing.assert_array_equal(mjcf.map_states(stages.old(present), OLD_MODEL, NATIVE, "x"), present)
+    present = state_viewers.states()
+    np.testing.assert_array_equal(mjcf.map_states(state_viewers.old(present), OLD_MODEL, NATIVE, "x"), present)
     kinds = [("cube_jnt0", "free"), ("robot0_joint1", "hinge"), ("gripper0_finger_joint1", "slide")]
     assert mjcf.joint_types(OLD_MODEL, "x") == kinds
 
@@ -68,7 +68,7 @@ def test_states_of_an_old_model_are_mapped_by_joint_name() -> None:
 )
 def test_models_that_do_not_fit_are_refused(xml: str, reason: str) -> None:
     with pytest.raises(DatasetError, match=reason):
-        mjcf.map_states(stages.old(stages.states()), xml, NATIVE, "file")
+        mjcf.map_states(state_viewers.old(state_viewers.states()), xml, NATIVE, "file")
 
 
 @needs_human
@@ -105,14 +105,14 @@ def test_controllers_of_either_age_are_told_apart() -> None:
         "body_parts": {"right": {**CONTROLLER, "input_type": "absolute", "input_ref_frame": "world"}},
     }
     del new["body_parts"]["right"]["control_delta"]
-    assert controllers.recorded_mode(CONTROLLER, stages.TASK, "x") == "ee_delta"
-    assert controllers.recorded_mode({**CONTROLLER, "control_delta": False}, stages.TASK, "x") == "ee_pose"
-    assert controllers.recorded_mode(new, stages.TASK, "x") == "ee_pose"
+    assert controllers.recorded_mode(CONTROLLER, state_viewers.TASK, "x") == "ee_delta"
+    assert controllers.recorded_mode({**CONTROLLER, "control_delta": False}, state_viewers.TASK, "x") == "ee_pose"
+    assert controllers.recorded_mode(new, state_viewers.TASK, "x") == "ee_pose"
     for mode in ("ee_pose", "ee_delta"):
-        assert controllers.recorded_mode(controllers.native_config(mode, NATIVE), stages.TASK, "x") == mode
+        assert controllers.recorded_mode(controllers.native_config(mode, NATIVE), state_viewers.TASK, "x") == mode
     new["body_parts"]["right"]["input_ref_frame"] = "base"
     with pytest.raises(DatasetError, match="expected absolute actions in the frame world, got 'base'"):
-        controllers.recorded_mode(new, stages.TASK, "x")
+        controllers.recorded_mode(new, state_viewers.TASK, "x")
 
 
 # ---------------------------------------------------------------------------------------------------------- robosuite
@@ -124,7 +124,7 @@ def test_robosuite_actions_name_the_next_pose_and_end_with_success(robosuite: Pa
     assert recording.made_with == {"recorded with": "robosuite 1.0.0"}
     d = found[2]
     assert (d.index, len(d), d.success, d.seed, d.grid_index) == (2, 6, True, -1, -1)
-    np.testing.assert_array_equal(d.states, stages.states()[:6])
+    np.testing.assert_array_equal(d.states, state_viewers.states()[:6])
     np.testing.assert_allclose(d.actions[:, 0], 0.01 * np.arange(1, 7), rtol=1e-6)
     np.testing.assert_array_equal(d.actions[:, 3:9], np.tile([1, 0, 0, 0, 1, 0], (6, 1)))
     np.testing.assert_array_equal(d.actions[:, 9], [-1, -1, -1, -1, 1, 1])
@@ -135,19 +135,19 @@ def test_robosuite_actions_name_the_next_pose_and_end_with_success(robosuite: Pa
 def test_robosuite_actions_can_be_taken_as_recorded(robosuite: Path) -> None:
     recording, found = read("robosuite", robosuite, control_mode="ee_delta", image_size=(16, 24))
     assert (recording.control_mode, recording.image_size) == ("ee_delta", (16, 24))
-    np.testing.assert_allclose(found[0].actions, stages.actions()[:6], rtol=1e-6)
+    np.testing.assert_allclose(found[0].actions, state_viewers.actions()[:6], rtol=1e-6)
 
 
 def test_an_episode_that_never_succeeds_keeps_all_but_its_last_state(tmp_path: Path) -> None:
     def fail(file: h5py.File) -> None:
-        file["data/demo_1/states"][...] = stages.old(stages.states(solved_at=99))
+        file["data/demo_1/states"][...] = state_viewers.old(state_viewers.states(solved_at=99))
 
-    _, found = read("robosuite", edit(stages.write_robosuite(tmp_path / "x.hdf5"), fail))
+    _, found = read("robosuite", edit(state_viewers.write_robosuite(tmp_path / "x.hdf5"), fail))
     assert [(len(d), d.success) for d in found] == [(7, False), (6, True), (6, True)]
 
 
 def test_the_model_may_lie_beside_the_file(tmp_path: Path) -> None:
-    path = stages.write_robosuite(tmp_path / "x.hdf5", model="model_1.xml")
+    path = state_viewers.write_robosuite(tmp_path / "x.hdf5", model="model_1.xml")
     with pytest.raises(DatasetError, match=r"its model 'model_1.xml' is not there .* name it with --model FILE"):
         read("robosuite", path)
     for beside in ("x.xml", "model_1.xml", "given"):
@@ -156,7 +156,7 @@ def test_the_model_may_lie_beside_the_file(tmp_path: Path) -> None:
         assert len(read("robosuite", path, model=given)[1]) == 3
         (tmp_path / beside).unlink()
     with pytest.raises(DatasetError, match="the name of a file beside it"):
-        read("robosuite", stages.write_robosuite(tmp_path / "y.hdf5", model="../../etc/passwd"))
+        read("robosuite", state_viewers.write_robosuite(tmp_path / "y.hdf5", model="../../etc/passwd"))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_the_model_may_lie_beside_the_file(tmp_path: Path) -> None:
 )
 def test_robosuite_files_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(DatasetError, match=reason):
-        read("robosuite", stages.write_robosuite(tmp_path / "x.hdf5", **changes), control_mode="ee_delta")
+        read("robosuite", state_viewers.write_robosuite(tmp_path / "x.hdf5", **changes), control_mode="ee_delta")
 
 
 def test_another_task_or_frequency_is_refused(robosuite: Path) -> None:
@@ -199,7 +199,7 @@ def test_robomimic_states_alone_are_drawn(robomimic: Path) -> None:
 
 
 def test_robomimic_absolute_actions_become_poses(tmp_path: Path) -> None:
-    path = stages.write_robomimic(tmp_path / "x.hdf5", {**CONTROLLER, "control_delta": False})
+    path = state_viewers.write_robomimic(tmp_path / "x.hdf5", {**CONTROLLER, "control_delta": False})
     recording, found = read("robomimic", path)
     assert recording.control_mode == "ee_pose"
     turn = Rotation.from_rotvec([0.1, 0, 0]).as_matrix()
@@ -227,12 +227,12 @@ def test_robomimic_images_are_taken_over_unless_they_do_not_fit(robomimic: Path)
 
 
 def test_robomimic_files_that_do_not_fit_are_refused(tmp_path: Path, robomimic: Path) -> None:
-    wrong = stages.write_robomimic(tmp_path / "x.hdf5", env_name="Door")
+    wrong = state_viewers.write_robomimic(tmp_path / "x.hdf5", env_name="Door")
     with pytest.raises(
         DatasetError, match=r"robosuite's RoboTiny \(type 1\) or altbench/Tiny-v0, got 'Door' \(type 1\)"
     ):
         read("robomimic", wrong)
-    wrong = stages.write_robomimic(tmp_path / "x.hdf5", env_kwargs={"control_freq": 5})
+    wrong = state_viewers.write_robomimic(tmp_path / "x.hdf5", env_kwargs={"control_freq": 5})
     with pytest.raises(DatasetError, match="expected control at 20 Hz, got 5 Hz"):
         read("robomimic", wrong)
 
@@ -245,10 +245,12 @@ def test_robomimic_files_that_do_not_fit_are_refused(tmp_path: Path, robomimic: 
 
 def test_export_to_robomimic_comes_back(tmp_path: Path, robosuite: Path) -> None:
     recording, found = read("robosuite", robosuite, image_size=(16, 16))
-    stage, out = TinyStage(), tmp_path / "new" / "out.hdf5"
-    stage.native = replace(NATIVE, xml=OLD_MODEL.replace("_jnt0", "_joint0"))
-    ordered = [replace(d, states=stages.old(d.states)) for d in found]  # its model has the joints in the old order
-    message = registry.exporter("robomimic")(replace(recording, demonstrations=ordered), stage, str(out))
+    viewer, out = TinyViewer(), tmp_path / "new" / "out.hdf5"
+    viewer.native = replace(NATIVE, xml=OLD_MODEL.replace("_jnt0", "_joint0"))
+    ordered = [
+        replace(d, states=state_viewers.old(d.states)) for d in found
+    ]  # its model has the joints in the old order
+    message = registry.exporter("robomimic")(replace(recording, demonstrations=ordered), viewer, str(out))
     assert "3 demonstrations, 18 frames" in message
     with h5py.File(out) as file:
         args = json.loads(file["data"].attrs["env_args"])
@@ -264,4 +266,4 @@ def test_export_to_robomimic_comes_back(tmp_path: Path, robosuite: Path) -> None
         np.testing.assert_array_equal(a.pixels["wrist"], b.pixels["wrist"])
         assert b.success
     with pytest.raises(DatasetError, match="exists; choose another file"):
-        registry.exporter("robomimic")(recording, stage, str(out))
+        registry.exporter("robomimic")(recording, viewer, str(out))

@@ -22,13 +22,13 @@ def test_egl_first_then_osmesa(egl: bool, osmesa: str | None, chosen: str, monke
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(rendering, "_egl_works", lambda: egl)
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: osmesa)
-    rendering.choose_backend()
+    rendering.select_backend()
     assert os.environ["MUJOCO_GL"] == chosen
 
 
 def test_the_users_choice_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
-    rendering.choose_backend()
+    rendering.select_backend()
     assert os.environ["MUJOCO_GL"] == "osmesa"
 
 

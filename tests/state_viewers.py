@@ -1,4 +1,4 @@
-"""A stage without a simulator: one joint, one finger, one free cube; and files recorded on it in foreign formats."""
+"""A viewer without a simulator: one joint, one finger, one free cube; and files recorded on it in foreign formats."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import h5py
 import numpy as np
 
-from altbench.core.demonstration import JointSlots, NativeModel, View
+from altbench.core.demonstration import JointRanges, NativeModel, View
 from altbench.core.errors import DatasetError
 from altbench.core.task import TaskInfo
 from altbench.core.types import ControlMode, Float32, Float64
 
 TASK = TaskInfo(name="Tiny", version=1, horizon=40, grid_size=4, pose_names=("x", "y"))
 JOINTS = {
-    "robot0_joint1": JointSlots(slice(1, 2), slice(10, 11)),
-    "gripper0_right_finger_joint1": JointSlots(slice(2, 3), slice(11, 12)),
-    "cube_joint0": JointSlots(slice(3, 10), slice(12, 18)),
+    "robot0_joint1": JointRanges(slice(1, 2), slice(10, 11)),
+    "gripper0_right_finger_joint1": JointRanges(slice(2, 3), slice(11, 12)),
+    "cube_joint0": JointRanges(slice(3, 10), slice(12, 18)),
 }
 NATIVE = NativeModel(
     "RoboTiny", ("Panda",), {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}, JOINTS, state_dim=18
@@ -43,8 +43,8 @@ CONTROLLER = {
 }
 
 
-class TinyStage:
-    """`altbench.api.Stage`: the gripper hangs where joint 1 says, straight; the cube's height decides success."""
+class TinyViewer:
+    """`altbench.api.StateViewer`: the gripper hangs where joint 1 says, straight; the cube's height decides success."""
 
     info, native = TASK, NATIVE
 
