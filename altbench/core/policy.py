@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypeVar
 
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ContractError
+from altbench.core.spec import Spec
 from altbench.core.task import TaskInfo
 from altbench.core.types import ControlMode, Float32, Int64, Progress, UInt8, no_progress
 
@@ -77,24 +79,35 @@ class Footprint:
     table: int = 0
 
 
-class Policy(ABC):
+ConfigT = TypeVar("ConfigT", bound=Spec, default=Any)
+"""A policy's settings: a subclass of `Spec`."""
+
+
+class Policy(ABC, Generic[ConfigT]):
     """Chooses chunks of actions for some slots of a batch.
 
     An episode's decisions may not depend on who shares its batch (within 1e-5), on global random state, or on anything
     but the constructor's arguments, the checkpoint, the episode's seed and its observations.
 
-    Class attributes: `name`; `version` (raised when what it computes changes); `config_type`, a frozen pydantic model
-    (`altbench.api.Spec`) of its settings; `presets`, name -> settings that differ from the defaults; `runtime_fields`,
-    the settings that do not change what `fit` computes, so that one checkpoint serves all their values.
+    Class attributes: `name`; `version` (raised when what it computes changes); `config_type`, its settings, a subclass of
+    `Spec`: `class Mine(Policy[MineConfig])` sets it; `presets`, name -> settings that differ from the defaults;
+    `runtime_fields`, the settings that do not change what `fit` computes, so that one checkpoint serves all their values.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    config_type: ClassVar[type[Any]]
+    config_type: ClassVar[type[Spec]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     runtime_fields: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, task: TaskInfo, config: Any) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        named = [a for base in cls.__dict__.get("__orig_bases__", ()) for a in get_args(base)]
+        kinds = [kind for kind in named if isinstance(kind, type) and issubclass(kind, Spec)]
+        if kinds and "config_type" not in cls.__dict__:
+            cls.config_type = kinds[0]
+
+    def __init__(self, task: TaskInfo, config: ConfigT) -> None:
         self.task = task
         self.config = config
 
@@ -134,7 +147,7 @@ class FitContext:
     progress: Progress = field(default=no_progress)
 
 
-class Trainable(Policy):
+class Trainable(Policy[ConfigT]):
     """A policy that learns from demonstrations. A checkpoint is TOML, safetensors and plain arrays; nothing is pickled."""
 
     @abstractmethod
