@@ -62,7 +62,7 @@ def load(name: str) -> Published:
     data = {(task, largest): checksum for task, checksum in zip(sorted(sweep.tasks), checksums, strict=True)}
     return Published(
         sweep.model_copy(update={"policies": tuple(entries)}),
-        Provenance(made["versions"], made["device"], made["renderer"], data),
+        Provenance(made["versions"], made["device"], made["renderer"], data, made["protocol"]),
         rows,
         frozenset(path.stem for path in (folder / "measures").glob("*.json")),
     )

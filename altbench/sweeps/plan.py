@@ -18,8 +18,8 @@ from altbench.sweeps.rows import (
     Column,
     Provenance,
     Row,
-    check_evaluations,
     check_no_empty_evaluation,
+    make_evaluations,
     make_row,
 )
 from altbench.sweeps.spec import SweepSpec
@@ -83,7 +83,7 @@ class Cell:
     @property
     def condition(self) -> str:
         """The perturbation as tables call it: `clean`, `occlusion`, `occlusion@wrist,step20`."""
-        return self.column.perturbation.title
+        return self.column.entry.title
 
     @property
     def severity(self) -> int:
@@ -93,7 +93,7 @@ class Cell:
     @property
     def options(self) -> Mapping[str, Any]:
         """The perturbation's options."""
-        return self.column.perturbation.options
+        return self.column.entry.options
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ def _rows(sweep: SweepSpec, provenance: Provenance) -> list[Row]:
     rows = []
     for name in sweep.tasks:
         task = registry.task(name)
-        check_evaluations(sweep, task)
-        rows += [make_row(sweep, provenance, task, entry) for entry in sweep.policies]
+        evaluations = make_evaluations(sweep, task)
+        rows += [make_row(sweep, provenance, task, entry, evaluations) for entry in sweep.policies]
     return rows
 
 

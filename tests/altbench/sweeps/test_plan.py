@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from altbench.sweeps.plan import Cell, Plan, make_plan
 from altbench.sweeps.rows import Provenance
 from altbench.sweeps.spec import SweepSpec
 
-PROVENANCE = Provenance({"torch": "0"}, "cpu", "egl", {("Lift", 30): "a", ("Lift", 10): "b"})
+PROVENANCE = Provenance({"torch": "0"}, "cpu", "egl", {("Lift", 30): "a", ("Lift", 10): "b"}, 1)
 EVENT = {"move_at": 15, "by": 0.08}
 
 
@@ -39,6 +40,32 @@ def plan_of(evaluation: dict[str, Any], own: Path) -> Plan:
 
 def cell_of(evaluation: dict[str, Any], own: Path) -> Cell:
     return plan_of(evaluation, own).cells[0]
+
+
+def test_perturbations_are_made_once_for_all_policies_of_a_task(
+    own_policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    kind = registry.perturbation("occlusion")
+    monkeypatch.setattr(registry, "perturbation", lambda _: lambda s, **options: made.append(s) or kind(s, **options))
+    values = {
+        "name": "s",
+        "tasks": ["Fake"],
+        "demonstrations": {"n": 6},
+        "policies": [{"policy": f"{own_policies}:Good", "label": label, "n": [3, 6]} for label in ("a", "b")],
+        "evaluations": [{"split": "recall", "perturbations": [{"name": "occlusion", "severities": [1, 2]}]}],
+    }
+    plan = make_plan(SweepSpec.parse(values, "sweep"), PROVENANCE)
+    assert len(plan.cells) == 8 and made == [1, 2]
+    assert len({id(cell.column.perturbation) for cell in plan.cells}) == 2
+    assert all(cell.column.perturbation.severity == cell.severity for cell in plan.cells)
+
+
+@pytest.mark.parametrize("name", registry.names("perturbation"))
+def test_a_perturbation_travels_to_a_worker(own_policies: Path, name: str) -> None:
+    column = cell_of({"perturbations": [{"name": name, "severities": [2]}]}, own_policies).column
+    arrived = pickle.loads(pickle.dumps(column))
+    assert type(arrived.perturbation) is registry.perturbation(name) and arrived.perturbation.severity == 2
 
 
 def test_another_version_of_a_perturbation_makes_other_keys(
