@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from altbench.core.errors import ConfigError, suggestion
-from altbench.core.spec import Spec, added, read_toml
+from altbench.core.spec import Spec, added, canonical, read_toml
 from altbench.core.task import FARTHEST_MOVE
 
 BUILT_IN_SWEEPS = Path(__file__).parent
@@ -57,6 +57,15 @@ class PerturbationEntry(Spec):
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
     cameras: tuple[str, ...] = ()
     from_step: int = pydantic.Field(default=0, ge=0)
+
+    @pydantic.field_validator("options")
+    @classmethod
+    def _enter_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            canonical(value)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+        return value
 
     @property
     def title(self) -> str:

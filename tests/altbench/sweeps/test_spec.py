@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import BUILT_IN_SWEEPS, SweepSpec, load_sweep
 
+TODAY = datetime.date(2025, 1, 1)
 GOOD: dict[str, Any] = {
     "name": "x",
     "tasks": ["Lift"],
@@ -80,6 +82,10 @@ def test_every_built_in_sweep_can_be_planned(name: str) -> None:
         (
             {"evaluations": [{"split": "recall", "perturbations": [{"name": "occlusion", "severities": [6]}]}]},
             "severity",
+        ),
+        (
+            {"evaluations": [{"split": "recall", "perturbations": [{"name": "fog", "options": {"day": TODAY}}]}]},
+            "options: expected values that JSON can hold (number, text, true, false, list, table), and date is not one",
         ),
     ],
 )
