@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from altbench.sweeps.rows import Column, Row
-from altbench.sweeps.spec import PerturbationEntry
+from altbench.sweeps.spec import MeasureEntry, PerturbationEntry
 
 
 def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any]:
@@ -62,10 +62,10 @@ def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: 
     }
 
 
-def measurement_specification(row: Row, checkpoint_key: str) -> dict[str, Any]:
+def measurement_specification(row: Row, checkpoint_key: str, how: MeasureEntry) -> dict[str, Any]:
     """What a checkpoint's time and memory, as the row runs it, depend on besides the machine."""
-    how = row.sweep.measure.model_dump(mode="json")
-    return {"checkpoint": checkpoint_key, "runtime": row.runtime, "measure": how, "label": row.entry.name}
+    measure = how.model_dump(mode="json")
+    return {"checkpoint": checkpoint_key, "runtime": row.runtime, "measure": measure, "label": row.entry.name}
 
 
 def _reach(entry: PerturbationEntry) -> list[Any]:

@@ -22,7 +22,7 @@ from altbench.sweeps.rows import (
     make_evaluations,
     make_row,
 )
-from altbench.sweeps.spec import SweepSpec
+from altbench.sweeps.spec import MeasureEntry, SweepSpec
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ class Measurement:
     checkpoint: Checkpoint
     label: str
     runtime: Mapping[str, Any]
+    how: MeasureEntry
     key: str
 
     @property
@@ -133,9 +134,8 @@ def make_plan(sweep: SweepSpec, provenance: Provenance) -> Plan:
             made = checkpoints.setdefault(made.key, made)
             for cell in _cells(row, made):
                 _add_cell(cells, cell)
-            if made.trainable:
-                key = digest(measurement_specification(row, made.key))
-                measurements.append(Measurement(made, row.entry.name, row.runtime, key))
+            if made.trainable and sweep.measure:
+                measurements.append(_measurement(row, made, sweep.measure))
     check_no_empty_evaluation(sweep)
     return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), tuple(measurements), provenance.data)
 
@@ -185,6 +185,11 @@ def _cells(row: Row, checkpoint: Checkpoint) -> list[Cell]:
             )
         )
     return found
+
+
+def _measurement(row: Row, checkpoint: Checkpoint, how: MeasureEntry) -> Measurement:
+    key = digest(measurement_specification(row, checkpoint.key, how))
+    return Measurement(checkpoint, row.entry.name, row.runtime, how, key)
 
 
 def _add_cell(cells: dict[str, Cell], cell: Cell) -> None:

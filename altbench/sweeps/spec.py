@@ -124,7 +124,10 @@ class MeasureEntry(Spec):
 
 
 class SweepSpec(Spec):
-    """A sweep: tasks × policies × N × training seeds, each evaluated on splits and perturbations."""
+    """A sweep: tasks × policies × N × training seeds, each evaluated on splits and perturbations.
+
+    `measure`: how latency and memory are measured; None, in TOML `measure = false`: they are not.
+    """
 
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     description: str = ""
@@ -140,7 +143,12 @@ class SweepSpec(Spec):
     demonstrations: DemonstrationEntry = DemonstrationEntry()
     policies: tuple[PolicyEntry, ...] = pydantic.Field(min_length=1)
     evaluations: tuple[EvaluationEntry, ...] = pydantic.Field(min_length=1)
-    measure: MeasureEntry = MeasureEntry()
+    measure: MeasureEntry | None = MeasureEntry()
+
+    @pydantic.field_validator("measure", mode="before")
+    @classmethod
+    def _none_if_false(cls, value: object) -> object:
+        return None if value is False else value  # TOML has no null
 
     @pydantic.model_validator(mode="after")
     def _labels_differ(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,6 +71,8 @@ def test_every_built_in_sweep_can_be_planned(name: str) -> None:
             "two evaluations make a cell called 'lift/alt/n30/s0/recall/clean'",
         ),
         ({"evaluations": [{"split": "recall", "n": [20]}]}, "no policy has that n"),
+        ({"measure": {"decision": 1}}, "unknown key 'measure.decision'; did you mean 'decisions'"),
+        ({"measure": True}, "measure: expected a table ({ key = value }), got True"),
         ({"train_seeds": [-1]}, "train_seeds.0"),
         ({"policies": [{"policy": "alt", "n": [40]}]}, "n = 40, but the sweep collects demonstrations.n = 30"),
         ({"evaluations": [{"split": "recal"}]}, "unknown split 'recal'; did you mean 'recall'"),
@@ -91,6 +94,19 @@ def test_every_built_in_sweep_can_be_planned(name: str) -> None:
 )
 def test_a_bad_sweep_is_refused_in_one_line(changes: dict[str, Any], expected: str) -> None:
     assert expected in refused(changes)
+
+
+def test_measurements_can_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "x"\ntasks = ["Lift"]\nmeasure = false\n[[policies]]\npolicy = "alt"\n[[evaluations]]\nsplit = "recall"\nepisodes = 2\n'
+    )
+    without = load_sweep(str(path))
+    kept = SweepSpec.parse(json.loads(without.model_dump_json()), "sweep.json")
+    assert without.measure is None and kept == without == SweepSpec.parse({**GOOD, "measure": None}, "x")
+    plans = [make_plan(s, provenance_of("cpu", "egl", {})) for s in (without, SweepSpec.parse(GOOD, "x"))]
+    assert [len(plan.measurements) for plan in plans] == [0, 1]
+    assert [cell.key for cell in plans[0].cells] == [cell.key for cell in plans[1].cells]
 
 
 def test_all_that_is_missing_is_named_at_once() -> None:
