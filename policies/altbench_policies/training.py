@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from altbench.api import FitContext, Spec
 from altbench_policies.resume import Resumable
@@ -153,8 +154,8 @@ class Learner:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.averages:
-            with torch.no_grad():
-                torch._foreach_lerp_(self.averages, self.parameters, 1 - self.average_decay(step))
+            average = get_ema_multi_avg_fn(self.average_decay(step))  # type: ignore[no-untyped-call]
+            average(self.averages, self.parameters, None)
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of step number `step`: linear warm-up, then constant or a half cosine down to 0."""
