@@ -75,7 +75,7 @@ def settings(one: Combination, preset: Preset) -> ToySettings:
     return ToySettings(**common, epochs=EPOCHS[one.data], learning_rate=1e-4 if large and few else 1e-3)
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
+def compute(run: Run, say: Say) -> None:
     """Train and sample every combination that is not there yet."""
     import torch
 
@@ -84,7 +84,7 @@ def compute(run: Run, preset: Preset, say: Say) -> None:
     device = resolve_device("auto")
     torch.set_num_threads(1)
     for one in combinations():
-        chosen = settings(one, preset)
+        chosen = settings(one, run.preset)
         path = result_path(run, chosen, device)
         if not path.is_file():
             say(f"{one.name}: {chosen.layers} hidden layers of {chosen.width}, {chosen.epochs} epochs")
@@ -114,18 +114,18 @@ def read_result(path: Path) -> ToyResult | None:
         return ToyResult(found["samples"], found["training"], found["losses"], int(found["parameters"]))
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: Run) -> Report:
     """The table of all combinations and the picture of their samples."""
     device = resolve_device("auto")
-    found = {one: read_result(result_path(run, settings(one, preset), device)) for one in combinations()}
-    data = _measured(found, preset)
+    found = {one: read_result(result_path(run, settings(one, run.preset), device)) for one in combinations()}
+    data = _measured(found, run.preset)
     there = {one: result for one, result in found.items() if result is not None}
     figures = {"samples": draw(there)} if there else {}
     return Report(
         summary=_summary(data),
         sections=(
             Section("Samples", _caption(), figures=figures),
-            Section("Where samples land", _method(preset), {"nearness": _table(data)}),
+            Section("Where samples land", _method(run.preset), {"nearness": _table(data)}),
         ),
         reported=(Reported("behaves as a lookup table", "large net with small data only", _lookups(data)),),
         missing=tuple(one.name for one, result in found.items() if result is None),

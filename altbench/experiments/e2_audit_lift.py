@@ -49,9 +49,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("audit-lift", rows, evaluations(CASES, EPISODES))]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: Run) -> Report:
     """S by policy and case, the ranking, and how much the way of comparing matters."""
-    del preset
     episodes = audited(run, POSITIONS)
     if not episodes:
         return Report("", (), _reported(frame_of([])))
@@ -68,9 +67,8 @@ def report(run: Run, preset: Preset) -> Report:
     return Report(_summary(frame), sections, _reported(frame), expert_control.missing(run))
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
+def compute(run: Run, say: Say) -> None:
     """The expert's episodes."""
-    del preset
     expert_control.play(run, say)
 
 

@@ -51,7 +51,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     ]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: Run) -> Report:
     """The main table, success out of distribution, costs, and more baselines."""
     labels = tuple(name for name in POLICIES if cells_of(run, {"label": name}))
     rows: dict[str, Where] = {name: {"label": name} for name in labels}
@@ -73,7 +73,7 @@ def report(run: Run, preset: Preset) -> Report:
             {"out_of_distribution": matrix_table("Success between and beyond", matrix(run, rows, beyond))},
             {"success": success} if success else {},
         ),
-        Section("More baselines", _more_text(preset), {"more_baselines": _more(run, costs, ratios)}),
+        Section("More baselines", _more_text(run.preset), {"more_baselines": _more(run, costs, ratios)}),
     )
     return Report(_summary(found), sections, _reported(found, recalls, costs, ratios.data))
 

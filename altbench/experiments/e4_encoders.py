@@ -60,9 +60,9 @@ def _disturbed_evaluation() -> EvaluationEntry:
     return evaluation("recall", DISTURBED_EPISODES, perturbations=entries)
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: Run) -> Report:
     """Success and recall of each key, and whether learning it paid."""
-    words = {variant.label: variant.what for variant in variants(preset)}
+    words = {variant.label: variant.what for variant in variants(run.preset)}
     rows: dict[str, Where] = {label: {"label": label} for label in words if cells_of(run, {"label": label})}
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
     recalls = {label: _pooled(run, label) for label in found.rows}

@@ -38,9 +38,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep(f"audit-{task.lower()}", rows, columns, tasks=(task,), collected=N) for task in TASKS]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: Run) -> Report:
     """S by task, policy and case."""
-    del preset
     episodes = audited(run, POSITIONS)
     if not episodes:
         return Report("", (), _reported(frame_of([]), frame_of([])))
@@ -55,9 +54,8 @@ def report(run: Run, preset: Preset) -> Report:
     return Report(_summary(frame), sections, _reported(frame, by_way[ACTIONS.title]), expert_control.missing(run))
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
+def compute(run: Run, say: Say) -> None:
     """The experts' episodes."""
-    del preset
     expert_control.play(run, say)
 
 

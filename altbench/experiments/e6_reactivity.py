@@ -28,9 +28,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("reactivity", rows, [evaluation("recall"), *moved])]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: Run) -> Report:
     """Success with and without a move, and each policy against the one that cannot see."""
-    del preset
     rows: dict[str, Where] = {name: {"label": name} for name in POLICIES if cells_of(run, {"label": name})}
     columns = {"not moved": clean("recall"), **{_head(event): clean(_split(event)) for event in EVENTS}}
     found = matrix(run, rows, columns)

@@ -32,9 +32,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("multimodality", [row("alt", preset, n=(N, MANY))], [evaluation("recall", EPISODES)])]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: Run) -> Report:
     """How many demonstrations the top three matches of a decision come from, and which."""
-    del preset
     decisions = pd.concat([_decisions(run, cell) for cell in run.recorded] or [pd.DataFrame()], ignore_index=True)
     if decisions.empty:
         return Report("", (), _reported({}))

@@ -54,9 +54,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("latent-map", rows, [evaluation("recall")])]
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
+def compute(run: Run, say: Say) -> None:
     """Embed the demonstrations with every key that is there."""
-    del preset
     for checkpoint in run.checkpoints:
         path = _path(run, checkpoint)
         policy = None if path.is_file() else run.policy(checkpoint)
@@ -65,9 +64,8 @@ def compute(run: Run, preset: Preset, say: Say) -> None:
             write_keys(path, [frame_keys(policy, d) for d in run.demonstrations(checkpoint)])
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: Run) -> Report:
     """The map and the numbers behind it."""
-    del preset
     points = {point.label: point for point in _points(run)}
     read = {label: read_map(_path(run, point)) for label, point in points.items()}
     maps = {label: found for label, found in read.items() if found is not None}

@@ -62,9 +62,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("unrelated-images", rows, evaluations)]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: Run) -> Report:
     """What comes out, how often it is flagged, and what that does to success."""
-    del preset
     labels = [label for label in (*POLICIES, HOLD) if cells_of(run, {"label": label})]
     conditions: dict[str, Where] = {"camera": clean("recall"), "photograph": _photograph()}
     found = matrix(run, {label: {"label": label} for label in labels}, conditions)

@@ -52,9 +52,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("ood", rows, evaluations)]
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
+def compute(run: Run, say: Say) -> None:
     """Play ALT's recorded episodes again for their keys, and embed the demonstrations."""
-    del preset
     for cell in _watchable(run):
         path = _path(run, cell)
         if not path.is_file():
@@ -71,9 +70,8 @@ def compute(run: Run, preset: Preset, say: Say) -> None:
             _write_training(path, np.concatenate(keys), numbers, every)
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: Run) -> Report:
     """Detectors beside each other, ALT's flag in use, and selective success."""
-    del preset
     fitted = _fitted(run)
     rows: dict[str, Where] = {name: {"label": name} for name in ("alt", HOLD)}
     found = matrix(run, rows, CONDITIONS)

@@ -67,9 +67,8 @@ def _disturbed(families: Sequence[str]) -> EvaluationEntry:
     return evaluation("recall", EACH, perturbations=entries)
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: Run) -> Report:
     """Success by family, over all families of a kind, and what the flags say."""
-    del preset
     rows: dict[str, Where] = {name: {"label": name} for name in ROWS if cells_of(run, {"label": name})}
     found = {kind: matrix(run, rows, _columns(families)) for kind, families in FAMILIES.items()}
     pooled = {kind: _pooled(run, list(rows), families) for kind, families in FAMILIES.items()}

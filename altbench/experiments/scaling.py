@@ -31,9 +31,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     ]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: Run) -> Report:
     """Success by N over all seeds, and the seeds beside each other."""
-    del preset
     labels = [label for label in POLICIES if cells_of(run, {"label": label})]
     rows: dict[str, Where] = {label: {"label": label} for label in labels}
     found = {split: matrix(run, rows, {f"N = {n}": clean(split, n=n) for n in NUMBERS}) for split in SPLITS}
