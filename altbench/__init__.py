@@ -18,6 +18,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from altbench.checks import check_env, check_perturbation, check_policy
+    from altbench.core.catalogue import (
+        get_task,
+        list_perturbations,
+        list_policies,
+        list_tasks,
+        make_perturbation,
+        make_policy,
+    )
     from altbench.core.demonstration import Demonstration
     from altbench.core.errors import AltbenchError
     from altbench.core.perturbation import Perturbation, ScenePerturbation
@@ -30,37 +38,29 @@ if TYPE_CHECKING:
         Requirements,
         Trainable,
     )
-    from altbench.core.registry import (
-        list_perturbations,
-        list_policies,
-        list_tasks,
-        make_perturbation,
-        make_policy,
-        register,
-    )
+    from altbench.core.registry import register
     from altbench.core.spec import Spec
     from altbench.core.task import Expert, InitialState, TaskEnv, TaskInfo
-    from altbench.dataset.cached import collect
-    from altbench.dataset.files import read_demonstrations
+    from altbench.dataset.cached import collect, read_demonstrations
     from altbench.report.opened import OpenedRun, open_run
     from altbench.runner.evaluate import evaluate
     from altbench.runner.main import run
     from altbench.sweeps.spec import (
-        DemonstrationsEntry,
+        DemonstrationEntry,
         EvaluationEntry,
         MeasureEntry,
         PerturbationEntry,
         PolicyEntry,
-        Sweep,
         list_sweeps,
         load_sweep,
     )
+    from altbench.sweeps.spec import SweepSpec as Sweep
 
 _PLACES = {
     "AltbenchError": "altbench.core.errors:AltbenchError",
     "Decision": "altbench.core.policy:Decision",
     "Demonstration": "altbench.core.demonstration:Demonstration",
-    "DemonstrationsEntry": "altbench.sweeps.spec:DemonstrationsEntry",
+    "DemonstrationEntry": "altbench.sweeps.spec:DemonstrationEntry",
     "EvaluationEntry": "altbench.sweeps.spec:EvaluationEntry",
     "Expert": "altbench.core.task:Expert",
     "FitContext": "altbench.core.policy:FitContext",
@@ -85,22 +85,64 @@ _PLACES = {
     "check_policy": "altbench.checks:check_policy",
     "collect": "altbench.dataset.cached:collect",
     "evaluate": "altbench.runner.evaluate:evaluate",
-    "list_perturbations": "altbench.core.registry:list_perturbations",
-    "list_policies": "altbench.core.registry:list_policies",
+    "get_task": "altbench.core.catalogue:get_task",
+    "list_perturbations": "altbench.core.catalogue:list_perturbations",
+    "list_policies": "altbench.core.catalogue:list_policies",
     "list_sweeps": "altbench.sweeps.spec:list_sweeps",
-    "list_tasks": "altbench.core.registry:list_tasks",
+    "list_tasks": "altbench.core.catalogue:list_tasks",
     "load_sweep": "altbench.sweeps.spec:load_sweep",
-    "make_perturbation": "altbench.core.registry:make_perturbation",
-    "make_policy": "altbench.core.registry:make_policy",
+    "make_perturbation": "altbench.core.catalogue:make_perturbation",
+    "make_policy": "altbench.core.catalogue:make_policy",
     "open_run": "altbench.report.opened:open_run",
-    "read_demonstrations": "altbench.dataset.files:read_demonstrations",
+    "read_demonstrations": "altbench.dataset.cached:read_demonstrations",
     "register": "altbench.core.registry:register",
     "run": "altbench.runner.main:run",
 }
-"""Each public name -> the module that defines it. A name must not be a package's name:
-importing the package would replace it."""
+"""Each public name -> "module:attribute". A name must not be a package's name: importing
+the package would replace it."""
 
-__all__ = [*_PLACES]
+__all__ = [
+    "AltbenchError",
+    "Decision",
+    "Demonstration",
+    "DemonstrationEntry",
+    "EvaluationEntry",
+    "Expert",
+    "FitContext",
+    "Footprint",
+    "InitialState",
+    "MeasureEntry",
+    "Observation",
+    "OpenedRun",
+    "Perturbation",
+    "PerturbationEntry",
+    "Policy",
+    "PolicyEntry",
+    "Requirements",
+    "ScenePerturbation",
+    "Spec",
+    "Sweep",
+    "TaskEnv",
+    "TaskInfo",
+    "Trainable",
+    "check_env",
+    "check_perturbation",
+    "check_policy",
+    "collect",
+    "evaluate",
+    "get_task",
+    "list_perturbations",
+    "list_policies",
+    "list_sweeps",
+    "list_tasks",
+    "load_sweep",
+    "make_perturbation",
+    "make_policy",
+    "open_run",
+    "read_demonstrations",
+    "register",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -28,25 +28,27 @@ class NearestStart(ab.Trainable[NearestStartConfig]):
         return ab.Requirements(cameras=(), obs_horizon=1, pred_horizon=chunk, action_horizon=chunk)
 
     def fit(self, demonstrations: Sequence[ab.Demonstration], context: ab.FitContext) -> None:
-        """Remember first poses (N, Dp) and all actions, padded to one length (N, T, Da)."""
-        longest = max(len(demonstration) for demonstration in demonstrations)
-        self._starts = np.stack([demonstration.agent_pos[0] for demonstration in demonstrations])
-        self._actions = np.stack([padded(d.actions, longest) for d in demonstrations])
+        """Remember first poses (N, Dp) and actions, padded with the last one to (N, T, Da)."""
+        longest = max(len(shown) for shown in demonstrations) + self.config.chunk
+        self._starts = np.stack([shown.agent_pos[0] for shown in demonstrations])
+        self._actions = np.stack([padded(shown.actions, longest) for shown in demonstrations])
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Begin episodes: nothing is chosen yet."""
-        self._state = {slot: (-1, 0) for slot in slots}  # slot -> (demonstration, next frame)
+        """Begin episodes: no demonstration is chosen yet."""
+        self._state = dict.fromkeys(slots, (-1, 0))  # slot -> (demonstration, next frame)
 
     def act(self, observation: ab.Observation, slots: Sequence[int]) -> ab.Decision:
         """Answer each slot with the next chunk of its demonstration."""
-        return ab.Decision(np.stack([self._chunk(observation.agent_pos[row, -1], s) for row, s in enumerate(slots)]))
+        poses = observation.agent_pos[:, -1]
+        return ab.Decision(np.stack([self._chunk(pose, slot) for pose, slot in zip(poses, slots, strict=True)]))
 
     def _chunk(self, pose: np.ndarray, slot: int) -> np.ndarray:
         chosen, frame = self._state[slot]
         if chosen < 0:
             chosen = int(np.argmin(np.linalg.norm(self._starts - pose, axis=1)))
+        frame = min(frame, self._actions.shape[1] - self.config.chunk)
         self._state[slot] = (chosen, frame + self.config.chunk)
-        return padded(self._actions[chosen][frame : frame + self.config.chunk], self.config.chunk, self._actions[chosen][-1])
+        return self._actions[chosen, frame : frame + self.config.chunk]
 
     def save(self, folder: Path) -> None:
         """Write plain arrays; nothing is pickled."""
@@ -62,10 +64,9 @@ class NearestStart(ab.Trainable[NearestStartConfig]):
         return ab.Footprint(table=self._starts.nbytes + self._actions.nbytes)
 
 
-def padded(actions: np.ndarray, length: int, last: np.ndarray | None = None) -> np.ndarray:
-    """Return `actions` (T, Da), repeated at the end until there are `length`."""
-    end = actions[-1] if len(actions) else last
-    return np.concatenate([actions, np.repeat(end[None], length - len(actions), axis=0)]) if length > len(actions) else actions
+def padded(actions: np.ndarray, length: int) -> np.ndarray:
+    """Return `actions` (T, Da) with the last one repeated until there are `length`."""
+    return np.concatenate([actions, np.repeat(actions[-1:], length - len(actions), axis=0)])
 
 
 def main(task: str = "Lift", demonstrations: int = 30, episodes: int = 20) -> None:

@@ -10,7 +10,7 @@ from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.types import Progress, RenderProfile, no_progress
 from altbench.dataset.collecting import collect as collect_file
-from altbench.dataset.files import info
+from altbench.dataset.files import info, read
 from altbench.system.cache import cache_folder
 
 
@@ -47,6 +47,11 @@ def collect(
         progress=progress,
     )
     return found.demonstrations[:n]
+
+
+def read_demonstrations(path: Path | str, task: str | None = None) -> tuple[Demonstration, ...]:
+    """Return all demonstrations of a file; raise DatasetError if it is damaged, or of another task."""
+    return read(path, task).demonstrations
 
 
 def _cached(task: str, seed: int, image_size: tuple[int, int], render_profile: RenderProfile) -> Path:

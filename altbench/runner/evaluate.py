@@ -23,11 +23,12 @@ from altbench.core.types import ControlMode, ObsType, RenderProfile
 from altbench.dataset.cached import collect
 from altbench.dataset.files import read
 from altbench.dataset.subsets import subset
+from altbench.report.table import percentage
 from altbench.results.frames import episodes_frame
 from altbench.rollout.episode import EpisodePlan, make_env, run_episode
 from altbench.rollout.records import CellHeader, EpisodeRecord
 from altbench.runner.function_policy import Act, FunctionPolicy
-from altbench.stats.rates import percentage, success_rate
+from altbench.stats.rates import success_rate
 
 FROM_DEMONSTRATIONS = ("recall", "replay")
 """Splits whose episodes begin where a demonstration began."""
@@ -74,7 +75,9 @@ def evaluate(
     check_fit(ready.requirements, info, image_size, label)
     starts = _starts(info, split, demonstrations, seed, image_size, render_profile)
     if split == "replay" and episodes > len(starts):
-        raise ConfigError(f"replay plays each demonstration once: expected up to {len(starts)} episodes, got {episodes}")
+        raise ConfigError(
+            f"replay plays each demonstration once: expected up to {len(starts)} episodes, got {episodes}"
+        )
     records: list[EpisodeRecord] = []
     env = make_env(info, ready.requirements, image_size, render_profile)
     try:
@@ -83,7 +86,7 @@ def evaluate(
             records.append(run_episode(env, ready, plan, decision_timeout_s))
     finally:
         env.close()
-    frame = episodes_frame(_header(info, ready, label, split, perturbation, len(starts)), records)
+    frame = episodes_frame(_header(info, label, split, perturbation, len(starts)), records)
     if not quiet:
         print(_summary(frame, f"{label} on {info.name}, {split}"))
     return frame
@@ -162,9 +165,7 @@ def _plan(
     )
 
 
-def _header(
-    info: TaskInfo, policy: Policy, label: str, split: str, perturbation: AnyPerturbation | None, n: int
-) -> CellHeader:
+def _header(info: TaskInfo, label: str, split: str, perturbation: AnyPerturbation | None, n: int) -> CellHeader:
     """Describe the episodes as a cell; without keys, since nothing is stored under them."""
     severity = 0 if perturbation is None else perturbation.severity
     condition = "clean" if severity == 0 or perturbation is None else perturbation.name
