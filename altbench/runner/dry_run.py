@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from rich.console import Console
 from rich.table import Table
 
-from altbench.runner.context import Setting
+from altbench.results.run import Run
 from altbench.runner.jobs import FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.main import pending_jobs
 from altbench.sweeps.plan import Checkpoint, Plan
@@ -36,11 +36,11 @@ class Work:
         return f"{_counted(self.jobs.values())}; done: {_counted(done)}; left: {_counted(left)}"
 
 
-def show_plan(console: Console, setting: Setting, plan: Plan, before: Work | None = None) -> Work:
+def show_plan(console: Console, run: Run, before: Work | None = None) -> Work:
     """List what a sweep asks for and how far it is, without what was listed `before`; both together."""
-    before = before or Work()
+    before, plan = before or Work(), run.plan
     new = _without(plan, before)
-    work = Work(_jobs(new), frozenset(job.key for job in pending_jobs(setting, new)))
+    work = Work(_jobs(new), frozenset(job.key for job in pending_jobs(replace(run, plan=new))))
     heads = ("checkpoint", "policy", "preset", "fit", "cells", "episodes", "cells done")
     table = Table(*heads, title=f"{plan.sweep.name}: {plan.sweep.description}")
     for point in plan.checkpoints:

@@ -6,17 +6,17 @@ from typing import Any
 
 from altbench.core import registry
 from altbench.core.seeds import derive_seed
+from altbench.results.run import Run
 from altbench.rollout import records
 from altbench.rollout.episode import EpisodePlan
-from altbench.runner.context import Setting, training_demonstrations
 from altbench.sweeps.plan import Cell
 
 
-def episode_plans(setting: Setting, cell: Cell) -> list[EpisodePlan]:
+def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
     """The cell's episodes. Seeds depend on the sweep and the episode alone, so all policies see the same ones."""
-    root = setting.sweep.seed
+    root = run.sweep.seed
     column, entry = cell.column, cell.column.perturbation
-    starts = training_demonstrations(setting, cell.checkpoint) if column.split in ("replay", "recall") else ()
+    starts = run.demonstrations(cell.checkpoint) if column.split in ("replay", "recall") else ()
     perturbation = None
     if not column.clean:
         perturbation = registry.perturbation(entry.name)(column.severity, **entry.options)

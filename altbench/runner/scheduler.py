@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from altbench.results.run import Run
 from altbench.rollout.records import Status
-from altbench.runner.context import Setting
 from altbench.runner.executors import Executor, Outcome
 from altbench.runner.heartbeat import NOT_BEGUN, Beat, forget_beat, read_beat
 from altbench.runner.jobs import CollectJob, FitJob, Job, Lost, MeasureJob, RolloutJob
@@ -33,43 +33,45 @@ class State:
     ran: int = 0
 
 
-def run_jobs(setting: Setting, executor: Executor, board: Board, jobs: Sequence[Job]) -> State:
+def run_jobs(run: Run, executor: Executor, board: Board, jobs: Sequence[Job]) -> State:
     """Run `jobs` to their ends, good or bad."""
     state = State(waiting=list(jobs))
     board.begin(jobs)
-    while state.waiting or state.running:
-        _start_ready(setting, executor, board, state)
-        began = time.monotonic()
-        for outcome in executor.collect(timeout=POLL_S):
-            _settle(setting, board, state, outcome)
-        # A machine that slept, or a runner that was stopped, must not look like workers that hang.
-        _watch(setting, executor, board, state, min(time.monotonic() - began, 2 * POLL_S))
-    board.end()
+    try:
+        while state.waiting or state.running:
+            _start_ready(run, executor, board, state)
+            began = time.monotonic()
+            for outcome in executor.collect(timeout=POLL_S):
+                _settle(run, board, state, outcome)
+            # A machine that slept, or a runner that was stopped, must not look like workers that hang.
+            _watch(run, executor, board, state, min(time.monotonic() - began, 2 * POLL_S))
+    finally:
+        board.end()
     return state
 
 
-def _start_ready(setting: Setting, executor: Executor, board: Board, state: State) -> None:
+def _start_ready(run: Run, executor: Executor, board: Board, state: State) -> None:
     """Start waiting jobs, in order, while threads are free."""
     for job in list(state.waiting):
         if _blocked(job, state):
             continue
-        used = sum(_threads(setting, executor, j) for j in state.running.values())
-        if used and used + _threads(setting, executor, job) > executor.threads:
+        used = sum(_threads(run, executor, j) for j in state.running.values())
+        if used and used + _threads(run, executor, job) > executor.threads:
             continue
         state.waiting.remove(job)
         state.running[job.key] = job
         state.silent_s[job.key] = 0.0
-        forget_beat(setting.folder, job.key)
+        forget_beat(run.folder, job.key)
         board.started(job)
-        executor.submit(setting, job)
+        executor.submit(run, job)
 
 
-def _threads(setting: Setting, executor: Executor, job: Job) -> int:
+def _threads(run: Run, executor: Executor, job: Job) -> int:
     match job:
         case FitJob():
-            return setting.sweep.train_threads
+            return run.sweep.train_threads
         case RolloutJob():
-            return setting.sweep.rollout_threads
+            return run.sweep.rollout_threads
         case MeasureJob():
             return executor.threads  # nothing else may disturb it
         case CollectJob():
@@ -87,11 +89,11 @@ def _blocked(job: Job, state: State) -> bool:
     return False
 
 
-def _settle(setting: Setting, board: Board, state: State, outcome: Outcome) -> None:
+def _settle(run: Run, board: Board, state: State, outcome: Outcome) -> None:
     job = state.running.pop(outcome.job.key)
     if outcome.died:
         # What it last said may be newer than the last look at it, and names the episode that it died in.
-        state.beats[job.key] = read_beat(setting.folder, job.key)
+        state.beats[job.key] = read_beat(run.folder, job.key)
         _lose(board, state, job, "infra_error", f"its worker process died ({outcome.died})")
     elif outcome.error:
         _fail(board, state, job, outcome.error)
@@ -100,11 +102,11 @@ def _settle(setting: Setting, board: Board, state: State, outcome: Outcome) -> N
         board.finished(job)
 
 
-def _watch(setting: Setting, executor: Executor, board: Board, state: State, elapsed: float) -> None:
+def _watch(run: Run, executor: Executor, board: Board, state: State, elapsed: float) -> None:
     """Show how far the running jobs are; replace a worker whose policy hangs where Python cannot interrupt it."""
-    limit = setting.sweep.decision_timeout_s + HANG_GRACE_S
+    limit = run.sweep.decision_timeout_s + HANG_GRACE_S
     for job in list(state.running.values()):
-        beat = read_beat(setting.folder, job.key)
+        beat = read_beat(run.folder, job.key)
         board.progressed(job, beat)
         changed = beat.number != state.beats.get(job.key, Beat()).number
         state.beats[job.key] = beat
