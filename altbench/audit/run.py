@@ -18,7 +18,7 @@ from altbench.results.folder import remove_leftovers
 from altbench.runner.executors import make_executor
 from altbench.runner.jobs import RolloutJob
 from altbench.runner.progress import Board
-from altbench.runner.scheduler import run_jobs
+from altbench.runner.scheduler import Scheduler
 from altbench.stats.trajectories import Distance, Source
 from altbench.system import fingerprint
 from altbench.system.files import write_text
@@ -33,7 +33,7 @@ def run_missing(subject: Subject, workers: int, console: Console) -> dict[str, s
     try:
         with folder.locked():
             remove_leftovers(folder.root)
-            return run_jobs(subject.run, executor, Board(console, workers), todo).failed
+            return Scheduler(subject.run, executor, Board(console, workers)).finish(todo).failed
     finally:
         executor.close()
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from altbench.core.errors import AltbenchError
 from altbench.results.run import Run
+from altbench.runner.heartbeat import Heartbeat
 from altbench.runner.jobs import Job
-from altbench.runner.work import run_job
 from altbench.runner.worker import Worker
 from altbench.system.workers import init_worker
 
@@ -132,7 +132,7 @@ def attempt_here(run: Run, job: Job) -> str:
 def attempt(run: Run, job: Job, worker: Worker) -> str:
     """Do `job`; return what went wrong, in words, since not every exception can travel between processes."""
     try:
-        run_job(run, job, worker)
+        job.do(run.for_worker(worker.reader), worker, Heartbeat(run.folder, job.key))
     except Exception as error:
         return describe(error)
     return ""

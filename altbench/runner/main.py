@@ -7,7 +7,7 @@ a folder: demonstrations, checkpoints, cells and measurements that they have in 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from altbench.results.run import Run
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
-from altbench.runner.scheduler import run_jobs
+from altbench.runner.scheduler import Scheduler
 from altbench.sweeps.spec import SweepSpec
 from altbench.system.devices import require_renderer
 from altbench.system.fingerprint import usable_cores
@@ -93,16 +93,19 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     # Beats of an earlier run would look like those of workers that hang.
     shutil.rmtree(folder.progress, ignore_errors=True)
     missing = [CollectJob(task) for task in begun.sweep.tasks if _needs_data(begun, task)]
-    for name, reason in run_jobs(begun, executor, board, missing).failed.items():
+    for name, reason in Scheduler(begun, executor, board).finish(missing).failed.items():
         raise AltbenchError(f"{name}: {reason}")
     run = begun.with_data()
     history.keep(run.sweep, run.root)
     jobs = pending_jobs(run)
-    state = run_jobs(run, executor, board, jobs)
+    ended = Scheduler(run, executor, board).finish(jobs)
     shutil.rmtree(folder.progress, ignore_errors=True)
-    waiting = sum(isinstance(job, RolloutJob) for job in jobs)
-    failed = [*state.failed.items(), *_infra_errors(run)]
-    return Summary(run, len(run.plan.cells) - waiting, state.ran, tuple(failed))
+    failed = (*ended.failed.items(), *_infra_errors(run))
+    return Summary(run, len(run.plan.cells) - _cells(jobs), _cells(ended.finished), failed)
+
+
+def _cells(jobs: Iterable[Job]) -> int:
+    return sum(job.kind == RolloutJob.kind for job in jobs)
 
 
 def pending_jobs(run: Run) -> list[Job]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from altbench.core.errors import ContractError
 from altbench.core.policy import FitContext, Policy, Trainable, check_fit
@@ -16,36 +17,29 @@ from altbench.rollout import records as records_module
 from altbench.rollout.episode import EpisodePlan, failed_episode, run_episode
 from altbench.runner.episodes import cell_header, episode_plans
 from altbench.runner.heartbeat import Heartbeat, TrainingClock
-from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.worker import Worker
 from altbench.sweeps.plan import Cell, Checkpoint, Measurement
 from altbench.system.devices import set_threads
 
 
-def run_job(run: Run, job: Job, worker: Worker) -> None:
-    """Do `job` with what `worker` has; its result is in the run's folder afterwards."""
-    run = run.for_worker(worker.reader)
-    heartbeat = Heartbeat(run.folder, job.key)
-    match job:
-        case CollectJob():
-            collect(run, job, heartbeat)
-        case FitJob():
-            fit(run, job.checkpoint, heartbeat)
-        case RolloutJob():
-            roll_out(run, job, heartbeat, worker)
-        case MeasureJob():
-            measure(run, job.measurement)
+@dataclass(frozen=True)
+class Lost:
+    """An episode that ended its worker: recorded with `status`, not played again."""
+
+    episode: int
+    status: records_module.Status
+    message: str
 
 
-def collect(run: Run, job: CollectJob, heartbeat: Heartbeat) -> None:
+def collect(run: Run, task: str, heartbeat: Heartbeat) -> None:
     """Collect the sweep's demonstrations of a task."""
     from altbench.dataset.collecting import collect as collect_demonstrations
 
     entry, sweep = run.sweep.demonstrations, run.sweep
     collect_demonstrations(
-        job.task,
+        task,
         entry.n,
-        run.folder.demonstrations(job.task),
+        run.folder.demonstrations(task),
         root_seed=entry.seed,
         placement=entry.placement,
         image_size=sweep.image_size,
@@ -71,19 +65,18 @@ def fit(run: Run, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
     shutil.rmtree(training)
 
 
-def roll_out(run: Run, job: RolloutJob, heartbeat: Heartbeat, worker: Worker) -> None:
+def roll_out(run: Run, cell: Cell, lost: Sequence[Lost], worker: Worker, heartbeat: Heartbeat) -> None:
     """Play a cell's episodes and write its record; of a record with infra_errors, only those are played again."""
     set_threads(run.sweep.rollout_threads)
-    cell = job.cell
     policy = _ready_policy(run, cell)
     kept = cells.outcomes(run.root, cell.key)
     records = []
     for plan in episode_plans(run, cell):
-        lost = next((one for one in job.lost if one.episode == plan.index), None)
+        given_up = next((one for one in lost if one.episode == plan.index), None)
         if plan.index in kept:
             records.append(kept[plan.index])
-        elif lost is not None:
-            records.append(failed_episode(plan, lost.status, lost.message))
+        elif given_up is not None:
+            records.append(failed_episode(plan, given_up.status, given_up.message))
         else:
             alive = functools.partial(heartbeat, plan.index, cell.episodes, {})
             records.append(_play(run, cell, policy, plan, alive, worker))
