@@ -21,7 +21,7 @@ from altbench.experiments.shared.audits import (
     paired_gap,
     ways_table,
 )
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
 from altbench.experiments.shared.texts import prose
@@ -73,7 +73,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("audit-lift", rows, evaluations(CASES, EPISODES))]
 
 
-def report(run: Run) -> Report:
+def report(run: ExperimentRun) -> Report:
     """S by policy and case, the ranking, and how much the way of comparing matters."""
     episodes = audited(run, POSITIONS)
     if not episodes:
@@ -91,7 +91,7 @@ def report(run: Run) -> Report:
     return Report(_summary(frame), sections, _reported(frame), expert_control.missing(run))
 
 
-def compute(run: Run, say: Say) -> None:
+def compute(run: ExperimentRun, say: Say) -> None:
     """The expert's episodes."""
     expert_control.play(run, say)
 

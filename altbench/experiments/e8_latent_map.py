@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from altbench.core.types import Float32, Float64, Int64
 from altbench.experiments.e4_variants import variants
 from altbench.experiments.shared.embeddings import frame_keys, join
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
 from altbench.experiments.shared.sweeps import N, evaluation, make_sweep
 from altbench.experiments.shared.texts import frame_table, prose
 from altbench.experiments.shared.tsne import tsne
@@ -68,7 +68,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("latent-map", rows, [evaluation("recall")])]
 
 
-def compute(run: Run, say: Say) -> None:
+def compute(run: ExperimentRun, say: Say) -> None:
     """Embed the demonstrations with every key that is there."""
     for checkpoint in run.checkpoints:
         path = _path(run, checkpoint)
@@ -78,7 +78,7 @@ def compute(run: Run, say: Say) -> None:
             write_keys(path, [frame_keys(policy, d) for d in run.demonstrations(checkpoint)])
 
 
-def report(run: Run) -> Report:
+def report(run: ExperimentRun) -> Report:
     """The map and the numbers behind it."""
     points = {point.label: point for point in _points(run)}
     read = {label: read_map(_path(run, point)) for label, point in points.items()}
@@ -131,12 +131,12 @@ def read_map(path: Path) -> Map | None:
     return make_map(np.split(keys, np.flatnonzero(np.diff(episode)) + 1), points)
 
 
-def _points(run: Run) -> list[Checkpoint]:
+def _points(run: ExperimentRun) -> list[Checkpoint]:
     """A checkpoint per row; rows of equal settings share one."""
     return list({cell.label: cell.checkpoint for cell in run.cells}.values())
 
 
-def _path(run: Run, checkpoint: Checkpoint) -> Path:
+def _path(run: ExperimentRun, checkpoint: Checkpoint) -> Path:
     return run.own / f"{checkpoint.folder}.npz"
 
 

@@ -50,5 +50,7 @@ def open_run(root: Path | str) -> OpenedRun:
     """Open the folder of a run; raise ResultsError if it holds no records."""
     root = Path(root)
     if not ((root / "episodes.parquet").is_file() or (root / "cells").is_dir()):
-        raise ResultsError(f"{root}: not a run's folder; expected episodes.parquet or cells/ in it, such as results/quick")
+        raise ResultsError(
+            f"{root}: not a run's folder; expected episodes.parquet or cells/ in it, such as results/quick"
+        )
     return OpenedRun(root)

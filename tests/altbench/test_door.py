@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import altbench as ab
 import pytest
+
+import altbench as ab
 
 
 def test_every_public_name_is_there_and_is_listed() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import altbench as ab
 import fakes
 import numpy as np
 import pytest
 
+import altbench as ab
 from altbench import dataset
 from altbench.results import load_episodes
 
@@ -98,7 +98,10 @@ def test_a_policy_that_fails_is_a_row_and_a_printed_line(capsys: pytest.CaptureF
     played = ab.evaluate(lambda observation: np.zeros(3), "Fake", episodes=2, **SMALL)
     assert list(played["status"]) == ["policy_error"] * 2 and not played["success"].any()
     shown = capsys.readouterr().out
-    assert "2 ended with policy_error" in shown and "expected an action of shape (10,) (ee_pose), got float64 (3,)" in shown
+    assert (
+        "2 ended with policy_error" in shown
+        and "expected an action of shape (10,) (ee_pose), got float64 (3,)" in shown
+    )
 
 
 def test_a_perturbation_stands_between_camera_and_function() -> None:
