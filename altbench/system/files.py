@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,21 +12,27 @@ from pathlib import Path
 
 from altbench.core.errors import AltbenchError
 
+LEFTOVER = re.compile(r".+\.[0-9a-f]{8}\.tmp")
+"""The names of files and folders that a killed process left half-written; both functions below make such names."""
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     """A temporary name in `path`'s folder (made if missing), to be written within the block.
 
     When the block ends well the file is flushed to disk and takes the place of `path`; when it raises, `path` stays as
     it was and the temporary file is removed. After kill -9 a hidden `.NAME.*.tmp` may stay behind, never half a `path`.
+    `durable`: False for what need not survive a power cut, so that nothing waits for the disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield temporary
-        _flush(temporary)
+        if durable:
+            _flush(temporary)
         temporary.replace(path)
-        _flush(path.parent)
+        if durable:
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

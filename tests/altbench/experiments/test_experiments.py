@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
-from synthetic import FINGERPRINT
+from synthetic import FINGERPRINT, build_flat
 
 from altbench import experiments
 from altbench.cli import reproduce as reproduce_cli
@@ -118,7 +118,7 @@ def test_a_report_is_a_folder_with_tables_figures_and_an_index(own_policies: Pat
 
 
 def _flat(run: Path, folder: Path) -> Path:
-    frames.build_episodes_parquet(run)
+    build_flat(run)
     folder.mkdir()
     return (run / frames.EPISODES_FILE).rename(folder / frames.EPISODES_FILE).parent
 
