@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from altbench import __version__
 from altbench.cli.audit import audit
 from altbench.cli.demos import app as demos_app
 from altbench.cli.envs import app as envs_app
 from altbench.cli.reproduce import reproduce
 from altbench.core.errors import AltbenchError
+from altbench.system.fingerprint import package_version
 
 app = typer.Typer(
     name="altbench",
@@ -36,7 +36,7 @@ RunArgument = Annotated[Path, typer.Argument(help="a run's folder, such as resul
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"altbench {__version__}")
+        typer.echo(f"altbench {package_version('altbench')}")
         raise typer.Exit
 
 

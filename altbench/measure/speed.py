@@ -11,10 +11,8 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +27,7 @@ from altbench.core.types import Float32
 from altbench.report.table import Block, Table, significant, write_table
 from altbench.rollout.chunking import ChunkWrapper
 from altbench.system import fingerprint
+from altbench.system.workers import worker_pool
 
 Loop = Literal["robosuite", "altbench"]
 Observed = Literal["images", "state"]
@@ -175,17 +174,13 @@ def _share_texts(shares: Sequence[Shares]) -> tuple[tuple[str, ...], ...]:
 def measure(task: str, episodes: int) -> Measured:
     """Play `episodes` rounds of all four kinds after one that does not count, then one of each of ours for its shares."""
     renderer, rounds = registry.select_backend(), []
-    with _process("robosuite", task) as stock, _process("altbench", task) as ours:
+    # One process for each loop: robosuite frees OpenGL contexts that others still need.
+    with worker_pool(1, _prepare, "robosuite", task) as stock, worker_pool(1, _prepare, "altbench", task) as ours:
         for seed in range(episodes + 1):
             for kind in KINDS:
-                rounds.append([loop.submit(_play, kind, seed).result() for loop in (stock, ours)])
-        shares = tuple(ours.submit(_shares, kind).result() for kind in KINDS)
+                rounds.append([loop.schedule(_play, args=[kind, seed]).result() for loop in (stock, ours)])
+        shares = tuple(ours.schedule(_shares, args=[kind]).result() for kind in KINDS)
     return Measured(task, tuple(played for pair in rounds[len(KINDS) :] for played in pair), shares, renderer)
-
-
-def _process(loop: Loop, task: str) -> ProcessPoolExecutor:
-    """One process for one loop; "spawn", because a fork would share our OpenGL."""
-    return ProcessPoolExecutor(1, get_context("spawn"), _prepare, (loop, task))
 
 
 _PLAYERS: dict[Observed, tuple[Callable[..., Played], Any]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -13,7 +12,7 @@ from altbench.core.errors import AltbenchError
 from altbench.runner.context import Setting
 from altbench.runner.jobs import Job
 from altbench.runner.work import run_job
-from altbench.system.workers import init_worker
+from altbench.system.workers import spawned_pool
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,10 @@ class ProcessExecutor(Executor):
     """Local worker processes (pebble): a worker that dies loses its own job alone, and is replaced."""
 
     def __init__(self, workers: int) -> None:
-        from pebble import ProcessPool
-
         self.threads = workers
         # Threads are set job by job; libraries that read this at import must not take all cores for themselves.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        # Spawned, because OpenGL contexts and thread pools do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPool(max_workers=workers, context=context, initializer=init_worker, initargs=[os.getpid()])
+        self._pool = spawned_pool(workers)
         self._running: dict[str, tuple[Job, object]] = {}
 
     def submit(self, setting: Setting, job: Job) -> None:

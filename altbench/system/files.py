@@ -1,8 +1,9 @@
-"""Files that are whole or not there: written under another name, then moved into place."""
+"""Files and folders that are whole or missing: written under another name, then moved into place."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,23 +12,39 @@ from pathlib import Path
 
 from altbench.core.errors import AltbenchError
 
+LEFTOVER = re.compile(r".+\.[0-9a-f]{8}\.tmp")
+"""The names under which `replacing` writes; such a file or folder is half-written and may be deleted."""
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name in `path`'s folder (made if missing), to be written within the block.
+def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
+    """Yield a temporary name in `path`'s folder (made if missing), to be written within the block: a file, or a folder.
 
-    When the block ends well the file is flushed to disk and takes the place of `path`; when it raises, `path` stays as
-    it was and the temporary file is removed. After kill -9 a hidden `.NAME.*.tmp` may stay behind, never half a `path`.
+    When the block ends well, what was written is flushed to disk and takes the place of `path`; when it raises, `path`
+    stays as it was and the temporary one is removed. After kill -9 a hidden `.NAME.*.tmp` may stay behind, never half a
+    `path`. `flush=False`: for what need not survive a crash of the machine.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield temporary
-        _flush(temporary)
+        if flush:
+            _flush_all(temporary)
+        if temporary.is_dir() and path.is_dir():
+            shutil.rmtree(path)  # a folder cannot take the place of one that holds files
         temporary.replace(path)
-        _flush(path.parent)
+        if flush:
+            _flush(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _flush_all(path: Path) -> None:
+    for part in (*path.rglob("*"), path):
+        _flush(part)
 
 
 def _flush(path: Path) -> None:
@@ -59,28 +76,14 @@ def _no_folder(folder: Path, reason: object) -> AltbenchError:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, and vanishes when it does not."""
+    """Yield a temporary folder that becomes `path` when the block ends well, and is removed when it raises."""
     make_folder(path.parent)
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    temporary.mkdir()
-    try:
+    with replacing(path) as temporary:
+        temporary.mkdir()
         yield temporary
-        _sync_files(temporary)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _sync_files(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())

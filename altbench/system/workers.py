@@ -9,9 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from altbench.core.errors import AltbenchError
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 CHECK_S = 1.0
 
@@ -34,17 +38,43 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
+def spawned_pool(workers: int, prepare: Callable[..., None] | None = None, *args: Any) -> ProcessPool:
+    """Return a pool of `workers` processes that leave Ctrl-C to this one and end with it.
+
+    Each calls `prepare(*args)` before its first work. Spawned, because OpenGL contexts and thread pools do not survive a
+    fork.
+    """
+    from pebble import ProcessPool
+
+    context = multiprocessing.get_context("spawn")
+    return ProcessPool(workers, context=context, initializer=_begin, initargs=[os.getpid(), prepare, args])
+
+
+def _begin(parent: int, prepare: Callable[..., None] | None, args: Sequence[Any]) -> None:
+    init_worker(parent)
+    if prepare is not None:
+        prepare(*args)
+
+
+@contextmanager
+def worker_pool(workers: int, prepare: Callable[..., None] | None = None, *args: Any) -> Iterator[ProcessPool]:
+    """A `spawned_pool` whose workers end with the block, whatever happens in it."""
+    pool = spawned_pool(workers, prepare, *args)
+    try:
+        yield pool
+    finally:
+        pool.stop()
+        pool.join()
+
+
 def finished(work: Callable[[Any, int], None], plan: Any, indices: Sequence[int], workers: int) -> Iterator[int]:
     """Each of `indices` as soon as `work(plan, index)` is done in one of `workers` processes, in any order.
 
     What `work` raises is raised here; AltbenchError where a worker dies. Whatever happens, the workers end.
     """
-    from pebble import ProcessExpired, ProcessPool
+    from pebble import ProcessExpired
 
-    # Spawned, because OpenGL contexts do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPool(workers, context=context, initializer=init_worker, initargs=[os.getpid()])
-    try:
+    with worker_pool(workers) as pool:
         running = {pool.schedule(work, args=[plan, index]): index for index in indices}
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -55,6 +85,3 @@ def finished(work: Callable[[Any, int], None], plan: Any, indices: Sequence[int]
                     where = f"a worker process died at number {index} (exit code {error.exitcode})"
                     raise AltbenchError(f"{where}; the same command goes on with what is missing") from error
                 yield index
-    finally:
-        pool.stop()
-        pool.join()

@@ -11,8 +11,7 @@ from typing import Any
 from altbench.experiments.shared.experiment import Experiment, Report, Reported, Run, Section
 from altbench.report.style import add_footer, save, styled
 from altbench.report.table import Block, Table, pipe_table, write_table
-from altbench.results.folder import LEFTOVER
-from altbench.system.files import new_folder, write_text
+from altbench.system.files import LEFTOVER, new_folder, write_text
 from altbench.system.fingerprint import Fingerprint
 
 REPORT, ABOUT, INDEX = "report.md", "report.json", "README.md"
