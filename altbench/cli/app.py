@@ -165,13 +165,12 @@ def bench_policies(
     """
     from altbench.cli import run as commands
 
-    standard = ["diffusion", "bc", "alt", *(["alt:compact"] if preset == "paper" else [])]
-    commands.bench_policies(preset, policy or standard, decisions, threads, device, out)
+    commands.bench_policies(preset, policy or [], decisions, threads, device, out)
 
 
 @bench_app.command("rollout")
 def bench_rollout(
-    task: Annotated[str, typer.Option(help="the task to play")] = "Lift",
+    task: Annotated[str | None, typer.Option(help="the task to play; default Lift")] = None,
     episodes: Annotated[int, typer.Option(min=1, help="episodes of each kind")] = 3,
     out: Annotated[Path | None, typer.Option(help="also write the table into this folder")] = None,
 ) -> None:
@@ -182,8 +181,9 @@ def bench_rollout(
     from rich.console import Console
 
     from altbench.measure import speed as bench
+    from altbench.measure.standard import standard
 
-    bench.rollout(Console(), task, episodes, out)
+    bench.rollout(Console(), task or standard().task, episodes, out)
 
 
 def main() -> None:

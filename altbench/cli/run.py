@@ -121,5 +121,7 @@ def bench_policies(
 ) -> None:
     """Measure untrained policies at both image sizes and print latency, memory and the two ratios."""
     from altbench.measure import policies as bench
+    from altbench.measure.standard import standard
 
-    bench.policies(make_console(), preset, policies, decisions, threads, resolve_device(device), out)
+    names = policies or standard().policies_at(preset)
+    bench.policies(make_console(), preset, names, decisions, threads, resolve_device(device), out)

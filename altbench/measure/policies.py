@@ -11,6 +11,7 @@ from rich.console import Console
 
 from altbench.core import registry
 from altbench.measure.probe import measure_checkpoint
+from altbench.measure.standard import standard
 from altbench.measure.untrained import Untrained, check, write_untrained
 from altbench.report.costs import latency_table, memory_table, ratios_table
 from altbench.report.table import write_table
@@ -20,9 +21,6 @@ from altbench.sweeps.spec import MeasureEntry
 from altbench.system import fingerprint
 
 IMAGE_SIZES = ((84, 84), (240, 320))
-TABLE_FRAMES = 1000
-"""About what 30 demonstrations of Lift have."""
-TASK = "Lift"
 
 
 def policies(
@@ -32,8 +30,9 @@ def policies(
 
     A name may bring its own preset, as in `alt:compact`.
     """
+    usual = standard()
     wanted = [
-        Untrained("", TASK, *_with_preset(name, preset), size, TABLE_FRAMES, device)
+        Untrained("", usual.task, *_with_preset(name, preset), size, usual.frames, device)
         for size in IMAGE_SIZES
         for name in names
     ]
@@ -67,5 +66,5 @@ def _measure(wanted: Untrained, entry: MeasureEntry) -> MeasureRecord:
         folder = Path(scratch) / "checkpoint"
         write_untrained(dataclasses.replace(wanted, folder=str(folder)), entry.threads)
         record = measure_checkpoint(folder, wanted.policy, entry, wanted.device)
-    # 30 demonstrations of Lift have about as many frames; no training was done, so none was timed.
-    return dataclasses.replace(record, n=30, train_seconds=None, data_share=None)
+    # No training was done, so none was timed.
+    return dataclasses.replace(record, n=standard().n, train_seconds=None, data_share=None)
