@@ -1,4 +1,4 @@
-"""Child processes that do not outlive the process that wanted their work."""
+"""Worker processes that end with the process that started them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ if TYPE_CHECKING:
     from pebble import ProcessPool
 
 CHECK_S = 1.0
+"""Seconds between a worker's checks that its parent still runs."""
 
 
 def init_worker(parent: int) -> None:
-    """What every worker process does first: leave Ctrl-C to `parent`, and end with it."""
-    # Ctrl-C reaches the whole process group; stopping the workers is the parent's decision.
+    """Leave Ctrl-C to `parent`, and end with it: what a worker does first."""
+    # Ctrl-C reaches all processes of a terminal; the parent decides what stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(parent)
 
 
 def end_with(parent: int) -> None:
-    """End this process, within a second or so, when its parent process `parent` is gone, even by kill -9."""
+    """End this process about a second after its parent process `parent` has ended.
+
+    Also if the parent was ended by kill -9.
+    """
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
@@ -39,13 +43,13 @@ def _watch(parent: int) -> None:
 
 
 def spawned_pool(workers: int, prepare: Callable[..., None] | None = None, *args: Any) -> ProcessPool:
-    """Return a pool of `workers` processes that leave Ctrl-C to this one and end with it.
+    """Return a pool of processes that leave Ctrl-C to this one and end with it.
 
-    Each calls `prepare(*args)` before its first work. Spawned, because OpenGL contexts and thread pools do not survive a
-    fork.
+    Each calls `prepare(*args)` before its first work.
     """
     from pebble import ProcessPool
 
+    # Not forked: OpenGL contexts and thread pools do not survive a fork.
     context = multiprocessing.get_context("spawn")
     return ProcessPool(workers, context=context, initializer=_begin, initargs=[os.getpid(), prepare, args])
 
@@ -58,7 +62,7 @@ def _begin(parent: int, prepare: Callable[..., None] | None, args: Sequence[Any]
 
 @contextmanager
 def worker_pool(workers: int, prepare: Callable[..., None] | None = None, *args: Any) -> Iterator[ProcessPool]:
-    """A `spawned_pool` whose workers end with the block, whatever happens in it."""
+    """Yield a `spawned_pool` whose workers end with the block, also if it raises."""
     pool = spawned_pool(workers, prepare, *args)
     try:
         yield pool
@@ -68,9 +72,10 @@ def worker_pool(workers: int, prepare: Callable[..., None] | None = None, *args:
 
 
 def finished(work: Callable[[Any, int], None], plan: Any, indices: Sequence[int], workers: int) -> Iterator[int]:
-    """Each of `indices` as soon as `work(plan, index)` is done in one of `workers` processes, in any order.
+    """Call `work(plan, index)` in worker processes; yield each index once finished.
 
-    What `work` raises is raised here; AltbenchError where a worker dies. Whatever happens, the workers end.
+    The order is that in which they finish. Raise what `work` raises, or AltbenchError
+    if a worker dies. In any case all workers end.
     """
     from pebble import ProcessExpired
 
@@ -83,5 +88,5 @@ def finished(work: Callable[[Any, int], None], plan: Any, indices: Sequence[int]
                     future.result()
                 except ProcessExpired as error:
                     where = f"a worker process died at number {index} (exit code {error.exitcode})"
-                    raise AltbenchError(f"{where}; the same command goes on with what is missing") from error
+                    raise AltbenchError(f"{where}; the same command continues with what is missing") from error
                 yield index

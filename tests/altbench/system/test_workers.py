@@ -31,5 +31,5 @@ def test_what_a_worker_raises_is_raised_here() -> None:
 
 
 def test_a_worker_that_dies_is_named_with_its_work() -> None:
-    with pytest.raises(AltbenchError, match=r"died at number 3 \(exit code 3\); the same command goes on"):
+    with pytest.raises(AltbenchError, match=r"died at number 3 \(exit code 3\); the same command continues"):
         list(finished(operator.call, os._exit, [3], workers=1))
