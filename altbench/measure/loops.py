@@ -1,7 +1,6 @@
-"""The two loops that `altbench bench rollout` times: the stock robosuite loop, and ours.
+"""The two loops that `altbench bench rollout` times: stock robosuite's, and altbench's.
 
-Each loop has a process of its own, because robosuite frees OpenGL contexts that others still need. The two play in turn
-on the same core, so that whatever else slows the machine slows both alike.
+They play in turn on the same core: whatever else slows the machine slows both alike.
 """
 
 from __future__ import annotations
@@ -26,19 +25,27 @@ Loop = Literal["robosuite", "altbench"]
 Observed = Literal["images", "state"]
 
 KINDS: tuple[Observed, ...] = ("images", "state")
+"""What an episode's observations hold: both kinds are timed."""
 STEPS = 60
-"""Control steps of an episode, as in a demonstration of Lift with time to spare."""
+"""Control steps of an episode: a demonstration of Lift has fewer."""
 OBS_HORIZON, ACTION_HORIZON = 2, 8
+"""Observations per decision and actions per decision: the policies' defaults."""
 IMAGE_SIZE = (84, 84)
+"""Height and width of images in pixels: the bench's default."""
 REACH = 0.03
-"""Standard deviation of the commanded pose about the starting one, in m and in units of rot6d."""
+"""Standard deviation of commanded poses about the first, in m and in units of rot6d."""
 PHYSICS = ("mj_step1", "mj_step2", "mj_step", "mj_kinematics", "mj_comPos", "mj_camlight")
+"""MuJoCo's functions that count as physics."""
 RENDERING = ("mjv_updateScene", "mjr_render", "mjr_readPixels")
+"""MuJoCo's functions that count as rendering."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """One timed episode; `reset_s` and `wall_s`, which contains it, are seconds; `cpu_s` counts all threads."""
+    """One timed episode, in seconds.
+
+    `wall_s` includes `reset_s`. `cpu_s`: processor time of all threads.
+    """
 
     loop: Loop
     observed: Observed
@@ -50,7 +57,10 @@ class Played:
 
 @dataclass(frozen=True)
 class Shares:
-    """Where one of our episodes' processor time went, as fractions; `rest` is resets, observations and chunks."""
+    """Where the processor time of one episode of altbench's loop went, as fractions.
+
+    `rest`: resets, observations and chunks.
+    """
 
     observed: Observed
     physics: float
@@ -61,7 +71,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the measuring process found for `task`: every episode, shares, and the OpenGL back end."""
+    """All timed episodes of `task`, the shares of altbench's loop, and the renderer."""
 
     task: str
     episodes: tuple[Played, ...]
@@ -70,9 +80,13 @@ class Measured:
 
 
 def measure(task: str, episodes: int) -> Measured:
-    """Play `episodes` rounds of all four kinds after one that does not count, then one of each of ours for its shares."""
+    """Play `episodes` rounds of both loops with both kinds of observations.
+
+    One round before them does not count. At last one episode of altbench's loop is
+    played for each kind to find its shares.
+    """
     renderer, rounds = registry.select_backend(), []
-    # One process for each loop: robosuite frees OpenGL contexts that others still need.
+    # A process for each loop: robosuite frees OpenGL contexts that others still need.
     with worker_pool(1, _prepare, "robosuite", task) as stock, worker_pool(1, _prepare, "altbench", task) as ours:
         for seed in range(episodes + 1):
             for kind in KINDS:
@@ -82,7 +96,7 @@ def measure(task: str, episodes: int) -> Measured:
 
 
 _PLAYERS: dict[Observed, tuple[Callable[..., Played], Any]] = {}
-"""In a measuring process: how to play, and the environment to play in."""
+"""A measuring process's function to play an episode, and its environment, by kind."""
 
 
 def _prepare(loop: Loop, name: str) -> None:
@@ -110,7 +124,10 @@ def _our_env(task: TaskInfo, observed: Observed) -> ChunkWrapper:
 
 
 def _stock_env(task: Any, observed: Observed) -> Any:
-    """robosuite's own environment of the same task with its defaults; the console alone is off."""
+    """Make robosuite's own environment of the same task, with its defaults.
+
+    Only the on-screen window is off.
+    """
     import robosuite
 
     native, (height, width) = task.native_model(), IMAGE_SIZE
@@ -127,7 +144,7 @@ def _stock_env(task: Any, observed: Observed) -> Any:
 
 
 def _play_stock(env: Any, observed: Observed, seed: int) -> Played:
-    """An episode of small random moves, in robosuite's own actions."""
+    """Play an episode of small random moves, in robosuite's own actions."""
     rng, (low, high) = np.random.default_rng(seed), env.action_spec
     actions = np.clip(rng.normal(0, REACH, (STEPS, len(low))), low, high)
     with _stopwatch() as read:
@@ -139,7 +156,7 @@ def _play_stock(env: Any, observed: Observed, seed: int) -> Played:
 
 
 def _play_ours(env: ChunkWrapper, observed: Observed, seed: int) -> Played:
-    """An episode of small random moves about the starting pose, as a policy would command them."""
+    """Play an episode of small random moves about the first pose, in chunks."""
     with _stopwatch() as read:
         first, _ = env.reset(seed=seed)
         reset_s, _ = read()
@@ -150,7 +167,10 @@ def _play_ours(env: ChunkWrapper, observed: Observed, seed: int) -> Played:
 
 
 def _moves(agent_pos: Float32, chunk: tuple[int, ...], seed: int) -> Float32:
-    """Pose actions (STEPS, Da): each arm's present pose, of `agent_pos` (Dp,), and noise; the grippers stay open."""
+    """Return pose actions (STEPS, Da): each arm's pose in `agent_pos` (Dp,), and noise.
+
+    The grippers stay open.
+    """
     poses = np.stack([np.append(arm[:9], -1.0) for arm in np.split(agent_pos, chunk[1] // 10)]).reshape(-1)
     noise = np.random.default_rng(seed).normal(0, REACH, (STEPS, chunk[1]))
     return np.asarray(poses + noise, dtype=np.float32)
@@ -158,13 +178,13 @@ def _moves(agent_pos: Float32, chunk: tuple[int, ...], seed: int) -> Float32:
 
 @contextmanager
 def _stopwatch() -> Iterator[Callable[[], tuple[float, float]]]:
-    """Yields a function that tells the seconds since, by the clock and of processor time."""
+    """Yield a function that returns seconds since then: by the clock, and of the CPU."""
     wall, cpu = time.perf_counter(), time.process_time()
     yield lambda: (time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def _shares(observed: Observed) -> Shares:
-    """One more episode with MuJoCo's functions and the control step timed from outside."""
+    """Play one more episode with MuJoCo's functions and the control step timed."""
     import mujoco
 
     _, env = _PLAYERS[observed]
@@ -179,7 +199,11 @@ def _shares(observed: Observed) -> Shares:
 
 @contextmanager
 def _timed(places: Sequence[tuple[Any, str, str]], spent: dict[str, float]) -> Iterator[None]:
-    """While open, seconds of processor time in each (owner, name) of `places` are added to `spent` under the third."""
+    """Add up the processor time of functions while the block runs.
+
+    Each of `places` is (owner, name, part): seconds in the function are added to
+    `spent[part]`.
+    """
     originals = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
     for (owner, name, part), (_, _, original) in zip(places, originals, strict=True):
         setattr(owner, name, _counting(original, spent, part))
@@ -202,6 +226,6 @@ def _counting(function: Callable[..., Any], spent: dict[str, float], part: str) 
 
 
 def _on_one_core() -> None:
-    """Keep this process, and OpenGL's threads to come, on one core."""
+    """Keep this process on one core, with the threads that OpenGL will start."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

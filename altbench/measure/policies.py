@@ -1,4 +1,8 @@
-"""`altbench bench policies`: decision time and memory of policies at a preset's size, side by side, with the two ratios."""
+"""`altbench bench policies`: decision time and memory of policies, side by side.
+
+They are untrained policies at a preset's size. The last table has their ratios to the
+reference policy.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +25,16 @@ from altbench.sweeps.spec import MeasureEntry
 from altbench.system import fingerprint
 
 IMAGE_SIZES = ((84, 84), (240, 320))
+"""Height and width in pixels: the bench's own default, and the paper's."""
 
 
 def policies(
     console: Console, preset: str, names: Sequence[str], decisions: int, threads: int, device: str, out: Path | None
 ) -> None:
-    """Measure each policy of `names`, untrained, at both image sizes; print the tables and write them into `out`.
+    """Measure each policy of `names`, untrained, at both image sizes.
 
-    A name may bring its own preset, as in `alt:compact`.
+    Print the tables, and write them into `out` unless it is None. A name may have its
+    own preset, as in `alt:compact`.
     """
     usual = standard()
     wanted = [
@@ -54,7 +60,11 @@ def policies(
 
 
 def _with_preset(name: str, preset: str) -> tuple[str, str]:
-    """The policy and its preset: `alt:compact` brings its own, a policy's file (`./mine.py:Mine`) has none to bring."""
+    """Return the policy and its preset; `alt:compact` has its own.
+
+    In the name of a policy's file, such as `./mine.py:Mine`, the colon has another
+    meaning.
+    """
     if registry.is_file(name) or ":" not in name:
         return name, preset
     policy, _, own = name.partition(":")

@@ -1,4 +1,7 @@
-"""`altbench bench rollout`: episodes per second of the stock robosuite loop and of ours, side by side on one core."""
+"""`altbench bench rollout`: episodes per second of two loops, side by side on one core.
+
+One is the stock robosuite loop, the other is altbench's.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,9 @@ from altbench.system import fingerprint
 
 
 def rollout(console: Console, task: str, episodes: int, out: Path | None) -> None:
-    """Measure `episodes` of each kind, print the table and write it into `out`."""
+    """Measure `episodes` of each kind; print the table, also write it into `out`."""
     registry.check_name("task", task)
-    with console.status(f"{task}: {episodes + 1} rounds of four episodes, one of which takes 10 to 25 s"):
+    with console.status(f"{task}: {episodes + 1} rounds of four episodes; the slowest takes 10 to 25 s"):
         measured = measure(task, episodes)
     made_by, table = fingerprint.collect(renderer=measured.renderer), rollout_table(measured)
     show(console, table)
@@ -54,7 +57,11 @@ def show(console: Console, table: Table) -> None:
 
 
 def rollout_table(measured: Measured) -> Table:
-    """Per kind of episode: median seconds, episodes per second and the stock loop's time over ours; our shares."""
+    """Return the table of all kinds of episodes, and where altbench's time goes.
+
+    For each kind: median seconds, episodes per second, and the stock loop's time over
+    ours.
+    """
     rows = [_row(measured, loop, observed) for observed in ("images", "state") for loop in ("robosuite", "altbench")]
     heads = {
         "observed": "observed",

@@ -1,4 +1,4 @@
-"""What `altbench bench` measures unless other names are given: the values of standard.toml."""
+"""The standard task and policies of `altbench bench`, as standard.toml has them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from altbench.core.spec import Spec, read_toml
 
 
 class Standard(Spec):
-    """A task, the size of the demonstrations that policies are measured with, and the policies to measure."""
+    """What `altbench bench` measures unless other names are given.
+
+    `n`, `frames`: demonstrations, and frames in all of them, that an untrained policy
+    is fitted to. `more_policies`: by preset, policies to measure beside `policies`.
+    """
 
     task: str
     n: int
@@ -18,7 +22,10 @@ class Standard(Spec):
     more_policies: dict[str, tuple[str, ...]]
 
     def policies_at(self, preset: str) -> list[str]:
-        """Return the policies to measure at `preset`, some with a preset of their own: `alt:compact`."""
+        """Return the policies to measure at `preset`.
+
+        One may have a preset of its own, as in `alt:compact`.
+        """
         return [*self.policies, *self.more_policies.get(preset, ())]
 
 
