@@ -52,15 +52,15 @@ def audit(
     names = [name.strip() for name in cases.split(",") if name.strip()]
     console, renderer = commands.make_console(), require_renderer()
     subject = find_subject(checkpoint, run, renderer, names, episodes)
-    folder = out or subject.setting.root / "audit" / subject.name.replace("/", "-")
+    folder = out or subject.run.root / "audit" / subject.name.replace("/", "-")
     make_folder(folder)
-    console.print(f"[bold]{subject.name}[/] in {subject.setting.root}", highlight=False, soft_wrap=True)
+    console.print(f"[bold]{subject.name}[/] in {subject.run.root}", highlight=False, soft_wrap=True)
     try:
         failed = audit_run.run_missing(subject, usable_cores() if workers is None else workers, console)
     except KeyboardInterrupt:
         console.print("\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
-    table = audit_run.write(subject, audit_run.audit(subject, chosen, source), chosen, source, folder, renderer)
+    table = audit_run.write(subject, audit_run.audit(subject, chosen, source), chosen, source, folder)
     audit_run.show(subject, table, console)
     console.print(f"everything is in {folder}", highlight=False, soft_wrap=True)
     raise typer.Exit(1 if failed else 0)

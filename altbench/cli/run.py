@@ -42,7 +42,7 @@ def _run(sweep: SweepSpec, root: Path, workers: int | None, console: Console) ->
     except KeyboardInterrupt:
         console.print("\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
-    outputs.show(root, summary.plan, console, summary.recorded)
+    outputs.show(summary.run, console)
     console.print(
         f"{summary.ran} cells run, {summary.found} found finished; everything is in {root}",
         highlight=False,
@@ -55,13 +55,14 @@ def _run(sweep: SweepSpec, root: Path, workers: int | None, console: Console) ->
 
 def _show_plan(sweep: SweepSpec, root: Path, console: Console) -> None:
     """List what a sweep would do in `root`, and what is there already; AltbenchError where the run would be refused."""
-    from altbench.runner import context, dry_run
+    from altbench.results.run import Run
+    from altbench.runner import dry_run
     from altbench.system.files import check_folder
 
     check_folder(root)
-    setting, plan, lacking = context.open_plan(sweep, root, registry.select_backend())
-    dry_run.show_plan(console, setting, plan)
-    for line in (*lacking, f"in {root}"):
+    opened = Run.open(root, sweep)
+    dry_run.show_plan(console, opened)
+    for line in (*opened.lacking, f"in {root}"):
         console.print(line, highlight=False, soft_wrap=True)
 
 

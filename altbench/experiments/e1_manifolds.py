@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
 from altbench.experiments.shared.texts import frame_table, listed, percent, rate_text
 from altbench.report.style import COLOURS, styled
 from altbench.stats.rates import rate_of
@@ -75,7 +75,7 @@ def settings(one: Combination, preset: Preset) -> ToySettings:
     return ToySettings(**common, epochs=EPOCHS[one.data], learning_rate=1e-4 if large and few else 1e-3)
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
+def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
     """Train and sample every combination that is not there yet."""
     import torch
 
@@ -91,7 +91,7 @@ def compute(run: Run, preset: Preset, say: Say) -> None:
             write_result(path, fit_and_sample(chosen, device, say))
 
 
-def result_path(run: Run, chosen: ToySettings, device: str) -> Path:
+def result_path(run: ExperimentRun, chosen: ToySettings, device: str) -> Path:
     """Where a model's samples lie; the name changes with whatever changes them."""
     made_with = {"settings": asdict(chosen), "torch": version("torch"), "device": device}
     digest = hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()
@@ -114,7 +114,7 @@ def read_result(path: Path) -> ToyResult | None:
         return ToyResult(found["samples"], found["training"], found["losses"], int(found["parameters"]))
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: ExperimentRun, preset: Preset) -> Report:
     """The table of all combinations and the picture of their samples."""
     device = resolve_device("auto")
     found = {one: read_result(result_path(run, settings(one, preset), device)) for one in combinations()}

@@ -21,7 +21,7 @@ from altbench.experiments.shared.audits import (
     paired_gap,
     ways_table,
 )
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
 from altbench.report.style import policy_styles, styled
@@ -49,7 +49,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("audit-lift", rows, evaluations(CASES, EPISODES))]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: ExperimentRun, preset: Preset) -> Report:
     """S by policy and case, the ranking, and how much the way of comparing matters."""
     del preset
     episodes = audited(run, POSITIONS)
@@ -68,7 +68,7 @@ def report(run: Run, preset: Preset) -> Report:
     return Report(_summary(frame), sections, _reported(frame), expert_control.missing(run))
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
+def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
     """The expert's episodes."""
     del preset
     expert_control.play(run, say)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section
 from altbench.experiments.shared.matrix import (
     NOTE,
     PLAIN_NOTE,
@@ -51,7 +51,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     ]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: ExperimentRun, preset: Preset) -> Report:
     """The main table, success out of distribution, costs, and more baselines."""
     labels = tuple(name for name in POLICIES if cells_of(run, {"label": name}))
     rows: dict[str, Where] = {name: {"label": name} for name in labels}
@@ -78,24 +78,24 @@ def report(run: Run, preset: Preset) -> Report:
     return Report(_summary(found), sections, _reported(found, recalls, costs, ratios.data))
 
 
-def _cost_figure(run: Run, labels: Sequence[str]) -> dict[str, Figure]:
+def _cost_figure(run: ExperimentRun, labels: Sequence[str]) -> dict[str, Figure]:
     """Time and memory of the main table's policies, where any were measured."""
     timed = [m for m in run.measures() if m.label in labels]
     with styled():
         return {"latency_memory": latency_memory(timed, policy_styles(labels))} if timed else {}
 
 
-def _recall(run: Run, label: str) -> Rate:
+def _recall(run: ExperimentRun, label: str) -> Rate:
     """Trajectory recall over the `recall` cells of a row."""
     rates = [trajectory_recall(run, cell) for cell in _recall_cells(run, label)]
     return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
 
 
-def _recall_cells(run: Run, label: str) -> list[Cell]:
+def _recall_cells(run: ExperimentRun, label: str) -> list[Cell]:
     return [cell for cell in cells_of(run, clean("recall", label=label)) if cell in run.recorded]
 
 
-def _more(run: Run, costs: pd.DataFrame, ratios: Table) -> Table:
+def _more(run: ExperimentRun, costs: pd.DataFrame, ratios: Table) -> Table:
     """The baselines that are not in the main table, which they are not compared with."""
     found = matrix(run, {name: {"label": name} for name in MORE}, {split: clean(split) for split in MORE_SPLITS})
     recalls = {name: _recall(run, name) for name in found.rows}

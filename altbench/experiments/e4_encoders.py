@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from altbench.experiments.e4_variants import BASE, RAW, THUMBNAILS, UNLEARNED, variants
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section
 from altbench.experiments.shared.matrix import (
     NOTE,
     Matrix,
@@ -60,7 +60,7 @@ def _disturbed_evaluation() -> EvaluationEntry:
     return evaluation("recall", DISTURBED_EPISODES, perturbations=entries)
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: ExperimentRun, preset: Preset) -> Report:
     """Success and recall of each key, and whether learning it paid."""
     words = {variant.label: variant.what for variant in variants(preset)}
     rows: dict[str, Where] = {label: {"label": label} for label in words if cells_of(run, {"label": label})}
@@ -104,7 +104,7 @@ def _disturbances() -> dict[str, Where]:
     }
 
 
-def _pooled(run: Run, label: str) -> tuple[Rate, Rate]:
+def _pooled(run: ExperimentRun, label: str) -> tuple[Rate, Rate]:
     """Trajectory and lookup recall of a row on `recall`."""
     cells = [cell for cell in cells_of(run, clean("recall", label=label)) if cell in run.recorded]
     pairs = [(trajectory_recall(run, cell), lookup_recall(run, cell)) for cell in cells]
@@ -116,7 +116,9 @@ def _sum(rates: Sequence[Rate]) -> Rate:
     return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
 
 
-def _table(run: Run, found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]], words: Mapping[str, str]) -> Table:
+def _table(
+    run: ExperimentRun, found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]], words: Mapping[str, str]
+) -> Table:
     costs = measures_frame(run.measures())
     seconds = costs.dropna(subset=["train_seconds"]).groupby("label")["train_seconds"].first()
     texts = {
@@ -134,7 +136,7 @@ def _table(run: Run, found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]], wo
     return frame_table("Keys", pd.DataFrame(texts), texts, note + NOTE.replace("Bold", "Bold (last table)"), names=2)
 
 
-def against_best(run: Run, labels: Sequence[str], unlearned: Sequence[str], where: Where, what: str) -> Table:
+def against_best(run: ExperimentRun, labels: Sequence[str], unlearned: Sequence[str], where: Where, what: str) -> Table:
     """Success of each key minus that of the best of `unlearned`, on the same episodes `where`, `what` in words.
 
     Without the other keys of `UNLEARNED`, but for thumbnails where they are not among `unlearned`.

@@ -12,7 +12,7 @@ from altbench.audit.figures import distribution, similarity_bars
 from altbench.audit.tables import audit_table
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.audits import ACTIONS, POSITIONS, audited, episodes_table, frames, highest, ways_table
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
 from altbench.experiments.shared.texts import listed
@@ -38,7 +38,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep(f"audit-{task.lower()}", rows, columns, tasks=(task,), collected=N) for task in TASKS]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: ExperimentRun, preset: Preset) -> Report:
     """S by task, policy and case."""
     del preset
     episodes = audited(run, POSITIONS)
@@ -55,7 +55,7 @@ def report(run: Run, preset: Preset) -> Report:
     return Report(_summary(frame), sections, _reported(frame, by_way[ACTIONS.title]), expert_control.missing(run))
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
+def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
     """The experts' episodes."""
     del preset
     expert_control.play(run, say)

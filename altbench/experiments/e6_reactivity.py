@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section
 from altbench.experiments.shared.matrix import Matrix, Where, cells_of, chosen, clean, dot_plot, matrix, matrix_table
 from altbench.experiments.shared.paired import better, paired_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
@@ -28,7 +28,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("reactivity", rows, [evaluation("recall"), *moved])]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: ExperimentRun, preset: Preset) -> Report:
     """Success with and without a move, and each policy against the one that cannot see."""
     del preset
     rows: dict[str, Where] = {name: {"label": name} for name in POLICIES if cells_of(run, {"label": name})}
@@ -52,7 +52,7 @@ def report(run: Run, preset: Preset) -> Report:
     return Report(_summary(found, paired[EVENTS[0]]), sections, _reported(found))
 
 
-def _against_blind(run: Run, event: EventEntry) -> Table:
+def _against_blind(run: ExperimentRun, event: EventEntry) -> Table:
     frame = chosen(run.episodes(), clean(_split(event)))
     groups = {str(label): group for label, group in frame.groupby("label")}
     return paired_table(f"Cube {_head(event)}", groups, BLIND, "policy", f"`recall`, {_head(event)}")
@@ -78,7 +78,7 @@ def _method() -> str:
     )
 
 
-def _took_place(run: Run) -> str:
+def _took_place(run: ExperimentRun) -> str:
     """In how many episodes the cube was moved: not in those that ended before, nor where a gripper touched it already."""
     frame, told = countable(run.episodes()), []
     for event in EVENTS:

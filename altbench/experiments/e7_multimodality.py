@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table
 from altbench.report.style import COLOURS, headline, ink, styled
@@ -32,7 +32,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("multimodality", [row("alt", preset, n=(N, MANY))], [evaluation("recall", EPISODES)])]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: ExperimentRun, preset: Preset) -> Report:
     """How many demonstrations the top three matches of a decision come from, and which."""
     del preset
     decisions = pd.concat([_decisions(run, cell) for cell in run.recorded] or [pd.DataFrame()], ignore_index=True)
@@ -44,7 +44,7 @@ def report(run: Run, preset: Preset) -> Report:
     return Report(_summary(found), (section,), _reported(found))
 
 
-def _decisions(run: Run, cell: Cell) -> pd.DataFrame:
+def _decisions(run: ExperimentRun, cell: Cell) -> pd.DataFrame:
     """One row per decision with `TOP` matches: how many demonstrations, and where matches come from."""
     demonstrations = run.demonstrations(cell.checkpoint)
     pose = {d.index: d.grid_index for d in demonstrations}

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from altbench.core.types import Float32, Float64, Int64
 from altbench.experiments.e4_variants import variants
 from altbench.experiments.shared.embeddings import frame_keys, join
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
 from altbench.experiments.shared.sweeps import N, evaluation, make_sweep
 from altbench.experiments.shared.texts import frame_table
 from altbench.experiments.shared.tsne import tsne
@@ -54,7 +54,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("latent-map", rows, [evaluation("recall")])]
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
+def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
     """Embed the demonstrations with every key that is there."""
     del preset
     for checkpoint in run.checkpoints:
@@ -65,7 +65,7 @@ def compute(run: Run, preset: Preset, say: Say) -> None:
             write_keys(path, [frame_keys(policy, d) for d in run.demonstrations(checkpoint)])
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: ExperimentRun, preset: Preset) -> Report:
     """The map and the numbers behind it."""
     del preset
     points = {point.label: point for point in _points(run)}
@@ -119,12 +119,12 @@ def read_map(path: Path) -> Map | None:
     return make_map(np.split(keys, np.flatnonzero(np.diff(episode)) + 1), points)
 
 
-def _points(run: Run) -> list[Checkpoint]:
+def _points(run: ExperimentRun) -> list[Checkpoint]:
     """A checkpoint per row; rows of equal settings share one."""
     return list({cell.label: cell.checkpoint for cell in run.cells}.values())
 
 
-def _path(run: Run, checkpoint: Checkpoint) -> Path:
+def _path(run: ExperimentRun, checkpoint: Checkpoint) -> Path:
     return run.own / f"{checkpoint.folder}.npz"
 
 

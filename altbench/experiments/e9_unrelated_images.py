@@ -13,7 +13,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from altbench.core import registry
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section
 from altbench.experiments.shared.matrix import Matrix, Where, cells_of, chosen, clean, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, rate_text
@@ -62,7 +62,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("unrelated-images", rows, evaluations)]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: ExperimentRun, preset: Preset) -> Report:
     """What comes out, how often it is flagged, and what that does to success."""
     del preset
     labels = [label for label in (*POLICIES, HOLD) if cells_of(run, {"label": label})]
@@ -92,7 +92,7 @@ def _photograph() -> Where:
     return {"split": "recall", "perturbation": PHOTOGRAPH, "severity": SEVERITY}
 
 
-def fallback(run: Run, cells: Sequence[Cell]) -> Fallback | None:
+def fallback(run: ExperimentRun, cells: Sequence[Cell]) -> Fallback | None:
     """The nearest demonstrations to the motions of all episodes of `cells`; None where nothing was recorded."""
     nearest = [number for cell in cells if cell in run.recorded for number in _nearest(run, cell)]
     if not nearest:
@@ -102,7 +102,7 @@ def fallback(run: Run, cells: Sequence[Cell]) -> Fallback | None:
     return Fallback(counts, abs(float((shares * np.log2(shares)).sum())))
 
 
-def _nearest(run: Run, cell: Cell) -> list[int]:
+def _nearest(run: ExperimentRun, cell: Cell) -> list[int]:
     """By mean position distance after resampling (`altbench.trajectories`)."""
     arms, demonstrations = registry.task(cell.checkpoint.task).arms, run.demonstrations(cell.checkpoint)
     paths = [demonstration_trajectory(d, arms) for d in demonstrations]
@@ -112,7 +112,9 @@ def _nearest(run: Run, cell: Cell) -> list[int]:
     return [known.audit(path).nearest for path in moved if len(path) > 1]
 
 
-def flag_rates(run: Run, labels: Sequence[str], conditions: Mapping[str, Where]) -> dict[tuple[str, str], Rate]:
+def flag_rates(
+    run: ExperimentRun, labels: Sequence[str], conditions: Mapping[str, Where]
+) -> dict[tuple[str, str], Rate]:
     """Flagged episodes by row and condition; without episodes for policies that raise no flags."""
     frame = run.episodes()
     rates = {}

@@ -19,7 +19,7 @@ from altbench.experiments.shared.detectors import (
     false_alarms_at_detection,
 )
 from altbench.experiments.shared.embeddings import frame_keys, read_watched, watch, write_watched
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Say, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Say, Section
 from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, percent, rate_text
@@ -52,7 +52,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("ood", rows, evaluations)]
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
+def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
     """Play ALT's recorded episodes again for their keys, and embed the demonstrations."""
     del preset
     for cell in _watchable(run):
@@ -71,7 +71,7 @@ def compute(run: Run, preset: Preset, say: Say) -> None:
             _write_training(path, np.concatenate(keys), numbers, every)
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: ExperimentRun, preset: Preset) -> Report:
     """Detectors beside each other, ALT's flag in use, and selective success."""
     del preset
     fitted = _fitted(run)
@@ -105,13 +105,13 @@ def report(run: Run, preset: Preset) -> Report:
     return Report(_summary(fitted, flags), sections, missing=missing)
 
 
-def _watchable(run: Run) -> list[Cell]:
+def _watchable(run: ExperimentRun) -> list[Cell]:
     """ALT's recorded cells that are compared."""
     found = [cell for where in CONDITIONS.values() for cell in cells_of(run, {**where, "label": "alt"})]
     return [cell for cell in found if cell in run.recorded]
 
 
-def _path(run: Run, cell: Cell) -> Path:
+def _path(run: ExperimentRun, cell: Cell) -> Path:
     return run.own / f"cell-{cell.key}.npz"
 
 
@@ -122,7 +122,7 @@ def _write_training(path: Path, keys: Any, episode: Any, every: Any) -> None:
         np.savez_compressed(file, keys=keys, episode=episode, every=every)
 
 
-def _fitted(run: Run) -> list[Fitted]:
+def _fitted(run: ExperimentRun) -> list[Fitted]:
     """Every detector, with what has been watched; empty where the training keys or the clean episodes are missing."""
     watched = {}
     for name, where in CONDITIONS.items():
@@ -196,7 +196,7 @@ def _delay_text(r: Mapping[str, Any]) -> str:
     return f"{r['delay']:.0f} [{r['delay_lower']:.0f}, {r['delay_upper']:.0f}]" if "delay" in r else ""
 
 
-def flag_table(run: Run) -> Table:
+def flag_table(run: ExperimentRun) -> Table:
     """ALT's own recorded flags over all episodes, with the first flagged step."""
     frame, rows = run.episodes(), []
     for name, where in CONDITIONS.items():
@@ -241,7 +241,7 @@ def _method() -> str:
     )
 
 
-def _flag_method(run: Run) -> str:
+def _flag_method(run: ExperimentRun) -> str:
     return (
         f"The flag as recorded, {FRESH} fresh `recall` episodes and {EPISODES} of each other condition; "
         + " ".join(f"`{cell.label}`: {_threshold(cell)}." for cell in cells_of(run, clean("recall")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -10,17 +11,16 @@ from rich.table import Table
 
 from altbench.core.errors import AltbenchError
 from altbench.experiments.shared.available import only_available
-from altbench.experiments.shared.experiment import Experiment, Preset, Run
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset
 from altbench.experiments.shared.report import write_report
+from altbench.results.demonstrations import DemonstrationReader
 from altbench.results.folder import RunFolder, remove_leftovers
-from altbench.runner.context import Setting, open_plan
+from altbench.results.run import Run
 from altbench.runner.dry_run import Work, show_plan
 from altbench.runner.executors import Executor, make_executor
-from altbench.runner.main import run_held
+from altbench.runner.main import complete
 from altbench.runner.progress import Board
-from altbench.sweeps.plan import Plan
 from altbench.system import fingerprint
-from altbench.system.devices import resolve_device
 from altbench.system.files import check_folder
 
 RUN = "run"
@@ -68,11 +68,7 @@ def run_sweeps(
         sweep, _ = only_available(wanted)
         if sweep is None:
             continue
-        board = Board(console, executor.threads)
-        try:
-            summary = run_held(sweep, out / RUN, executor, board, resolve_device(sweep.device), renderer)
-        finally:
-            board.end()
+        summary = complete(Run.begin(out / RUN, sweep, renderer), executor, Board(console, executor.threads))
         for job, reason in summary.failed:
             console.print(f"[red]failed[/] {job}: {reason}", highlight=False)
         failed |= bool(summary.failed)
@@ -83,7 +79,7 @@ def report(experiment: Experiment, preset: Preset, out: Path, renderer: str, con
     """Write an experiment's report from whatever is there."""
     run = open_run(experiment, preset, out, renderer)
     data = " ".join(sorted({c.data_checksum for c in run.checkpoints if c.data_checksum}))
-    made_by = fingerprint.collect(renderer=renderer if run.plans else None, data=data or None)
+    made_by = fingerprint.collect(renderer=renderer if run.runs else None, data=data or None)
     found = experiment.report(run, preset)
     path = write_report(experiment, found, run, out, preset, made_by)
     missing = len(run.missing) + len(found.missing)
@@ -92,22 +88,19 @@ def report(experiment: Experiment, preset: Preset, out: Path, renderer: str, con
     return path
 
 
-def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -> Run:
+def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -> ExperimentRun:
     """What there is of an experiment under `out`; rows that this installation cannot make are left out."""
     root = out / RUN
-    settings: list[Setting] = []
-    plans: list[Plan] = []
+    runs: list[Run] = []
+    reader = DemonstrationReader()  # one for all, so that it bounds what is in memory
     left_out: list[str] = []
     for wanted in experiment.sweeps(preset):
         sweep, reasons = only_available(wanted)
         left_out += reasons
-        if sweep is None:
-            continue
-        setting, plan, _ = open_plan(sweep, root, renderer)
-        settings.append(setting)
-        plans.append(plan)
+        if sweep is not None:
+            runs.append(replace(Run.open(root, sweep, renderer), reader=reader))
     own = root / "experiments" / experiment.id
-    return Run(root, own, tuple(settings), tuple(plans), tuple(dict.fromkeys(left_out)))
+    return ExperimentRun(root, own, tuple(runs), tuple(dict.fromkeys(left_out)))
 
 
 def show_list(experiments: Sequence[Experiment], console: Console) -> None:
@@ -125,8 +118,8 @@ def show_plans(experiments: Sequence[Experiment], preset: Preset, out: Path, ren
     for experiment in experiments:
         console.print(f"[bold]{experiment.id}[/] {experiment.title}", highlight=False)
         run = open_run(experiment, preset, out, renderer)
-        for setting, plan in zip(run.settings, run.plans, strict=True):
-            work = show_plan(console, setting, plan, work)
+        for one in run.runs:
+            work = show_plan(console, one, work)
         for reason in run.left_out:
             console.print(f"[yellow]left out[/] {reason}", highlight=False)
     console.print(f"in all: {work.told()}", highlight=False)

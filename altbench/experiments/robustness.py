@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Section
 from altbench.experiments.shared.matrix import Where, cells_of, clean, heat_map, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, percent, rate_text
@@ -67,7 +67,7 @@ def _disturbed(families: Sequence[str]) -> EvaluationEntry:
     return evaluation("recall", EACH, perturbations=entries)
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: ExperimentRun, preset: Preset) -> Report:
     """Success by family, over all families of a kind, and what the flags say."""
     del preset
     rows: dict[str, Where] = {name: {"label": name} for name in ROWS if cells_of(run, {"label": name})}
@@ -103,7 +103,7 @@ def _where(family: str) -> Where:
     return {"split": "recall", "perturbation": family, "severity": SEVERITY}
 
 
-def _pooled(run: Run, labels: Sequence[str], families: Sequence[str]) -> Table:
+def _pooled(run: ExperimentRun, labels: Sequence[str], families: Sequence[str]) -> Table:
     """Success over all of `families`, and whether one policy is better than each other one."""
     frame = run.episodes()
     frame = frame[(frame["split"] == "recall") & (frame["severity"] == SEVERITY) & frame["perturbation"].isin(families)]
@@ -141,7 +141,7 @@ _POOLED_NOTE = (
 )
 
 
-def _flags(run: Run, labels: Sequence[str]) -> Table:
+def _flags(run: ExperimentRun, labels: Sequence[str]) -> Table:
     """By policy that raises flags: how often, and success of the episodes with and without one."""
     frame, rows, texts = countable(run.episodes()), [], []
     frame = frame[frame["flagged"].notna()]

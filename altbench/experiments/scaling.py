@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Section
 from altbench.experiments.shared.matrix import PLAIN_NOTE, Matrix, Where, cells_of, clean, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import listed
@@ -31,7 +31,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     ]
 
 
-def report(run: Run, preset: Preset) -> Report:
+def report(run: ExperimentRun, preset: Preset) -> Report:
     """Success by N over all seeds, and the seeds beside each other."""
     del preset
     labels = [label for label in POLICIES if cells_of(run, {"label": label})]

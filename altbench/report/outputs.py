@@ -15,9 +15,8 @@ from altbench.core.errors import ResultsError
 from altbench.core.spec import digest
 from altbench.results import frames
 from altbench.results import measures as measures_module
-from altbench.results.frames import Recorded
+from altbench.results.run import Run
 from altbench.rollout.records import MeasureRecord
-from altbench.sweeps.plan import Plan
 from altbench.system import fingerprint
 from altbench.system.files import write_text
 from altbench.system.fingerprint import Fingerprint
@@ -25,23 +24,23 @@ from altbench.system.fingerprint import Fingerprint
 MADE_OF = "outputs.json"
 
 
-def write(root: Path, plan: Plan, renderer: str, recorded: Recorded | None = None, out: Path | None = None) -> None:
-    """Write into `out` (None: `root`) everything that is made of those of the plan's cells that lie under `root`.
+def write(run: Run, out: Path | None = None) -> None:
+    """Write into `out` (None: the run's folder) all that is made of the run's recorded cells.
 
-    Nothing is written where nothing is new. `recorded`: those cells, where they have been read already.
+    Nothing is written where nothing is new.
     """
-    recorded, out = recorded or recorded_cells(root, plan), out or root
+    recorded, out = run.recorded, out or run.root
     states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.cells}
-    measured = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _measure_files(root, plan)}
+    measured = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _measure_files(run)}
     version = fingerprint.package_version("altbench")
-    made_of = digest({"version": version, "cells": states, "measured": measured, "renderer": renderer})
+    made_of = digest({"version": version, "cells": states, "measured": measured, "renderer": run.renderer})
     old = _written(out)
     if not states or (old["made_of"] == made_of and all((out / name).is_file() for name in old["files"])):
         return
-    made_by = fingerprint.collect(renderer=renderer, data=_data(plan))
+    made_by = run.fingerprint()
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
-    _draw(out, recorded.episodes(), load_measures(root, plan), made_by, made_of)
+    _draw(out, run.episodes(), run.measures(), made_by, made_of)
 
 
 def redraw(folder: Path) -> list[str]:
@@ -80,9 +79,9 @@ def _draw(
     return names
 
 
-def _measure_files(root: Path, plan: Plan) -> list[Path]:
+def _measure_files(run: Run) -> list[Path]:
     """The plan's measurements that are there: two with one key may differ, since times do."""
-    paths = (measures_module.measure_path(root, m.key) for m in plan.measurements)
+    paths = (measures_module.measure_path(run.root, m.key) for m in run.plan.measurements)
     return [path for path in paths if path.is_file()]
 
 
@@ -95,29 +94,12 @@ def _written(out: Path) -> dict[str, Any]:
         return {"made_of": "", "files": []}
 
 
-def show(root: Path, plan: Plan, console: Console, recorded: Recorded | None = None) -> None:
-    """Print the main tables, and what is missing from them; `recorded` as for `write`."""
+def show(run: Run, console: Console) -> None:
+    """Print the main tables, and what is missing from them."""
     from altbench.report.tables import render_terminal
 
-    recorded = recorded or recorded_cells(root, plan)
-    if recorded.cells:
-        console.print(render_terminal(recorded.episodes(), load_measures(root, plan)))
-    missing = len(plan.cells) - len(recorded.cells)
+    if run.recorded.cells:
+        console.print(render_terminal(run.episodes(), run.measures()))
+    missing = len(run.plan.cells) - len(run.recorded.cells)
     if missing:
-        console.print(f"[yellow]{missing} of {len(plan.cells)} cells are missing from these tables[/]")
-
-
-def recorded_cells(root: Path, plan: Plan) -> Recorded:
-    """The plan's cells that have a record; episodes lost to infra_errors are counted in their tables."""
-    return frames.load_recorded(root, [cell.key for cell in plan.cells])
-
-
-def load_measures(root: Path, plan: Plan) -> list[MeasureRecord]:
-    """The plan's measurements."""
-    return measures_module.load_measures(root, [m.key for m in plan.measurements])
-
-
-def _data(plan: Plan) -> str:
-    """The checksum of the largest set of demonstrations of each task."""
-    largest = {task: checksum for (task, _), checksum in sorted(plan.data.items())}
-    return " ".join(largest.values())
+        console.print(f"[yellow]{missing} of {len(run.plan.cells)} cells are missing from these tables[/]")

@@ -86,10 +86,16 @@ def load_checkpoint(folder: Path, device: str = "cpu", runtime: Mapping[str, Any
         raise CheckpointError(f"{folder}: made by {card.policy} version {card.policy_version}, this is {cls.version}")
     for name in sorted(set(runtime or {}) - cls.runtime_fields):
         raise ConfigError(f"{folder}: {name!r} is part of the fit; may be changed: {sorted(cls.runtime_fields)}")
-    policy = cls(registry.task(card.task), cls.config_type.parse({**card.config, **(runtime or {})}, str(folder)))
+    policy = make_policy(card.task, card.policy, {**card.config, **(runtime or {})}, str(folder))
     if isinstance(policy, Trainable):
         policy.load(folder, device)
     return policy
+
+
+def make_policy(task: str, policy: str, config: Mapping[str, Any], where: str) -> Policy:
+    """Return the policy called `policy` for a task, untrained; ConfigError begins with `where`."""
+    cls = registry.policy(policy)
+    return cls(registry.task(task), cls.config_type.parse(config, where))
 
 
 def _to_toml(card: CheckpointCard) -> dict[str, Any]:

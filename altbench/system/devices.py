@@ -37,3 +37,11 @@ def require_renderer() -> str:
             "`altbench doctor` shows the reasons"
         )
     return renderer
+
+
+def set_threads(threads: int) -> None:
+    """Fix what the same computation may otherwise round differently from run to run."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic = True

@@ -13,7 +13,7 @@ from altbench.audit.cases import AuditedEpisode, Case, audit_episodes, case_of, 
 from altbench.audit.tables import score
 from altbench.core import registry
 from altbench.experiments.shared import expert as expert_control
-from altbench.experiments.shared.experiment import Run
+from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.report.table import Block, Table
 from altbench.stats.scores import bootstrap_mean, summarise
 from altbench.stats.trajectories import Source, find_distance
@@ -34,7 +34,7 @@ ACTIONS = Way("actions, resampled", "resampled", "actions")
 WAYS = (POSITIONS, WARPED, ACTIONS)
 
 
-def audited(run: Run, way: Way) -> list[AuditedEpisode]:
+def audited(run: ExperimentRun, way: Way) -> list[AuditedEpisode]:
     """The audit of all recorded cells that are of a case, and of the expert's (`expert_control`)."""
     distance, found, known = find_distance(way.distance), [], {}
     for cell, records in (*((cell, run.records(cell)) for cell in run.recorded), *expert_control.played(run)):
@@ -49,7 +49,7 @@ def audited(run: Run, way: Way) -> list[AuditedEpisode]:
     return found
 
 
-def frames(run: Run, positions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def frames(run: ExperimentRun, positions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Title of each way -> its episodes, as `audit_cases.frame_of`; `positions`: those of `POSITIONS`."""
     return {way.title: positions if way == POSITIONS else frame_of(audited(run, way)) for way in WAYS}
 

@@ -15,7 +15,7 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import AltbenchError
 from altbench.core.policy import Decision, Observation, Policy, Requirements
 from altbench.core.types import Float32, Float64, Int64
-from altbench.experiments.shared.experiment import Run
+from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.rollout.episode import make_env, run_episode
 from altbench.rollout.records import NOT_COUNTED
 from altbench.runner.episodes import episode_plans
@@ -96,24 +96,24 @@ class _Watcher(Policy):
         return self.inner.act(observation, slots)
 
 
-def watch(run: Run, cell: Cell, episodes: int) -> Watched | None:
+def watch(run: ExperimentRun, cell: Cell, episodes: int) -> Watched | None:
     """Play those of a recorded cell's first `episodes` that count again; None where there are none, or no keys.
 
     AltbenchError where an episode ends otherwise than recorded.
     """
-    inner, setting = run.policy(cell.checkpoint, cell.runtime), run.setting(cell.checkpoint)
+    inner, planned = run.policy(cell.checkpoint, cell.runtime), run.run_of(cell.checkpoint)
     if inner is None or not hasattr(inner, "embed"):
         return None
     watcher = _Watcher(inner)
     task = registry.task(cell.checkpoint.task)
-    env = make_env(task, watcher.requirements, setting.sweep.image_size, setting.sweep.render_profile)
+    env = make_env(task, watcher.requirements, planned.sweep.image_size, planned.sweep.render_profile)
     parts: list[tuple[int, int, Any]] = []
     success: list[float] = []
     with closing(env):
-        for plan, record in zip(episode_plans(setting, cell)[:episodes], run.records(cell), strict=False):
+        for plan, record in zip(episode_plans(planned, cell)[:episodes], run.records(cell), strict=False):
             if record.status in NOT_COUNTED:
                 continue
-            again = run_episode(env, watcher, plan, setting.sweep.decision_timeout_s)
+            again = run_episode(env, watcher, plan, planned.sweep.decision_timeout_s)
             if (again.status, again.success, again.steps) != (record.status, record.success, record.steps):
                 raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
             looked = watcher.keys[: len(again.decisions)]  # it may have looked once more, and failed

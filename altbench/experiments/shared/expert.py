@@ -18,7 +18,7 @@ from altbench.core import registry
 from altbench.core.policy import Decision, Observation, Policy, Requirements
 from altbench.core.spec import Spec
 from altbench.core.task import Expert, TaskInfo
-from altbench.experiments.shared.experiment import Run, Say
+from altbench.experiments.shared.experiment import ExperimentRun, Say
 from altbench.results import cells
 from altbench.rollout.episode import make_env, run_episode
 from altbench.rollout.records import EpisodeRecord
@@ -56,7 +56,7 @@ class _Watching(Policy):
         return self.env.unwrapped
 
 
-def play(run: Run, say: Say) -> None:
+def play(run: ExperimentRun, say: Say) -> None:
     """Have the expert play the episodes of every audited case that it has not played yet, undisturbed."""
     for cell in _cells(run):
         if not cells.is_finished(run.own, cell.key):
@@ -65,7 +65,7 @@ def play(run: Run, say: Say) -> None:
             cells.write_cell(run.own, header, list(_episodes(run, cell)))
 
 
-def played(run: Run) -> list[tuple[Cell, tuple[EpisodeRecord, ...]]]:
+def played(run: ExperimentRun) -> list[tuple[Cell, tuple[EpisodeRecord, ...]]]:
     """The expert's cells that are there, and their episodes."""
     return [
         (cell, cells.read_cell(cells.cell_path(run.own, cell.key)).episodes)
@@ -74,12 +74,12 @@ def played(run: Run) -> list[tuple[Cell, tuple[EpisodeRecord, ...]]]:
     ]
 
 
-def missing(run: Run) -> tuple[str, ...]:
+def missing(run: ExperimentRun) -> tuple[str, ...]:
     """Names of the expert's cells that are not there."""
     return tuple(cell.name for cell in _cells(run) if not cells.is_recorded(run.own, cell.key))
 
 
-def _cells(run: Run) -> list[Cell]:
+def _cells(run: ExperimentRun) -> list[Cell]:
     """One cell per task and case: the first that the sweeps ask for, as the expert's; under that one's key."""
     found: dict[tuple[str, str], Cell] = {}
     for cell in run.cells:
@@ -90,10 +90,10 @@ def _cells(run: Run) -> list[Cell]:
     return list(found.values())
 
 
-def _episodes(run: Run, cell: Cell) -> Iterator[EpisodeRecord]:
-    task, setting = registry.task(cell.checkpoint.task), run.setting(cell.checkpoint)
-    env = make_env(task, NEEDS, setting.sweep.image_size, setting.sweep.render_profile)
+def _episodes(run: ExperimentRun, cell: Cell) -> Iterator[EpisodeRecord]:
+    task, planned = registry.task(cell.checkpoint.task), run.run_of(cell.checkpoint)
+    env = make_env(task, NEEDS, planned.sweep.image_size, planned.sweep.render_profile)
     with closing(env):
         expert = _Watching(task, registry.expert(task.name), env)
-        for plan in episode_plans(setting, cell):
+        for plan in episode_plans(planned, cell):
             yield run_episode(env, expert, replace(plan, perturbation=None))

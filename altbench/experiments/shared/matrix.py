@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import Run
+from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.experiments.shared.texts import rate_text
 from altbench.report.dots import Dot, draw_dots
 from altbench.report.style import headline, styled, styles_beside_names
@@ -74,12 +74,12 @@ def chosen(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
     return frame[mask]
 
 
-def cells_of(run: Run, where: Where) -> list[Cell]:
+def cells_of(run: ExperimentRun, where: Where) -> list[Cell]:
     """The cells that `where` names, recorded or not."""
     return [cell for cell in run.cells if all(_values(cell)[name] == value for name, value in where.items())]
 
 
-def matrix(run: Run, rows: Mapping[str, Where], columns: Mapping[str, Where]) -> Matrix:
+def matrix(run: ExperimentRun, rows: Mapping[str, Where], columns: Mapping[str, Where]) -> Matrix:
     """Rates of the cells where a row and a column meet; rows that no cell belongs to are left out."""
     frame, recorded = run.episodes(), {cell.key for cell in run.recorded}
     kept = {name: where for name, where in rows.items() if cells_of(run, where)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from altbench.core import registry
-from altbench.experiments.shared.experiment import Run
+from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.rollout.records import NOT_COUNTED, EpisodeRecord
 from altbench.stats.memorisation import TrainingSet
 from altbench.stats.rates import Rate, rate_of
@@ -17,7 +17,7 @@ FEWEST = 2
 """Demonstrations and trajectory points below which nothing can be said."""
 
 
-def trajectory_recall(run: Run, cell: Cell) -> Rate:
+def trajectory_recall(run: ExperimentRun, cell: Cell) -> Rate:
     """Episodes of a `recall` or `replay` cell whose motion is nearest to the very demonstration they began from.
 
     Nearest by mean position distance after resampling (`altbench.trajectories`). Episodes that ended before they moved
@@ -37,7 +37,7 @@ def trajectory_recall(run: Run, cell: Cell) -> Rate:
     return rate_of(hits, len(records))
 
 
-def lookup_recall(run: Run, cell: Cell) -> Rate:
+def lookup_recall(run: ExperimentRun, cell: Cell) -> Rate:
     """Episodes of a `recall` or `replay` cell most of whose decisions retrieved the demonstration they began from.
 
     Without episodes for a policy that does not say what it retrieves.

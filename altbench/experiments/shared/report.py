@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from altbench.experiments.shared.experiment import Experiment, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Report, Reported, Section
 from altbench.report.style import add_footer, save, styled
 from altbench.report.table import Block, Table, pipe_table, write_table
 from altbench.system.files import LEFTOVER, new_folder, write_text
@@ -21,7 +21,7 @@ _SECOND_HAND = "† second-hand: from notes on the published version, not from t
 
 
 def write_report(
-    experiment: Experiment, report: Report, run: Run, out: Path, preset: str, made_by: Fingerprint
+    experiment: Experiment, report: Report, run: ExperimentRun, out: Path, preset: str, made_by: Fingerprint
 ) -> Path:
     """Write the folder of `experiment` under `out`, whole or not at all, and the index beside it; the report's path."""
     folder = out / experiment.folder
@@ -41,7 +41,7 @@ def write_report(
     return folder / REPORT
 
 
-def to_markdown(experiment: Experiment, report: Report, run: Run, preset: str, made_by: Fingerprint) -> str:
+def to_markdown(experiment: Experiment, report: Report, run: ExperimentRun, preset: str, made_by: Fingerprint) -> str:
     """The whole report as Markdown; tables inline, figures by reference."""
     command = f"`altbench reproduce {experiment.id} --preset {preset}`"
     parts = [f"# {experiment.id}: {experiment.title}", f"{experiment.question} Preset `{preset}`; made by {command}."]
@@ -114,7 +114,9 @@ def _listing(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _about(experiment: Experiment, report: Report, run: Run, preset: str, made_by: Fingerprint) -> dict[str, Any]:
+def _about(
+    experiment: Experiment, report: Report, run: ExperimentRun, preset: str, made_by: Fingerprint
+) -> dict[str, Any]:
     return {
         "id": experiment.id,
         "folder": experiment.folder,

@@ -16,10 +16,10 @@ from altbench.experiments import e5_audit_tasks as audit_tasks
 from altbench.experiments import e7_multimodality as multimodality
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.audits import highest, paired_gap, ways_table
-from altbench.experiments.shared.experiment import Experiment, Run
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun
 from altbench.results import cells
+from altbench.results.run import Run
 from altbench.rollout.records import EpisodeRecord, StepRecord
-from altbench.runner.context import Setting
 from altbench.runner.episodes import cell_header
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
@@ -93,15 +93,16 @@ def test_highest_of_nothing_is_empty() -> None:
 # ------------------------------------------------------------------------------------------------ on recorded cells
 
 
-def recorded(one: Experiment, root: Path, make: object) -> Run:
+def recorded(one: Experiment, root: Path, make: object) -> ExperimentRun:
     """A run of `one` in which every cell has the episodes that `make(cell)` gives, and demonstrations of the fake."""
-    settings, plans = [], []
+    runs = []
     for sweep in one.sweeps("small"):
-        settings.append(Setting(root, sweep, "cpu", dict.fromkeys(sweep.tasks, root / "none.hdf5")))
-        plans.append(make_plan(sweep, provenance_of("cpu", "none", {})))
-        for cell in plans[-1].cells:
+        plan = make_plan(sweep, provenance_of("cpu", "none", {}))
+        data = dict.fromkeys(sweep.tasks, root / "none.hdf5")
+        runs.append(Run(root, sweep, "cpu", "none", data, plan))
+        for cell in plan.cells:
             cells.write_cell(root, cell_header(cell), make(cell))  # type: ignore[operator]
-    return Run(root, root / "own", tuple(settings), tuple(plans))
+    return ExperimentRun(root, root / "own", tuple(runs))
 
 
 @pytest.fixture
@@ -109,12 +110,12 @@ def demonstrations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Demonstration i, at pose i modulo 30, goes along x at the height i mm; Transport's in both arms."""
     import fakes
 
-    def make(run: Run, checkpoint: object) -> tuple[object, ...]:
+    def make(run: ExperimentRun, checkpoint: object) -> tuple[object, ...]:
         n, arms = checkpoint.n, 2 if checkpoint.task == "Transport" else 1  # type: ignore[attr-defined]
         one = fakes.make_demonstrations(1)[0]
         return tuple(replace(one, index=i, grid_index=i % 30, **_way(i / 1000, arms)) for i in range(n))
 
-    monkeypatch.setattr(Run, "demonstrations", make)
+    monkeypatch.setattr(ExperimentRun, "demonstrations", make)
 
 
 def _way(y: float, arms: int) -> dict[str, np.ndarray]:

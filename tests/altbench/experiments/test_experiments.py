@@ -21,7 +21,7 @@ from altbench.experiments import e3_main_table as main_table
 from altbench.experiments import reproduce
 from altbench.experiments.shared import sweeps as common
 from altbench.experiments.shared.available import only_available
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section
 from altbench.experiments.shared.report import write_report
 from altbench.experiments.shared.texts import frame_table, listed, rate_text
 from altbench.results import frames
@@ -46,7 +46,7 @@ def spec(own: Path, *names: str, **changes: Any) -> SweepSpec:
 
 
 def experiment(*sweeps: SweepSpec) -> Experiment:
-    def report(run: Run, preset: Preset) -> Report:
+    def report(run: ExperimentRun, preset: Preset) -> Report:
         del preset
         counts = run.episodes().groupby("label").size().reset_index(name="episodes")
         table = frame_table("Counts", counts, {"policy": counts["label"], "N": [str(n) for n in counts["episodes"]]})
@@ -64,7 +64,7 @@ def experiment(*sweeps: SweepSpec) -> Experiment:
 def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measuring starts processes that know no fake task."""
     whole = runner.pending_jobs
-    monkeypatch.setattr(runner, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
+    monkeypatch.setattr(runner, "pending_jobs", lambda run: [j for j in whole(run) if not isinstance(j, MeasureJob)])
 
 
 def run_and_report(one: Experiment, out: Path) -> str:
@@ -126,7 +126,7 @@ def _flat(run: Path, folder: Path) -> Path:
 
 def test_a_report_takes_the_place_of_the_last_one(own_policies: Path, tmp_path: Path) -> None:
     one = experiment(spec(own_policies, "Good"))
-    empty = Run(tmp_path / "run", tmp_path / "own")
+    empty = ExperimentRun(tmp_path / "run", tmp_path / "own")
     first = Report("Old.", (Section("A", tables={"old": frame_table("Old", pd.DataFrame({"x": [1]}), {"x": ["1"]})}),))
     write_report(one, first, empty, tmp_path, "small", FINGERPRINT)
     write_report(one, Report("New.", ()), empty, tmp_path, "small", FINGERPRINT)
@@ -215,7 +215,7 @@ def test_nothing_is_left_out_but_policies_that_are_not_there(identity: str, pres
 
 def test_more_baselines_stand_beside_the_main_table_and_act_s_ensemble_shares_its_checkpoint(tmp_path: Path) -> None:
     run = reproduce.open_run(experiments.load("E3"), "small", tmp_path, "none")
-    main, more = run.plans
+    main, more = (one.plan for one in run.runs)
     assert {cell.label for cell in main.cells} == set(common.POLICIES)
     assert {cell.label for cell in more.cells} == set(main_table.MORE)
     assert {cell.split for cell in more.cells} == set(main_table.MORE_SPLITS)

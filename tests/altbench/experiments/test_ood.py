@@ -132,7 +132,7 @@ def test_what_does_not_count_is_not_watched_and_the_rest_are_numbered_without_it
     sweep = SimpleNamespace(image_size=(84, 84), render_profile="fast", decision_timeout_s=1.0)
     run: Any = SimpleNamespace(
         policy=lambda checkpoint, runtime: policy,
-        setting=lambda checkpoint: SimpleNamespace(sweep=sweep),
+        run_of=lambda checkpoint: SimpleNamespace(sweep=sweep),
         records=lambda cell: kept,
     )
     cell: Any = SimpleNamespace(checkpoint=SimpleNamespace(task="Fake"), runtime={}, name="cell")

@@ -20,7 +20,7 @@ from altbench.core.errors import AltbenchError
 from altbench.experiments import e4_encoders as encoders
 from altbench.experiments import e6_reactivity as reactivity
 from altbench.experiments import ood_scores, reproduce, robustness, scaling
-from altbench.experiments.shared.experiment import Experiment, Report, Run
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Report
 from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
 from altbench.experiments.shared.tsne import tsne
@@ -93,7 +93,7 @@ class Lookup(Trainable):
         return Decision(played[steps][None], score, score > 1, matches, np.ones((1, 1), np.float32))
 '''
 
-Make = Callable[..., Run]
+Make = Callable[..., ExperimentRun]
 
 
 @pytest.fixture(scope="session")
@@ -107,9 +107,11 @@ def lookup(tmp_path_factory: pytest.TempPathFactory) -> str:
 def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Runs rows (label -> policy or settings) on splits of the fake task, as an experiment finds them."""
     whole = runner.pending_jobs
-    monkeypatch.setattr(runner, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
+    monkeypatch.setattr(runner, "pending_jobs", lambda run: [j for j in whole(run) if not isinstance(j, MeasureJob)])
 
-    def make(one: Experiment, rows: dict[str, dict[str, Any]], evaluations: Sequence[Any], **changes: Any) -> Run:
+    def make(
+        one: Experiment, rows: dict[str, dict[str, Any]], evaluations: Sequence[Any], **changes: Any
+    ) -> ExperimentRun:
         policies = [{"n": [6], **row, "label": label} for label, row in rows.items()]
         values = {"name": "fake", "tasks": ["Fake"], "image_size": [32, 32], "demonstrations": {"n": 6}}
         values |= {"policies": policies, "evaluations": evaluations, **changes}
@@ -166,7 +168,7 @@ def test_time_and_memory_stand_with_the_main_table(
     run = run_of(
         experiments.load("E3"), {"alt": {"policy": f"{own_policies}:Good"}}, [{"split": "recall", "episodes": 1}]
     )
-    monkeypatch.setattr(Run, "measures", lambda self: [measure("alt"), measure("elsewhere")])
+    monkeypatch.setattr(ExperimentRun, "measures", lambda self: [measure("alt"), measure("elsewhere")])
     first, second, _ = experiments.load("E3").report(run, "small").sections
     assert "main" in first.tables and list(first.figures) == ["latency_memory"] and list(second.figures) == ["success"]
     assert [text.get_text() for text in first.figures["latency_memory"].legends[0].get_texts()] == ["alt"]
@@ -191,7 +193,7 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
     assert "Rao and Scott" in shown.note
     assert shown.data[["seeds", "seed_low", "seed_high"]].to_numpy().tolist() == [[2, 1, 1]]
     (run.root / "cells" / f"{run.cells[0].key}.parquet").unlink()
-    fewer = Run(run.root, run.own, run.settings, run.plans)
+    fewer = ExperimentRun(run.root, run.own, run.runs)
     found = matrix(fewer, {"alt": {"label": "alt"}}, {"uniform": clean("uniform")})
     assert found.text("alt", "uniform") == "30/30 100 % [89, 100] (1 of 2 cells)"
     assert "Rao and Scott" not in matrix_table("T", found).note

@@ -21,7 +21,7 @@ from altbench.experiments.e1_diffusion import (
     training_points,
 )
 from altbench.experiments.e1_manifolds import Combination, combinations, settings
-from altbench.experiments.shared.experiment import Run
+from altbench.experiments.shared.experiment import ExperimentRun
 
 TINY = ToySettings("ellipse", 24, 1, 20, 5, 3, 1e-3, batch=64, samples=50)
 
@@ -82,7 +82,7 @@ def test_recall_is_told_from_drawing_the_curve() -> None:
 def test_what_is_there_is_not_trained_again_and_what_is_not_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(tmp_path, tmp_path / "own")
+    run = ExperimentRun(tmp_path, tmp_path / "own")
     first = next(combinations())
     monkeypatch.setattr(
         toy_manifolds, "combinations", lambda: iter([first, Combination("large net", "small data", "star")])

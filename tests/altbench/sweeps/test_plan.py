@@ -16,8 +16,8 @@ from PIL import Image
 
 from altbench.core import registry
 from altbench.core.errors import ConfigError
+from altbench.results.run import Run
 from altbench.runner import episodes as episodes_module
-from altbench.runner.context import Setting
 from altbench.stats import rates
 from altbench.sweeps.plan import Cell, Plan, make_plan
 from altbench.sweeps.rows import Provenance
@@ -95,14 +95,14 @@ def test_an_event_is_part_of_name_key_and_split(own_policies: Path) -> None:
 
 
 def test_an_event_reaches_every_reset(own_policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(episodes_module, "training_demonstrations", lambda *_: fakes.make_demonstrations(2))
+    monkeypatch.setattr(Run, "demonstrations", lambda *_: fakes.make_demonstrations(2))
     plan = plan_of({"event": EVENT}, own_policies)
-    setting = Setting(Path(), plan.sweep, "cpu", {})
-    options = [dict(p.options) for p in episodes_module.episode_plans(setting, plan.cells[0])]
+    run = Run(Path(), plan.sweep, "cpu", "none", {}, plan)
+    options = [dict(p.options) for p in episodes_module.episode_plans(run, plan.cells[0])]
     assert [(o["split"], o["move_at"], o["by"], "initial_state" in o) for o in options] == [
         ("recall", 15, 0.08, True)
     ] * 2
-    plain = episodes_module.episode_plans(setting, plan_of({}, own_policies).cells[0])
+    plain = episodes_module.episode_plans(run, plan_of({}, own_policies).cells[0])
     assert {"move_at", "by"}.isdisjoint(plain[0].options)
 
 
