@@ -20,7 +20,7 @@ from altbench.measure import policies, speed
 def help_of(command: str, option: str) -> str:
     """Return the help text of an option of `altbench bench`."""
     found = typer.main.get_command(app.app).commands["bench"].commands[command]  # type: ignore[attr-defined]
-    return str(next(one.help for one in found.params if one.name == option))
+    return str(next(one.help for one in found.params if one.name == option)).removesuffix(".")
 
 
 @pytest.mark.parametrize("preset", ["small", "paper"])
