@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from altbench import __version__
 from altbench.core.errors import ResultsError
 from altbench.core.spec import digest
 from altbench.results import frames
@@ -33,7 +32,8 @@ def write(run: Run, out: Path | None = None) -> None:
     recorded, out = run.recorded, out or run.root
     states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.cells}
     measured = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _measure_files(run)}
-    made_of = digest({"version": __version__, "cells": states, "measured": measured, "renderer": run.renderer})
+    version = fingerprint.package_version("altbench")
+    made_of = digest({"version": version, "cells": states, "measured": measured, "renderer": run.renderer})
     old = _written(out)
     if not states or (old["made_of"] == made_of and all((out / name).is_file() for name in old["files"])):
         return

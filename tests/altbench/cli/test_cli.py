@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
+from importlib.metadata import version
 
 import pytest
 import typer
@@ -11,7 +14,13 @@ from typer.testing import CliRunner
 
 from altbench.cli import app
 from altbench.cli.audit import audit
-from altbench.measure import policies
+from altbench.measure import policies, speed
+
+
+def help_of(command: str, option: str) -> str:
+    """Return the help text of an option of `altbench bench`."""
+    found = typer.main.get_command(app.app).commands["bench"].commands[command]  # type: ignore[attr-defined]
+    return str(next(one.help for one in found.params if one.name == option)).removesuffix(".")
 
 
 @pytest.mark.parametrize("preset", ["small", "paper"])
@@ -19,12 +28,24 @@ def test_the_benchs_default_policies_are_those_of_its_help(monkeypatch: pytest.M
     measured: list[str] = []
     monkeypatch.setattr(policies, "policies", lambda _console, _preset, names, *_: measured.extend(names))
     CliRunner().invoke(app.app, ["bench", "policies", "--preset", preset, "--device", "cpu"], catch_exceptions=False)
-    command = typer.main.get_command(app.app).commands["bench"].commands["policies"]  # type: ignore[attr-defined]
-    told = next(option.help for option in command.params if option.name == "policy").partition("default ")[2]
+    told = help_of("policies", "policy").partition("default ")[2]
     always, _, paper = told.partition(", and with --preset paper also ")
     assert paper == "alt:compact"
     assert measured == [*always.split(", "), *([paper] if preset == "paper" else [])]
 
 
+def test_the_benchs_default_task_is_that_of_its_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[str] = []
+    monkeypatch.setattr(speed, "rollout", lambda _console, task, *_: played.append(task))
+    CliRunner().invoke(app.app, ["bench", "rollout"], catch_exceptions=False)
+    assert help_of("rollout", "task").endswith(f"default {played[0]}")
+
+
 def test_an_audits_example_names_no_checkpoint_that_nobody_has() -> None:
     assert not re.search(r"-s0-[0-9a-f]{6}", inspect.getdoc(audit) or "")
+
+
+@pytest.mark.parametrize("module", ["altbench", "altbench.cli"])
+def test_the_command_line_runs_as_a_module(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"altbench {version('altbench')}\n"

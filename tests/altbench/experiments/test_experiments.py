@@ -25,9 +25,7 @@ from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Pr
 from altbench.experiments.shared.report import write_report
 from altbench.experiments.shared.texts import frame_table, listed, rate_text
 from altbench.results import frames
-from altbench.runner import main as runner
 from altbench.runner.executors import InlineExecutor
-from altbench.runner.jobs import MeasureJob
 from altbench.stats.rates import rate_of
 from altbench.sweeps.spec import SweepSpec
 
@@ -40,6 +38,7 @@ def spec(own: Path, *names: str, **changes: Any) -> SweepSpec:
         "demonstrations": {"n": 6},
         "policies": [{"policy": f"{own}:{name}", "n": [6]} for name in names],
         "evaluations": [{"split": "replay", "episodes": "each"}, {"split": "uniform", "episodes": 4}],
+        "measure": False,
         **changes,
     }
     return SweepSpec.parse(values, "fake")
@@ -57,13 +56,6 @@ def experiment(*sweeps: SweepSpec) -> Experiment:
         return Report("It counts.", sections, (Reported("rate", "100 %", "", second_hand=True),), ("a guess",))
 
     return Experiment("T1", "test", "A test", "Does it count?", report, sweeps=lambda preset: sweeps)
-
-
-@pytest.fixture(autouse=True)
-def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measuring starts processes that know no fake task."""
-    whole = runner.pending_jobs
-    monkeypatch.setattr(runner, "pending_jobs", lambda run: [j for j in whole(run) if not isinstance(j, MeasureJob)])
 
 
 def run_and_report(one: Experiment, out: Path) -> str:

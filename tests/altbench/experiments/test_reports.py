@@ -26,10 +26,8 @@ from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
 from altbench.experiments.shared.tsne import tsne
 from altbench.report.style import policy_styles
 from altbench.results import cells as results
-from altbench.runner import main as runner
 from altbench.runner.episodes import cell_header
 from altbench.runner.executors import InlineExecutor
-from altbench.runner.jobs import MeasureJob
 from altbench.stats.rates import wilson_interval
 from altbench.sweeps.spec import SweepSpec
 from altbench_policies.augment import AugmentSpec
@@ -104,17 +102,15 @@ def lookup(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+def run_of(tmp_path: Path) -> Make:
     """Runs rows (label -> policy or settings) on splits of the fake task, as an experiment finds them."""
-    whole = runner.pending_jobs
-    monkeypatch.setattr(runner, "pending_jobs", lambda run: [j for j in whole(run) if not isinstance(j, MeasureJob)])
 
     def make(
         one: Experiment, rows: dict[str, dict[str, Any]], evaluations: Sequence[Any], **changes: Any
     ) -> ExperimentRun:
         policies = [{"n": [6], **row, "label": label} for label, row in rows.items()]
         values = {"name": "fake", "tasks": ["Fake"], "image_size": [32, 32], "demonstrations": {"n": 6}}
-        values |= {"policies": policies, "evaluations": evaluations, **changes}
+        values |= {"policies": policies, "evaluations": evaluations, "measure": False, **changes}
         sweep = SweepSpec.parse(values, "fake")
         faked = dataclasses.replace(one, sweeps=lambda preset: [sweep])
         assert not reproduce.run_sweeps(faked, "small", tmp_path, InlineExecutor(), "none", Console(file=io.StringIO()))
