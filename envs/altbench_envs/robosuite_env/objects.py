@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from altbench.api import Float64
 from altbench_envs.robosuite_env.actions import rot6d_from_matrix
-
-if TYPE_CHECKING:
-    from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.simulator import Simulator
 
 OBJECT_LOW = (-2.0,) * 3 + (-1.0,) * 6 + (-4.0,) * 3  # bounds of `seen_object`
 OBJECT_HIGH = (2.0,) * 3 + (1.0,) * 6 + (4.0,) * 3
