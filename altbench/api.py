@@ -1,4 +1,4 @@
-"""The door for plug-ins: everything that a task, a policy, a perturbation or an expert needs of the bench."""
+"""The door for plug-ins: the bench's contracts, and what helps to keep them."""
 
 from altbench.core.demonstration import (
     Demonstration,

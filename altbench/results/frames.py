@@ -65,7 +65,7 @@ def load_episodes(folder: Path | str, keys: Collection[str] | None = None) -> pd
 
 def episodes_frame(header: CellHeader, episodes: Sequence[EpisodeRecord]) -> pd.DataFrame:
     """Return records that lie in no folder as `load_episodes` returns those of one."""
-    return _episodes_frame(_episodes_table([(header, to_table(episodes))]))
+    return _episodes_frame(_episodes_table([RecordedCell(header, to_table(episodes))]))
 
 
 def load_published(folder: Path | str) -> pd.DataFrame:

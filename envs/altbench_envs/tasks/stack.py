@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from altbench.api import Float64, TaskInfo
 from altbench_envs.robosuite_env.objects import OBJECT_HIGH, OBJECT_LOW, named_pose, place_flat, seen_object
 from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Placement
 from altbench_envs.robosuite_env.scene import Scene
-
-if TYPE_CHECKING:
-    from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.simulator import Simulator
 
 TASK = TaskInfo(
     name="Stack",
