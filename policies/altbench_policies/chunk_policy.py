@@ -6,10 +6,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from altbench.api import Decision, Demonstration, FitContext, Footprint, Observation, Requirements, TaskInfo, Trainable
@@ -33,6 +33,18 @@ class ChunkSpec(ObservationSpec, TrainingSpec):
 
     pred_horizon: int = Field(default=16, ge=1)
     action_horizon: int = Field(default=8, ge=1)
+
+    @property
+    def past(self) -> int:
+        """Steps of the chunk that lie before the present frame; they are predicted, never executed."""
+        return 0
+
+    @model_validator(mode="after")
+    def _chunk_is_long_enough(self) -> Self:
+        if self.past + self.action_horizon > self.pred_horizon:
+            before = f" − {self.past} (steps before the present frame)" if self.past else ""
+            raise ValueError(f"action_horizon {self.action_horizon} exceeds pred_horizon {self.pred_horizon}{before}")
+        return self
 
 
 Config = TypeVar("Config", bound=ChunkSpec)
@@ -73,13 +85,13 @@ class Example:
 
 
 class ChunkSampler:
-    """Augmented observations with the chunks that begin `past` steps before the present frame."""
+    """Augmented observations with the chunks that begin `config.past` steps before the present frame."""
 
-    def __init__(self, network: RangedNetwork, config: ChunkSpec, frames: Frames, past: int) -> None:
+    def __init__(self, network: RangedNetwork, config: ChunkSpec, frames: Frames) -> None:
         self.batch_size, self.total = config.batch_size, len(frames)
         self.observations = ObservationSampler(network.observation, frames)
         self.actions = network.action_range.normalize(frames.actions)
-        self.rows = action_rows(frames, config.pred_horizon, past)
+        self.rows = action_rows(frames, config.pred_horizon, config.past)
 
     def sample(self, generator: torch.Generator) -> Example:
         """A batch of different frames."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 
 from altbench_policies.chunk_policy import ChunkSpec
@@ -22,12 +21,6 @@ class MlpSpec(ChunkSpec):
     shift: int = Field(default=4, ge=0)
     train_steps: int | None = Field(default=1500, ge=0)
     warmup_steps: int = Field(default=50, ge=0)
-
-    @model_validator(mode="after")
-    def _horizons_fit(self) -> Self:
-        if self.action_horizon > self.pred_horizon:
-            raise ValueError(f"action_horizon {self.action_horizon} exceeds pred_horizon {self.pred_horizon}")
-        return self
 
 
 def hidden_layers(inputs: int, widths: Sequence[int]) -> tuple[nn.Sequential, int]:

@@ -44,8 +44,6 @@ class ActSpec(ChunkSpec):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.action_horizon > self.pred_horizon:
-            raise ValueError(f"action_horizon {self.action_horizon} exceeds pred_horizon {self.pred_horizon}")
         if self.temporal_ensemble and self.action_horizon != 1:
             raise ValueError(
                 f"temporal_ensemble decides at every step: action_horizon must be 1, got {self.action_horizon}"

@@ -44,7 +44,7 @@ class RegressionObjective:
     """Mean L1 or L2 distance between predicted and demonstrated normalised chunks."""
 
     def __init__(self, network: ChunkRegressor, config: BehaviourCloningSpec, frames: Frames) -> None:
-        self.network, self.sampler = network, ChunkSampler(network, config, frames, past=0)
+        self.network, self.sampler = network, ChunkSampler(network, config, frames)
         self.distance = F.l1_loss if config.distance == "l1" else F.mse_loss
 
     def sample(self, generator: torch.Generator) -> Example:

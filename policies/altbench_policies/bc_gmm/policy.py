@@ -40,7 +40,7 @@ class LikelihoodObjective:
     """Mean negative log-likelihood of the demonstrated normalised chunks."""
 
     def __init__(self, network: ChunkMixture, config: MixtureCloningSpec, frames: Frames) -> None:
-        self.network, self.sampler = network, ChunkSampler(network, config, frames, past=0)
+        self.network, self.sampler = network, ChunkSampler(network, config, frames)
 
     def sample(self, generator: torch.Generator) -> Example:
         """A batch of different frames."""

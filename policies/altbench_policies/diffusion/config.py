@@ -43,11 +43,13 @@ class DiffusionSpec(ChunkSpec):
     warmup_steps: int = Field(default=200, ge=0)
     ema_power: float = Field(default=0.75, ge=0, lt=1)
 
+    @property
+    def past(self) -> int:
+        """The To − 1 steps of the older observations."""
+        return self.obs_horizon - 1
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        needed = self.obs_horizon - 1 + self.action_horizon
-        if needed > self.pred_horizon:
-            raise ValueError(f"obs_horizon − 1 + action_horizon = {needed} exceeds pred_horizon {self.pred_horizon}")
         if self.inference_steps > self.diffusion_steps:
             raise ValueError(f"inference_steps {self.inference_steps} exceeds diffusion_steps {self.diffusion_steps}")
         return self
@@ -75,12 +77,11 @@ class DiffusionSpec(ChunkSpec):
 
 RUNTIME_FIELDS = frozenset({"scheduler", "inference_steps", "checkpoint_seconds"})
 
-PAPER: dict[str, Any] = {
+PAPER: dict[str, Any] = {  # for either backbone
     "encoder": "resnet18",
     "pooling": "spatial_softmax",
     "shift": 0,
     "crop": 76 / 84,
-    "widths": (512, 1024, 2048),
     "scheduler": "ddpm",
     "inference_steps": 100,
     "train_steps": 100_000,
@@ -89,7 +90,7 @@ PAPER: dict[str, Any] = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
-    "paper": PAPER,
+    "paper": {**PAPER, "widths": (512, 1024, 2048)},
     "small_transformer": {"backbone": "transformer", "layers": 4, "hidden": 128, "dropout": 0.0},
-    "paper_transformer": {**PAPER, "widths": (64, 128, 256), "backbone": "transformer", "pred_horizon": 10},
+    "paper_transformer": {**PAPER, "backbone": "transformer", "pred_horizon": 10},
 }

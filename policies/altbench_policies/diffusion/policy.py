@@ -5,6 +5,7 @@ Source: Chi et al., "Diffusion Policy" (RSS 2023), on images, with the CNN or th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,33 +24,63 @@ from altbench_policies.frames import Frames
 from altbench_policies.observation import Seen
 
 
-class Denoiser(ChunkNetwork):
-    """The observation's encoder and what it conditions: `unet` or `transformer`, as the settings' backbone says."""
+class Denoiser(ChunkNetwork, ABC):
+    """Base of the denoisers: the observation's encoder, and a backbone that it conditions."""
+
+    @abstractmethod
+    def condition(self, seen: Seen) -> Tensor:
+        """Return what the backbone is conditioned on, a row for each of the B observations."""
+
+    @abstractmethod
+    def forward(self, noisy: Tensor, steps: Tensor, condition: Tensor) -> Tensor:
+        """Noisy chunks (B, Tp, Da), diffusion steps (B,) and `condition` -> predicted noise float32 (B, Tp, Da)."""
+
+
+class UNetDenoiser(Denoiser):
+    """A U-Net, conditioned on the observation as one vector."""
 
     def __init__(
         self, config: DiffusionSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
     ) -> None:
         super().__init__(config, cameras, task, image_size)
-        self.backbone, actions = config.backbone, task.action_dim()
-        if config.backbone == "unet":
-            sizes = config.widths, config.kernel, config.groups, config.step_features
-            self.unet = UNet(actions, self.observation.dimension, *sizes)
-        else:
-            horizons = config.obs_horizon, config.pred_horizon
-            seen = self.observation.dimension // config.obs_horizon
-            shape = config.hidden, config.layers, config.heads, config.dropout
-            self.transformer = DiffusionTransformer(actions, seen, horizons, *shape)
+        sizes = config.widths, config.kernel, config.groups, config.step_features
+        self.unet = UNet(task.action_dim(), self.observation.dimension, *sizes)
 
     def condition(self, seen: Seen) -> Tensor:
-        """What a backbone is conditioned on: (B, F), or step by step (B, To, F) for the transformer."""
+        """Return the observations' vectors (B, F)."""
         features: Tensor = self.observation(seen)
-        return features if self.backbone == "unet" else self.observation.by_step(features)
+        return features
 
     def forward(self, noisy: Tensor, steps: Tensor, condition: Tensor) -> Tensor:
-        """Noisy chunks (B, Tp, Da), diffusion steps (B,) and `condition` -> predicted noise float32 (B, Tp, Da)."""
-        network = self.unet if self.backbone == "unet" else self.transformer
-        noise: Tensor = network(noisy, steps, condition)
+        """Return the predicted noise; `condition`: (B, F)."""
+        noise: Tensor = self.unet(noisy, steps, condition)
         return noise
+
+
+class TransformerDenoiser(Denoiser):
+    """A transformer, which attends to the observations one by one."""
+
+    def __init__(
+        self, config: DiffusionSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
+    ) -> None:
+        super().__init__(config, cameras, task, image_size)
+        horizons = config.obs_horizon, config.pred_horizon
+        seen = self.observation.dimension // config.obs_horizon
+        shape = config.hidden, config.layers, config.heads, config.dropout
+        self.transformer = DiffusionTransformer(task.action_dim(), seen, horizons, *shape)
+
+    def condition(self, seen: Seen) -> Tensor:
+        """Return the observations' vectors step by step (B, To, F)."""
+        return self.observation.by_step(self.observation(seen))
+
+    def forward(self, noisy: Tensor, steps: Tensor, condition: Tensor) -> Tensor:
+        """Return the predicted noise; `condition`: (B, To, F)."""
+        noise: Tensor = self.transformer(noisy, steps, condition)
+        return noise
+
+
+# A checkpoint's weights are called by these classes' attributes: `unet`, `transformer`.
+DENOISERS: dict[str, type[Denoiser]] = {"unet": UNetDenoiser, "transformer": TransformerDenoiser}
 
 
 @dataclass(frozen=True)
@@ -65,7 +96,7 @@ class DenoisingObjective:
 
     def __init__(self, network: Denoiser, config: DiffusionSpec, frames: Frames) -> None:
         self.network, self.config = network, config
-        self.sampler = ChunkSampler(network, config, frames, past=config.obs_horizon - 1)
+        self.sampler = ChunkSampler(network, config, frames)
         self.scheduler = make_scheduler(config)
 
     def sample(self, generator: torch.Generator) -> NoisyExample:
@@ -103,7 +134,7 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
 
     def make_network(self, image_size: tuple[int, int]) -> Denoiser:
         """The encoder with its backbone."""
-        return Denoiser(self.config, self.cameras, self.task, image_size)
+        return DENOISERS[self.config.backbone](self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: Denoiser, frames: Frames) -> DenoisingObjective:
         """Prediction of the noise."""
@@ -123,7 +154,7 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
         input_checks.check_begun(slots, self._generators)
         condition = network.condition(seen)
         chunk = self._denoise(network, condition, [self._generators[slot] for slot in slots])
-        present = self.config.obs_horizon - 1
+        present = self.config.past
         return chunk[:, present : present + self.config.action_horizon]
 
     def _denoise(self, network: Denoiser, condition: Tensor, generators: list[torch.Generator]) -> Tensor:

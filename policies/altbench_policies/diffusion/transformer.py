@@ -43,10 +43,10 @@ class DiffusionTransformer(nn.Module):
         self.apply(_initialise)
         for parameter in (self.positions, self.places):
             nn.init.normal_(parameter, std=DEVIATION)
-        step, token = torch.arange(predicted)[:, None], torch.arange(1 + observed)
+        action, memory = torch.arange(predicted), torch.arange(1 + observed) - 1  # of memory, −1 is the diffusion step
         self.register_buffer("frequencies", step_frequencies(hidden), persistent=False)
-        self.register_buffer("later", token_mask(step, torch.arange(predicted)), persistent=False)
-        self.register_buffer("unseen", token_mask(step, token - 1), persistent=False)
+        self.register_buffer("later", action > action[:, None], persistent=False)
+        self.register_buffer("unseen", memory > action[:, None], persistent=False)
 
     def forward(self, noisy: Tensor, steps: Tensor, seen: Tensor) -> Tensor:
         """-> float32 (B, Tp, Da)."""
@@ -56,11 +56,6 @@ class DiffusionTransformer(nn.Module):
         decoded = self.decoder(tokens, memory, tgt_mask=self.later, memory_mask=self.unseen)
         noise: Tensor = self.out(decoded).float()
         return noise
-
-
-def token_mask(step: Tensor, other: Tensor) -> Tensor:
-    """bool (T, S): what an action of `step` (T, 1) does not attend to, since it is of a later step `other` (S,)."""
-    return other > step
 
 
 def _initialise(module: nn.Module) -> None:
