@@ -44,26 +44,29 @@ FIT_BATCH = 256
 
 @dataclass(frozen=True)
 class Fitted:
-    """The regressor, the table, what it predicted at each of the table's N frames (float32 (N, Ta, Da), in the task's
-    units), and the calibration scores, one per demonstration.
+    """What fitting makes, and what follows from it.
 
-    `first_scores`: those of any two demonstrations' first frames. `miss`: by how much predictions miss what was demonstrated
-    at the table's frames, the largest error of a position in half the demonstrations' range, in the median.
+    `predicted`: the regressor's chunks at the table's N frames, float32 (N, Ta, Da), in the
+    task's units. `calibration_scores`: float32, one per demonstration. `familiar_limit`: the
+    score up to which an episode's first image is familiar (inf: every image is).
+    `shrinkage_unit`: the unit of `shrinkage`, in half the demonstrations' range.
     """
 
     network: ChunkRegressor
     table: Table
     predicted: Float32
     calibration_scores: Float32
-    first_scores: Float32
-    miss: float
+    familiar_limit: float
+    shrinkage_unit: float
 
     @classmethod
-    def of(cls, network: ChunkRegressor, table: Table, predicted: Float32, calibration_scores: Float32) -> Self:
-        """With what follows from the others."""
-        shown = table.demonstrated.chunk(np.arange(len(table.demonstrated)), predicted.shape[1])
-        miss = float(np.median(largest_move(predicted - shown, numpy_of(network.action_range.half_range))))
-        return cls(network, table, predicted, calibration_scores, first_frame_scores(table), miss)
+    def of(
+        cls, config: AltPlusSpec, network: ChunkRegressor, table: Table, predicted: Float32, calibration_scores: Float32
+    ) -> Self:
+        """Add what follows from the others, as far as `config` asks for it."""
+        limit = math.inf if config.familiar is None else familiar_limit(first_frame_scores(table), config.familiar)
+        unit = usual_miss(network, table, predicted) if config.shrinkage_unit == "miss" else 1.0
+        return cls(network, table, predicted, calibration_scores, limit, unit)
 
 
 class AltPlus(Trainable[AltPlusSpec]):
@@ -99,7 +102,7 @@ class AltPlus(Trainable[AltPlusSpec]):
         keys, predicted = self._over(frames)
         table = Table.of(frames, keys, self.config)
         scores = leave_one_out_scores(table, self.config.action_horizon)
-        self._fitted = Fitted.of(self.regressor.fitted(), table, predicted, scores)
+        self._fitted = Fitted.of(self.config, self.regressor.fitted(), table, predicted, scores)
 
     def save(self, folder: Path) -> None:
         """Write the network, the table, the predictions at its frames, and the calibration scores."""
@@ -115,7 +118,7 @@ class AltPlus(Trainable[AltPlusSpec]):
         saved = checkpoint.read(folder)
         table = Table.from_arrays(saved.arrays, self.config)
         predicted, scores = saved.array("predicted"), saved.array("calibration_scores")
-        self._fitted = Fitted.of(self.regressor.fitted(), table, predicted, scores)
+        self._fitted = Fitted.of(self.config, self.regressor.fitted(), table, predicted, scores)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
         """Forget the gripper command that each slot was last given, and what its episode began with."""
@@ -160,11 +163,9 @@ class AltPlus(Trainable[AltPlusSpec]):
 
     def _trusted(self, slots: Sequence[int], scores: Float32) -> NDArray[np.bool_]:
         """Whether each slot's chunk is to be corrected (B,); by its `scores` (B,) where its episode has just begun."""
-        if self.config.familiar is None:
-            return np.ones(len(slots), np.bool_)
-        limit = familiar_limit(self.fitted().first_scores, self.config.familiar)
         for slot, score in zip(slots, scores, strict=True):
-            self._familiar.setdefault(slot, bool(score <= limit))
+            if slot not in self._familiar:
+                self._familiar[slot] = bool(score <= self.fitted().familiar_limit)
         return np.array([self._familiar[slot] for slot in slots])
 
     def _correction(self, change: Float32) -> Float32:
@@ -176,7 +177,7 @@ class AltPlus(Trainable[AltPlusSpec]):
         per_arm = change.reshape(*change.shape[:2], self.task.arms, POSE_ACTION_DIM).copy()
         per_arm[..., -1] = 0
         moved = largest_move(change, numpy_of(fitted.network.action_range.half_range)) ** 2
-        noise = (self.config.shrinkage * (fitted.miss if self.config.shrinkage_unit == "miss" else 1.0)) ** 2
+        noise = (self.config.shrinkage * fitted.shrinkage_unit) ** 2
         weight = moved / np.maximum(moved + noise, np.finfo(np.float32).tiny)
         corrected: Float32 = (per_arm.reshape(change.shape) * weight[:, None, None]).astype(np.float32)
         return corrected
@@ -212,6 +213,12 @@ def largest_move(change: Float32, half_range: Float32) -> Float32:
     by_arm = np.abs(change * inverse).reshape(*change.shape[:2], -1, POSE_ACTION_DIM)
     moved: Float32 = by_arm[..., :3].max(axis=(1, 2, 3))
     return moved
+
+
+def usual_miss(network: ChunkRegressor, table: Table, predicted: Float32) -> float:
+    """Return by how much `predicted` misses what was demonstrated at the table's frames: `largest_move`, in the median."""
+    shown = table.demonstrated.chunk(np.arange(len(table.demonstrated)), predicted.shape[1])
+    return float(np.median(largest_move(predicted - shown, numpy_of(network.action_range.half_range))))
 
 
 def familiar_limit(first_scores: Float32, share: float) -> float:
