@@ -56,20 +56,26 @@ def weights_file(weights: str) -> Path:
         ) from None
 
 
-def load_resnet18(convolutions: nn.Module, path: Path) -> str:
+def load_resnet18(convolutions: nn.Module, path: Path, sha256: str = "") -> str:
     """Copy torchvision's ResNet-18 weights at `path` into those of `vision.make_convolutions`; the file's SHA-256.
 
-    `convolutions`: width 1, norm "batch". The classifier is left out. ConfigError where a tensor is missing or differs.
+    `convolutions`: width 1, norm "batch". `sha256`: what the file is expected to have ("": anything). The classifier is
+    left out. ConfigError where the file is another, or a tensor is missing or differs.
     """
+    contents = path.read_bytes()
+    came = hashlib.sha256(contents).hexdigest()
+    if sha256 not in ("", came):
+        raise ConfigError(
+            f"{path}: expected the file with SHA-256 {sha256}, found {came}; results are keyed by the former"
+        )
     try:
-        theirs = safetensors.torch.load_file(path)
+        theirs = safetensors.torch.load(contents)
     except safetensors.SafetensorError as error:
         raise ConfigError(f"{path}: expected safetensors ({error}); pickled .pth files are never read") from None
     with torch.no_grad():
         for name, tensor in convolutions.state_dict().items():
             _copy(tensor, theirs, _torchvision_name(name), path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return came
 
 
 def _copy(tensor: Tensor, theirs: dict[str, Tensor], name: str, path: Path) -> None:

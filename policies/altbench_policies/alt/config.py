@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,6 +9,7 @@ from pydantic import Field, model_validator
 
 from altbench.api import added
 from altbench_policies.augment import AugmentSpec
+from altbench_policies.checkpoint import sha256_of
 from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
 from altbench_policies.lookup.index import IndexSpec
 from altbench_policies.training import TrainingSpec
@@ -71,7 +71,7 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
         path = Path(str(values.get("weights") or "")) if isinstance(values, dict) else Path()
         if not path.is_file() or values.get("weights_sha256"):
             return values
-        return {**values, "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        return {**values, "weights_sha256": sha256_of(path)}
 
     @model_validator(mode="after")
     def _pretrained_weights_fit(self) -> Self:

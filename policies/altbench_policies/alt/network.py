@@ -66,7 +66,7 @@ class KeyNetwork(nn.Module):
     def load_pretrained(self) -> str:
         """Begin with the weights that the settings name; the SHA-256 of their file."""
         encoder: Any = self.encoder
-        return load_resnet18(encoder[1][0], weights_file(self.config.weights))
+        return load_resnet18(encoder[1][0], weights_file(self.config.weights), self.config.weights_sha256)
 
     @torch.inference_mode()
     def embed(self, pixels: Mapping[str, Tensor], agent_pos: Tensor) -> Float32:

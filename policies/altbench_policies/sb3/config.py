@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from altbench.api import Spec
+from altbench_policies.checkpoint import sha256_of
 
 UNTRUSTED = (
     "an SB3 checkpoint holds Python pickles, which run whatever code is in them as they are read; "
@@ -38,7 +38,7 @@ class StableBaselinesSpec(Spec):
         path = Path(values["path"])
         if not path.is_file():
             raise ValueError(f"path: no such file {values['path']!r}; expected the zip that model.save(path) wrote")
-        return {**values, "sha256": values.get("sha256") or hashlib.sha256(path.read_bytes()).hexdigest()}
+        return {**values, "sha256": values.get("sha256") or sha256_of(path)}
 
     @model_validator(mode="after")
     def _trusted(self) -> Self:
