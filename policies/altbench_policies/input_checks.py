@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from altbench.api import CheckpointError, ContractError, Observation
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def images(observation: Observation, camera: str, size: tuple[int, int]) -> Tensor:
@@ -20,6 +21,8 @@ def images(observation: Observation, camera: str, size: tuple[int, int]) -> Tens
             f"camera {camera!r}: expected uint8 (B, To, {size[0]}, {size[1]}, 3) as in training, got {pixels.shape}; "
             f"render at {size[0]}×{size[1]} or fit the policy again"
         )
+    import torch  # here and not above, so that the policy `random` goes without
+
     return torch.from_numpy(pixels)
 
 

@@ -214,10 +214,11 @@ def test_more_actions_than_are_predicted_are_refused(name, make_policy):
         make_policy(name, pred_horizon=12, action_horizon=room + 1)
 
 
-def test_policies_are_found_without_importing_torch():
+@pytest.mark.parametrize("call", ["names('policy')", "policy('random')"])
+def test_policies_are_found_and_random_loaded_without_importing_torch(call):
     import subprocess
     import sys
 
     heavy = "{'torch', 'faiss', 'diffusers'}"
-    code = f"import altbench.core.registry as r, sys; r.names('policy'); assert not {heavy} & set(sys.modules)"
+    code = f"import altbench.core.registry as r, sys; r.{call}; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.spatial import KDTree as Tree
@@ -32,6 +31,7 @@ from altbench_policies import checkpoint, input_checks
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.frames import join
 from altbench_policies.lookup.frames import Demonstrated
+from altbench_policies.lookup.raw import shrunk, side_by_side
 
 
 class KDTreeSpec(Spec):
@@ -101,7 +101,7 @@ class KDTree(Trainable[KDTreeSpec]):
         if self.config.observation == "both":
             scales[-1] /= self.config.pose_weight
         size = frames.image_size if self.cameras else None
-        self._memory = Memory(Tree(_joined(parts, scales)), scales, Demonstrated.of(frames), size)
+        self._memory = Memory(Tree(side_by_side(parts, scales)), scales, Demonstrated.of(frames), size)
         context.progress(1, 1, {})
 
     def save(self, folder: Path) -> None:
@@ -137,7 +137,7 @@ class KDTree(Trainable[KDTreeSpec]):
         pixels = {c: input_checks.images(observation, c, memory.image_size or (0, 0))[:, -1] for c in self.cameras}
         parts = self._parts(pixels, torch.from_numpy(observation.agent_pos[:, -1]))
         nearest = range(1, min(self.config.top_k, len(memory.demonstrated)) + 1)
-        distances, rows = memory.tree.query(_joined(parts, memory.scales), list(nearest))
+        distances, rows = memory.tree.query(side_by_side(parts, memory.scales), list(nearest))
         actions = memory.demonstrated.chunk(rows[:, 0], self.config.action_horizon)
         matches = memory.demonstrated.names(rows)
         return Decision(actions, matches=matches, similarities=-distances.astype(np.float32))
@@ -158,22 +158,12 @@ class KDTree(Trainable[KDTreeSpec]):
 
     def _parts(self, pixels: Mapping[str, Tensor], agent_pos: Tensor) -> list[Float32]:
         """What is compared, part by part: each camera's (N, 3·side²), the pose's (N, Dp); float32."""
-        parts = [_shrunk(pixels[camera], self.config.side) for camera in self.cameras]
+        parts = [shrunk(pixels[camera], self.config.side) / 255 for camera in self.cameras]
         if self.config.observation != "pixels":
             parts.append(agent_pos.float())
         return [numpy_of(part) for part in parts]
 
 
-def _shrunk(images: Tensor, side: int) -> Tensor:
-    """uint8 (N, H, W, 3) -> float32 (N, 3·side²) in [0, 1], averaged down."""
-    return F.adaptive_avg_pool2d(images.permute(0, 3, 1, 2).float(), side).flatten(1) / 255
-
-
 def _spread(part: Float32) -> float:
     """How far its frames lie from their mean, root mean square; 1 where they do not differ."""
     return float(np.sqrt(part.var(axis=0).sum())) or 1.0
-
-
-def _joined(parts: Sequence[Float32], scales: Float32) -> Float32:
-    """Parts side by side, each in its own unit, so that none drowns the others: (N, F)."""
-    return np.concatenate([part / scale for part, scale in zip(parts, scales, strict=True)], axis=1)

@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -30,6 +29,7 @@ from altbench.api import (
 from altbench_policies import checkpoint, input_checks
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.frames import join
+from altbench_policies.lookup.raw import shrunk, side_by_side
 
 ARRAYS = ("first_frames", "scales", "actions", "starts", "episodes")
 
@@ -98,7 +98,7 @@ class OpenLoop(Trainable[OpenLoopSpec]):
         views = [self._shrink(frames.pixels[camera][first]) for camera in self.cameras]
         scales = np.array([_spread(view) for view in views], np.float32)
         self._library = Library(
-            first_frames=_standardise(views, scales),
+            first_frames=side_by_side(views, scales),
             scales=scales,
             actions=numpy_of(frames.actions),
             starts=np.append(numpy_of(first), len(frames)),
@@ -168,7 +168,7 @@ class OpenLoop(Trainable[OpenLoopSpec]):
             return
         library = self.library()
         images = [input_checks.images(observation, camera, library.image_size)[new, -1] for camera in self.cameras]
-        seen = _standardise([self._shrink(image) for image in images], library.scales)
+        seen = side_by_side([self._shrink(image) for image in images], library.scales)
         for b, frame in zip(new, seen, strict=True):
             distances = np.linalg.norm(library.first_frames - frame, axis=1)
             nearest = int(distances.argmin())
@@ -176,16 +176,10 @@ class OpenLoop(Trainable[OpenLoopSpec]):
 
     def _shrink(self, images: Tensor) -> Float32:
         """uint8 (B, H, W, 3) -> float32 (B, 3·pixels²), averaged down."""
-        small = F.adaptive_avg_pool2d(images.permute(0, 3, 1, 2).float(), self.config.pixels)
-        array: Float32 = numpy_of(small.flatten(1))
+        array: Float32 = numpy_of(shrunk(images, self.config.pixels))
         return array
 
 
 def _spread(view: Float32) -> float:
     """How much first frames differ in one camera: the standard deviation of a pixel, averaged; 1 where they do not."""
     return float(view.std(axis=0).mean()) or 1.0
-
-
-def _standardise(views: Sequence[Float32], scales: Float32) -> Float32:
-    """Cameras side by side, each in its own unit, so that none drowns the others: (B, F)."""
-    return np.concatenate([view / scale for view, scale in zip(views, scales, strict=True)], axis=1)

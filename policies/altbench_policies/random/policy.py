@@ -8,7 +8,8 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from altbench.api import POSE_ACTION_DIM, ContractError, Decision, Observation, Policy, Requirements, Spec, TaskInfo
+from altbench.api import POSE_ACTION_DIM, Decision, Observation, Policy, Requirements, Spec, TaskInfo
+from altbench_policies import input_checks
 
 Point = tuple[float, float, float]
 
@@ -54,9 +55,7 @@ class Random(Policy[RandomSpec]):
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
         """One drawn action per slot, for Ta steps: (B, Ta, Da)."""
         del observation
-        missing = [slot for slot in slots if slot not in self._rngs]
-        if missing:
-            raise ContractError(f"slot {missing[0]} has not begun an episode: call reset(slots, seeds) before act")
+        input_checks.check_begun(slots, self._rngs)
         actions = [np.concatenate([self._draw(self._rngs[slot]) for _ in range(self.task.arms)]) for slot in slots]
         chunk = np.repeat(np.array(actions, np.float32)[:, None], self.config.action_horizon, axis=1)
         return Decision(chunk)
