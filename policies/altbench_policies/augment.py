@@ -100,14 +100,14 @@ def distort(pixels: Tensor, spec: AugmentSpec, samples: int, generator: torch.Ge
     Consecutive images of one sample share the draw.
     """
     channels_first = pixels.permute(0, 3, 1, 2)
-    disturbs = _recolours(spec) or bool(spec.overlay or spec.erase)
-    if not disturbs and spec.crop_scale == 1:
+    perturbs = _recolours(spec) or bool(spec.overlay or spec.erase)
+    if not perturbs and spec.crop_scale == 1:
         return _to_unit(channels_first.float())
     x = channels_first.to(torch.float32, memory_format=torch.contiguous_format)  # one pass, not two
     if spec.crop_scale < 1:
         x = _resized_crop(x, spec.crop_scale, samples, generator)
-    if disturbs:
-        x = _disturb_some(x, spec, samples, generator)
+    if perturbs:
+        x = _perturb_some(x, spec, samples, generator)
     return _channels_last(_to_unit(x))
 
 
@@ -115,18 +115,18 @@ def _recolours(spec: AugmentSpec) -> bool:
     return bool(spec.brightness or spec.contrast or spec.saturation or spec.hue)
 
 
-def _disturb_some(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
+def _perturb_some(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
     """x (B, 3, h, w) with the share `disturbed` of its samples disturbed."""
     if spec.disturbed == 1:
-        return _disturb(x, spec, samples, generator)
+        return _perturb(x, spec, samples, generator)
     chosen = torch.randperm(samples, generator=generator)[: round(spec.disturbed * samples)].to(x.device)
     by_sample = x.view(samples, -1, *x.shape[1:])
-    some = _disturb(by_sample[chosen].flatten(0, 1), spec, len(chosen), generator)
+    some = _perturb(by_sample[chosen].flatten(0, 1), spec, len(chosen), generator)
     by_sample[chosen] = some.view(len(chosen), *by_sample.shape[1:])
     return x
 
 
-def _disturb(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
+def _perturb(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
     """Colour jitter, overlay and erasing of x (B, 3, h, w)."""
     if _recolours(spec):
         x = _jitter(x, spec, samples, generator)

@@ -147,7 +147,7 @@ class ChunkPolicy(Trainable[Config], Generic[Config, Network]):
             context,
             frames=len(frames),
             images_per_step=min(self.config.batch_size, len(frames)) * self.frames_per_sample * len(self.cameras),
-            fingerprint=training_digest(self.name, self.version, config, frames.digest()),
+            digest=training_digest(self.name, self.version, config, frames.digest()),
         )
         self.network = network
 

@@ -32,12 +32,12 @@ class HasTensors(Protocol):
 class Resumable:
     """Writes the state of `learner` into `folder` now and then (never where it is None), and reads it back.
 
-    A state of another `fingerprint`, and one that is damaged, is not used: training then begins anew.
+    A state of another `digest`, and one that is damaged, is not used: training then begins anew.
     """
 
-    def __init__(self, folder: Path | None, learner: HasTensors, fingerprint: str, seconds: float) -> None:
+    def __init__(self, folder: Path | None, learner: HasTensors, digest: str, seconds: float) -> None:
         self.folder, self.learner, self.seconds = folder, learner, seconds
-        self.fingerprint = f"{fingerprint}-torch{torch.__version__}-threads{torch.get_num_threads()}"
+        self.digest = f"{digest}-torch{torch.__version__}-threads{torch.get_num_threads()}"
         self._next = time.monotonic() + seconds
 
     def resume(self) -> int:
@@ -58,7 +58,7 @@ class Resumable:
         name = f"state-{step}.safetensors"
         self.folder.mkdir(parents=True, exist_ok=True)
         checkpoint.write_tensors(self.folder / name, self.learner.tensors())
-        checkpoint.write_toml(self.folder / INDEX, {"step": step, "tensors": name, "fingerprint": self.fingerprint})
+        checkpoint.write_toml(self.folder / INDEX, {"step": step, "tensors": name, "fingerprint": self.digest})
         for pattern in ("state-*.safetensors", ".state*.tmp"):  # a killed run leaves the latter behind
             for old in self.folder.glob(pattern):
                 if old.name != name:
@@ -68,7 +68,7 @@ class Resumable:
 
     def _restore(self, folder: Path) -> int:
         index = checkpoint.read_toml(folder / INDEX)
-        if index.get("fingerprint") != self.fingerprint:
+        if index.get("fingerprint") != self.digest:
             raise CheckpointError(f"{folder / INDEX}: of other data, settings, thread count or torch")
         saved, live = checkpoint.read_tensors(folder / str(index.get("tensors"))), self.learner.tensors()
         if saved.keys() != live.keys() or any(saved[k].shape != live[k].shape for k in live):

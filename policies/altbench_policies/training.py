@@ -78,16 +78,16 @@ def train(
     *,
     frames: int,
     images_per_step: int,
-    fingerprint: str,
+    digest: str,
 ) -> None:
     """Minimise `objective` over the weights of `network`, in place; it ends in evaluation mode.
 
-    `frames`: size of the training set. `images_per_step`: for the throughput that is logged. `fingerprint`: names the
+    `frames`: size of the training set. `images_per_step`: for the throughput that is logged. `digest`: names the
     data and the settings; a state in `context.folder` made with another is not resumed from.
     """
     total = config.total_steps(frames)
     learner = Learner(network, config, total)
-    state = Resumable(context.folder, learner, f"{fingerprint}-{context.seed}-{total}", config.checkpoint_seconds)
+    state = Resumable(context.folder, learner, f"{digest}-{context.seed}-{total}", config.checkpoint_seconds)
     step = state.resume()
     with TrainingLog(context, step, total, images_per_step) as log:
         while step < total:

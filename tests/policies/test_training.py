@@ -48,12 +48,12 @@ def settings(**changes):
     return TrainingSpec(train_steps=STEPS, warmup_steps=3, ema_power=0.75, precision="fp32", **changes)
 
 
-def run(folder: Path | None, stop_at: int | None = None, fingerprint="f", seed=0, **changes):
+def run(folder: Path | None, stop_at: int | None = None, digest="f", seed=0, **changes):
     made = network()
     objective = Line(made, stop_at)
     context = FitContext(seed, folder=folder)
     spec = settings(**changes)
-    train(made, objective, spec, context, frames=100, images_per_step=4, fingerprint=fingerprint)
+    train(made, objective, spec, context, frames=100, images_per_step=4, digest=digest)
     return made.state_dict(), objective.calls
 
 
@@ -84,7 +84,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     assert_same(first, second)
 
 
-@pytest.mark.parametrize("change", [{"fingerprint": "other"}, {"seed": 1}])
+@pytest.mark.parametrize("change", [{"digest": "other"}, {"seed": 1}])
 def test_a_state_of_something_else_is_not_resumed_from(tmp_path, change):
     run(tmp_path)
     _, steps = run(tmp_path, **change)
@@ -160,7 +160,7 @@ def test_logs_and_progress_report_the_same_steps(tmp_path):
     seen = []
     made = network()
     context = FitContext(0, folder=tmp_path, progress=lambda done, total, metrics: seen.append((done, total, metrics)))
-    train(made, Line(made), settings(), context, frames=100, images_per_step=4, fingerprint="f")
+    train(made, Line(made), settings(), context, frames=100, images_per_step=4, digest="f")
     done, total, metrics = seen[-1]
     assert (done, total) == (STEPS, STEPS)
     assert set(metrics) == {"loss", "images_per_second", "learning_rate", "data_share"}
@@ -190,7 +190,7 @@ def test_the_wait_for_data_is_told_as_a_share_of_the_loop_s_time(tmp_path, monke
         objective = Clocked(made, stop_at)
         monkeypatch.setattr(time, "perf_counter", lambda: objective.now)
         context = FitContext(0, folder=tmp_path, progress=lambda done, total, metrics: found.append(metrics))
-        train(made, objective, settings(**save_always), context, frames=100, images_per_step=4, fingerprint="f")
+        train(made, objective, settings(**save_always), context, frames=100, images_per_step=4, digest="f")
         return [metrics["data_share"] for metrics in found]
 
     with pytest.raises(KeyboardInterrupt):

@@ -82,7 +82,7 @@ class Alt(Trainable[AltSpec]):
             context,
             frames=len(frames),
             images_per_step=2 * len(self.cameras) * min(self.config.batch_size, len(frames)),
-            fingerprint=self._fingerprint(frames),
+            digest=self._training_digest(frames),
         )
         self._settle(network)
         keys = network.embed_frames(frames)
@@ -165,6 +165,6 @@ class Alt(Trainable[AltSpec]):
         if self.config.weight_precision == "float16":
             hold_in_half(network)
 
-    def _fingerprint(self, frames: Frames) -> str:
+    def _training_digest(self, frames: Frames) -> str:
         config = self.config.model_dump(exclude=set(self.runtime_fields))
         return training_digest(self.name, self.version, config, frames.digest())
