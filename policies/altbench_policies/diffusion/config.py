@@ -1,4 +1,4 @@
-"""Settings of the diffusion policy, and its presets."""
+"""The config of the diffusion policy, and its presets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from altbench_policies.chunk_policy import ChunkSpec
 
 
 class DiffusionSpec(ChunkSpec):
-    """Settings of the diffusion policy; see also ChunkSpec, ObservationSpec, VisionSpec, AugmentSpec and TrainingSpec.
+    """Config of the diffusion policy; see also ChunkSpec and its bases.
 
-    The sequence denoised begins To − 1 steps before the present frame. U-Net: `widths` of its levels, `kernel`,
-    `groups` of its GroupNorms, `step_features` of the diffusion step's embedding. `diffusion_steps`: T in training.
-    `scheduler`, `inference_steps`: how a decision is sampled. `noise_draws`: noises and diffusion steps per encoded
-    observation in a training batch (more than one spreads the encoder's cost). `backbone`: what predicts the noise;
-    a transformer has `layers` of `heads` with tokens of `hidden` numbers and `dropout`, and ignores the U-Net's sizes.
+    The denoised sequence begins To − 1 steps before the present frame.
+    `diffusion_steps`: T in training. `scheduler`, `inference_steps`: how a decision is
+    sampled. `noise_draws`: noises and diffusion steps per encoded observation in a
+    training batch (more than one spreads the encoder's cost).
+
+    `backbone`: what predicts the noise. A U-Net has `widths` of its levels, `kernel`,
+    `groups` of its GroupNorms, and `step_features`, the length of the diffusion step's
+    embedding. A transformer has `layers` of `heads`, with tokens of `hidden` numbers
+    and `dropout`. Each ignores the other's sizes.
     """
 
     widths: tuple[int, ...] = (64, 128, 256)
@@ -34,7 +38,7 @@ class DiffusionSpec(ChunkSpec):
     hidden: int = added(256, ge=4, multiple_of=2)
     dropout: float = added(0.3, ge=0, lt=1)
 
-    # the size for two cores
+    # The defaults of the base, changed to a size that two cores can train.
     shift: int = Field(default=4, ge=0)
     train_steps: int | None = Field(default=5000, ge=0)
     learning_rate: float = Field(default=1e-3, gt=0)

@@ -1,6 +1,7 @@
-"""Diffusion policy: a chunk of actions is denoised from noise, conditioned on what is seen.
+"""Diffusion policy: a chunk of actions is denoised from noise, given what is seen.
 
-Source: Chi et al., "Diffusion Policy" (RSS 2023), on images, with the CNN or the transformer. The schedulers are diffusers'.
+Source: Chi et al., "Diffusion Policy" (RSS 2023), on images, with the CNN or the
+transformer. The schedulers are diffusers'.
 """
 
 from __future__ import annotations
@@ -25,15 +26,19 @@ from altbench_policies.observation import Seen
 
 
 class Denoiser(ChunkNetwork, ABC):
-    """Base of the denoisers: the observation's encoder, and a backbone that it conditions."""
+    """Base of the denoisers: an observation encoder, and a backbone that it conditions."""
 
     @abstractmethod
     def condition(self, seen: Seen) -> Tensor:
-        """Return what the backbone is conditioned on, a row for each of the B observations."""
+        """Return what the backbone is conditioned on, a row for each observation."""
 
     @abstractmethod
     def forward(self, noisy: Tensor, steps: Tensor, condition: Tensor) -> Tensor:
-        """Noisy chunks (B, Tp, Da), diffusion steps (B,) and `condition` -> predicted noise float32 (B, Tp, Da)."""
+        """Return the predicted noise, float32 (B, Tp, Da).
+
+        `noisy`: chunks (B, Tp, Da). `steps`: diffusion steps (B,). `condition`: from
+        the method of this name.
+        """
 
 
 class UNetDenoiser(Denoiser):
@@ -79,13 +84,16 @@ class TransformerDenoiser(Denoiser):
         return noise
 
 
-# A checkpoint's weights are called by these classes' attributes: `unet`, `transformer`.
 DENOISERS: dict[str, type[Denoiser]] = {"unet": UNetDenoiser, "transformer": TransformerDenoiser}
+"""Backbone -> its network. Checkpoints name weights after the attributes `unet` and `transformer`."""
 
 
 @dataclass(frozen=True)
 class NoisyExample(Example):
-    """An example with the noise (B·draws, Tp, Da) added to its chunk at diffusion steps (B·draws,)."""
+    """An example with noise and diffusion steps for its chunk.
+
+    `noise`: (B·draws, Tp, Da). `steps`: (B·draws,), at which the noise is added.
+    """
 
     noise: Tensor
     steps: Tensor
@@ -100,7 +108,7 @@ class DenoisingObjective:
         self.scheduler = make_scheduler(config)
 
     def sample(self, generator: torch.Generator) -> NoisyExample:
-        """A batch of different frames, `noise_draws` noises each."""
+        """Draw a batch of different frames, with `noise_draws` noises each."""
         example = self.sampler.sample(generator)
         device, draws = example.chunk.device, self.config.noise_draws
         count = example.chunk.shape[0] * draws
@@ -109,7 +117,7 @@ class DenoisingObjective:
         return NoisyExample(example.seen, example.chunk, noise, steps)
 
     def loss(self, batch: NoisyExample) -> Tensor:
-        """The mean squared error."""
+        """Return the mean squared error."""
         draws = self.config.noise_draws
         condition = self.network.condition(batch.seen).repeat_interleave(draws, 0)
         noisy = self.scheduler.add_noise(batch.chunk.repeat_interleave(draws, 0), batch.noise, batch.steps)
@@ -117,9 +125,10 @@ class DenoisingObjective:
 
 
 class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
-    """Diffusion policy: a chunk denoised by a FiLM U-Net or a transformer. Source: Chi et al. 2023.
+    """Diffusion policy: a chunk denoised by a FiLM U-Net or a transformer.
 
-    Each slot draws noise from its own generator, so batch mates do not matter.
+    Source: Chi et al. 2023. Each slot draws noise from its own generator, so batch
+    mates do not matter.
     """
 
     name: ClassVar[str] = "diffusion"
@@ -133,20 +142,20 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
         self._scheduler: Any = None
 
     def make_network(self, image_size: tuple[int, int]) -> Denoiser:
-        """The encoder with its backbone."""
+        """Make the encoder with its backbone."""
         return DENOISERS[self.config.backbone](self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: Denoiser, frames: Frames) -> DenoisingObjective:
-        """Prediction of the noise."""
+        """Make the prediction of the noise."""
         return DenoisingObjective(network, self.config, frames)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Seed each slot's noise; it advances with every decision."""
+        """Seed each slot's noise; each decision draws anew."""
         for slot, seed in zip(slots, seeds, strict=True):
             self._generators[slot] = torch.Generator().manual_seed(seed)
 
     def inference_note(self) -> str:
-        """Scheduler and steps."""
+        """Return scheduler and steps."""
         return f"{self.config.scheduler.upper()}, {self.config.inference_steps} steps"
 
     def decide(self, network: Denoiser, seen: Seen, slots: Sequence[int]) -> Tensor:
@@ -158,7 +167,7 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
         return chunk[:, present : present + self.config.action_horizon]
 
     def _denoise(self, network: Denoiser, condition: Tensor, generators: list[torch.Generator]) -> Tensor:
-        """Normalised chunks (B, Tp, Da) from noise of each slot's generator."""
+        """Return normalised chunks (B, Tp, Da), denoised from each generator's noise."""
         shape = (self.config.pred_horizon, self.task.action_dim())
         chunk = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(condition.device)
         self._scheduler = self._scheduler or make_scheduler(self.config)
@@ -171,8 +180,11 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
 
 
 def make_scheduler(config: DiffusionSpec) -> Any:
-    """diffusers' DDPM or DDIM scheduler: squared-cosine betas, epsilon prediction, samples clipped to [-1, 1]."""
-    # here and not above: the import takes a second, which a process that only lists policies need not spend
+    """Make diffusers' DDPM or DDIM scheduler.
+
+    Squared-cosine betas, epsilon prediction, samples clipped to [-1, 1].
+    """
+    # Not at the top of the file: the import takes a second, which listing policies can save.
     if config.scheduler == "ddpm":
         from diffusers.schedulers.scheduling_ddpm import DDPMScheduler as Scheduler
     else:
