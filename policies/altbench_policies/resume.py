@@ -92,5 +92,5 @@ def training_digest(policy: str, version: int, config: Mapping[str, Any], data: 
     `config` leaves out the fields that only acting reads. `data`: the digest of the
     frames.
     """
-    parts = [policy, version, json.dumps(config, sort_keys=True, default=str), data]
+    parts = [policy, version, json.dumps(config, sort_keys=True), data]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -198,6 +198,15 @@ def test_the_wait_for_data_is_told_as_a_share_of_the_loop_s_time(tmp_path, monke
     assert shares() == [0.75] * (STEPS - 7)
 
 
+def test_the_digest_of_a_fit_takes_what_json_can_hold_alone():
+    config = {"betas": (0.9, 0.999), "hidden": 3, "cameras": ()}
+    digest = resume.training_digest("alt", 1, config, "d")
+    assert digest == "7aa808ff3f5a413c4742bb93dad39f0276eca4738475fa76546d6d2bd1d8fd25"
+    assert digest != resume.training_digest("alt", 2, config, "d") != resume.training_digest("alt", 1, config, "e")
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        resume.training_digest("alt", 1, {"weights": torch.zeros(1)}, "d")
+
+
 def test_learning_rate_warms_up_then_follows_a_half_cosine():
     learner = Learner(network(), settings(learning_rate=1.0), total=13)
     rates = [learner.learning_rate(step) for step in range(13)]
