@@ -52,6 +52,7 @@ from altbench.core.types import (
     UInt8,
     no_progress,
 )
+from altbench.system import hdf5
 from altbench.system.files import replacing
 
 __all__ = [
@@ -106,6 +107,7 @@ __all__ = [
     "UnknownNameError",
     "View",
     "added",
+    "hdf5",
     "no_progress",
     "read_toml",
     "replacing",

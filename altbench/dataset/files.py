@@ -14,6 +14,7 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, DatasetError
 from altbench.dataset import format, safe_hdf5
 from altbench.dataset.format import Arrays, DatasetMeta, digest
+from altbench.system import hdf5
 from altbench.system.files import replacing
 
 CHUNK_FRAMES = 8  # 30 Lift demonstrations, 45 MB of images: 10.0 MB, against 14.8 (1 frame) and 9.5 (32 frames)
@@ -133,11 +134,11 @@ def _task_of(path: Path) -> str | None:
 
 def _read_header(path: Path, file: h5py.File, task: str | None) -> tuple[DatasetMeta, str, list[h5py.Group]]:
     """Settings, checksum and the demonstrations' groups, once their number and size are known to be sensible."""
-    data = safe_hdf5.child_group(file, "data")
+    data = hdf5.group(file, "data")
     meta = _read_meta(path, data)
     if task is not None and meta.task != task:
         raise DatasetError(f"{path}: expected demonstrations of {task}, got {meta.task}")
-    groups = [safe_hdf5.child_group(data, f"demo_{i}") for i in range(len(data))]
+    groups = [hdf5.group(data, f"demo_{i}") for i in range(len(data))]
     lengths, total = [_number(group, "num_samples") for group in groups], _number(data, "total")
     if min(lengths, default=0) < 1 or sum(lengths) != total:
         raise DatasetError(f"{path}: expected {total:,} frames, got {sum(lengths):,} in {len(groups)} demonstrations")
@@ -159,7 +160,7 @@ def _read_demonstration(group: h5py.Group, index: int, meta: DatasetMeta) -> Dem
         stored[name] = safe_hdf5.read_attribute(group, name, dtype, shape)
     for name, (dtype, shape) in format.array_layout(meta, int(stored["num_samples"])).items():
         folder, _, leaf = name.rpartition("/")
-        parent = safe_hdf5.child_group(group, folder) if folder else group
+        parent = hdf5.group(group, folder) if folder else group
         stored[name] = safe_hdf5.read_array(parent, leaf, dtype, shape)
     return format.demonstration(index, stored, meta)
 

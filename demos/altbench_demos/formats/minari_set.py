@@ -24,6 +24,7 @@ from altbench.api import (
     ImportOptions,
     Recording,
     StateViewer,
+    hdf5,
 )
 from altbench_demos.formats import foreign_hdf5, mjcf, staging
 
@@ -71,7 +72,7 @@ def _metadata(folder: Path) -> dict[str, Any]:
         content = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{file}: cannot be read: {error}") from error
-    metadata = foreign_hdf5.json_object(str(file), content)
+    metadata = hdf5.json_object(str(file), content)
     if metadata.get("data_format") != "hdf5":
         raise DatasetError(f"{file}: expected data_format hdf5, got {metadata.get('data_format')!r}"[:300])
     return metadata
@@ -82,7 +83,7 @@ def _convention(
 ) -> tuple[ControlMode, tuple[int, int]]:
     """Control mode and image size of the environment that the data set names, which must be the task's."""
     where = f"{folder}: env_spec"
-    spec = foreign_hdf5.json_object(where, str(metadata.get("env_spec", "{}")))
+    spec = hdf5.json_object(where, str(metadata.get("env_spec", "{}")))
     kwargs = spec.get("kwargs", {})
     if spec.get("id") != viewer.info.env_id or not isinstance(kwargs, dict):
         raise DatasetError(f"{where}: expected demonstrations of {viewer.info.env_id}, got {spec.get('id')!r}"[:300])
@@ -120,9 +121,9 @@ def _episode(main: Path, name: str, viewer: StateViewer, mode: ControlMode) -> t
     """States (T + 1, Ds), that after the last action included, actions (T, Da), the pose of fixed bodies (P,)."""
     where = f"{main}: {name}"
     with foreign_hdf5.reading(main) as file:
-        episode = foreign_hdf5.group(file, name)
+        episode = hdf5.group(file, name)
         actions = foreign_hdf5.numbers(episode, "actions", viewer.info.action_dim(mode))
-        infos = foreign_hdf5.group(episode, "infos") if "infos" in episode else {}
+        infos = hdf5.group(episode, "infos") if "infos" in episode else {}
         wanted = [STATES, POSE] if viewer.native.fixed_bodies else [STATES]
         if missing := [key for key in wanted if key not in infos]:
             raise DatasetError(f"{where}: expected simulator states as infos/{missing[0]}, got {sorted(infos)[:9]}")

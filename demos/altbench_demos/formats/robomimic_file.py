@@ -7,7 +7,6 @@ the file has all of the task's cameras, and drawn from the states where it has n
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -28,6 +27,8 @@ from altbench.api import (
     StateViewer,
     UInt8,
     View,
+    hdf5,
+    replacing,
 )
 from altbench_demos.formats import controllers, fixed_bodies, foreign_hdf5, mjcf, staging
 from altbench_demos.formats.robosuite_file import model_xml
@@ -54,7 +55,7 @@ def read_robomimic(path: Path, viewer: StateViewer, options: ImportOptions) -> R
     `control_mode` None: the file's own; "ee_pose" of delta actions: the pose that the controller makes of each.
     """
     with foreign_hdf5.reading(path) as file:
-        header = _header(path, foreign_hdf5.group(file, "data"), viewer, options)
+        header = _header(path, hdf5.group(file, "data"), viewer, options)
     mode = options.control_mode or header.recorded
     if (header.recorded, mode) == ("ee_pose", "ee_delta"):
         raise DatasetError(f"{path}: expected delta actions for --control-mode ee_delta, got absolute ones")
@@ -71,7 +72,7 @@ def read_robomimic(path: Path, viewer: StateViewer, options: ImportOptions) -> R
 
 def _header(path: Path, data: h5py.Group, viewer: StateViewer, options: ImportOptions) -> _Header:
     where = f"{path}: env_args"
-    args = foreign_hdf5.json_object(where, foreign_hdf5.text(data, "env_args"))
+    args = hdf5.json_object(where, foreign_hdf5.text(data, "env_args"))
     kwargs = args.get("env_kwargs", {})
     if not isinstance(kwargs, dict):
         raise DatasetError(f"{where}: expected env_kwargs, got {kwargs!r}"[:300])
@@ -85,7 +86,7 @@ def _header(path: Path, data: h5py.Group, viewer: StateViewer, options: ImportOp
     if frequency != viewer.info.control_hz:
         raise DatasetError(f"{where}: expected control at {viewer.info.control_hz:g} Hz, got {frequency!r} Hz"[:300])
     names = foreign_hdf5.numbered(data, "demo_")
-    cameras, size = _cameras(path, foreign_hdf5.group(data, names[0]), viewer, options)
+    cameras, size = _cameras(path, hdf5.group(data, names[0]), viewer, options)
     made_with = f"altbench {expected}" if ours else f"robosuite {str(args.get('env_version', 'unknown'))[:32]}"
     return _Header(_recorded_mode(where, kwargs, viewer, ours), not ours, cameras, size, names, made_with)
 
@@ -105,7 +106,7 @@ def _cameras(
 ) -> tuple[dict[str, str], tuple[int, int]]:
     """Our camera -> the name of its images in the file (empty: to be drawn), and their size."""
     drawn_size = options.image_size or staging.DEFAULT_IMAGE_SIZE
-    obs = foreign_hdf5.group(demo, "obs") if "obs" in demo else {}
+    obs = hdf5.group(demo, "obs") if "obs" in demo else {}
     there = sorted(name for name in obs if name.endswith("_image"))
     if options.render or not there:
         return {}, drawn_size
@@ -164,13 +165,13 @@ def _demonstration(
 def _episode(path: Path, header: _Header, index: int, viewer: StateViewer, options: ImportOptions) -> _Episode:
     where, dim = f"{path}: {header.names[index]}", viewer.info.action_dim
     with foreign_hdf5.reading(path) as file:
-        demo = foreign_hdf5.group(foreign_hdf5.group(file, "data"), header.names[index])
+        demo = hdf5.group(hdf5.group(file, "data"), header.names[index])
         states = foreign_hdf5.numbers(demo, "states", foreign_hdf5.width(demo, "states"))
         actions = foreign_hdf5.numbers(
             demo, "actions", dim("ee_delta") if header.native_actions else dim(header.recorded)
         )
         rewards = foreign_hdf5.numbers(demo, "rewards") if "rewards" in demo else None
-        obs = foreign_hdf5.group(demo, "obs") if "obs" in demo else {}
+        obs = hdf5.group(demo, "obs") if "obs" in demo else {}
         eef = foreign_hdf5.numbers(obs, "robot0_eef_pos", 3) if "robot0_eef_pos" in obs else None
         pixels = {c: foreign_hdf5.images(obs, name, len(states)) for c, name in header.cameras.items()}
         model = foreign_hdf5.optional_text(demo, "model_file")
@@ -223,19 +224,14 @@ def write_robomimic(recording: Recording, viewer: StateViewer, out: str) -> str:
     path = Path(out)
     if path.exists():
         raise DatasetError(f"{path}: exists; choose another file")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "w") as file:
+        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
             data = file.create_group("data")
             total = sum(_write(data, d, viewer) for d in recording.demonstrations)
             data.attrs["total"] = np.int64(total)
             data.attrs["env_args"] = json.dumps(_env_args(recording, viewer), sort_keys=True)
-        temporary.replace(path)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return f"{path}: {recording.episodes} demonstrations, {total} frames; robomimic reads it with --dataset {path}"
 
 

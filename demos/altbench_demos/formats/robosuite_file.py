@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from altbench.api import ControlMode, DatasetError, Demonstration, Float64, ImportOptions, Recording, StateViewer
+from altbench.api import ControlMode, DatasetError, Demonstration, Float64, ImportOptions, Recording, StateViewer, hdf5
 from altbench_demos.formats import controllers, fixed_bodies, foreign_hdf5, mjcf, staging
 
 MAX_MODEL_BYTES = 16 << 20
@@ -26,7 +26,7 @@ def read_robosuite(path: Path, viewer: StateViewer, options: ImportOptions) -> R
     `control_mode` None or "ee_pose": recovered from the states; "ee_delta": the recorded actions.
     """
     with foreign_hdf5.reading(path) as file:
-        data = foreign_hdf5.group(file, "data")
+        data = hdf5.group(file, "data")
         found = foreign_hdf5.text(data, "env")
         if found.removeprefix("MG_") != viewer.native.env_name:
             raise DatasetError(
@@ -43,7 +43,7 @@ def read_robosuite(path: Path, viewer: StateViewer, options: ImportOptions) -> R
 
 def _check_info(path: Path, data: h5py.Group, viewer: StateViewer, options: ImportOptions) -> None:
     where = f"{path}: env_info"
-    info = foreign_hdf5.json_object(where, foreign_hdf5.text(data, "env_info"))
+    info = hdf5.json_object(where, foreign_hdf5.text(data, "env_info"))
     robots = [info["robots"]] if isinstance(info.get("robots"), str) else info.get("robots", [])
     if robots != list(viewer.native.robots):
         raise DatasetError(f"{where}: expected robots {list(viewer.native.robots)}, got {robots!r}"[:300])
@@ -92,7 +92,7 @@ def _episode(
 ) -> tuple[Float64, Float64, Float64 | None]:
     """Present states (T, Ds), recorded actions (T, 7 per arm) and the pose of fixed bodies (P,) of one episode."""
     with foreign_hdf5.reading(path) as file:
-        demo = foreign_hdf5.group(foreign_hdf5.group(file, "data"), name)
+        demo = hdf5.group(hdf5.group(file, "data"), name)
         states = foreign_hdf5.numbers(demo, "states", foreign_hdf5.width(demo, "states"))
         actions = foreign_hdf5.numbers(demo, "actions", viewer.info.action_dim("ee_delta"))
         model = foreign_hdf5.optional_text(demo, "model_file")

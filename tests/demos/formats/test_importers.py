@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -267,3 +267,17 @@ def test_export_to_robomimic_comes_back(tmp_path: Path, robosuite: Path) -> None
         assert b.success
     with pytest.raises(DatasetError, match="exists; choose another file"):
         registry.exporter("robomimic")(recording, viewer, str(out))
+
+
+def test_an_interrupted_export_to_robomimic_leaves_no_file(tmp_path: Path, robosuite: Path) -> None:
+    recording, found = read("robosuite", robosuite, image_size=(16, 16))
+
+    def interrupted() -> Iterator[Demonstration]:
+        yield found[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        registry.exporter("robomimic")(
+            replace(recording, demonstrations=interrupted()), TinyViewer(), str(tmp_path / "out" / "out.hdf5")
+        )
+    assert list((tmp_path / "out").iterdir()) == []
