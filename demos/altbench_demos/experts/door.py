@@ -22,7 +22,7 @@ NEARLY = 0.1  # rad before that, the pull begins
 PULL_AHEAD = 0.12  # rad ahead of the door's present angle
 STRENGTH = 1.5  # how much further ahead to aim against the handle's spring and the door
 
-Stage = Literal["approach", "close", "press", "pull"]
+Phase = Literal["approach", "close", "press", "pull"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class DoorExpert:
     """`altbench.api.Expert` for Door. The seed draws its style: speed, approach, where on the lever, how far it turns."""
 
     def __init__(self) -> None:
-        self._stage: Stage = "approach"
+        self._phase: Phase = "approach"
         self._closing = 0
         self._style = self._pulling = Style(0.0, 0.0, 0.0)
         self._reach = self._turn = 0.0
@@ -75,7 +75,7 @@ class DoorExpert:
         """Begin an episode in a style drawn from `seed`."""
         del env  # every episode begins alike
         rng = np.random.default_rng(seed)
-        self._stage, self._closing = "approach", 0
+        self._phase, self._closing = "approach", 0
         self._style = Style.draw(rng)
         self._pulling = replace(self._style, step=STRENGTH * self._style.step)
         self._reach = rng.uniform(0.85, 1.05)
@@ -87,31 +87,31 @@ class DoorExpert:
         position, quaternion = poses["gripper_position"], poses["gripper_quaternion"]
         handle = Handle.seen(poses, self._reach)
         turn = float((handle.facing * Rotation.from_quat(quaternion).inv()).magnitude())
-        self._next_stage(float(np.linalg.norm(position - handle.grasp)), turn, handle.angle)
+        self._next_phase(float(np.linalg.norm(position - handle.grasp)), turn, handle.angle)
         target, facing = self._target(position, turn, handle)
-        gripper = OPEN if self._stage == "approach" else CLOSED
+        gripper = OPEN if self._phase == "approach" else CLOSED
         style = self._style if gripper == OPEN else self._pulling
         return action(style.ahead(position, target, FLOOR), turned(quaternion, facing, TURN_AHEAD), gripper)
 
-    def _next_stage(self, off: float, turn: float, angle: float) -> None:
+    def _next_phase(self, off: float, turn: float, angle: float) -> None:
         self._closing += 1
-        if self._stage == "approach" and off < NEAR and turn < FACING:
-            self._stage, self._closing = "close", 0
-        elif self._stage == "close" and self._closing >= CLOSE_STEPS:
-            self._stage = "press"
-        elif self._stage in ("press", "pull") and off > LOST:
-            self._stage = "approach"
-        elif self._stage == "press" and angle > self._turn - NEARLY:
-            self._stage = "pull"
+        if self._phase == "approach" and off < NEAR and turn < FACING:
+            self._phase, self._closing = "close", 0
+        elif self._phase == "close" and self._closing >= CLOSE_STEPS:
+            self._phase = "press"
+        elif self._phase in ("press", "pull") and off > LOST:
+            self._phase = "approach"
+        elif self._phase == "press" and angle > self._turn - NEARLY:
+            self._phase = "pull"
 
     def _target(self, position: Float64, turn: float, handle: Handle) -> tuple[Float64, Rotation]:
         """The grip site's pose to head for."""
-        if self._stage == "approach":
+        if self._phase == "approach":
             return self._in_front(position, turn, handle), handle.facing
-        if self._stage == "close":
+        if self._phase == "close":
             return handle.grasp, handle.facing
         point, facing = handle.pressed(min(PRESS_AHEAD, self._turn - handle.angle))
-        if self._stage == "press":
+        if self._phase == "press":
             return point, facing
         opening = Rotation.from_rotvec(PULL_AHEAD * UP)
         return np.asarray(handle.hinge + opening.apply(point - handle.hinge)), opening * facing

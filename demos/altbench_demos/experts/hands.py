@@ -1,4 +1,4 @@
-"""One gripper of a scripted expert with several stages: approach along its own axis, close, carry over walls, let go."""
+"""One gripper of a scripted expert with several phases: approach along its own axis, close, carry over walls, let go."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ TURN_AHEAD = 0.3  # rad ahead of the present orientation
 
 @dataclass
 class Hand:
-    """One arm: its grip site now, position (3,) m and quaternion (4,) xyzw, and how long its stage has lasted."""
+    """One arm: its grip site now, position (3,) m and quaternion (4,) xyzw, and how long its phase has lasted."""
 
     style: Style
-    stage: str
+    phase: str
     waited: int = 0
     closing: int = 0
     position: Float64 = field(default_factory=lambda: np.zeros(3))
     quaternion: Float64 = field(default_factory=lambda: np.array([0.0, 0.0, 0.0, 1.0]))
 
-    def enter(self, stage: str) -> None:
-        """Begin a stage."""
-        self.stage, self.waited, self.closing = stage, 0, 0
+    def enter(self, phase: str) -> None:
+        """Begin a phase."""
+        self.phase, self.waited, self.closing = phase, 0, 0
 
     def at(self, target: Float64, facing: Rotation) -> bool:
         """Whether the grip site is at the pose, near enough to close."""
@@ -58,7 +58,7 @@ class Hand:
         return self.move(goal, facing, OPEN, HASTE if aside > height else 1.0)
 
     def grasp(self, target: Float64, facing: Rotation, height: float, then: str) -> Float32:
-        """Approach, close, and `then` begin the next stage."""
+        """Approach, close, and `then` begin the next phase."""
         if self.closing or self.at(target, facing):
             self.closing += 1
         if self.closing > CLOSE_STEPS:
@@ -74,7 +74,7 @@ class Hand:
         return self.move(target, facing, CLOSED, HASTE, 1.5)
 
     def release(self, facing: Rotation, then: str) -> Float32:
-        """Open, rise a little, and `then` begin the next stage."""
+        """Open, rise a little, and `then` begin the next phase."""
         if self.waited > 2 * OPEN_STEPS:
             self.enter(then)
         target = self.position if self.waited < OPEN_STEPS else self.position + UP

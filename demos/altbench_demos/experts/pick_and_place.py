@@ -32,7 +32,7 @@ OPEN_STEPS = 3  # control steps in which the fingers open before the gripper lea
 AGAIN_STEPS = 12  # after letting go without success, or losing the object: again from the beginning
 HASTE = 1.5  # how much faster the object is carried than the gripper approaches
 
-Stage = Literal["approach", "close", "carry", "release"]
+Phase = Literal["approach", "close", "carry", "release"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class PickAndPlace(ABC):
     carry_lead: ClassVar[float] = 1.5
 
     def __init__(self) -> None:
-        self._stage: Stage = "approach"
+        self._phase: Phase = "approach"
         self._waited = 0
         self._style = self._carrying = Style(0.0, 0.0, 0.0)
 
@@ -75,7 +75,7 @@ class PickAndPlace(ABC):
         """Begin an episode in a style drawn from `seed`."""
         del env  # every episode begins alike
         rng = np.random.default_rng(seed)
-        self._stage, self._waited = "approach", 0
+        self._phase, self._waited = "approach", 0
         self._style = Style.draw(rng)
         self._carrying = Style(HASTE * self._style.step, rng.uniform(*self.carry_height), self._style.slope)
 
@@ -84,35 +84,35 @@ class PickAndPlace(ABC):
         poses = env.privileged()
         position, yaw = poses["gripper_position"], gripper_yaw(poses["gripper_quaternion"])
         plan = self.plan(poses)
-        self._next_stage(position, yaw, plan)
-        if self._stage in ("approach", "close"):
-            target = self._style.funnel(position, plan.grasp) if self._stage == "approach" else plan.grasp
+        self._next_phase(position, yaw, plan)
+        if self._phase in ("approach", "close"):
+            target = self._style.funnel(position, plan.grasp) if self._phase == "approach" else plan.grasp
             yaw = plan.grasp_yaw
-        elif self._stage == "carry":
+        elif self._phase == "carry":
             target, yaw = self._carried(position, plan), yaw + plan.turn
         else:
             target = position if self._waited < OPEN_STEPS else position + UP
-        gripper = CLOSED if self._stage in ("close", "carry") else OPEN
-        style, lead = (self._carrying, self.carry_lead) if self._stage == "carry" else (self._style, LEAD)
+        gripper = CLOSED if self._phase in ("close", "carry") else OPEN
+        style, lead = (self._carrying, self.carry_lead) if self._phase == "carry" else (self._style, LEAD)
         matrix = turned(poses["gripper_quaternion"], pointing_down(yaw), TURN_AHEAD)
         return action(style.ahead(position, target, self.floor, lead), matrix, gripper)
 
-    def _next_stage(self, position: Float64, yaw: float, plan: Plan) -> None:
+    def _next_phase(self, position: Float64, yaw: float, plan: Plan) -> None:
         self._waited += 1
-        if self._stage == "approach":
+        if self._phase == "approach":
             there = np.linalg.norm(position - plan.grasp) < CLOSE_TOLERANCE
             if there and abs(np.arctan2(np.sin(yaw - plan.grasp_yaw), np.cos(yaw - plan.grasp_yaw))) < TURNED:
                 self._enter("close")
-        elif self._stage == "close" and self._waited >= CLOSE_STEPS:
+        elif self._phase == "close" and self._waited >= CLOSE_STEPS:
             self._enter("carry")
-        elif self._stage == "carry":
+        elif self._phase == "carry":
             if plan.arrived or np.linalg.norm(plan.grasp - position) > LOST:
                 self._enter("release")
-        elif self._stage == "release" and self._waited >= AGAIN_STEPS:
+        elif self._phase == "release" and self._waited >= AGAIN_STEPS:
             self._enter("approach")
 
-    def _enter(self, stage: Stage) -> None:
-        self._stage, self._waited = stage, 0
+    def _enter(self, phase: Phase) -> None:
+        self._phase, self._waited = phase, 0
 
     def _carried(self, position: Float64, plan: Plan) -> Float64:
         """Where the grip site heads so that the object first rises, then travels, then sinks onto its goal."""

@@ -67,9 +67,9 @@ class ToolHangExpert:
         poses, hand = env.privileged(), self._hand
         hand.position, hand.quaternion = poses["gripper_position"], poses["gripper_quaternion"]
         hand.waited += 1
-        if hand.stage.startswith("leave"):
+        if hand.phase.startswith("leave"):
             return self._leave()
-        stage = {
+        phase = {
             "frame": self._grasp_frame,
             "raise frame": self._align_frame,
             "insert": self._insert,
@@ -77,14 +77,14 @@ class ToolHangExpert:
             "raise tool": self._align_tool,
             "hook": self._hook,
             "droop": self._droop,
-        }[hand.stage]
-        chosen = stage(poses)
-        self._before = poses["frame_position" if hand.stage in ("frame", "raise frame", "insert") else "tool_position"]
+        }[hand.phase]
+        chosen = phase(poses)
+        self._before = poses["frame_position" if hand.phase in ("frame", "raise frame", "insert") else "tool_position"]
         return chosen
 
     def _leave(self) -> Float32:
         """Open, then back off along the gripper's own axis."""
-        hand, frame = self._hand, self._hand.stage == "leave frame"
+        hand, frame = self._hand, self._hand.phase == "leave frame"
         if frame and hand.waited > AWAY_STEPS:
             hand.enter("tool")
         present = Rotation.from_quat(hand.quaternion)

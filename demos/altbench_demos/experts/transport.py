@@ -45,7 +45,7 @@ class TransportExpert:
     """`altbench.api.Expert` for Transport. The seed draws its style: both arms' speed and approach, the handover's tilt."""
 
     def __init__(self) -> None:
-        self._right, self._left = (Hand(Style(0.0, 0.0, 0.0), stage) for stage in ("lid", "trash"))
+        self._right, self._left = (Hand(Style(0.0, 0.0, 0.0), phase) for phase in ("lid", "trash"))
         self._tilt = 0.0
         self._before = np.zeros(3)  # where the payload was one control step ago
 
@@ -53,7 +53,7 @@ class TransportExpert:
         """Begin an episode in a style drawn from `seed`."""
         del env  # every episode begins alike
         rng = np.random.default_rng(seed)
-        self._right, self._left = (Hand(Style.draw(rng), stage) for stage in ("lid", "trash"))
+        self._right, self._left = (Hand(Style.draw(rng), phase) for phase in ("lid", "trash"))
         self._tilt = rng.uniform(0.35, 0.45)
         self._before = np.zeros(3)
 
@@ -71,18 +71,18 @@ class TransportExpert:
 
     def _right_action(self, poses: dict[str, Float64]) -> Float32:
         hand, down = self._right, pointing_down(QUARTER_TURN)
-        if hand.stage == "lid":
+        if hand.phase == "lid":
             return hand.grasp(poses["lid_position"] + ABOVE_LID * UP, down, hand.style.height, then="lay lid")
-        if hand.stage == "lay lid":
+        if hand.phase == "lay lid":
             place = poses["start_bin_position"] + (ON_BIN + ABOVE_LID) * UP + LID_ASIDE
             if np.linalg.norm((hand.position - place)[:2]) < 0.03 and hand.position[2] - place[2] < 0.02:
                 hand.enter("leave lid")
             return hand.carry(place, down, OVER_WALLS)
-        if hand.stage == "leave lid":
+        if hand.phase == "leave lid":
             return hand.release(down, then="payload")
-        if hand.stage == "payload":
+        if hand.phase == "payload":
             return self._grasp_payload(poses)
-        if hand.stage == "offer":
+        if hand.phase == "offer":
             return self._offer(poses)
         present = Rotation.from_quat(hand.quaternion)
         away = UP if hand.waited > 4 * OPEN_STEPS else -present.as_matrix()[:, 2]
@@ -98,7 +98,7 @@ class TransportExpert:
     def _offer(self, poses: dict[str, Float64]) -> Float32:
         """Hold the hammer out, its end towards the left arm and a little up, until that holds it."""
         hand, payload = self._right, Rotation.from_quat(poses["payload_quaternion"])
-        if self._left.stage == "take" and self._left.waited > CLOSE_STEPS:
+        if self._left.phase == "take" and self._left.waited > CLOSE_STEPS:
             hand.enter("retreat")
         if hand.position[2] < OVER_WALLS and hand.waited < RISE_STEPS:
             clear = poses["start_bin_position"] + CLEAR_OF_WALL - poses["payload_position"]
@@ -113,16 +113,16 @@ class TransportExpert:
 
     def _left_action(self, poses: dict[str, Float64]) -> Float32:
         hand, down = self._left, pointing_down(-QUARTER_TURN)
-        if hand.stage == "trash":
+        if hand.phase == "trash":
             facing = pointing_down(nearest_quarter(yaw_of(poses["trash_quaternion"])) - QUARTER_TURN)
             place = poses["trash_position"]
             return hand.grasp(place, facing, OVER_WALLS - float(place[2]), then="carry trash")
-        if hand.stage == "carry trash":
+        if hand.phase == "carry trash":
             place = poses["trash_bin_position"] + DROP_TRASH * UP
             if np.linalg.norm((hand.position - place)[:2]) < 0.04 and hand.position[2] - place[2] < 0.03:
                 hand.enter("leave trash")
             return hand.carry(place, down, OVER_WALLS)
-        if hand.stage == "leave trash":
+        if hand.phase == "leave trash":
             return hand.release(down, then="wait")
         return self._take_payload(poses)
 
@@ -131,15 +131,15 @@ class TransportExpert:
         hand, end = self._left, -_head(poses)
         facing = Rotation.from_euler("x", -LEFT_TILT) * pointing_down(-QUARTER_TURN)
         place = poses["payload_position"] - AT_END * end
-        if hand.stage == "wait":
-            if self._right.stage == "offer" and self._met(poses):
+        if hand.phase == "wait":
+            if self._right.phase == "offer" and self._met(poses):
                 hand.enter("payload")
             return hand.move(WAITING, facing, OPEN, HASTE)
-        if hand.stage == "payload":
+        if hand.phase == "payload":
             facing = Rotation.from_euler("z", float(np.arctan2(-end[0], end[1]))) * facing
             return hand.grasp(place, facing, hand.style.height + OFF_END, then="take")
-        if hand.stage == "take":
-            if self._right.stage == "retreat" and self._right.waited > 2 * CLOSE_STEPS:
+        if hand.phase == "take":
+            if self._right.phase == "retreat" and self._right.waited > 2 * CLOSE_STEPS:
                 hand.enter("carry payload")
             return hand.move(hand.position, Rotation.from_quat(hand.quaternion), CLOSED)
         return self._drop_payload(poses)
@@ -152,7 +152,7 @@ class TransportExpert:
         hand, present = self._left, Rotation.from_quat(self._left.quaternion)
         off = hand.position - poses["payload_position"]
         goal = poses["target_bin_position"] + [off[0], off[1], 0.0]
-        if hand.stage == "carry payload":
+        if hand.phase == "carry payload":
             goal[2] = BIN_FLOOR + LOWER
             if np.linalg.norm((hand.position - goal)[:2]) < 0.03 and hand.position[2] - goal[2] < 0.02:
                 hand.enter("leave payload")

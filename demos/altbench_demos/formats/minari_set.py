@@ -26,7 +26,7 @@ from altbench.api import (
     StateViewer,
     hdf5,
 )
-from altbench_demos.formats import foreign_hdf5, mjcf, staging
+from altbench_demos.formats import foreign_hdf5, mjcf, viewing
 
 DATASET_ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+", re.ASCII)
 MAX_METADATA_BYTES = 16 << 20
@@ -91,7 +91,7 @@ def _convention(
     if mode not in get_args(ControlMode) or options.control_mode not in (None, mode):
         wanted = options.control_mode or " or ".join(get_args(ControlMode))
         raise DatasetError(f"{where}: expected actions {wanted}, got {mode!r}"[:300])
-    size = options.image_size or kwargs.get("image_size") or staging.DEFAULT_IMAGE_SIZE
+    size = options.image_size or kwargs.get("image_size") or viewing.DEFAULT_IMAGE_SIZE
     if not (isinstance(size, list | tuple) and len(size) == 2 and all(type(s) is int and 8 <= s <= 2048 for s in size)):
         raise DatasetError(f"{where}: expected image_size [height, width] from 8 to 2048, got {size!r}"[:300])
     return cast(ControlMode, mode), (size[0], size[1])
@@ -102,9 +102,9 @@ def _demonstration(
 ) -> Demonstration:
     where = f"{main}: {name}"
     states, actions, fixed = _episode(main, name, viewer, mode)
-    views = staging.look_along(viewer, states, where, fixed)
-    frames = min(staging.until_success(views, len(actions)), len(actions))
-    return staging.demonstration(
+    views = viewing.look_along(viewer, states, where, fixed)
+    frames = min(viewing.until_success(views, len(actions)), len(actions))
+    return viewing.demonstration(
         viewer,
         index,
         views=views[:frames],
@@ -129,9 +129,9 @@ def _episode(main: Path, name: str, viewer: StateViewer, mode: ControlMode) -> t
             raise DatasetError(f"{where}: expected simulator states as infos/{missing[0]}, got {sorted(infos)[:9]}")
         fixed = foreign_hdf5.numbers(infos, POSE, len(viewer.info.pose_names))[0] if POSE in wanted else None
         states = foreign_hdf5.numbers(infos, STATES, foreign_hdf5.width(infos, STATES))
-    staging.check_equal_length(where, states=len(states), **{"actions and 1": len(actions) + 1})
+    viewing.check_equal_length(where, states=len(states), **{"actions and 1": len(actions) + 1})
     states = mjcf.map_states(states, "", viewer.native, where)
-    staging.check_frequency(states, viewer.info, where)
+    viewing.check_frequency(states, viewer.info, where)
     return states, actions, fixed
 
 

@@ -30,7 +30,7 @@ from altbench.api import (
     hdf5,
     replacing,
 )
-from altbench_demos.formats import controllers, fixed_bodies, foreign_hdf5, mjcf, staging
+from altbench_demos.formats import controllers, fixed_bodies, foreign_hdf5, mjcf, viewing
 from altbench_demos.formats.robosuite_file import model_xml
 
 ROBOSUITE_TYPE, GYMNASIUM_TYPE = 1, 2  # robomimic's EnvType
@@ -105,7 +105,7 @@ def _cameras(
     path: Path, demo: h5py.Group, viewer: StateViewer, options: ImportOptions
 ) -> tuple[dict[str, str], tuple[int, int]]:
     """Our camera -> the name of its images in the file (empty: to be drawn), and their size."""
-    drawn_size = options.image_size or staging.DEFAULT_IMAGE_SIZE
+    drawn_size = options.image_size or viewing.DEFAULT_IMAGE_SIZE
     obs = hdf5.group(demo, "obs") if "obs" in demo else {}
     there = sorted(name for name in obs if name.endswith("_image"))
     if options.render or not there:
@@ -144,12 +144,12 @@ def _demonstration(
 ) -> Demonstration:
     where = f"{path}: {header.names[index]}"
     episode = _episode(path, header, index, viewer, options)
-    views = staging.look_along(viewer, episode.states, where, episode.fixed)
+    views = viewing.look_along(viewer, episode.states, where, episode.fixed)
     _check_place(where, episode.eef, views)
-    frames = min(staging.until_success(views, len(episode.states)), len(views))
+    frames = min(viewing.until_success(views, len(episode.states)), len(views))
     rewarded = episode.rewards is not None and bool((episode.rewards[:frames] > 0).any())
     pixels = episode.pixels and {camera: images[:frames] for camera, images in episode.pixels.items()}
-    return staging.demonstration(
+    return viewing.demonstration(
         viewer,
         index,
         views=views[:frames],
@@ -177,14 +177,14 @@ def _episode(path: Path, header: _Header, index: int, viewer: StateViewer, optio
         model = foreign_hdf5.optional_text(demo, "model_file")
         fixed = None if header.native_actions else _our_fixed_pose(demo, viewer)
     others = {name: len(found) for name, found in (("rewards", rewards), ("robot0_eef_pos", eef)) if found is not None}
-    staging.check_equal_length(where, states=len(states), actions=len(actions), **others)
+    viewing.check_equal_length(where, states=len(states), actions=len(actions), **others)
     if any(images.shape[1:3] != header.image_size for images in pixels.values()):
         raise DatasetError(
             f"{where}: expected images of {header.image_size} as in the file's first episode, got others"
         )
     xml = model_xml(path, model, options.model)
     present = mjcf.map_states(states, xml, viewer.native, where)
-    staging.check_frequency(present, viewer.info, where)
+    viewing.check_frequency(present, viewer.info, where)
     if header.native_actions:
         fixed = fixed_bodies.pose(xml, viewer.native, where)
     return _Episode(present, actions, rewards, eef, fixed, pixels or None)

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from altbench.api import ControlMode, DatasetError, Demonstration, Float64, ImportOptions, Recording, StateViewer, hdf5
-from altbench_demos.formats import controllers, fixed_bodies, foreign_hdf5, mjcf, staging
+from altbench_demos.formats import controllers, fixed_bodies, foreign_hdf5, mjcf, viewing
 
 MAX_MODEL_BYTES = 16 << 20
 MAX_NAME = 100  # characters of a file's name
@@ -36,7 +36,7 @@ def read_robosuite(path: Path, viewer: StateViewer, options: ImportOptions) -> R
         names = foreign_hdf5.numbered(data, "demo_")
         version = foreign_hdf5.optional_text(data, "repository_version")[:32] or "unknown"
     mode: ControlMode = options.control_mode or "ee_pose"
-    size = options.image_size or staging.DEFAULT_IMAGE_SIZE
+    size = options.image_size or viewing.DEFAULT_IMAGE_SIZE
     made = (_demonstration(path, name, i, viewer, mode, size, options) for i, name in enumerate(names))
     return Recording(mode, size, len(names), made, {"recorded with": f"robosuite {version}"})
 
@@ -67,14 +67,14 @@ def _demonstration(
 ) -> Demonstration:
     where = f"{path}: {name}"
     states, actions, fixed = _episode(path, name, viewer, options)
-    views = staging.look_along(viewer, states, where, fixed)
-    frames = staging.until_success(views, len(states) - 1)
+    views = viewing.look_along(viewer, states, where, fixed)
+    frames = viewing.until_success(views, len(states) - 1)
     if mode == "ee_pose":
         reached = np.stack([view.agent_pos for view in views[1 : frames + 1]])
         chosen = controllers.pose_actions_from_poses(reached, actions[:frames])
     else:
         chosen = actions[:frames].astype(np.float32)
-    return staging.demonstration(
+    return viewing.demonstration(
         viewer,
         index,
         views=views[:frames],
@@ -97,12 +97,12 @@ def _episode(
         actions = foreign_hdf5.numbers(demo, "actions", viewer.info.action_dim("ee_delta"))
         model = foreign_hdf5.optional_text(demo, "model_file")
     where = f"{path}: {name}"
-    staging.check_equal_length(where, states=len(states), actions=len(actions))
+    viewing.check_equal_length(where, states=len(states), actions=len(actions))
     if len(states) < 2:
         raise DatasetError(f"{where}: expected at least 2 frames, got {len(states)}")
     xml = model_xml(path, model, options.model)
     states = mjcf.map_states(states, xml, viewer.native, where)
-    staging.check_frequency(states, viewer.info, where)
+    viewing.check_frequency(states, viewer.info, where)
     return states, actions, fixed_bodies.pose(xml, viewer.native, where)
 
 
