@@ -25,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
 )
 bench_app = typer.Typer(help="Measure latency and memory side by side.", no_args_is_help=True)
-app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.")
+app.add_typer(demos_app, name="demos")
 app.add_typer(envs_app, name="envs")
 app.add_typer(bench_app, name="bench")
 app.command("audit")(audit)

@@ -1,4 +1,4 @@
-"""The progress bar of the commands over demonstrations."""
+"""The terminal of the commands, and the progress bar of those over demonstrations."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from altbench.core.types import Progress
+
 PIPE_WIDTH = 110
+"""Columns of what is written into a file or pipe; the widest tables fit."""
 
 
 def make_console() -> Console:
-    """The terminal; into a file or pipe, lines wide enough for the tables."""
+    """Make the console on standard output; into a file or pipe its lines are `PIPE_WIDTH` wide."""
     console = Console()
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
-
-
-if TYPE_CHECKING:
-    from altbench.core.types import Progress
 
 
 @contextmanager

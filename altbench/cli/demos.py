@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,19 +15,22 @@ from altbench.cli.console import progress_bar
 from altbench.cli.demos_info import File, info
 from altbench.core.errors import ConfigError, DatasetError, UnknownNameError
 
+if TYPE_CHECKING:
+    from altbench.dataset.files import Dataset
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Collect, describe, show and validate demonstrations; import and export them.",
+    help="Collect, describe, show and validate demonstrations; import and export them.\n\n"
+    "Start with `altbench demos collect Lift --n 30`, then `altbench demos sheet data/Lift.hdf5`.",
 )
 
 
 def default_path(task: str, uniform: bool = False) -> Path:
-    """Where demonstrations of `task` are kept unless told otherwise; the file grows as more are collected."""
+    """Return the file for demonstrations of `task` if no `--out` is given."""
     return Path("data") / f"{task}{'-uniform' if uniform else ''}.hdf5"
 
 
-@app.command()
 def collect(
     task: Annotated[str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False)] = None,
     every: Annotated[bool, typer.Option("--all", help="All tasks that have an expert, one after the other.")] = False,
@@ -60,7 +63,7 @@ def collect(
     - `altbench demos collect --all --workers 2`
     - `altbench demos collect Lift --expert sb3:lift_sac.zip --trust --out data/lift-sac.hdf5`
     """
-    from altbench.dataset.collecting import collect as collect_demonstrations
+    from altbench.dataset import collecting
     from altbench.dataset.policy_expert import ExpertChoice
 
     if trust and not expert:
@@ -71,7 +74,7 @@ def collect(
         if force:
             _remove(path)
         with progress_bar(f"{name}: demonstrations") as progress, _goes_on_later():
-            collect_demonstrations(
+            collecting.collect(
                 name,
                 n,
                 path,
@@ -86,16 +89,14 @@ def collect(
 
 
 def _chosen(task: str | None, every: bool, out: Path | None) -> list[str]:
-    """The tasks to collect for; ConfigError where the arguments contradict each other."""
-    from altbench.core import registry
-
+    """Return the tasks to collect for; ConfigError if the arguments contradict each other."""
     if task is not None and every:
         raise ConfigError(f"{task} and --all contradict each other; leave one of them out")
     if every and out is not None:
         raise ConfigError("--out names one file and --all collects one for each task, data/TASK.hdf5; leave one out")
     if task is None and not every:
         raise ConfigError("expected a task, such as Lift, or --all; `altbench list` names the tasks")
-    return [task] if task else [name for name in registry.names("task") if name in registry.names("expert")]
+    return [task] if task else demos_exchange.tasks_with_expert()
 
 
 @contextmanager
@@ -114,10 +115,6 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path.with_name(path.name + ".parts"), ignore_errors=True)
 
 
-app.command()(info)
-
-
-@app.command()
 def play(
     file: File,
     demo: Annotated[int, typer.Option("--demo", min=0, help="Which demonstration.")] = 0,
@@ -141,7 +138,6 @@ def play(
     typer.echo(f"{target}: {len(chosen)} frames, {len(chosen) / found.meta.control_hz:.1f} s")
 
 
-@app.command()
 def sheet(
     file: File,
     rows: Annotated[int, typer.Option("--rows", min=1, max=200, help="How many demonstrations.")] = 6,
@@ -168,7 +164,6 @@ def sheet(
     )
 
 
-@app.command()
 def validate(
     file: File,
     replay: Annotated[
@@ -177,19 +172,27 @@ def validate(
 ) -> None:
     """Check a file's structure, values and checksum, and that its actions succeed again.
 
+    Also compares the file with the known set of its task (`altbench demos manifest`).
+
     - `altbench demos validate data/Lift.hdf5`
+    - `altbench demos validate --no-replay data/Lift.hdf5` (starts no simulator)
     """
     from altbench.dataset import files, known_sets
-    from altbench.dataset.collecting import replay as replay_demonstrations
 
     found = files.read(file)
     typer.echo(f"{file}: structure, values and checksum of {len(found)} demonstrations are right")
     typer.echo(f"{file}: {known_sets.verdict(found, known_sets.load())[1]}")
-    if not replay:
-        return
+    if replay:
+        _check_replay(file, found)
+
+
+def _check_replay(file: Path, found: Dataset) -> None:
+    """Execute all recorded actions again; DatasetError with the demonstrations that fail."""
+    from altbench.dataset import collecting
+
     failed: list[int] = []
     with progress_bar("replayed") as progress:
-        for i, success in enumerate(replay_demonstrations(found.meta.task, found.demonstrations)):
+        for i, success in enumerate(collecting.replay(found.meta.task, found.demonstrations)):
             failed += [] if success else [i]
             progress(i + 1, len(found), {"failed": float(len(failed))})
     if failed:
@@ -198,6 +201,8 @@ def validate(
     typer.echo(f"{file}: all {len(found)} succeed when replayed")
 
 
+for command in (collect, info, play, sheet, validate):
+    app.command()(command)
 app.command("import")(demos_exchange.import_demonstrations)
 app.command("export")(demos_exchange.export_demonstrations)
 app.command("manifest")(demos_exchange.known_sets)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from altbench.cli.console import progress_bar
+from altbench.cli.demos_info import info
 
 
 def import_demonstrations(
@@ -42,7 +43,6 @@ def import_demonstrations(
     - `altbench demos import low_dim.hdf5 --format robomimic --task Lift --control-mode ee_pose --out data/Lift-ph.hdf5`
     - `altbench demos import altbench/lift-v0 --format minari --task Lift --out data/Lift-back.hdf5`
     """
-    from altbench.cli import demos_info
     from altbench.core.demonstration import ImportOptions
     from altbench.dataset import exchange
 
@@ -55,7 +55,7 @@ def import_demonstrations(
     if done.left_out:
         numbers = ", ".join(map(str, done.left_out[:20])) + (", ..." if len(done.left_out) > 20 else "")
         typer.echo(f"left out {len(done.left_out)} that do not solve {task}: {numbers}")
-    demos_info.info(out)
+    info(out)
 
 
 def export_demonstrations(
@@ -94,7 +94,7 @@ def known_sets(
     from altbench.dataset import known_sets as manifest
 
     known, differs = manifest.load(), False
-    for name in task or [name for name in registry.names("task") if name in registry.names("expert")]:
+    for name in task or tasks_with_expert():
         registry.check_name("task", name)
         path = folder / f"{name}.hdf5"
         found = files.read(path, task=name)
@@ -106,3 +106,11 @@ def known_sets(
     if write:
         typer.echo(f"wrote {manifest.save(known)}")
     raise typer.Exit(1 if differs else 0)
+
+
+def tasks_with_expert() -> list[str]:
+    """Return the registered tasks for which an expert is registered, built-ins first."""
+    from altbench.core import registry
+
+    experts = registry.names("expert")
+    return [name for name in registry.names("task") if name in experts]
