@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +20,7 @@ from altbench.core.task import TaskInfo
 from altbench.core.types import RenderProfile
 from altbench.dataset import files
 from altbench.dataset.files import Dataset
-from altbench.dataset.format import DatasetMeta
+from altbench.dataset.format import DatasetMeta, physics_versions, task_settings
 from altbench.dataset.policy_expert import ExpertChoice
 from altbench.dataset.recorder import Recorder
 
@@ -152,23 +151,15 @@ def plan_collection(
 ) -> CollectionPlan:
     """Plan a file of demonstrations; UnknownNameError or ConfigError if the task or a setting cannot be used."""
     info = registry.task(task_name)
-    versions = {name: version(name) for name in ("mujoco", "robosuite")}
+    made_by = {} if expert is None else {"expert": expert.label}
     values = {
-        "task": info.name,
-        "task_version": info.version,
-        "env_id": info.env_id,
-        "control_hz": info.control_hz,
+        **task_settings(info, "ee_pose"),
         "image_size": image_size,
         "render_profile": render_profile,
-        "cameras": info.cameras,
-        "pose_names": info.pose_names,
-        "action_dim": info.action_dim("ee_pose"),
-        "agent_pos_dim": info.agent_pos_dim,
         "state_dim": 0,
         "placement": placement,
-        "grid_size": info.grid_size,
         "root_seed": root_seed,
-        "versions": versions if expert is None else {**versions, "expert": expert.label},
+        "versions": {**physics_versions(), **made_by},
     }
     return CollectionPlan(info, DatasetMeta.parse(values, "demonstrations to collect"), path, expert)
 

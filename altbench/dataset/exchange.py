@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +19,7 @@ from altbench.core.task import InitialState, TaskInfo
 from altbench.core.types import ControlMode, Float32, Float64, Progress, RenderProfile, no_progress
 from altbench.dataset import files
 from altbench.dataset.files import Dataset
-from altbench.dataset.format import DatasetMeta
+from altbench.dataset.format import DatasetMeta, physics_versions, task_settings
 
 
 @dataclass(frozen=True)
@@ -79,26 +78,13 @@ def _meta(info: TaskInfo, recording: Recording, first: Demonstration, format_nam
     """Settings of a file of imported demonstrations: off the grid, of no seed of ours."""
     state = first.environment_state
     values = {
-        "task": info.name,
-        "task_version": info.version,
-        "env_id": info.env_id,
-        "control_mode": recording.control_mode,
-        "control_hz": info.control_hz,
+        **task_settings(info, recording.control_mode),
         "image_size": recording.image_size,
-        "cameras": info.cameras,
-        "pose_names": info.pose_names,
-        "action_dim": info.action_dim(recording.control_mode),
-        "agent_pos_dim": info.agent_pos_dim,
         "state_dim": first.states.shape[1],
         "environment_state_dim": 0 if state is None else state.shape[1],
         "placement": "uniform",
-        "grid_size": info.grid_size,
         "root_seed": 0,
-        "versions": {
-            **{name: version(name) for name in ("mujoco", "robosuite")},
-            "imported from": format_name,
-            **recording.made_with,
-        },
+        "versions": {**physics_versions(), "imported from": format_name, **recording.made_with},
     }
     return DatasetMeta.parse(values, "demonstrations to import")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from pydantic import Field
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import DatasetError
 from altbench.core.spec import Spec
-from altbench.core.task import InitialState
+from altbench.core.task import InitialState, TaskInfo
 from altbench.core.types import ControlMode, RenderProfile
 
 GYMNASIUM_ENV_TYPE = 2  # robomimic's EnvType.GYM_TYPE
@@ -81,6 +82,27 @@ class DatasetMeta(Spec):
     def canonical(self) -> str:
         """JSON with sorted keys: the same settings, the same text."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+def task_settings(info: TaskInfo, control_mode: ControlMode) -> dict[str, Any]:
+    """Return the settings of a file that follow from its task and from what an action means."""
+    return {
+        "task": info.name,
+        "task_version": info.version,
+        "env_id": info.env_id,
+        "control_mode": control_mode,
+        "control_hz": info.control_hz,
+        "cameras": info.cameras,
+        "pose_names": info.pose_names,
+        "action_dim": info.action_dim(control_mode),
+        "agent_pos_dim": info.agent_pos_dim,
+        "grid_size": info.grid_size,
+    }
+
+
+def physics_versions() -> dict[str, str]:
+    """Return the versions of the software that fixes the physics and the images."""
+    return {name: version(name) for name in ("mujoco", "robosuite")}
 
 
 def arrays(demonstration: Demonstration) -> Arrays:
