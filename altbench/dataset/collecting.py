@@ -1,6 +1,7 @@
-"""Collecting demonstrations from a task's expert, one by one, resumed after any interruption; and replaying them.
+"""Collecting demonstrations from a task's expert, and replaying them.
 
-A demonstration ends with the frame whose action made the task succeed; nothing follows.
+Collecting goes on after any interruption. A demonstration ends with the frame whose
+action made the task succeed; nothing follows.
 """
 
 from __future__ import annotations
@@ -34,13 +35,19 @@ def collect(
     expert: ExpertChoice | None = None,
     progress: Progress = no_progress,
 ) -> Dataset:
-    """Collect the missing ones of `n` successful demonstrations into the file `path`, and return all that it holds.
+    """Collect `n` successful demonstrations into the file `path`; return its contents.
 
-    A failing attempt is repeated with a new seed at the same grid pose. Each finished demonstration is kept at once in
-    the folder `PATH.parts`, which goes when `path` is complete: an interruption costs one demonstration at most. An
-    existing `path` is extended; DatasetError if it was made with other settings. `workers` processes share the work
-    (0: this one does it); the contents do not depend on how many. `expert`: a policy in place of the task's own expert.
-    `progress` reports after each demonstration, with the failed attempts (`failed`) so far.
+    A failing attempt is repeated with a new seed at the same grid pose. An existing
+    `path` is extended; DatasetError if it was made with other settings. If it already
+    holds `n` or more, it stays as it is.
+
+    Each finished demonstration is kept at once in the folder `PATH.parts`, which is
+    removed when `path` is complete. So an interruption costs one demonstration at most.
+
+    `workers` processes share the work (0: this process does it). The contents do not
+    depend on their number. `expert`: a policy in place of the task's own expert.
+    `progress` reports after each demonstration; its metric `failed` counts the failed
+    attempts so far.
     """
     if not 1 <= n <= MAX_DEMONSTRATIONS:
         raise ConfigError(f"expected 1 to {MAX_DEMONSTRATIONS:,} demonstrations, got {n:,}")
@@ -62,7 +69,10 @@ def collect(
 
 
 def replay(task_name: str, demonstrations: Sequence[Demonstration]) -> Iterator[bool]:
-    """Yield whether each demonstration's actions, executed from its initial state, succeed again; render nothing."""
+    """Yield for each demonstration whether its actions succeed again.
+
+    They are executed from the demonstration's initial state. Nothing is rendered.
+    """
     if not demonstrations:
         return
     mode = demonstrations[0].control_mode
@@ -75,7 +85,7 @@ def replay(task_name: str, demonstrations: Sequence[Demonstration]) -> Iterator[
 def _collect_missing(
     plan: CollectionPlan, n: int, existing: Sequence[Demonstration], workers: int, progress: Progress
 ) -> list[Demonstration]:
-    """Return all `n` demonstrations: those existing, those in parts, and the rest collected now."""
+    """Return all `n` demonstrations: existing ones, finished parts, and new ones."""
     plan.make_parts_folder()
     parts = (plan.finished_part(i) for i in range(len(existing), n))
     finished = {d.index: d for d in (*existing, *parts) if d is not None}
@@ -90,7 +100,7 @@ def _collect_missing(
 
 
 def _make(plan: CollectionPlan, missing: Sequence[int], workers: int) -> Iterator[Demonstration]:
-    """Yield the demonstrations `missing` as soon as each is finished, in any order."""
+    """Collect the demonstrations `missing`; yield each when it is finished."""
     if not missing:
         return
     if workers:
@@ -109,7 +119,10 @@ def _make_part(recorder: Recorder, plan: CollectionPlan, index: int) -> Demonstr
 
 
 def _demonstrate(recorder: Recorder, plan: CollectionPlan, index: int) -> Demonstration:
-    """Repeat demonstration `index` with one seed after the other until it succeeds; DatasetError if all fail."""
+    """Try demonstration `index` with one seed after the other until it succeeds.
+
+    DatasetError if all fail.
+    """
     seeds, grid_index = plan.seeds(index), plan.grid_index(index)
     for seed in seeds:
         made = recorder.record(seed, plan.options(index))
@@ -123,19 +136,21 @@ def _demonstrate(recorder: Recorder, plan: CollectionPlan, index: int) -> Demons
 
 
 def _make_in_workers(plan: CollectionPlan, missing: Sequence[int], workers: int) -> Iterator[Demonstration]:
-    """Yield the demonstrations `missing` as worker processes finish them.
-
-    Each is read from its part, so that it is the same as after an interruption.
-    """
+    """Yield the demonstrations `missing` as worker processes finish them."""
     for index in worker_pool.finished(_make_part_in_worker, plan, missing, workers):
+        # Read from the part, not sent by the worker: the same bytes as after an
+        # interruption.
         made = plan.finished_part(index)
         if made is None:
-            raise DatasetError(f"{plan.part(index)}: a worker wrote it, but it cannot be read")
+            raise DatasetError(f"{plan.part(index)}: a worker wrote it, but it cannot be read; collect again")
         yield made
 
 
 class _Worker:
-    """What a worker process keeps from one demonstration to the next: the recorder of its plan."""
+    """The recorder that a worker process keeps from one demonstration to the next.
+
+    So each process starts its simulators once.
+    """
 
     def __init__(self) -> None:
         self._plan: CollectionPlan | None = None
@@ -149,7 +164,7 @@ class _Worker:
         return self._recorder
 
     def close(self) -> None:
-        """Close the recorder, if there is one."""
+        """Close the recorder if there is one."""
         if self._recorder is not None:
             self._recorder.close()
             self._recorder = None
@@ -160,3 +175,4 @@ def _make_part_in_worker(plan: CollectionPlan, index: int) -> None:
 
 
 _worker = _Worker()
+"""This process's own. The end of a worker process frees its last recorder."""

@@ -1,7 +1,8 @@
-"""What is to be collected, where it is kept, and what is there already: the part of collecting that makes it resumable.
+"""The plan of a file of demonstrations, and what of it exists already.
 
-Demonstration i depends on (root seed, i) alone, so that a file of 30 is the beginning of a file of 120, and any process
-may collect any of them. Each is kept at once as a part, a file of one demonstration in the folder `PATH.parts`.
+Demonstration i depends on (root seed, i) alone. So a file of 30 is the beginning of a
+file of 120, and any process may collect any demonstration. Each is kept at once as a
+part: a file of one demonstration in the folder `PATH.parts`.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ from altbench.dataset.recorder import Recorder
 
 Placement = Literal["grid", "uniform"]
 MAX_ATTEMPTS = 20
-"""Attempts at one demonstration. An expert that fails so often in a row at one pose cannot solve it."""
+"""Attempts at one demonstration, at most. An expert that fails so often at one pose
+cannot solve it."""
 MAX_DEMONSTRATIONS = 1_000_000
-"""Demonstrations of one file, at most; also the distance in the demo stream between two attempts at one of them, so
-that no two attempts share a seed."""
+"""Demonstrations in one file, at most. Also the distance in the seeds' `demo` stream
+between two attempts at one demonstration, so that no two attempts share a seed. Another
+value would change every repeated demonstration."""
 
 
 @dataclass(frozen=True)
 class CollectionPlan:
-    """The demonstrations of one file: their task, settings and expert (None: the task's own).
+    """The task, settings, file and expert of demonstrations to collect.
 
-    `meta` lacks the lengths that only the simulator knows, `state_dim` and `environment_state_dim`.
+    `meta` lacks the lengths that only the simulator knows: `state_dim` and
+    `environment_state_dim` are 0. `expert` None: the task's own.
     """
 
     info: TaskInfo
@@ -50,7 +54,7 @@ class CollectionPlan:
         return self.path.with_name(self.path.name + ".parts")
 
     def part(self, index: int) -> Path:
-        """Return the file that keeps demonstration `index` until all are finished."""
+        """Return the file of demonstration `index` while `path` is incomplete."""
         return self.parts / f"demo_{index:06d}.hdf5"
 
     # --------------------------------------------------------------------------------------------- one demonstration
@@ -61,11 +65,11 @@ class CollectionPlan:
         return [derive_seed(self.meta.root_seed, "demo", number) for number in numbers]
 
     def options(self, index: int) -> dict[str, Any]:
-        """Return the options with which the environment is reset for demonstration `index`."""
+        """Return the options of the environment's `reset` for demonstration `index`."""
         return {"split": self.meta.placement, "episode": self.grid_index(index) if self._on_grid else index}
 
     def grid_index(self, index: int) -> int:
-        """Return the grid pose of demonstration `index`, or -1 off the grid."""
+        """Return the number of the grid pose of `index`, or -1 off the grid."""
         return index % self.info.grid_size if self._on_grid else -1
 
     @property
@@ -73,18 +77,24 @@ class CollectionPlan:
         return self.meta.placement == "grid"
 
     def failed_attempts(self, demonstration: Demonstration) -> int:
-        """Count the attempts before this one, known from its seed; MAX_ATTEMPTS if the seed is not one of the plan's."""
+        """Count the failed attempts before `demonstration`, known from its seed.
+
+        MAX_ATTEMPTS if the seed is not one of the plan's.
+        """
         seeds = self.seeds(demonstration.index)
         return seeds.index(demonstration.seed) if demonstration.seed in seeds else MAX_ATTEMPTS
 
     def make_recorder(self) -> Recorder:
-        """Make the environment and the expert that record the plan's demonstrations."""
+        """Make the recorder of the plan's demonstrations."""
         return Recorder(self.info, self.meta.image_size, self.meta.render_profile, self.expert)
 
     # ---------------------------------------------------------------------------------------------- what is there
 
     def existing(self) -> Dataset | None:
-        """Return the demonstrations already at `path`, None if missing; DatasetError if their settings differ."""
+        """Return the demonstrations already in `path`; None if it is missing.
+
+        DatasetError if they were made with other settings.
+        """
         if not self.path.exists():
             return None
         found = files.read(self.path)
@@ -94,7 +104,10 @@ class CollectionPlan:
         return found
 
     def finished_part(self, index: int) -> Demonstration | None:
-        """Return demonstration `index` from its part; None if it is missing, damaged or of other settings."""
+        """Return demonstration `index` from its part.
+
+        None if the part is missing, damaged or made with other settings.
+        """
         if not self.part(index).exists():
             return None
         try:
@@ -108,7 +121,10 @@ class CollectionPlan:
     # -------------------------------------------------------------------------------------------------- writing
 
     def make_parts_folder(self) -> None:
-        """Make the folder of parts, so that an unwritable place is found before the first demonstration."""
+        """Make the folder of parts; DatasetError if that is impossible.
+
+        So an unwritable place is found before the first demonstration.
+        """
         try:
             self.parts.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -121,7 +137,7 @@ class CollectionPlan:
         files.write(part, [replace(demonstration, index=0)], self._complete_meta(demonstration))
 
     def complete(self, demonstrations: Sequence[Demonstration]) -> Dataset:
-        """Write all demonstrations to `path`, remove the parts, and return what `path` holds."""
+        """Write all demonstrations to `path`, remove the parts, and read `path`."""
         files.write(self.path, demonstrations, self._complete_meta(demonstrations[0]))
         self.remove_parts()
         return files.read(self.path)
@@ -149,7 +165,10 @@ def plan_collection(
     render_profile: RenderProfile,
     expert: ExpertChoice | None,
 ) -> CollectionPlan:
-    """Plan a file of demonstrations; UnknownNameError or ConfigError if the task or a setting cannot be used."""
+    """Plan a file of demonstrations.
+
+    UnknownNameError for an unknown task; ConfigError for a setting that cannot be used.
+    """
     info = registry.task(task_name)
     made_by = {} if expert is None else {"expert": expert.label}
     values = {
@@ -165,7 +184,8 @@ def plan_collection(
 
 
 def _differences(found: DatasetMeta, planned: DatasetMeta) -> str:
-    """Return `key found (wanted planned)` for each setting in which they differ; empty if they agree."""
+    """Return `key found (wanted planned)` for each setting that differs, or ""."""
+    # A plan does not know these two; the simulator's versions fix them.
     ignored = {"state_dim", "environment_state_dim"}
     a, b = found.model_dump(exclude=ignored), planned.model_dump(exclude=ignored)
     return ", ".join(f"{key} {a[key]} (wanted {b[key]})" for key in a if a[key] != b[key])

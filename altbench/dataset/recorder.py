@@ -1,4 +1,4 @@
-"""One attempt at a demonstration: an expert plays one episode of a task, and every frame is recorded."""
+"""Recording one attempt at a demonstration: an expert acts in one episode of a task."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from altbench.dataset.policy_expert import ExpertChoice, PolicyExpert
 
 
 def make_env(info: TaskInfo, **options: Any) -> Any:
-    """Make the task's Gymnasium environment; AltbenchError if the task is registered without one."""
+    """Make the task's Gymnasium environment.
+
+    AltbenchError if the task is registered without one.
+    """
     if info.env_id not in gymnasium.registry:
         raise AltbenchError(f"task {info.name} is registered, but its environment {info.env_id} is not")
     return gymnasium.make(info.env_id, **options)
@@ -25,7 +28,10 @@ def make_env(info: TaskInfo, **options: Any) -> Any:
 
 @dataclass
 class _Frames:
-    """An episode's frames so far: before each action, what was seen and the simulator's state (Ds,)."""
+    """An episode's frames: observations, states (Ds,) and actions (Da,).
+
+    An observation and a state are those before the action of the same index.
+    """
 
     observations: list[dict[str, Any]] = field(default_factory=list)
     states: list[Float64] = field(default_factory=list)
@@ -35,8 +41,8 @@ class _Frames:
 class Recorder:
     """A task's environment and its expert. Close it after use.
 
-    A second environment shows what `obs_type="state"` shows in the states that the first went through, because one
-    environment has one observation type.
+    A second environment provides `environment_state`: one with `obs_type="pixels"` does
+    not show it, and one environment has one observation type.
     """
 
     def __init__(
@@ -54,9 +60,10 @@ class Recorder:
         self._state_env.close()
 
     def record(self, seed: int, options: dict[str, Any]) -> Demonstration | None:
-        """Record one episode, reset with `seed` and `options`; None if the expert fails or the simulation diverges.
+        """Record the episode of `seed` and `options`, the arguments of `reset`.
 
-        The demonstration is number 0, off the grid: the caller knows which one it is.
+        None if the expert fails or the simulation diverges. The demonstration has
+        number 0 and no grid pose: the caller knows which one it is.
         """
         try:
             frames = self._play(seed, options)
@@ -65,7 +72,7 @@ class Recorder:
         return None if frames is None else self._demonstration(frames, seed)
 
     def _play(self, seed: int, options: dict[str, Any]) -> _Frames | None:
-        """Play one episode up to its success; None if it reaches the task's horizon."""
+        """Play one episode until it succeeds; None if it reaches the task's horizon."""
         task, frames = self._env.unwrapped, _Frames()
         self._env.reset(seed=seed, options=options)
         self._expert.reset(task, seed)
@@ -93,7 +100,7 @@ class Recorder:
         )
 
     def _environment_state(self, state: Float64, start: InitialState) -> Float32:
-        """Return what the task shows as `environment_state` (De,) in `state` (Ds,) of the episode from `start`."""
+        """Return the `environment_state` (De,) of a state of the episode from `start`."""
         restored = replace(start, sim_state=state)
         observation, _ = self._state_env.reset(seed=0, options={"split": "replay", "initial_state": restored})
         found: Float32 = observation["environment_state"]

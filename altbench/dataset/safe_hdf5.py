@@ -1,9 +1,11 @@
-"""HDF5 files that are read without being trusted.
+"""Sealed HDF5 files, which are read without trusting them.
 
-A sealed file begins with a 512-byte user block (which HDF5 and robomimic skip) that holds the SHA-256 of all that
-follows, so that damage is found before HDF5 parses it, whichever part of the file is wanted. What is inside is checked
-as well: type, shape, stored size and filters of an array are looked at before memory is reserved for it, links that
-lead out of the file are refused, and so is everything that Python would have to unpickle.
+A sealed file begins with a 512-byte user block, which HDF5 and robomimic skip. It holds
+the SHA-256 of the rest, so that damage anywhere in the file is found before HDF5 parses
+it. The contents are checked as well (`altbench.system.hdf5`), because anyone can seal a
+file: type, shape, stored size and filters of an array are checked before memory is
+reserved for it. Links that lead out of the file are refused, and so is everything that
+Python would have to unpickle.
 """
 
 from __future__ import annotations
@@ -22,21 +24,25 @@ from altbench.core.errors import DatasetError
 from altbench.system import hdf5
 
 SEAL_BYTES = 512
+"""Length of the user block: the smallest that HDF5 allows."""
 MAGIC = b"altbench sealed hdf5 1\n"
+"""The first bytes of every sealed file, with the number of the seal's format."""
 STORAGE = hdf5.Storage(frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE}), "plain or gzip-compressed")
+"""How we store arrays ourselves. Everything else is refused."""
 MAX_TEXT = 1 << 16
+"""Characters of a text attribute, at most. Our settings need a few thousand."""
 
 
 @contextmanager
 def create(path: Path) -> Iterator[h5py.File]:
-    """The new file `path`, to be filled within the block and sealed after it."""
+    """Make the new file `path`, to be filled in the block; seal it after the block."""
     with h5py.File(path, "w", userblock_size=SEAL_BYTES) as file:
         yield file
     seal(path)
 
 
 def seal(path: Path) -> None:
-    """Write the user block of the HDF5 file `path`, which must have been made with one of `SEAL_BYTES`."""
+    """Write the seal of the HDF5 file `path`; its user block has `SEAL_BYTES`."""
     block = _block(path)
     with path.open("r+b") as stream:
         stream.write(block)
@@ -44,9 +50,10 @@ def seal(path: Path) -> None:
 
 @contextmanager
 def open_sealed(path: Path, task: str | None = None) -> Iterator[h5py.File]:
-    """The file opened for reading; whatever goes wrong with it in the block becomes a DatasetError with the reason.
+    """Open the file for reading.
 
-    `task`: whose demonstrations it is to hold, where that is known; where there is no file, the advice names it.
+    Every error with it in the block becomes a DatasetError with the reason. `task`: the
+    task of its demonstrations, if known; the advice about a missing file names it.
     """
     with hdf5.guarded(path):
         _check_seal(path, task)
@@ -79,7 +86,10 @@ def _block(path: Path) -> bytes:
 
 
 def read_array(parent: h5py.Group, name: str, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The array `name` directly inside `parent`, of exactly this type and shape."""
+    """Read the array `name` directly inside `parent`.
+
+    DatasetError unless it has exactly this type and shape.
+    """
     found, where = hdf5.array(parent, name), hdf5.place(parent, name)
     _check_type(where, found, dtype, shape)
     hdf5.check_storage(where, found, STORAGE)
@@ -87,18 +97,21 @@ def read_array(parent: h5py.Group, name: str, dtype: DTypeLike, shape: tuple[int
 
 
 def read_attribute(parent: h5py.Group, name: str, dtype: DTypeLike, shape: tuple[int, ...] = ()) -> NDArray[Any]:
-    """The numeric attribute `name` of `parent`, of exactly this type and shape."""
+    """Read the numeric attribute `name` of `parent`.
+
+    DatasetError unless it has exactly this type and shape.
+    """
     _check_type(hdf5.place(parent, f"@{name}"), hdf5.attribute(parent, name), dtype, shape)
     return np.asarray(parent.attrs[name])
 
 
 def read_text(parent: h5py.Group, name: str) -> str:
-    """The text attribute `name` of `parent`."""
+    """Read the text attribute `name` of `parent`."""
     return hdf5.text(parent, name, MAX_TEXT)
 
 
 def read_json(parent: h5py.Group, name: str) -> dict[str, Any]:
-    """The JSON object in the text attribute `name` of `parent`."""
+    """Read the JSON object in the text attribute `name` of `parent`."""
     return hdf5.json_object(hdf5.place(parent, f"@{name}"), read_text(parent, name))
 
 

@@ -1,7 +1,8 @@
 """Guards for HDF5 files of unknown origin.
 
-A file is damaged or hostile until it is checked. So a link that leads out of the file is refused, and how an array is
-stored is checked before memory is reserved for it. Nothing is unpickled, and no other file is opened.
+Any file may be damaged or hostile. So a link that leads out of the file is refused, and
+how an array is stored is checked before memory is reserved for it. Nothing is
+unpickled, and no other file is opened.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ import h5py
 from altbench.core.errors import AltbenchError, DatasetError
 
 MAX_DEFLATE_RATIO = 1100
-"""Bytes that an array may claim per stored byte. Deflate reaches 1032; a file that claims more is forged."""
+"""Bytes that an array may claim per stored byte. Deflate reaches 1032, no more."""
 
 
 @dataclass(frozen=True)
 class Storage:
     """The ways in which the arrays of a file may be stored.
 
-    `filters`: HDF5's numbers of the allowed filters, and `compression` their names for messages. A chunk may be
-    `chunk_factor` times as long as the array on each axis, or `free_chunk` long if that is more. `max_bytes`: an
-    array's size in memory.
+    `filters`: HDF5's numbers of the allowed filters; `compression`: the same in words,
+    for messages. On each axis a chunk may be `chunk_factor` times as long as the array,
+    or `free_chunk` long if that is more. `max_bytes`: an array's size in memory, at
+    most.
     """
 
     filters: frozenset[int]
@@ -39,18 +41,25 @@ class Storage:
 
 @contextmanager
 def guarded(path: Path) -> Iterator[None]:
-    """Turn every error that reading `path` raises in the block into a DatasetError with the reason."""
+    """Turn every error in the block into a DatasetError about `path`, with the reason.
+
+    AltbenchErrors pass unchanged.
+    """
     try:
         yield
     except AltbenchError:
         raise
-    # h5py raises OSError, KeyError, RuntimeError, TypeError and more for a file that it cannot read.
+    # h5py raises OSError, KeyError, RuntimeError, TypeError and more for a file that it
+    # cannot read.
     except Exception as error:
         raise DatasetError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
 
 
 def group(parent: h5py.Group, name: str) -> h5py.Group:
-    """Return the group `name` directly inside `parent`; DatasetError if it is missing or not a group of this file."""
+    """Return the group `name` directly inside `parent`.
+
+    DatasetError if it is missing, an array or a link.
+    """
     found = _child(parent, name)
     if not isinstance(found, h5py.Group):
         raise DatasetError(f"{place(parent, name)}: expected a group, got an array")
@@ -58,9 +67,10 @@ def group(parent: h5py.Group, name: str) -> h5py.Group:
 
 
 def array(parent: h5py.Group, name: str) -> h5py.Dataset:
-    """Return the array `name` directly inside `parent`, unread; DatasetError if it is missing or not in this file.
+    """Return the array `name` directly inside `parent`, unread.
 
-    Call `check_storage` before reading it.
+    DatasetError if it is missing, a group or a link. Call `check_storage` before
+    reading.
     """
     found = _child(parent, name)
     if not isinstance(found, h5py.Dataset):
@@ -79,7 +89,10 @@ def _child(parent: h5py.Group, name: str) -> Any:
 
 
 def check_storage(where: str, found: h5py.Dataset, allowed: Storage) -> None:
-    """Raise DatasetError for an array that is outside the file, packed by a plug-in, or larger than its stored data."""
+    """Raise DatasetError unless the array is stored as `allowed`, inside the file.
+
+    This includes an array that claims more bytes than its stored data can expand to.
+    """
     settings = found.id.get_create_plist()
     filters = {settings.get_filter(i)[0] for i in range(settings.get_nfilters())}
     if found.external or found.is_virtual or not filters <= allowed.filters:
@@ -95,14 +108,14 @@ def check_storage(where: str, found: h5py.Dataset, allowed: Storage) -> None:
 
 
 def attribute(parent: h5py.Group, name: str) -> h5py.h5a.AttrID:
-    """Return the attribute `name` of `parent`, unread; DatasetError if it is missing."""
+    """Return the attribute `name` of `parent`, unread; DatasetError if missing."""
     if name not in parent.attrs:
         raise DatasetError(f"{place(parent, f'@{name}')}: missing")
     return parent.attrs.get_id(name)
 
 
 def text(parent: h5py.Group, name: str, longest: int, fixed_length: bool = False) -> str:
-    """Return the text attribute `name` of `parent`, of at most `longest` characters.
+    """Read the text attribute `name` of `parent`, of at most `longest` characters.
 
     `fixed_length`: also accept HDF5's strings of fixed length, decoded as UTF-8.
     """
