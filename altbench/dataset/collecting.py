@@ -14,6 +14,7 @@ from pathlib import Path
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, DatasetError
+from altbench.core.task import task_of
 from altbench.core.types import Progress, RenderProfile, no_progress
 from altbench.dataset.collection_plan import MAX_DEMONSTRATIONS, CollectionPlan, Placement, plan_collection
 from altbench.dataset.files import Dataset
@@ -79,7 +80,7 @@ def replay(task_name: str, demonstrations: Sequence[Demonstration]) -> Iterator[
     with closing(make_env(registry.task(task_name), obs_type="state", control_mode=mode)) as env:
         for d in demonstrations:
             env.reset(seed=0, options={"split": "replay", "initial_state": d.initial_state})
-            yield any(env.unwrapped.advance(action)[1] for action in d.actions)
+            yield any(task_of(env).advance(action)[1] for action in d.actions)
 
 
 def _collect_missing(

@@ -13,7 +13,7 @@ from altbench.core import registry
 from altbench.core.errors import ConfigError, ContractError
 from altbench.core.policy import Observation, Policy
 from altbench.core.spec import digest
-from altbench.core.task import PoseTask, SimulatedTask, TaskInfo
+from altbench.core.task import PoseTask, TaskEnv, TaskInfo
 from altbench.core.types import Float32
 
 
@@ -71,15 +71,15 @@ class PolicyExpert:
     `look(task)` returns the task's present `environment_state`, float32 (De,).
     """
 
-    def __init__(self, policy: Policy, look: Callable[[SimulatedTask], Float32]) -> None:
+    def __init__(self, policy: Policy, look: Callable[[TaskEnv], Float32]) -> None:
         self._policy, self._look = policy, look
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode."""
         del env
         self._policy.reset([0], [seed])
 
-    def act(self, env: SimulatedTask) -> Float32:
+    def act(self, env: TaskEnv) -> Float32:
         """Return the policy's action, converted to an `ee_pose` action if needed."""
         needs = self._policy.requirements
         state = self._look(env)[None, None] if needs.needs_state else None

@@ -11,12 +11,12 @@ import numpy as np
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import AltbenchError, SimulationDiverged
-from altbench.core.task import Expert, InitialState, TaskInfo
+from altbench.core.task import Expert, InitialState, TaskInfo, task_of
 from altbench.core.types import Float32, Float64, RenderProfile
 from altbench.dataset.policy_expert import ExpertChoice, PolicyExpert
 
 
-def make_env(info: TaskInfo, **options: Any) -> Any:
+def make_env(info: TaskInfo, **options: Any) -> gymnasium.Env[Any, Any]:
     """Make the task's Gymnasium environment.
 
     AltbenchError if the task is registered without one.
@@ -73,7 +73,7 @@ class Recorder:
 
     def _play(self, seed: int, options: dict[str, Any]) -> _Frames | None:
         """Play one episode until it succeeds; None if it reaches the task's horizon."""
-        task, frames = self._env.unwrapped, _Frames()
+        task, frames = task_of(self._env), _Frames()
         self._env.reset(seed=seed, options=options)
         self._expert.reset(task, seed)
         while True:
@@ -87,7 +87,7 @@ class Recorder:
                 return None
 
     def _demonstration(self, frames: _Frames, seed: int) -> Demonstration:
-        start = self._env.unwrapped.initial_state()
+        start = task_of(self._env).initial_state()
         return Demonstration(
             index=0,
             pixels={c: np.stack([o["pixels"][c] for o in frames.observations]) for c in self._info.cameras},
