@@ -1,4 +1,4 @@
-"""The scripted expert for Lift: above the cube, down, close, lift, in absolute pose actions."""
+"""The scripted expert for Lift: move above the cube, descend, close, lift."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ from altbench_demos.experts.waypoints import (
     yaw_of,
 )
 
-TABLE = 0.8  # m, world: no target lies lower (the floor of the workspace)
-GRASP_BELOW_CENTRE = 0.005  # m: how far below the cube's centre the grip site closes
+TABLE = 0.8
+"""m, world: the table's height. No target lies lower."""
+GRASP_BELOW_CENTRE = 0.005
+"""m: how far below the cube's centre the grip site closes."""
 
 Phase = Literal["approach", "close", "lift"]
 
 
 class LiftExpert:
-    """`altbench.api.Expert` for Lift. The seed draws its style: speed, approach height, steepness of the descent."""
+    """The `altbench.api.Expert` for Lift.
+
+    The seed draws its style: speed, approach height, steepness of the descent.
+    """
 
     def __init__(self) -> None:
         self._phase: Phase = "approach"
@@ -43,7 +48,7 @@ class LiftExpert:
         self._style = Style.draw(np.random.default_rng(seed))
 
     def act(self, env: TaskEnv) -> Float32:
-        """The next `ee_pose` action, float32 (10,)."""
+        """Return the next `ee_pose` action, float32 (10,)."""
         poses = env.privileged()
         position, cube = poses["gripper_position"], poses["cube_position"]
         grasp = cube - np.array([0.0, 0.0, GRASP_BELOW_CENTRE])

@@ -1,6 +1,8 @@
-"""The scripted expert for Transport: the right arm opens the bin and hands the hammer over, the left clears the way for it.
+"""The scripted expert for Transport, with two arms.
 
-The arms work at the same time and wait for each other only around the handover.
+The right arm opens the start bin and hands the hammer over. The left arm clears the
+target bin and puts the hammer into it. The arms work at the same time and wait for each
+other only around the handover.
 """
 
 from __future__ import annotations
@@ -21,33 +23,55 @@ from altbench_demos.experts.waypoints import (
     yaw_of,
 )
 
-OVER_WALLS = 1.02  # m, world: a gripper this high carries what it holds over the walls of a bin
-HANGING_OVER_WALLS = 1.16  # m, world: the same with the hammer's head hanging down
-CLEAR_OF_WALL = np.array([0.0, 0.03, 0.0])  # m from the start bin's middle to the hammer's while it is lifted
-LIFT = 0.04  # m ahead, upwards, meanwhile: little enough for the sideways part to count
-RISE_STEPS = 40  # control steps in which the hammer surely is out of its bin
-ON_BIN = 0.095  # m from a bin's middle to the lid's on it
-BIN_FLOOR = 0.81  # m, world
-ABOVE_LID = 0.006  # m from the lid's middle to its handle's
-LID_ASIDE = np.array([-0.35, 0.0, -0.145])  # m from the lid's place on the bin to where it is laid down
-DROP_TRASH = 0.05  # m above the trash bin's middle
-AT_HEAD, AT_END = 0.068, -0.072  # m along the hammer's handle from its middle: where the right, the left arm holds it
-MEETING = np.array([0.0, 0.0, 1.05])  # m, world: the hammer's middle at the handover
-MET, STILL = 0.02, 0.004  # m: near enough there; m per control step: at rest
-WAITING = np.array([0.0, 0.15, 1.22])  # m, world: where the left arm waits for the hammer
-OFF_END = 0.05  # m further off the hammer than off other things: its end points at the left gripper
-LEFT_TILT = 0.35  # rad from straight down that the left gripper reaches towards the right arm
-LOWER = 0.115  # m above the target bin's floor: where the left grip site lets the hammer go
-HEAD_FIRST = np.array([[-1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, -1.0, 0.0]])  # the hammer's rotation, head towards -y
+OVER_WALLS = 1.02
+"""m, world: a gripper so high carries an object over the walls of a bin."""
+HANGING_OVER_WALLS = 1.16
+"""m, world: the same with the hammer's head hanging down."""
+CLEAR_OF_WALL = np.array([0.0, 0.03, 0.0])
+"""m from the start bin's middle to the hammer's while it is lifted."""
+LIFT = 0.04
+"""m ahead, upwards, meanwhile: so little that the sideways part of the step counts."""
+RISE_STEPS = 40
+"""Control steps after which the hammer is certainly out of its bin."""
+ON_BIN = 0.095
+"""m from a bin's middle to the middle of the lid on it."""
+BIN_FLOOR = 0.81
+"""m, world: the height of a bin's floor."""
+ABOVE_LID = 0.006
+"""m from the lid's middle to its handle's."""
+LID_ASIDE = np.array([-0.35, 0.0, -0.145])
+"""m from the lid's place on the bin to where it is laid down."""
+DROP_TRASH = 0.05
+"""m above the trash bin's middle: where the trash is let go."""
+AT_HEAD, AT_END = 0.068, -0.072
+"""m along the hammer's handle from its middle: the right and the left arm's grasp."""
+MEETING = np.array([0.0, 0.0, 1.05])
+"""m, world: the hammer's middle at the handover."""
+MET, STILL = 0.02, 0.004
+"""m, m per control step: the hammer's error and speed at the handover, at most."""
+WAITING = np.array([0.0, 0.15, 1.22])
+"""m, world: where the left arm waits for the hammer."""
+OFF_END = 0.05
+"""m: the left gripper keeps so much further off the hammer than off other objects,
+because the hammer's end points at it."""
+LEFT_TILT = 0.35
+"""rad from straight down: the left gripper's tilt towards the right arm."""
+LOWER = 0.115
+"""m above the target bin's floor: where the left grip site lets the hammer go."""
+HEAD_FIRST = np.array([[-1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, -1.0, 0.0]])
+"""The hammer's rotation with its head towards -y."""
 
 
 class TransportExpert:
-    """`altbench.api.Expert` for Transport. The seed draws its style: both arms' speed and approach, the handover's tilt."""
+    """The `altbench.api.Expert` for Transport.
+
+    The seed draws its style: both arms' speed and approach, and the handover's tilt.
+    """
 
     def __init__(self) -> None:
         self._right, self._left = (Hand(Style(0.0, 0.0, 0.0), phase) for phase in ("lid", "trash"))
         self._tilt = 0.0
-        self._before = np.zeros(3)  # where the payload was one control step ago
+        self._before = np.zeros(3)  # the payload's position one control step ago
 
     def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode in a style drawn from `seed`."""
@@ -58,7 +82,7 @@ class TransportExpert:
         self._before = np.zeros(3)
 
     def act(self, env: TaskEnv) -> Float32:
-        """The next `ee_pose` action, float32 (20,): right arm, left arm."""
+        """Return the next `ee_pose` action, float32 (20,): right arm, left arm."""
         poses = env.privileged()
         for hand, name in ((self._right, "gripper"), (self._left, "gripper1")):
             hand.position, hand.quaternion = poses[f"{name}_position"], poses[f"{name}_quaternion"]
@@ -89,14 +113,17 @@ class TransportExpert:
         return hand.move(hand.position + (away if hand.waited > OPEN_STEPS else 0.0), present, OPEN)
 
     def _grasp_payload(self, poses: dict[str, Float64]) -> Float32:
-        """Take the hammer near its head, out of the bin."""
+        """Grasp the hammer near its head; return the right arm's action."""
         head = _head(poses)
         facing = pointing_down(QUARTER_TURN + float(np.arctan2(head[0], -head[1])))
         place = poses["payload_position"] + AT_HEAD * head
         return self._right.grasp(place, facing, OVER_WALLS - float(place[2]), then="offer")
 
     def _offer(self, poses: dict[str, Float64]) -> Float32:
-        """Hold the hammer out, its end towards the left arm and a little up, until that holds it."""
+        """Hold the hammer out for the left arm; return the right arm's action.
+
+        The hammer's end points at the left arm and a little up.
+        """
         hand, payload = self._right, Rotation.from_quat(poses["payload_quaternion"])
         if self._left.phase == "take" and self._left.waited > CLOSE_STEPS:
             hand.enter("retreat")
@@ -161,5 +188,5 @@ class TransportExpert:
 
 
 def _head(poses: dict[str, Float64]) -> Float64:
-    """The direction (3,) from the hammer's middle to its head."""
+    """Return the direction (3,) from the hammer's middle to its head."""
     return np.asarray(Rotation.from_quat(poses["payload_quaternion"]).as_matrix()[:, 2])

@@ -1,6 +1,8 @@
-"""HDF5 files of unknown origin, read without trust: every type, shape and size is looked at before memory is reserved.
+"""Reading of other projects' HDF5 files without trusting them.
 
-Links that lead elsewhere are refused, and so is everything that Python would have to unpickle.
+The guards of `altbench.api.hdf5` and limits on types, shapes and sizes apply before
+memory is reserved. Links that lead out of the file are refused, and so is everything
+that Python would have to unpickle.
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ from numpy.typing import NDArray
 
 from altbench.api import DatasetError, hdf5
 
-MAX_FRAMES = 100_000  # of one episode: 83 minutes at 20 Hz
+MAX_FRAMES = 100_000
+"""Frames of one episode, at most: 83 minutes at 20 Hz."""
 MAX_EPISODES = 100_000
+"""Members of a group of episodes, at most. All their names are listed."""
 MAX_TEXT = 16 << 20
+"""Characters of a text attribute, at most. robosuite's models are far smaller."""
 STORAGE = hdf5.Storage(
     frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_LZF, h5py.h5z.FILTER_FLETCHER32}),
     "plain, gzip- or lzf-compressed",
@@ -26,20 +31,29 @@ STORAGE = hdf5.Storage(
     free_chunk=1024,
     max_bytes=8 << 30,
 )
-NUMBERS = "fiub"  # numpy's kinds: float, int, unsigned, bool
+"""Other projects also use lzf and checksums, and chunks longer than a short episode."""
+NUMBERS = "fiub"
+"""numpy's kinds of numbers: float, int, unsigned, bool."""
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[h5py.File]:
-    """The file opened for reading; whatever goes wrong with it in the block becomes a DatasetError with the reason."""
+    """Open the file for reading.
+
+    Every error with it in the block becomes a DatasetError with the reason.
+    """
     if not path.is_file():
-        raise DatasetError(f"{path}: expected an HDF5 file, but there is {'a folder' if path.is_dir() else 'none'}")
+        found = "a folder" if path.is_dir() else "a path where no file exists"
+        raise DatasetError(f"{path}: expected an HDF5 file, got {found}")
     with hdf5.guarded(path), h5py.File(path, "r") as file:
         yield file
 
 
 def numbered(parent: h5py.Group, prefix: str) -> list[str]:
-    """Names of `parent`'s members `PREFIX0`, `PREFIX1`, ..., by number; DatasetError where there are none."""
+    """Return the names of `parent`'s members `PREFIX0`, `PREFIX1`, ..., by number.
+
+    DatasetError if there are no such members.
+    """
     if len(parent) > MAX_EPISODES:
         raise DatasetError(f"{hdf5.place(parent, '')}: expected at most {MAX_EPISODES:,} members, got {len(parent):,}")
     found = [name for name in parent if re.fullmatch(re.escape(prefix) + r"\d{1,9}", name)]
@@ -49,7 +63,10 @@ def numbered(parent: h5py.Group, prefix: str) -> list[str]:
 
 
 def numbers(parent: h5py.Group, name: str, columns: int | None = None) -> NDArray[np.float64]:
-    """The array `name`, float64 (T, columns), or (T,) without `columns`; 1 to MAX_FRAMES rows, all finite."""
+    """Read the array `name` as float64 (T, columns), or (T,) without `columns`.
+
+    DatasetError unless it has 1 to MAX_FRAMES rows of finite values.
+    """
     found = _dataset(parent, name)
     shape = (None,) if columns is None else (None, columns)
     _check_shape(hdf5.place(parent, name), found, NUMBERS, shape)
@@ -60,7 +77,7 @@ def numbers(parent: h5py.Group, name: str, columns: int | None = None) -> NDArra
 
 
 def images(parent: h5py.Group, name: str, frames: int) -> NDArray[np.uint8]:
-    """The images `name`, uint8 (frames, H, W, 3)."""
+    """Read the images `name`, uint8 (frames, H, W, 3)."""
     found = _dataset(parent, name)
     _check_shape(hdf5.place(parent, name), found, "u", (frames, None, None, 3))
     if found.dtype != np.uint8 or not all(8 <= side <= 2048 for side in found.shape[1:3]):
@@ -69,7 +86,7 @@ def images(parent: h5py.Group, name: str, frames: int) -> NDArray[np.uint8]:
 
 
 def image_size(parent: h5py.Group, name: str) -> tuple[int, int]:
-    """(H, W) of the images `name`."""
+    """Return the size (H, W) of the images `name`."""
     found = _dataset(parent, name)
     if found.ndim != 4:
         raise DatasetError(f"{hdf5.place(parent, name)}: expected images (T, H, W, 3), got {_kind(found)}")
@@ -77,7 +94,7 @@ def image_size(parent: h5py.Group, name: str) -> tuple[int, int]:
 
 
 def width(parent: h5py.Group, name: str) -> int:
-    """Columns of the array `name`, which must have two dimensions."""
+    """Count the columns of the array `name`, which must have two dimensions."""
     found = _dataset(parent, name)
     if found.ndim != 2:
         raise DatasetError(f"{hdf5.place(parent, name)}: expected an array of two dimensions, got {_kind(found)}")
@@ -85,17 +102,17 @@ def width(parent: h5py.Group, name: str) -> int:
 
 
 def text(parent: h5py.Group, name: str) -> str:
-    """The text attribute `name` of `parent`."""
+    """Read the text attribute `name` of `parent`."""
     return hdf5.text(parent, name, MAX_TEXT, fixed_length=True)
 
 
 def optional_text(parent: h5py.Group, name: str) -> str:
-    """The text attribute `name` of `parent`, "" where there is none."""
+    """Read the text attribute `name` of `parent`; "" if it is missing."""
     return text(parent, name) if name in parent.attrs else ""
 
 
 def vector(parent: h5py.Group, name: str, length: int) -> NDArray[np.float64]:
-    """The attribute `name` of `parent`, float64 (length,), finite."""
+    """Read the attribute `name` of `parent`: float64 (length,), all finite."""
     where, attribute = hdf5.place(parent, f"@{name}"), hdf5.attribute(parent, name)
     if attribute.dtype.kind != "f" or attribute.shape != (length,):
         raise DatasetError(f"{where}: expected {length} numbers, got {attribute.dtype} {attribute.shape}")
@@ -106,7 +123,7 @@ def vector(parent: h5py.Group, name: str, length: int) -> NDArray[np.float64]:
 
 
 def _dataset(parent: h5py.Group, name: str) -> h5py.Dataset:
-    """The array `name`, which lies inside the file, packed in no unknown way, and claims no more than is stored."""
+    """Return the array `name`, unread, once its storage is checked."""
     found = hdf5.array(parent, name)
     hdf5.check_storage(hdf5.place(parent, name), found, STORAGE)
     return found

@@ -1,7 +1,9 @@
-"""Import and export Minari data sets (https://minari.farama.org): Gymnasium's own format, read by `minari.load_dataset`.
+"""Import and export of Minari data sets (https://minari.farama.org).
 
-Export needs the extra `altbench[minari]`; import reads the files themselves. Minari keeps images as JPEG, which loses
-detail, so that an import draws them again from the simulator states in `infos/sim_state`.
+Minari is Gymnasium's own format, read by `minari.load_dataset`. Export needs the extra
+`altbench[minari]`; import reads the files without it. Minari keeps images as JPEG,
+which loses detail. So an import draws them again from the simulator states in
+`infos/sim_state`.
 """
 
 from __future__ import annotations
@@ -29,14 +31,21 @@ from altbench.api import (
 from altbench_demos.formats import foreign_hdf5, mjcf, viewing
 
 DATASET_ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+", re.ASCII)
+"""A data set's id, as Minari forms it. It becomes a path, so `..` must not match."""
 MAX_METADATA_BYTES = 16 << 20
-SMALLEST_IMAGE = 32  # pixels: Minari takes smaller ones for no images, and cannot read back what it wrote
+"""Bytes of a data set's metadata.json, at most. It is read whole."""
+SMALLEST_IMAGE = 32
+"""Pixels of an image's side, at least. Minari does not treat smaller arrays as images,
+and cannot read back what it wrote."""
 STATES = "sim_state"
-POSE = "object_pose"  # beside them, where the states do not tell it
+"""The key of the simulator states in an episode's `infos`."""
+POSE = "object_pose"
+"""The key of the object pose in `infos`, for tasks whose states do not contain it."""
 
 
 def read_minari(path: Path, viewer: StateViewer, options: ImportOptions) -> Recording:
-    """`altbench.api.Importer` of a data set's folder, or of the id of one that Minari keeps."""
+    """Read a data set's folder, or the data set of an id: an
+    `altbench.api.Importer`."""
     folder = _folder(path)
     metadata = _metadata(folder)
     mode, size = _convention(folder, metadata, viewer, options)
@@ -50,12 +59,12 @@ def read_minari(path: Path, viewer: StateViewer, options: ImportOptions) -> Reco
 
 
 def datasets_root() -> Path:
-    """Where Minari keeps its data sets."""
+    """Return the folder in which Minari keeps its data sets."""
     return Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
 
 
 def _folder(path: Path) -> Path:
-    """The folder that holds metadata.json."""
+    """Return the folder with metadata.json; DatasetError if missing."""
     candidates = [path, path / "data", datasets_root() / path / "data"]
     found = next((each for each in candidates if (each / "metadata.json").is_file()), None)
     if found is None:
@@ -81,7 +90,10 @@ def _metadata(folder: Path) -> dict[str, Any]:
 def _convention(
     folder: Path, metadata: Mapping[str, Any], viewer: StateViewer, options: ImportOptions
 ) -> tuple[ControlMode, tuple[int, int]]:
-    """Control mode and image size of the environment that the data set names, which must be the task's."""
+    """Return control mode and image size (H, W) of the data set's environment.
+
+    DatasetError unless that environment is the task's.
+    """
     where = f"{folder}: env_spec"
     spec = hdf5.json_object(where, str(metadata.get("env_spec", "{}")))
     kwargs = spec.get("kwargs", {})
@@ -118,7 +130,10 @@ def _demonstration(
 
 
 def _episode(main: Path, name: str, viewer: StateViewer, mode: ControlMode) -> tuple[Float64, Float64, Float64 | None]:
-    """States (T + 1, Ds), that after the last action included, actions (T, Da), the pose of fixed bodies (P,)."""
+    """Read states (T + 1, Ds), actions (T, Da) and the pose of fixed bodies (P,).
+
+    The states include the one after the last action.
+    """
     where = f"{main}: {name}"
     with foreign_hdf5.reading(main) as file:
         episode = hdf5.group(file, name)
@@ -139,7 +154,10 @@ def _episode(main: Path, name: str, viewer: StateViewer, mode: ControlMode) -> t
 
 
 def write_minari(recording: Recording, viewer: StateViewer, out: str) -> str:
-    """`altbench.api.Exporter`: the data set with the id `out` (such as `altbench/lift-v0`), where Minari keeps its own."""
+    """Write the Minari data set `out`, such as `altbench/lift-v0`.
+
+    This is an `altbench.api.Exporter`; Minari keeps the data set among its own.
+    """
     minari = _minari()
     if not DATASET_ID.fullmatch(out):
         raise ConfigError(f"--out {out!r}: expected the id of a Minari data set, such as altbench/lift-v0")
@@ -153,7 +171,8 @@ def write_minari(recording: Recording, viewer: StateViewer, out: str) -> str:
         _buffer(minari.data_collector.EpisodeBuffer, d, viewer, recording.image_size) for d in recording.demonstrations
     ]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # Minari recommends a code link and an e-mail address
+        # Minari warns that a code link and an e-mail address are missing.
+        warnings.simplefilter("ignore", UserWarning)
         minari.create_dataset_from_buffers(
             out,
             buffers,
@@ -167,7 +186,10 @@ def write_minari(recording: Recording, viewer: StateViewer, out: str) -> str:
 
 
 def _buffer(episode_buffer: Any, d: Demonstration, viewer: StateViewer, size: tuple[int, int]) -> Any:
-    """One episode: T steps, T + 1 observations and infos; the last is a simulated step from the last recorded state."""
+    """Make one episode of T steps, with T + 1 observations and infos.
+
+    The last observation is not recorded but simulated, one step from the last state.
+    """
     pose = d.initial_state.object_pose if viewer.native.fixed_bodies else None
     last_state = viewer.after(d.states[-1], d.actions[-1], d.control_mode, pose)
     last = viewer.look(last_state, size, pose)

@@ -1,7 +1,8 @@
-"""Import and export robomimic's HDF5: `data/demo_i/{obs,actions,states}`, described by the JSON `env_args`.
+"""Import and export of robomimic's HDF5: `data/demo_i/{obs,actions,states}`.
 
-Actions may be absolute or delta commands of robosuite's OSC_POSE (both told by `env_args`). Images are taken over where
-the file has all of the task's cameras, and drawn from the states where it has none.
+The JSON attribute `env_args` describes them. Actions may be absolute or delta commands
+of robosuite's OSC_POSE. Images are copied if the file has those of all the task's
+cameras, and drawn from the states if it has none.
 """
 
 from __future__ import annotations
@@ -33,13 +34,19 @@ from altbench.api import (
 from altbench_demos.formats import controllers, fixed_bodies, foreign_hdf5, mjcf, viewing
 from altbench_demos.formats.robosuite_file import model_xml
 
-ROBOSUITE_TYPE, GYMNASIUM_TYPE = 1, 2  # robomimic's EnvType
-SAME_PLACE = 0.01  # m: a recorded gripper position further from ours means another scene
+ROBOSUITE_TYPE, GYMNASIUM_TYPE = 1, 2
+"""robomimic's numbers for kinds of environments, `EnvType`."""
+SAME_PLACE = 0.01
+"""m: how far a recorded gripper may be from ours. Further means another scene."""
 
 
 @dataclass(frozen=True)
 class _Header:
-    """What a file says of itself: action convention as `recorded`, and our camera -> its images' name (empty: none)."""
+    """A file's description of itself.
+
+    `recorded`: the actions' control mode; `native_actions`: they are robosuite's, not
+    ours. `cameras`: our camera -> its images' name in the file (empty: no images).
+    """
 
     recorded: ControlMode
     native_actions: bool
@@ -50,9 +57,10 @@ class _Header:
 
 
 def read_robomimic(path: Path, viewer: StateViewer, options: ImportOptions) -> Recording:
-    """`altbench.api.Importer` of robomimic's format.
+    """Read a file of robomimic's format: an `altbench.api.Importer`.
 
-    `control_mode` None: the file's own; "ee_pose" of delta actions: the pose that the controller makes of each.
+    `options.control_mode` None: the file's own. "ee_pose" for a file of delta actions:
+    each becomes the pose that the controller aims at.
     """
     with foreign_hdf5.reading(path) as file:
         header = _header(path, hdf5.group(file, "data"), viewer, options)
@@ -104,7 +112,10 @@ def _recorded_mode(where: str, kwargs: Mapping[str, Any], viewer: StateViewer, o
 def _cameras(
     path: Path, demo: h5py.Group, viewer: StateViewer, options: ImportOptions
 ) -> tuple[dict[str, str], tuple[int, int]]:
-    """Our camera -> the name of its images in the file (empty: to be drawn), and their size."""
+    """Return our camera -> the name of its images in the file, and their size (H, W).
+
+    Empty if the images are to be drawn.
+    """
     drawn_size = options.image_size or viewing.DEFAULT_IMAGE_SIZE
     obs = hdf5.group(demo, "obs") if "obs" in demo else {}
     there = sorted(name for name in obs if name.endswith("_image"))
@@ -131,11 +142,16 @@ def _cameras(
 
 @dataclass(frozen=True)
 class _Episode:
+    """One episode of T frames as the file has it; optional parts are None if missing.
+
+    `eef`: recorded gripper positions (T, 3), m. `fixed`: the pose of fixed bodies (P,).
+    """
+
     states: Float64
     actions: Float64
     rewards: Float64 | None
     eef: Float64 | None
-    fixed: Float64 | None  # the pose of fixed bodies, (P,)
+    fixed: Float64 | None
     pixels: dict[str, UInt8] | None
 
 
@@ -191,7 +207,7 @@ def _episode(path: Path, header: _Header, index: int, viewer: StateViewer, optio
 
 
 def _our_fixed_pose(demo: h5py.Group, viewer: StateViewer) -> Float64 | None:
-    """Where fixed bodies stand, as our own files say it."""
+    """Read the pose of fixed bodies (P,) from one of our own files."""
     if not viewer.native.fixed_bodies:
         return None
     return foreign_hdf5.vector(demo, "object_pose", len(viewer.info.pose_names))
@@ -206,7 +222,7 @@ def _actions(actions: Float64, views: list[View], header: _Header, mode: Control
 
 
 def _check_place(where: str, eef: Float64 | None, views: list[View]) -> None:
-    """DatasetError where the recorded gripper positions are not those of the states in the present model."""
+    """Raise DatasetError unless recorded gripper positions agree with the states'."""
     if eef is None:
         return
     ours = np.stack([view.agent_pos[:3] for view in views])
@@ -220,7 +236,10 @@ def _check_place(where: str, eef: Float64 | None, views: list[View]) -> None:
 
 
 def write_robomimic(recording: Recording, viewer: StateViewer, out: str) -> str:
-    """`altbench.api.Exporter`: the HDF5 file `out` with robosuite's names, absolute or delta commands, and the model."""
+    """Write the HDF5 file `out`: an `altbench.api.Exporter`.
+
+    It has robosuite's names, absolute or delta commands, and the model.
+    """
     path = Path(out)
     if path.exists():
         raise DatasetError(f"{path}: exists; choose another file")
@@ -252,7 +271,10 @@ def _write(data: h5py.Group, d: Demonstration, viewer: StateViewer) -> int:
 
 
 def _low_dimensional(d: Demonstration, arms: int) -> dict[str, Float64]:
-    """robosuite's names of what `agent_pos` holds; the orientation is the grip site's quaternion (xyzw)."""
+    """Return the parts of `agent_pos` under robosuite's names.
+
+    The orientation is the grip site's quaternion (xyzw).
+    """
     from scipy.spatial.transform import Rotation
 
     found: dict[str, Float64] = {}

@@ -58,7 +58,7 @@ def test_states_of_an_old_model_are_mapped_by_joint_name() -> None:
 @pytest.mark.parametrize(
     ("xml", "reason"),
     [
-        ("<mujoco", "what is no XML"),
+        ("<mujoco", "text that is not XML"),
         ("<mujoco/>", "expected a model with named joints"),
         ('<!DOCTYPE m [<!ENTITY a "b">]><mujoco>&a;</mujoco>', "without document type and entities"),
         (OLD_MODEL.replace("cube_jnt0", "ball_jnt0"), r"expected the joints .*cube_joint0.*got .*ball_joint0"),
@@ -148,7 +148,7 @@ def test_an_episode_that_never_succeeds_keeps_all_but_its_last_state(tmp_path: P
 
 def test_the_model_may_lie_beside_the_file(tmp_path: Path) -> None:
     path = state_viewers.write_robosuite(tmp_path / "x.hdf5", model="model_1.xml")
-    with pytest.raises(DatasetError, match=r"its model 'model_1.xml' is not there .* name it with --model FILE"):
+    with pytest.raises(DatasetError, match=r"its model 'model_1.xml' is missing .* name it with --model FILE"):
         read("robosuite", path)
     for beside in ("x.xml", "model_1.xml", "given"):
         (tmp_path / beside).write_text(OLD_MODEL)
