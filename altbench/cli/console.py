@@ -16,14 +16,14 @@ PIPE_WIDTH = 110
 
 
 def make_console() -> Console:
-    """Make the console on standard output; into a file or pipe its lines are `PIPE_WIDTH` wide."""
+    """Make the console on standard output; into a file or pipe, `PIPE_WIDTH` wide."""
     console = Console()
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
-    """A bar that counts to the total with the time left, and shows failed attempts."""
+    """Show a bar with count, failed attempts and time left; yield its `Progress`."""
     from rich import progress as bars
 
     columns = (
@@ -38,7 +38,8 @@ def progress_bar(what: str) -> Iterator[Progress]:
     task = bar.add_task(what, total=None, failed=0)
 
     def report(done: int, total: int, metrics: Mapping[str, float]) -> None:
-        bar.start()  # with the first report, so that an error before it stands alone
+        # Started by the first report, so that an earlier error appears without a bar.
+        bar.start()
         bar.update(task, completed=done, total=total, failed=metrics.get("failed", 0))
 
     try:

@@ -1,4 +1,4 @@
-"""`altbench demos`: collect, describe, show and validate files of demonstrations; import and export them."""
+"""`altbench demos`: the commands for files of demonstrations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def default_path(task: str, uniform: bool = False) -> Path:
 def collect(
     task: Annotated[str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False)] = None,
     every: Annotated[bool, typer.Option("--all", help="All tasks that have an expert, one after the other.")] = False,
-    n: Annotated[int, typer.Option("--n", min=1, help="How many successful demonstrations the file is to hold.")] = 30,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many successful demonstrations the file shall hold.")] = 30,
     uniform: Annotated[bool, typer.Option("--uniform", help="Fresh random poses instead of the task's grid.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", help="The file; default data/TASK.hdf5 or data/TASK-uniform.hdf5.")
@@ -43,20 +43,25 @@ def collect(
     image_size: Annotated[
         int, typer.Option("--image-size", min=8, max=2048, help="Height and width of the images.")
     ] = 84,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that share the work; 0: none, here.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Throw away what the file holds and collect afresh.")] = False,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that share the work; 0: this process.")
+    ] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Delete the file first, and collect from the beginning.")
+    ] = False,
     expert: Annotated[
         str | None,
-        typer.Option("--expert", help="POLICY:PATH, a policy that sees the state; default the task's script."),
+        typer.Option("--expert", help="POLICY:PATH, a policy that sees the state; default: the task's script."),
     ] = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Load the expert's file though it holds pickles, which run code.")
+        bool, typer.Option("--trust", help="Load the expert's file although it contains pickles, which can run code.")
     ] = False,
 ) -> None:
     """Collect demonstrations from the task's scripted expert, or from a policy.
 
-    Interrupted, it goes on where it was; asked for more than the file holds, it adds the missing ones. The contents do
-    not depend on the number of workers.
+    If it was interrupted, the same command goes on where it stopped. If the file holds
+    fewer demonstrations than --n, it adds the missing ones. The contents do not depend
+    on the number of workers.
 
     - `altbench demos collect Lift --n 30`
     - `altbench demos collect Lift --n 120 --uniform --out data/lift-120.hdf5`
@@ -67,7 +72,7 @@ def collect(
     from altbench.dataset.policy_expert import ExpertChoice
 
     if trust and not expert:
-        raise ConfigError("--trust is about the file of an --expert, and none is given")
+        raise ConfigError("--trust needs --expert, whose file it is about; give an --expert or leave --trust out")
     chosen = ExpertChoice.parse(expert, trust) if expert else None
     for name in _chosen(task, every, out):
         path = out or default_path(name, uniform)
@@ -89,7 +94,7 @@ def collect(
 
 
 def _chosen(task: str | None, every: bool, out: Path | None) -> list[str]:
-    """Return the tasks to collect for; ConfigError if the arguments contradict each other."""
+    """Return the tasks to collect for; ConfigError if the arguments disagree."""
     if task is not None and every:
         raise ConfigError(f"{task} and --all contradict each other; leave one of them out")
     if every and out is not None:
@@ -101,6 +106,7 @@ def _chosen(task: str | None, every: bool, out: Path | None) -> list[str]:
 
 @contextmanager
 def _goes_on_later() -> Iterator[None]:
+    """Turn Ctrl-C in the block into a message and exit status 130."""
     try:
         yield
     except KeyboardInterrupt:
@@ -109,6 +115,7 @@ def _goes_on_later() -> Iterator[None]:
 
 
 def _remove(path: Path) -> None:
+    """Delete a file of demonstrations and its finished parts."""
     if path.is_dir():
         raise DatasetError(f"{path}: expected a demonstrations file, but this is a folder")
     path.unlink(missing_ok=True)
@@ -170,7 +177,7 @@ def validate(
         bool, typer.Option(help="Also execute every demonstration's actions again in the simulator.")
     ] = True,
 ) -> None:
-    """Check a file's structure, values and checksum, and that its actions succeed again.
+    """Check a file's structure, values and checksum, and replay its actions.
 
     Also compares the file with the known set of its task (`altbench demos manifest`).
 
@@ -187,7 +194,7 @@ def validate(
 
 
 def _check_replay(file: Path, found: Dataset) -> None:
-    """Execute all recorded actions again; DatasetError with the demonstrations that fail."""
+    """Execute all recorded actions again; DatasetError if demonstrations fail."""
     from altbench.dataset import collecting
 
     failed: list[int] = []
