@@ -11,6 +11,8 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium
+
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, DatasetError
@@ -19,7 +21,7 @@ from altbench.core.types import Progress, RenderProfile, no_progress
 from altbench.dataset.collection_plan import MAX_DEMONSTRATIONS, CollectionPlan, Placement, plan_collection
 from altbench.dataset.files import Dataset
 from altbench.dataset.policy_expert import ExpertChoice
-from altbench.dataset.recorder import Recorder, make_env
+from altbench.dataset.recorder import Recorder
 from altbench.system import workers as worker_pool
 
 
@@ -77,7 +79,7 @@ def replay(task_name: str, demonstrations: Sequence[Demonstration]) -> Iterator[
     if not demonstrations:
         return
     mode = demonstrations[0].control_mode
-    with closing(make_env(registry.task(task_name), obs_type="state", control_mode=mode)) as env:
+    with closing(gymnasium.make(registry.task(task_name).env_id, obs_type="state", control_mode=mode)) as env:
         for d in demonstrations:
             env.reset(seed=0, options={"split": "replay", "initial_state": d.initial_state})
             yield any(task_of(env).advance(action)[1] for action in d.actions)

@@ -10,20 +10,10 @@ import numpy as np
 
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
-from altbench.core.errors import AltbenchError, SimulationDiverged
+from altbench.core.errors import SimulationDiverged
 from altbench.core.task import Expert, InitialState, TaskInfo, task_of
 from altbench.core.types import Float32, Float64, RenderProfile
 from altbench.dataset.policy_expert import ExpertChoice, PolicyExpert
-
-
-def make_env(info: TaskInfo, **options: Any) -> gymnasium.Env[Any, Any]:
-    """Make the task's Gymnasium environment.
-
-    AltbenchError if the task is registered without one.
-    """
-    if info.env_id not in gymnasium.registry:
-        raise AltbenchError(f"task {info.name} is registered, but its environment {info.env_id} is not")
-    return gymnasium.make(info.env_id, **options)
 
 
 @dataclass
@@ -50,9 +40,9 @@ class Recorder:
     ) -> None:
         self._info = info
         self._expert = self._make_expert(expert)
-        style = {"image_size": image_size, "render_profile": render_profile}
-        self._env = make_env(info, obs_type="pixels", control_mode="ee_pose", **style)
-        self._state_env = make_env(info, obs_type="state", control_mode="ee_pose")
+        style: dict[str, Any] = {"image_size": image_size, "render_profile": render_profile}
+        self._env = gymnasium.make(info.env_id, obs_type="pixels", control_mode="ee_pose", **style)
+        self._state_env = gymnasium.make(info.env_id, obs_type="state", control_mode="ee_pose")
 
     def close(self) -> None:
         """Close both environments."""

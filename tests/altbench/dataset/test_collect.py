@@ -153,7 +153,7 @@ def test_an_unwritable_place_is_refused_before_the_simulator_starts(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.touch()
-    monkeypatch.setattr(recorder, "make_env", None)
+    monkeypatch.setattr(collection_plan, "Recorder", None)
     with pytest.raises(DatasetError, match=r"x\.hdf5\.parts: cannot be made: Not a directory"):
         collect("Fake", 1, path / "x.hdf5")
 
@@ -233,7 +233,7 @@ def test_damaged_and_foreign_parts_are_collected_again(path: Path, whole: files.
 def test_a_file_with_enough_is_left_alone_without_a_simulator(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     collect("Fake", 5, path, image_size=SIZE)
     before = path.stat()
-    monkeypatch.setattr(recorder, "make_env", None)
+    monkeypatch.setattr(collection_plan, "Recorder", None)
     assert len(collect("Fake", 3, path, image_size=SIZE)) == 5
     assert path.stat() == before
 

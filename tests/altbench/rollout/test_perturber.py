@@ -27,7 +27,7 @@ from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import Provenance
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
 
-PROVENANCE = Provenance({"mujoco": "0"}, "cpu", "egl", {})
+PROVENANCE = Provenance({"mujoco": "0"}, "cpu", "egl", {}, 1)
 
 
 class Blacken(Perturbation):
