@@ -53,6 +53,7 @@ from altbench.core.types import (
     UInt8,
     no_progress,
 )
+from altbench.system import hdf5
 from altbench.system.files import replacing
 
 __all__ = [
@@ -107,6 +108,7 @@ __all__ = [
     "UnknownNameError",
     "View",
     "added",
+    "hdf5",
     "no_progress",
     "read_toml",
     "register",
