@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
-from altbench.report.style import Look, Style, grid, headline, legend, policy_handles
+from altbench.report.style import Style, Styles, grid, headline, legend, policy_handles
 from altbench.report.table import significant
 from altbench.rollout.records import MeasureRecord
 
@@ -25,13 +25,13 @@ TICKS = ((12.0, (1, 2, 3, 4, 6, 8)), (150.0, (1, 2, 5)), (float("inf"), (1,)))
 """How many times the lower end of an axis its upper end is, at most -> where ticks stand in a decade."""
 
 
-def latency_memory(measures: Sequence[MeasureRecord], style: Style) -> Figure:
+def latency_memory(measures: Sequence[MeasureRecord], styles: Styles) -> Figure:
     """Decision time (p50, bar to p99) and weights + table, at each policy's largest N."""
     frame = timed_and_weighed(measures)
     draw = _by_task if frame["task"].nunique() > MOST_TASKS else _scatter
-    figure = draw(frame, measures, style)
+    figure = draw(frame, measures, styles)
     presets = sorted(set(frame["preset"]))
-    handles = policy_handles(sorted(set(frame["label"])), style)
+    handles = policy_handles(sorted(set(frame["label"])), styles)
     legend(figure, handles + (_preset_handles(presets) if len(presets) > 1 else []))
     return figure
 
@@ -47,7 +47,7 @@ def timed_and_weighed(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
     return frame.sort_values("n", kind="stable").groupby(["label", "preset", "task", "setting"]).tail(1)
 
 
-def _scatter(frame: pd.DataFrame, measures: Sequence[MeasureRecord], style: Style) -> Figure:
+def _scatter(frame: pd.DataFrame, measures: Sequence[MeasureRecord], styles: Styles) -> Figure:
     """Time against memory, both logarithmic, a panel per task, device and image size.
 
     Above each panel stand the two ratios to the diffusion policy's that the paper reports for ALT.
@@ -62,7 +62,7 @@ def _scatter(frame: pd.DataFrame, measures: Sequence[MeasureRecord], style: Styl
     for axis, panel in zip(axes.flat, panels, strict=False):
         shown = frame[frame["panel"] == panel]
         for _, row in shown.iterrows():
-            _cost_point(axis, row, style[row["label"]], filled=row["preset"] == presets[0])
+            _cost_point(axis, row, styles[row["label"]], filled=row["preset"] == presets[0])
         axis.set(xlabel="weights + table (MB)")
         axis.margins(0.15)
         axis.xaxis.set_tick_params(labelbottom=True)  # the last row may not be full
@@ -75,7 +75,7 @@ def _scatter(frame: pd.DataFrame, measures: Sequence[MeasureRecord], style: Styl
     return figure
 
 
-def _by_task(frame: pd.DataFrame, measures: Sequence[MeasureRecord], style: Style) -> Figure:
+def _by_task(frame: pd.DataFrame, measures: Sequence[MeasureRecord], styles: Styles) -> Figure:
     """A row of two panels per device and image size, time and memory (logarithmic), each with a line per task."""
     del measures
     settings, tasks = sorted(set(frame["setting"]), key=_by_numbers), sorted(set(frame["task"]))
@@ -83,7 +83,7 @@ def _by_task(frame: pd.DataFrame, measures: Sequence[MeasureRecord], style: Styl
     axes = figure.subplots(len(settings), 2, sharex="col", sharey=True, squeeze=False)
     seaborn.despine(fig=figure)
     for (left, right), setting in zip(axes, settings, strict=True):
-        _lanes(left, right, frame[frame["setting"] == setting], tasks, style)
+        _lanes(left, right, frame[frame["setting"] == setting], tasks, styles)
         left.set_title(setting)
         left.set_yticks(range(len(tasks)), tasks)
         left.set_ylim(len(tasks) - 0.5, -0.5)
@@ -96,7 +96,7 @@ def _by_task(frame: pd.DataFrame, measures: Sequence[MeasureRecord], style: Styl
     return figure
 
 
-def _lanes(left: Axes, right: Axes, shown: pd.DataFrame, tasks: Sequence[str], style: Style) -> None:
+def _lanes(left: Axes, right: Axes, shown: pd.DataFrame, tasks: Sequence[str], styles: Styles) -> None:
     """The points of each task on a line, policies a little above each other."""
     kinds = sorted(set(zip(shown["label"], shown["preset"], strict=True)))
     presets = sorted(set(shown["preset"]))
@@ -104,9 +104,9 @@ def _lanes(left: Axes, right: Axes, shown: pd.DataFrame, tasks: Sequence[str], s
         place = kinds.index((row["label"], row["preset"])) - (len(kinds) - 1) / 2
         y = tasks.index(row["task"]) + place * min(0.22, 0.7 / len(kinds))
         ms, tail, megabytes = _costs(row)
-        look = _point_of(style[row["label"]], filled=row["preset"] == presets[0]) | {"markersize": 6}
-        left.errorbar([ms], [y], xerr=[[0.0], [tail]], **look)
-        right.plot([megabytes], [y], **look)
+        style = _point_of(styles[row["label"]], filled=row["preset"] == presets[0]) | {"markersize": 6}
+        left.errorbar([ms], [y], xerr=[[0.0], [tail]], **style)
+        right.plot([megabytes], [y], **style)
 
 
 def _logarithmic(axes: Axes, name: str) -> None:
@@ -124,9 +124,9 @@ def _by_numbers(panel: str) -> tuple[str, list[int]]:
     return panel.partition(",")[0], [int(digits) for digits in re.findall(r"\d+", panel)]
 
 
-def _cost_point(axis: Axes, row: Any, look: Look, filled: bool) -> None:
+def _cost_point(axis: Axes, row: Any, style: Style, filled: bool) -> None:
     ms, tail, megabytes = _costs(row)
-    axis.errorbar([megabytes], [ms], yerr=[[0.0], [tail]], **_point_of(look, filled), markersize=8)
+    axis.errorbar([megabytes], [ms], yerr=[[0.0], [tail]], **_point_of(style, filled), markersize=8)
 
 
 def _costs(row: Any) -> tuple[float, float, float]:
@@ -136,9 +136,9 @@ def _costs(row: Any) -> tuple[float, float, float]:
     return ms, tail, float(row["weights_and_table_bytes"]) * MEGABYTES
 
 
-def _point_of(look: Look, filled: bool) -> dict[str, Any]:
-    face = look.colour if filled else "white"
-    return {"color": look.colour, "marker": look.marker, "markerfacecolor": face, "linestyle": "none"}
+def _point_of(style: Style, filled: bool) -> dict[str, Any]:
+    face = style.colour if filled else "white"
+    return {"color": style.colour, "marker": style.marker, "markerfacecolor": face, "linestyle": "none"}
 
 
 def _headlines(measures: Sequence[MeasureRecord], shown: pd.DataFrame) -> list[str]:

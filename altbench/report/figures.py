@@ -24,7 +24,7 @@ from altbench.report.cost_figures import latency_memory, timed_and_weighed
 from altbench.report.dots import Dot, draw_dots
 from altbench.report.style import (
     Panels,
-    Style,
+    Styles,
     add_footer,
     finish,
     grid,
@@ -52,9 +52,9 @@ def write_figures(
     frame: pd.DataFrame, measures: Sequence[MeasureRecord], folder: Path, fingerprint: Fingerprint
 ) -> list[Path]:
     """Draw what the records hold into `folder` as <figure>.png and .svg; a figure without data is not made."""
-    style = policy_styles([*frame["label"], *(m.label for m in measures)])
+    styles = policy_styles([*frame["label"], *(m.label for m in measures)])
     paths = []
-    for stem, draw in _figures(countable(frame), measures, style):
+    for stem, draw in _figures(countable(frame), measures, styles):
         with styled():
             figure = draw()
             add_footer(figure, fingerprint)
@@ -63,33 +63,33 @@ def write_figures(
 
 
 def _figures(
-    frame: pd.DataFrame, measures: Sequence[MeasureRecord], style: Style
+    frame: pd.DataFrame, measures: Sequence[MeasureRecord], styles: Styles
 ) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """File stem and drawing function of every figure that has data."""
     everywhere = frame[frame["perturbation"] == CLEAN]
     several = everywhere["task"].nunique() > 1
     if several:
-        yield "success_by_task", partial(success_by_task, everywhere, style)
+        yield "success_by_task", partial(success_by_task, everywhere, styles)
     for task, own in frame.groupby("task"):
         name = str(task).lower()
         clean, perturbed = own[own["perturbation"] == CLEAN], own[own["perturbation"] != CLEAN]
         if clean["n"].nunique() > 1:
-            yield f"success_by_n_{name}", partial(success_by_n, clean, str(task), style)
+            yield f"success_by_n_{name}", partial(success_by_n, clean, str(task), styles)
         elif len(clean) and not several:
-            yield f"success_by_split_{name}", partial(success_by_split, clean, str(task), style)
+            yield f"success_by_split_{name}", partial(success_by_split, clean, str(task), styles)
         for split in sorted(set(perturbed["split"])):
             part, where = own[own["split"] == split], f"{task}, split {split}"
-            yield f"success_by_perturbation_{name}_{split}", partial(success_by_perturbation, part, where, style)
+            yield f"success_by_perturbation_{name}_{split}", partial(success_by_perturbation, part, where, styles)
             if perturbed.loc[perturbed["split"] == split, "max_ood_score"].notna().any():
-                yield f"ood_scores_{name}_{split}", partial(ood_scores, part, where, style)
+                yield f"ood_scores_{name}_{split}", partial(ood_scores, part, where, styles)
     if len(timed_and_weighed(measures)):
-        yield "latency_memory", partial(latency_memory, measures, style)
+        yield "latency_memory", partial(latency_memory, measures, styles)
 
 
 # ---------------------------------------------------------------------------------------------------------- success
 
 
-def success_by_n(clean: pd.DataFrame, task: str, style: Style) -> Figure:
+def success_by_n(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
     """Success against the number of demonstrations, one panel per split, Wilson 95 % intervals."""
     rates = success_rates(clean, ["split", "label", "n"])
     splits = rates["split"].drop_duplicates().sort_values(key=split_order).to_list()
@@ -97,24 +97,24 @@ def success_by_n(clean: pd.DataFrame, task: str, style: Style) -> Figure:
     figure, axes = grid(1, len(splits), width=2.9, height=3.1)
     for axis, split in zip(axes[0], splits, strict=True):
         part = rates[rates["split"] == split]
-        _lines(axis, part.assign(place=[steps.index(n) for n in part["n"]]), style, CLOSE)
+        _lines(axis, part.assign(place=[steps.index(n) for n in part["n"]]), styles, CLOSE)
         axis.set_xticks(range(len(steps)), [str(n) for n in steps])
         axis.set(title=f"split {split}", xlabel="demonstrations (N)", xlim=(-0.5, len(steps) - 0.5))
     _percent(axes)
-    finish(figure, f"{task}: success by number of demonstrations", sorted(set(rates["label"])), style)
+    finish(figure, f"{task}: success by number of demonstrations", sorted(set(rates["label"])), styles)
     return figure
 
 
-def success_by_split(clean: pd.DataFrame, task: str, style: Style) -> Figure:
+def success_by_split(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
     """Success by policy at the one N that there is, one panel per split, Wilson 95 % intervals."""
     rates = success_rates(clean, ["split", "label"]).dropna(subset=["rate"])
     splits = rates["split"].drop_duplicates().sort_values(key=split_order).to_list()
     dots = {(str(r["label"]), str(r["split"])): Dot(r["rate"], r["low"], r["high"]) for _, r in rates.iterrows()}
     title = f"{task}, N = {clean['n'].iloc[0]}: success by split"
-    return draw_dots(title, sorted(set(rates["label"])), splits, dots, style)
+    return draw_dots(title, sorted(set(rates["label"])), splits, dots, styles)
 
 
-def success_by_task(clean: pd.DataFrame, style: Style) -> Figure:
+def success_by_task(clean: pd.DataFrame, styles: Styles) -> Figure:
     """Success on each task at each policy's largest N there, one panel per split, Wilson 95 % intervals."""
     largest = clean["n"] == clean.groupby(["task", "label"])["n"].transform("max")
     rates = success_rates(clean[largest], ["split", "label", "task"])
@@ -123,16 +123,16 @@ def success_by_task(clean: pd.DataFrame, style: Style) -> Figure:
     figure, axes = grid(len(splits), 1, width=1.0 * len(tasks) + 0.6, height=2.3)
     for axis, split in zip(axes[:, 0], splits, strict=True):
         part = rates[rates["split"] == split]
-        _lines(axis, part.assign(place=[tasks.index(t) for t in part["task"]]), style, BESIDE, joined=False)
+        _lines(axis, part.assign(place=[tasks.index(t) for t in part["task"]]), styles, BESIDE, joined=False)
         axis.set_xticks(range(len(tasks)), tasks)
         axis.set(title=f"split {split}", xlim=(-0.5, len(tasks) - 0.5))
     _percent(axes)
     counts = sorted(set(clean.loc[largest, "n"]))
-    finish(figure, f"Success by task, N = {', '.join(str(n) for n in counts)}", sorted(set(rates["label"])), style)
+    finish(figure, f"Success by task, N = {', '.join(str(n) for n in counts)}", sorted(set(rates["label"])), styles)
     return figure
 
 
-def success_by_perturbation(part: pd.DataFrame, where: str, style: Style) -> Figure:
+def success_by_perturbation(part: pd.DataFrame, where: str, styles: Styles) -> Figure:
     """Success against severity (0: clean), one column per perturbation, one row per N that was perturbed."""
     perturbed = part[part["perturbation"] != CLEAN]
     names, steps = sorted(set(perturbed["perturbation"])), sorted(set(perturbed["n"]))
@@ -143,30 +143,30 @@ def success_by_perturbation(part: pd.DataFrame, where: str, style: Style) -> Fig
         own = rates[(rates["n"] == n) & rates["label"].isin(labels)]
         for axis, name in zip(row, names, strict=True):
             shown = own[own["perturbation"].isin([CLEAN, name])]
-            _lines(axis, shown.assign(place=shown["severity"]).sort_values("severity"), style, APART)
+            _lines(axis, shown.assign(place=shown["severity"]).sort_values("severity"), styles, APART)
             axis.set_title(f"{words(name)}, N = {n}")
     _severities(axes, int(rates["severity"].max()))
     _percent(axes)
-    finish(figure, f"{where}: success as the image is perturbed", sorted(set(perturbed["label"])), style)
+    finish(figure, f"{where}: success as the image is perturbed", sorted(set(perturbed["label"])), styles)
     return figure
 
 
-def _lines(axis: Axes, rates: pd.DataFrame, style: Style, apart: tuple[float, float], joined: bool = True) -> None:
+def _lines(axis: Axes, rates: pd.DataFrame, styles: Styles, apart: tuple[float, float], joined: bool = True) -> None:
     """One line (dots alone, unless `joined`) per label over `place`, a little aside of the next so that intervals do not
     cover each other: `apart` are points from one to the next, and at most over all labels."""
     labels = sorted(set(rates["label"]))
     for i, label in enumerate(labels):
-        own, look = rates[rates["label"] == label].dropna(subset=["rate"]), style[label]
+        own, style = rates[rates["label"] == label].dropna(subset=["rate"]), styles[label]
         points = min(apart[0], apart[1] / len(labels)) * (i - (len(labels) - 1) / 2)
         aside = axis.transData + ScaledTranslation(points / 72, 0, axis.figure.dpi_scale_trans)
         if joined:
-            axis.plot(*_unbroken(own), color=look.colour, linewidth=1.4, clip_on=False, zorder=3, transform=aside)
+            axis.plot(*_unbroken(own), color=style.colour, linewidth=1.4, clip_on=False, zorder=3, transform=aside)
         axis.errorbar(
             own["place"],
             own["rate"],
             yerr=np.abs([own["rate"] - own["low"], own["high"] - own["rate"]]),
-            color=look.colour,
-            marker=look.marker,
+            color=style.colour,
+            marker=style.marker,
             markersize=5,
             linestyle="none",
             elinewidth=1,
@@ -201,7 +201,7 @@ def _percent(axes: Panels) -> None:
 # ----------------------------------------------------------------------------------------------- out of distribution
 
 
-def ood_scores(part: pd.DataFrame, where: str, style: Style) -> Figure:
+def ood_scores(part: pd.DataFrame, where: str, styles: Styles) -> Figure:
     """Each episode's highest OOD score by severity, a column per perturbation, a row per policy and N that has both."""
     scored = part[part["max_ood_score"].notna()]
     perturbed = scored[scored["perturbation"] != CLEAN]
@@ -212,7 +212,7 @@ def ood_scores(part: pd.DataFrame, where: str, style: Style) -> Figure:
     for row, (label, n) in zip(axes, rows, strict=True):
         own = scored[(scored["label"] == label) & (scored["n"] == n)]
         for axis, name in zip(row, names, strict=True):
-            _strip(axis, own[own["perturbation"].isin([CLEAN, name])], style[label].colour)
+            _strip(axis, own[own["perturbation"].isin([CLEAN, name])], styles[label].colour)
             axis.set_title(words(name))
         marks |= _mark_thresholds(row, own)
         row[0].set_ylabel(f"{label}, N = {n}\nhighest OOD score")

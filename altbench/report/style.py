@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -20,66 +21,57 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from altbench.core import registry
+from altbench.core.spec import read_toml
 from altbench.system.files import replacing
 from altbench.system.fingerprint import Fingerprint
 
 COLOURS = ("#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#7F7F7F", "#CC79A7", "#000000")
-"""Okabe and Ito's, which the colour-blind can tell apart, with grey for yellow: of what is no policy."""
-POLICY_COLOURS = (
-    *("#E69F00", "#0072B2", "#56B4E9", "#D55E00", "#332288", "#661100"),
-    *("#009E73", "#882255", "#CC79A7", "#BBBBBB", "#A0D080"),
-)
-"""Of the built-in policies in the registry's order, no two closer than 10 (CIEDE2000) for any common colour blindness.
-
-Okabe and Ito's stand where the main table's policies do. Black is left for the expert.
-"""
+"""Okabe and Ito's colours, which the colour-blind can tell apart, with grey for yellow: for what is not a policy."""
 OTHER_COLOURS = ("#C51B7D", "#6699CC", "#1B7837", "#B79F00")
-"""Of what no policy is registered as, such as a policy's variant."""
+"""Colours for labels without a style in `STYLES`, such as policies' variants and third parties' policies."""
 MARKERS = ("o", "s", "^", "D", "*", "h", "P", "X", "v", ">", "<")
+STYLES = Path(__file__).with_name("styles.toml")
 FOOTER_POINTS = 5.5
 Panels = Any  # rows of columns of Axes, which numpy cannot type
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """How a policy is drawn, the same in every figure."""
 
     colour: str
     marker: str
 
 
-Style = Mapping[str, Look]
-EXPERT = {"expert": Look("#000000", "d")}
-"""The control of the audit's figures, which is no policy."""
-PLAIN = Look("#5F5F5F", "o")
-"""Of whatever stands beside its own name and is no policy."""
+Styles = Mapping[str, Style]
+PLAIN = Style("#5F5F5F", "o")
+"""Of whatever stands beside its own name and has no style in `STYLES`."""
 
 
-def policy_styles(labels: Iterable[str]) -> Style:
-    """A colour and a marker for each label: a registered policy's own; what is left for others, in alphabetical order."""
+def policy_styles(labels: Iterable[str]) -> Styles:
+    """A colour and a marker for each label: its own in `STYLES`, or one of those that are left, in alphabetical order."""
     shown, fixed = set(labels), _fixed_styles()
-    markers = {look.marker for label, look in fixed.items() if label in shown}
-    left = [look for look in (*_paired(OTHER_COLOURS), *_paired(POLICY_COLOURS)) if look not in fixed.values()]
-    others = cycle(sorted(left, key=lambda look: look.marker in markers))
+    # Only what is shown counts, not what is registered: another installed policy recolours nothing.
+    markers = {style.marker for label, style in fixed.items() if label in shown}
+    others = cycle(sorted(_paired(OTHER_COLOURS), key=lambda style: style.marker in markers))
     return {label: fixed[label] if label in fixed else next(others) for label in sorted(shown)}
 
 
-def styles_beside_names(labels: Iterable[str]) -> Style:
-    """As `policy_styles`, but plain for labels that are not policies: names stand beside their dots."""
+def styles_beside_names(labels: Iterable[str]) -> Styles:
+    """As `policy_styles`, but plain for labels without a style of their own: names stand beside their dots."""
     fixed = _fixed_styles()
     return {label: fixed.get(label, PLAIN) for label in labels}
 
 
-def _fixed_styles() -> dict[str, Look]:
-    """Built-ins come first among the registered names, so that those of third parties change none of their looks."""
-    return {**dict(zip(registry.names("policy"), cycle(_paired(POLICY_COLOURS)), strict=False)), **EXPERT}
+@cache
+def _fixed_styles() -> Styles:
+    return {label: Style(*pair) for label, pair in read_toml(STYLES).items()}
 
 
-def _paired(colours: Sequence[str]) -> list[Look]:
+def _paired(colours: Sequence[str]) -> list[Style]:
     """Every colour with every marker; neither repeats among the first."""
     rounds = range(len(MARKERS))
-    return [Look(c, MARKERS[(i + k) % len(MARKERS)]) for k in rounds for i, c in enumerate(colours)]
+    return [Style(c, MARKERS[(i + k) % len(MARKERS)]) for k in rounds for i, c in enumerate(colours)]
 
 
 def ink(colour: str) -> str:
@@ -109,10 +101,10 @@ def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, 
     return figure, axes
 
 
-def finish(figure: Figure, title: str, labels: Sequence[str], style: Style) -> None:
+def finish(figure: Figure, title: str, labels: Sequence[str], styles: Styles) -> None:
     """Title, and a legend of the policies."""
     headline(figure, title)
-    legend(figure, policy_handles(labels, style))
+    legend(figure, policy_handles(labels, styles))
 
 
 def headline(figure: Figure, title: str) -> None:
@@ -120,9 +112,9 @@ def headline(figure: Figure, title: str) -> None:
     figure.suptitle(textwrap.fill(title, int(figure.get_figwidth() * TITLE_CHARACTERS_PER_INCH)))
 
 
-def policy_handles(labels: Sequence[str], style: Style) -> list[Line2D]:
+def policy_handles(labels: Sequence[str], styles: Styles) -> list[Line2D]:
     """Legend entries of policies."""
-    return [Line2D([], [], label=x, color=style[x].colour, marker=style[x].marker) for x in labels]
+    return [Line2D([], [], label=x, color=styles[x].colour, marker=styles[x].marker) for x in labels]
 
 
 def legend(figure: Figure, handles: list[Line2D]) -> None:
