@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
+from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, paper_reference, ratios_table
 from altbench.report.style import Style, Styles, grid, headline, legend, policy_handles
 from altbench.report.table import significant
 from altbench.rollout.records import MeasureRecord
@@ -50,7 +50,7 @@ def timed_and_weighed(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
 def _scatter(frame: pd.DataFrame, measures: Sequence[MeasureRecord], styles: Styles) -> Figure:
     """Time against memory, both logarithmic, a panel per task, device and image size.
 
-    Above each panel stand the two ratios to the diffusion policy's that the paper reports for ALT.
+    Above each panel stand the ratios to the reference policy's, of the policies that the paper reports ratios for.
     """
     tasks = [f"{task}: " if frame["task"].nunique() > 1 else "" for task in frame["task"]]
     frame = frame.assign(panel=[task + setting for task, setting in zip(tasks, frame["setting"], strict=True)])
@@ -149,7 +149,7 @@ def _headlines(measures: Sequence[MeasureRecord], shown: pd.DataFrame) -> list[s
         same &= data[column] == shown[column].iloc[0]
     largest = data[same].sort_values("n").groupby(["label", "preset"]).tail(1).sort_values(["label", "preset"])
     lines = [
-        f"{row['label']} ({row['preset']}) / diffusion: time {significant(row['time'], 2)},"
+        f"{row['label']} ({row['preset']}) / {paper_reference().policy}: time {significant(row['time'], 2)},"
         f" memory {significant(row['weights_and_table'], 2)}"
         for _, row in largest.iterrows()
     ]

@@ -1,19 +1,19 @@
-"""What a decision costs: tables of time, memory, and both as fractions of the diffusion policy's."""
+"""What a decision costs: tables of time, memory, and both as fractions of a reference policy's."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
 
 import pandas as pd
 
+from altbench.core.spec import read_toml
 from altbench.report.table import Block, Table, significant
 from altbench.rollout.records import MeasureRecord
 
-REFERENCE = "diffusion"
-PAPER_RATIOS = {"alt": (0.0034, 0.0085)}
-"""Policy -> decision time and memory over the diffusion policy's, as reported in arXiv 2505.05787."""
 MEGABYTES = 1e-6
 MILLISECONDS = 1e3
 PER_CENT = 1e2
@@ -36,6 +36,24 @@ _RATIOS = {
     "disk": ("disk_bytes", "on disk"),
     "peak_rss": ("peak_rss_bytes", "peak RSS"),
 }
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What costs are divided by: the measurements of `policy`; `note` says where `reported` comes from.
+
+    `reported`: policy -> {"time": ..., "memory": ...}, its decision time and memory over the reference's in the paper.
+    """
+
+    policy: str
+    note: str
+    reported: Mapping[str, Mapping[str, float]]
+
+
+@cache
+def paper_reference() -> Reference:
+    """Return the paper's reference, from reference.toml beside this file."""
+    return Reference(**read_toml(Path(__file__).with_name("reference.toml")))
 
 
 def measures_frame(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
@@ -78,56 +96,56 @@ def memory_table(measures: Sequence[MeasureRecord]) -> Table:
     return Table("Memory", data, (block,), "Peak RSS is over that of an empty process. Empty: not measured.")
 
 
-def ratios_table(measures: Sequence[MeasureRecord]) -> Table:
-    """Each policy's decision time (p50) and memory, three definitions, over the diffusion policy's.
+def ratios_table(measures: Sequence[MeasureRecord], reference: Reference | None = None) -> Table:
+    """Each policy's decision time (p50) and memory, three definitions, over the `reference`'s (None: the paper's).
 
-    The reference is a diffusion policy of the same machine, device, threads and image size, if possible of the same preset
-    (`alt`'s `compact` has none), measured at the same N or else at the largest. Policies without one are left out, as is
-    a reference beside itself.
+    Compared is with the reference policy on the same machine, device, threads and image size, if possible of the same
+    preset (some presets it does not have), measured at the same N or else at the largest. Policies without one are left
+    out, as is a reference beside itself.
     """
-    frame = measures_frame(measures)
-    rows = [r for _, own in frame.iterrows() if (r := _ratio_row(own, frame))]
+    frame, reference = measures_frame(measures), reference or paper_reference()
+    rows = [r for _, own in frame.iterrows() if (r := _ratio_row(own, frame, reference))]
     columns = ["label", "policy", *list(SETTING)[1:], "against", *_RATIOS, "paper_time", "paper_memory"]
     numbers = [*_RATIOS, "paper_time", "paper_memory"]
     data = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(numbers, "float64"))
     heads = {**SETTING, "against": "against", "time": "time", "paper_time": "time, paper"}
     heads |= {name: head for name, (_, head) in _RATIOS.items()} | {"paper_memory": "memory, paper"}
-    note = "Paper: arXiv 2505.05787 as reported; it does not say what its memory footprint counts."
-    block = _block("Fractions of the diffusion policy's", data, heads, digits=2)
-    return Table("Against the diffusion policy", data, (block,), note if rows else "No diffusion policy was measured.")
+    policy, note = reference.policy, reference.note
+    block = _block(f"Fractions of the {policy} policy's", data, heads, digits=2)
+    return Table(f"Against the {policy} policy", data, (block,), note if rows else f"No {policy} policy was measured.")
 
 
-def _ratio_row(own: pd.Series, frame: pd.DataFrame) -> dict[str, object] | None:
-    reference = _reference(own, frame)
-    if reference is None or reference.name == own.name:
+def _ratio_row(own: pd.Series, frame: pd.DataFrame, reference: Reference) -> dict[str, object] | None:
+    other = _nearest(own, frame, reference.policy)
+    if other is None or other.name == own.name:
         return None
-    time, memory = PAPER_RATIOS.get(own["policy"], (None, None))
-    other_preset = f" {reference['preset']}" if reference["preset"] != own["preset"] else ""
+    reported = reference.reported.get(own["policy"], {})
+    other_preset = f" {other['preset']}" if other["preset"] != own["preset"] else ""
     return {
         **{name: own[name] for name in ("policy", *SETTING)},
-        "against": f"{reference['label']}{other_preset}, N {reference['n']}",
-        **{name: _over(own[column], reference[column]) for name, (column, _) in _RATIOS.items()},
-        "paper_time": time,
-        "paper_memory": memory,
+        "against": f"{other['label']}{other_preset}, N {other['n']}",
+        **{name: _over(own[column], other[column]) for name, (column, _) in _RATIOS.items()},
+        "paper_time": reported.get("time"),
+        "paper_memory": reported.get("memory"),
     }
 
 
-def _reference(own: pd.Series, frame: pd.DataFrame) -> pd.Series | None:
-    """The diffusion policy to compare with: of the same preset, then the one that keeps its own name, nearest in N."""
-    same = frame["policy"] == REFERENCE
+def _nearest(own: pd.Series, frame: pd.DataFrame, policy: str) -> pd.Series | None:
+    """The measurement of `policy` to compare with: of the same preset, then the one that keeps its own name, nearest in N."""
+    same = frame["policy"] == policy
     for column in ("task", "train_seed", "device", "threads", "machine"):
         same &= frame[column] == own[column]
     if own["image_size"] is not None:
         same &= frame["image_size"] == own["image_size"]
     ranked = sorted(
         (row for _, row in frame[same].iterrows()),
-        key=lambda r: (r["preset"] != own["preset"], r["label"] != REFERENCE, r["label"], r["n"] != own["n"], -r["n"]),
+        key=lambda r: (r["preset"] != own["preset"], r["label"] != policy, r["label"], r["n"] != own["n"], -r["n"]),
     )
     return ranked[0] if ranked else None
 
 
-def _over(value: float, reference: float) -> float | None:
-    return None if pd.isna(value) or pd.isna(reference) or not reference else float(value) / float(reference)
+def _over(value: float, other: float) -> float | None:
+    return None if pd.isna(value) or pd.isna(other) or not other else float(value) / float(other)
 
 
 def _block(caption: str, frame: pd.DataFrame, heads: dict[str, str], digits: int = 3) -> Block:

@@ -62,7 +62,7 @@ def render_terminal(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> G
 
 
 def render_costs(measures: Sequence[MeasureRecord]) -> Group:
-    """Decision time, memory and their ratios to the diffusion policy's, for the terminal."""
+    """Decision time, memory and their ratios to the reference policy's, for the terminal."""
     tables = [latency_table(measures), memory_table(measures)]
     parts = [_narrow(block, table.title, table.note) for table in tables for block in table.blocks]
     return Group(*parts, *_ratios(measures))
