@@ -13,7 +13,8 @@ class TaskInfo:
     """What the bench knows of a task without starting a simulator.
 
     `version` is raised by whoever changes what the task computes. `horizon` counts control steps. `splits` are the values
-    that `reset(options={"split": ...})` takes; `grid_size` poses make one pass of demonstrations over the grid.
+    that `reset(options={"split": ...})` takes, in order of distance from the demonstrations, as tables show them;
+    `grid_size` poses make one pass of demonstrations over the grid.
     `movable`: `reset(options={"move_at": step, "by": metres})` shifts what the task is about just before that control
     step, in a direction drawn from the seed, unless it is held or lifted; `info["moved"]` tells whether it has.
     """
@@ -23,7 +24,7 @@ class TaskInfo:
     horizon: int
     grid_size: int
     pose_names: tuple[str, ...]
-    splits: tuple[str, ...] = ("uniform", "grid", "recall", "replay")
+    splits: tuple[str, ...] = ("replay", "recall", "uniform", "grid")
     cameras: tuple[str, ...] = ("agentview", "wrist")
     arms: int = 1
     control_hz: float = 20.0

@@ -131,7 +131,7 @@ def _ratio_row(own: pd.Series, frame: pd.DataFrame, reference: Reference) -> dic
 
 
 def _nearest(own: pd.Series, frame: pd.DataFrame, policy: str) -> pd.Series | None:
-    """The measurement of `policy` to compare with: of the same preset, then the one that keeps its own name, nearest in N."""
+    """The measurement of `policy` to compare with: of the same preset, then under its own name, nearest in N."""
     same = frame["policy"] == policy
     for column in ("task", "train_seed", "device", "threads", "machine"):
         same &= frame[column] == own[column]

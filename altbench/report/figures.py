@@ -22,6 +22,7 @@ from matplotlib.transforms import ScaledTranslation
 from altbench.core.types import Float64
 from altbench.report.cost_figures import latency_memory, timed_and_weighed
 from altbench.report.dots import Dot, draw_dots
+from altbench.report.splits import splits_in_order
 from altbench.report.style import (
     Panels,
     Styles,
@@ -36,7 +37,7 @@ from altbench.report.style import (
     words,
 )
 from altbench.rollout.records import MeasureRecord
-from altbench.stats.rates import countable, split_order, success_rates
+from altbench.stats.rates import countable, success_rates
 from altbench.sweeps.spec import CLEAN
 from altbench.system.fingerprint import Fingerprint
 
@@ -92,7 +93,7 @@ def _figures(
 def success_by_n(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
     """Success against the number of demonstrations, one panel per split, Wilson 95 % intervals."""
     rates = success_rates(clean, ["split", "label", "n"])
-    splits = rates["split"].drop_duplicates().sort_values(key=split_order).to_list()
+    splits = splits_in_order(clean)
     steps = sorted(set(rates["n"]))
     figure, axes = grid(1, len(splits), width=2.9, height=3.1)
     for axis, split in zip(axes[0], splits, strict=True):
@@ -108,7 +109,7 @@ def success_by_n(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
 def success_by_split(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
     """Success by policy at the one N that there is, one panel per split, Wilson 95 % intervals."""
     rates = success_rates(clean, ["split", "label"]).dropna(subset=["rate"])
-    splits = rates["split"].drop_duplicates().sort_values(key=split_order).to_list()
+    splits = [split for split in splits_in_order(clean) if split in set(rates["split"])]
     dots = {(str(r["label"]), str(r["split"])): Dot(r["rate"], r["low"], r["high"]) for _, r in rates.iterrows()}
     title = f"{task}, N = {clean['n'].iloc[0]}: success by split"
     return draw_dots(title, sorted(set(rates["label"])), splits, dots, styles)
@@ -118,7 +119,7 @@ def success_by_task(clean: pd.DataFrame, styles: Styles) -> Figure:
     """Success on each task at each policy's largest N there, one panel per split, Wilson 95 % intervals."""
     largest = clean["n"] == clean.groupby(["task", "label"])["n"].transform("max")
     rates = success_rates(clean[largest], ["split", "label", "task"])
-    splits = rates["split"].drop_duplicates().sort_values(key=split_order).to_list()
+    splits = splits_in_order(clean[largest])
     tasks = clean["task"].drop_duplicates().to_list()
     figure, axes = grid(len(splits), 1, width=1.0 * len(tasks) + 0.6, height=2.3)
     for axis, split in zip(axes[:, 0], splits, strict=True):

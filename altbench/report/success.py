@@ -8,10 +8,11 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
+from altbench.report.splits import by_split
 from altbench.report.table import Block, Table, interval_text, pivot
 from altbench.rollout.records import Status
 from altbench.stats.paired import paired_tests
-from altbench.stats.rates import RANKED_FROM, Rate, countable, ranked, split_order, success_rate, success_rates
+from altbench.stats.rates import RANKED_FROM, Rate, countable, ranked, success_rate, success_rates
 from altbench.stats.scores import auroc
 from altbench.sweeps.spec import CLEAN
 
@@ -142,7 +143,7 @@ def beats_all(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
 def condition_blocks(data: pd.DataFrame, texts: Iterable[str]) -> tuple[Block, ...]:
     """A block of the unperturbed splits, and one per split and perturbation with the unperturbed rate in front."""
     data = data.assign(text=list(texts))
-    clean = data[data["perturbation"] == CLEAN].sort_values("split", kind="stable", key=split_order)
+    clean = by_split(data[data["perturbation"] == CLEAN])
     blocks = [conditions_block("Unperturbed, by split", clean, list(clean["split"]))]
     for (split, perturbation), part in data[data["perturbation"] != CLEAN].groupby(["split", "perturbation"]):
         own = clean[clean["split"] == split].merge(part[ROW].drop_duplicates(), on=ROW)

@@ -19,10 +19,10 @@ from altbench.report.costs import (
     memory_table,
     ratios_table,
 )
+from altbench.report.splits import by_split
 from altbench.report.success import ROW, conditions_block, failures_table, ood_table, success_table
 from altbench.report.table import Block, Table, percentage, significant, write_table
 from altbench.rollout.records import NOT_COUNTED, MeasureRecord
-from altbench.stats.rates import split_order
 from altbench.sweeps.spec import CLEAN
 from altbench.system.fingerprint import Fingerprint
 
@@ -70,7 +70,7 @@ def render_costs(measures: Sequence[MeasureRecord]) -> Group:
 
 def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
     """Success by split, with the cost of a decision beside it."""
-    clean = data[data["perturbation"] == CLEAN].sort_values("split", kind="stable", key=split_order)
+    clean = by_split(data[data["perturbation"] == CLEAN])
     counts = zip(clean["successes"], clean["episodes"], clean["rate"], strict=True)
     texts = [f"{k}/{n} {percentage(rate):>3} %" if n else "" for k, n, rate in counts]
     block = conditions_block("", clean.assign(text=texts), list(clean["split"]))

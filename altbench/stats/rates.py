@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 from altbench.core.types import Float64
 from altbench.rollout.records import NOT_COUNTED
 
-SPLITS = ("replay", "recall", "uniform", "interpolate", "extrapolate_side", "extrapolate_back")
 RANKED_FROM = 50
 """Fewer episodes than this are shown with their interval, but never ranked."""
 
@@ -95,15 +94,6 @@ def ranked(frame: pd.DataFrame) -> bool:
 def succeeded(frame: pd.DataFrame) -> pd.Series[bool]:
     """Per episode whether it succeeded; a policy's error or time-out and a diverged simulation are failures."""
     return frame["success"].astype(bool) & (frame["status"] == "ok")
-
-
-def split_order(splits: pd.Series[str]) -> pd.Series[str]:
-    """A key to sort `splits` by: from what was shown, over what lies between, to what lies beyond; others follow.
-
-    A split with an event (`recall+move15by0.08`) comes after the split itself.
-    """
-    known = {split: f"{i}" for i, split in enumerate(SPLITS)}
-    return splits.map(lambda split: known.get(split.partition("+")[0], "~") + split)
 
 
 def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
