@@ -1,4 +1,4 @@
-"""What a decision costs: tables of time, memory, and both as fractions of a reference policy's."""
+"""Tables of what a decision costs: time, memory, and both over a reference policy's."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from altbench.report.table import Block, Table, significant
 from altbench.rollout.records import MeasureRecord
 
 MEGABYTES = 1e-6
+"""Megabytes (10^6 bytes) in a byte."""
 MILLISECONDS = 1e3
+"""Milliseconds in a second."""
 PER_CENT = 1e2
+"""Per cent in a fraction of 1."""
 
 SETTING = {
     "label": "policy",
@@ -28,6 +31,7 @@ SETTING = {
     "threads": "threads",
     "image_size": "image",
 }
+"""Columns that say what was measured, and their heads."""
 _BYTES = ["weights_bytes", "table_bytes", "weights_and_table_bytes", "disk_bytes", "peak_rss_bytes", "peak_vram_bytes"]
 _LATENCY = {"latency_p50_s": "p50 ms", "latency_p95_s": "p95 ms", "latency_p99_s": "p99 ms"}
 _RATIOS = {
@@ -40,9 +44,10 @@ _RATIOS = {
 
 @dataclass(frozen=True)
 class Reference:
-    """What costs are divided by: the measurements of `policy`; `note` says where `reported` comes from.
+    """The policy whose costs all others are divided by.
 
-    `reported`: policy -> {"time": ..., "memory": ...}, its decision time and memory over the reference's in the paper.
+    `reported`: policy -> {"time": ..., "memory": ...}, the ratios to `policy` that a
+    paper reports. `note` names the paper.
     """
 
     policy: str
@@ -57,7 +62,10 @@ def paper_reference() -> Reference:
 
 
 def measures_frame(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
-    """One row per measurement: the record's fields, `image_size` as "84×84", and `weights_and_table_bytes`."""
+    """Return one row per measurement: its fields and `weights_and_table_bytes`.
+
+    `image_size` is a text such as "84×84".
+    """
     rows = []
     for m in measures:
         image = f"{m.image_size[0]}×{m.image_size[1]}" if m.image_size else None
@@ -70,9 +78,10 @@ def measures_frame(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
 
 
 def latency_table(measures: Sequence[MeasureRecord]) -> Table:
-    """Time of one decision at batch 1, in a fresh process with fixed threads, warmed up, and of training.
+    """Return the table of how long one decision and the training take.
 
-    In the CSV, seconds, and the wait for data as a fraction.
+    A decision is timed at batch 1, in a fresh process with fixed threads, after a
+    warm-up. The CSV holds seconds, and the wait for data as a fraction.
     """
     frame = measures_frame(measures)
     heads = {**SETTING, **_LATENCY, "hz": "decisions/s", "decisions_timed": "timed"}
@@ -86,7 +95,10 @@ def latency_table(measures: Sequence[MeasureRecord]) -> Table:
 
 
 def memory_table(measures: Sequence[MeasureRecord]) -> Table:
-    """Bytes of weights and table, on disk, and the peak of the process over an empty one (of the GPU, where used)."""
+    """Return the table of bytes: weights, table, on disk, and the process's peak.
+
+    The peak is that over an empty process, and of the GPU if one is used.
+    """
     frame = measures_frame(measures)
     names = ["weights", "table", "weights + table", "checkpoint on disk", "peak RSS", "peak VRAM"]
     heads = {**SETTING, **dict(zip(_BYTES, names, strict=True))}
@@ -97,11 +109,12 @@ def memory_table(measures: Sequence[MeasureRecord]) -> Table:
 
 
 def ratios_table(measures: Sequence[MeasureRecord], reference: Reference | None = None) -> Table:
-    """Each policy's decision time (p50) and memory, three definitions, over the `reference`'s (None: the paper's).
+    """Return the table of decision time (p50) and memory over the `reference`'s.
 
-    Compared is with the reference policy on the same machine, device, threads and image size, if possible of the same
-    preset (some presets it does not have), measured at the same N or else at the largest. Policies without one are left
-    out, as is a reference beside itself.
+    Memory has three definitions. `reference` None: the paper's. The other measurement
+    is of the same machine, device, threads and image size; of the same preset if it
+    exists; at the same N, or else at the largest. Rows without such a measurement are
+    left out, and so is a reference compared with itself.
     """
     frame, reference = measures_frame(measures), reference or paper_reference()
     rows = [r for _, own in frame.iterrows() if (r := _ratio_row(own, frame, reference))]
@@ -131,7 +144,11 @@ def _ratio_row(own: pd.Series, frame: pd.DataFrame, reference: Reference) -> dic
 
 
 def _nearest(own: pd.Series, frame: pd.DataFrame, policy: str) -> pd.Series | None:
-    """The measurement of `policy` to compare with: of the same preset, then under its own name, nearest in N."""
+    """Return the measurement of `policy` to divide by, or None.
+
+    First choice is the same preset, then the policy's own name as label, then the same
+    N, then the largest N.
+    """
     same = frame["policy"] == policy
     for column in ("task", "train_seed", "device", "threads", "machine"):
         same &= frame[column] == own[column]
@@ -149,7 +166,10 @@ def _over(value: float, other: float) -> float | None:
 
 
 def _block(caption: str, frame: pd.DataFrame, heads: dict[str, str], digits: int = 3) -> Block:
-    """The columns of `heads` as text: fractional numbers with so many significant digits, missing ones empty."""
+    """Return the columns of `heads` as texts.
+
+    Fractional numbers have so many significant `digits`; missing ones are empty.
+    """
     rows = tuple(tuple(_text(row[column], digits) for column in heads) for _, row in frame.iterrows())
     return Block(caption, tuple(heads.values()), rows, names=len(SETTING) + ("against" in heads))
 

@@ -1,4 +1,4 @@
-"""Dots with intervals: named rows, a panel per named column, on a scale from 0 to 100 %."""
+"""Plots of rates as dots with intervals: named rows, a panel for each named column."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class Dot(NamedTuple):
 def draw_dots(
     title: str, rows: Sequence[str], columns: Sequence[str], dots: Mapping[tuple[str, str], Dot], styles: Styles
 ) -> Figure:
-    """The `dots` by (row, column), in the style of their row; nothing where there is none. Call it inside `styled`."""
+    """Draw the `dots` by (row, column), each in its row's style.
+
+    A place without a dot stays empty. Call this inside `styled`.
+    """
     width = 1.5 + 0.075 * max(map(len, rows)) + 1.75 * len(columns)
     figure = Figure(figsize=(width, 1.2 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots(1, len(columns), sharex=True, sharey=True, squeeze=False)[0]
@@ -45,7 +48,7 @@ def _percent(axis: Axes) -> None:
     axis.set_xticks([0, 0.5, 1])
     axis.xaxis.set_major_formatter(PercentFormatter(1.0))
     first, _, last = axis.get_xticklabels()
-    first.set_horizontalalignment("left")  # so that it keeps apart from the last one of the panel before
+    first.set_horizontalalignment("left")  # apart from the last one of the panel before
     last.set_horizontalalignment("right")
     for edge in ("top", "right", "left"):
         axis.spines[edge].set_visible(False)

@@ -1,7 +1,8 @@
-"""The figures of a run as PNG and SVG: success against N and perturbation, scores, decision time against memory.
+"""The figures of a run as PNG and SVG: success, out-of-distribution scores, costs.
 
-Figures are made without pyplot and inside a style context: no global state of matplotlib changes, and the same records
-give the same bytes.
+Bars of success are Wilson 95 % intervals. Figures are made without pyplot and inside a
+style context. No global state of matplotlib changes, and the same records give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -42,17 +43,24 @@ from altbench.sweeps.spec import CLEAN
 from altbench.system.fingerprint import Fingerprint
 
 CLOSE, APART, BESIDE = (2.0, 8.0), (3.0, 14.0), (13.0, 50.0)
-"""Points from one label's dots to the next one's, and over all: at an N, at a severity, in the column of a task."""
+"""How far the dots of several labels stand apart: at an N, at a severity, at a task.
+
+Each is (points from one label to the next, points over all labels at most).
+"""
 BEYOND = (-0.03, 1.03)
-"""Limits of a scale of rates, so that marks at 0 and 100 % stand within the panel."""
+"""Limits of an axis of rates; marks at 0 and 100 % then lie within the panel."""
 RECORDED, INFERRED = "threshold", "threshold, inferred\nfrom the flags"
+"""How a threshold of the OOD flag is known, as the legend says it."""
 THRESHOLD_LINES = {RECORDED: "--", INFERRED: ":"}
 
 
 def write_figures(
     frame: pd.DataFrame, measures: Sequence[MeasureRecord], folder: Path, fingerprint: Fingerprint
 ) -> list[Path]:
-    """Draw what the records hold into `folder` as <figure>.png and .svg; a figure without data is not made."""
+    """Draw what the records hold into `folder` as <figure>.png and .svg.
+
+    Return the files. A figure without data is not made.
+    """
     styles = policy_styles([*frame["label"], *(m.label for m in measures)])
     paths = []
     for stem, draw in _figures(countable(frame), measures, styles):
@@ -66,7 +74,7 @@ def write_figures(
 def _figures(
     frame: pd.DataFrame, measures: Sequence[MeasureRecord], styles: Styles
 ) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """File stem and drawing function of every figure that has data."""
+    """Yield the file stem and the drawing function of every figure that has data."""
     everywhere = frame[frame["perturbation"] == CLEAN]
     several = everywhere["task"].nunique() > 1
     if several:
@@ -91,7 +99,7 @@ def _figures(
 
 
 def success_by_n(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
-    """Success against the number of demonstrations, one panel per split, Wilson 95 % intervals."""
+    """Draw success against the number of demonstrations, one panel per split."""
     rates = success_rates(clean, ["split", "label", "n"])
     splits = splits_in_order(clean)
     steps = sorted(set(rates["n"]))
@@ -107,7 +115,7 @@ def success_by_n(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
 
 
 def success_by_split(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
-    """Success by policy at the one N that there is, one panel per split, Wilson 95 % intervals."""
+    """Draw success by policy at the run's only N, one panel per split."""
     rates = success_rates(clean, ["split", "label"]).dropna(subset=["rate"])
     splits = [split for split in splits_in_order(clean) if split in set(rates["split"])]
     dots = {(str(r["label"]), str(r["split"])): Dot(r["rate"], r["low"], r["high"]) for _, r in rates.iterrows()}
@@ -116,7 +124,7 @@ def success_by_split(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
 
 
 def success_by_task(clean: pd.DataFrame, styles: Styles) -> Figure:
-    """Success on each task at each policy's largest N there, one panel per split, Wilson 95 % intervals."""
+    """Draw success on each task at each policy's largest N, one panel per split."""
     largest = clean["n"] == clean.groupby(["task", "label"])["n"].transform("max")
     rates = success_rates(clean[largest], ["split", "label", "task"])
     splits = splits_in_order(clean[largest])
@@ -134,7 +142,10 @@ def success_by_task(clean: pd.DataFrame, styles: Styles) -> Figure:
 
 
 def success_by_perturbation(part: pd.DataFrame, where: str, styles: Styles) -> Figure:
-    """Success against severity (0: clean), one column per perturbation, one row per N that was perturbed."""
+    """Draw success against severity (0: clean).
+
+    There is one column per perturbation and one row per N that was perturbed.
+    """
     perturbed = part[part["perturbation"] != CLEAN]
     names, steps = sorted(set(perturbed["perturbation"])), sorted(set(perturbed["n"]))
     rates = success_rates(part, ["perturbation", "label", "n", "severity"])
@@ -153,8 +164,11 @@ def success_by_perturbation(part: pd.DataFrame, where: str, styles: Styles) -> F
 
 
 def _lines(axis: Axes, rates: pd.DataFrame, styles: Styles, apart: tuple[float, float], joined: bool = True) -> None:
-    """One line (dots alone, unless `joined`) per label over `place`, a little aside of the next so that intervals do not
-    cover each other: `apart` are points from one to the next, and at most over all labels."""
+    """Draw one line per label over the column `place`; unless `joined`, dots alone.
+
+    Each label stands a little aside of the next, so that intervals do not cover each
+    other. `apart`: points from one label to the next, and over all labels at most.
+    """
     labels = sorted(set(rates["label"]))
     for i, label in enumerate(labels):
         own, style = rates[rates["label"] == label].dropna(subset=["rate"]), styles[label]
@@ -179,7 +193,10 @@ def _lines(axis: Axes, rates: pd.DataFrame, styles: Styles, apart: tuple[float, 
 
 
 def _unbroken(rates: pd.DataFrame) -> tuple[Float64, Float64]:
-    """Places and rates of a line, which is broken (NaN) where places between were not measured."""
+    """Return places and rates of a line, with NaN where a place between is missing.
+
+    A line must not suggest a rate that was not measured.
+    """
     places, values = rates["place"].to_numpy(float), rates["rate"].to_numpy(float)
     gaps = np.flatnonzero(np.diff(places) > 1) + 1
     return np.insert(places, gaps, np.nan), np.insert(values, gaps, np.nan)
@@ -203,7 +220,10 @@ def _percent(axes: Panels) -> None:
 
 
 def ood_scores(part: pd.DataFrame, where: str, styles: Styles) -> Figure:
-    """Each episode's highest OOD score by severity, a column per perturbation, a row per policy and N that has both."""
+    """Draw each episode's highest OOD score by severity.
+
+    There is a column per perturbation and a row per policy and N with scores.
+    """
     scored = part[part["max_ood_score"].notna()]
     perturbed = scored[scored["perturbation"] != CLEAN]
     names = sorted(set(perturbed["perturbation"]))
@@ -224,7 +244,10 @@ def ood_scores(part: pd.DataFrame, where: str, styles: Styles) -> Figure:
 
 
 def _mark_thresholds(row: Iterable[Axes], episodes: pd.DataFrame) -> set[str]:
-    """Draw the flag's threshold (one for each fit) into each panel of a row; how it is known."""
+    """Draw the flag's threshold, one for each fit, into each panel of a row.
+
+    Return how it is known, as the legend says it; nothing if it is unknown.
+    """
     recorded = sorted(set(episodes["ood_threshold"].dropna()))
     inferred = None if recorded else threshold_between(episodes)
     how = RECORDED if recorded else INFERRED
@@ -236,20 +259,23 @@ def _mark_thresholds(row: Iterable[Axes], episodes: pd.DataFrame) -> set[str]:
 
 
 def threshold_between(episodes: pd.DataFrame) -> float | None:
-    """Midway between the highest unflagged and the lowest flagged score; None where no one value separates them."""
-    told = episodes[episodes["flagged"].notna()]
-    flags, scores = told["flagged"].to_numpy(bool), told["max_ood_score"].to_numpy(float)
+    """Return the middle between the highest unflagged and the lowest flagged score.
+
+    None if no single value separates flagged from unflagged episodes.
+    """
+    known = episodes[episodes["flagged"].notna()]
+    flags, scores = known["flagged"].to_numpy(bool), known["max_ood_score"].to_numpy(float)
     if flags.all() or not flags.any() or scores[~flags].max() >= scores[flags].min():
         return None
     return float((scores[~flags].max() + scores[flags].min()) / 2)
 
 
 def _strip(axis: Axes, episodes: pd.DataFrame, colour: str) -> None:
-    """Episodes as dots (filled where flagged) spread sideways, and the median of each severity."""
+    """Draw episodes as dots, filled if flagged, and the median of each severity."""
     for severity in sorted(set(episodes["severity"])):
         group = episodes[episodes["severity"] == severity].sort_values("max_ood_score", kind="stable")
         scores, flagged = group["max_ood_score"].to_numpy(float), group["flagged"].fillna(False).to_numpy(bool)
-        # The golden ratio's multiples spread evenly and need no random numbers.
+        # Multiples of the golden ratio spread evenly, and the same every time.
         place = severity + 0.5 * ((np.arange(scores.size) * 0.618034) % 1 - 0.5)
         size = 14 if scores.size <= 50 else 6
         for chosen, face in ((flagged, colour), (~flagged, "none")):

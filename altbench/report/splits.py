@@ -1,4 +1,4 @@
-"""The order of splits in tables and figures: the one in which their tasks list them."""
+"""The order of splits in tables and figures: that in which tasks list them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from altbench.core import registry
 
 
 def splits_in_order(frame: pd.DataFrame) -> list[str]:
-    """Return the splits that occur in `frame` (columns `task` and `split`), in the order of `TaskInfo.splits`.
+    """Return the splits in `frame`, in the order of `TaskInfo.splits`.
 
-    A split with an event (`recall+move15by0.08`) comes after the split itself; splits that no task lists come last.
+    `frame` has the columns `task` and `split`. A split with an event
+    (`recall+move15by0.08`) comes after the split itself; splits that no task lists come
+    last.
     """
     known = {split: i for i, split in enumerate(_listed(sorted(set(frame["task"]))))}
     return sorted(set(frame["split"]), key=lambda split: (known.get(split.partition("+")[0], len(known)), split))
 
 
 def by_split(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `frame` in the order of their splits; rows of one split keep theirs."""
+    """Return the rows of `frame` sorted by split; within a split, order stays."""
     places = {split: i for i, split in enumerate(splits_in_order(frame))}
     return frame.sort_values("split", kind="stable", key=lambda splits: splits.map(places))
 
 
 def _listed(tasks: Iterable[str]) -> list[str]:
-    # A published run may hold a task that is not installed here; it must be drawn all the same.
+    # A published run may have a task that is not installed here; it must be drawn, too.
     registered = set(registry.names("task"))
     splits = (split for task in tasks if task in registered for split in registry.task(task).splits)
     return list(dict.fromkeys(splits))

@@ -13,7 +13,7 @@ from altbench.core.types import Float64
 
 @numba.njit(cache=True)
 def warped_distance(first: Float64, second: Float64) -> float:
-    """Return the mean distance of two point sequences (T1, D) and (T2, D), in their unit.
+    """Return the mean distance of point sequences (T1, D) and (T2, D), in their unit.
 
     It is taken along the alignment that makes it smallest. A diagonal step of the
     alignment weighs two, any other step one, so that every alignment weighs T1 + T2

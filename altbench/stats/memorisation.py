@@ -2,8 +2,8 @@
 
 S = 1 - s(tau_r, tau_1) / s(tau_1, tau_2) (He et al. 2025, section on memorisation).
 tau_r is the policy's trajectory, tau_1 and tau_2 are the training trajectories nearest
-and second nearest to it, and s is a distance (`altbench.stats.trajectories`). S is 1 for
-an exact replay and 0.5 half-way between two demonstrations. It is negative if the
+and second nearest to it, and s is a distance (`altbench.stats.trajectories`). S is 1
+for an exact replay and 0.5 half-way between two demonstrations. It is negative if the
 policy's trajectory is farther from its nearest demonstration than the two nearest
 demonstrations are from each other.
 """
@@ -31,10 +31,10 @@ S divides by their distance and then has no scale. Positions are float32, exact 
 class Likeness:
     """One trajectory compared with the training trajectories; all distances in metres.
 
-    `s`: the score, None if the two nearest demonstrations coincide. `nearest`, `second`:
-    the numbers of these demonstrations. `to_nearest`, `to_second`: their distances from
-    the trajectory; `between`: their distance from each other. `distances`: to each
-    demonstration, in the order of the training set.
+    `s`: the score, None if the two nearest demonstrations coincide. `nearest`,
+    `second`: the numbers of these demonstrations. `to_nearest`, `to_second`: their
+    distances from the trajectory; `between`: their distance from each other.
+    `distances`: to each demonstration, in the order of the training set.
     """
 
     s: float | None
@@ -50,8 +50,8 @@ class TrainingSet:
     """The trajectories that a policy was trained on, prepared for comparisons.
 
     `trajectories`: (T, D) each, in metres. `numbers`: their names in results
-    (`Demonstration.index`). Raises ConfigError for fewer than two, since S needs a second
-    nearest.
+    (`Demonstration.index`). Raises ConfigError for fewer than two, since S needs a
+    second nearest.
     """
 
     def __init__(self, trajectories: Sequence[Float64], numbers: Sequence[int], distance: Distance) -> None:

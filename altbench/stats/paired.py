@@ -1,4 +1,4 @@
-"""Paired comparisons on the same episodes: counts, exact tests, intervals, Holm's correction."""
+"""Paired comparisons on the same episodes: counts, exact tests, intervals, Holm."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
 
 
 def paired_differences(first: pd.DataFrame, second: pd.DataFrame, over: Sequence[str] = ("train_seed",)) -> Int64:
-    """Return int64 (episodes,): successes of `first` minus those of `second`, by episode.
+    """Return int64 (episodes,): successes of `first` minus those of `second`.
 
-    Only pairs that both policies have are summed: `over` names the columns (by default the
-    training seed) that tell apart the repetitions of an episode.
+    Only pairs that both policies have are summed: `over` names the columns (by default
+    the training seed) that tell apart the repetitions of an episode.
     """
     on = [*over, "seed", "episode"]
     sides = [countable(f).assign(won=succeeded(countable(f)).astype(int))[[*on, "won"]] for f in (first, second)]
@@ -107,8 +107,8 @@ def paired_difference_interval(counts: PairedCounts, confidence: float = 0.95) -
 def _newcombe_phi(counts: PairedCounts) -> float:
     """Return the correlation of the two outcomes as Newcombe's method 10 estimates it.
 
-    phi = (ad - bc) / sqrt((a + b)(c + d)(a + c)(b + d)), with the paper's fourfold table
-    a, b, c, d. If ad > bc, the numerator has a continuity correction and is
+    phi = (ad - bc) / sqrt((a + b)(c + d)(a + c)(b + d)), with the paper's fourfold
+    table a, b, c, d. If ad > bc, the numerator has a continuity correction and is
     max(ad - bc - n / 2, 0), which method 8 does not have. 0 if a margin is empty.
     """
     # Python's integers, because a product of four of NumPy's may exceed 64 bits.
@@ -157,8 +157,8 @@ def paired_tests(
 ) -> list[PairedTest]:
     """Test `own` against each of `others` on the same episodes.
 
-    The test is `sign_flip_exact` of `paired_differences`; its p values are corrected after
-    Holm over all `others`.
+    The test is `sign_flip_exact` of `paired_differences`; its p values are corrected
+    after Holm over all `others`.
     """
     differences = [paired_differences(own, other, over) for other in others]
     corrected = holm([sign_flip_exact(d) for d in differences])

@@ -26,8 +26,8 @@ With 50, an interval is up to 27 percentage points wide.
 class Rate:
     """A rate, `successes` of `episodes`, with its interval [`low`, `high`].
 
-    `value`, `low` and `high` are None without episodes. `seeds`: the rate of each training
-    seed, if there are several.
+    `value`, `low` and `high` are None without episodes. `seeds`: the rate of each
+    training seed, if there are several.
     """
 
     successes: int
@@ -57,7 +57,7 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tup
 
 
 def rate_of(successes: int, episodes: int, confidence: float = 0.95) -> Rate:
-    """Return `successes` of `episodes` with Wilson's interval; an empty rate if 0 of 0."""
+    """Return `successes` of `episodes` with Wilson's interval; empty for 0 of 0."""
     if episodes == 0:
         return Rate(0, 0, None, None, None)
     low, high = wilson_interval(successes, episodes, confidence)
@@ -69,11 +69,11 @@ def clustered_interval(successes: ArrayLike, trials: ArrayLike, confidence: floa
 
     Cluster i has `successes[i]` of `trials[i]` (>= 1). The interval is Wilson's, of the
     effective counts: the counts divided by the design effect (Rao and Scott 1992,
-    Biometrics 48). The design effect is the variance of the rate between clusters over the
-    variance that independent trials would have. It is kept between 1 (independent trials)
-    and sum(trials²) / sum(trials) (the trials of each cluster all end alike). If all trials
-    of all clusters end alike, the larger value is taken. With one trial in each cluster
-    the result is that of `wilson_interval`.
+    Biometrics 48). The design effect is the variance of the rate between clusters over
+    the variance that independent trials would have. It is kept between 1 (independent
+    trials) and sum(trials²) / sum(trials) (the trials of each cluster all end alike).
+    If all trials of all clusters end alike, the larger value is taken. With one trial
+    in each cluster the result is that of `wilson_interval`.
     """
     hits, sizes = np.asarray(successes, np.float64), np.asarray(trials, np.float64)
     effect = _design_effect(hits, sizes)
@@ -118,9 +118,9 @@ def succeeded(frame: pd.DataFrame) -> pd.Series[bool]:
 def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
     """Return the success rate over the episodes of `frame` that count.
 
-    Training seeds and perturbations share episodes. All rows of one episode are one cluster
-    of `clustered_interval`. The interval is about these seeds and perturbations on other
-    episodes; `Rate.seeds` shows how the seeds differ.
+    Training seeds and perturbations share episodes. All rows of one episode are one
+    cluster of `clustered_interval`. The interval is about these seeds and perturbations
+    on other episodes; `Rate.seeds` shows how the seeds differ.
     """
     counted = countable(frame)
     won = succeeded(counted)

@@ -20,9 +20,9 @@ BOOTSTRAP_SEED = 0
 class Summary:
     """The memorisation scores S of several episodes.
 
-    `n` episodes have a score, `empty` have not. `low`, `high`: 95 % bootstrap interval of the
-    mean (percentiles, seeded). `lower`, `median`, `upper`: quartiles. A number is None if `n`
-    is too small for it.
+    `n` episodes have a score, `empty` have not. `low`, `high`: 95 % bootstrap interval
+    of the mean (percentiles, seeded). `lower`, `median`, `upper`: quartiles. A number
+    is None if `n` is too small for it.
     """
 
     n: int
@@ -66,7 +66,8 @@ def auroc(clean: ArrayLike, perturbed: ArrayLike) -> float | None:
     """Return the probability that a perturbed score exceeds a clean one.
 
     A tie counts half. This is the Mann-Whitney statistic U over the number of pairs.
-    Missing scores (None, NaN, NA) are left out; the result is None if a side has no score.
+    Missing scores (None, NaN, NA) are left out; the result is None if a side has no
+    score.
     """
     # Imported here, because scipy.stats takes 2 s to load and most commands do without it.
     from scipy.stats import rankdata

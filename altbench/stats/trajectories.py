@@ -77,7 +77,7 @@ DISTANCES: dict[str, Distance] = {
 
 
 def find_distance(name: str) -> Distance:
-    """Return the distance called `name`; raise ConfigError with the nearest valid name."""
+    """Return the distance `name`; raise ConfigError with the nearest valid name."""
     if name not in DISTANCES:
         raise ConfigError(f"unknown distance {name!r}{suggestion(name, DISTANCES)}")
     return DISTANCES[name]
@@ -96,9 +96,9 @@ def check_source(name: str) -> Source:
 def episode_trajectory(steps: Sequence[StepRecord], arms: int, source: Source = "positions") -> Float64:
     """Return the trajectory of a recorded episode; (0, 3 * arms) if it is too short.
 
-    A record holds the position after each action, a demonstration the position before it.
-    Without the record's last and the demonstration's first position, both begin after the
-    first action, and a replay equals its demonstration to the last bit.
+    A record holds the position after each action, a demonstration the position before
+    it. Without the record's last and the demonstration's first position, both begin
+    after the first action, and a replay equals its demonstration to the last bit.
     """
     if source == "positions":
         return _points([step.agent_pos for step in steps[:-1]], AGENT_POS_DIM, arms)
