@@ -26,9 +26,10 @@ SIGNIFICANT = 0.05
 """A Holm-corrected p below this makes a row the best: the usual level."""
 
 SEEDS_NOTE = (
-    " Of several training seeds: the counts are of all, and seeds that play the same episode count as a cluster: Wilson's"
-    " interval has the effective counts (Rao and Scott 1992), the test flips the signs of each episode's difference over the"
-    " seeds that both have (which for one seed is McNemar's). Neither says anything of further seeds."
+    " With several training seeds, the counts are over all seeds. All seeds of one episode count as one cluster: Wilson's"
+    " interval is that of the effective counts (Rao and Scott 1992), and the test flips the sign of each episode's"
+    " difference, summed over the seeds that both policies have (for one seed, this is McNemar's test). Neither says"
+    " anything about further seeds."
 )
 _RATES = "Successes/episodes, rate and Wilson 95 % interval, over all training seeds."
 _RANKING = (
@@ -36,7 +37,7 @@ _RANKING = (
     f" p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked."
 )
 _FLAGS = (
-    "Flagged/episodes, rate and Wilson 95 % interval (false alarms where unperturbed, detections elsewhere);"
+    "Flagged/episodes, rate and Wilson 95 % interval (false alarms on unperturbed episodes, detections on perturbed ones);"
     " AUROC of an episode's highest score against the same policy's unperturbed episodes on the same split."
 )
 
@@ -79,8 +80,8 @@ def failures_table(frame: pd.DataFrame) -> Table:
     )
     block = Block("How episodes ended", (*names, *(c.replace("_", " ") for c in columns)), texts, names=len(names))
     note = (
-        "All but ok count as failures of the policy, except infra_error, which is tried again and never counted, and"
-        " unsupported: the task has nothing for the perturbation to change."
+        "Every status but ok counts as a failure of the policy, with two exceptions: infra_error is tried again and never"
+        " counted; unsupported means that the task has nothing that the perturbation could change."
     )
     return Table("Failures", data, (block,), note)
 
