@@ -22,8 +22,9 @@ class TaskInfo:
     """What the bench knows of a task without starting a simulator.
 
     `version`: raise it when what the task computes changes. `horizon`: control steps.
-    `splits`: the values that `reset(options={"split": ...})` accepts. `grid_size`: the
-    number of poses in one pass of demonstrations over the grid.
+    `splits`: the values that `reset(options={"split": ...})` accepts, in order of
+    distance from the demonstrations, as tables show them. `grid_size`: the number of
+    poses in one pass of demonstrations over the grid.
 
     `movable`: whether `reset(options={"move_at": step, "by": metres})` shifts the
     task's object just before that control step, in a direction drawn from the seed. An
@@ -36,7 +37,7 @@ class TaskInfo:
     horizon: int
     grid_size: int
     pose_names: tuple[str, ...]
-    splits: tuple[str, ...] = ("uniform", "grid", "recall", "replay")
+    splits: tuple[str, ...] = ("replay", "recall", "uniform", "grid")
     cameras: tuple[str, ...] = ("agentview", "wrist")
     arms: int = 1
     control_hz: float = 20.0

@@ -18,7 +18,7 @@ TASK = TaskInfo(
     horizon=200,
     grid_size=30,
     pose_names=("x", "y", "yaw"),
-    splits=(*POSE_SPLITS, *STATE_SPLITS),
+    splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
 )
 BIN_FLOOR = 0.82  # m, world; the can's bin is centred on (0.10, -0.25), the robot stands at (-0.50, -0.10)

@@ -19,7 +19,7 @@ TASK = TaskInfo(
     horizon=140,
     grid_size=30,
     pose_names=("x", "y", "yaw"),
-    splits=(*POSE_SPLITS, *STATE_SPLITS),
+    splits=(*STATE_SPLITS, *POSE_SPLITS),
 )
 DOOR_HEIGHT = (
     1.1  # m, world: the door's middle; the robot stands at x = -0.56 and looks along +x, the door to its right

@@ -18,7 +18,7 @@ TASK = TaskInfo(
     horizon=140,
     grid_size=30,
     pose_names=("red_x", "red_y", "red_yaw", "green_x", "green_y", "green_yaw"),
-    splits=(*POSE_SPLITS, *STATE_SPLITS),
+    splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
 )
 TABLE_HEIGHT = 0.8  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x

@@ -18,7 +18,7 @@ TASK = TaskInfo(
     horizon=500,
     grid_size=30,
     pose_names=("frame_x", "frame_y", "frame_yaw", "tool_x", "tool_y", "tool_yaw"),
-    splits=(*POSE_SPLITS, *STATE_SPLITS),
+    splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
 )
 TABLE_HEIGHT = 0.8  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x
