@@ -16,12 +16,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from altbench.experiments.shared.arrays import read_arrays, write_arrays
 from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose, rate_text
 from altbench.report.style import COLOURS, styled
 from altbench.stats.rates import rate_of
 from altbench.system.devices import resolve_device
-from altbench.system.files import replacing
 
 if TYPE_CHECKING:
     from altbench.experiments.e1_diffusion import ToyResult, ToySettings
@@ -123,18 +123,17 @@ def result_path(run: Run, chosen: ToySettings, device: str) -> Path:
 
 def write_result(path: Path, result: ToyResult) -> None:
     """Plain arrays, whole or not at all."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **{**asdict(result), "parameters": np.array(result.parameters)})
+    write_arrays(path, **asdict(result))
 
 
 def read_result(path: Path) -> ToyResult | None:
     """What `write_result` wrote; None where there is nothing."""
     from altbench.experiments.e1_diffusion import ToyResult
 
-    if not path.is_file():
+    found = read_arrays(path)
+    if found is None:
         return None
-    with np.load(path, allow_pickle=False) as found:
-        return ToyResult(found["samples"], found["training"], found["losses"], int(found["parameters"]))
+    return ToyResult(found["samples"], found["training"], found["losses"], int(found["parameters"]))
 
 
 def report(run: Run) -> Report:

@@ -7,27 +7,25 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section, drawn
 from altbench.experiments.shared.matrix import (
     NOTE,
     PLAIN_NOTE,
     Matrix,
-    Where,
-    cells_of,
     clean,
     dot_plot,
+    label_rows,
     matrix,
     matrix_table,
 )
-from altbench.experiments.shared.recall import trajectory_recall
+from altbench.experiments.shared.recall import pooled, trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, OUT_OF_DISTRIBUTION, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose, rate_text
 from altbench.report.cost_figures import latency_memory
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
 from altbench.report.style import policy_styles, styled
 from altbench.report.table import Table, significant
-from altbench.stats.rates import Rate, rate_of
-from altbench.sweeps.plan import Cell
+from altbench.stats.rates import Rate
 from altbench.sweeps.spec import SweepSpec
 
 SHOWN = ("replay", "recall")
@@ -77,10 +75,9 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 def report(run: Run) -> Report:
     """The main table, success out of distribution, costs, and more baselines."""
-    labels = tuple(name for name in POLICIES if cells_of(run, {"label": name}))
-    rows: dict[str, Where] = {name: {"label": name} for name in labels}
+    rows = label_rows(run, POLICIES)
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
-    recalls = {name: _recall(run, name) for name in labels}
+    recalls = {name: pooled(run, name, trajectory_recall) for name in rows}
     costs, ratios = measures_frame(run.measures()), ratios_table(run.measures())
     success = dot_plot("Lift, 30 demonstrations: success by split", found)
     beyond = {split: clean(split) for split in ("uniform", *OUT_OF_DISTRIBUTION)}
@@ -89,40 +86,30 @@ def report(run: Run) -> Report:
             "The main table",
             prose(METHOD, n=N, episodes=EPISODES),
             {"main": _main("Main table", found, (*SHOWN, "uniform"), recalls, costs, ratios)},
-            _cost_figure(run, labels),
+            drawn(latency_memory=_cost_figure(run, list(rows))),
         ),
         Section(
             "Beyond what was demonstrated",
             BEYOND,
             {"out_of_distribution": matrix_table("Success between and beyond", matrix(run, rows, beyond))},
-            {"success": success} if success else {},
+            drawn(success=success),
         ),
         Section("More baselines", prose(BASELINES[run.preset]), {"more_baselines": _more(run, costs, ratios)}),
     )
     return Report(_summary(found), sections, _reported(found, recalls, costs, ratios.data))
 
 
-def _cost_figure(run: Run, labels: Sequence[str]) -> dict[str, Figure]:
+def _cost_figure(run: Run, labels: Sequence[str]) -> Figure | None:
     """Time and memory of the main table's policies, where any were measured."""
     timed = [m for m in run.measures() if m.label in labels]
     with styled():
-        return {"latency_memory": latency_memory(timed, policy_styles(labels))} if timed else {}
-
-
-def _recall(run: Run, label: str) -> Rate:
-    """Trajectory recall over the `recall` cells of a row."""
-    rates = [trajectory_recall(run, cell) for cell in _recall_cells(run, label)]
-    return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
-
-
-def _recall_cells(run: Run, label: str) -> list[Cell]:
-    return [cell for cell in cells_of(run, clean("recall", label=label)) if cell in run.recorded]
+        return latency_memory(timed, policy_styles(labels)) if timed else None
 
 
 def _more(run: Run, costs: pd.DataFrame, ratios: Table) -> Table:
     """The baselines that are not in the main table, which they are not compared with."""
-    found = matrix(run, {name: {"label": name} for name in MORE}, {split: clean(split) for split in MORE_SPLITS})
-    recalls = {name: _recall(run, name) for name in found.rows}
+    found = matrix(run, label_rows(run, MORE), {split: clean(split) for split in MORE_SPLITS})
+    recalls = {name: pooled(run, name, trajectory_recall) for name in found.rows}
     return _main("More baselines", found, MORE_SPLITS, recalls, costs, ratios, PLAIN_NOTE)
 
 

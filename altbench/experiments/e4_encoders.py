@@ -7,31 +7,31 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from altbench.experiments.e4_variants import BASE, RAW, THUMBNAILS, UNLEARNED, variants
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section, drawn
 from altbench.experiments.shared.matrix import (
     NOTE,
     Matrix,
     Where,
-    cells_of,
     chosen,
     clean,
     dot_plot,
+    label_rows,
     matrix,
     matrix_table,
 )
 from altbench.experiments.shared.paired import better, paired_table
-from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
+from altbench.experiments.shared.recall import lookup_recall, pooled, trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, evaluation, make_sweep
 from altbench.experiments.shared.texts import frame_table, listed, prose, rate_text
 from altbench.report.costs import measures_frame
 from altbench.report.table import Table, significant
-from altbench.stats.rates import RANKED_FROM, Rate, rate_of, success_rate
+from altbench.stats.rates import RANKED_FROM, Rate, success_rate
 from altbench.sweeps.spec import EvaluationEntry, PerturbationEntry, SweepSpec
 
 SPLITS = ("recall", "uniform")
-DISTURBED = {"contrast": 4, "fog": 2, "rotation": 4}
+PERTURBED = {"contrast": 4, "fog": 2, "rotation": 4}
 """Perturbation -> severity: tone, haze and a turned camera, each where retrieval among demonstrations told keys apart."""
-DISTURBED_ROWS = (
+PERTURBED_ROWS = (
     "alt",
     BASE,
     "key-resnet18",
@@ -42,7 +42,7 @@ DISTURBED_ROWS = (
     "key-concat",
     *UNLEARNED,
 )
-DISTURBED_EPISODES = 50
+PERTURBED_EPISODES = 50
 
 METHOD = """
     ALT with other keys, Lift, 30 demonstrations, one training seed, {episodes} episodes a split. `{base}` and all `key-…`
@@ -54,7 +54,7 @@ LEARNED = """
 
     {verdicts}
     """
-DISTURBED_METHOD = """
+PERTURBED_METHOD = """
     The first {episodes} of the same `recall` episodes with {columns}. Which perturbations, was chosen by what keys retrieve
     at frames of further demonstrations, not by these episodes. No key was trained on any of them: the closest is the
     colour jitter's contrast.
@@ -74,38 +74,38 @@ SUMMARY_FEW = "Too few episodes (under {least}) to say whether learning a key pa
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Every variant on the two splits that tell keys apart, and some of them on disturbed images."""
     rows = [variant.entry(preset) for variant in variants(preset)]
-    disturbed = [entry for entry in rows if entry.name in DISTURBED_ROWS]
+    perturbed = [entry for entry in rows if entry.name in PERTURBED_ROWS]
     return [
         make_sweep("encoders", rows, [evaluation(split) for split in SPLITS]),
-        make_sweep("encoders-disturbed", disturbed, [_disturbed_evaluation()]),
+        make_sweep("encoders-disturbed", perturbed, [_perturbed_evaluation()]),
     ]
 
 
-def _disturbed_evaluation() -> EvaluationEntry:
-    entries = [PerturbationEntry(name=name, severities=(severity,)) for name, severity in DISTURBED.items()]
-    return evaluation("recall", DISTURBED_EPISODES, perturbations=entries)
+def _perturbed_evaluation() -> EvaluationEntry:
+    entries = [PerturbationEntry(name=name, severities=(severity,)) for name, severity in PERTURBED.items()]
+    return evaluation("recall", PERTURBED_EPISODES, perturbations=entries)
 
 
 def report(run: Run) -> Report:
     """Success and recall of each key, and whether learning it paid."""
     words = {variant.label: variant.what for variant in variants(run.preset)}
-    rows: dict[str, Where] = {label: {"label": label} for label in words if cells_of(run, {"label": label})}
+    rows = label_rows(run, words)
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
-    recalls = {label: _pooled(run, label) for label in found.rows}
+    recalls = {label: _recalls(run, label) for label in found.rows}
     paired = {split: against_best(run, found.rows, UNLEARNED, clean(split), f"split {split}") for split in SPLITS}
-    disturbed = matrix(run, {label: rows[label] for label in rows if label in DISTURBED_ROWS}, _disturbances())
+    perturbed = matrix(run, {label: rows[label] for label in rows if label in PERTURBED_ROWS}, _perturbed_columns())
     raw, handmade = (
-        {n: against_best(run, disturbed.rows, what, where, f"recall, {n}") for n, where in _disturbances().items()}
+        {n: against_best(run, perturbed.rows, what, where, f"recall, {n}") for n, where in _perturbed_columns().items()}
         for what in (RAW, (THUMBNAILS,))
     )
     figure = dot_plot("Lift, 30 demonstrations: success by ALT's key", found)
-    shaken = dot_plot("Lift, 30 demonstrations: success on recall, images disturbed, by ALT's key", disturbed)
+    perturbed_figure = dot_plot("Lift, 30 demonstrations: success on recall, images disturbed, by ALT's key", perturbed)
     sections = (
         Section(
             "Keys",
             prose(METHOD, episodes=EPISODES, base=BASE),
             {"keys": _table(run, found, recalls, words)},
-            {"success": figure} if figure else {},
+            drawn(success=figure),
         ),
         Section(
             "Does learning the key pay?",
@@ -114,36 +114,29 @@ def report(run: Run) -> Report:
         ),
         Section(
             "Does it pay where images are disturbed?",
-            _disturbed_method(f"{_verdicts(raw, words)}\n{_verdicts(handmade, words)}"),
+            _perturbed_method(f"{_verdicts(raw, words)}\n{_verdicts(handmade, words)}"),
             {
-                "disturbed": matrix_table("Success on recall, images disturbed", disturbed, "key"),
+                "disturbed": matrix_table("Success on recall, images disturbed", perturbed, "key"),
                 **{f"learned_{name.replace(' ', '_')}": table for name, table in raw.items()},
             },
-            {"disturbed": shaken} if shaken else {},
+            drawn(disturbed=perturbed_figure),
         ),
         Section("Success, with marks", "", {"success_matrix": matrix_table("Success by key", found, "key")}),
     )
     return Report(_summary(paired, raw, handmade), sections, _reported(found, recalls))
 
 
-def _disturbances() -> dict[str, Where]:
+def _perturbed_columns() -> dict[str, Where]:
     """What a disturbed column is called -> its episodes."""
     return {
         f"{name} {severity}": {"split": "recall", "perturbation": name, "severity": severity}
-        for name, severity in DISTURBED.items()
+        for name, severity in PERTURBED.items()
     }
 
 
-def _pooled(run: Run, label: str) -> tuple[Rate, Rate]:
+def _recalls(run: Run, label: str) -> tuple[Rate, Rate]:
     """Trajectory and lookup recall of a row on `recall`."""
-    cells = [cell for cell in cells_of(run, clean("recall", label=label)) if cell in run.recorded]
-    pairs = [(trajectory_recall(run, cell), lookup_recall(run, cell)) for cell in cells]
-    trajectory, lookup = [p[0] for p in pairs], [p[1] for p in pairs]
-    return _sum(trajectory), _sum(lookup)
-
-
-def _sum(rates: Sequence[Rate]) -> Rate:
-    return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
+    return pooled(run, label, trajectory_recall), pooled(run, label, lookup_recall)
 
 
 def _table(run: Run, found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]], words: Mapping[str, str]) -> Table:
@@ -174,9 +167,9 @@ def against_best(run: Run, labels: Sequence[str], unlearned: Sequence[str], wher
     return paired_table(f"Keys against {best}, {what}", others, best, "key", what.capitalize())
 
 
-def _disturbed_method(verdicts: str) -> str:
-    columns = listed([f"`{name}` at severity {severity}" for name, severity in DISTURBED.items()])
-    return prose(DISTURBED_METHOD, episodes=DISTURBED_EPISODES, columns=columns, verdicts=verdicts)
+def _perturbed_method(verdicts: str) -> str:
+    columns = listed([f"`{name}` at severity {severity}" for name, severity in PERTURBED.items()])
+    return prose(PERTURBED_METHOD, episodes=PERTURBED_EPISODES, columns=columns, verdicts=verdicts)
 
 
 def _verdicts(paired: Mapping[str, Table], words: Mapping[str, str]) -> str:

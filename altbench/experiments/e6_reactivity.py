@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
-from altbench.experiments.shared.matrix import Matrix, Where, cells_of, chosen, clean, dot_plot, matrix, matrix_table
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section, drawn
+from altbench.experiments.shared.matrix import Matrix, chosen, clean, dot_plot, label_rows, matrix, matrix_table
 from altbench.experiments.shared.paired import better, paired_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import listed, prose
@@ -41,9 +41,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 def report(run: Run) -> Report:
     """Success with and without a move, and each policy against the one that cannot see."""
-    rows: dict[str, Where] = {name: {"label": name} for name in POLICIES if cells_of(run, {"label": name})}
     columns = {"not moved": clean("recall"), **{_head(event): clean(_split(event)) for event in EVENTS}}
-    found = matrix(run, rows, columns)
+    found = matrix(run, label_rows(run, POLICIES), columns)
     paired = {event: _against_blind(run, event) for event in EVENTS}
     figure = dot_plot("Lift, 30 demonstrations: success when the cube is moved", found)
     sections = (
@@ -51,7 +50,7 @@ def report(run: Run) -> Report:
             "When the object is moved",
             f"{prose(METHOD, n=N, episodes=EPISODES, move_at=MOVE_AT)} {_took_place(run)}".strip(),
             {"moved": matrix_table("Success when the object is moved", found)},
-            {"success": figure} if figure else {},
+            drawn(success=figure),
         ),
         Section(
             "Against playing blindly",

@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 
 from altbench.core.types import Float32, Float64, Int64
 from altbench.experiments.e4_variants import variants
-from altbench.experiments.shared.embeddings import frame_keys, join
+from altbench.experiments.shared.arrays import read_arrays, write_arrays
+from altbench.experiments.shared.embeddings import frame_keys, join, split
 from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
 from altbench.experiments.shared.sweeps import N, evaluation, make_sweep
 from altbench.experiments.shared.texts import frame_table, prose
@@ -26,7 +27,6 @@ from altbench.experiments.shared.tsne import tsne
 from altbench.report.style import headline, styled
 from altbench.sweeps.plan import Checkpoint
 from altbench.sweeps.spec import SweepSpec
-from altbench.system.files import replacing
 
 ROWS = ("alt", "key", "key-untrained")
 
@@ -118,17 +118,13 @@ def write_keys(path: Path, keys: Sequence[Float32]) -> None:
     """The keys and their t-SNE as plain arrays, whole or not at all."""
     joined, episode, _ = join(keys)
     points = tsne(joined.astype(np.float64))
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, keys=joined, episode=episode, points=points)
+    write_arrays(path, keys=joined, episode=episode, points=points)
 
 
 def read_map(path: Path) -> Map | None:
     """The map of what `write_keys` wrote; None where there is nothing."""
-    if not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as found:
-        keys, episode, points = found["keys"], found["episode"], found["points"]
-    return make_map(np.split(keys, np.flatnonzero(np.diff(episode)) + 1), points)
+    found = read_arrays(path)
+    return None if found is None else make_map(split(found["keys"], found["episode"]), found["points"])
 
 
 def _points(run: Run) -> list[Checkpoint]:

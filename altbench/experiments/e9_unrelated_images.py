@@ -12,17 +12,24 @@ import pandas as pd
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from altbench.core import registry
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
-from altbench.experiments.shared.matrix import Matrix, Where, cells_of, chosen, clean, matrix, matrix_table
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section, drawn
+from altbench.experiments.shared.matrix import (
+    Matrix,
+    Where,
+    chosen,
+    clean,
+    label_rows,
+    matrix,
+    matrix_table,
+    recorded_cells,
+)
+from altbench.experiments.shared.recall import nearest_demonstrations
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, prose, rate_text
 from altbench.report.style import headline, styled
+from altbench.report.success import flag_rate
 from altbench.report.table import Table
-from altbench.rollout.records import NOT_COUNTED
-from altbench.stats.memorisation import TrainingSet
-from altbench.stats.rates import Rate, countable, rate_of
-from altbench.stats.trajectories import demonstration_trajectory, episode_trajectory, find_distance
+from altbench.stats.rates import Rate, rate_of
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
 
@@ -76,11 +83,12 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 def report(run: Run) -> Report:
     """What comes out, how often it is flagged, and what that does to success."""
-    labels = [label for label in (*POLICIES, HOLD) if cells_of(run, {"label": label})]
+    rows = label_rows(run, (*POLICIES, HOLD))
+    labels = list(rows)
     conditions: dict[str, Where] = {"camera": clean("recall"), "photograph": _photograph()}
-    found = matrix(run, {label: {"label": label} for label in labels}, conditions)
+    found = matrix(run, rows, conditions)
     fallen = {
-        (label, condition): fallback(run, cells_of(run, {**where, "label": label}))
+        (label, condition): fallback(run, recorded_cells(run, {**where, "label": label}))
         for label in labels
         for condition, where in conditions.items()
     }
@@ -91,7 +99,7 @@ def report(run: Run) -> Report:
             "Which demonstration comes out",
             prose(METHOD, n=N, episodes=EPISODES),
             {"fallback": _table(fallen, labels)},
-            {"fallback": figure} if figure else {},
+            drawn(fallback=figure),
         ),
         Section("Who says so, and what follows", prose(HOLDING, hold=HOLD), {"flags": _flag_table(found, flags)}),
         Section("Success", "", {"success": matrix_table("Success with a photograph", found)}),
@@ -105,7 +113,7 @@ def _photograph() -> Where:
 
 def fallback(run: Run, cells: Sequence[Cell]) -> Fallback | None:
     """The nearest demonstrations to the motions of all episodes of `cells`; None where nothing was recorded."""
-    nearest = [number for cell in cells if cell in run.recorded for number in _nearest(run, cell)]
+    nearest = [number for cell in cells for number in nearest_demonstrations(run, cell) if number is not None]
     if not nearest:
         return None
     counts = tuple(sorted(Counter(nearest).items(), key=lambda item: (-item[1], item[0])))
@@ -113,25 +121,14 @@ def fallback(run: Run, cells: Sequence[Cell]) -> Fallback | None:
     return Fallback(counts, abs(float((shares * np.log2(shares)).sum())))
 
 
-def _nearest(run: Run, cell: Cell) -> list[int]:
-    """By mean position distance after resampling (`altbench.trajectories`)."""
-    arms, demonstrations = registry.task(cell.checkpoint.task).arms, run.demonstrations(cell.checkpoint)
-    paths = [demonstration_trajectory(d, arms) for d in demonstrations]
-    known = TrainingSet(paths, [d.index for d in demonstrations], find_distance("resampled"))
-    counted = [record for record in run.records(cell) if record.status not in NOT_COUNTED]
-    moved = [episode_trajectory(record.trajectory, arms) for record in counted]
-    return [known.audit(path).nearest for path in moved if len(path) > 1]
-
-
 def flag_rates(run: Run, labels: Sequence[str], conditions: Mapping[str, Where]) -> dict[tuple[str, str], Rate]:
     """Flagged episodes by row and condition; without episodes for policies that raise no flags."""
     frame = run.episodes()
-    rates = {}
-    for label in labels:
-        for condition, where in conditions.items():
-            flags = countable(chosen(frame, {**where, "label": label}))["flagged"].dropna()
-            rates[label, condition] = rate_of(int(flags.sum()), len(flags))
-    return rates
+    return {
+        (label, condition): flag_rate(chosen(frame, {**where, "label": label}))
+        for label in labels
+        for condition, where in conditions.items()
+    }
 
 
 def _table(fallen: Mapping[tuple[str, str], Fallback | None], labels: Sequence[str]) -> Table:

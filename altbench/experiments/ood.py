@@ -11,6 +11,7 @@ import pandas as pd
 
 from altbench.experiments.ood_figures import draw_scores, draw_selective
 from altbench.experiments.ood_scores import CONDITIONS, LATE, NEW_POSE, Fitted, selective
+from altbench.experiments.shared.arrays import read_arrays, write_arrays
 from altbench.experiments.shared.detectors import (
     DETECTED,
     DETECTORS,
@@ -18,14 +19,22 @@ from altbench.experiments.shared.detectors import (
     calibrated,
     false_alarms_at_detection,
 )
-from altbench.experiments.shared.embeddings import frame_keys, read_watched, watch, write_watched
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Say, Section
-from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table
+from altbench.experiments.shared.embeddings import (
+    embed_episodes,
+    frame_keys,
+    join,
+    read_embedded,
+    split,
+    write_embedded,
+)
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Say, Section, drawn
+from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table, recorded_cells
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, percent, prose, rate_text
+from altbench.report.success import flag_rate
 from altbench.report.table import Table
 from altbench.stats.rates import countable, rate_of
-from altbench.sweeps.plan import Cell
+from altbench.sweeps.plan import Cell, Checkpoint
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
 
 FRESH = 500
@@ -76,20 +85,18 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 def compute(run: Run, say: Say) -> None:
     """Play ALT's recorded episodes again for their keys, and embed the demonstrations."""
-    for cell in _watchable(run):
+    for cell in _compared(run):
         path = _path(run, cell)
         if not path.is_file():
             say(f"playing {cell.name} again for its keys")
-            found = watch(run, cell, EPISODES)
+            found = embed_episodes(run, cell, EPISODES)
             if found is not None:
-                write_watched(path, found)
-    for point in {cell.checkpoint.key: cell.checkpoint for cell in _watchable(run)}.values():
-        path, policy = run.own / f"{point.folder}.npz", run.policy(point)
+                write_embedded(path, found)
+    for point in {cell.checkpoint.key: cell.checkpoint for cell in _compared(run)}.values():
+        path, policy = _training_path(run, point), run.policy(point)
         if policy is not None and not path.is_file():
-            keys = [frame_keys(policy, d) for d in run.demonstrations(point)]
-            numbers = np.concatenate([np.full(len(k), i) for i, k in enumerate(keys)])
-            every = np.array(policy.requirements.action_horizon)
-            _write_training(path, np.concatenate(keys), numbers, every)
+            keys, episode, _ = join([frame_keys(policy, d) for d in run.demonstrations(point)])
+            write_arrays(path, keys=keys, episode=episode, every=policy.requirements.action_horizon)
 
 
 def report(run: Run) -> Report:
@@ -98,14 +105,13 @@ def report(run: Run) -> Report:
     rows: dict[str, Where] = {name: {"label": name} for name in ("alt", HOLD)}
     found = matrix(run, rows, CONDITIONS)
     flags = flag_table(run)
-    names = [name for name in CONDITIONS if all(name not in f.watched for f in fitted)] if fitted else list(CONDITIONS)
-    figures = {"scores": draw_scores(fitted), "selective": draw_selective(fitted)} if fitted else {}
+    names = [name for name in CONDITIONS if all(name not in f.embedded for f in fitted)] if fitted else list(CONDITIONS)
     sections = (
         Section(
             "Detectors on the same keys",
             _method(),
             {"detectors": detector_table(fitted)} if fitted else {},
-            {stem: figure for stem, figure in figures.items() if figure is not None and stem == "scores"},
+            drawn(scores=draw_scores(fitted) if fitted else None),
         ),
         Section("ALT's flag in use", _flag_method(run), {"flags": flags}),
         Section(
@@ -117,46 +123,41 @@ def report(run: Run) -> Report:
             "Selective success",
             prose(SELECTIVE),
             {"selective": selective_table(fitted)} if fitted else {},
-            {stem: figure for stem, figure in figures.items() if figure is not None and stem == "selective"},
+            drawn(selective=draw_selective(fitted) if fitted else None),
         ),
     )
     missing = tuple(f"keys of {name}" for name in names)
     return Report(_summary(fitted, flags), sections, missing=missing)
 
 
-def _watchable(run: Run) -> list[Cell]:
+def _compared(run: Run) -> list[Cell]:
     """ALT's recorded cells that are compared."""
-    found = [cell for where in CONDITIONS.values() for cell in cells_of(run, {**where, "label": "alt"})]
-    return [cell for cell in found if cell in run.recorded]
+    return [cell for where in CONDITIONS.values() for cell in recorded_cells(run, {**where, "label": "alt"})]
 
 
 def _path(run: Run, cell: Cell) -> Path:
     return run.own / f"cell-{cell.key}.npz"
 
 
-def _write_training(path: Path, keys: Any, episode: Any, every: Any) -> None:
-    from altbench.system.files import replacing
-
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, keys=keys, episode=episode, every=every)
+def _training_path(run: Run, checkpoint: Checkpoint) -> Path:
+    return run.own / f"{checkpoint.folder}.npz"
 
 
 def _fitted(run: Run) -> list[Fitted]:
     """Every detector, with what has been watched; empty where the training keys or the clean episodes are missing."""
-    watched = {}
+    embedded = {}
     for name, where in CONDITIONS.items():
-        cells = [cell for cell in cells_of(run, {**where, "label": "alt"}) if cell in run.recorded]
-        found = read_watched(_path(run, cells[0])) if cells else None
+        cells = recorded_cells(run, {**where, "label": "alt"})
+        found = read_embedded(_path(run, cells[0])) if cells else None
         if found is not None:
-            watched[name] = found
-    points = [cell.checkpoint for cell in _watchable(run)]
-    path = run.own / f"{points[0].folder}.npz" if points else None
-    if path is None or not path.is_file() or "recall" not in watched:
+            embedded[name] = found
+    points = [cell.checkpoint for cell in _compared(run)]
+    training = read_arrays(_training_path(run, points[0])) if points else None
+    if training is None or "recall" not in embedded:
         return []
-    with np.load(path, allow_pickle=False) as saved:
-        keys, episode, every = saved["keys"], saved["episode"], int(saved["every"])
-    each = np.split(keys, np.flatnonzero(np.diff(episode)) + 1)
-    return [Fitted(d, d.fit(keys), calibrated(d, each, every, ASKED), watched) for d in DETECTORS]
+    keys, every = training["keys"], int(training["every"])
+    each = split(keys, training["episode"])
+    return [Fitted(d, d.fit(keys), calibrated(d, each, every, ASKED), embedded) for d in DETECTORS]
 
 
 # ----------------------------------------------------------------------------------------------------------- tables
@@ -166,7 +167,7 @@ def detector_table(fitted: Sequence[Fitted]) -> Table:
     """AUROC, false alarms at 95 % detection, and the calibrated threshold's detections, by detector and condition."""
     rows: list[dict[str, Any]] = []
     for one in fitted:
-        for condition in one.watched:
+        for condition in one.embedded:
             rows.append({"detector": one.detector.name, "condition": condition, **_numbers(one, condition)})
     data = pd.DataFrame(rows)
     texts = {
@@ -215,9 +216,8 @@ def flag_table(run: Run) -> Table:
     frame, rows = run.episodes(), []
     for name, where in CONDITIONS.items():
         own = countable(chosen(frame, {**where, "label": "alt"}))
-        flags = own["flagged"].dropna()
         steps = own["first_flagged_step"].dropna().to_numpy(float)
-        rows.append((name, rate_of(int(flags.sum()), len(flags)), float(np.median(steps)) if len(steps) else None))
+        rows.append((name, flag_rate(own), float(np.median(steps)) if len(steps) else None))
     data = pd.DataFrame(
         [(name, r.successes, r.episodes, r.value, r.low, r.high, step) for name, r, step in rows],
         columns=["condition", "flagged", "episodes", "rate", "low", "high", "median_first_flagged_step"],
@@ -271,7 +271,7 @@ def _summary(fitted: Sequence[Fitted], flags: Table) -> str:
         return ""
     rates = {name: flags.blocks[0].rows[list(CONDITIONS).index(name)][1] for name in ("recall", "photograph", NEW_POSE)}
     conditions = ", ".join(f"{name} {rate}" for name, rate in rates.items() if rate)
-    found = {f.detector.name: _numbers(f, "photograph")["auroc"] for f in fitted if "photograph" in f.watched}
+    found = {f.detector.name: _numbers(f, "photograph")["auroc"] for f in fitted if "photograph" in f.embedded}
     areas = "; ".join(f"{name} {area:.3f}" for name, area in found.items())
     parts = [prose(SUMMARY, conditions=conditions), *([prose(SUMMARY_AREAS, areas=areas)] if areas else [])]
     return " ".join(parts)

@@ -34,10 +34,10 @@ def draw_scores(fitted: Sequence[Fitted]) -> Figure:
 
 def draw_selective(fitted: Sequence[Fitted]) -> Figure | None:
     """Success over the episodes taken on, against their share, one line per detector."""
-    watched = fitted[0].watched.get(NEW_POSE)
-    if watched is None:
+    embedded = fitted[0].embedded.get(NEW_POSE)
+    if embedded is None:
         return None
-    total = len(watched.success)
+    total = len(embedded.success)
     with styled():
         figure = Figure(figsize=(5.6, 3.5), layout="constrained")
         axis = figure.subplots()

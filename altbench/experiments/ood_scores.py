@@ -10,7 +10,7 @@ import numpy as np
 
 from altbench.core.types import Float64
 from altbench.experiments.shared.detectors import Detector, Scorer
-from altbench.experiments.shared.embeddings import Watched
+from altbench.experiments.shared.embeddings import EmbeddedEpisodes
 from altbench.experiments.shared.matrix import Where, clean
 from altbench.stats.rates import Rate, rate_of
 
@@ -34,12 +34,12 @@ class Fitted:
     detector: Detector
     score: Scorer
     threshold: float
-    watched: Mapping[str, Watched]
+    embedded: Mapping[str, EmbeddedEpisodes]
 
     @cached_property
     def highest(self) -> dict[str, Float64]:
         """Condition -> each episode's highest score."""
-        return {name: w.highest(self.score(w.keys)) for name, w in self.watched.items()}
+        return {name: w.highest(self.score(w.keys)) for name, w in self.embedded.items()}
 
     def flagged(self, condition: str) -> Rate:
         """Episodes with a score above the threshold."""
@@ -48,7 +48,7 @@ class Fitted:
 
     def delays(self, condition: str, begin: int) -> Float64:
         """Control steps from `begin` to the first flagged decision not before it, of the episodes that have one."""
-        w = self.watched[condition]
+        w = self.embedded[condition]
         flags = (self.score(w.keys) > self.threshold) & (w.step >= begin)
         firsts = [w.step[flags & (w.episode == e)] for e in range(len(w.success))]
         return np.array([float(steps[0] - begin) for steps in firsts if len(steps)])
@@ -56,9 +56,9 @@ class Fitted:
 
 def selective(one: Fitted, coverage: float) -> Rate:
     """Success over the `coverage` of the `uniform` episodes whose first score is lowest; empty where none was watched."""
-    watched = one.watched.get(NEW_POSE)
-    if watched is None:
+    embedded = one.embedded.get(NEW_POSE)
+    if embedded is None:
         return rate_of(0, 0)
-    order = np.argsort(watched.first(one.score(watched.keys)), kind="stable")
-    kept = watched.success[order[: round(coverage * len(order))]]
-    return rate_of(int(kept.sum()), len(kept))
+    order = np.argsort(embedded.first(one.score(embedded.keys)), kind="stable")
+    taken_on = embedded.success[order[: round(coverage * len(order))]]
+    return rate_of(int(taken_on.sum()), len(taken_on))

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Section
-from altbench.experiments.shared.matrix import Where, cells_of, clean, heat_map, matrix, matrix_table
+from altbench.core import registry
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Section, drawn
+from altbench.experiments.shared.matrix import Where, clean, heat_map, label_rows, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose, rate_text
 from altbench.report.style import words
@@ -34,17 +35,9 @@ FAMILIES = {
     ),
 }
 """What is disturbed -> families: pictures as they come from the camera, and the scene before it is drawn."""
-UNDISTURBED = "undisturbed"
-AUGMENTATION: dict[str, Any] = {
-    **{"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.05},
-    **{"disturbed": 0.5, "overlay": 0.5, "erase": 1},
-}
-"""What `alt_plus`'s preset `robust` does to its training images."""
+UNPERTURBED = "undisturbed"
 ROBUST, AUGMENTED = "alt_plus_robust", "bc_augmented"
-"""ALT+ with that preset's settings; and behaviour cloning with its augmentation, which tells what that alone is worth."""
-ROBUST_SETTINGS = {**AUGMENTATION, "appearance": 0.5, "familiar": 0.2, "shrinkage": 0.5, "shrinkage_unit": "miss"}
-ROBUST_STEPS = 6000
-"""At `small`."""
+"""ALT+ with its preset `robust`; and behaviour cloning with that preset's augmentation, which tells what it is worth."""
 ROWS = (*POLICIES, ROBUST, AUGMENTED)
 
 METHOD = """
@@ -72,26 +65,37 @@ BEST = "; {best} is better than every other"
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Every policy, undisturbed and under each family; two of them trained for it."""
-    steps: dict[str, Any] = {"train_steps": ROBUST_STEPS} if preset == "small" else {}
     rows = [row(policy, preset) for policy in POLICIES]
     rows += [
-        row("alt_plus", preset, ROBUST, **ROBUST_SETTINGS, **steps),
-        row("bc", preset, AUGMENTED, **AUGMENTATION),
+        row("alt_plus", preset, ROBUST, **_robust_settings(preset)),
+        row("bc", preset, AUGMENTED, **_augmentation()),
     ]
     return [
-        make_sweep(f"robustness-{kind}", rows, [evaluation("recall"), _disturbed(families)])
+        make_sweep(f"robustness-{kind}", rows, [evaluation("recall"), _perturbed(families)])
         for kind, families in FAMILIES.items()
     ]
 
 
-def _disturbed(families: Sequence[str]) -> EvaluationEntry:
+def _robust_settings(preset: Preset) -> dict[str, Any]:
+    """What the preset `robust` changes of ALT+; at `paper` with that preset's number of steps."""
+    robust = dict(registry.policy("alt_plus").presets["robust"])
+    return robust if preset == "small" else {name: value for name, value in robust.items() if name != "train_steps"}
+
+
+def _augmentation() -> dict[str, Any]:
+    """The settings of `robust` that behaviour cloning has too: what is done to training images."""
+    known = registry.policy("bc").config_type.model_fields
+    return {name: value for name, value in _robust_settings("paper").items() if name in known}
+
+
+def _perturbed(families: Sequence[str]) -> EvaluationEntry:
     entries = [PerturbationEntry(name=name, severities=(SEVERITY,)) for name in families]
     return evaluation("recall", EACH, perturbations=entries)
 
 
 def report(run: Run) -> Report:
     """Success by family, over all families of a kind, and what the flags say."""
-    rows: dict[str, Where] = {name: {"label": name} for name in ROWS if cells_of(run, {"label": name})}
+    rows = label_rows(run, ROWS)
     found = {kind: matrix(run, rows, _columns(families)) for kind, families in FAMILIES.items()}
     pooled = {kind: _pooled(run, list(rows), families) for kind, families in FAMILIES.items()}
     everything = matrix(run, rows, _columns([name for families in FAMILIES.values() for name in families]))
@@ -101,7 +105,7 @@ def report(run: Run) -> Report:
             "Over all families",
             _method(),
             {f"pooled_{kind}": table for kind, table in pooled.items() if not table.data.empty},
-            {"success": figure} if figure else {},
+            drawn(success=figure),
         ),
         *(
             Section(
@@ -117,7 +121,7 @@ def report(run: Run) -> Report:
 
 
 def _columns(families: Sequence[str]) -> dict[str, Where]:
-    return {UNDISTURBED: clean("recall"), **{words(name): _where(name) for name in families}}
+    return {UNPERTURBED: clean("recall"), **{words(name): _where(name) for name in families}}
 
 
 def _where(family: str) -> Where:
@@ -160,7 +164,7 @@ def _flags(run: Run, labels: Sequence[str]) -> Table:
     frame, rows, texts = countable(run.episodes()), [], []
     frame = frame[frame["flagged"].notna()]
     for label in labels:
-        for kind, families in {UNDISTURBED: (CLEAN,), **FAMILIES}.items():
+        for kind, families in {UNPERTURBED: (CLEAN,), **FAMILIES}.items():
             own = frame[(frame["label"] == label) & frame["perturbation"].isin(families)]
             if own.empty:
                 continue

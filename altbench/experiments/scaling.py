@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Section
-from altbench.experiments.shared.matrix import PLAIN_NOTE, Matrix, Where, cells_of, clean, matrix, matrix_table
+from altbench.experiments.shared.matrix import PLAIN_NOTE, Matrix, Where, clean, label_rows, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import listed, prose
 from altbench.report.figures import success_by_n
@@ -39,8 +39,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 def report(run: Run) -> Report:
     """Success by N over all seeds, and the seeds beside each other."""
-    labels = [label for label in POLICIES if cells_of(run, {"label": label})]
-    rows: dict[str, Where] = {label: {"label": label} for label in labels}
+    rows = label_rows(run, POLICIES)
+    labels = list(rows)
     found = {split: matrix(run, rows, {f"N = {n}": clean(split, n=n) for n in NUMBERS}) for split in SPLITS}
     seeds: dict[str, Where] = {
         f"{label}, seed {seed}": {"label": label, "train_seed": seed} for label in labels for seed in SEEDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,15 @@ import numpy as np
 
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
-from altbench.core.errors import AltbenchError
+from altbench.core.errors import AltbenchError, ContractError
 from altbench.core.policy import Decision, Observation, Policy, Requirements
 from altbench.core.types import Float32, Float64, Int64
+from altbench.experiments.shared.arrays import read_arrays, write_arrays
 from altbench.experiments.shared.experiment import Run
 from altbench.rollout.episode import make_env, run_episode
 from altbench.rollout.records import NOT_COUNTED
 from altbench.runner.episodes import episode_plans
 from altbench.sweeps.plan import Cell
-from altbench.system.files import replacing
 
 BATCH = 64
 
@@ -35,9 +35,9 @@ class Embeds(Protocol):
 
 
 def frame_keys(policy: Policy, demonstration: Demonstration) -> Float32:
-    """Keys of all frames of a demonstration, float32 (T, D); TypeError where the policy has none."""
+    """Keys of all frames of a demonstration, float32 (T, D); ContractError where the policy has none."""
     if not isinstance(policy, Embeds):
-        raise TypeError(f"{policy.name} has no keys (no method embed)")
+        raise ContractError(f"{policy.name}: expected a policy with keys (a method `embed`), got one without")
     cameras = policy.requirements.cameras
     parts = []
     for begin in range(0, len(demonstration), BATCH):
@@ -54,8 +54,13 @@ def join(keys: Sequence[Float32]) -> tuple[Float32, Int64, Int64]:
     return np.concatenate(keys), episode, frame
 
 
+def split(keys: Float32, episode: Int64) -> list[Float32]:
+    """The keys (M, D) of each episode, of what `join` put together."""
+    return np.split(keys, np.flatnonzero(np.diff(episode)) + 1)
+
+
 @dataclass(frozen=True)
-class Watched:
+class EmbeddedEpisodes:
     """Decisions of a cell's first episodes that count: `episode` (from 0, among those) and control `step` (M,), `keys`
     (M, D); `success` (episodes,)."""
 
@@ -73,14 +78,15 @@ class Watched:
         return np.array([scores[self.episode == e][0] for e in range(len(self.success))])
 
 
-class _Watcher(Policy):
-    """Plays as `inner` does and keeps the keys."""
+class _KeyRecorder(Policy[Any]):
+    """Plays as `inner` does and keeps the keys that `embed` makes."""
 
-    name = "watcher"
+    name = "key_recorder"
 
-    def __init__(self, inner: Policy) -> None:
+    def __init__(self, inner: Policy[Any], embed: Callable[[Observation], Float32]) -> None:
         super().__init__(inner.task, inner.config)
-        self.inner, self.keys = inner, []  # type: Policy, list[Float32]
+        self.inner, self.embed = inner, embed
+        self.keys: list[Float32] = []
 
     @property
     def requirements(self) -> Requirements:
@@ -91,49 +97,46 @@ class _Watcher(Policy):
         self.inner.reset(slots, seeds)
 
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
-        assert isinstance(self.inner, Embeds)
-        self.keys.append(self.inner.embed(observation)[0])
+        self.keys.append(self.embed(observation)[0])
         return self.inner.act(observation, slots)
 
 
-def watch(run: Run, cell: Cell, episodes: int) -> Watched | None:
+def embed_episodes(run: Run, cell: Cell, episodes: int) -> EmbeddedEpisodes | None:
     """Play those of a recorded cell's first `episodes` that count again; None where there are none, or no keys.
 
     AltbenchError where an episode ends otherwise than recorded.
     """
     inner, setting = run.policy(cell.checkpoint, cell.runtime), run.setting(cell.checkpoint)
-    if inner is None or not hasattr(inner, "embed"):
+    if inner is None or not isinstance(inner, Embeds):
         return None
-    watcher = _Watcher(inner)
+    recorder = _KeyRecorder(inner, inner.embed)
     task = registry.task(cell.checkpoint.task)
-    env = make_env(task, watcher.requirements, setting.sweep.image_size, setting.sweep.render_profile)
+    env = make_env(task, recorder.requirements, setting.sweep.image_size, setting.sweep.render_profile)
     parts: list[tuple[int, int, Any]] = []
     success: list[float] = []
     with closing(env):
         for plan, record in zip(episode_plans(setting, cell)[:episodes], run.records(cell), strict=False):
             if record.status in NOT_COUNTED:
                 continue
-            again = run_episode(env, watcher, plan, setting.sweep.decision_timeout_s)
+            again = run_episode(env, recorder, plan, setting.sweep.decision_timeout_s)
             if (again.status, again.success, again.steps) != (record.status, record.success, record.steps):
                 raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
-            looked = watcher.keys[: len(again.decisions)]  # it may have looked once more, and failed
-            parts += [(len(success), d.step, key) for d, key in zip(again.decisions, looked, strict=True)]
+            # The policy may have embedded one more image, and then failed to decide.
+            keys = recorder.keys[: len(again.decisions)]
+            parts += [(len(success), d.step, key) for d, key in zip(again.decisions, keys, strict=True)]
             success.append(float(again.success))
     if not parts:
         return None
-    number, step, keys = zip(*parts, strict=True)
-    return Watched(np.array(number), np.array(step), np.stack(keys), np.array(success))
+    episode, step, embedded = zip(*parts, strict=True)
+    return EmbeddedEpisodes(np.array(episode), np.array(step), np.stack(embedded), np.array(success))
 
 
-def write_watched(path: Path, found: Watched) -> None:
+def write_embedded(path: Path, found: EmbeddedEpisodes) -> None:
     """Plain arrays, whole or not at all."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **vars(found))
+    write_arrays(path, **vars(found))
 
 
-def read_watched(path: Path) -> Watched | None:
-    """What `write_watched` wrote; None where there is nothing."""
-    if not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as found:
-        return Watched(**{name: found[name] for name in ("episode", "step", "keys", "success")})
+def read_embedded(path: Path) -> EmbeddedEpisodes | None:
+    """What `write_embedded` wrote; None where there is nothing."""
+    found = read_arrays(path)
+    return None if found is None else EmbeddedEpisodes(**found)

@@ -58,6 +58,11 @@ class Section:
     figures: Mapping[str, Figure] = field(default_factory=dict)
 
 
+def drawn(**figures: Figure | None) -> dict[str, Figure]:
+    """Return the figures (file stem -> figure) that there was something to draw in."""
+    return {stem: figure for stem, figure in figures.items() if figure is not None}
+
+
 @dataclass(frozen=True)
 class Report:
     """What an experiment found. `summary`: the answer in a few sentences, from the numbers that are there.

@@ -29,7 +29,7 @@ EXPERT = "expert"
 NEEDS = Requirements(cameras=(), obs_horizon=1, pred_horizon=1, action_horizon=1)
 
 
-class _Watching(Policy):
+class _ExpertPolicy(Policy):
     """An expert as a policy: it looks at the simulator, not at the observation."""
 
     name = EXPERT
@@ -94,6 +94,6 @@ def _episodes(run: Run, cell: Cell) -> Iterator[EpisodeRecord]:
     task, setting = registry.task(cell.checkpoint.task), run.setting(cell.checkpoint)
     env = make_env(task, NEEDS, setting.sweep.image_size, setting.sweep.render_profile)
     with closing(env):
-        expert = _Watching(task, registry.expert(task.name), env)
+        expert = _ExpertPolicy(task, registry.expert(task.name), env)
         for plan in episode_plans(setting, cell):
             yield run_episode(env, expert, replace(plan, perturbation=None))

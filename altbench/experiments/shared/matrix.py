@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,18 @@ def chosen(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
 def cells_of(run: Run, where: Where) -> list[Cell]:
     """The cells that `where` names, recorded or not."""
     return [cell for cell in run.cells if all(_values(cell)[name] == value for name, value in where.items())]
+
+
+def recorded_cells(run: Run, where: Where) -> list[Cell]:
+    """The cells that `where` names and that have a record."""
+    recorded = {cell.key for cell in run.recorded}
+    return [cell for cell in cells_of(run, where) if cell.key in recorded]
+
+
+def label_rows(run: Run, labels: Iterable[str]) -> dict[str, Where]:
+    """A row per label that the run has cells of."""
+    rows = {label: {"label": label} for label in labels}
+    return {label: where for label, where in rows.items() if cells_of(run, where)}
 
 
 def matrix(run: Run, rows: Mapping[str, Where], columns: Mapping[str, Where]) -> Matrix:

@@ -9,7 +9,7 @@ import pandas as pd
 from altbench.experiments.shared.texts import frame_table
 from altbench.report.success import SIGNIFICANT
 from altbench.report.table import Table
-from altbench.stats.paired import PairedTest, paired_counts, paired_difference_interval, paired_tests
+from altbench.stats.paired import PairedCounts, PairedTest, paired_counts, paired_difference_interval, paired_tests
 from altbench.stats.rates import RANKED_FROM
 
 PAIR = ("train_seed", "seed", "episode")
@@ -24,9 +24,10 @@ def paired_table(title: str, groups: Mapping[str, pd.DataFrame], against: str, n
     episodes, in words.
     """
     base = groups.get(against, pd.DataFrame())
-    others = {name: group for name, group in groups.items() if name != against and _shared(base, group)}
-    tests = paired_tests(base, list(others.values()))
-    rows = [_difference(name, against, base, own, t) for (name, own), t in zip(others.items(), tests, strict=True)]
+    counts = {name: _counts(base, group) for name, group in groups.items() if name != against}
+    shared = {name: found for name, found in counts.items() if found is not None}
+    tests = paired_tests(base, [groups[name] for name in shared])
+    rows = [_difference(name, against, shared[name], test) for name, test in zip(shared, tests, strict=True)]
     data = pd.DataFrame(rows, columns=COLUMNS)
     texts = {
         names: list(data["row"]),
@@ -46,15 +47,13 @@ def better(table: Table) -> list[str]:
     return list(table.data.loc[table.data["better"].astype(bool), "row"])
 
 
-def _shared(first: pd.DataFrame, second: pd.DataFrame) -> bool:
-    """Whether there are episodes that both played."""
-    return bool(len(first) and len(second) and paired_counts(first, second, PAIR).total)
+def _counts(first: pd.DataFrame, second: pd.DataFrame) -> PairedCounts | None:
+    """Outcomes of the episodes that both played; None where there are none."""
+    found = paired_counts(first, second, PAIR) if len(first) and len(second) else None
+    return found if found is not None and found.total else None
 
 
-def _difference(
-    name: str, against: str, base: pd.DataFrame, own: pd.DataFrame, test: PairedTest
-) -> dict[str, str | float | bool]:
-    counts = paired_counts(base, own, PAIR)
+def _difference(name: str, against: str, counts: PairedCounts, test: PairedTest) -> dict[str, str | float | bool]:
     low, high = paired_difference_interval(counts)
     judged = test.pairs >= RANKED_FROM and test.p < SIGNIFICANT and counts.difference > 0
     values = {"pairs": counts.total, "difference": counts.difference, "low": low, "high": high, "p_holm": test.p}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from altbench.core import registry
 from altbench.experiments.shared.experiment import Run
+from altbench.experiments.shared.matrix import clean, recorded_cells
 from altbench.rollout.records import NOT_COUNTED, EpisodeRecord
 from altbench.stats.memorisation import TrainingSet
 from altbench.stats.rates import Rate, rate_of
@@ -26,15 +28,18 @@ def trajectory_recall(run: Run, cell: Cell) -> Rate:
     demonstrations, records = run.demonstrations(cell.checkpoint), _counted(run.records(cell))
     if len(demonstrations) < FEWEST or not records:
         return rate_of(0, 0)
-    arms = registry.task(cell.checkpoint.task).arms
+    own = [demonstrations[record.episode % len(demonstrations)].index for record in records]
+    hits = sum(found == begun for found, begun in zip(nearest_demonstrations(run, cell), own, strict=True))
+    return rate_of(hits, len(records))
+
+
+def nearest_demonstrations(run: Run, cell: Cell) -> list[int | None]:
+    """The number of the demonstration that each counted episode's motion is nearest to; None where it did not move."""
+    arms, demonstrations = registry.task(cell.checkpoint.task).arms, run.demonstrations(cell.checkpoint)
     paths = [demonstration_trajectory(d, arms) for d in demonstrations]
     known = TrainingSet(paths, [d.index for d in demonstrations], find_distance(DISTANCE))
-    hits = 0
-    for record in records:
-        path = episode_trajectory(record.trajectory, arms)
-        own = demonstrations[record.episode % len(demonstrations)].index
-        hits += len(path) >= FEWEST and known.audit(path).nearest == own
-    return rate_of(hits, len(records))
+    moved = [episode_trajectory(record.trajectory, arms) for record in _counted(run.records(cell))]
+    return [known.audit(path).nearest if len(path) >= FEWEST else None for path in moved]
 
 
 def lookup_recall(run: Run, cell: Cell) -> Rate:
@@ -52,6 +57,12 @@ def lookup_recall(run: Run, cell: Cell) -> Rate:
         own = demonstrations[record.episode % len(demonstrations)].index
         hits += votes[own] > sum(votes.values()) / 2
     return rate_of(hits, len(told))
+
+
+def pooled(run: Run, label: str, recall: Callable[[Run, Cell], Rate]) -> Rate:
+    """`recall` (one of the above) over the recorded `recall` cells of a row."""
+    rates = [recall(run, cell) for cell in recorded_cells(run, clean("recall", label=label))]
+    return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
 
 
 def _counted(records: tuple[EpisodeRecord, ...]) -> list[EpisodeRecord]:

@@ -15,12 +15,11 @@ from rich.console import Console
 from synthetic import measure
 
 from altbench import experiments
-from altbench.core import registry
 from altbench.core.errors import AltbenchError
 from altbench.experiments import e4_encoders as encoders
 from altbench.experiments import e6_reactivity as reactivity
 from altbench.experiments import ood_scores, reproduce, robustness, scaling
-from altbench.experiments.shared.experiment import Experiment, Report, Run
+from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run
 from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
 from altbench.experiments.shared.tsne import tsne
@@ -228,7 +227,7 @@ def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_
 def test_learned_keys_are_compared_on_disturbed_images(
     own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoders, "DISTURBED", {"fog": 0})  # the policy that succeeds here wants one exact red
+    monkeypatch.setattr(encoders, "PERTURBED", {"fog": 0})  # the policy that succeeds here wants one exact red
     rows = {"key": {"policy": f"{own_policies}:Good"}, "kdtree": {"policy": f"{own_policies}:Raises"}}
     fog = [{"name": "fog", "severities": [0]}]
     run = run_of(experiments.load("E4"), rows, [{"split": "recall", "episodes": 50, "perturbations": fog}])
@@ -365,11 +364,12 @@ def test_scaling_shows_pooled_rates_and_seeds(
     assert "success_by_n" in report.sections[0].figures
 
 
-def test_the_robust_rows_have_the_preset_s_settings() -> None:
-    alt_plus = registry.policy("alt_plus")
-    assert alt_plus.presets["robust"] == {**robustness.ROBUST_SETTINGS, "train_steps": robustness.ROBUST_STEPS}
-    augments = {name for name in robustness.ROBUST_SETTINGS if name in AugmentSpec.model_fields}
-    assert augments == set(robustness.AUGMENTATION)
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_bc_has_the_augmentation_of_alt_plus_s_preset_robust_and_nothing_else(preset: Preset) -> None:
+    rows = {entry.name: entry.config for entry in robustness.sweeps(preset)[0].policies}
+    robust = rows[robustness.ROBUST]
+    assert rows[robustness.AUGMENTED] == {name: v for name, v in robust.items() if name in AugmentSpec.model_fields}
+    assert robust["shrinkage_unit"] == "miss" and robust.get("train_steps") == {"small": 6000, "paper": None}[preset]
 
 
 def test_robustness_pools_families_by_episode_and_ranks_the_best(
