@@ -48,5 +48,5 @@ def find(name: str) -> Experiment:
     known = {key.lower(): e for e in everything() for key in (e.id, e.name)}
     if name.lower() not in known:
         hint = suggestion(name, sorted(known))
-        raise ConfigError(f"unknown experiment {name!r}{hint}; `altbench reproduce --list` shows them all")
+        raise ConfigError(f"unknown experiment {name!r}{hint}; `altbench experiments list` shows them all")
     return known[name.lower()]

@@ -33,7 +33,7 @@ def reproduce(
 
     AltbenchError, with nothing written, where another process is at work in the run folder.
     """
-    with RunFolder(out / RUN).locked("see what is there already with --report-only, or choose another --out"):
+    with RunFolder(out / RUN).locked("see what is there with `altbench experiments report`, or choose another --out"):
         remove_leftovers(out)
         failed, executor = False, make_executor(workers)
         try:

@@ -15,7 +15,7 @@ from rich.console import Console
 from synthetic import FINGERPRINT
 
 from altbench import experiments
-from altbench.cli import reproduce as reproduce_cli
+from altbench.cli import experiments as commands
 from altbench.core.errors import AltbenchError, ConfigError
 from altbench.experiments import e3_main_table as main_table
 from altbench.experiments import reproduce
@@ -168,7 +168,7 @@ def test_ids_and_names_are_found_and_misspelt_ones_corrected() -> None:
 
 
 def test_an_experiment_named_twice_is_done_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reproduce_cli.reproduce(["E1", "toy-manifolds"], out=tmp_path, report_only=True)
+    commands.reproduce(["E1", "toy-manifolds"], out=tmp_path, report_only=True)
     assert "".join(capsys.readouterr().out.split()).count("report.md") == 1
 
 
@@ -176,7 +176,7 @@ def test_a_place_that_can_be_no_folder_is_refused_before_any_work(tmp_path: Path
     (tmp_path / "file").write_text("")
     for report_only in (True, False):
         with pytest.raises(AltbenchError, match="file: expected a folder, or a place for one: a file is there"):
-            reproduce_cli.reproduce(["E1"], out=tmp_path / "file", workers=0, report_only=report_only)
+            commands.reproduce(["E1"], out=tmp_path / "file", workers=0, report_only=report_only)
 
 
 @pytest.mark.parametrize("preset", ["small", "paper"])
