@@ -37,7 +37,7 @@ from altbench.core.policy import (
     Trainable,
 )
 from altbench.core.spec import Spec, added, read_toml
-from altbench.core.task import FARTHEST_MOVE, Expert, InitialState, PoseTask, SimulatedTask, TaskInfo
+from altbench.core.task import FARTHEST_MOVE, Expert, InitialState, PoseTask, TaskEnv, TaskInfo, task_of
 from altbench.core.types import (
     AGENT_POS_DIM,
     DELTA_ACTION_DIM,
@@ -96,10 +96,10 @@ __all__ = [
     "RestorableTask",
     "ResultsError",
     "ScenePerturbation",
-    "SimulatedTask",
     "SimulationDiverged",
     "Spec",
     "StateViewer",
+    "TaskEnv",
     "TaskInfo",
     "Trainable",
     "UInt8",
@@ -110,4 +110,5 @@ __all__ = [
     "read_toml",
     "replacing",
     "suggestion",
+    "task_of",
 ]

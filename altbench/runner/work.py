@@ -111,7 +111,7 @@ def measure(setting: Setting, measurement: Measurement) -> None:
     from altbench.measure.probe import measure_checkpoint
 
     folder = _fitted(setting, measurement.checkpoint)
-    entry, runtime = setting.sweep.measure, measurement.runtime
+    entry, runtime = measurement.how, measurement.runtime
     record = measure_checkpoint(folder, measurement.label, entry, setting.device, runtime)
     measures.write_measure(setting.root, measurement.key, record)
 

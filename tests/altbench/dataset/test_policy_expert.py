@@ -16,6 +16,7 @@ from altbench.core import registry
 from altbench.core.errors import ConfigError, ContractError, DatasetError
 from altbench.core.policy import Decision, Observation, Policy, Requirements
 from altbench.core.spec import Spec
+from altbench.core.task import PoseTask
 from altbench.core.types import Float32
 from altbench.dataset import files
 from altbench.dataset.collecting import collect
@@ -58,7 +59,7 @@ class Homing(Policy):
         return Decision(action.astype(np.float32)[None, None])
 
 
-class PosedTask(fakes.FakeTask):
+class PosedTask(fakes.FakeTask, PoseTask):
     """Knows which pose a delta action leads to."""
 
     def as_pose(self, action: Float32) -> Float32:
