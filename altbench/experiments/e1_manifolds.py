@@ -18,8 +18,9 @@ from matplotlib.lines import Line2D
 
 from altbench.experiments.shared.arrays import read_arrays, write_arrays
 from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
-from altbench.experiments.shared.texts import frame_table, listed, percent, prose, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.style import COLOURS, styled
+from altbench.report.table import rate_text
 from altbench.stats.rates import rate_of
 from altbench.system.devices import resolve_device
 

@@ -20,11 +20,11 @@ from altbench.experiments.shared.matrix import (
 )
 from altbench.experiments.shared.recall import pooled, trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, OUT_OF_DISTRIBUTION, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, listed, percent, prose, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.cost_figures import latency_memory
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
 from altbench.report.style import policy_styles, styled
-from altbench.report.table import Table, significant
+from altbench.report.table import Table, rate_text, significant
 from altbench.stats.rates import Rate
 from altbench.sweeps.spec import SweepSpec
 

@@ -22,9 +22,9 @@ from altbench.experiments.shared.matrix import (
 from altbench.experiments.shared.paired import better, paired_table
 from altbench.experiments.shared.recall import lookup_recall, pooled, trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, evaluation, make_sweep
-from altbench.experiments.shared.texts import frame_table, listed, prose, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, prose
 from altbench.report.costs import measures_frame
-from altbench.report.table import Table, significant
+from altbench.report.table import Table, rate_text, significant
 from altbench.stats.rates import RANKED_FROM, Rate, success_rate
 from altbench.sweeps.spec import EvaluationEntry, PerturbationEntry, SweepSpec
 

@@ -25,10 +25,10 @@ from altbench.experiments.shared.matrix import (
 )
 from altbench.experiments.shared.recall import nearest_demonstrations
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, listed, prose, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, prose
 from altbench.report.style import headline, styled
 from altbench.report.success import flag_rate
-from altbench.report.table import Table
+from altbench.report.table import Table, rate_text
 from altbench.stats.rates import Rate, rate_of
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec

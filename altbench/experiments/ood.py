@@ -30,9 +30,9 @@ from altbench.experiments.shared.embeddings import (
 from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Say, Section, drawn
 from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table, recorded_cells
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, percent, prose, rate_text
+from altbench.experiments.shared.texts import frame_table, percent, prose
 from altbench.report.success import flag_rate
-from altbench.report.table import Table
+from altbench.report.table import Table, rate_text
 from altbench.stats.rates import countable, rate_of
 from altbench.sweeps.plan import Cell, Checkpoint
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec

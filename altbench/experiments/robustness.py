@@ -11,10 +11,10 @@ from altbench.core import registry
 from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Section, drawn
 from altbench.experiments.shared.matrix import Where, clean, heat_map, label_rows, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, listed, percent, prose, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.style import words
 from altbench.report.success import SIGNIFICANT, flag_rate
-from altbench.report.table import Table
+from altbench.report.table import Table, rate_text
 from altbench.stats.paired import paired_tests
 from altbench.stats.rates import countable, success_rate
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, PerturbationEntry, SweepSpec

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
-from altbench.report.table import Block, Table, interval_text, pivot
+from altbench.report.table import Block, Table, pivot, rate_text
 from altbench.rollout.records import Status
 from altbench.stats.paired import paired_tests
 from altbench.stats.rates import RANKED_FROM, Rate, countable, ranked, split_order, success_rate, success_rates
@@ -166,9 +166,7 @@ def _names(data: pd.DataFrame) -> dict[str, list[str | int]]:
 
 def _rate_texts(*columns: pd.Series) -> list[str]:
     """`36/40 90 % [77, 96]` per row of successes, episodes, rate, low, high; empty without episodes."""
-    return [
-        f"{k}/{n} {interval_text(rate, low, high)}" if n else "" for k, n, rate, low, high in zip(*columns, strict=True)
-    ]
+    return [rate_text(Rate(k, n, rate, low, high)) if n else "" for k, n, rate, low, high in zip(*columns, strict=True)]
 
 
 def _shortened(text: str) -> str:

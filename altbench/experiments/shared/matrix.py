@@ -12,11 +12,10 @@ import seaborn
 from matplotlib.figure import Figure
 
 from altbench.experiments.shared.experiment import Run
-from altbench.experiments.shared.texts import rate_text
 from altbench.report.dots import Dot, draw_dots
 from altbench.report.style import headline, styled, styles_beside_names
 from altbench.report.success import SEEDS_NOTE, SIGNIFICANT, beats_all
-from altbench.report.table import Block, Table, percentage
+from altbench.report.table import Block, Table, percentage, rate_text
 from altbench.stats.rates import RANKED_FROM, Rate, ranked, success_rate
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import CLEAN

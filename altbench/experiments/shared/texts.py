@@ -1,4 +1,4 @@
-"""Numbers as reports show them: rates with intervals, tables from columns of text, words in a row."""
+"""Texts of reports: templates with named blanks, percentages, tables from columns of text, words in a row."""
 
 from __future__ import annotations
 
@@ -6,22 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from altbench.report.table import Block, Table, interval_text, percentage
-from altbench.stats.rates import Rate
-
-
-def rate_text(rate: Rate, counts: bool = True) -> str:
-    """`36/40 90 % [77, 96]`, without counts `90 % [77, 96]`, with the range of training seeds where there are several.
-
-    Empty without episodes.
-    """
-    if rate.value is None or rate.low is None or rate.high is None:
-        return ""
-    text = interval_text(rate.value, rate.low, rate.high)
-    if rate.seeds:
-        low, high = percentage(min(rate.seeds)), percentage(max(rate.seeds))
-        text += f", seeds {low} to {high} %" if low != high else f", each seed {low} %"
-    return f"{rate.successes}/{rate.episodes} {text}" if counts else text
+from altbench.report.table import Block, Table, percentage
 
 
 def percent(share: float) -> str:

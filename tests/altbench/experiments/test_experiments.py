@@ -23,7 +23,8 @@ from altbench.experiments.shared import sweeps as common
 from altbench.experiments.shared.available import only_available
 from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
 from altbench.experiments.shared.report import write_report
-from altbench.experiments.shared.texts import frame_table, listed, rate_text
+from altbench.experiments.shared.texts import frame_table, listed
+from altbench.report.table import rate_text
 from altbench.results import frames
 from altbench.runner import main as runner
 from altbench.runner.executors import InlineExecutor
