@@ -1,4 +1,6 @@
-"""`altbench experiments`: the paper's experiments. `altbench reproduce` is another name of `altbench experiments run`."""
+"""`altbench experiments`: the paper's experiments. `altbench reproduce` is another name
+of `altbench experiments run`.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +51,11 @@ def run(
     out: Out = None,
     workers: Workers = None,
 ) -> None:
-    """Run what is missing of experiments, then write their reports beside the paper's numbers.
+    """Run what is missing of experiments, then write their reports beside the paper's
+    numbers.
 
-    Stop it whenever you like: the same command goes on where it stopped. To see first what it would do, use
-    `altbench experiments plan`.
+    Stop it whenever you like: the same command goes on where it stopped. To see first
+    what it would do, use `altbench experiments plan`.
 
     - `altbench experiments run E3`
     - `altbench experiments run --all --preset small --workers 2`
@@ -81,7 +84,8 @@ def report(
 ) -> None:
     """Write reports from the records that exist, and run nothing.
 
-    A report names what is missing and leaves its numbers empty. This works while `altbench experiments run` is at work.
+    A report names what is missing and leaves its numbers empty. This works while
+    `altbench experiments run` is at work.
 
     - `altbench experiments report E3 latent-map`
     """
@@ -101,7 +105,8 @@ def report(
 def plan(
     experiment: Names = None, everything: Everything = False, preset: PresetOption = "small", out: Out = None
 ) -> None:
-    """List what experiments would run, and what of it is done. Nothing is run or written.
+    """List what experiments would run, and what of it is done. Nothing is run or
+    written.
 
     - `altbench experiments plan --all`
     """
@@ -130,7 +135,8 @@ def reproduce(
     - `altbench reproduce E3`
     - `altbench reproduce --all --preset small --workers 2`
     """
-    # Reports and READMEs that are published name these flags; each stands for a command.
+    # Reports and READMEs that are published name these flags; each stands for a
+    # command.
     if report_only and dry_run:
         raise ConfigError(
             "--report-only writes reports and --dry-run writes nothing, so they contradict each other; leave one out"
@@ -146,7 +152,9 @@ def reproduce(
 
 
 def _chosen(names: list[str] | None, everything: bool) -> list[Experiment]:
-    """Return the experiments that are named, each once, or all; ConfigError for none, or for both."""
+    """Return the experiments that are named, each once, or all; ConfigError for none,
+    or for both.
+    """
     from altbench import experiments
 
     if names and everything:

@@ -1,4 +1,4 @@
-"""E1: which networks trained on how many points of a curve draw the curve, and which draw their training points."""
+"""E1: which networks return their training points, and which draw the whole curve."""
 
 from __future__ import annotations
 
@@ -28,18 +28,27 @@ if TYPE_CHECKING:
     from altbench.experiments.e1_diffusion import ToyResult, ToySettings
 
 TOLERANCE = 0.05
-"""How near a sample must be to count as at a training point, or on the curve; the curves are 2 to 4 wide and high."""
+"""Distance within which a sample counts as at a training point, or on the curve.
+
+In the plane's units; the curves are 2 to 4 wide and high.
+"""
 RECALLS = 0.5
-"""Share recalled beyond chance from which a model is called a lookup table."""
+"""Least share recalled beyond chance of a model that is called a lookup table."""
 FOLLOWS = 0.5
-"""Share of samples on the curve from which a model is said to draw it."""
+"""Least share of samples on the curve of a model that is said to draw it."""
 
 NETWORKS = ("small net", "large net")
 DATA = {"small data": 20, "large data": 100_000}
+"""Training points."""
 EPOCHS = {"small data": 1000, "large data": 100}
+"""Epochs of training, as in the paper."""
 REPEATS = {"small data": 1000, "large data": 1}
+"""How often an epoch sees each point."""
 LARGE: Mapping[str, tuple[int, int]] = {"small": (128, 6), "paper": (1024, 10)}
-"""Width and number of hidden layers of the large net; the small net's are the paper's in both presets."""
+"""Width and number of hidden layers of the large net, by preset.
+
+The small net is the paper's in both presets.
+"""
 
 SIZES: Mapping[str, str] = {
     "paper": "Settings are the paper's throughout.",
@@ -75,19 +84,22 @@ class Combination:
 
     @property
     def name(self) -> str:
-        """As reports name it."""
+        """Its name in reports."""
         return f"{self.shape}, {self.network}, {self.data}"
 
 
 def combinations() -> Iterator[Combination]:
-    """All sixteen."""
+    """Yield all sixteen combinations."""
     from altbench.experiments.e1_diffusion import SHAPES
 
     return (Combination(network, data, shape) for shape in SHAPES for data in DATA for network in NETWORKS)
 
 
 def settings(one: Combination, preset: Preset) -> ToySettings:
-    """How a combination is trained: `paper` exactly so, `small` with a smaller large net that trains for less long."""
+    """Return how a combination is trained.
+
+    At `paper` as in the paper; at `small` the large net is smaller and trains less.
+    """
     from altbench.experiments.e1_diffusion import ToySettings
 
     large, few = one.network == "large net", one.data == "small data"
@@ -100,13 +112,13 @@ def settings(one: Combination, preset: Preset) -> ToySettings:
 
 
 def compute(run: Run, say: Say) -> None:
-    """Train and sample every combination that is not there yet."""
+    """Train and sample every combination that is missing."""
     import torch
 
     from altbench.experiments.e1_diffusion import fit_and_sample
 
     device = resolve_device("auto")
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # results depend on the number of threads in their last bits
     for one in combinations():
         chosen = settings(one, run.preset)
         path = result_path(run, chosen, device)
@@ -116,19 +128,22 @@ def compute(run: Run, say: Say) -> None:
 
 
 def result_path(run: Run, chosen: ToySettings, device: str) -> Path:
-    """Where a model's samples lie; the name changes with whatever changes them."""
+    """Return where a model's samples lie.
+
+    The name changes with whatever changes the samples: settings, torch and device.
+    """
     made_with = {"settings": asdict(chosen), "torch": version("torch"), "device": device}
     digest = hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()
     return run.own / f"{chosen.shape}-{digest[:16]}.npz"
 
 
 def write_result(path: Path, result: ToyResult) -> None:
-    """Plain arrays, whole or not at all."""
+    """Write a result as plain arrays, whole or not at all."""
     write_arrays(path, **asdict(result))
 
 
 def read_result(path: Path) -> ToyResult | None:
-    """What `write_result` wrote; None where there is nothing."""
+    """Read what `write_result` wrote; None if the file is missing."""
     from altbench.experiments.e1_diffusion import ToyResult
 
     found = read_arrays(path)
@@ -138,7 +153,7 @@ def read_result(path: Path) -> ToyResult | None:
 
 
 def report(run: Run) -> Report:
-    """The table of all combinations and the picture of their samples."""
+    """Report the table of all combinations and the picture of their samples."""
     device = resolve_device("auto")
     found = {one: read_result(result_path(run, settings(one, run.preset), device)) for one in combinations()}
     data = _measured(found, run.preset)
@@ -156,7 +171,7 @@ def report(run: Run) -> Report:
 
 
 def _measured(found: Mapping[Combination, ToyResult | None], preset: Preset) -> pd.DataFrame:
-    """One row per combination; without a result its numbers are empty."""
+    """Measure every combination, in a row each; without a result its numbers are empty."""
     from altbench.experiments.e1_diffusion import nearness
 
     rows = []
@@ -174,7 +189,10 @@ def _measured(found: Mapping[Combination, ToyResult | None], preset: Preset) -> 
 
 
 def _beyond(recalled: float, chance: float) -> float | None:
-    """Share recalled, rescaled so that chance is 0 and all is 1; None where chance is (nearly) all."""
+    """Rescale the share recalled so that chance is 0 and all is 1.
+
+    None if chance is nearly all: then a recalled point and a drawn one are the same.
+    """
     return None if chance > 0.95 else (recalled - chance) / (1 - chance)
 
 
@@ -210,13 +228,13 @@ def _lookups(data: pd.DataFrame) -> str:
     known = data.dropna(subset=["verdict"])
     if known.empty:
         return ""
-    told = []
+    texts = []
     for network in NETWORKS:
         for amount in DATA:
             own = known[(known["network"] == network) & (known["data"] == amount)]
             hits = int((own["verdict"] == "lookup table").sum())
-            told += [f"{network}, {amount}: {hits} of {len(own)}"] if len(own) else []
-    return "; ".join(told)
+            texts += [f"{network}, {amount}: {hits} of {len(own)}"] if len(own) else []
+    return "; ".join(texts)
 
 
 def _summary(data: pd.DataFrame) -> str:
@@ -235,7 +253,7 @@ def _summary(data: pd.DataFrame) -> str:
 
 
 def draw(found: Mapping[Combination, ToyResult]) -> Figure:
-    """4 × 4 panels: a row per curve, a column per network and amount of data."""
+    """Draw 4 × 4 panels: a row per curve, a column per network and amount of data."""
     from altbench.experiments.e1_diffusion import SHAPES
 
     columns = [(data, network) for data in DATA for network in NETWORKS]
@@ -272,8 +290,8 @@ def _panel(axis: Axes, result: ToyResult | None, shape: str) -> None:
         x, y = result.training.T
         axis.scatter(x, y, s=30, facecolors="none", edgecolors="0.1", linewidths=0.7, zorder=4)
     found = nearness(result, shape, TOLERANCE)
-    told = f"at a training point {percent(found.recalled / found.total)}" if few else ""
-    text = "\n".join(part for part in (told, f"on the curve {percent(found.on_curve / found.total)}") if part)
+    recalled = f"at a training point {percent(found.recalled / found.total)}" if few else ""
+    text = "\n".join(part for part in (recalled, f"on the curve {percent(found.on_curve / found.total)}") if part)
     axis.text(0.03, 0.03, text, transform=axis.transAxes, fontsize=7, color="0.25", va="bottom")
 
 

@@ -32,16 +32,25 @@ from altbench.stats.trajectories import find_distance
 from altbench.sweeps.spec import SweepSpec
 
 POLICIES = ("alt", "alt_plus", "kdtree", "open_loop", "diffusion", "act", "bc")
+"""The rows of the audit."""
 SHOWN = (*POLICIES, EXPERT)
 PAPER = {
     "alt": (1.0, 1.0, 1.0, 1.0, 1.0),
     "diffusion": (0.935, 0.837, 0.690, 0.838, 0.875),
     "act": (0.465, 0.278, 0.406, 0.428, 0.355),
 }
-"""Highest S in the order of the cases, as reported; ALT's second-hand. GR00T-N1.5 is not part of this bench."""
+"""Highest S of each case, in the order of the cases, as reported.
+
+GR00T-N1.5 is not part of this bench.
+"""
 SECOND_HAND = ("alt",)
+"""Rows of `PAPER` that are known from notes on the paper alone."""
 RANKED = ("diffusion", "act", "bc")
-"""A diffusion policy recalls more than ACT, says the paper; the bench asks the same of behaviour cloning."""
+"""The first is compared with the others.
+
+The paper says that a diffusion policy recalls more than ACT; we also ask about
+behaviour cloning.
+"""
 
 METHOD = """
     Lift, {n} demonstrations, one on each pose of the grid, {episodes} episodes a case, the same for all policies. Cases:
@@ -68,13 +77,13 @@ SUMMARY_CONTROL = "The expert, which recalls nothing, has {highest} there."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """The policies, 30 demonstrations, the five cases."""
+    """Ask for the policies at 30 demonstrations, in the five cases."""
     rows = [row(policy, preset) for policy in POLICIES]
     return [make_sweep("audit-lift", rows, evaluations(CASES, EPISODES))]
 
 
 def report(run: Run) -> Report:
-    """S by policy and case, the ranking, and how much the way of comparing matters."""
+    """Report S by policy and case, the ranking, and other ways of comparing."""
     episodes = audited(run, POSITIONS)
     if not episodes:
         return Report("", (), _reported(frame_of([])))
@@ -92,7 +101,7 @@ def report(run: Run) -> Report:
 
 
 def compute(run: Run, say: Say) -> None:
-    """The expert's episodes."""
+    """Let the expert play the audited episodes."""
     expert_control.play(run, say)
 
 
@@ -107,7 +116,7 @@ def _distribution(frame: pd.DataFrame) -> Figure:
 
 
 def _bars(episodes: Sequence[AuditedEpisode]) -> dict[str, Figure]:
-    """A figure per policy that has an S."""
+    """Draw a figure per policy that has an S."""
     figures = {}
     for label in SHOWN:
         own = [one for one in episodes if one.cell.label == label]
@@ -123,7 +132,7 @@ def _method() -> str:
 
 
 def _gaps(frame: pd.DataFrame) -> list[Gap]:
-    """Diffusion against the other learned policies, in distribution."""
+    """Compare diffusion with the other learned policies, in distribution."""
     own = frame[frame["case"] == CASES[0].name]
     found = [paired_gap(own, RANKED[0], other) for other in RANKED[1:]]
     return [gap for gap in found if gap is not None]
@@ -144,7 +153,7 @@ def _ranking(frame: pd.DataFrame) -> str:
 
 
 def _control(frame: pd.DataFrame) -> str:
-    """What the expert's S makes of the policies'."""
+    """Compare the policies' S with the expert's, case by case."""
     lines = []
     for case in CASES:
         own = frame[frame["case"] == case.name]
@@ -158,13 +167,13 @@ def _control(frame: pd.DataFrame) -> str:
 
 
 def _order(values: Mapping[str, float | None]) -> str:
-    """Labels with their values, the highest first."""
+    """Write labels with their values, the highest first."""
     labels = sorted(values, key=lambda label: -(values[label] or 0.0))
     return " > ".join(f"{label} {score(values[label], 2)}" for label in labels)
 
 
 def _summary(frame: pd.DataFrame) -> str:
-    """Whether the paper's order is found: diffusion recalls more than the other learned policies."""
+    """Say whether the paper's order is found, and how high the expert's S is."""
     verdicts = "; ".join(_verdict(gap) for gap in _gaps(frame))
     own = frame[(frame["case"] == CASES[0].name) & (frame["label"] == EXPERT)]
     parts = [prose(SUMMARY_RANKING, verdicts=verdicts)] if verdicts else []
@@ -178,7 +187,7 @@ def _verdict(gap: Gap) -> str:
 
 
 def _reported(frame: pd.DataFrame) -> tuple[Reported, ...]:
-    """Case by case, so that the policies that the paper ranks stand below each other."""
+    """Set the paper's numbers beside ours, case by case, as the paper ranks policies."""
     return tuple(
         Reported(
             f"highest S, {case.title}: {label}",

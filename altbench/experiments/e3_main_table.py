@@ -1,4 +1,4 @@
-"""E3: the main table: who recalls, who generalises, and what a decision costs."""
+"""E3: the main table: which policies recall, which generalise, what a decision costs."""
 
 from __future__ import annotations
 
@@ -29,12 +29,16 @@ from altbench.stats.rates import Rate
 from altbench.sweeps.spec import SweepSpec
 
 SHOWN = ("replay", "recall")
+"""Splits with demonstrated poses."""
 SPLITS = (*SHOWN, "uniform", *OUT_OF_DISTRIBUTION)
 MORE = ("bc_gmm", "bc_rnn_gmm", "act_ensemble")
-"""Baselines beside the main table, in a sweep of their own."""
+"""Baselines beside the main table.
+
+They have a sweep of their own, because all its rows play fewer splits.
+"""
 MORE_SPLITS = ("recall", "uniform", "interpolate")
 SOLVES = 0.9
-"""Lower end of an interval from which a policy is said to solve a split."""
+"""Least lower end of the interval of a policy that is said to solve a split."""
 
 METHOD = """
     Lift, {n} demonstrations, one on each pose of the grid. `replay`: each demonstration's exact initial state, once;
@@ -62,10 +66,10 @@ SUMMARY_SPLIT = "{split}: {policies} (interval above {solves})"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """The policies, 30 demonstrations, every split; then more baselines."""
+    """Ask for the policies at 30 demonstrations on every split; then more baselines."""
     rows = [row(policy, preset) for policy in POLICIES]
     more = [row("bc_gmm", preset), row("bc_rnn_gmm", preset)]
-    if preset != "paper":  # there, `act` itself has the ensemble
+    if preset != "paper":  # at `paper`, `act` itself has the ensemble
         more.append(row("act", preset, "act_ensemble", temporal_ensemble=True, action_horizon=1))
     return [
         make_sweep("main-table", rows, [evaluation(split) for split in SPLITS]),
@@ -74,7 +78,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 
 def report(run: Run) -> Report:
-    """The main table, success out of distribution, costs, and more baselines."""
+    """Report the main table, success out of distribution, costs, and more baselines."""
     rows = label_rows(run, POLICIES)
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
     recalls = {name: pooled(run, name, trajectory_recall) for name in rows}
@@ -100,14 +104,14 @@ def report(run: Run) -> Report:
 
 
 def _cost_figure(run: Run, labels: Sequence[str]) -> Figure | None:
-    """Time and memory of the main table's policies, where any were measured."""
+    """Draw time and memory of the main table's policies; None if none was measured."""
     timed = [m for m in run.measures() if m.label in labels]
     with styled():
         return latency_memory(timed, policy_styles(labels)) if timed else None
 
 
 def _more(run: Run, costs: pd.DataFrame, ratios: Table) -> Table:
-    """The baselines that are not in the main table, which they are not compared with."""
+    """Tabulate the baselines that are not in the main table, nor compared with it."""
     found = matrix(run, label_rows(run, MORE), {split: clean(split) for split in MORE_SPLITS})
     recalls = {name: pooled(run, name, trajectory_recall) for name in found.rows}
     return _main("More baselines", found, MORE_SPLITS, recalls, costs, ratios, PLAIN_NOTE)
@@ -122,7 +126,10 @@ def _main(
     ratios: Table,
     note: str = NOTE.replace("Bold", "Bold (in the next table)"),
 ) -> Table:
-    """Success on `splits`, trajectory recall, time and memory, both also over the diffusion policy's."""
+    """Tabulate success on `splits`, trajectory recall, time and memory.
+
+    Time and memory also stand as a ratio to the diffusion policy's.
+    """
     names = list(found.rows)
     texts = {"policy": names}
     for split in splits:
@@ -164,7 +171,7 @@ def _solvers(found: Matrix, split: str) -> list[str]:
 def _reported(
     found: Matrix, recalls: Mapping[str, Rate], costs: pd.DataFrame, ratios: pd.DataFrame
 ) -> tuple[Reported, ...]:
-    """The paper's numbers beside ours: its in-distribution test is closest to `recall`."""
+    """Set the paper's numbers beside ours; `recall` is closest to its test."""
     paper = {
         "kdtree": ("100 %", "63.3 %", ".09 s"),
         "diffusion": ("100 %", "100 %", "2.65 s"),

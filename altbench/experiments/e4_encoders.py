@@ -1,4 +1,4 @@
-"""E4: which encoder, embedding, temperature and augmentation make ALT's key, and whether learning it pays at all."""
+"""E4: which encoder and training make ALT's key, and whether learning a key pays."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ from altbench.sweeps.spec import EvaluationEntry, PerturbationEntry, SweepSpec
 
 SPLITS = ("recall", "uniform")
 PERTURBED = {"contrast": 4, "fog": 2, "rotation": 4}
-"""Perturbation -> severity: tone, haze and a turned camera, each where retrieval among demonstrations told keys apart."""
+"""Perturbation -> severity: tone, haze and a turned camera.
+
+Each severity is one at which retrieval among demonstrations differed between keys.
+"""
 PERTURBED_ROWS = (
     "alt",
     BASE,
@@ -43,6 +46,7 @@ PERTURBED_ROWS = (
     *UNLEARNED,
 )
 PERTURBED_EPISODES = 50
+"""The fewest that are ranked."""
 
 METHOD = """
     ALT with other keys, Lift, 30 demonstrations, one training seed, {episodes} episodes a split. `{base}` and all `key-…`
@@ -72,7 +76,7 @@ SUMMARY_FEW = "Too few episodes (under {least}) to say whether learning a key pa
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Every variant on the two splits that tell keys apart, and some of them on disturbed images."""
+    """Ask for every variant on two splits, and for some on perturbed images."""
     rows = [variant.entry(preset) for variant in variants(preset)]
     perturbed = [entry for entry in rows if entry.name in PERTURBED_ROWS]
     return [
@@ -87,7 +91,7 @@ def _perturbed_evaluation() -> EvaluationEntry:
 
 
 def report(run: Run) -> Report:
-    """Success and recall of each key, and whether learning it paid."""
+    """Report success and recall of each key, and whether learning it pays."""
     words = {variant.label: variant.what for variant in variants(run.preset)}
     rows = label_rows(run, words)
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
@@ -127,7 +131,7 @@ def report(run: Run) -> Report:
 
 
 def _perturbed_columns() -> dict[str, Where]:
-    """What a disturbed column is called -> its episodes."""
+    """Return the head of each perturbed column and its episodes."""
     return {
         f"{name} {severity}": {"split": "recall", "perturbation": name, "severity": severity}
         for name, severity in PERTURBED.items()
@@ -135,7 +139,7 @@ def _perturbed_columns() -> dict[str, Where]:
 
 
 def _recalls(run: Run, label: str) -> tuple[Rate, Rate]:
-    """Trajectory and lookup recall of a row on `recall`."""
+    """Return trajectory recall and lookup recall of a row on `recall`."""
     return pooled(run, label, trajectory_recall), pooled(run, label, lookup_recall)
 
 
@@ -155,9 +159,10 @@ def _table(run: Run, found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]], wo
 
 
 def against_best(run: Run, labels: Sequence[str], unlearned: Sequence[str], where: Where, what: str) -> Table:
-    """Success of each key minus that of the best of `unlearned`, on the same episodes `where`, `what` in words.
+    """Tabulate the success of each key minus that of the best of `unlearned`.
 
-    Without the other keys of `UNLEARNED`, but for thumbnails where they are not among `unlearned`.
+    Both on the same episodes `where`; `what` names them in words. The table leaves out
+    the other rows of `unlearned` and of `RAW`.
     """
     frame = chosen(run.episodes(), where)
     groups = {label: frame[frame["label"] == label] for label in labels}
@@ -173,7 +178,7 @@ def _perturbed_method(verdicts: str) -> str:
 
 
 def _verdicts(paired: Mapping[str, Table], words: Mapping[str, str]) -> str:
-    """Per column a line: which keys are significantly better than the row that they were compared with."""
+    """Write a line per column with the keys that are significantly better."""
     lines = []
     for name, table in paired.items():
         if not table.data.empty:
@@ -189,7 +194,7 @@ def _verdicts(paired: Mapping[str, Table], words: Mapping[str, str]) -> str:
 
 
 def _summary(clean_images: Mapping[str, Table], raw: Mapping[str, Table], handmade: Mapping[str, Table]) -> str:
-    """Where learning pays, and where it does not."""
+    """Say where learning a key pays, and where it does not."""
     parts = [
         _winners(clean_images, "the best key that learns nothing"),
         _winners(raw, "untrained networks and raw pixels"),
@@ -202,7 +207,7 @@ def _summary(clean_images: Mapping[str, Table], raw: Mapping[str, Table], handma
 
 
 def _winners(paired: Mapping[str, Table], against: str) -> str:
-    """A sentence: which keys beat `against`, column by column, where there are enough episodes to say."""
+    """Say which keys beat `against`, for each column with enough episodes to rank."""
     judged = {n: t for n, t in paired.items() if not t.data.empty and t.data["pairs"].max() >= RANKED_FROM}
     winners = {name: better(table) for name, table in judged.items()}
     parts = [f"on {name} {listed(labels)}" for name, labels in winners.items() if labels]

@@ -1,4 +1,4 @@
-"""E5: the memorisation audit on the longer tasks, of what the arm does and of what it is told to do."""
+"""E5: the memorisation audit on the longer tasks, of positions and of actions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,15 @@ from altbench.sweeps.spec import SweepSpec
 TASKS = ("Can", "Square", "ToolHang", "Transport")
 POLICIES = {"small": ("diffusion", "alt"), "paper": ("diffusion", "bc", "alt")}
 SMALL_EPISODES = 25
-"""At `small`, in distribution alone: an episode of these tasks takes five to fifteen seconds of a core."""
-PAPER = {"ToolHang": "0.962", "Transport": "0.965"}
-"""Highest S of a diffusion policy on images, as reported in notes on the paper; its data are people's, ours an expert's.
+"""Episodes of a case at `small`, which has one case.
 
-The paper has S of observations and of actions; the notes do not say which of them these are.
+An episode of these tasks takes five to fifteen seconds of a core.
+"""
+PAPER = {"ToolHang": "0.962", "Transport": "0.965"}
+"""Highest S of a diffusion policy on images, from notes on the paper.
+
+Its demonstrations are people's, ours an expert's. The paper has S of observations and
+of actions; the notes do not say which of the two these are.
 """
 
 METHOD = """
@@ -40,14 +44,17 @@ SUMMARY_CONTROL = " (the expert, which recalls nothing: {highest})"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """A sweep per task, so that one whose demonstrations cannot be had stops no other."""
+    """Ask for a sweep per task.
+
+    If the demonstrations of one task cannot be made, the other tasks still run.
+    """
     rows = [row(policy, preset) for policy in POLICIES[preset]]
     columns = evaluations(CASES[:1], SMALL_EPISODES) if preset == "small" else evaluations(CASES, EPISODES)
     return [make_sweep(f"audit-{task.lower()}", rows, columns, tasks=(task,), collected=N) for task in TASKS]
 
 
 def report(run: Run) -> Report:
-    """S by task, policy and case."""
+    """Report S by task, policy and case."""
     episodes = audited(run, POSITIONS)
     if not episodes:
         return Report("", (), _reported(frame_of([]), frame_of([])))
@@ -68,12 +75,12 @@ def report(run: Run) -> Report:
 
 
 def compute(run: Run, say: Say) -> None:
-    """The experts' episodes."""
+    """Let the experts play the audited episodes."""
     expert_control.play(run, say)
 
 
 def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> dict[str, Figure]:
-    """Per task: the distribution of S, and bars for the diffusion policy."""
+    """Draw per task the distribution of S, and bars of the diffusion policy."""
     figures, style = {}, policy_styles(frame["label"])
     for task in TASKS:
         own = [one for one in episodes if one.cell.checkpoint.task == task and one.s is not None]
@@ -89,7 +96,7 @@ def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> dict[st
 
 
 def _summary(frame: pd.DataFrame) -> str:
-    """The diffusion policy's highest S in distribution, task by task."""
+    """Write the diffusion policy's highest S in distribution, task by task."""
     found = {task: highest(frame, CASES[0], task=task, label="diffusion") for task in TASKS}
     control = {task: highest(frame, CASES[0], task=task, label=EXPERT) for task in TASKS}
     there = [
@@ -101,7 +108,10 @@ def _summary(frame: pd.DataFrame) -> str:
 
 
 def _reported(positions: pd.DataFrame, actions: pd.DataFrame) -> tuple[Reported, ...]:
-    """A row per task, those with a number of the paper's first; ours by what the arm does, and by what it is told to do."""
+    """Set the paper's numbers beside ours, a row per task, those of the paper first.
+
+    Ours are of the arm's positions and of its commanded actions.
+    """
     rows = []
     for task in sorted(TASKS, key=lambda task: task not in PAPER):
         both = {"positions": positions, "actions": actions}

@@ -1,4 +1,4 @@
-"""E6: the object is moved in mid-episode: who goes where it now is, and who goes on to where it was."""
+"""E6: which policies follow the object after it is moved in the middle of an episode."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ from altbench.stats.rates import RANKED_FROM, countable
 from altbench.sweeps.spec import EventEntry, SweepSpec
 
 MOVE_AT = 10
-"""Control step, half a second in: the arm of a demonstration is then above the cube, on its way down."""
+"""Control step of the move, after half a second.
+
+The arm of a demonstration is then above the cube, on its way down.
+"""
 DISTANCES = (0.05, 0.1)
-"""Metres; the gripper opens 8 cm and the cube is 4 wide, so that a hand that goes on as before misses it at 5."""
+"""How far the cube is moved, in metres.
+
+The gripper opens 8 cm and the cube is 4 cm wide. A hand that goes on as before
+therefore misses the cube after a move of 5 cm.
+"""
 BLIND = "open_loop"
+"""The policy that looks once, at the start; a policy that does not react is like it."""
 EVENTS = tuple(EventEntry(move_at=MOVE_AT, by=distance) for distance in DISTANCES)
 
 METHOD = """
@@ -33,14 +41,14 @@ SUMMARY_FEW = "Too few episodes (under {least}) to say who reacts."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Every policy where the object stays and where it is moved."""
+    """Ask for every policy with the object at rest and with each move."""
     rows = [row(policy, preset) for policy in POLICIES]
     moved = [evaluation("recall", event=event) for event in EVENTS]
     return [make_sweep("reactivity", rows, [evaluation("recall"), *moved])]
 
 
 def report(run: Run) -> Report:
-    """Success with and without a move, and each policy against the one that cannot see."""
+    """Report success with and without a move, and each policy against the blind one."""
     columns = {"not moved": clean("recall"), **{_head(event): clean(_split(event)) for event in EVENTS}}
     found = matrix(run, label_rows(run, POLICIES), columns)
     paired = {event: _against_blind(run, event) for event in EVENTS}
@@ -80,7 +88,10 @@ def _head(event: EventEntry) -> str:
 
 
 def _took_place(run: Run) -> str:
-    """In how many episodes the cube was moved: not in those that ended before, nor where a gripper touched it already."""
+    """Say in how many episodes the cube was moved.
+
+    An episode that ended before, or in which a gripper touched the cube, has no move.
+    """
     frame, counts = countable(run.episodes()), []
     for event in EVENTS:
         moved = chosen(frame, clean(_split(event)))["moved"].dropna()

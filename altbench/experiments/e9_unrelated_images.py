@@ -1,4 +1,4 @@
-"""E9: a photograph in place of the camera's image: which training trajectory comes out, and who says that it is strange."""
+"""E9: a photograph for the camera's image: what policies execute, and what they flag."""
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ from altbench.experiments.shared.texts import frame_table, listed, prose
 from altbench.report.style import headline, styled
 from altbench.report.success import flag_rate
 from altbench.report.table import Table, rate_text
-from altbench.stats.rates import Rate, rate_of
+from altbench.stats.rates import Rate, countable, rate_of
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
 
 PHOTOGRAPH = "photograph"
 SEVERITY = 5
-"""At 5 nothing is left of the camera's image."""
+"""Severity of the photograph: at 5 nothing is left of the camera's image."""
 HOLD = "alt-hold"
+"""The row of ALT that keeps its pose while its flag is up."""
 FEW = 0.5
-"""Share of the episodes that one demonstration must account for (lower end of the interval), to be fallen back to."""
+"""Least share of episodes, by the lower end of its interval, that are nearest to one
+demonstration if a policy is said to repeat it."""
 
 METHOD = """
     Lift, {n} demonstrations, split `recall`, {episodes} episodes: each camera shows an unrelated photograph, one of twelve,
@@ -55,9 +57,11 @@ REPORTED = "{count}; the two most common make {share}"
 
 @dataclass(frozen=True)
 class Fallback:
-    """Which demonstrations the motions of a cell's episodes are nearest to: `counts` by number, most common first.
+    """Which demonstrations the motions of a cell's episodes are nearest to.
 
-    `entropy`: of that distribution, in bits; log2 of the number of demonstrations where all come out equally often.
+    `counts`: (number of the demonstration, episodes), most common first. `entropy`: of
+    that distribution, in bits; it is log2 of the number of demonstrations if all are
+    equally frequent.
     """
 
     counts: tuple[tuple[int, int], ...]
@@ -65,16 +69,16 @@ class Fallback:
 
     @property
     def total(self) -> int:
-        """Episodes."""
+        """How many episodes were counted."""
         return sum(count for _, count in self.counts)
 
     def top(self, k: int) -> Rate:
-        """Episodes that the `k` most common demonstrations account for."""
+        """Return the share of episodes of the `k` most common demonstrations."""
         return rate_of(sum(count for _, count in self.counts[:k]), self.total)
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Every policy, and ALT that holds when it flags, with and without the photograph."""
+    """Ask for every policy, and for ALT that holds, with and without the photograph."""
     rows = [*(row(policy, preset) for policy in POLICIES), row("alt", preset, label=HOLD, when_ood="hold")]
     photograph = PerturbationEntry(name=PHOTOGRAPH, severities=(SEVERITY,))
     evaluations = [evaluation("recall"), evaluation("recall", perturbations=[photograph])]
@@ -82,7 +86,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 
 def report(run: Run) -> Report:
-    """What comes out, how often it is flagged, and what that does to success."""
+    """Report which demonstration is executed, how often it is flagged, and success."""
     rows = label_rows(run, (*POLICIES, HOLD))
     labels = list(rows)
     conditions: dict[str, Where] = {"camera": clean("recall"), "photograph": _photograph()}
@@ -112,7 +116,10 @@ def _photograph() -> Where:
 
 
 def fallback(run: Run, cells: Sequence[Cell]) -> Fallback | None:
-    """The nearest demonstrations to the motions of all episodes of `cells`; None where nothing was recorded."""
+    """Count the demonstrations nearest to the motions of all episodes of `cells`.
+
+    `cells` are recorded ones. None without any motion.
+    """
     nearest = [number for cell in cells for number in nearest_demonstrations(run, cell) if number is not None]
     if not nearest:
         return None
@@ -122,8 +129,9 @@ def fallback(run: Run, cells: Sequence[Cell]) -> Fallback | None:
 
 
 def flag_rates(run: Run, labels: Sequence[str], conditions: Mapping[str, Where]) -> dict[tuple[str, str], Rate]:
-    """Flagged episodes by row and condition; without episodes for policies that raise no flags."""
-    frame = run.episodes()
+    """Return flagged episodes by row and condition; empty if a policy raises no flags."""
+    # `flag_rate` counts every episode that it gets, also one lost to the machine.
+    frame = countable(run.episodes())
     return {
         (label, condition): flag_rate(chosen(frame, {**where, "label": label}))
         for label in labels
@@ -180,7 +188,10 @@ def _flag_table(found: Matrix, flags: Mapping[tuple[str, str], Rate]) -> Table:
 
 
 def draw(fallen: Mapping[tuple[str, str], Fallback], labels: Sequence[str]) -> Figure | None:
-    """Share of episodes by demonstration (columns) for each policy (rows), with the camera and with the photograph."""
+    """Draw the share of episodes by demonstration (columns) for each policy (rows).
+
+    One panel has the camera's image, the other the photograph. None without any record.
+    """
     shown = [label for label in labels if any(key[0] == label for key in fallen)]
     if not shown:
         return None

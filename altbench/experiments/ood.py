@@ -1,4 +1,4 @@
-"""The out-of-distribution flag against density-based detectors on the same keys, and what stopping on it buys."""
+"""The out-of-distribution flag against other detectors, and what stopping on it gains."""
 
 from __future__ import annotations
 
@@ -38,15 +38,18 @@ from altbench.sweeps.plan import Cell, Checkpoint
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
 
 FRESH = 500
-"""Unperturbed `recall` episodes for the false-alarm rate."""
+"""Unperturbed `recall` episodes: many, because the false-alarm rate is small."""
 ASKED = 0.05
+"""False alarms per episode that the calibration asks for."""
 HOLD = "alt-hold"
+"""The row of ALT that keeps its pose while its flag is up."""
 PERTURBATIONS = (
     PerturbationEntry(name="photograph", severities=(3, 5)),
     PerturbationEntry(name="photograph", severities=(5,), from_step=LATE),
     PerturbationEntry(name="occlusion", severities=(5,)),
 )
 COVERAGES = (1.0, 0.75, 0.5, 0.25)
+"""Shares of the episodes that a policy takes on, the least strange first."""
 
 METHOD = """
     Lift, {n} demonstrations. The detectors see the same keys, ALT's, of the frames on which it decided, over {episodes}
@@ -72,7 +75,7 @@ SUMMARY_AREAS = "AUROC for photographs: {areas}."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """ALT that acts and that holds, unperturbed and perturbed."""
+    """Ask for ALT that acts and for ALT that holds, unperturbed and perturbed."""
     rows = [row("alt", preset), row("alt", preset, label=HOLD, when_ood="hold")]
     evaluations = [
         evaluation("recall", FRESH, policies=["alt"]),
@@ -84,11 +87,11 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 
 def compute(run: Run, say: Say) -> None:
-    """Play ALT's recorded episodes again for their keys, and embed the demonstrations."""
+    """Replay ALT's recorded episodes for their keys, and embed the demonstrations."""
     for cell in _compared(run):
         path = _path(run, cell)
         if not path.is_file():
-            say(f"playing {cell.name} again for its keys")
+            say(f"replaying {cell.name} for its keys")
             found = embed_episodes(run, cell, EPISODES)
             if found is not None:
                 write_embedded(path, found)
@@ -100,7 +103,7 @@ def compute(run: Run, say: Say) -> None:
 
 
 def report(run: Run) -> Report:
-    """Detectors beside each other, ALT's flag in use, and selective success."""
+    """Report the detectors, ALT's flag in use, and selective success."""
     fitted = _fitted(run)
     rows: dict[str, Where] = {name: {"label": name} for name in ("alt", HOLD)}
     found = matrix(run, rows, CONDITIONS)
@@ -131,7 +134,7 @@ def report(run: Run) -> Report:
 
 
 def _compared(run: Run) -> list[Cell]:
-    """ALT's recorded cells that are compared."""
+    """Return ALT's recorded cells under the conditions that are compared."""
     return [cell for where in CONDITIONS.values() for cell in recorded_cells(run, {**where, "label": "alt"})]
 
 
@@ -144,7 +147,7 @@ def _training_path(run: Run, checkpoint: Checkpoint) -> Path:
 
 
 def _fitted(run: Run) -> list[Fitted]:
-    """Every detector, with what has been watched; empty where the training keys or the clean episodes are missing."""
+    """Fit every detector; empty if training keys or clean episodes are missing."""
     embedded = {}
     for name, where in CONDITIONS.items():
         cells = recorded_cells(run, {**where, "label": "alt"})
@@ -164,7 +167,7 @@ def _fitted(run: Run) -> list[Fitted]:
 
 
 def detector_table(fitted: Sequence[Fitted]) -> Table:
-    """AUROC, false alarms at 95 % detection, and the calibrated threshold's detections, by detector and condition."""
+    """Tabulate by detector and condition: AUROC, false alarms, detections and delays."""
     rows: list[dict[str, Any]] = []
     for one in fitted:
         for condition in one.embedded:
@@ -212,7 +215,7 @@ def _delay_text(r: Mapping[str, Any]) -> str:
 
 
 def flag_table(run: Run) -> Table:
-    """ALT's own recorded flags over all episodes, with the first flagged step."""
+    """Tabulate ALT's own recorded flags over all episodes, with the first flagged step."""
     frame, rows = run.episodes(), []
     for name, where in CONDITIONS.items():
         own = countable(chosen(frame, {**where, "label": "alt"}))
@@ -231,7 +234,10 @@ def flag_table(run: Run) -> Table:
 
 
 def selective_table(fitted: Sequence[Fitted]) -> Table:
-    """Success over the least strange share of `uniform` episodes, by the score before the first action."""
+    """Tabulate success over the least strange share of `uniform` episodes.
+
+    The score is the one before the first action.
+    """
     rows: list[dict[str, Any]] = []
     texts: dict[str, list[str]] = {"detector": [one.detector.name for one in fitted]}
     for coverage in COVERAGES:
@@ -258,7 +264,7 @@ def _flag_method(run: Run) -> str:
 
 
 def _threshold(cell: Cell) -> str:
-    """Where a row of ALT raises its flag; the presets differ in it."""
+    """Say where a row of ALT raises its flag; the presets differ in it."""
     gamma = cell.config.get("gamma", "calibrated")
     if gamma != "calibrated":
         return prose(THRESHOLD_FIXED, gamma=gamma)

@@ -1,4 +1,4 @@
-"""Disturbed images and scenes: which policy still succeeds where pictures differ from the demonstrations'."""
+"""Perturbed images and scenes: which policies still succeed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from altbench.stats.rates import countable, success_rate
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, PerturbationEntry, SweepSpec
 
 SEVERITY = 3
-"""Of 1 to 5, for every family."""
+"""Severity of every family, of 1 to 5."""
 EACH = 50
-"""Episodes per family and policy: the first of the unperturbed ones."""
+"""Episodes per family and policy; they start as the first of the unperturbed ones."""
 FAMILIES = {
     "images": (
         *("brightness", "contrast", "saturation", "fog", "gaussian_noise", "shot_noise", "impulse_noise"),
@@ -34,10 +34,14 @@ FAMILIES = {
         *("distractors", "camera_pose"),
     ),
 }
-"""What is disturbed -> families: pictures as they come from the camera, and the scene before it is drawn."""
+"""Families by what they perturb: the camera's images, or the scene itself."""
 UNPERTURBED = "undisturbed"
+"""Value of published columns."""
 ROBUST, AUGMENTED = "alt_plus_robust", "bc_augmented"
-"""ALT+ with its preset `robust`; and behaviour cloning with that preset's augmentation, which tells what it is worth."""
+"""Labels of ALT+ with its preset `robust`, and of bc with its augmentation.
+
+The second shows how much the augmentation alone is worth.
+"""
 ROWS = (*POLICIES, ROBUST, AUGMENTED)
 
 METHOD = """
@@ -64,7 +68,7 @@ BEST = "; {best} is better than every other"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Every policy, undisturbed and under each family; two of them trained for it."""
+    """Ask for every policy, unperturbed and under each family; two are trained for it."""
     rows = [row(policy, preset) for policy in POLICIES]
     rows += [
         row("alt_plus", preset, ROBUST, **_robust_settings(preset)),
@@ -77,13 +81,14 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 
 def _robust_settings(preset: Preset) -> dict[str, Any]:
-    """What the preset `robust` changes of ALT+; at `paper` with that preset's number of steps."""
+    """Return what `robust` changes of ALT+; at `paper` without its number of steps."""
+    # Read from the policy: a change of its preset makes this row a new one.
     robust = dict(registry.policy("alt_plus").presets["robust"])
     return robust if preset == "small" else {name: value for name, value in robust.items() if name != "train_steps"}
 
 
 def _augmentation() -> dict[str, Any]:
-    """The settings of `robust` that behaviour cloning has too: what is done to training images."""
+    """Return the settings of `robust` that bc has too: those of training images."""
     known = registry.policy("bc").config_type.model_fields
     return {name: value for name, value in _robust_settings("paper").items() if name in known}
 
@@ -94,7 +99,7 @@ def _perturbed(families: Sequence[str]) -> EvaluationEntry:
 
 
 def report(run: Run) -> Report:
-    """Success by family, over all families of a kind, and what the flags say."""
+    """Report success by family, over all families of a kind, and flags."""
     rows = label_rows(run, ROWS)
     found = {kind: matrix(run, rows, _columns(families)) for kind, families in FAMILIES.items()}
     pooled = {kind: _pooled(run, list(rows), families) for kind, families in FAMILIES.items()}
@@ -129,10 +134,11 @@ def _where(family: str) -> Where:
 
 
 def _pooled(run: Run, labels: Sequence[str], families: Sequence[str]) -> Table:
-    """Success over all of `families`, and whether one policy is better than each other one."""
+    """Tabulate success over all of `families`, and test the best against the others."""
     frame = run.episodes()
     frame = frame[(frame["split"] == "recall") & (frame["severity"] == SEVERITY) & frame["perturbation"].isin(families)]
     groups = {label: frame[frame["label"] == label] for label in labels}
+    # A policy that lacks a family would be compared on easier or harder conditions.
     whole = [label for label, group in groups.items() if set(group["perturbation"]) == set(families)]
     rates = {label: success_rate(groups[label]) for label in whole}
     best = max(whole, key=lambda label: rates[label].value or 0.0, default="")
@@ -160,7 +166,7 @@ def _pooled(run: Run, labels: Sequence[str], families: Sequence[str]) -> Table:
 
 
 def _flags(run: Run, labels: Sequence[str]) -> Table:
-    """By policy that raises flags: how often, and success of the episodes with and without one."""
+    """Tabulate how often policies raise flags, and success with and without a flag."""
     frame, rows, texts = countable(run.episodes()), [], []
     frame = frame[frame["flagged"].notna()]
     for label in labels:
@@ -198,7 +204,7 @@ def _summary(pooled: Mapping[str, Table]) -> str:
 
 
 def _verdict(ranked: pd.DataFrame) -> str:
-    """Whether the first is told apart from the others."""
+    """Say whether the first is significantly better than the others."""
     others = ranked.iloc[1:]
     if others.empty:
         return ""

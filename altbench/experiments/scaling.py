@@ -1,4 +1,4 @@
-"""Success against the number of demonstrations, nested subsets, three training seeds."""
+"""Success against the number of demonstrations: nested subsets, three training seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from altbench.sweeps.spec import SweepSpec
 NUMBERS = (10, 30, 60, 120)
 SEEDS = (0, 1, 2)
 ONE_SEED = ("open_loop", "kdtree", "diffusion")
-"""Rows that draw nothing when they are fitted, and the one that takes longest."""
+"""Rows with one training seed.
+
+The first two draw no random number in a fit, and the last takes longest.
+"""
 SPLITS = ("recall", "uniform")
 
 METHOD = """
@@ -27,7 +30,10 @@ SUMMARY = "On `uniform`, from {first} to {last}: {gains}."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Three seeds of what is cheap to fit, one of the rest (at `paper`, three of the diffusion policy, too)."""
+    """Ask for three seeds of most rows, and for one of the rest.
+
+    At `paper` the diffusion policy has three too.
+    """
     once = [name for name in ONE_SEED if name != "diffusion" or preset == "small"]
     often = [name for name in POLICIES if name not in once]
     columns = [evaluation(split) for split in SPLITS]
@@ -38,7 +44,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 
 def report(run: Run) -> Report:
-    """Success by N over all seeds, and the seeds beside each other."""
+    """Report success by N over all seeds, and the seeds beside each other."""
     rows = label_rows(run, POLICIES)
     labels = list(rows)
     found = {split: matrix(run, rows, {f"N = {n}": clean(split, n=n) for n in NUMBERS}) for split in SPLITS}
@@ -74,7 +80,7 @@ def report(run: Run) -> Report:
 
 
 def _summary(uniform: Matrix) -> str:
-    """Who gains from more demonstrations between the poses."""
+    """Say what policies gain from more demonstrations between the poses."""
     first, last = uniform.columns[0], uniform.columns[-1]
     gains = [
         f"{row} {100 * (a.value or 0):.0f} → {100 * (b.value or 0):.0f} %"

@@ -1,4 +1,4 @@
-"""Keys of frames: what a policy that looks things up makes of an image, for demonstrations and for episodes played again."""
+"""Keys of frames: a lookup policy's embeddings of demonstrations and replayed episodes."""
 
 from __future__ import annotations
 
@@ -23,19 +23,23 @@ from altbench.runner.episodes import episode_plans
 from altbench.sweeps.plan import Cell
 
 BATCH = 64
+"""Frames embedded at a time; it limits memory and changes no key."""
 
 
 @runtime_checkable
 class Embeds(Protocol):
-    """A policy with a key: `embed` makes float32 (B, D), of length 1, of the last frame of each of B slots."""
+    """A policy that has keys."""
 
     def embed(self, observation: Observation) -> Float32:
-        """The keys."""
+        """Return keys of each slot's last frame, float32 (B, D), of length 1."""
         ...
 
 
 def frame_keys(policy: Policy, demonstration: Demonstration) -> Float32:
-    """Keys of all frames of a demonstration, float32 (T, D); ContractError where the policy has none."""
+    """Return the keys of all frames of a demonstration, float32 (T, D).
+
+    Raise ContractError if the policy has no keys.
+    """
     if not isinstance(policy, Embeds):
         raise ContractError(f"{policy.name}: expected a policy with keys (a method `embed`), got one without")
     cameras = policy.requirements.cameras
@@ -48,21 +52,27 @@ def frame_keys(policy: Policy, demonstration: Demonstration) -> Float32:
 
 
 def join(keys: Sequence[Float32]) -> tuple[Float32, Int64, Int64]:
-    """Keys of several episodes one below the other (M, D), with the number of episode and frame of each row (M,)."""
+    """Stack the keys of several episodes (M, D).
+
+    Also return the number of the episode and of the frame of each row, (M,) each.
+    """
     episode = np.concatenate([np.full(len(k), i) for i, k in enumerate(keys)])
     frame = np.concatenate([np.arange(len(k)) for k in keys])
     return np.concatenate(keys), episode, frame
 
 
 def split(keys: Float32, episode: Int64) -> list[Float32]:
-    """The keys (M, D) of each episode, of what `join` put together."""
+    """Return the keys of each episode again, from what `join` stacked."""
     return np.split(keys, np.flatnonzero(np.diff(episode)) + 1)
 
 
 @dataclass(frozen=True)
 class EmbeddedEpisodes:
-    """Decisions of a cell's first episodes that count: `episode` (from 0, among those) and control `step` (M,), `keys`
-    (M, D); `success` (episodes,)."""
+    """The keys of the decisions of a cell's first counted episodes.
+
+    For each decision: `episode`, its number from 0 among those (M,); control `step`
+    (M,); `keys` (M, D). For each episode: `success` (episodes,).
+    """
 
     episode: Int64
     step: Int64
@@ -70,16 +80,16 @@ class EmbeddedEpisodes:
     success: Float64
 
     def highest(self, scores: Float64) -> Float64:
-        """Each episode's highest of the decisions' `scores` (M,)."""
+        """Return each episode's highest score, from the decisions' `scores` (M,)."""
         return np.array([scores[self.episode == e].max() for e in range(len(self.success))])
 
     def first(self, scores: Float64) -> Float64:
-        """Each episode's score at its first decision, before anything has moved."""
+        """Return each episode's score at its first decision, before anything has moved."""
         return np.array([scores[self.episode == e][0] for e in range(len(self.success))])
 
 
 class _KeyRecorder(Policy[Any]):
-    """Plays as `inner` does and keeps the keys that `embed` makes."""
+    """A policy that acts as `inner` does and keeps the keys that `embed` makes."""
 
     name = "key_recorder"
 
@@ -102,9 +112,10 @@ class _KeyRecorder(Policy[Any]):
 
 
 def embed_episodes(run: Run, cell: Cell, episodes: int) -> EmbeddedEpisodes | None:
-    """Play those of a recorded cell's first `episodes` that count again; None where there are none, or no keys.
+    """Replay a recorded cell's first `episodes` that count, and return their keys.
 
-    AltbenchError where an episode ends otherwise than recorded.
+    None if there are no such episodes, or if the policy has no keys. Raise
+    AltbenchError if an episode does not end as recorded.
     """
     inner, setting = run.policy(cell.checkpoint, cell.runtime), run.setting(cell.checkpoint)
     if inner is None or not isinstance(inner, Embeds):
@@ -119,8 +130,9 @@ def embed_episodes(run: Run, cell: Cell, episodes: int) -> EmbeddedEpisodes | No
             if record.status in NOT_COUNTED:
                 continue
             again = run_episode(env, recorder, plan, setting.sweep.decision_timeout_s)
+            # Keys of another motion do not belong to the recorded success.
             if (again.status, again.success, again.steps) != (record.status, record.success, record.steps):
-                raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
+                raise AltbenchError(f"{cell.name}, episode {record.episode}: replayed, it does not end as recorded")
             # The policy may have embedded one more image, and then failed to decide.
             keys = recorder.keys[: len(again.decisions)]
             parts += [(len(success), d.step, key) for d, key in zip(again.decisions, keys, strict=True)]
@@ -132,11 +144,11 @@ def embed_episodes(run: Run, cell: Cell, episodes: int) -> EmbeddedEpisodes | No
 
 
 def write_embedded(path: Path, found: EmbeddedEpisodes) -> None:
-    """Plain arrays, whole or not at all."""
+    """Write embedded episodes as plain arrays, whole or not at all."""
     write_arrays(path, **vars(found))
 
 
 def read_embedded(path: Path) -> EmbeddedEpisodes | None:
-    """What `write_embedded` wrote; None where there is nothing."""
+    """Read what `write_embedded` wrote; None if the file is missing."""
     found = read_arrays(path)
     return None if found is None else EmbeddedEpisodes(**found)

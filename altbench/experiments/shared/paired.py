@@ -1,4 +1,4 @@
-"""Rows against one row on the same episodes: differences of success with intervals and exact tests."""
+"""Rows compared with one row on the same episodes: differences, intervals, exact tests."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from altbench.stats.paired import PairedCounts, PairedTest, paired_counts, paire
 from altbench.stats.rates import RANKED_FROM
 
 PAIR = ("train_seed", "seed", "episode")
+"""Columns that name the same episode in two groups."""
 COLUMNS = ["row", "against", "pairs", "difference", "low", "high", "p_holm", "better"]
 
 
 def paired_table(title: str, groups: Mapping[str, pd.DataFrame], against: str, names: str, what: str) -> Table:
-    """Success of each of `groups` (name -> episodes) minus that of the group `against`; Newcombe's intervals.
+    """Tabulate the success of each of `groups` minus that of the group `against`.
 
-    `better`: significantly so (`stats.paired_tests` over the table, at least 50 episodes). Without rows where `against` has
-    no episodes. The intervals are of one training seed, which all experiments that compare so have. `what`: the
-    episodes, in words.
+    `groups`: name -> episodes. Intervals are Newcombe's; `better` in the data:
+    significantly so, by `stats.paired_tests` over the table and on at least 50
+    episodes. No rows if `against` has no episodes. `what`: the episodes, in words.
     """
     base = groups.get(against, pd.DataFrame())
     counts = {name: _counts(base, group) for name, group in groups.items() if name != against}
+    # Newcombe's intervals hold for one training seed: all experiments that compare here
+    # have one.
     shared = {name: found for name, found in counts.items() if found is not None}
     tests = paired_tests(base, [groups[name] for name in shared])
     rows = [_difference(name, against, shared[name], test) for name, test in zip(shared, tests, strict=True)]
@@ -43,12 +46,12 @@ def paired_table(title: str, groups: Mapping[str, pd.DataFrame], against: str, n
 
 
 def better(table: Table) -> list[str]:
-    """Rows of a `paired_table` that are significantly better."""
+    """Return the rows of a `paired_table` that are significantly better."""
     return list(table.data.loc[table.data["better"].astype(bool), "row"])
 
 
 def _counts(first: pd.DataFrame, second: pd.DataFrame) -> PairedCounts | None:
-    """Outcomes of the episodes that both played; None where there are none."""
+    """Count the outcomes of the episodes that both played; None without such episodes."""
     found = paired_counts(first, second, PAIR) if len(first) and len(second) else None
     return found if found is not None and found.total else None
 

@@ -1,4 +1,4 @@
-"""Trajectory recall: whether a policy, put where a demonstration began, does what that demonstration did."""
+"""Recall: whether a policy that starts where a demonstration began repeats it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from altbench.stats.trajectories import demonstration_trajectory, episode_trajec
 from altbench.sweeps.plan import Cell
 
 DISTANCE = "resampled"
+"""Distance of `stats.trajectories`: mean position distance after resampling."""
 FEWEST = 2
-"""Demonstrations and trajectory points below which nothing can be said."""
+"""Least number of demonstrations, and of points of a trajectory, that can be compared.
+"""
 
 
 def trajectory_recall(run: Run, cell: Cell) -> Rate:
-    """Episodes of a `recall` or `replay` cell whose motion is nearest to the very demonstration they began from.
+    """Return the share of episodes whose motion is nearest to their own demonstration.
 
-    Nearest by mean position distance after resampling (`altbench.trajectories`). Episodes that ended before they moved
-    do not recall.
+    An episode of a `recall` or `replay` cell begins from one demonstration, its own.
+    Nearest is meant by `DISTANCE`. Episodes that ended before they moved do not recall.
     """
     demonstrations, records = run.demonstrations(cell.checkpoint), _counted(run.records(cell))
     if len(demonstrations) < FEWEST or not records:
@@ -34,7 +36,10 @@ def trajectory_recall(run: Run, cell: Cell) -> Rate:
 
 
 def nearest_demonstrations(run: Run, cell: Cell) -> list[int | None]:
-    """The number of the demonstration that each counted episode's motion is nearest to; None where it did not move."""
+    """Return which demonstration each counted episode's motion is nearest to.
+
+    None for an episode that ended before it moved.
+    """
     arms, demonstrations = registry.task(cell.checkpoint.task).arms, run.demonstrations(cell.checkpoint)
     paths = [demonstration_trajectory(d, arms) for d in demonstrations]
     known = TrainingSet(paths, [d.index for d in demonstrations], find_distance(DISTANCE))
@@ -43,24 +48,25 @@ def nearest_demonstrations(run: Run, cell: Cell) -> list[int | None]:
 
 
 def lookup_recall(run: Run, cell: Cell) -> Rate:
-    """Episodes of a `recall` or `replay` cell most of whose decisions retrieved the demonstration they began from.
+    """Return the share of episodes that mostly retrieved their own demonstration.
 
-    Without episodes for a policy that does not say what it retrieves.
+    Mostly: in more than half of the decisions. The rate has no episodes if the policy
+    does not report what it retrieves.
     """
     demonstrations, records = run.demonstrations(cell.checkpoint), _counted(run.records(cell))
-    told = [record for record in records if any(d.matches for d in record.decisions)]
-    if not demonstrations or not told:
+    with_matches = [record for record in records if any(d.matches for d in record.decisions)]
+    if not demonstrations or not with_matches:
         return rate_of(0, 0)
     hits = 0
-    for record in told:
+    for record in with_matches:
         votes = Counter(d.matches[0][0] for d in record.decisions if d.matches)
         own = demonstrations[record.episode % len(demonstrations)].index
         hits += votes[own] > sum(votes.values()) / 2
-    return rate_of(hits, len(told))
+    return rate_of(hits, len(with_matches))
 
 
 def pooled(run: Run, label: str, recall: Callable[[Run, Cell], Rate]) -> Rate:
-    """`recall` (one of the above) over the recorded `recall` cells of a row."""
+    """Return `recall` (one of the above) over all recorded `recall` cells of a row."""
     rates = [recall(run, cell) for cell in recorded_cells(run, clean("recall", label=label))]
     return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
 

@@ -1,4 +1,6 @@
-"""Texts of reports: templates with named blanks, percentages, tables from columns of text, words in a row."""
+"""Texts of reports: templates with named blanks, percentages, tables from columns of
+text, words in a row.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,18 @@ from altbench.report.table import Block, Table, percentage
 
 
 def percent(share: float) -> str:
-    """`95 %`."""
+    """Return a share as `95 %`."""
     return f"{percentage(share)} %"
 
 
 def frame_table(
     title: str, data: pd.DataFrame, texts: Mapping[str, Sequence[str]], note: str = "", names: int = 1
 ) -> Table:
-    """A table with `data` as its CSV and the columns of `texts` (head -> one text per row) as what is read."""
+    """Make a table with `data` as its CSV and `texts` as what people read.
+
+    `texts`: head of a column -> one text per row. `names`: how many columns name the
+    row.
+    """
     rows = tuple(zip(*texts.values(), strict=True))
     return Table(title, data, (Block(title, tuple(texts), rows, names=names),), note)
 
@@ -25,12 +31,14 @@ def frame_table(
 def prose(text: str, **blanks: object) -> str:
     """Return `text` on one line per paragraph, with its named blanks filled.
 
-    Texts of reports are constants that are wrapped in the source. Blanks are filled last, so that their line breaks stay.
+    Texts of reports are constants, wrapped in the source so that they can be read
+    there.
     """
     paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    # Filled last, because a blank may hold lines of its own, such as a list.
     return "\n\n".join(paragraphs).format(**blanks)
 
 
 def listed(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Join words as `a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
