@@ -58,19 +58,21 @@ SIZES: Mapping[str, str] = {
         """,
 }
 METHOD = """
-    {size} A model is called a lookup table where it puts its samples at training points beyond chance (at least {recalls}
-    of what chance leaves), and is said to draw the curve where {follows} of its samples are on it. With 100,000 points all
-    of the curve is at training points: recall tells nothing there.
+    {size} A model is called a lookup table if it puts more of its samples at training
+    points than chance does: at least {recalls} of what chance leaves. It is said to
+    draw the curve if at least {follows} of its samples are on it. With 100,000 points
+    every part of the curve is at a training point, so that recall says nothing there.
     """
 CAPTION = """
-    Each dot is a sample: vermilion within the tolerance of one of the training points, blue elsewhere; rings are the
-    training points where there are 20, the grey line is the curve that they were taken from.
+    Each dot is a sample: vermilion if it is within the tolerance of a training point,
+    blue otherwise. Rings are the training points, if there are 20. The grey line is the
+    curve that they were taken from.
     """
 NOTE = """
     Share of 5,000 samples within {tolerance} of a training point or of the curve, with Wilson 95 % intervals. Chance: the
     share of the curve that is as near to a training point.
     """
-SUMMARY = "Behaves as a lookup table{so_far}: {kinds}, on {count} of {known} models."
+SUMMARY = "Models that behave as lookup tables{so_far}: {kinds} ({count} of {known} models)."
 SUMMARY_NONE = "None of {known} models behaves as a lookup table."
 
 

@@ -53,27 +53,31 @@ behaviour cloning.
 """
 
 METHOD = """
-    Lift, {n} demonstrations, one on each pose of the grid, {episodes} episodes a case, the same for all policies. Cases:
-    {cases}. Absolute poses cancel the arm's starting noise, so a policy that plays the right demonstration blindly
-    (`open_loop`) shows how high S can be where the arm starts elsewhere than the demonstration's did. `{expert}` is the
-    control: the scripted expert on the same episodes, at a speed and approach drawn afresh, which has seen no
+    Lift, {n} demonstrations, one on each pose of the grid; {episodes} episodes per
+    case, the same for all policies. Cases: {cases}. Actions are absolute poses, so that
+    noise in the arm's start cancels. A policy that blindly plays the right
+    demonstration (`open_loop`) therefore shows how high S can be if the arm starts
+    elsewhere than in the demonstration. `{expert}` is the control: the scripted expert
+    on the same episodes, with a newly drawn speed and approach. It has seen no
     demonstration and looks at no image.
     """
 RANKING = "- {case}: by highest S {by_highest}; by mean S {by_mean}"
-RANKING_GAPS = "The same episodes in distribution, difference of mean S with its 95 % interval: {gaps}."
+RANKING_GAPS = "On the same episodes in distribution, the differences of mean S with 95 % intervals: {gaps}."
 CONTROL = """
-    The expert recalls nothing, and still comes near a demonstration wherever it does the same thing from nearly the same
-    place: a high S alone is no proof of recall. What speaks for recall is the S that a policy has beyond the expert's on
-    the same episodes (it varies less than people do, whose own S may be lower); differences of mean S with 95 % intervals:
+    The expert recalls nothing. It still comes near a demonstration when it does the
+    same thing from nearly the same place: a high S alone is no proof of recall.
+    Evidence of recall is how much higher a policy's S is than the expert's on the same
+    episodes. The expert varies less than people do, whose own S may be lower.
+    Differences of mean S with 95 % intervals:
 
     {lines}
     """
 CONTROL_LINE = "- {case}: the expert's highest S {highest}, mean {mean}; {gaps}"
 CONTROL_MISSING = "The expert has not played these episodes yet."
-BARS = "Above: the episode with the highest S, which the paper's number is made of; below: the median one."
+BARS = "Above: the episode with the highest S, which is the paper's number. Below: the median episode."
 SUMMARY_RANKING = "By S, {verdicts}; the paper ranks diffusion above ACT."
 SUMMARY_VERDICT = "{first} {verdict} {second} (mean S in distribution {mean} apart)"
-SUMMARY_CONTROL = "The expert, which recalls nothing, has {highest} there."
+SUMMARY_CONTROL = "The expert, which recalls nothing, has a highest S of {highest} in distribution."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
@@ -182,7 +186,9 @@ def _summary(frame: pd.DataFrame) -> str:
 
 
 def _verdict(gap: Gap) -> str:
-    found = "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "is not told apart from"
+    found = (
+        "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "cannot be distinguished from"
+    )
     return prose(SUMMARY_VERDICT, first=gap.first, verdict=found, second=gap.second, mean=score(gap.mean, 2))
 
 
@@ -204,7 +210,7 @@ EXPERIMENT = Experiment(
     id="E2",
     name="audit-lift",
     title="Memorisation audit on Lift",
-    question="Does a policy generate its motion, or recall a demonstration, where it was shown, between, and beyond?",
+    question="At demonstrated poses, between and beyond them: does a policy generate its motion, or recall a demonstration?",
     report=report,
     sweeps=sweeps,
     compute=compute,

@@ -41,28 +41,33 @@ SOLVES = 0.9
 """Least lower end of the interval of a policy that is said to solve a split."""
 
 METHOD = """
-    Lift, {n} demonstrations, one on each pose of the grid. `replay`: each demonstration's exact initial state, once;
-    `recall`: its cube pose with the arm's own starting noise fresh, the closest to the paper's in-distribution test;
-    `uniform`: fresh poses over the whole range; {episodes} episodes each, the same for all policies. Trajectory recall:
-    `recall` episodes whose motion is nearest to the very demonstration they began from.
+    Lift, {n} demonstrations, one on each pose of the grid. `replay`: each
+    demonstration's exact initial state, once. `recall`: its cube pose with new noise in
+    the arm's start, which is closest to the paper's in-distribution test. `uniform`:
+    new poses over the whole range. Splits other than `replay` have {episodes} episodes,
+    the same for all policies. Trajectory recall: the share of `recall` episodes whose
+    motion is nearest to the demonstration that they began from.
     """
 BEYOND = "Between the demonstrated poses (`uniform`, `interpolate`) and outside their range (`extrapolate`)."
 BASELINES: Mapping[str, str] = {
     "small": """
-        `bc_gmm`, behaviour cloning with a mixture of Gaussians; `bc_rnn_gmm`, its recurrent form (at `small` not precise
-        enough to be a baseline, as its README says); `act_ensemble`, the main table's `act` (one checkpoint) that decides
-        at every step and executes the mean of what all its chunks say of it. Demonstrations and episodes as above; these
-        rows take no part in the comparisons above.
+        `bc_gmm` is behaviour cloning with a mixture of Gaussians. `bc_rnn_gmm` is its
+        recurrent form; its README says why it is not precise enough to be a baseline at
+        `small`. `act_ensemble` is the main table's `act`, with the same checkpoint; it
+        decides at every step and executes the mean of what all its chunks say of that step.
+        Demonstrations and episodes are those above. These rows are not compared with those
+        above.
         """,
     "paper": """
-        `bc_gmm`, behaviour cloning with a mixture of Gaussians; `bc_rnn_gmm`, its recurrent form; the main table's `act`
-        has its temporal ensemble here already. Demonstrations and episodes as above; these rows take no part in the
-        comparisons above.
+        `bc_gmm` is behaviour cloning with a mixture of Gaussians. `bc_rnn_gmm` is its
+        recurrent form. At `paper` the main table's `act` already has its temporal ensemble.
+        Demonstrations and episodes are those above. These rows are not compared with those
+        above.
         """,
 }
 COSTS = " Decision: median at batch 1. Peak RSS: over an empty process."
-SUMMARY = "Who solves what. {splits}."
-SUMMARY_SPLIT = "{split}: {policies} (interval above {solves})"
+SUMMARY = "Policies that solve a split (interval above {solves}): {splits}."
+SUMMARY_SPLIT = "{split}: {policies}"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
@@ -157,11 +162,8 @@ def _ratio(ratios: pd.DataFrame, label: str, column: str) -> str:
 def _summary(found: Matrix) -> str:
     solved = {split: _solvers(found, split) for split in ("recall", "uniform")}
     measured = [split for split in solved if any(found.rate(name, split).episodes for name in found.rows)]
-    parts = [
-        prose(SUMMARY_SPLIT, split=split, policies=listed(solved[split]) or "nobody", solves=percent(SOLVES))
-        for split in measured
-    ]
-    return prose(SUMMARY, splits="; ".join(parts)) if parts else ""
+    parts = [prose(SUMMARY_SPLIT, split=split, policies=listed(solved[split]) or "none") for split in measured]
+    return prose(SUMMARY, solves=percent(SOLVES), splits="; ".join(parts)) if parts else ""
 
 
 def _solvers(found: Matrix, split: str) -> list[str]:

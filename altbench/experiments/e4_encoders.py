@@ -49,30 +49,34 @@ PERTURBED_EPISODES = 50
 """The fewest that are ranked."""
 
 METHOD = """
-    ALT with other keys, Lift, 30 demonstrations, one training seed, {episodes} episodes a split. `{base}` and all `key-…`
-    rows have no thumbnails in the key (`appearance = 0`), so that what was learned stands alone; each differs from `key`
-    in one thing.
+    ALT with other keys on Lift, 30 demonstrations, one training seed, {episodes}
+    episodes per split. `{base}` and all `key-…` rows have no thumbnails in the key
+    (`appearance = 0`), so that only what was learned counts. Each differs from `key` in
+    one thing.
     """
 LEARNED = """
-    Each learned key against the best of those that learn nothing, on the same episodes.
+    Each learned key is compared with the best key that learns nothing, on the same
+    episodes.
 
     {verdicts}
     """
 PERTURBED_METHOD = """
-    The first {episodes} of the same `recall` episodes with {columns}. Which perturbations, was chosen by what keys retrieve
-    at frames of further demonstrations, not by these episodes. No key was trained on any of them: the closest is the
-    colour jitter's contrast.
+    The first {episodes} of the same `recall` episodes with {columns}. The perturbations
+    were chosen by what keys retrieve at frames of other demonstrations, not by these
+    episodes. No key was trained on any of them; the contrast of the colour jitter is
+    the closest.
 
     {verdicts}
     """
 KEYS_NOTE = """
-    Trajectory recall: `recall` episodes whose motion is nearest to the demonstration they began from. Lookup recall: those
-    most of whose decisions retrieved it. {note}
+    Trajectory recall: `recall` episodes whose motion is nearest to the demonstration
+    that they began from. Lookup recall: `recall` episodes in which most decisions
+    retrieved that demonstration. {note}
     """
 VERDICT = "- {column}, better than `{against}`: {better}"
 BETTER = "`{label}` ({what}: {gain:+.0f} %, p {p:.1g})"
 SUMMARY = "Significantly better than {against}: {columns}."
-SUMMARY_FEW = "Too few episodes (under {least}) to say whether learning a key pays."
+SUMMARY_FEW = "Too few episodes (fewer than {least}) to say whether learning a key pays."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
@@ -103,7 +107,7 @@ def report(run: Run) -> Report:
         for what in (RAW, (THUMBNAILS,))
     )
     figure = dot_plot("Lift, 30 demonstrations: success by ALT's key", found)
-    perturbed_figure = dot_plot("Lift, 30 demonstrations: success on recall, images disturbed, by ALT's key", perturbed)
+    perturbed_figure = dot_plot("Lift, 30 demonstrations: success on recall, perturbed images, by ALT's key", perturbed)
     sections = (
         Section(
             "Keys",
@@ -117,10 +121,10 @@ def report(run: Run) -> Report:
             {f"learned_{split}": table for split, table in paired.items()},
         ),
         Section(
-            "Does it pay where images are disturbed?",
+            "Does it pay on perturbed images?",
             _perturbed_method(f"{_verdicts(raw, words)}\n{_verdicts(handmade, words)}"),
             {
-                "disturbed": matrix_table("Success on recall, images disturbed", perturbed, "key"),
+                "disturbed": matrix_table("Success on recall, perturbed images", perturbed, "key"),
                 **{f"learned_{name.replace(' ', '_')}": table for name, table in raw.items()},
             },
             drawn(disturbed=perturbed_figure),
@@ -235,8 +239,8 @@ def _reported(found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]]) -> tuple[
 EXPERIMENT = Experiment(
     id="E4",
     name="encoders",
-    title="ALT's key: encoders, embeddings, training, and none",
-    question="Which encoder and training make a key that retrieves the right frame, and do they beat no learning at all?",
+    title="ALT's key: encoders, embeddings, training, and keys that learn nothing",
+    question="Which encoder and training make a key that retrieves the right frame, and does it beat unlearned keys?",
     report=report,
     sweeps=sweeps,
 )

@@ -35,9 +35,10 @@ of actions; the notes do not say which of the two these are.
 """
 
 METHOD = """
-    {tasks}, {n} demonstrations each. Transport has two arms: their positions stand side by side. The paper's demonstrations
-    are people's (robomimic), these are a scripted expert's, one on each pose of the task's grid. `{expert}` is the
-    control: that expert on the same episodes, at a speed and approach drawn afresh.
+    {tasks}, {n} demonstrations each. Transport has two arms; their positions stand side
+    by side. The paper's demonstrations are people's (robomimic). These are a scripted
+    expert's, one on each pose of the task's grid. `{expert}` is the control: that
+    expert on the same episodes, with a newly drawn speed and approach.
     """
 SUMMARY = "The diffusion policy's highest S in distribution: {tasks}."
 SUMMARY_CONTROL = " (the expert, which recalls nothing: {highest})"
@@ -69,7 +70,7 @@ def report(run: Run) -> Report:
             {"audit": table, "episodes": episodes_table(frame)},
             _figures(episodes, frame),
         ),
-        Section("What the arm does, and what it is told to do", "", {"ways": ways}),
+        Section("The arm's positions, and its commanded positions", "", {"ways": ways}),
     )
     return Report(_summary(frame), sections, _reported(frame, by_way[ACTIONS.title]), expert_control.missing(run))
 
@@ -125,7 +126,7 @@ EXPERIMENT = Experiment(
     id="E5",
     name="audit-tasks",
     title="Memorisation audit on Can, Square, ToolHang and Transport",
-    question="Does a diffusion policy also recall its demonstrations where tasks are longer?",
+    question="Does a diffusion policy also recall its demonstrations on longer tasks?",
     report=report,
     sweeps=sweeps,
     compute=compute,

@@ -29,15 +29,23 @@ BLIND = "open_loop"
 EVENTS = tuple(EventEntry(move_at=MOVE_AT, by=distance) for distance in DISTANCES)
 
 METHOD = """
-    Lift, {n} demonstrations, split `recall`, {episodes} episodes. Before control step {move_at} the cube is put elsewhere
-    on the table, at once, in a direction drawn for each episode, the same for all policies unless an arm is in the way. A
-    policy sees the move at its next decision, up to its executed chunk's length later.
+    Lift, {n} demonstrations, split `recall`, {episodes} episodes. Before control step
+    {move_at} the cube is moved at once to another place on the table. The direction is
+    drawn for each episode. It is the same for all policies, unless an arm is in the
+    way. A policy sees the move at its next decision, which may be as many steps later
+    as its executed chunk is long.
     """
-MOVED = "It was moved {counts} (not where the episode had ended or a gripper touched it)."
+MOVED = "It was moved {counts}. It is not moved if the episode has ended or a gripper touches it."
 MOVED_COUNT = "by {centimetres} cm in {moved} of {episodes} episodes"
-BLINDLY = "A policy reacts where it succeeds significantly more often than `{blind}`, which looks once, at the start."
-SUMMARY = "{policies}: more successes than playing blindly ({blind}) with the cube {moved}."
-SUMMARY_FEW = "Too few episodes (under {least}) to say who reacts."
+BLINDLY = """
+    A policy reacts if it succeeds significantly more often than `{blind}`, which looks
+    once, at the start.
+    """
+SUMMARY = "{policies}: significantly more successes than blind playing ({blind}) with the cube {moved}."
+SUMMARY_NONE = (
+    "No policy reacts: none succeeds significantly more often than blind playing ({blind}) with the cube {moved}."
+)
+SUMMARY_FEW = "Too few episodes (fewer than {least}) to say which policies react."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
@@ -61,7 +69,7 @@ def report(run: Run) -> Report:
             drawn(success=figure),
         ),
         Section(
-            "Against playing blindly",
+            "Compared with blind playing",
             prose(BLINDLY, blind=BLIND),
             {f"against_blind_{_centimetres(event)}cm": table for event, table in paired.items()},
         ),
@@ -106,9 +114,10 @@ def _summary(found: Matrix, paired: Table) -> str:
     if paired.data["pairs"].max() < RANKED_FROM:
         return prose(SUMMARY_FEW, least=RANKED_FROM)
     react, head = better(paired), found.columns[1]
-    verb = "react" if len(react) > 1 else "reacts"
-    policies = f"{listed(react)} {verb}" if react else "No policy significantly reacts"
     blind = found.text(BLIND, head) if BLIND in found.rows else ""
+    if not react:
+        return prose(SUMMARY_NONE, blind=blind, moved=head)
+    policies = f"{listed(react)} {'react' if len(react) > 1 else 'reacts'}"
     return prose(SUMMARY, policies=policies, blind=blind, moved=head)
 
 
@@ -123,7 +132,7 @@ EXPERIMENT = Experiment(
     id="E6",
     name="reactivity",
     title="Reactivity to a moved object",
-    question="When the object is moved in mid-episode, does a policy that recalls trajectories follow it?",
+    question="When the object is moved in the middle of an episode, does a policy that recalls trajectories follow it?",
     report=report,
     sweeps=sweeps,
 )

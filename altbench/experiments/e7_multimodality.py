@@ -31,15 +31,20 @@ The pose is the one at which the cube stands.
 """
 
 METHOD = """
-    ALT, `recall`: the cube stands where it was demonstrated, {episodes} episodes. With {many} demonstrations each pose was
-    shown {per_pose} times, at other speeds and from other starts of the arm; with {n} once. A decision's {top} nearest
-    training frames; neighbouring frames of one demonstration count as one demonstration.
-    """
-NOTE = "Means over episodes of `recall` with 95 % bootstrap intervals; followed: that a first match comes from."
-SUMMARY = """
-    With {per_pose} demonstrations per pose, {share} of decisions have more than one demonstration among their top {top},
-    on average {distinct}; {same_pose:.0f} % of the second and third matches are of the same pose from another
+    ALT on `recall`: the cube stands at a demonstrated pose; {episodes} episodes. With
+    {many} demonstrations each pose was shown {per_pose} times, at other speeds and from
+    other starts of the arm; with {n} demonstrations, once. A decision's matches are its
+    {top} nearest training frames. Several frames of one demonstration count as one
     demonstration.
+    """
+NOTE = """
+    Means over episodes of `recall` with 95 % bootstrap intervals. Followed: a
+    decision's first match is of it.
+    """
+SUMMARY = """
+    With {per_pose} demonstrations per pose, {share} of decisions have more than one
+    demonstration among their top {top} matches; the mean is {distinct}. {same_pose:.0f}
+    % of the second and third matches are of the same pose from another demonstration.
     """
 REPORTED = "{distinct} of {top}; several in {several}"
 

@@ -32,16 +32,20 @@ ROWS = ("alt", "key", "key-untrained")
 """Rows of E4 whose keys are mapped."""
 
 CAPTION = """
-    Keys of every frame of the {n} demonstrations in a t-SNE (perplexity 30), one row per key. Left: a colour per
-    demonstration, a ring where it begins. Right: coloured by phase, the share of the demonstration that has passed. A t-SNE
-    keeps neighbours and tears the rest: thin lines join what follows each other across a tear.
+    Keys of every frame of the {n} demonstrations in a t-SNE (perplexity 30), one row
+    per key. Left: one colour per demonstration, with a ring where it begins. Right:
+    coloured by phase, the share of the demonstration that has passed. A t-SNE keeps
+    neighbours together and tears other points apart; thin lines join consecutive frames
+    across a tear.
     """
-METHOD = (
-    "Counted in the keys' own space, not in the map, with cosine similarity, over all frames of all demonstrations."
-)
+METHOD = """
+    Counted in the space of the keys, not in the map: cosine similarity, all frames of
+    all demonstrations.
+    """
 SUMMARY = """
-    By ALT's key {neighbour:.0f} % of the frames have the frame before or after as nearest other frame, and a step is
-    {step:.2f} of the distance between demonstrations.
+    With ALT's key, the nearest other frame is the one before or after for
+    {neighbour:.0f} % of the frames. A step is {step:.2f} of the distance between
+    demonstrations.
     """
 REPORTED = "nearest other frame is a temporal neighbour for {neighbour:.0f} %"
 

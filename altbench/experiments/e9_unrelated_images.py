@@ -43,16 +43,26 @@ FEW = 0.5
 demonstration if a policy is said to repeat it."""
 
 METHOD = """
-    Lift, {n} demonstrations, split `recall`, {episodes} episodes: each camera shows an unrelated photograph, one of twelve,
-    for the whole episode. For each episode, the demonstration nearest to its motion (mean position distance after
-    resampling). Episodes of `recall` begin at all demonstrations equally often, so that a policy that sees brings out all
-    of them.
+    Lift, {n} demonstrations, split `recall`, {episodes} episodes. Each camera shows an
+    unrelated photograph, one of twelve, for the whole episode. Each episode is assigned
+    to the demonstration nearest to its motion (mean position distance after
+    resampling). Episodes of `recall` begin at all demonstrations equally often, so that
+    a policy that sees the scene executes all of them.
     """
-HOLDING = "`{hold}` is ALT's checkpoint with another setting: it keeps its pose while its flag is up."
-NOTE = "With {n} demonstrations, equal shares of all would have an entropy of {bits:.1f} bits. Wilson 95 % intervals."
-FLAGS_NOTE = "Empty: not measured, or the policy raises no flags. An episode is flagged where any of its decisions is."
-SUMMARY = "Shown a photograph: {policies} mostly {repeat} one demonstration; ALT flags {flagged}, false alarms {false}."
-REPORTED = "{count}; the two most common make {share}"
+HOLDING = "`{hold}` is ALT's checkpoint with another setting: it keeps its pose while its flag is raised."
+NOTE = """
+    If all {n} demonstrations were equally frequent, the entropy would be {bits:.1f}
+    bits. Wilson 95 % intervals.
+    """
+FLAGS_NOTE = """
+    Empty: not measured, or the policy raises no flags. An episode is flagged if any of
+    its decisions is.
+    """
+SUMMARY = """
+    Shown a photograph, {policies} mostly {repeat} one demonstration. ALT flags
+    {flagged}; false alarms: {false}.
+    """
+REPORTED = "{count}; the two most common account for {share}"
 
 
 @dataclass(frozen=True)
@@ -100,12 +110,16 @@ def report(run: Run) -> Report:
     figure = draw({key: value for key, value in fallen.items() if value is not None}, labels)
     sections = (
         Section(
-            "Which demonstration comes out",
+            "Which demonstration is executed",
             prose(METHOD, n=N, episodes=EPISODES),
             {"fallback": _table(fallen, labels)},
             drawn(fallback=figure),
         ),
-        Section("Who says so, and what follows", prose(HOLDING, hold=HOLD), {"flags": _flag_table(found, flags)}),
+        Section(
+            "Flags, and success when a policy stops on its own flag",
+            prose(HOLDING, hold=HOLD),
+            {"flags": _flag_table(found, flags)},
+        ),
         Section("Success", "", {"success": matrix_table("Success with a photograph", found)}),
     )
     return Report(_summary(fallen, flags), sections, _reported(fallen, flags))
@@ -150,7 +164,7 @@ def _table(fallen: Mapping[tuple[str, str], Fallback | None], labels: Sequence[s
             for head, value in zip(_HEADS, values, strict=True):
                 texts[head].append(value)
     note = prose(NOTE, n=N, bits=np.log2(N))
-    return frame_table("Which demonstration comes out", pd.DataFrame(rows), texts, note, names=2)
+    return frame_table("Which demonstration is executed", pd.DataFrame(rows), texts, note, names=2)
 
 
 _HEADS = ("policy", "image", "episodes", "demonstrations", "the most common", "the two most common", "entropy, bits")
@@ -259,7 +273,7 @@ EXPERIMENT = Experiment(
     id="E9",
     name="unrelated-images",
     title="Unrelated photographs in place of the camera's image",
-    question="Shown what it never saw, does a policy fall back to a training trajectory, and does it know?",
+    question="Shown an image that it has never seen, does a policy fall back to a training trajectory, and does it flag it?",
     report=report,
     sweeps=sweeps,
 )

@@ -52,23 +52,26 @@ COVERAGES = (1.0, 0.75, 0.5, 0.25)
 """Shares of the episodes that a policy takes on, the least strange first."""
 
 METHOD = """
-    Lift, {n} demonstrations. The detectors see the same keys, ALT's, of the frames on which it decided, over {episodes}
-    episodes a condition. {detectors}.
+    Lift, {n} demonstrations. All detectors see the same keys: ALT's keys of the frames
+    on which it decided, over {episodes} episodes per condition. {detectors}.
     """
 NOTE = """
-    Of an episode's highest score, against unperturbed `recall`. AUROC with 95 % bootstrap intervals over episodes, rates
-    with Wilson's. Calibrated: leave-one-demonstration-out, {asked} asked. Delay: control steps from the beginning of the
-    perturbation to the first flag, median [quartiles] of the episodes flagged.
+    All numbers are of an episode's highest score, compared with unperturbed `recall`.
+    AUROC with 95 % bootstrap intervals over episodes, rates with Wilson 95 % intervals.
+    Calibrated: by leaving out one demonstration at a time, for {asked} false alarms.
+    Delay: control steps from the beginning of the perturbation to the first flag,
+    median [quartiles] of the flagged episodes.
     """
-FLAG_METHOD = (
-    "The flag as recorded, {fresh} fresh `recall` episodes and {episodes} of each other condition; {thresholds}"
-)
+FLAG_METHOD = """
+    The flags as recorded, on {fresh} new `recall` episodes and {episodes} of each other
+    condition; {thresholds}
+    """
 THRESHOLD = "its threshold is calibrated for {rate} false alarms per episode"
 THRESHOLD_FIXED = "flags below a similarity of {gamma:g}, which is not calibrated"
-HOLDING = "`{hold}` keeps its pose while its flag is up; `alt` plays the nearest chunk all the same."
+HOLDING = "`{hold}` keeps its pose while its flag is raised; `alt` executes the nearest chunk nevertheless."
 SELECTIVE = """
-    Success where the policy refuses the strangest images before its first action: over the episodes that it takes on, by
-    the share that it takes on, in new poses (`uniform`).
+    Success if the policy refuses the strangest images before its first action: over the
+    episodes that it takes on, by their share, in new poses (`uniform`).
     """
 SUMMARY = "ALT flags: {conditions}."
 SUMMARY_AREAS = "AUROC for photographs: {areas}."
@@ -118,7 +121,7 @@ def report(run: Run) -> Report:
         ),
         Section("ALT's flag in use", _flag_method(run), {"flags": flags}),
         Section(
-            "Stopping on it",
+            "Stopping on the flag",
             prose(HOLDING, hold=HOLD),
             {"act_or_hold": matrix_table("Success with act and with hold", found)},
         ),
@@ -287,7 +290,7 @@ EXPERIMENT = Experiment(
     id="ood",
     name="detectors",
     title="The out-of-distribution flag against density-based detectors",
-    question="Does ALT's similarity tell strange images as well as a density would, how soon, and what does stopping buy?",
+    question="Does ALT's similarity detect strange images as well as a density, how soon, and what does stopping gain?",
     report=report,
     sweeps=sweeps,
     compute=compute,

@@ -45,26 +45,31 @@ The second shows how much the augmentation alone is worth.
 ROWS = (*POLICIES, ROBUST, AUGMENTED)
 
 METHOD = """
-    Lift, {n} demonstrations, split `recall`: only the picture differs from what was shown. {each} episodes a family,
-    severity {severity} of 5, the same starts and the same disturbance for all policies ({episodes} undisturbed episodes
-    beside them). Training shifts or crops pictures a little, and ALT's jitters their colours too. `{robust}` is `alt_plus`
-    trained on disturbed images (colours jittered, fields of random colours blended in, rectangles painted over, in half of
-    the samples), and `{augmented}` is `bc` trained so: contrast, occlusion, fog and noise are no news to these two;
-    photographs, distractors, textures, blur and other viewpoints are.
+    Lift, {n} demonstrations, split `recall`: only the image differs from the
+    demonstrations. {each} episodes per family at severity {severity} of 5, with the
+    same starts and the same perturbations for all policies; {episodes} unperturbed
+    episodes beside them. Training shifts or crops images a little, and ALT's also
+    jitters their colours. `{robust}` is `alt_plus` trained on perturbed images: in half
+    of the samples, colours are jittered, fields of random colours blended in, and
+    rectangles painted over. `{augmented}` is `bc` trained in the same way. Contrast,
+    occlusion, fog and noise are therefore not new to these two; photographs,
+    distractors, textures, blur and other viewpoints are.
     """
 POOLED_NOTE = """
-    Successes/episodes and rate; the interval has the effective counts (Rao and Scott 1992): an episode comes once per
-    family, from the same start. p: signs of each episode's difference over all families flipped, exactly, Holm-corrected.
-    Only policies that have played every family.
+    Successes/episodes and rate. The interval has the effective counts (Rao and Scott
+    1992), because an episode comes once per family, from the same start. p: exact test
+    that flips the signs of each episode's difference over all families, Holm-corrected.
+    Only policies that have played every family are shown.
     """
 FLAGS = """
-    Does a raised flag mean that the policy will fail? Thresholds are calibrated for 5 % of unperturbed episodes; the
-    policies act on all the same.
+    Does a raised flag mean that the policy will fail? Thresholds are calibrated so that
+    5 % of unperturbed episodes are flagged. The policies act whether or not a flag is
+    raised.
     """
 FLAGS_NOTE = "Successes/episodes and rate, with 95 % intervals as above."
-SUMMARY = "Over {families} families of disturbed {kind}: {rates}{verdict}."
-ALIKE = "; {best} is not told apart from {alike}"
-BEST = "; {best} is better than every other"
+SUMMARY = "Over {families} families of perturbed {kind}: {rates}{verdict}."
+ALIKE = "; {best} is not significantly better than {alike}"
+BEST = "; {best} is significantly better than every other"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
@@ -114,9 +119,9 @@ def report(run: Run) -> Report:
         ),
         *(
             Section(
-                f"Disturbed {kind}",
+                f"Perturbed {kind}",
                 "",
-                {kind: matrix_table(f"Success on recall, {kind} disturbed", matrix_, "family", turned=True)},
+                {kind: matrix_table(f"Success on recall, {kind} perturbed", matrix_, "family", turned=True)},
             )
             for kind, matrix_ in found.items()
         ),
@@ -179,7 +184,7 @@ def _flags(run: Run, labels: Sequence[str]) -> Table:
             texts.append((label, kind, *(rate_text(part) for part in (flags, *parts))))
             values = (label, kind, flags.successes, flags.episodes, *(part.value for part in parts))
             rows.append(dict(zip(_FLAG_COLUMNS, values, strict=True)))
-    heads = ("policy", "disturbed", "episodes with a flag", "success of those", "success of those without")
+    heads = ("policy", "perturbed", "episodes with a flag", "success of those", "success of those without")
     columns = {head: [text[i] for text in texts] for i, head in enumerate(heads)}
     return frame_table("Flags and success", pd.DataFrame(rows), columns, FLAGS_NOTE, names=2)
 
@@ -215,8 +220,8 @@ def _verdict(ranked: pd.DataFrame) -> str:
 EXPERIMENT = Experiment(
     id="robustness",
     name="disturbed-images",
-    title="Success where images or the scene are disturbed",
-    question="Which policy still succeeds where pictures look different from the demonstrations', and does a flag say so?",
+    title="Success when images or the scene are perturbed",
+    question="Which policies still succeed when images look unlike the demonstrations', and do flags predict failure?",
     report=report,
     sweeps=sweeps,
 )

@@ -23,8 +23,10 @@ The first two draw no random number in a fit, and the last takes longest.
 SPLITS = ("recall", "uniform")
 
 METHOD = """
-    Lift; the demonstrations of a smaller N are among those of a larger one, whole passes over the grid from 30 on.
-    {episodes} episodes a cell and training seed, three seeds ({one_seed}: one, but the diffusion policy at `paper`).
+    Lift. The demonstrations of a smaller N are among those of a larger one; from 30 on
+    they are whole passes over the grid. {episodes} episodes per cell and training seed.
+    There are three training seeds, but one for {one_seed}; at `paper` the diffusion
+    policy has three too.
     """
 SUMMARY = "On `uniform`, from {first} to {last}: {gains}."
 
@@ -59,7 +61,7 @@ def report(run: Run) -> Report:
     sections = (
         Section(
             "Success by number of demonstrations",
-            prose(METHOD, episodes=EPISODES, one_seed=", ".join(ONE_SEED)),
+            prose(METHOD, episodes=EPISODES, one_seed=listed(ONE_SEED)),
             figures=figures,
         ),
         *(
@@ -94,7 +96,7 @@ EXPERIMENT = Experiment(
     id="scaling",
     name="demonstrations",
     title="Success against the number of demonstrations",
-    question="How much do policies gain from more demonstrations, where they were shown and between?",
+    question="How much do policies gain from more demonstrations, at demonstrated poses and between them?",
     report=report,
     sweeps=sweeps,
 )

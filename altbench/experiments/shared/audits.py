@@ -35,8 +35,9 @@ ACTIONS = Way("actions, resampled", "resampled", "actions")
 WAYS = (POSITIONS, WARPED, ACTIONS)
 
 WAYS_NOTE = """
-    Resampling goes by the share of time: an episode that fails runs to the horizon, so that its first part is compared
-    with all of a demonstration, and S falls although the motion may be a demonstration's. Time warping goes by shape alone.
+    Resampling compares motions at equal shares of time. An episode that fails runs to
+    the horizon, so that its first part is compared with all of a demonstration; S falls
+    although the motion may be a demonstration's. Time warping compares shapes alone.
     Actions are the commanded positions.
     """
 

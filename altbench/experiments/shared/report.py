@@ -18,6 +18,9 @@ from altbench.system.fingerprint import Fingerprint
 REPORT, ABOUT, INDEX = "report.md", "report.json", "README.md"
 MOST_NAMED = 60
 """How many missing pieces of work a report names one by one."""
+_INDEX_HEAD = """# The paper's experiments
+
+`altbench experiments` wrote these reports; `missing` counts the pieces of work that are missing."""
 _SECOND_HAND = "† second-hand: from notes on the published version, not from the paper's own text."
 
 
@@ -74,8 +77,7 @@ def write_index(out: Path) -> None:
         for about in found
     )
     block = Block("", ("id", "experiment", "answer", "missing"), rows, names=4)
-    text = "# The paper's experiments\n\n`altbench reproduce` wrote these; `missing` counts what was not there yet.\n\n"
-    write_text(out / INDEX, f"{text}{pipe_table(block)}\n")
+    write_text(out / INDEX, f"{_INDEX_HEAD}\n\n{pipe_table(block)}\n")
 
 
 def _section(section: Section) -> Iterator[str]:
@@ -109,9 +111,9 @@ def _beside(reported: Sequence[Reported]) -> list[str]:
 
 def _missing(names: Sequence[str], cells: int) -> list[str]:
     if not names:
-        return [f"Nothing: all {cells} cells are there." if cells else "Nothing."]
+        return [f"Nothing: all {cells} cells are recorded." if cells else "Nothing."]
     more = [f"and {len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
-    begun = f"{len(names)} pieces of work, of {cells} cells in all, are not there; their numbers are empty above."
+    begun = f"{len(names)} pieces of work are missing ({cells} cells in all); their numbers are empty above."
     return [begun, _listing([*(f"`{name}`" for name in names[:MOST_NAMED]), *more])]
 
 

@@ -236,7 +236,7 @@ def test_learned_keys_are_compared_on_disturbed_images(
     assert found[["row", "against", "pairs", "better"]].to_numpy().tolist() == [["key", "kdtree", 50, True]]
     assert "untrained networks and raw pixels: on fog 0 key." in report.summary
     assert "fog 0, better than `kdtree`: `key` (learned key alone" in next(
-        s.text for s in report.sections if "disturbed" in s.heading
+        s.text for s in report.sections if "perturbed" in s.heading
     )
 
 
@@ -270,7 +270,7 @@ def test_keys_are_embedded_once_and_mapped(lookup: str, run_of: Make) -> None:
     report = one.report(run)
     frames = sum(map(len, run.demonstrations(run.checkpoints[0])))
     assert table(report, "smoothness")["alt"][1] == str(frames)
-    assert report.missing == () and "By ALT's key" in report.summary
+    assert report.missing == () and "With ALT's key" in report.summary
     assert "latent_map" in report.sections[0].figures
 
 
@@ -387,7 +387,7 @@ def test_robustness_pools_families_by_episode_and_ranks_the_best(
     assert data["low"]["alt"] == pytest.approx(wilson_interval(6, 6)[0]), "two families of an episode are one"
     assert data["p_holm"]["bc"] == pytest.approx(2 * 0.5**6)
     assert report.summary == (
-        "Over 2 families of disturbed images: alt 100 % and bc 0 %; alt is better than every other."
+        "Over 2 families of perturbed images: alt 100 % and bc 0 %; alt is significantly better than every other."
     ), "nobody played the scene's"
     images = table(report, "images")
     assert list(images) == ["undisturbed", "brightness", "contrast"] and images["contrast"][1].startswith("6/6")
