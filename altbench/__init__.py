@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from altbench.core.registry import register_environments
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -159,14 +161,4 @@ def __dir__() -> list[str]:
     return sorted([*_PLACES, "__version__"])
 
 
-def _register_environments() -> None:
-    import gymnasium
-
-    from altbench.core.registry import ENVIRONMENTS
-
-    for name, entry_point in ENVIRONMENTS.items():
-        if f"altbench/{name}-v0" not in gymnasium.registry:
-            gymnasium.register(id=f"altbench/{name}-v0", entry_point=entry_point)
-
-
-_register_environments()
+register_environments()

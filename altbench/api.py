@@ -36,6 +36,7 @@ from altbench.core.policy import (
     Requirements,
     Trainable,
 )
+from altbench.core.registry import register
 from altbench.core.spec import Spec, added, read_toml
 from altbench.core.task import FARTHEST_MOVE, Expert, InitialState, PoseTask, TaskEnv, TaskInfo, task_of
 from altbench.core.types import (
@@ -108,6 +109,7 @@ __all__ = [
     "added",
     "no_progress",
     "read_toml",
+    "register",
     "replacing",
     "suggestion",
     "task_of",

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import gymnasium
 
 from altbench.core.errors import ContractError
 from altbench.core.types import AGENT_POS_DIM, DELTA_ACTION_DIM, POSE_ACTION_DIM, ControlMode, Float32, Float64
+
+
+def env_id(task: str) -> str:
+    """Return Gymnasium's id for the task named `task`."""
+    return f"altbench/{task}-v0"
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class TaskInfo:
     @property
     def env_id(self) -> str:
         """Gymnasium's id for the task."""
-        return f"altbench/{self.name}-v0"
+        return env_id(self.name)
 
     @property
     def agent_pos_dim(self) -> int:
@@ -68,6 +73,11 @@ class TaskEnv(gymnasium.Env[dict[str, Any], Float32], ABC):
 
     info: TaskInfo
     control_mode: ControlMode = "ee_pose"
+
+    @classmethod
+    def make(cls, **options: Any) -> Self:
+        """Make the environment with `options`, its constructor's; what `registry.register` needs of a task's class."""
+        return cls(**options)
 
     @abstractmethod
     def advance(self, action: Float32) -> tuple[float, bool, bool, dict[str, Any]]:

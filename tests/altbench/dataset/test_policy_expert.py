@@ -59,6 +59,9 @@ class Homing(Policy):
         return Decision(action.astype(np.float32)[None, None])
 
 
+PLAIN = fakes.FakeTask
+
+
 class PosedTask(fakes.FakeTask, PoseTask):
     """Knows which pose a delta action leads to."""
 
@@ -71,7 +74,7 @@ class PosedTask(fakes.FakeTask, PoseTask):
 def homing(monkeypatch: pytest.MonkeyPatch) -> None:
     fakes.register()
     monkeypatch.setattr(registry, "policy", lambda name: Homing)
-    monkeypatch.setattr(fakes, "make", PosedTask)
+    monkeypatch.setattr(fakes, "FakeTask", PosedTask)
 
 
 def choice(**settings: Any) -> ExpertChoice:
@@ -127,6 +130,6 @@ def test_policies_and_tasks_that_cannot_demonstrate_are_refused(
 ) -> None:
     with pytest.raises(ContractError, match=r"expert homing: expected a policy that sees no images.*'wrist'"):
         collect("Fake", 1, tmp_path / "a.hdf5", image_size=SIZE, expert=choice(path="sees"))
-    monkeypatch.setattr(fakes, "make", fakes.FakeTask)
+    monkeypatch.setattr(fakes, "FakeTask", PLAIN)
     with pytest.raises(ContractError, match="Fake cannot say which pose an ee_delta action leads to"):
         collect("Fake", 1, tmp_path / "b.hdf5", image_size=SIZE, expert=choice())

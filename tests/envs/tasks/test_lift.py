@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from altbench.checks import env as checks
+from altbench.core import registry
 from altbench.core.errors import ConfigError, ContractError, SimulationDiverged
 from altbench.core.task import TaskEnv
 from altbench_envs.robosuite_env import rendering
@@ -159,4 +159,4 @@ def test_wrong_actions_are_refused(state_env: RobosuiteEnv) -> None:
 
 def test_registered_task_and_environment_agree() -> None:
     assert TASK.grid_size == LiftScene.placements["altbench"].grid_size
-    assert gymnasium.spec(TASK.env_id).entry_point == "altbench_envs.tasks.lift:make"
+    assert registry.task("Lift") is TASK
