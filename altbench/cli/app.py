@@ -14,7 +14,8 @@ import typer
 from altbench.cli.audit import audit
 from altbench.cli.demos import app as demos_app
 from altbench.cli.envs import app as envs_app
-from altbench.cli.reproduce import reproduce
+from altbench.cli.experiments import app as experiments_app
+from altbench.cli.experiments import reproduce
 from altbench.core.errors import AltbenchError
 from altbench.system.fingerprint import package_version
 
@@ -37,6 +38,7 @@ bench_app = typer.Typer(
 app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.")
 app.add_typer(envs_app, name="envs")
 app.add_typer(bench_app, name="bench")
+app.add_typer(experiments_app, name="experiments")
 app.command("audit")(audit)
 app.command("reproduce")(reproduce)
 

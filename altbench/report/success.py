@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from altbench.report.splits import by_split
-from altbench.report.table import Block, Table, interval_text, pivot
+from altbench.report.table import Block, Table, pivot, rate_text
 from altbench.rollout.records import Status
 from altbench.stats.paired import paired_tests
 from altbench.stats.rates import RANKED_FROM, Rate, countable, ranked, success_rate, success_rates
@@ -199,9 +199,7 @@ def _rate_texts(*columns: pd.Series) -> list[str]:
 
     `columns`: successes, episodes, rate, low, high.
     """
-    return [
-        f"{k}/{n} {interval_text(rate, low, high)}" if n else "" for k, n, rate, low, high in zip(*columns, strict=True)
-    ]
+    return [rate_text(Rate(k, n, rate, low, high)) if n else "" for k, n, rate, low, high in zip(*columns, strict=True)]
 
 
 def _shortened(text: str) -> str:

@@ -20,6 +20,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 from tabulate import tabulate
 
+from altbench.stats.rates import Rate
 from altbench.system.files import replacing
 from altbench.system.fingerprint import Fingerprint
 
@@ -146,6 +147,20 @@ def percentage(share: float) -> str:
 def interval_text(rate: float, low: float, high: float) -> str:
     """Return a rate with its interval, as tables show it: `90 % [77, 96]`."""
     return f"{percentage(rate)} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def rate_text(rate: Rate, counts: bool = True) -> str:
+    """Return `36/40 90 % [77, 96]`, without counts `90 % [77, 96]`; empty without episodes.
+
+    The range of training seeds follows, if there are several.
+    """
+    if rate.value is None or rate.low is None or rate.high is None:
+        return ""
+    text = interval_text(rate.value, rate.low, rate.high)
+    if rate.seeds:
+        low, high = percentage(min(rate.seeds)), percentage(max(rate.seeds))
+        text += f", seeds {low} to {high} %" if low != high else f", each seed {low} %"
+    return f"{rate.successes}/{rate.episodes} {text}" if counts else text
 
 
 def to_csv(table: Table) -> str:

@@ -48,7 +48,7 @@ def test_e2_says_whether_it_finds_the_paper_s_order() -> None:
     frame = pd.concat([scores("diffusion", near), scores("act", far), scores("bc", near[::-1])])
     told = audit_lift._summary(frame)
     assert "diffusion recalls more than act (mean S in distribution 0.3" in told
-    assert "diffusion is not told apart from bc" in told
+    assert "diffusion cannot be distinguished from bc" in told
     order = audit_lift._ranking(frame)
     assert order.startswith("- in distribution: by highest S ") and "interpolate" not in order
     ours = {r.quantity: r.ours for r in audit_lift._reported(frame)}
@@ -169,7 +169,10 @@ def test_e2_sets_the_expert_beside_the_policies(tmp_path: Path, monkeypatch: pyt
     control = next(s.text for s in report.sections if s.heading == "What S does not say")
     assert "- interpolate: the expert's highest S 0.800, mean 0.80; open_loop - expert: 0.20 [0.20, 0.20]" in control
     assert control.count("diffusion - expert: 0.20") == len(CASES)
-    assert "The expert, which recalls nothing, has 0.800 (of 4; mean 0.80) there." in report.summary
+    assert (
+        "The expert, which recalls nothing, has a highest S of 0.800 (of 4; mean 0.80) in distribution."
+        in report.summary
+    )
 
 
 @pytest.mark.usefixtures("demonstrations")

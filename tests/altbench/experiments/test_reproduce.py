@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from synthetic import episode
 
-from altbench.cli import reproduce
+from altbench.cli import experiments as commands
 from altbench.core.errors import AltbenchError
 from altbench.experiments.e3_main_table import EXPERIMENT
 from altbench.experiments.shared.experiment import ExperimentRun
@@ -24,16 +24,16 @@ def files(folder: Path) -> set[str]:
 
 
 def test_a_folder_that_is_in_use_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    told = rf"run: in use by process {os.getpid()} \(.*\); wait for it, or see what is there already with --report-only"
+    told = rf"run: in use by process {os.getpid()} \(.*\); wait for it, or see what is there with `altbench experiments"
     with RunFolder(tmp_path / "run").locked():
         with pytest.raises(AltbenchError, match=told):
-            reproduce.reproduce(["E1", "E3"], out=tmp_path, workers=0)
+            commands.reproduce(["E1", "E3"], out=tmp_path, workers=0)
         assert files(tmp_path) == {"run/.lock"}
 
 
 def test_reports_are_written_while_another_process_is_at_work(tmp_path: Path) -> None:
     with RunFolder(tmp_path / "run").locked():
-        reproduce.reproduce(["E1"], out=tmp_path, report_only=True)
+        commands.reproduce(["E1"], out=tmp_path, report_only=True)
     assert "E1-toy-manifolds/report.md" in files(tmp_path)
 
 
