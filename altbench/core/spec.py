@@ -6,7 +6,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self
 
 import pydantic
@@ -55,5 +55,18 @@ def digest(specification: Mapping[str, Any]) -> str:
 
 
 def canonical(specification: Mapping[str, Any]) -> str:
-    """JSON with sorted keys and no spaces."""
-    return json.dumps(specification, sort_keys=True, separators=(",", ":"), default=str)
+    """Return JSON with sorted keys and no spaces; raise TypeError for a value that JSON cannot hold."""
+    return json.dumps(specification, sort_keys=True, separators=(",", ":"), default=_path)
+
+
+def _path(value: object) -> str:
+    """Return a path as text.
+
+    Nothing else may become text here: a long array's text is abbreviated, so two arrays could share a key.
+    """
+    if isinstance(value, PurePath):
+        return str(value)
+    kind = type(value).__name__
+    raise TypeError(
+        f"expected values that JSON can hold (number, text, true, false, list, table), and {kind} is not one"
+    )

@@ -9,7 +9,7 @@ reads a plan's cells once for all of these. A folder may be a Path or a text. Th
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,14 +30,14 @@ from altbench.results.cells import (
     cell_path,
     read_table,
     to_result,
+    to_table,
     with_added,
     write_parquet,
 )
-from altbench.rollout.records import CellHeader, CellResult
+from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord
 
 EPISODES_FILE, DECISIONS_FILE = "episodes.parquet", "decisions.parquet"
 _ORDER = ["task", "label", "n", "train_seed", "split", "perturbation", "severity", "name", "key", "episode"]
-
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,11 @@ def load_episodes(folder: Path | str, keys: Collection[str] | None = None) -> pd
     if keys is None and not (folder / CELLS).is_dir() and path.is_file():
         return _episodes_frame(_read_episodes(path))
     return _episodes_frame(_episodes_table(_cells(folder, keys)))
+
+
+def episodes_frame(header: CellHeader, episodes: Sequence[EpisodeRecord]) -> pd.DataFrame:
+    """Return records that lie in no folder as `load_episodes` returns those of one."""
+    return _episodes_frame(_episodes_table([RecordedCell(header, to_table(episodes))]))
 
 
 def load_published(folder: Path | str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import gymnasium
 from altbench.core.errors import PerturbationUnsupported, PolicyTimeout, SimulationDiverged
 from altbench.core.perturbation import AnyPerturbation
 from altbench.core.policy import Decision, Observation, Policy, Requirements, check_decision
-from altbench.core.task import TaskInfo
+from altbench.core.task import TaskInfo, task_of
 from altbench.rollout.chunking import ChunkWrapper, as_batch
 from altbench.rollout.perturber import EpisodePerturber
 from altbench.rollout.records import DecisionRecord, EpisodeRecord, PerturbationStatus, Status, StepRecord
@@ -117,7 +117,7 @@ def _perturbed(
     finally:
         if perturber is not None:
             log.perturbation = perturber.status
-            perturber.end(env.unwrapped)
+            perturber.end(task_of(env))
 
 
 def _play(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from altbench.core import registry
 from altbench.core.seeds import derive_seed
 from altbench.results.run import Run
 from altbench.rollout import records
@@ -15,11 +14,8 @@ from altbench.sweeps.plan import Cell
 def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
     """The cell's episodes. Seeds depend on the sweep and the episode alone, so all policies see the same ones."""
     root = run.sweep.seed
-    column, entry = cell.column, cell.column.perturbation
+    column = cell.column
     starts = run.demonstrations(cell.checkpoint) if column.split in ("replay", "recall") else ()
-    perturbation = None
-    if not column.clean:
-        perturbation = registry.perturbation(entry.name)(column.severity, **entry.options)
     event = column.event.model_dump() if column.event else {}
     plans = []
     for index in range(cell.episodes):
@@ -32,10 +28,10 @@ def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
                 derive_seed(root, "evaluate", index),
                 derive_seed(root, "policy", index),
                 options,
-                perturbation,
+                column.perturbation,
                 derive_seed(root, "perturb", index),
-                entry.cameras,
-                entry.from_step,
+                column.entry.cameras,
+                column.entry.from_step,
             )
         )
     return plans

@@ -102,7 +102,7 @@ def measure(run: Run, measurement: Measurement) -> None:
     from altbench.measure.probe import measure_checkpoint
 
     folder = run.fitted(measurement.checkpoint)
-    entry, runtime = run.sweep.measure, measurement.runtime
+    entry, runtime = measurement.how, measurement.runtime
     record = measure_checkpoint(folder, measurement.label, entry, run.device, runtime)
     measures.write_measure(run.root, measurement.key, record)
 

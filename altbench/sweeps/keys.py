@@ -10,10 +10,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from altbench.core import registry
-from altbench.rollout.episode import PROTOCOL_VERSION
 from altbench.sweeps.rows import Column, Row
-from altbench.sweeps.spec import PerturbationEntry
+from altbench.sweeps.spec import MeasureEntry, PerturbationEntry
 
 
 def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any]:
@@ -36,7 +34,7 @@ def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any
 
 def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: int) -> dict[str, Any]:
     """What the records of a checkpoint's episodes under `column` depend on."""
-    sweep, provenance, perturbation = row.sweep, row.provenance, column.perturbation
+    sweep, provenance, entry = row.sweep, row.provenance, column.entry
     return {
         "checkpoint": checkpoint_key,
         "label": row.entry.name,
@@ -44,17 +42,17 @@ def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: 
         "config": row.settings,
         "split": column.split,
         "perturbation": [
-            perturbation.name,
+            entry.name,
             column.severity,
-            perturbation.options,
-            *_reach(perturbation),
+            entry.options,
+            *_reach(entry),
             *_contents(column),
             *_version(column),
         ],
         **_named(column),
         "episodes": episodes,
         "seed": sweep.seed,
-        "protocol": PROTOCOL_VERSION,
+        "protocol": provenance.protocol,
         "timeout": sweep.decision_timeout_s,
         "threads": sweep.rollout_threads,
         "render_profile": sweep.render_profile,
@@ -64,10 +62,10 @@ def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: 
     }
 
 
-def measurement_specification(row: Row, checkpoint_key: str) -> dict[str, Any]:
+def measurement_specification(row: Row, checkpoint_key: str, how: MeasureEntry) -> dict[str, Any]:
     """What a checkpoint's time and memory, as the row runs it, depend on besides the machine."""
-    how = row.sweep.measure.model_dump(mode="json")
-    return {"checkpoint": checkpoint_key, "runtime": row.runtime, "measure": how, "label": row.entry.name}
+    measure = how.model_dump(mode="json")
+    return {"checkpoint": checkpoint_key, "runtime": row.runtime, "measure": measure, "label": row.entry.name}
 
 
 def _reach(entry: PerturbationEntry) -> list[Any]:
@@ -77,7 +75,7 @@ def _reach(entry: PerturbationEntry) -> list[Any]:
 
 def _named(column: Column) -> dict[str, Any]:
     """What an event, or a perturbation's label, adds: nothing where there is none."""
-    event, label = column.event, column.perturbation.label
+    event, label = column.event, column.entry.label
     return {
         **({"event": [event.move_at, event.by]} if event else {}),
         **({"perturbation_label": label} if label else {}),
@@ -86,16 +84,13 @@ def _named(column: Column) -> dict[str, Any]:
 
 def _contents(column: Column) -> list[str]:
     """What the files that a perturbation reads add: nothing where it reads none."""
-    if column.clean:
-        return []
-    entry = column.perturbation
-    contents = registry.perturbation(entry.name)(0, **entry.options).contents()
+    contents = column.perturbation.contents() if column.perturbation else ""
     return [contents] if contents else []
 
 
 def _version(column: Column) -> list[str]:
     """What a perturbation's version adds: nothing where it is the first, as it always did."""
-    version = 1 if column.clean else registry.perturbation(column.perturbation.name).version
+    version = column.perturbation.version if column.perturbation else 1
     return [f"version {version}"] if version != 1 else []
 
 

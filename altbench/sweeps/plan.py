@@ -18,11 +18,11 @@ from altbench.sweeps.rows import (
     Column,
     Provenance,
     Row,
-    check_evaluations,
     check_no_empty_evaluation,
+    make_evaluations,
     make_row,
 )
-from altbench.sweeps.spec import SweepSpec
+from altbench.sweeps.spec import MeasureEntry, SweepSpec
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Cell:
     @property
     def condition(self) -> str:
         """The perturbation as tables call it: `clean`, `occlusion`, `occlusion@wrist,step20`."""
-        return self.column.perturbation.title
+        return self.column.entry.title
 
     @property
     def severity(self) -> int:
@@ -93,7 +93,7 @@ class Cell:
     @property
     def options(self) -> Mapping[str, Any]:
         """The perturbation's options."""
-        return self.column.perturbation.options
+        return self.column.entry.options
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ class Measurement:
     checkpoint: Checkpoint
     label: str
     runtime: Mapping[str, Any]
+    how: MeasureEntry
     key: str
 
     @property
@@ -133,9 +134,8 @@ def make_plan(sweep: SweepSpec, provenance: Provenance) -> Plan:
             made = checkpoints.setdefault(made.key, made)
             for cell in _cells(row, made):
                 _add_cell(cells, cell)
-            if made.trainable:
-                key = digest(measurement_specification(row, made.key))
-                measurements.append(Measurement(made, row.entry.name, row.runtime, key))
+            if made.trainable and sweep.measure:
+                measurements.append(_measurement(row, made, sweep.measure))
     check_no_empty_evaluation(sweep)
     return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), tuple(measurements), provenance.data)
 
@@ -144,8 +144,8 @@ def _rows(sweep: SweepSpec, provenance: Provenance) -> list[Row]:
     rows = []
     for name in sweep.tasks:
         task = registry.task(name)
-        check_evaluations(sweep, task)
-        rows += [make_row(sweep, provenance, task, entry) for entry in sweep.policies]
+        evaluations = make_evaluations(sweep, task)
+        rows += [make_row(sweep, provenance, task, entry, evaluations) for entry in sweep.policies]
     return rows
 
 
@@ -185,6 +185,11 @@ def _cells(row: Row, checkpoint: Checkpoint) -> list[Cell]:
             )
         )
     return found
+
+
+def _measurement(row: Row, checkpoint: Checkpoint, how: MeasureEntry) -> Measurement:
+    key = digest(measurement_specification(row, checkpoint.key, how))
+    return Measurement(checkpoint, row.entry.name, row.runtime, how, key)
 
 
 def _add_cell(cells: dict[str, Cell], cell: Cell) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,46 +12,71 @@ from altbench.core.errors import ConfigError, ContractError, suggestion
 from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
 from altbench.core.policy import Policy, Requirements, check_fit
 from altbench.core.task import TaskInfo
+from altbench.rollout.episode import PROTOCOL_VERSION
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, EventEntry, PerturbationEntry, PolicyEntry, SweepSpec
-
-
-def check_reach(
-    entry: PerturbationEntry, perturbation: AnyPerturbation, task_cameras: Sequence[str], horizon: int, where: str
-) -> None:
-    """ConfigError where an entry's cameras or step mean nothing for a task of `horizon` steps or for its kind."""
-    for camera in entry.cameras:
-        if camera not in task_cameras:
-            raise ConfigError(f"{where}: unknown camera {camera!r}{suggestion(camera, task_cameras)}")
-    if entry.from_step >= horizon:
-        raise ConfigError(f"{where}: from_step: expected a step before the horizon, {horizon}, got {entry.from_step}")
-    if entry.cameras and isinstance(perturbation, ScenePerturbation) and not perturbation.per_camera:
-        raise ConfigError(f"{where}: it changes the scene, which every camera shows; leave `cameras` out")
-
 
 KEY_PACKAGES = ("robosuite", "mujoco", "torch")
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What numbers depend on besides the sweep: package versions, device, renderer, and the demonstrations.
+    """What numbers depend on besides the sweep: package versions, device, renderer, demonstrations, and the protocol.
 
-    `data`: (task, N) -> checksum of the N demonstrations; empty while there are none yet.
+    `data`: (task, N) -> checksum of the N demonstrations; empty while there are none yet. `protocol`: the version of
+    how episodes are played.
     """
 
     versions: Mapping[str, str]
     device: str
     renderer: str
     data: Mapping[tuple[str, int], str]
+    protocol: int
 
 
 def provenance_of(device: str, renderer: str, data: Mapping[tuple[str, int], str]) -> Provenance:
     """Return the provenance of this installation."""
-    return Provenance({p: _version(p) for p in KEY_PACKAGES}, device, renderer, dict(data))
+    return Provenance({p: _version(p) for p in KEY_PACKAGES}, device, renderer, dict(data), PROTOCOL_VERSION)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a cell's episodes are played under: a column of the tables. Clean: the entry is called `clean`.
+
+    `perturbation`: made from `entry` at `severity`, None where the column is clean; it travels to worker processes.
+    """
+
+    split: str
+    entry: PerturbationEntry
+    severity: int
+    event: EventEntry | None = None
+    perturbation: AnyPerturbation | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def where(self) -> str:
+        """Split and event as tables call them: `recall`, `recall+move15by0.08`."""
+        return f"{self.split}+{self.event.title}" if self.event else self.split
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is perturbed."""
+        return self.perturbation is None
+
+    @property
+    def name(self) -> str:
+        """Readable and stable, such as `recall/clean` or `recall+move15by0.08/occlusion@wrist,step20-2`."""
+        return f"{self.where}/{self.entry.title}" if self.clean else f"{self.where}/{self.entry.title}-{self.severity}"
+
+
+Evaluations = tuple[tuple[EvaluationEntry, tuple[Column, ...]], ...]
+"""A sweep's evaluations, each with its columns on one task."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A policy entry on a task: what all its checkpoints, cells and measurements share. `config`: its checked settings."""
+    """A policy entry on a task: what all its checkpoints, cells and measurements share. `config`: its checked settings.
+
+    `evaluations`: what the task's policies are played under, of which `columns` picks this row's own.
+    """
 
     sweep: SweepSpec
     provenance: Provenance
@@ -59,6 +84,7 @@ class Row:
     entry: PolicyEntry
     policy: type[Policy]
     config: Any
+    evaluations: Evaluations
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -73,37 +99,13 @@ class Row:
 
     def columns(self, n: int) -> list[tuple[EvaluationEntry, Column]]:
         """What the row's policy, fitted to `n` demonstrations, is played under, in the sweep's order."""
-        own = [e for e in self.sweep.evaluations if takes_part(e, self.entry.name, n)]
-        return [(evaluation, column) for evaluation in own for column in _columns(evaluation)]
+        own = [(e, columns) for e, columns in self.evaluations if takes_part(e, self.entry.name, n)]
+        return [(evaluation, column) for evaluation, columns in own for column in columns]
 
 
-@dataclass(frozen=True)
-class Column:
-    """What a cell's episodes are played under: a column of the tables. Clean: the perturbation is called `clean`."""
-
-    split: str
-    perturbation: PerturbationEntry
-    severity: int
-    event: EventEntry | None = None
-
-    @property
-    def where(self) -> str:
-        """Split and event as tables call them: `recall`, `recall+move15by0.08`."""
-        return f"{self.split}+{self.event.title}" if self.event else self.split
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing is perturbed."""
-        return self.perturbation.name == CLEAN
-
-    @property
-    def name(self) -> str:
-        """Readable and stable, such as `recall/clean` or `recall+move15by0.08/occlusion@wrist,step20-2`."""
-        title = self.perturbation.title
-        return f"{self.where}/{title}" if self.clean else f"{self.where}/{title}-{self.severity}"
-
-
-def make_row(sweep: SweepSpec, provenance: Provenance, task: TaskInfo, entry: PolicyEntry) -> Row:
+def make_row(
+    sweep: SweepSpec, provenance: Provenance, task: TaskInfo, entry: PolicyEntry, evaluations: Evaluations
+) -> Row:
     """The row of `entry` on `task`; ConfigError or ContractError where they do not fit each other or the sweep."""
     where = f"policy {entry.name!r}"
     policy = registry.policy(entry.policy)
@@ -120,7 +122,7 @@ def make_row(sweep: SweepSpec, provenance: Provenance, task: TaskInfo, entry: Po
         raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
     if min(entry.n) < 1:
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
-    return Row(sweep, provenance, task, entry, policy, config)
+    return Row(sweep, provenance, task, entry, policy, config, evaluations)
 
 
 def _check_kind(requirements: Any, where: str) -> None:
@@ -151,8 +153,8 @@ def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, An
     return policy.config_type.parse({**policy.presets.get(preset, {}), **overrides}, f"{where}: config")
 
 
-def check_evaluations(sweep: SweepSpec, task: TaskInfo) -> None:
-    """ConfigError where an evaluation names what is unknown, or means nothing for `task`."""
+def make_evaluations(sweep: SweepSpec, task: TaskInfo) -> Evaluations:
+    """The sweep's evaluations on `task`, checked, with their perturbations made; ConfigError where one means nothing."""
     labels = [entry.name for entry in sweep.policies]
     for evaluation in sweep.evaluations:
         if evaluation.split not in task.splits:
@@ -161,18 +163,38 @@ def check_evaluations(sweep: SweepSpec, task: TaskInfo) -> None:
         for label in evaluation.policies or ():
             if label not in labels:
                 raise ConfigError(f"evaluations: unknown policy {label!r}{suggestion(label, labels)}")
-        for entry in evaluation.perturbations:
-            _check_perturbation(entry, task)
         if evaluation.event:
             _check_event(evaluation.event, task)
+    return tuple((evaluation, _columns(evaluation, task)) for evaluation in sweep.evaluations)
 
 
-def _check_perturbation(entry: PerturbationEntry, task: TaskInfo) -> None:
+def _columns(evaluation: EvaluationEntry, task: TaskInfo) -> tuple[Column, ...]:
+    split, event = evaluation.split, evaluation.event
+    if not evaluation.perturbations:
+        return (Column(split, PerturbationEntry(name=CLEAN), 0, event),)
+    return tuple(
+        Column(split, entry, severity, event, _perturbation(entry, severity, task))
+        for entry in evaluation.perturbations
+        for severity in entry.severities
+    )
+
+
+def _perturbation(entry: PerturbationEntry, severity: int, task: TaskInfo) -> AnyPerturbation:
+    """`entry` at `severity`, made; ConfigError where its label, cameras or step mean nothing for `task`."""
     if entry.label == CLEAN or (entry.label != entry.name and entry.label in registry.names("perturbation")):
         raise ConfigError(f"perturbation {entry.name}: label {entry.label!r} means another; choose one of your own")
-    for severity in entry.severities:
-        made = registry.perturbation(entry.name)(severity, **entry.options)
-        check_reach(entry, made, task.cameras, task.horizon, f"{task.name}: perturbation {entry.name}")
+    made = registry.perturbation(entry.name)(severity, **entry.options)
+    where = f"{task.name}: perturbation {entry.name}"
+    for camera in entry.cameras:
+        if camera not in task.cameras:
+            raise ConfigError(f"{where}: unknown camera {camera!r}{suggestion(camera, task.cameras)}")
+    if entry.from_step >= task.horizon:
+        raise ConfigError(
+            f"{where}: from_step: expected a step before the horizon, {task.horizon}, got {entry.from_step}"
+        )
+    if entry.cameras and isinstance(made, ScenePerturbation) and not made.per_camera:
+        raise ConfigError(f"{where}: it changes the scene, which every camera shows; leave `cameras` out")
+    return made
 
 
 def _check_event(event: EventEntry, task: TaskInfo) -> None:
@@ -197,16 +219,6 @@ def check_no_empty_evaluation(sweep: SweepSpec) -> None:
 def takes_part(evaluation: EvaluationEntry, label: str, n: int) -> bool:
     """Whether the row `label` with `n` demonstrations is evaluated so."""
     return (evaluation.n is None or n in evaluation.n) and (evaluation.policies is None or label in evaluation.policies)
-
-
-def _columns(evaluation: EvaluationEntry) -> list[Column]:
-    if not evaluation.perturbations:
-        return [Column(evaluation.split, PerturbationEntry(name=CLEAN), 0, evaluation.event)]
-    return [
-        Column(evaluation.split, entry, severity, evaluation.event)
-        for entry in evaluation.perturbations
-        for severity in entry.severities
-    ]
 
 
 def _version(package: str) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from altbench.core.errors import ConfigError, suggestion
-from altbench.core.spec import Spec, added, read_toml
+from altbench.core.spec import Spec, added, canonical, read_toml
 from altbench.core.task import FARTHEST_MOVE
 
 BUILT_IN_SWEEPS = Path(__file__).parent
@@ -57,6 +57,15 @@ class PerturbationEntry(Spec):
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
     cameras: tuple[str, ...] = ()
     from_step: int = pydantic.Field(default=0, ge=0)
+
+    @pydantic.field_validator("options")
+    @classmethod
+    def _enter_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            canonical(value)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+        return value
 
     @property
     def title(self) -> str:
@@ -115,7 +124,10 @@ class MeasureEntry(Spec):
 
 
 class SweepSpec(Spec):
-    """A sweep: tasks × policies × N × training seeds, each evaluated on splits and perturbations."""
+    """A sweep: tasks × policies × N × training seeds, each evaluated on splits and perturbations.
+
+    `measure`: how latency and memory are measured; None, in TOML `measure = false`: they are not.
+    """
 
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     description: str = ""
@@ -131,7 +143,12 @@ class SweepSpec(Spec):
     demonstrations: DemonstrationEntry = DemonstrationEntry()
     policies: tuple[PolicyEntry, ...] = pydantic.Field(min_length=1)
     evaluations: tuple[EvaluationEntry, ...] = pydantic.Field(min_length=1)
-    measure: MeasureEntry = MeasureEntry()
+    measure: MeasureEntry | None = MeasureEntry()
+
+    @pydantic.field_validator("measure", mode="before")
+    @classmethod
+    def _none_if_false(cls, value: object) -> object:
+        return None if value is False else value  # TOML has no null
 
     @pydantic.model_validator(mode="after")
     def _labels_differ(self) -> Self:
@@ -152,3 +169,8 @@ def load_sweep(name_or_file: str) -> SweepSpec:
             raise ConfigError(f"unknown sweep {name_or_file!r}{hint}; or name a file that ends in .toml")
         path = built_in[name_or_file]
     return SweepSpec.parse(read_toml(path), str(path.name))
+
+
+def list_sweeps() -> list[str]:
+    """Return the names of the built-in sweeps; `load_sweep` reads one."""
+    return sorted(path.stem for path in BUILT_IN_SWEEPS.glob("*.toml"))

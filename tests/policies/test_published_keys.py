@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import published
 import pytest
 
 from altbench.core import registry
 from altbench.core.spec import Spec, added, digest
 from altbench.sweeps.rows import resolve_config
 
-PUBLISHED = {
-    ("alt", "small"): "031ad43214e7c401",
-    ("alt", "paper"): "358008068e80a3d5",
-    ("bc", "small"): "8d6f49b312fee8d2",
-    ("bc", "paper"): "6f8eaffaa8a7caee",
-    ("diffusion", "small"): "2d00dc4ddd19b044",
-    ("diffusion", "paper"): "3b0c11373e452814",
-    ("open_loop", ""): "537f9d1f995b6517",
-    ("random", ""): "e66873ca5edfa19c",
-}
+FOLDERS = sorted(path.parent for path in published.RESULTS.rglob("episodes.parquet"))
+UNPUBLISHED = {"bc": "6f8eaffaa8a7caee", "diffusion": "3b0c11373e452814"}
+"""The digests of further presets `paper`, which others may have run."""
 
 
-@pytest.mark.parametrize(("policy", "preset"), PUBLISHED)
-def test_settings_of_published_results_keep_their_digest(policy, preset):
-    config = resolve_config(registry.policy(policy), preset, {}, policy)
-    assert digest(config.model_dump(mode="json")).startswith(PUBLISHED[policy, preset])
+def plain_rows(folder):
+    """The published rows of a folder that run a preset as it is, by (policy, preset)."""
+    cells = published.cells(folder)
+    plain = cells[[label in (policy, f"{policy}-{preset}") for label, policy, preset in rows_of(cells)]]
+    return {(cell.policy, cell.preset): published.settings(cell) for _, cell in plain.iterrows()}
+
+
+def rows_of(cells):
+    return zip(cells.label, cells.policy, cells.preset, strict=True)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_presets_of_published_results_still_mean_the_same_settings(folder):
+    rows = plain_rows(folder)
+    assert len(rows) >= 2
+    for (policy, preset), settings in rows.items():
+        config = resolve_config(registry.policy(policy), preset, published.precision(settings), policy)
+        assert config.model_dump(mode="json") == settings, f"{policy} {preset}"
+
+
+def test_every_published_policy_is_looked_at():
+    seen = {row for folder in FOLDERS for row in plain_rows(folder)}
+    small = {"act", "alt", "alt_plus", "bc", "diffusion", "kdtree", "open_loop", "random"}
+    assert seen == {*((policy, "small") for policy in small), ("alt", "paper"), ("alt", "compact")}
+
+
+@pytest.mark.parametrize("policy", UNPUBLISHED)
+def test_settings_of_the_other_paper_presets_keep_their_digest(policy):
+    config = resolve_config(registry.policy(policy), "paper", {"precision": "bf16"}, policy)
+    assert digest(config.model_dump(mode="json")).startswith(UNPUBLISHED[policy])
 
 
 def test_an_added_setting_counts_where_it_differs():

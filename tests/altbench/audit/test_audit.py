@@ -29,8 +29,6 @@ from altbench.core.errors import CheckpointError, ConfigError, DatasetError, Res
 from altbench.report.style import add_footer, policy_styles, styled
 from altbench.results import cells as results
 from altbench.rollout.records import EpisodeRecord, StepRecord
-from altbench.runner import main
-from altbench.runner.jobs import MeasureJob
 from altbench.stats.memorisation import TrainingSet
 from altbench.stats.trajectories import find_distance
 from altbench.sweeps.plan import Cell, make_plan
@@ -49,6 +47,7 @@ SWEEP = {
         {"policy": "random", "n": [6]},
     ],
     "evaluations": [{"split": "recall", "episodes": 4}],
+    "measure": False,
 }
 
 
@@ -57,11 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of `open_loop`, which recalls, and `random`, which does not."""
     fakes.register()
     root = tmp_path_factory.mktemp("run") / "fake"
-    whole = main.pending_jobs
-    with pytest.MonkeyPatch.context() as patch:
-        # Measuring starts processes that know no fake task.
-        patch.setattr(main, "pending_jobs", lambda run: [j for j in whole(run) if not isinstance(j, MeasureJob)])
-        run_bare(SweepSpec.parse(SWEEP, "fake.toml"), root)
+    run_bare(SweepSpec.parse(SWEEP, "fake.toml"), root)
     return root
 
 

@@ -46,8 +46,7 @@ def spec(own: Path, *names: str, **changes: Any) -> SweepSpec:
 
 
 def experiment(*sweeps: SweepSpec) -> Experiment:
-    def report(run: ExperimentRun, preset: Preset) -> Report:
-        del preset
+    def report(run: ExperimentRun) -> Report:
         counts = run.episodes().groupby("label").size().reset_index(name="episodes")
         table = frame_table("Counts", counts, {"policy": counts["label"], "N": [str(n) for n in counts["episodes"]]})
         figure = Figure(figsize=(3, 2))
@@ -128,8 +127,8 @@ def test_a_report_takes_the_place_of_the_last_one(own_policies: Path, tmp_path: 
     one = experiment(spec(own_policies, "Good"))
     empty = ExperimentRun(tmp_path / "run", tmp_path / "own")
     first = Report("Old.", (Section("A", tables={"old": frame_table("Old", pd.DataFrame({"x": [1]}), {"x": ["1"]})}),))
-    write_report(one, first, empty, tmp_path, "small", FINGERPRINT)
-    write_report(one, Report("New.", ()), empty, tmp_path, "small", FINGERPRINT)
+    write_report(one, first, empty, tmp_path, FINGERPRINT)
+    write_report(one, Report("New.", ()), empty, tmp_path, FINGERPRINT)
     folder = tmp_path / one.folder
     assert sorted(p.name for p in folder.iterdir()) == ["report.json", "report.md"]
     assert "**New.**" in (folder / "report.md").read_text()
@@ -186,11 +185,11 @@ def test_every_experiment_reports_before_anything_has_run(identity: str, preset:
     one = experiments.load(identity)
     before = dict(matplotlib.rcParams)
     run = reproduce.open_run(one, preset, tmp_path, "none")
-    report = one.report(run, preset)
+    report = one.report(run)
     assert run.missing or report.missing
     assert report.summary == "", "nothing is known yet"
     assert not [r for r in report.reported if r.ours]
-    path = write_report(one, report, run, tmp_path, preset, FINGERPRINT)
+    path = write_report(one, report, run, tmp_path, FINGERPRINT)
     assert one.question in path.read_text() and dict(matplotlib.rcParams) == before
 
 

@@ -13,8 +13,7 @@ from running import run_bare
 from altbench.audit.subject import find_subject
 from altbench.core.errors import DatasetError, ResultsError, UnknownNameError
 from altbench.results import cells, history
-from altbench.runner import film, main
-from altbench.runner.jobs import MeasureJob
+from altbench.runner import film
 from altbench.sweeps.spec import SweepSpec
 
 
@@ -26,6 +25,7 @@ def sweep(name: str, policy: str, label: str = "", split: str = "recall", episod
         "demonstrations": {"n": 6},
         "policies": [{"policy": policy, "label": label, "n": [6]}],
         "evaluations": [{"split": split, "episodes": episodes}],
+        "measure": False,
     }
     return SweepSpec.parse(values, name)
 
@@ -34,12 +34,9 @@ def sweep(name: str, policy: str, label: str = "", split: str = "recall", episod
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three sweeps in one folder; the last one asks for a cell called as the first one's, but longer, and is not run."""
     fakes.register()
-    root, whole = tmp_path_factory.mktemp("shared") / "run", main.pending_jobs
-    with pytest.MonkeyPatch.context() as patch:
-        # Measuring starts processes that know no fake task.
-        patch.setattr(main, "pending_jobs", lambda run: [j for j in whole(run) if not isinstance(j, MeasureJob)])
-        for one in (sweep("first", "open_loop"), sweep("second", "random", "wander", "uniform")):
-            run_bare(one, root)
+    root = tmp_path_factory.mktemp("shared") / "run"
+    for one in (sweep("first", "open_loop"), sweep("second", "random", "wander", "uniform")):
+        run_bare(one, root)
     history.keep(sweep("third", "open_loop", episodes=5), root)
     return root
 

@@ -19,9 +19,8 @@ from altbench.core.errors import AltbenchError, ConfigError, DatasetError
 from altbench.experiments import reproduce
 from altbench.experiments.shared.experiment import Experiment, Report
 from altbench.results.run import Run
-from altbench.runner import dry_run, main
+from altbench.runner import dry_run
 from altbench.runner.dry_run import Work
-from altbench.runner.jobs import MeasureJob
 from altbench.sweeps.spec import SweepSpec
 
 SWEEP: dict[str, Any] = {
@@ -42,12 +41,9 @@ def sweep(**changes: Any) -> SweepSpec:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of open_loop on 3 demonstrations and of random, whose measurements are left."""
     fakes.register()
-    root, whole = tmp_path_factory.mktemp("run") / "fake", main.pending_jobs
+    root = tmp_path_factory.mktemp("run") / "fake"
     policies = [{"policy": "open_loop", "n": [3]}, {"policy": "random", "n": [6]}]
-    with pytest.MonkeyPatch.context() as patch:
-        # Measuring starts processes that know no fake task.
-        patch.setattr(main, "pending_jobs", lambda run: [j for j in whole(run) if not isinstance(j, MeasureJob)])
-        run_bare(sweep(policies=policies), root)
+    run_bare(sweep(policies=policies, measure=False), root)
     return root
 
 

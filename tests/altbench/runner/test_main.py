@@ -19,9 +19,10 @@ from altbench.report import outputs
 from altbench.results import cells as cells_module
 from altbench.results import frames, measures
 from altbench.results.folder import RunFolder
+from altbench.results.run import Run
 from altbench.runner import main, worker
 from altbench.runner.executors import InlineExecutor
-from altbench.runner.jobs import FitJob, MeasureJob, RolloutJob
+from altbench.runner.jobs import FitJob, RolloutJob
 from altbench.runner.main import Summary
 from altbench.runner.progress import Board
 from altbench.sweeps.spec import SweepSpec
@@ -42,7 +43,7 @@ def sweep(own: Path, **changes: Any) -> SweepSpec:
         "demonstrations": {"n": 6},
         "policies": [{"policy": f"{own}:Good", "n": [6]}, BC],
         "evaluations": [{"split": "replay", "episodes": "each"}, {"split": "uniform", "episodes": 4}],
-        "measure": {"decisions": 2, "warmup": 1},
+        "measure": False,  # it starts processes that know no fake task; test_measure.py tests it on a real one
         **changes,
     }
     return SweepSpec.parse(spec, "fake.toml")
@@ -52,13 +53,6 @@ def go(spec: SweepSpec, root: Path, executor: InlineExecutor | None = None) -> t
     text = io.StringIO()
     board = Board(Console(file=text, width=120))
     return run_bare(spec, root, executor, board), text.getvalue()
-
-
-@pytest.fixture(autouse=True)
-def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measuring starts processes that know no fake task; test_measure.py tests it on the real one."""
-    whole = main.pending_jobs
-    monkeypatch.setattr(main, "pending_jobs", lambda run: [j for j in whole(run) if not isinstance(j, MeasureJob)])
 
 
 def success_csv(summary: Summary) -> bytes:
@@ -398,11 +392,11 @@ def test_deleted_outputs_are_made_again(own_policies: Path, tmp_path: Path) -> N
 
 
 def test_a_new_measurement_of_the_same_checkpoint_gives_new_tables(own_policies: Path, tmp_path: Path) -> None:
-    summary, _ = go(sweep(own_policies, policies=[BC]), tmp_path)
-    measurement = summary.run.plan.measurements[0]
+    go(sweep(own_policies, policies=[BC]), tmp_path)
+    run = Run.open(tmp_path, sweep(own_policies, policies=[BC], measure={"decisions": 2}), "none")
     for seconds in (0.001, 0.002):
-        measures.write_measure(tmp_path, measurement.key, synthetic.measure("bc", p50=seconds))
-        success_csv(summary)
+        measures.write_measure(tmp_path, run.plan.measurements[0].key, synthetic.measure("bc", p50=seconds))
+        outputs.write(run)
         assert pd.read_csv(tmp_path / "tables" / "latency.csv")["latency_p50_s"].to_list() == [seconds]
 
 

