@@ -39,7 +39,6 @@ from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord
 EPISODES_FILE, DECISIONS_FILE = "episodes.parquet", "decisions.parquet"
 _ORDER = ["task", "label", "n", "train_seed", "split", "perturbation", "severity", "name", "key", "episode"]
 
-
 log = logging.getLogger(__name__)
 
 
