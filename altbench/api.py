@@ -36,8 +36,9 @@ from altbench.core.policy import (
     Requirements,
     Trainable,
 )
+from altbench.core.registry import register
 from altbench.core.spec import Spec, added, read_toml
-from altbench.core.task import FARTHEST_MOVE, Expert, InitialState, PoseTask, SimulatedTask, TaskInfo
+from altbench.core.task import FARTHEST_MOVE, Expert, InitialState, PoseTask, TaskEnv, TaskInfo, task_of
 from altbench.core.types import (
     AGENT_POS_DIM,
     DELTA_ACTION_DIM,
@@ -96,10 +97,10 @@ __all__ = [
     "RestorableTask",
     "ResultsError",
     "ScenePerturbation",
-    "SimulatedTask",
     "SimulationDiverged",
     "Spec",
     "StateViewer",
+    "TaskEnv",
     "TaskInfo",
     "Trainable",
     "UInt8",
@@ -108,6 +109,8 @@ __all__ = [
     "added",
     "no_progress",
     "read_toml",
+    "register",
     "replacing",
     "suggestion",
+    "task_of",
 ]

@@ -81,7 +81,7 @@ def _check_folder(folder: Path) -> None:
             "or its name, such as lift/alt/n30/s0, with --run RUN"
         )
     if not is_checkpoint(folder):
-        inside = sorted(path.parent.name for path in (folder / "checkpoints").glob(f"*/{CARD}"))
+        inside = sorted(path.name for path in (folder / "checkpoints").glob("*") if is_checkpoint(path))
         hint = f"; this run has the checkpoints {', '.join(inside)}" if inside else ""
         raise CheckpointError(f"{folder}: not a checkpoint; expected a {CARD} in it{hint}")
     if not (folder.resolve().parent.parent / "sweep.json").is_file():

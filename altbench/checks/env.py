@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 
 from altbench.core.errors import ConfigError, ContractError
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv, task_of
 from altbench.core.types import Float32, Float64
 
 STEPS = 6  # control steps that an environment is tried for
@@ -21,8 +21,7 @@ def check_env(env: str | gymnasium.Env[Any, Any]) -> None:
     """Check a task's environment, by Gymnasium id or made with `obs_type="pixels"`: about 50 resets and 150 steps."""
     made: gymnasium.Env[Any, Any] = gymnasium.make(env) if isinstance(env, str) else env
     try:
-        task: Any = made.unwrapped
-        require(isinstance(task, SimulatedTask), f"{task}: expected altbench.api.SimulatedTask: info, advance, ...")
+        task = task_of(made)
         before = _global_state()
         _check_spaces(made, task)
         _check_step(made, task)
@@ -36,10 +35,10 @@ def check_env(env: str | gymnasium.Env[Any, Any]) -> None:
             made.close()
 
 
-def _check_spaces(env: gymnasium.Env[Any, Any], task: Any) -> None:
+def _check_spaces(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
     observation, _ = env.reset(seed=0)
     require(observation in env.observation_space, "reset: the observation is not in the observation space")
-    info, mode = task.info, getattr(task, "control_mode", "ee_pose")
+    info, mode = task.info, task.control_mode
     require_shape("action space", env.action_space.shape, (info.action_dim(mode),))
     require_shape("agent_pos", observation["agent_pos"].shape, (info.agent_pos_dim,))
     for key, space in (("action", env.action_space), ("agent_pos", _subspace(env, "agent_pos"))):
@@ -53,7 +52,7 @@ def _check_spaces(env: gymnasium.Env[Any, Any], task: Any) -> None:
         require(good, f"pixels[{camera!r}]: expected contiguous uint8 (H, W, 3), got {image.dtype} {image.shape}")
 
 
-def _check_step(env: gymnasium.Env[Any, Any], task: Any) -> None:
+def _check_step(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
     """`step` is `advance`, then `observe`; `observe(pixels=False)` leaves the images out."""
     actions = _actions(env, task)
     env.reset(seed=1)
@@ -68,7 +67,7 @@ def _check_step(env: gymnasium.Env[Any, Any], task: Any) -> None:
     require(not bare.get("pixels"), "observe(pixels=False): expected no images")
 
 
-def _check_seeding(env: gymnasium.Env[Any, Any], task: Any) -> None:
+def _check_seeding(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
     actions = _actions(env, task)
     first = _states(env, task, actions, seed=2)
     require(np.array_equal(first, _states(env, task, actions, seed=2)), "the same seed must give the same states")
@@ -76,7 +75,7 @@ def _check_seeding(env: gymnasium.Env[Any, Any], task: Any) -> None:
     require(not np.array_equal(first[0], other[0]), "another seed must give another initial state")
 
 
-def _check_splits(env: gymnasium.Env[Any, Any], task: Any) -> None:
+def _check_splits(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
     """Every split of `info.splits` resets; replay is exact; recall keeps the objects and redraws the robot."""
     actions = _actions(env, task)
     recorded = _states(env, task, actions, seed=4)
@@ -95,7 +94,7 @@ def _check_splits(env: gymnasium.Env[Any, Any], task: Any) -> None:
     refuses(lambda: env.reset(options={"split": "no_such_split"}), "reset: an unknown split")
 
 
-def _check_move(env: gymnasium.Env[Any, Any], task: Any) -> None:
+def _check_move(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
     """The event in mid-episode changes the states from its step on, repeatably and after saying so; faults are refused."""
     wanted: dict[str, Any] = {"move_at": MOVE_AT, "by": MOVE_BY}
     if not task.info.movable:
@@ -121,7 +120,7 @@ def _check_move(env: gymnasium.Env[Any, Any], task: Any) -> None:
     require(told == expected, f"move_at: expected info['moved'] {expected}, got {told}")
 
 
-def _check_horizon(env: gymnasium.Env[Any, Any], task: Any) -> None:
+def _check_horizon(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
     """Doing nothing useful, the episode is cut off at the horizon."""
     env.reset(seed=6)
     action = _actions(env, task)[0]
@@ -135,13 +134,12 @@ def _check_horizon(env: gymnasium.Env[Any, Any], task: Any) -> None:
         )
 
 
-def _actions(env: gymnasium.Env[Any, Any], task: Any) -> list[Float32]:
+def _actions(env: gymnasium.Env[Any, Any], task: TaskEnv) -> list[Float32]:
     """A few small moves: near the present pose in "ee_pose", near zero in "ee_delta"."""
-    space, rng = env.action_space, np.random.default_rng(0)
-    assert isinstance(space, gymnasium.spaces.Box)
+    space, rng = action_box(env), np.random.default_rng(0)
     env.reset(seed=0)
     middle: Float32 = np.clip(np.zeros(space.shape, np.float32), space.low, space.high)
-    if getattr(task, "control_mode", "ee_pose") == "ee_pose":
+    if task.control_mode == "ee_pose":
         agent_pos = task.observe(pixels=False)["agent_pos"].reshape(task.info.arms, -1)
         middle = np.concatenate([np.append(arm[:9], -1.0) for arm in agent_pos]).astype(np.float32)
     noise = rng.normal(0.0, 0.01, (STEPS, *middle.shape)).astype(np.float32)
@@ -150,7 +148,7 @@ def _actions(env: gymnasium.Env[Any, Any], task: Any) -> list[Float32]:
 
 def _states(
     env: gymnasium.Env[Any, Any],
-    task: Any,
+    task: TaskEnv,
     actions: Sequence[Float32],
     *,
     seed: int,
@@ -163,6 +161,14 @@ def _states(
         task.advance(action)
         states.append(task.sim_state())
     return np.stack(states)
+
+
+def action_box(env: gymnasium.Env[Any, Any]) -> gymnasium.spaces.Box:
+    """Return the action space; ContractError if it is not a Box."""
+    space = env.action_space
+    if not isinstance(space, gymnasium.spaces.Box):
+        raise ContractError(f"action space: expected a Box, got {space}")
+    return space
 
 
 def _subspace(env: gymnasium.Env[Any, Any], key: str) -> Any:

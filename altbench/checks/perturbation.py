@@ -12,14 +12,14 @@ from altbench.checks import scene
 from altbench.checks.env import refuses, require
 from altbench.core.errors import ContractError
 from altbench.core.perturbation import AnyPerturbation, FrameKey, Perturbation
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv
 from altbench.core.types import UInt8
 
 MAX_SEVERITY = 5
 EPISODES = 32  # over which a perturbation's mean distortion is taken
 
 
-def check_perturbation(kind: type[AnyPerturbation], env: SimulatedTask | None = None, **options: Any) -> None:
+def check_perturbation(kind: type[AnyPerturbation], env: TaskEnv | None = None, **options: Any) -> None:
     """Check a perturbation's class, made with `options`.
 
     One of images is tried on a picture like a camera's; one of the scene on `env`, a task's environment with images
@@ -42,7 +42,7 @@ def check_perturbation(kind: type[AnyPerturbation], env: SimulatedTask | None = 
     )
 
 
-def _distortion(perturbation: AnyPerturbation, env: SimulatedTask | None) -> float:
+def _distortion(perturbation: AnyPerturbation, env: TaskEnv | None) -> float:
     if isinstance(perturbation, Perturbation):
         return _image_distortion(perturbation, _picture())
     if env is None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from altbench.checks.env import require
+from altbench.checks.env import action_box, require
 from altbench.core.perturbation import ScenePerturbation
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv
 from altbench.core.types import Float64, UInt8
 
 EPISODES = 2  # over which the mean distortion is taken
@@ -17,7 +15,7 @@ STEPS = 3  # played after a perturbation to see whether anything of it is left
 Images = dict[str, UInt8]
 
 
-def distortion(perturbation: ScenePerturbation, env: SimulatedTask) -> float:
+def distortion(perturbation: ScenePerturbation, env: TaskEnv) -> float:
     """Mean absolute change of all cameras' images over episodes, each checked to be repeatable and to leave no trace."""
     changes = []
     for episode in range(EPISODES):
@@ -38,7 +36,7 @@ def distortion(perturbation: ScenePerturbation, env: SimulatedTask) -> float:
     return float(np.mean(changes))
 
 
-def _perturbed(perturbation: ScenePerturbation, env: SimulatedTask, seed: int) -> Images:
+def _perturbed(perturbation: ScenePerturbation, env: TaskEnv, seed: int) -> Images:
     """The present images with `perturbation`, which is begun and ended; the simulator's state must stay."""
     state = env.sim_state().copy()
     try:
@@ -53,18 +51,19 @@ def _perturbed(perturbation: ScenePerturbation, env: SimulatedTask, seed: int) -
     return images
 
 
-def _episode(env: Any, seed: int) -> Float64:
+def _episode(env: TaskEnv, seed: int) -> Float64:
     """A few steps of the episode `seed`, then its beginning again: the states passed through, (STEPS, Ds)."""
+    space = action_box(env)
     env.reset(seed=seed)
     states = []
     for _ in range(STEPS):
-        env.advance(np.asarray(env.action_space.low + env.action_space.high, np.float32) / 2)
+        env.advance(np.asarray(space.low + space.high, np.float32) / 2)
         states.append(env.sim_state().copy())
     env.reset(seed=seed)
     return np.stack(states)
 
 
-def _images(env: SimulatedTask) -> Images:
+def _images(env: TaskEnv) -> Images:
     images: Images = env.observe()["pixels"]
     require(bool(images), "check_perturbation needs an environment with images, obs_type='pixels'")
     return images

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
-from altbench.core.task import InitialState, SimulatedTask, TaskInfo
+import gymnasium
+
+from altbench.core.task import InitialState, TaskEnv, TaskInfo
 from altbench.core.types import ControlMode, Float32, Float64, UInt8
 
 
@@ -63,17 +66,16 @@ class NativeModel:
     fixed_bodies: Mapping[str, float] = field(default_factory=dict)
 
 
-@runtime_checkable
-class RestorableTask(SimulatedTask, Protocol):
+class RestorableTask(TaskEnv):
     """A task whose states can be told apart into joints, so that states recorded elsewhere can be set."""
 
+    @abstractmethod
     def native_model(self) -> NativeModel:
-        """The simulator's names."""
-        ...
+        """Return the simulator's names."""
 
+    @abstractmethod
     def object_pose(self) -> Float64:
-        """The task's pose variables (P,) in the present state, as `InitialState.object_pose` has them."""
-        ...
+        """Return the task's pose variables (P,) in the present state, as `InitialState.object_pose` has them."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class StateViewer(Protocol):
         """The state (Ds,) one control step after `state` and `action` (Da,); `object_pose` as for `look`."""
         ...
 
-    def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> Any:
+    def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> gymnasium.Env[Any, Any]:
         """The task's Gymnasium environment with images, for its spaces and its spec; the viewer closes it."""
         ...
 

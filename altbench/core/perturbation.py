@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv
 from altbench.core.types import UInt8
 
 
@@ -87,7 +87,7 @@ class ScenePerturbation(ABC):
         return ""
 
     @abstractmethod
-    def begin(self, env: SimulatedTask, rng: np.random.Generator, cameras: Sequence[str]) -> None:
+    def begin(self, env: TaskEnv, rng: np.random.Generator, cameras: Sequence[str]) -> None:
         """Change the scene of `env`, which has been reset; everything random comes from `rng`, the episode's own.
 
         `cameras`: those to change, where `per_camera`. Raises PerturbationUnsupported where this task has nothing for
@@ -95,7 +95,7 @@ class ScenePerturbation(ABC):
         """
 
     @abstractmethod
-    def end(self, env: SimulatedTask) -> None:
+    def end(self, env: TaskEnv) -> None:
         """Put everything back, bit for bit; also where `begin` failed half-way."""
 
 

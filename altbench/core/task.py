@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self
 
+import gymnasium
+
+from altbench.core.errors import ContractError
 from altbench.core.types import AGENT_POS_DIM, DELTA_ACTION_DIM, POSE_ACTION_DIM, ControlMode, Float32, Float64
+
+
+def env_id(task: str) -> str:
+    """Return Gymnasium's id for the task named `task`."""
+    return f"altbench/{task}-v0"
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class TaskInfo:
     @property
     def env_id(self) -> str:
         """Gymnasium's id for the task."""
-        return f"altbench/{self.name}-v0"
+        return env_id(self.name)
 
     @property
     def agent_pos_dim(self) -> int:
@@ -56,50 +65,73 @@ class InitialState:
     object_pose: Float64
 
 
-@runtime_checkable
-class SimulatedTask(Protocol):
-    """What a task's environment offers beyond Gymnasium's `reset` and `step`; `step` is `advance`, then `observe`."""
+class TaskEnv(gymnasium.Env[dict[str, Any], Float32], ABC):
+    """A task's Gymnasium environment: `reset`, the five methods below, and `step`, which is `advance`, then `observe`.
+
+    `info`: the task. `control_mode`: what an action means. `reset` refuses options that it does not know (ConfigError).
+    """
 
     info: TaskInfo
+    control_mode: ControlMode = "ee_pose"
 
+    @classmethod
+    def make(cls, **options: Any) -> Self:
+        """Make the environment with `options`, its constructor's; what `registry.register` needs of a task's class."""
+        return cls(**options)
+
+    @abstractmethod
     def advance(self, action: Float32) -> tuple[float, bool, bool, dict[str, Any]]:
         """Execute one action (Da,) for one control step, without rendering: reward, terminated, truncated, info."""
-        ...
 
+    @abstractmethod
     def observe(self, pixels: bool = True) -> dict[str, Any]:
-        """The present observation; `pixels=False` leaves the images out (an empty dict in their place)."""
-        ...
+        """Return the present observation; `pixels=False` leaves the images out (an empty dict in their place)."""
 
+    @abstractmethod
     def initial_state(self) -> InitialState:
-        """Where the present episode began."""
-        ...
+        """Return where the present episode began."""
 
+    @abstractmethod
     def sim_state(self) -> Float64:
-        """The present flattened simulator state, float64 (Ds,)."""
-        ...
+        """Return the present flattened simulator state, float64 (Ds,)."""
 
+    @abstractmethod
     def privileged(self) -> dict[str, Float64]:
-        """Object and gripper poses for scripted experts: name -> position (3) or quaternion (4, xyzw), world frame, m."""
-        ...
+        """Return object and gripper poses for scripted experts: name -> position (3) or quaternion (4, xyzw), world, m."""
+
+    def step(self, action: Float32) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Execute one action (Da,), then observe with images."""
+        reward, terminated, truncated, info = self.advance(action)
+        return self.observe(), reward, terminated, truncated, info
 
 
-@runtime_checkable
-class PoseTask(SimulatedTask, Protocol):
+class PoseTask(TaskEnv):
     """A task that knows which pose a delta action leads to, so that a policy of `ee_delta` can demonstrate it."""
 
+    @abstractmethod
     def as_pose(self, action: Float32) -> Float32:
-        """The `ee_pose` action with the same goal as the `ee_delta` action has in the present state."""
-        ...
+        """Return the `ee_pose` action with the same goal as the `ee_delta` action has in the present state."""
+
+
+def task_of(env: gymnasium.Env[Any, Any]) -> TaskEnv:
+    """Return the task behind Gymnasium's wrappers; ContractError if it is not a `TaskEnv`."""
+    task = env.unwrapped
+    if not isinstance(task, TaskEnv):
+        raise ContractError(
+            f"expected an environment derived from altbench.api.TaskEnv, got {type(task).__name__}; "
+            "derive it, and implement info, advance, observe, initial_state, sim_state and privileged"
+        )
+    return task
 
 
 class Expert(Protocol):
     """A scripted demonstrator with access to privileged state."""
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode; `seed` draws the style (speed, approach)."""
         ...
 
-    def act(self, env: SimulatedTask) -> Float32:
+    def act(self, env: TaskEnv) -> Float32:
         """The next `ee_pose` action, float32 (Da,)."""
         ...
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
-from altbench.core.errors import AltbenchError, ConfigError, DatasetError, SimulationDiverged
+from altbench.core.errors import ConfigError, DatasetError, SimulationDiverged
 from altbench.core.seeds import derive_seed
-from altbench.core.task import Expert, InitialState, TaskInfo
+from altbench.core.task import Expert, InitialState, TaskInfo, task_of
 from altbench.core.types import Float32, Float64, Progress, RenderProfile, no_progress
 from altbench.dataset import files
 from altbench.dataset.files import Dataset
@@ -80,7 +80,7 @@ def replay(task_name: str, demonstrations: Sequence[Demonstration]) -> Iterator[
     with closing(_make(registry.task(task_name), obs_type="state", control_mode=mode)) as env:
         for d in demonstrations:
             env.reset(seed=0, options={"split": "replay", "initial_state": d.initial_state})
-            yield any(env.unwrapped.advance(action)[1] for action in d.actions)
+            yield any(task_of(env).advance(action)[1] for action in d.actions)
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ class _Studio:
         if frames is None:
             return None
         observations, states, actions = frames
-        start = self._env.unwrapped.initial_state()
+        start = task_of(self._env).initial_state()
         return Demonstration(
             index=0,
             pixels={c: np.stack([o["pixels"][c] for o in observations]) for c in self._info.cameras},
@@ -299,7 +299,7 @@ class _Studio:
         self, seed: int, options: dict[str, Any]
     ) -> tuple[list[dict[str, Any]], list[Float64], list[Float32]] | None:
         """Observations, states and actions up to success; None at the horizon."""
-        task = self._env.unwrapped
+        task = task_of(self._env)
         self._env.reset(seed=seed, options=options)
         self._expert.reset(task, seed)
         observations, states, actions = [], [], []
@@ -320,8 +320,6 @@ class _Studio:
         return found
 
 
-def _make(info: TaskInfo, **kwargs: Any) -> Any:
-    """The task's environment, typed loosely: Gymnasium's types know neither `advance` nor `observe`."""
-    if info.env_id not in gymnasium.registry:
-        raise AltbenchError(f"task {info.name} is registered, but its environment {info.env_id} is not")
+def _make(info: TaskInfo, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Make the task's environment."""
     return gymnasium.make(info.env_id, **kwargs)

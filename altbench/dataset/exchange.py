@@ -16,7 +16,7 @@ import numpy as np
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration, ImportOptions, NativeModel, Recording, RestorableTask, View
 from altbench.core.errors import DatasetError
-from altbench.core.task import InitialState, TaskInfo
+from altbench.core.task import InitialState, TaskEnv, TaskInfo, task_of
 from altbench.core.types import ControlMode, Float32, Float64, Progress, RenderProfile, no_progress
 from altbench.dataset import files
 from altbench.dataset.files import Dataset
@@ -124,7 +124,7 @@ class TaskStateViewer:
 
     def __init__(self, info: TaskInfo, render_profile: RenderProfile = "fast") -> None:
         self.info, self._profile = info, render_profile
-        self._made: dict[tuple[Any, ...], Any] = {}
+        self._made: dict[tuple[Any, ...], gymnasium.Env[Any, Any]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -137,8 +137,7 @@ class TaskStateViewer:
     @cached_property
     def native(self) -> NativeModel:
         """The simulator's own names."""
-        model: NativeModel = self._task.native_model()
-        return model
+        return self._task.native_model()
 
     def look(
         self, state: Float64, image_size: tuple[int, int] | None = None, object_pose: Float64 | None = None
@@ -152,20 +151,19 @@ class TaskStateViewer:
             raise DatasetError("expected a state that the simulator can take up, got one that it cannot")
         pixels = {}
         if image_size is not None:
-            pixels = self._restore(self.environment("ee_pose", image_size).unwrapped, start)[0]["pixels"]
+            pixels = self._restore(task_of(self.environment("ee_pose", image_size)), start)[0]["pixels"]
         return View(agent_pos, seen, start.object_pose, bool(info["is_success"]), pixels)
 
     def after(
         self, state: Float64, action: Float32, control_mode: ControlMode, object_pose: Float64 | None = None
     ) -> Float64:
         """The state (Ds,) one control step after `state` and `action` (Da,)."""
-        task = self._env(obs_type="state", control_mode=control_mode).unwrapped
+        task = task_of(self._env(obs_type="state", control_mode=control_mode))
         self._restore(task, self._start(state, object_pose))
         task.advance(action)
-        reached: Float64 = task.sim_state()
-        return reached
+        return task.sim_state()
 
-    def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> Any:
+    def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> gymnasium.Env[Any, Any]:
         """The task's Gymnasium environment with images; it is closed with the viewer."""
         looks = {"image_size": image_size, "render_profile": self._profile}
         return self._env(obs_type="pixels", control_mode=control_mode, **looks)
@@ -183,25 +181,24 @@ class TaskStateViewer:
         return InitialState(state, self._task.object_pose())
 
     @staticmethod
-    def _restore(task: Any, start: InitialState) -> Any:
+    def _restore(task: TaskEnv, start: InitialState) -> tuple[dict[str, Any], dict[str, Any]]:
         return task.reset(seed=0, options={"split": "replay", "initial_state": start})
 
     @cached_property
     def _some_pose(self) -> Float64:
         self._task.reset(seed=0)
-        pose: Float64 = self._task.initial_state().object_pose
-        return pose
+        return self._task.initial_state().object_pose
 
     @property
-    def _task(self) -> Any:
-        task = self._env(obs_type="state", control_mode="ee_pose").unwrapped
+    def _task(self) -> RestorableTask:
+        task = task_of(self._env(obs_type="state", control_mode="ee_pose"))
         if not isinstance(task, RestorableTask):
             raise DatasetError(
                 f"task {self.info.name}: states from elsewhere cannot be set (no native_model, object_pose)"
             )
         return task
 
-    def _env(self, **options: Any) -> Any:
+    def _env(self, **options: Any) -> gymnasium.Env[Any, Any]:
         key = tuple(sorted(options.items()))
         if key not in self._made:
             self._made[key] = gymnasium.make(self.info.env_id, disable_env_checker=True, **options)

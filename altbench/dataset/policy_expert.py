@@ -10,7 +10,7 @@ from altbench.core import registry
 from altbench.core.errors import ConfigError, ContractError
 from altbench.core.policy import Observation, Policy
 from altbench.core.spec import digest
-from altbench.core.task import PoseTask, SimulatedTask, TaskInfo
+from altbench.core.task import PoseTask, TaskEnv, TaskInfo
 from altbench.core.types import Float32
 
 
@@ -58,15 +58,15 @@ class ExpertChoice:
 class PolicyExpert:
     """`altbench.api.Expert` by a policy; `look(task)` is what the task's state shows now, float32 (De,)."""
 
-    def __init__(self, policy: Policy, look: Callable[[SimulatedTask], Float32]) -> None:
+    def __init__(self, policy: Policy, look: Callable[[TaskEnv], Float32]) -> None:
         self._policy, self._look = policy, look
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode."""
         del env
         self._policy.reset([0], [seed])
 
-    def act(self, env: SimulatedTask) -> Float32:
+    def act(self, env: TaskEnv) -> Float32:
         """The policy's action, as `ee_pose` in either control mode."""
         needs = self._policy.requirements
         state = self._look(env)[None, None] if needs.needs_state else None

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
-from altbench.experiments.shared.texts import frame_table, listed, percent, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, percent, prose, rate_text
 from altbench.report.style import COLOURS, styled
 from altbench.stats.rates import rate_of
 from altbench.system.devices import resolve_device
@@ -39,6 +39,29 @@ EPOCHS = {"small data": 1000, "large data": 100}
 REPEATS = {"small data": 1000, "large data": 1}
 LARGE: Mapping[str, tuple[int, int]] = {"small": (128, 6), "paper": (1024, 10)}
 """Width and number of hidden layers of the large net; the small net's are the paper's in both presets."""
+
+SIZES: Mapping[str, str] = {
+    "paper": "Settings are the paper's throughout.",
+    "small": """
+        `small` keeps the paper's small net, points and schedule; its large net has 6 hidden layers of 128 (the paper's:
+        10 of 1,024), batches of 512 and a learning rate of 1e-3, and trains for 120 or 10 epochs.
+        """,
+}
+METHOD = """
+    {size} A model is called a lookup table where it puts its samples at training points beyond chance (at least {recalls}
+    of what chance leaves), and is said to draw the curve where {follows} of its samples are on it. With 100,000 points all
+    of the curve is at training points: recall tells nothing there.
+    """
+CAPTION = """
+    Each dot is a sample: vermilion within the tolerance of one of the training points, blue elsewhere; rings are the
+    training points where there are 20, the grey line is the curve that they were taken from.
+    """
+NOTE = """
+    Share of 5,000 samples within {tolerance} of a training point or of the curve, with Wilson 95 % intervals. Chance: the
+    share of the curve that is as near to a training point.
+    """
+SUMMARY = "Behaves as a lookup table{so_far}: {kinds}, on {count} of {known} models."
+SUMMARY_NONE = "None of {known} models behaves as a lookup table."
 
 
 @dataclass(frozen=True)
@@ -75,7 +98,7 @@ def settings(one: Combination, preset: Preset) -> ToySettings:
     return ToySettings(**common, epochs=EPOCHS[one.data], learning_rate=1e-4 if large and few else 1e-3)
 
 
-def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
+def compute(run: ExperimentRun, say: Say) -> None:
     """Train and sample every combination that is not there yet."""
     import torch
 
@@ -84,7 +107,7 @@ def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
     device = resolve_device("auto")
     torch.set_num_threads(1)
     for one in combinations():
-        chosen = settings(one, preset)
+        chosen = settings(one, run.preset)
         path = result_path(run, chosen, device)
         if not path.is_file():
             say(f"{one.name}: {chosen.layers} hidden layers of {chosen.width}, {chosen.epochs} epochs")
@@ -114,18 +137,18 @@ def read_result(path: Path) -> ToyResult | None:
         return ToyResult(found["samples"], found["training"], found["losses"], int(found["parameters"]))
 
 
-def report(run: ExperimentRun, preset: Preset) -> Report:
+def report(run: ExperimentRun) -> Report:
     """The table of all combinations and the picture of their samples."""
     device = resolve_device("auto")
-    found = {one: read_result(result_path(run, settings(one, preset), device)) for one in combinations()}
-    data = _measured(found, preset)
+    found = {one: read_result(result_path(run, settings(one, run.preset), device)) for one in combinations()}
+    data = _measured(found, run.preset)
     there = {one: result for one, result in found.items() if result is not None}
     figures = {"samples": draw(there)} if there else {}
     return Report(
         summary=_summary(data),
         sections=(
-            Section("Samples", _caption(), figures=figures),
-            Section("Where samples land", _method(preset), {"nearness": _table(data)}),
+            Section("Samples", prose(CAPTION), figures=figures),
+            Section("Where samples land", _method(run.preset), {"nearness": _table(data)}),
         ),
         reported=(Reported("behaves as a lookup table", "large net with small data only", _lookups(data)),),
         missing=tuple(one.name for one, result in found.items() if result is None),
@@ -176,32 +199,11 @@ def _table(data: pd.DataFrame) -> Any:
         "on the curve": share("on_curve"),
         "verdict": ["" if pd.isna(v) else v for v in data["verdict"]],
     }
-    note = (
-        f"Share of 5,000 samples within {TOLERANCE} of a training point or of the curve, with Wilson 95 % intervals."
-        " Chance: the share of the curve that is as near to a training point."
-    )
-    return frame_table("Where samples land", data, texts, note, names=3)
+    return frame_table("Where samples land", data, texts, prose(NOTE, tolerance=TOLERANCE), names=3)
 
 
 def _method(preset: Preset) -> str:
-    size = (
-        "Settings are the paper's throughout."
-        if preset == "paper"
-        else "`small` keeps the paper's small net, points and schedule; its large net has 6 hidden layers of 128 (the"
-        " paper's: 10 of 1,024), batches of 512 and a learning rate of 1e-3, and trains for 120 or 10 epochs."
-    )
-    return (
-        f"{size} A model is called a lookup table where it puts its samples at training points beyond chance"
-        f" (at least {percent(RECALLS)} of what chance leaves), and is said to draw the curve where {percent(FOLLOWS)}"
-        " of its samples are on it. With 100,000 points all of the curve is at training points: recall tells nothing there."
-    )
-
-
-def _caption() -> str:
-    return (
-        "Each dot is a sample: vermilion within the tolerance of one of the training points, blue elsewhere; rings are the"
-        " training points where there are 20, the grey line is the curve that they were taken from."
-    )
+    return prose(METHOD, size=prose(SIZES[preset]), recalls=percent(RECALLS), follows=percent(FOLLOWS))
 
 
 def _lookups(data: pd.DataFrame) -> str:
@@ -224,9 +226,9 @@ def _summary(data: pd.DataFrame) -> str:
     where = known[known["verdict"] == "lookup table"]
     kinds = sorted({f"{net} with {amount}" for net, amount in zip(where["network"], where["data"], strict=True)})
     if not kinds:
-        return f"None of {len(known)} models behaves as a lookup table."
-    whole = "" if len(known) == len(data) else f" ({len(known)} of {len(data)} models so far)"
-    return f"Behaves as a lookup table{whole}: {listed(kinds)}, on {len(where)} of {len(known)} models."
+        return prose(SUMMARY_NONE, known=len(known))
+    so_far = "" if len(known) == len(data) else f" ({len(known)} of {len(data)} models so far)"
+    return prose(SUMMARY, so_far=so_far, kinds=listed(kinds), count=len(where), known=len(known))
 
 
 # ---------------------------------------------------------------------------------------------------------- picture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -24,6 +24,7 @@ from altbench.experiments.shared.audits import (
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
+from altbench.experiments.shared.texts import prose
 from altbench.report.style import policy_styles, styled
 from altbench.report.table import Table
 from altbench.stats.scores import summarise
@@ -42,6 +43,29 @@ SECOND_HAND = ("alt",)
 RANKED = ("diffusion", "act", "bc")
 """A diffusion policy recalls more than ACT, says the paper; the bench asks the same of behaviour cloning."""
 
+METHOD = """
+    Lift, {n} demonstrations, one on each pose of the grid, {episodes} episodes a case, the same for all policies. Cases:
+    {cases}. Absolute poses cancel the arm's starting noise, so a policy that plays the right demonstration blindly
+    (`open_loop`) shows how high S can be where the arm starts elsewhere than the demonstration's did. `{expert}` is the
+    control: the scripted expert on the same episodes, at a speed and approach drawn afresh, which has seen no
+    demonstration and looks at no image.
+    """
+RANKING = "- {case}: by highest S {by_highest}; by mean S {by_mean}"
+RANKING_GAPS = "The same episodes in distribution, difference of mean S with its 95 % interval: {gaps}."
+CONTROL = """
+    The expert recalls nothing, and still comes near a demonstration wherever it does the same thing from nearly the same
+    place: a high S alone is no proof of recall. What speaks for recall is the S that a policy has beyond the expert's on
+    the same episodes (it varies less than people do, whose own S may be lower); differences of mean S with 95 % intervals:
+
+    {lines}
+    """
+CONTROL_LINE = "- {case}: the expert's highest S {highest}, mean {mean}; {gaps}"
+CONTROL_MISSING = "The expert has not played these episodes yet."
+BARS = "Above: the episode with the highest S, which the paper's number is made of; below: the median one."
+SUMMARY_RANKING = "By S, {verdicts}; the paper ranks diffusion above ACT."
+SUMMARY_VERDICT = "{first} {verdict} {second} (mean S in distribution {mean} apart)"
+SUMMARY_CONTROL = "The expert, which recalls nothing, has {highest} there."
+
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """The policies, 30 demonstrations, the five cases."""
@@ -49,9 +73,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("audit-lift", rows, evaluations(CASES, EPISODES))]
 
 
-def report(run: ExperimentRun, preset: Preset) -> Report:
+def report(run: ExperimentRun) -> Report:
     """S by policy and case, the ranking, and how much the way of comparing matters."""
-    del preset
     episodes = audited(run, POSITIONS)
     if not episodes:
         return Report("", (), _reported(frame_of([])))
@@ -60,7 +83,7 @@ def report(run: ExperimentRun, preset: Preset) -> Report:
         Section("S by policy and case", _method(), _tables(frame), {"distribution": _distribution(frame)}),
         Section("The ranking", _ranking(frame), {}),
         Section("What S does not say", _control(frame)),
-        Section("One episode beside all demonstrations", _bars_text(), {}, _bars(episodes)),
+        Section("One episode beside all demonstrations", BARS, {}, _bars(episodes)),
         Section(
             "The way of comparing", "", {"ways": ways_table(frames(run, frame), ["label", "case"], ["policy", "case"])}
         ),
@@ -68,9 +91,8 @@ def report(run: ExperimentRun, preset: Preset) -> Report:
     return Report(_summary(frame), sections, _reported(frame), expert_control.missing(run))
 
 
-def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
+def compute(run: ExperimentRun, say: Say) -> None:
     """The expert's episodes."""
-    del preset
     expert_control.play(run, say)
 
 
@@ -97,17 +119,7 @@ def _bars(episodes: Sequence[AuditedEpisode]) -> dict[str, Figure]:
 
 def _method() -> str:
     cases = ", ".join(f"{case.title} (`{case.column}`)" for case in CASES)
-    return (
-        f"Lift, {N} demonstrations, one on each pose of the grid, {EPISODES} episodes a case, the same for all policies."
-        f" Cases: {cases}. Absolute poses cancel the arm's starting noise, so a policy that plays the right demonstration"
-        " blindly (`open_loop`) shows how high S can be where the arm starts elsewhere than the demonstration's did."
-        f" `{EXPERT}` is the control: the scripted expert on the same episodes, at a speed and approach drawn afresh, which"
-        " has seen no demonstration and looks at no image."
-    )
-
-
-def _bars_text() -> str:
-    return "Above: the episode with the highest S, which the paper's number is made of; below: the median one."
+    return prose(METHOD, n=N, episodes=EPISODES, cases=cases, expert=EXPERT)
 
 
 def _gaps(frame: pd.DataFrame) -> list[Gap]:
@@ -124,17 +136,11 @@ def _ranking(frame: pd.DataFrame) -> str:
         found = {label: summarise(own.loc[own["label"] == label, "s"].to_list()) for label in SHOWN}
         there = {label: one for label, one in found.items() if one.n}
         if there:
-            by_max = sorted(there, key=lambda x: -(there[x].highest or 0.0))
-            by_mean = sorted(there, key=lambda x: -(there[x].mean or 0.0))
-            lines.append(
-                f"- {case.title}: by highest S {_order(by_max, [there[x].highest for x in by_max])};"
-                f" by mean S {_order(by_mean, [there[x].mean for x in by_mean])}"
-            )
+            by_highest = _order({label: one.highest for label, one in there.items()})
+            by_mean = _order({label: one.mean for label, one in there.items()})
+            lines.append(prose(RANKING, case=case.title, by_highest=by_highest, by_mean=by_mean))
     gaps = "; ".join(gap.text for gap in _gaps(frame))
-    paired = (
-        f"\n\nThe same episodes in distribution, difference of mean S with its 95 % interval: {gaps}." if gaps else ""
-    )
-    return "\n".join(lines) + paired
+    return "\n".join(lines) + ("\n\n" + prose(RANKING_GAPS, gaps=gaps) if gaps else "")
 
 
 def _control(frame: pd.DataFrame) -> str:
@@ -144,37 +150,31 @@ def _control(frame: pd.DataFrame) -> str:
         own = frame[frame["case"] == case.name]
         found = summarise(own.loc[own["label"] == EXPERT, "s"].to_list())
         gaps = [paired_gap(own, label, EXPERT) for label in POLICIES]
-        told = "; ".join(gap.text for gap in gaps if gap is not None)
         if found.n:
-            lines.append(
-                f"- {case.title}: the expert's highest S {score(found.highest)}, mean {score(found.mean, 2)}; {told}"
-            )
-    if not lines:
-        return "The expert has not played these episodes yet."
-    return (
-        "The expert recalls nothing, and still comes near a demonstration wherever it does the same thing from nearly the"
-        " same place: a high S alone is no proof of recall. What speaks for recall is the S that a policy has beyond the"
-        " expert's on the same episodes (it varies less than people do, whose own S may be lower);"
-        " differences of mean S with 95 % intervals:\n\n" + "\n".join(lines)
-    )
+            numbers = {"highest": score(found.highest), "mean": score(found.mean, 2)}
+            texts = "; ".join(gap.text for gap in gaps if gap is not None)
+            lines.append(prose(CONTROL_LINE, case=case.title, **numbers, gaps=texts))
+    return prose(CONTROL, lines="\n".join(lines)) if lines else CONTROL_MISSING
 
 
-def _order(labels: Sequence[str], values: Sequence[float | None]) -> str:
-    return " > ".join(f"{label} {score(value, 2)}" for label, value in zip(labels, values, strict=True))
+def _order(values: Mapping[str, float | None]) -> str:
+    """Labels with their values, the highest first."""
+    labels = sorted(values, key=lambda label: -(values[label] or 0.0))
+    return " > ".join(f"{label} {score(values[label], 2)}" for label in labels)
 
 
 def _summary(frame: pd.DataFrame) -> str:
     """Whether the paper's order is found: diffusion recalls more than the other learned policies."""
-    parts = []
-    for gap in _gaps(frame):
-        verdict = (
-            "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "is not told apart from"
-        )
-        parts.append(f"{gap.first} {verdict} {gap.second} (mean S in distribution {score(gap.mean, 2)} apart)")
-    ranking = f"By S, {'; '.join(parts)}; the paper ranks diffusion above ACT." if parts else ""
+    verdicts = "; ".join(_verdict(gap) for gap in _gaps(frame))
     own = frame[(frame["case"] == CASES[0].name) & (frame["label"] == EXPERT)]
-    control = f"The expert, which recalls nothing, has {highest(own)} there." if len(own) else ""
-    return " ".join(filter(None, (ranking, control)))
+    parts = [prose(SUMMARY_RANKING, verdicts=verdicts)] if verdicts else []
+    parts += [prose(SUMMARY_CONTROL, highest=highest(own))] if len(own) else []
+    return " ".join(parts)
+
+
+def _verdict(gap: Gap) -> str:
+    found = "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "is not told apart from"
+    return prose(SUMMARY_VERDICT, first=gap.first, verdict=found, second=gap.second, mean=score(gap.mean, 2))
 
 
 def _reported(frame: pd.DataFrame) -> tuple[Reported, ...]:

@@ -21,7 +21,7 @@ from altbench.experiments.shared.matrix import (
 )
 from altbench.experiments.shared.recall import trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, OUT_OF_DISTRIBUTION, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, listed, percent, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, percent, prose, rate_text
 from altbench.report.cost_figures import latency_memory
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
 from altbench.report.style import policy_styles, styled
@@ -38,6 +38,30 @@ MORE_SPLITS = ("recall", "uniform", "interpolate")
 SOLVES = 0.9
 """Lower end of an interval from which a policy is said to solve a split."""
 
+METHOD = """
+    Lift, {n} demonstrations, one on each pose of the grid. `replay`: each demonstration's exact initial state, once;
+    `recall`: its cube pose with the arm's own starting noise fresh, the closest to the paper's in-distribution test;
+    `uniform`: fresh poses over the whole range; {episodes} episodes each, the same for all policies. Trajectory recall:
+    `recall` episodes whose motion is nearest to the very demonstration they began from.
+    """
+BEYOND = "Between the demonstrated poses (`uniform`, `interpolate`) and outside their range (`extrapolate`)."
+BASELINES: Mapping[str, str] = {
+    "small": """
+        `bc_gmm`, behaviour cloning with a mixture of Gaussians; `bc_rnn_gmm`, its recurrent form (at `small` not precise
+        enough to be a baseline, as its README says); `act_ensemble`, the main table's `act` (one checkpoint) that decides
+        at every step and executes the mean of what all its chunks say of it. Demonstrations and episodes as above; these
+        rows take no part in the comparisons above.
+        """,
+    "paper": """
+        `bc_gmm`, behaviour cloning with a mixture of Gaussians; `bc_rnn_gmm`, its recurrent form; the main table's `act`
+        has its temporal ensemble here already. Demonstrations and episodes as above; these rows take no part in the
+        comparisons above.
+        """,
+}
+COSTS = " Decision: median at batch 1. Peak RSS: over an empty process."
+SUMMARY = "Who solves what. {splits}."
+SUMMARY_SPLIT = "{split}: {policies} (interval above {solves})"
+
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """The policies, 30 demonstrations, every split; then more baselines."""
@@ -51,7 +75,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     ]
 
 
-def report(run: ExperimentRun, preset: Preset) -> Report:
+def report(run: ExperimentRun) -> Report:
     """The main table, success out of distribution, costs, and more baselines."""
     labels = tuple(name for name in POLICIES if cells_of(run, {"label": name}))
     rows: dict[str, Where] = {name: {"label": name} for name in labels}
@@ -63,17 +87,17 @@ def report(run: ExperimentRun, preset: Preset) -> Report:
     sections = (
         Section(
             "The main table",
-            _method(),
+            prose(METHOD, n=N, episodes=EPISODES),
             {"main": _main("Main table", found, (*SHOWN, "uniform"), recalls, costs, ratios)},
             _cost_figure(run, labels),
         ),
         Section(
             "Beyond what was demonstrated",
-            "Between the demonstrated poses (`uniform`, `interpolate`) and outside their range (`extrapolate`).",
+            BEYOND,
             {"out_of_distribution": matrix_table("Success between and beyond", matrix(run, rows, beyond))},
             {"success": success} if success else {},
         ),
-        Section("More baselines", _more_text(preset), {"more_baselines": _more(run, costs, ratios)}),
+        Section("More baselines", prose(BASELINES[run.preset]), {"more_baselines": _more(run, costs, ratios)}),
     )
     return Report(_summary(found), sections, _reported(found, recalls, costs, ratios.data))
 
@@ -123,8 +147,7 @@ def _main(
     texts["memory / diffusion's"] = [_ratio(ratios.data, name, "weights_and_table") for name in names]
     texts["on disk, MB"] = [_cost(costs, name, "disk_bytes", MEGABYTES) for name in names]
     texts["peak RSS, MB"] = [_cost(costs, name, "peak_rss_bytes", MEGABYTES) for name in names]
-    note += " Decision: median at batch 1. Peak RSS: over an empty process."
-    return frame_table(title, pd.DataFrame(texts), texts, note)
+    return frame_table(title, pd.DataFrame(texts), texts, note + COSTS)
 
 
 def _cost(costs: pd.DataFrame, label: str, column: str, scale: float) -> str:
@@ -137,34 +160,14 @@ def _ratio(ratios: pd.DataFrame, label: str, column: str) -> str:
     return significant(float(own.iloc[0]), 2) if len(own) else ""
 
 
-def _method() -> str:
-    return (
-        f"Lift, {N} demonstrations, one on each pose of the grid. `replay`: each demonstration's exact initial state, once;"
-        f" `recall`: its cube pose with the arm's own starting noise fresh, the closest to the paper's in-distribution test;"
-        f" `uniform`: fresh poses over the whole range; {EPISODES} episodes each, the same for all policies."
-        " Trajectory recall: `recall` episodes whose motion is nearest to the very demonstration they began from."
-    )
-
-
-def _more_text(preset: Preset) -> str:
-    ensemble = (
-        "; the main table's `act` has its temporal ensemble here already"
-        if preset == "paper"
-        else "; `act_ensemble`, the main table's `act` (one checkpoint) that decides at every step and executes the mean of"
-        " what all its chunks say of it"
-    )
-    recurrent = "" if preset == "paper" else " (at `small` not precise enough to be a baseline, as its README says)"
-    return (
-        f"`bc_gmm`, behaviour cloning with a mixture of Gaussians; `bc_rnn_gmm`, its recurrent form{recurrent}{ensemble}."
-        " Demonstrations and episodes as above; these rows take no part in the comparisons above."
-    )
-
-
 def _summary(found: Matrix) -> str:
     solved = {split: _solvers(found, split) for split in ("recall", "uniform")}
     measured = [split for split in solved if any(found.rate(name, split).episodes for name in found.rows)]
-    parts = [f"{split}: {listed(solved[split]) or 'nobody'} (interval above {percent(SOLVES)})" for split in measured]
-    return f"Who solves what. {'; '.join(parts)}." if parts else ""
+    parts = [
+        prose(SUMMARY_SPLIT, split=split, policies=listed(solved[split]) or "nobody", solves=percent(SOLVES))
+        for split in measured
+    ]
+    return prose(SUMMARY, splits="; ".join(parts)) if parts else ""
 
 
 def _solvers(found: Matrix, split: str) -> list[str]:

@@ -22,7 +22,7 @@ from altbench.experiments.shared.matrix import (
 from altbench.experiments.shared.paired import better, paired_table
 from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, evaluation, make_sweep
-from altbench.experiments.shared.texts import frame_table, listed, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, prose, rate_text
 from altbench.report.costs import measures_frame
 from altbench.report.table import Table, significant
 from altbench.stats.rates import RANKED_FROM, Rate, rate_of, success_rate
@@ -44,6 +44,32 @@ DISTURBED_ROWS = (
 )
 DISTURBED_EPISODES = 50
 
+METHOD = """
+    ALT with other keys, Lift, 30 demonstrations, one training seed, {episodes} episodes a split. `{base}` and all `key-…`
+    rows have no thumbnails in the key (`appearance = 0`), so that what was learned stands alone; each differs from `key`
+    in one thing.
+    """
+LEARNED = """
+    Each learned key against the best of those that learn nothing, on the same episodes.
+
+    {verdicts}
+    """
+DISTURBED_METHOD = """
+    The first {episodes} of the same `recall` episodes with {columns}. Which perturbations, was chosen by what keys retrieve
+    at frames of further demonstrations, not by these episodes. No key was trained on any of them: the closest is the
+    colour jitter's contrast.
+
+    {verdicts}
+    """
+KEYS_NOTE = """
+    Trajectory recall: `recall` episodes whose motion is nearest to the demonstration they began from. Lookup recall: those
+    most of whose decisions retrieved it. {note}
+    """
+VERDICT = "- {column}, better than `{against}`: {better}"
+BETTER = "`{label}` ({what}: {gain:+.0f} %, p {p:.1g})"
+SUMMARY = "Significantly better than {against}: {columns}."
+SUMMARY_FEW = "Too few episodes (under {least}) to say whether learning a key pays."
+
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Every variant on the two splits that tell keys apart, and some of them on disturbed images."""
@@ -60,9 +86,9 @@ def _disturbed_evaluation() -> EvaluationEntry:
     return evaluation("recall", DISTURBED_EPISODES, perturbations=entries)
 
 
-def report(run: ExperimentRun, preset: Preset) -> Report:
+def report(run: ExperimentRun) -> Report:
     """Success and recall of each key, and whether learning it paid."""
-    words = {variant.label: variant.what for variant in variants(preset)}
+    words = {variant.label: variant.what for variant in variants(run.preset)}
     rows: dict[str, Where] = {label: {"label": label} for label in words if cells_of(run, {"label": label})}
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
     recalls = {label: _pooled(run, label) for label in found.rows}
@@ -75,16 +101,20 @@ def report(run: ExperimentRun, preset: Preset) -> Report:
     figure = dot_plot("Lift, 30 demonstrations: success by ALT's key", found)
     shaken = dot_plot("Lift, 30 demonstrations: success on recall, images disturbed, by ALT's key", disturbed)
     sections = (
-        Section("Keys", _method(), {"keys": _table(run, found, recalls, words)}, {"success": figure} if figure else {}),
+        Section(
+            "Keys",
+            prose(METHOD, episodes=EPISODES, base=BASE),
+            {"keys": _table(run, found, recalls, words)},
+            {"success": figure} if figure else {},
+        ),
         Section(
             "Does learning the key pay?",
-            "Each learned key against the best of those that learn nothing, on the same episodes.\n\n"
-            + _verdicts(paired, words),
+            prose(LEARNED, verdicts=_verdicts(paired, words)),
             {f"learned_{split}": table for split, table in paired.items()},
         ),
         Section(
             "Does it pay where images are disturbed?",
-            f"{_disturbed_method()}\n\n{_verdicts(raw, words)}\n{_verdicts(handmade, words)}",
+            _disturbed_method(f"{_verdicts(raw, words)}\n{_verdicts(handmade, words)}"),
             {
                 "disturbed": matrix_table("Success on recall, images disturbed", disturbed, "key"),
                 **{f"learned_{name.replace(' ', '_')}": table for name, table in raw.items()},
@@ -129,11 +159,8 @@ def _table(
         "lookup recall": [rate_text(recalls[label][1], counts=False) for label in found.rows],
         "training, s": [significant(float(seconds.get(label, float("nan")))) for label in found.rows],
     }
-    note = (
-        "Trajectory recall: `recall` episodes whose motion is nearest to the demonstration they began from. Lookup recall:"
-        " those most of whose decisions retrieved it. "
-    )
-    return frame_table("Keys", pd.DataFrame(texts), texts, note + NOTE.replace("Bold", "Bold (last table)"), names=2)
+    note = prose(KEYS_NOTE, note=NOTE.replace("Bold", "Bold (last table)"))
+    return frame_table("Keys", pd.DataFrame(texts), texts, note, names=2)
 
 
 def against_best(run: ExperimentRun, labels: Sequence[str], unlearned: Sequence[str], where: Where, what: str) -> Table:
@@ -149,21 +176,9 @@ def against_best(run: ExperimentRun, labels: Sequence[str], unlearned: Sequence[
     return paired_table(f"Keys against {best}, {what}", others, best, "key", what.capitalize())
 
 
-def _method() -> str:
-    return (
-        f"ALT with other keys, Lift, 30 demonstrations, one training seed, {EPISODES} episodes a split. `{BASE}` and all"
-        " `key-…` rows have no thumbnails in the key (`appearance = 0`), so that what was learned stands alone;"
-        " each differs from `key` in one thing."
-    )
-
-
-def _disturbed_method() -> str:
+def _disturbed_method(verdicts: str) -> str:
     columns = listed([f"`{name}` at severity {severity}" for name, severity in DISTURBED.items()])
-    return (
-        f"The first {DISTURBED_EPISODES} of the same `recall` episodes with {columns}. Which perturbations, was chosen by"
-        " what keys retrieve at frames of further demonstrations, not by these episodes. No key was trained on any of them:"
-        " the closest is the colour jitter's contrast."
-    )
+    return prose(DISTURBED_METHOD, episodes=DISTURBED_EPISODES, columns=columns, verdicts=verdicts)
 
 
 def _verdicts(paired: Mapping[str, Table], words: Mapping[str, str]) -> str:
@@ -173,11 +188,12 @@ def _verdicts(paired: Mapping[str, Table], words: Mapping[str, str]) -> str:
         if not table.data.empty:
             found = table.data.set_index("row")
             gains, chances = found["difference"].to_dict(), found["p_holm"].to_dict()
-            told = [
-                f"`{label}` ({words[label]}: {100 * gains[label]:+.0f} %, p {chances[label]:.1g})"
+            texts = [
+                prose(BETTER, label=label, what=words[label], gain=100 * gains[label], p=chances[label])
                 for label in better(table)
             ]
-            lines.append(f"- {name}, better than `{table.data['against'].iloc[0]}`: {listed(told) or 'none'}")
+            against = table.data["against"].iloc[0]
+            lines.append(prose(VERDICT, column=name, against=against, better=listed(texts) or "none"))
     return "\n".join(lines)
 
 
@@ -190,7 +206,7 @@ def _summary(clean_images: Mapping[str, Table], raw: Mapping[str, Table], handma
     ]
     if not any(parts):
         began = any(len(table.data) for table in (*clean_images.values(), *raw.values()))
-        return f"Too few episodes (under {RANKED_FROM}) to say whether learning a key pays." if began else ""
+        return prose(SUMMARY_FEW, least=RANKED_FROM) if began else ""
     return " ".join(filter(None, parts))
 
 
@@ -198,10 +214,10 @@ def _winners(paired: Mapping[str, Table], against: str) -> str:
     """A sentence: which keys beat `against`, column by column, where there are enough episodes to say."""
     judged = {n: t for n, t in paired.items() if not t.data.empty and t.data["pairs"].max() >= RANKED_FROM}
     winners = {name: better(table) for name, table in judged.items()}
-    told = [f"on {name} {listed(labels)}" for name, labels in winners.items() if labels]
+    parts = [f"on {name} {listed(labels)}" for name, labels in winners.items() if labels]
     none = [name for name, labels in winners.items() if not labels]
-    parts = [*told, *([f"none on {' or '.join(none)}"] if none else [])]
-    return f"Significantly better than {against}: {'; '.join(parts)}." if parts else ""
+    parts += [f"none on {' or '.join(none)}"] if none else []
+    return prose(SUMMARY, against=against, columns="; ".join(parts)) if parts else ""
 
 
 def _reported(found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]]) -> tuple[Reported, ...]:

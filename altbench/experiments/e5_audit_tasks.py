@@ -15,7 +15,7 @@ from altbench.experiments.shared.audits import ACTIONS, POSITIONS, audited, epis
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
-from altbench.experiments.shared.texts import listed
+from altbench.experiments.shared.texts import listed, prose
 from altbench.report.style import policy_styles, styled
 from altbench.stats.trajectories import find_distance
 from altbench.sweeps.spec import SweepSpec
@@ -30,6 +30,14 @@ PAPER = {"ToolHang": "0.962", "Transport": "0.965"}
 The paper has S of observations and of actions; the notes do not say which of them these are.
 """
 
+METHOD = """
+    {tasks}, {n} demonstrations each. Transport has two arms: their positions stand side by side. The paper's demonstrations
+    are people's (robomimic), these are a scripted expert's, one on each pose of the task's grid. `{expert}` is the
+    control: that expert on the same episodes, at a speed and approach drawn afresh.
+    """
+SUMMARY = "The diffusion policy's highest S in distribution: {tasks}."
+SUMMARY_CONTROL = " (the expert, which recalls nothing: {highest})"
+
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """A sweep per task, so that one whose demonstrations cannot be had stops no other."""
@@ -38,9 +46,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep(f"audit-{task.lower()}", rows, columns, tasks=(task,), collected=N) for task in TASKS]
 
 
-def report(run: ExperimentRun, preset: Preset) -> Report:
+def report(run: ExperimentRun) -> Report:
     """S by task, policy and case."""
-    del preset
     episodes = audited(run, POSITIONS)
     if not episodes:
         return Report("", (), _reported(frame_of([]), frame_of([])))
@@ -49,24 +56,20 @@ def report(run: ExperimentRun, preset: Preset) -> Report:
     table = audit_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
     ways = ways_table(by_way, ["task", "label", "case"], ["task", "policy", "case"])
     sections = (
-        Section("S by task", _method(), {"audit": table, "episodes": episodes_table(frame)}, _figures(episodes, frame)),
+        Section(
+            "S by task",
+            prose(METHOD, tasks=listed(TASKS), n=N, expert=EXPERT),
+            {"audit": table, "episodes": episodes_table(frame)},
+            _figures(episodes, frame),
+        ),
         Section("What the arm does, and what it is told to do", "", {"ways": ways}),
     )
     return Report(_summary(frame), sections, _reported(frame, by_way[ACTIONS.title]), expert_control.missing(run))
 
 
-def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
+def compute(run: ExperimentRun, say: Say) -> None:
     """The experts' episodes."""
-    del preset
     expert_control.play(run, say)
-
-
-def _method() -> str:
-    return (
-        f"{listed(TASKS)}, {N} demonstrations each. Transport has two arms: their positions stand side by side. The paper's"
-        " demonstrations are people's (robomimic), these are a scripted expert's, one on each pose of the task's grid."
-        f" `{EXPERT}` is the control: that expert on the same episodes, at a speed and approach drawn afresh."
-    )
 
 
 def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> dict[str, Figure]:
@@ -90,11 +93,11 @@ def _summary(frame: pd.DataFrame) -> str:
     found = {task: highest(frame, CASES[0], task=task, label="diffusion") for task in TASKS}
     control = {task: highest(frame, CASES[0], task=task, label=EXPERT) for task in TASKS}
     there = [
-        f"{task} {text}" + (f" (the expert, which recalls nothing: {control[task]})" if control[task] else "")
+        f"{task} {text}" + (SUMMARY_CONTROL.format(highest=control[task]) if control[task] else "")
         for task, text in found.items()
         if text
     ]
-    return f"The diffusion policy's highest S in distribution: {'; '.join(there)}." if there else ""
+    return prose(SUMMARY, tasks="; ".join(there)) if there else ""
 
 
 def _reported(positions: pd.DataFrame, actions: pd.DataFrame) -> tuple[Reported, ...]:

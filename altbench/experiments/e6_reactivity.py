@@ -8,7 +8,7 @@ from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Pr
 from altbench.experiments.shared.matrix import Matrix, Where, cells_of, chosen, clean, dot_plot, matrix, matrix_table
 from altbench.experiments.shared.paired import better, paired_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import listed
+from altbench.experiments.shared.texts import listed, prose
 from altbench.report.table import Table
 from altbench.stats.rates import RANKED_FROM, countable
 from altbench.sweeps.spec import EventEntry, SweepSpec
@@ -20,6 +20,17 @@ DISTANCES = (0.05, 0.1)
 BLIND = "open_loop"
 EVENTS = tuple(EventEntry(move_at=MOVE_AT, by=distance) for distance in DISTANCES)
 
+METHOD = """
+    Lift, {n} demonstrations, split `recall`, {episodes} episodes. Before control step {move_at} the cube is put elsewhere
+    on the table, at once, in a direction drawn for each episode, the same for all policies unless an arm is in the way. A
+    policy sees the move at its next decision, up to its executed chunk's length later.
+    """
+MOVED = "It was moved {counts} (not where the episode had ended or a gripper touched it)."
+MOVED_COUNT = "by {centimetres} cm in {moved} of {episodes} episodes"
+BLINDLY = "A policy reacts where it succeeds significantly more often than `{blind}`, which looks once, at the start."
+SUMMARY = "{policies}: more successes than playing blindly ({blind}) with the cube {moved}."
+SUMMARY_FEW = "Too few episodes (under {least}) to say who reacts."
+
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Every policy where the object stays and where it is moved."""
@@ -28,9 +39,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("reactivity", rows, [evaluation("recall"), *moved])]
 
 
-def report(run: ExperimentRun, preset: Preset) -> Report:
+def report(run: ExperimentRun) -> Report:
     """Success with and without a move, and each policy against the one that cannot see."""
-    del preset
     rows: dict[str, Where] = {name: {"label": name} for name in POLICIES if cells_of(run, {"label": name})}
     columns = {"not moved": clean("recall"), **{_head(event): clean(_split(event)) for event in EVENTS}}
     found = matrix(run, rows, columns)
@@ -39,13 +49,13 @@ def report(run: ExperimentRun, preset: Preset) -> Report:
     sections = (
         Section(
             "When the object is moved",
-            f"{_method()} {_took_place(run)}".strip(),
+            f"{prose(METHOD, n=N, episodes=EPISODES, move_at=MOVE_AT)} {_took_place(run)}".strip(),
             {"moved": matrix_table("Success when the object is moved", found)},
             {"success": figure} if figure else {},
         ),
         Section(
             "Against playing blindly",
-            f"A policy reacts where it succeeds significantly more often than `{BLIND}`, which looks once, at the start.",
+            prose(BLINDLY, blind=BLIND),
             {f"against_blind_{_centimetres(event)}cm": table for event, table in paired.items()},
         ),
     )
@@ -70,32 +80,26 @@ def _head(event: EventEntry) -> str:
     return f"moved by {_centimetres(event)} cm"
 
 
-def _method() -> str:
-    return (
-        f"Lift, {N} demonstrations, split `recall`, {EPISODES} episodes. Before control step {MOVE_AT} the cube is put"
-        " elsewhere on the table, at once, in a direction drawn for each episode, the same for all policies unless an arm"
-        " is in the way. A policy sees the move at its next decision, up to its executed chunk's length later."
-    )
-
-
 def _took_place(run: ExperimentRun) -> str:
     """In how many episodes the cube was moved: not in those that ended before, nor where a gripper touched it already."""
-    frame, told = countable(run.episodes()), []
+    frame, counts = countable(run.episodes()), []
     for event in EVENTS:
         moved = chosen(frame, clean(_split(event)))["moved"].dropna()
-        told += [f"by {_centimetres(event)} cm in {int(moved.sum())} of {len(moved)} episodes"] if len(moved) else []
-    return f"It was moved {listed(told)} (not where the episode had ended or a gripper touched it)." if told else ""
+        numbers = {"centimetres": _centimetres(event), "moved": int(moved.sum()), "episodes": len(moved)}
+        counts += [prose(MOVED_COUNT, **numbers)] if len(moved) else []
+    return prose(MOVED, counts=listed(counts)) if counts else ""
 
 
 def _summary(found: Matrix, paired: Table) -> str:
     if paired.data.empty:
         return ""
-    who, head = better(paired), found.columns[1]
     if paired.data["pairs"].max() < RANKED_FROM:
-        return f"Too few episodes (under {RANKED_FROM}) to say who reacts."
-    told = f"{listed(who)} {'react' if len(who) > 1 else 'reacts'}" if who else "No policy significantly reacts"
+        return prose(SUMMARY_FEW, least=RANKED_FROM)
+    react, head = better(paired), found.columns[1]
+    verb = "react" if len(react) > 1 else "reacts"
+    policies = f"{listed(react)} {verb}" if react else "No policy significantly reacts"
     blind = found.text(BLIND, head) if BLIND in found.rows else ""
-    return f"{told}: more successes than playing blindly ({blind}) with the cube {head}."
+    return prose(SUMMARY, policies=policies, blind=blind, moved=head)
 
 
 def _reported(found: Matrix) -> tuple[Reported, ...]:

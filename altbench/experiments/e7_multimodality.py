@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table
+from altbench.experiments.shared.texts import frame_table, prose
 from altbench.report.style import COLOURS, headline, ink, styled
 from altbench.report.table import Table
 from altbench.stats.scores import bootstrap_mean
@@ -26,15 +26,27 @@ TOP = 3
 ORIGINS = ("same demonstration", "same pose, another demonstration", "another pose")
 """Where a match after the first comes from, beside the first: of the pose that the cube stands at, or of another."""
 
+METHOD = """
+    ALT, `recall`: the cube stands where it was demonstrated, {episodes} episodes. With {many} demonstrations each pose was
+    shown {per_pose} times, at other speeds and from other starts of the arm; with {n} once. A decision's {top} nearest
+    training frames; neighbouring frames of one demonstration count as one demonstration.
+    """
+NOTE = "Means over episodes of `recall` with 95 % bootstrap intervals; followed: that a first match comes from."
+SUMMARY = """
+    With {per_pose} demonstrations per pose, {share} of decisions have more than one demonstration among their top {top},
+    on average {distinct}; {same_pose:.0f} % of the second and third matches are of the same pose from another
+    demonstration.
+    """
+REPORTED = "{distinct} of {top}; several in {several}"
+
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """ALT on 120 demonstrations, four per pose, and on 30, one per pose."""
     return [make_sweep("multimodality", [row("alt", preset, n=(N, MANY))], [evaluation("recall", EPISODES)])]
 
 
-def report(run: ExperimentRun, preset: Preset) -> Report:
+def report(run: ExperimentRun) -> Report:
     """How many demonstrations the top three matches of a decision come from, and which."""
-    del preset
     decisions = pd.concat([_decisions(run, cell) for cell in run.recorded] or [pd.DataFrame()], ignore_index=True)
     if decisions.empty:
         return Report("", (), _reported({}))
@@ -135,8 +147,7 @@ def _table(found: dict[int, dict[str, Any]]) -> Table:
         "matches from the cube's pose": [_text(one["at_pose"], percent=True) for one in found.values()],
         "demonstrations followed in an episode": [_text(one["switched"]) for one in found.values()],
     }
-    note = "Means over episodes of `recall` with 95 % bootstrap intervals; followed: that a first match comes from."
-    return frame_table("Multimodality", data, texts, note)
+    return frame_table("Multimodality", data, texts, NOTE)
 
 
 def draw(found: dict[int, dict[str, Any]]) -> Figure:
@@ -175,30 +186,29 @@ def _stack(axis: Axes, shares: dict[int, list[float]], names: Sequence[str]) -> 
 
 
 def _method() -> str:
-    return (
-        f"ALT, `recall`: the cube stands where it was demonstrated, {EPISODES} episodes. With {MANY} demonstrations each"
-        f" pose was shown {MANY // N} times, at other speeds and from other starts of the arm; with {N} once. A decision's"
-        f" {TOP} nearest training frames; neighbouring frames of one demonstration count as one demonstration."
-    )
+    return prose(METHOD, episodes=EPISODES, many=MANY, per_pose=MANY // N, n=N, top=TOP)
 
 
 def _summary(found: dict[int, dict[str, Any]]) -> str:
     many = found.get(MANY)
     if many is None:
         return ""
-    share, pose = _text(many["several"], percent=True), many["origins"][1]
-    return (
-        f"With {MANY // N} demonstrations per pose, {share} of decisions have more than one demonstration among their top"
-        f" {TOP}, on average {_text(many['distinct'])}; {100 * pose:.0f} % of the second and third matches are of the same"
-        " pose from another demonstration."
+    return prose(
+        SUMMARY,
+        per_pose=MANY // N,
+        share=_text(many["several"], percent=True),
+        top=TOP,
+        distinct=_text(many["distinct"]),
+        same_pose=100 * many["origins"][1],
     )
 
 
 def _reported(found: dict[int, dict[str, Any]]) -> tuple[Reported, ...]:
     many = found.get(MANY)
-    ours = (
-        "" if many is None else f"{_text(many['distinct'])} of {TOP}; several in {_text(many['several'], percent=True)}"
-    )
+    ours = ""
+    if many is not None:
+        several = _text(many["several"], percent=True)
+        ours = prose(REPORTED, distinct=_text(many["distinct"]), top=TOP, several=several)
     return (Reported(f"distinct demonstrations among the top {TOP}, {MANY} demonstrations", "several", ours),)
 
 

@@ -21,7 +21,7 @@ from altbench.experiments.e4_variants import variants
 from altbench.experiments.shared.embeddings import frame_keys, join
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
 from altbench.experiments.shared.sweeps import N, evaluation, make_sweep
-from altbench.experiments.shared.texts import frame_table
+from altbench.experiments.shared.texts import frame_table, prose
 from altbench.experiments.shared.tsne import tsne
 from altbench.report.style import headline, styled
 from altbench.sweeps.plan import Checkpoint
@@ -29,6 +29,20 @@ from altbench.sweeps.spec import SweepSpec
 from altbench.system.files import replacing
 
 ROWS = ("alt", "key", "key-untrained")
+
+CAPTION = """
+    Keys of every frame of the {n} demonstrations in a t-SNE (perplexity 30), one row per key. Left: a colour per
+    demonstration, a ring where it begins. Right: coloured by phase, the share of the demonstration that has passed. A t-SNE
+    keeps neighbours and tears the rest: thin lines join what follows each other across a tear.
+    """
+METHOD = (
+    "Counted in the keys' own space, not in the map, with cosine similarity, over all frames of all demonstrations."
+)
+SUMMARY = """
+    By ALT's key {neighbour:.0f} % of the frames have the frame before or after as nearest other frame, and a step is
+    {step:.2f} of the distance between demonstrations.
+    """
+REPORTED = "nearest other frame is a temporal neighbour for {neighbour:.0f} %"
 
 
 @dataclass(frozen=True)
@@ -54,9 +68,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("latent-map", rows, [evaluation("recall")])]
 
 
-def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
+def compute(run: ExperimentRun, say: Say) -> None:
     """Embed the demonstrations with every key that is there."""
-    del preset
     for checkpoint in run.checkpoints:
         path = _path(run, checkpoint)
         policy = None if path.is_file() else run.policy(checkpoint)
@@ -65,16 +78,15 @@ def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
             write_keys(path, [frame_keys(policy, d) for d in run.demonstrations(checkpoint)])
 
 
-def report(run: ExperimentRun, preset: Preset) -> Report:
+def report(run: ExperimentRun) -> Report:
     """The map and the numbers behind it."""
-    del preset
     points = {point.label: point for point in _points(run)}
     read = {label: read_map(_path(run, point)) for label, point in points.items()}
     maps = {label: found for label, found in read.items() if found is not None}
     figures = {"latent_map": draw(maps)} if maps else {}
     sections = (
-        Section("The map", _caption(), figures=figures),
-        Section("Are trajectories smooth curves?", _method(), {"smoothness": _table(maps)} if maps else {}),
+        Section("The map", prose(CAPTION, n=N), figures=figures),
+        Section("Are trajectories smooth curves?", METHOD, {"smoothness": _table(maps)} if maps else {}),
     )
     missing = tuple(f"keys of {label}" for label in points if label not in maps)
     return Report(_summary(maps), sections, _reported(maps), missing)
@@ -151,34 +163,14 @@ def _table(maps: Mapping[str, Map]) -> Any:
     return frame_table("Smoothness of keys", data, texts)
 
 
-def _caption() -> str:
-    return (
-        f"Keys of every frame of the {N} demonstrations in a t-SNE (perplexity 30), one row per key. Left: a colour per"
-        " demonstration, a ring where it begins. Right: coloured by phase, the share of the demonstration that has passed."
-        " A t-SNE keeps neighbours and tears the rest: thin lines join what follows each other across a tear."
-    )
-
-
-def _method() -> str:
-    return (
-        "Counted in the keys' own space, not in the map, with cosine similarity, over all frames of all demonstrations."
-    )
-
-
 def _summary(maps: Mapping[str, Map]) -> str:
     if "alt" not in maps:
         return ""
-    found = maps["alt"]
-    return (
-        f"By ALT's key {100 * found.neighbour:.0f} % of the frames have the frame before or after as nearest other frame,"
-        f" and a step is {found.step:.2f} of the distance between demonstrations."
-    )
+    return prose(SUMMARY, neighbour=100 * maps["alt"].neighbour, step=maps["alt"].step)
 
 
 def _reported(maps: Mapping[str, Map]) -> tuple[Reported, ...]:
-    ours = (
-        f"nearest other frame is a temporal neighbour for {100 * maps['alt'].neighbour:.0f} %" if "alt" in maps else ""
-    )
+    ours = prose(REPORTED, neighbour=100 * maps["alt"].neighbour) if "alt" in maps else ""
     return (Reported("trajectories in latent space", "smooth curves", ours),)
 
 

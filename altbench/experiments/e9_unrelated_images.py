@@ -16,7 +16,7 @@ from altbench.core import registry
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section
 from altbench.experiments.shared.matrix import Matrix, Where, cells_of, chosen, clean, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, listed, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, prose, rate_text
 from altbench.report.style import headline, styled
 from altbench.report.table import Table
 from altbench.rollout.records import NOT_COUNTED
@@ -32,6 +32,18 @@ SEVERITY = 5
 HOLD = "alt-hold"
 FEW = 0.5
 """Share of the episodes that one demonstration must account for (lower end of the interval), to be fallen back to."""
+
+METHOD = """
+    Lift, {n} demonstrations, split `recall`, {episodes} episodes: each camera shows an unrelated photograph, one of twelve,
+    for the whole episode. For each episode, the demonstration nearest to its motion (mean position distance after
+    resampling). Episodes of `recall` begin at all demonstrations equally often, so that a policy that sees brings out all
+    of them.
+    """
+HOLDING = "`{hold}` is ALT's checkpoint with another setting: it keeps its pose while its flag is up."
+NOTE = "With {n} demonstrations, equal shares of all would have an entropy of {bits:.1f} bits. Wilson 95 % intervals."
+FLAGS_NOTE = "Empty: not measured, or the policy raises no flags. An episode is flagged where any of its decisions is."
+SUMMARY = "Shown a photograph: {policies} mostly {repeat} one demonstration; ALT flags {flagged}, false alarms {false}."
+REPORTED = "{count}; the two most common make {share}"
 
 
 @dataclass(frozen=True)
@@ -62,9 +74,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("unrelated-images", rows, evaluations)]
 
 
-def report(run: ExperimentRun, preset: Preset) -> Report:
+def report(run: ExperimentRun) -> Report:
     """What comes out, how often it is flagged, and what that does to success."""
-    del preset
     labels = [label for label in (*POLICIES, HOLD) if cells_of(run, {"label": label})]
     conditions: dict[str, Where] = {"camera": clean("recall"), "photograph": _photograph()}
     found = matrix(run, {label: {"label": label} for label in labels}, conditions)
@@ -78,11 +89,11 @@ def report(run: ExperimentRun, preset: Preset) -> Report:
     sections = (
         Section(
             "Which demonstration comes out",
-            _method(),
+            prose(METHOD, n=N, episodes=EPISODES),
             {"fallback": _table(fallen, labels)},
             {"fallback": figure} if figure else {},
         ),
-        Section("Who says so, and what follows", _holding(), {"flags": _flag_table(found, flags)}),
+        Section("Who says so, and what follows", prose(HOLDING, hold=HOLD), {"flags": _flag_table(found, flags)}),
         Section("Success", "", {"success": matrix_table("Success with a photograph", found)}),
     )
     return Report(_summary(fallen, flags), sections, _reported(fallen, flags))
@@ -135,8 +146,7 @@ def _table(fallen: Mapping[tuple[str, str], Fallback | None], labels: Sequence[s
             values = [label, condition, *_texts(found)]
             for head, value in zip(_HEADS, values, strict=True):
                 texts[head].append(value)
-    most = f"{np.log2(N):.1f}"
-    note = f"With {N} demonstrations, equal shares of all would have an entropy of {most} bits. Wilson 95 % intervals."
+    note = prose(NOTE, n=N, bits=np.log2(N))
     return frame_table("Which demonstration comes out", pd.DataFrame(rows), texts, note, names=2)
 
 
@@ -171,8 +181,7 @@ def _flag_table(found: Matrix, flags: Mapping[tuple[str, str], Rate]) -> Table:
         "success, camera": [found.text(label, "camera") for label in found.rows],
         "success, photograph": [found.text(label, "photograph") for label in found.rows],
     }
-    note = "Empty: not measured, or the policy raises no flags. An episode is flagged where any of its decisions is."
-    return frame_table("Flags and success", pd.DataFrame(texts), texts, note)
+    return frame_table("Flags and success", pd.DataFrame(texts), texts, FLAGS_NOTE)
 
 
 def draw(fallen: Mapping[tuple[str, str], Fallback], labels: Sequence[str]) -> Figure | None:
@@ -207,19 +216,6 @@ def draw(fallen: Mapping[tuple[str, str], Fallback], labels: Sequence[str]) -> F
     return figure
 
 
-def _method() -> str:
-    return (
-        f"Lift, {N} demonstrations, split `recall`, {EPISODES} episodes: each camera shows an unrelated photograph, one of"
-        " twelve, for the whole episode. For each episode, the demonstration nearest to its motion (mean position distance"
-        " after resampling)."
-        " Episodes of `recall` begin at all demonstrations equally often, so that a policy that sees brings out all of them."
-    )
-
-
-def _holding() -> str:
-    return f"`{HOLD}` is ALT's checkpoint with another setting: it keeps its pose while its flag is up."
-
-
 def _summary(fallen: Mapping[tuple[str, str], Fallback | None], flags: Mapping[tuple[str, str], Rate]) -> str:
     tops = {
         label: found.top(1) for (label, image), found in fallen.items() if image == "photograph" and found is not None
@@ -227,12 +223,15 @@ def _summary(fallen: Mapping[tuple[str, str], Fallback | None], flags: Mapping[t
     if not tops:
         return ""
     stuck = [label for label, top in tops.items() if (top.low or 0.0) >= FEW and label != HOLD]
-    repeat = "repeat" if len(stuck) > 1 else "repeats"
-    told = f"{listed(stuck) or 'no policy'} mostly {repeat} one demonstration"
-    alarms, found = flags.get(("alt", "camera")), flags.get(("alt", "photograph"))
-    flagged = rate_text(found) if found else ""
-    false = rate_text(alarms) if alarms else ""
-    return f"Shown a photograph: {told}; ALT flags {flagged or '(not measured)'}, false alarms {false or '(not measured)'}."
+    nothing = rate_of(0, 0)
+    flagged, false = (rate_text(flags.get(("alt", image), nothing)) for image in ("photograph", "camera"))
+    return prose(
+        SUMMARY,
+        policies=listed(stuck) or "no policy",
+        repeat="repeat" if len(stuck) > 1 else "repeats",
+        flagged=flagged or "(not measured)",
+        false=false or "(not measured)",
+    )
 
 
 def _reported(
@@ -241,7 +240,8 @@ def _reported(
     diffusion = fallen.get(("diffusion", "photograph"))
     ours = ""
     if diffusion is not None:
-        ours = f"{len(diffusion.counts)}; the two most common make {rate_text(diffusion.top(2), counts=False)}"
+        share = rate_text(diffusion.top(2), counts=False)
+        ours = prose(REPORTED, count=len(diffusion.counts), share=share)
     alt = flags.get(("alt", "photograph"))
     return (
         Reported("diffusion: training trajectories fallen back to", "one or two", ours),

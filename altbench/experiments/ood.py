@@ -22,7 +22,7 @@ from altbench.experiments.shared.embeddings import frame_keys, read_watched, wat
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Say, Section
 from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, percent, rate_text
+from altbench.experiments.shared.texts import frame_table, percent, prose, rate_text
 from altbench.report.table import Table
 from altbench.stats.rates import countable, rate_of
 from altbench.sweeps.plan import Cell
@@ -39,6 +39,28 @@ PERTURBATIONS = (
 )
 COVERAGES = (1.0, 0.75, 0.5, 0.25)
 
+METHOD = """
+    Lift, {n} demonstrations. The detectors see the same keys, ALT's, of the frames on which it decided, over {episodes}
+    episodes a condition. {detectors}.
+    """
+NOTE = """
+    Of an episode's highest score, against unperturbed `recall`. AUROC with 95 % bootstrap intervals over episodes, rates
+    with Wilson's. Calibrated: leave-one-demonstration-out, {asked} asked. Delay: control steps from the beginning of the
+    perturbation to the first flag, median [quartiles] of the episodes flagged.
+    """
+FLAG_METHOD = (
+    "The flag as recorded, {fresh} fresh `recall` episodes and {episodes} of each other condition; {thresholds}"
+)
+THRESHOLD = "its threshold is calibrated for {rate} false alarms per episode"
+THRESHOLD_FIXED = "flags below a similarity of {gamma:g}, which is not calibrated"
+HOLDING = "`{hold}` keeps its pose while its flag is up; `alt` plays the nearest chunk all the same."
+SELECTIVE = """
+    Success where the policy refuses the strangest images before its first action: over the episodes that it takes on, by
+    the share that it takes on, in new poses (`uniform`).
+    """
+SUMMARY = "ALT flags: {conditions}."
+SUMMARY_AREAS = "AUROC for photographs: {areas}."
+
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """ALT that acts and that holds, unperturbed and perturbed."""
@@ -52,9 +74,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("ood", rows, evaluations)]
 
 
-def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
+def compute(run: ExperimentRun, say: Say) -> None:
     """Play ALT's recorded episodes again for their keys, and embed the demonstrations."""
-    del preset
     for cell in _watchable(run):
         path = _path(run, cell)
         if not path.is_file():
@@ -71,9 +92,8 @@ def compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
             _write_training(path, np.concatenate(keys), numbers, every)
 
 
-def report(run: ExperimentRun, preset: Preset) -> Report:
+def report(run: ExperimentRun) -> Report:
     """Detectors beside each other, ALT's flag in use, and selective success."""
-    del preset
     fitted = _fitted(run)
     rows: dict[str, Where] = {name: {"label": name} for name in ("alt", HOLD)}
     found = matrix(run, rows, CONDITIONS)
@@ -90,13 +110,12 @@ def report(run: ExperimentRun, preset: Preset) -> Report:
         Section("ALT's flag in use", _flag_method(run), {"flags": flags}),
         Section(
             "Stopping on it",
-            f"`{HOLD}` keeps its pose while its flag is up; `alt` plays the nearest chunk all the same.",
+            prose(HOLDING, hold=HOLD),
             {"act_or_hold": matrix_table("Success with act and with hold", found)},
         ),
         Section(
             "Selective success",
-            "Success where the policy refuses the strangest images before its first action: over the episodes that it"
-            " takes on, by the share that it takes on, in new poses (`uniform`).",
+            prose(SELECTIVE),
             {"selective": selective_table(fitted)} if fitted else {},
             {stem: figure for stem, figure in figures.items() if figure is not None and stem == "selective"},
         ),
@@ -160,12 +179,7 @@ def detector_table(fitted: Sequence[Fitted]) -> Table:
     }
     order = sorted(range(len(rows)), key=lambda i: list(CONDITIONS).index(rows[i]["condition"]))
     texts = {head: [values[i] for i in order] for head, values in texts.items()}
-    note = (
-        "Of an episode's highest score, against unperturbed `recall`. AUROC with 95 % bootstrap intervals over episodes,"
-        f" rates with Wilson's. Calibrated: leave-one-demonstration-out, {percent(ASKED)} asked. Delay: control"
-        " steps from the beginning of the perturbation to the first flag, median [quartiles] of the episodes flagged."
-    )
-    return frame_table("Detectors", data, texts, note, names=2)
+    return frame_table("Detectors", data, texts, prose(NOTE, asked=percent(ASKED)), names=2)
 
 
 def _numbers(one: Fitted, condition: str) -> dict[str, Any]:
@@ -234,40 +248,33 @@ def selective_table(fitted: Sequence[Fitted]) -> Table:
 
 
 def _method() -> str:
-    told = "; ".join(f"{d.name}: {d.what}" for d in DETECTORS)
-    return (
-        f"Lift, {N} demonstrations. The detectors see the same keys, ALT's, of the frames on which it decided, over"
-        f" {EPISODES} episodes a condition. {told}."
-    )
+    detectors = "; ".join(f"{d.name}: {d.what}" for d in DETECTORS)
+    return prose(METHOD, n=N, episodes=EPISODES, detectors=detectors)
 
 
 def _flag_method(run: ExperimentRun) -> str:
-    return (
-        f"The flag as recorded, {FRESH} fresh `recall` episodes and {EPISODES} of each other condition; "
-        + " ".join(f"`{cell.label}`: {_threshold(cell)}." for cell in cells_of(run, clean("recall")))
-    ).strip("; ")
+    thresholds = " ".join(f"`{cell.label}`: {_threshold(cell)}." for cell in cells_of(run, clean("recall")))
+    return prose(FLAG_METHOD, fresh=FRESH, episodes=EPISODES, thresholds=thresholds).strip("; ")
 
 
 def _threshold(cell: Cell) -> str:
     """Where a row of ALT raises its flag; the presets differ in it."""
     gamma = cell.config.get("gamma", "calibrated")
     if gamma != "calibrated":
-        return f"flags below a similarity of {gamma:g}, which is not calibrated"
-    rate = cell.config.get("false_alarm_rate", ASKED)
-    return f"its threshold is calibrated for {percent(rate)} false alarms per episode"
+        return prose(THRESHOLD_FIXED, gamma=gamma)
+    return prose(THRESHOLD, rate=percent(cell.config.get("false_alarm_rate", ASKED)))
 
 
 def _summary(fitted: Sequence[Fitted], flags: Table) -> str:
     known = flags.data.dropna(subset=["rate"])
     if known.empty:
         return ""
-    parts = []
-    for name in ("recall", "photograph", NEW_POSE):
-        own = flags.blocks[0].rows[list(CONDITIONS).index(name)][1]
-        parts += [f"{name} {own}"] if own else []
-    areas = {f.detector.name: _numbers(f, "photograph") for f in fitted if "photograph" in f.watched}
-    told = "; ".join(f"{name} {area['auroc']:.3f}" for name, area in areas.items())
-    return f"ALT flags: {', '.join(parts)}." + (f" AUROC for photographs: {told}." if told else "")
+    rates = {name: flags.blocks[0].rows[list(CONDITIONS).index(name)][1] for name in ("recall", "photograph", NEW_POSE)}
+    conditions = ", ".join(f"{name} {rate}" for name, rate in rates.items() if rate)
+    found = {f.detector.name: _numbers(f, "photograph")["auroc"] for f in fitted if "photograph" in f.watched}
+    areas = "; ".join(f"{name} {area:.3f}" for name, area in found.items())
+    parts = [prose(SUMMARY, conditions=conditions), *([prose(SUMMARY_AREAS, areas=areas)] if areas else [])]
+    return " ".join(parts)
 
 
 EXPERIMENT = Experiment(

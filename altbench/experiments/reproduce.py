@@ -51,7 +51,7 @@ def _reproduce_one(
     try:
         failed = run_sweeps(experiment, preset, out, executor, renderer, console)
         run = open_run(experiment, preset, out, renderer)
-        experiment.compute(run, preset, lambda line: console.print(line, highlight=False))
+        experiment.compute(run, lambda line: console.print(line, highlight=False))
     except AltbenchError as error:
         console.print(f"[red]failed[/] {experiment.id}: {error}", highlight=False)
         failed = True
@@ -80,8 +80,8 @@ def report(experiment: Experiment, preset: Preset, out: Path, renderer: str, con
     run = open_run(experiment, preset, out, renderer)
     data = " ".join(sorted({c.data_checksum for c in run.checkpoints if c.data_checksum}))
     made_by = fingerprint.collect(renderer=renderer if run.runs else None, data=data or None)
-    found = experiment.report(run, preset)
-    path = write_report(experiment, found, run, out, preset, made_by)
+    found = experiment.report(run)
+    path = write_report(experiment, found, run, out, made_by)
     missing = len(run.missing) + len(found.missing)
     note = f" ([yellow]{missing} pieces of work missing[/])" if missing else ""
     console.print(f"{path}{note}", highlight=False, soft_wrap=True)
@@ -100,7 +100,7 @@ def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -
         if sweep is not None:
             runs.append(replace(Run.open(root, sweep, renderer), reader=reader))
     own = root / "experiments" / experiment.id
-    return ExperimentRun(root, own, tuple(runs), tuple(dict.fromkeys(left_out)))
+    return ExperimentRun(root, own, tuple(runs), tuple(dict.fromkeys(left_out)), preset)
 
 
 def show_list(experiments: Sequence[Experiment], console: Console) -> None:

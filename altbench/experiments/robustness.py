@@ -10,7 +10,7 @@ import pandas as pd
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Section
 from altbench.experiments.shared.matrix import Where, cells_of, clean, heat_map, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, listed, percent, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, percent, prose, rate_text
 from altbench.report.style import words
 from altbench.report.success import SIGNIFICANT, flag_rate
 from altbench.report.table import Table
@@ -47,6 +47,28 @@ ROBUST_STEPS = 6000
 """At `small`."""
 ROWS = (*POLICIES, ROBUST, AUGMENTED)
 
+METHOD = """
+    Lift, {n} demonstrations, split `recall`: only the picture differs from what was shown. {each} episodes a family,
+    severity {severity} of 5, the same starts and the same disturbance for all policies ({episodes} undisturbed episodes
+    beside them). Training shifts or crops pictures a little, and ALT's jitters their colours too. `{robust}` is `alt_plus`
+    trained on disturbed images (colours jittered, fields of random colours blended in, rectangles painted over, in half of
+    the samples), and `{augmented}` is `bc` trained so: contrast, occlusion, fog and noise are no news to these two;
+    photographs, distractors, textures, blur and other viewpoints are.
+    """
+POOLED_NOTE = """
+    Successes/episodes and rate; the interval has the effective counts (Rao and Scott 1992): an episode comes once per
+    family, from the same start. p: signs of each episode's difference over all families flipped, exactly, Holm-corrected.
+    Only policies that have played every family.
+    """
+FLAGS = """
+    Does a raised flag mean that the policy will fail? Thresholds are calibrated for 5 % of unperturbed episodes; the
+    policies act on all the same.
+    """
+FLAGS_NOTE = "Successes/episodes and rate, with 95 % intervals as above."
+SUMMARY = "Over {families} families of disturbed {kind}: {rates}{verdict}."
+ALIKE = "; {best} is not told apart from {alike}"
+BEST = "; {best} is better than every other"
+
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Every policy, undisturbed and under each family; two of them trained for it."""
@@ -67,9 +89,8 @@ def _disturbed(families: Sequence[str]) -> EvaluationEntry:
     return evaluation("recall", EACH, perturbations=entries)
 
 
-def report(run: ExperimentRun, preset: Preset) -> Report:
+def report(run: ExperimentRun) -> Report:
     """Success by family, over all families of a kind, and what the flags say."""
-    del preset
     rows: dict[str, Where] = {name: {"label": name} for name in ROWS if cells_of(run, {"label": name})}
     found = {kind: matrix(run, rows, _columns(families)) for kind, families in FAMILIES.items()}
     pooled = {kind: _pooled(run, list(rows), families) for kind, families in FAMILIES.items()}
@@ -90,7 +111,7 @@ def report(run: ExperimentRun, preset: Preset) -> Report:
             )
             for kind, matrix_ in found.items()
         ),
-        Section("What the flag says", _flag_text(), {"flags": _flags(run, list(rows))}),
+        Section("What the flag says", prose(FLAGS), {"flags": _flags(run, list(rows))}),
     )
     return Report(_summary(pooled), sections)
 
@@ -131,14 +152,7 @@ def _pooled(run: ExperimentRun, labels: Sequence[str], families: Sequence[str]) 
         f"success over {len(families)} families": [rate_text(rates[label]) for label in whole],
         f"p against {best}" if best else "p": [f"{chances[x]:.2g}" if x in chances else "" for x in whole],
     }
-    return frame_table(f"Success over all {len(families)} families", data, texts, _POOLED_NOTE)
-
-
-_POOLED_NOTE = (
-    "Successes/episodes and rate; the interval has the effective counts (Rao and Scott 1992): an episode comes once per"
-    " family, from the same start. p: signs of each episode's difference over all families flipped, exactly,"
-    " Holm-corrected. Only policies that have played every family."
-)
+    return frame_table(f"Success over all {len(families)} families", data, texts, prose(POOLED_NOTE))
 
 
 def _flags(run: ExperimentRun, labels: Sequence[str]) -> Table:
@@ -157,29 +171,14 @@ def _flags(run: ExperimentRun, labels: Sequence[str]) -> Table:
             rows.append(dict(zip(_FLAG_COLUMNS, values, strict=True)))
     heads = ("policy", "disturbed", "episodes with a flag", "success of those", "success of those without")
     columns = {head: [text[i] for text in texts] for i, head in enumerate(heads)}
-    return frame_table("Flags and success", pd.DataFrame(rows), columns, _FLAGS_NOTE, names=2)
+    return frame_table("Flags and success", pd.DataFrame(rows), columns, FLAGS_NOTE, names=2)
 
 
 _FLAG_COLUMNS = ("policy", "disturbed", "flagged", "episodes", "success_flagged", "success_unflagged")
-_FLAGS_NOTE = "Successes/episodes and rate, with 95 % intervals as above."
 
 
 def _method() -> str:
-    return (
-        f"Lift, {N} demonstrations, split `recall`: only the picture differs from what was shown. {EACH} episodes a family,"
-        f" severity {SEVERITY} of 5, the same starts and the same disturbance for all policies ({EPISODES} undisturbed"
-        " episodes beside them). Training shifts or crops pictures a little, and ALT's jitters their colours too."
-        f" `{ROBUST}` is `alt_plus` trained on disturbed images (colours jittered, fields of random colours blended in,"
-        f" rectangles painted over, in half of the samples), and `{AUGMENTED}` is `bc` trained so: contrast, occlusion, fog"
-        " and noise are no news to these two; photographs, distractors, textures, blur and other viewpoints are."
-    )
-
-
-def _flag_text() -> str:
-    return (
-        "Does a raised flag mean that the policy will fail? Thresholds are calibrated for 5 % of unperturbed episodes;"
-        " the policies act on all the same."
-    )
+    return prose(METHOD, n=N, each=EACH, severity=SEVERITY, episodes=EPISODES, robust=ROBUST, augmented=AUGMENTED)
 
 
 def _summary(pooled: Mapping[str, Table]) -> str:
@@ -188,10 +187,9 @@ def _summary(pooled: Mapping[str, Table]) -> str:
         if table.data.empty:
             continue
         ranked = table.data.sort_values("rate", ascending=False, kind="stable")
-        told = listed(
-            [f"{label} {percent(rate)}" for label, rate in zip(ranked["policy"], ranked["rate"], strict=True)]
-        )
-        parts.append(f"Over {len(FAMILIES[kind])} families of disturbed {kind}: {told}{_verdict(ranked)}.")
+        rates = [f"{label} {percent(rate)}" for label, rate in zip(ranked["policy"], ranked["rate"], strict=True)]
+        numbers = {"families": len(FAMILIES[kind]), "kind": kind, "rates": listed(rates)}
+        parts.append(prose(SUMMARY, **numbers, verdict=_verdict(ranked)))
     return " ".join(parts)
 
 
@@ -201,7 +199,7 @@ def _verdict(ranked: pd.DataFrame) -> str:
     if others.empty:
         return ""
     best, alike = ranked.iloc[0]["policy"], list(others.loc[others["p_holm"] >= SIGNIFICANT, "policy"])
-    return f"; {best} is not told apart from {listed(alike)}" if alike else f"; {best} is better than every other"
+    return prose(ALIKE, best=best, alike=listed(alike)) if alike else prose(BEST, best=best)
 
 
 EXPERIMENT = Experiment(

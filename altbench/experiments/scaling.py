@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Section
 from altbench.experiments.shared.matrix import PLAIN_NOTE, Matrix, Where, cells_of, clean, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import listed
+from altbench.experiments.shared.texts import listed, prose
 from altbench.report.figures import success_by_n
 from altbench.report.style import policy_styles, styled
 from altbench.stats.rates import countable
@@ -18,6 +18,12 @@ SEEDS = (0, 1, 2)
 ONE_SEED = ("open_loop", "kdtree", "diffusion")
 """Rows that draw nothing when they are fitted, and the one that takes longest."""
 SPLITS = ("recall", "uniform")
+
+METHOD = """
+    Lift; the demonstrations of a smaller N are among those of a larger one, whole passes over the grid from 30 on.
+    {episodes} episodes a cell and training seed, three seeds ({one_seed}: one, but the diffusion policy at `paper`).
+    """
+SUMMARY = "On `uniform`, from {first} to {last}: {gains}."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
@@ -31,9 +37,8 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     ]
 
 
-def report(run: ExperimentRun, preset: Preset) -> Report:
+def report(run: ExperimentRun) -> Report:
     """Success by N over all seeds, and the seeds beside each other."""
-    del preset
     labels = [label for label in POLICIES if cells_of(run, {"label": label})]
     rows: dict[str, Where] = {label: {"label": label} for label in labels}
     found = {split: matrix(run, rows, {f"N = {n}": clean(split, n=n) for n in NUMBERS}) for split in SPLITS}
@@ -46,7 +51,11 @@ def report(run: ExperimentRun, preset: Preset) -> Report:
     with styled():
         figures = {"success_by_n": success_by_n(shown, "Lift", policy_styles(labels))} if len(shown) else {}
     sections = (
-        Section("Success by number of demonstrations", _method(), figures=figures),
+        Section(
+            "Success by number of demonstrations",
+            prose(METHOD, episodes=EPISODES, one_seed=", ".join(ONE_SEED)),
+            figures=figures,
+        ),
         *(
             Section(
                 f"Split {split}",
@@ -64,14 +73,6 @@ def report(run: ExperimentRun, preset: Preset) -> Report:
     return Report(_summary(found["uniform"]), sections)
 
 
-def _method() -> str:
-    return (
-        f"Lift; the demonstrations of a smaller N are among those of a larger one, whole passes over the grid from 30 on."
-        f" {EPISODES} episodes a cell and training seed, three seeds ({', '.join(ONE_SEED)}: one, but the diffusion policy"
-        " at `paper`)."
-    )
-
-
 def _summary(uniform: Matrix) -> str:
     """Who gains from more demonstrations between the poses."""
     first, last = uniform.columns[0], uniform.columns[-1]
@@ -80,7 +81,7 @@ def _summary(uniform: Matrix) -> str:
         for row in uniform.rows
         if (a := uniform.rate(row, first)).episodes and (b := uniform.rate(row, last)).episodes
     ]
-    return f"On `uniform`, from {first} to {last}: {listed(gains)}." if gains else ""
+    return prose(SUMMARY, first=first, last=last, gains=listed(gains)) if gains else ""
 
 
 EXPERIMENT = Experiment(

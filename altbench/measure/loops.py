@@ -16,7 +16,9 @@ import gymnasium
 import numpy as np
 
 from altbench.core import registry
-from altbench.core.task import TaskInfo
+from altbench.core.demonstration import RestorableTask
+from altbench.core.errors import ContractError
+from altbench.core.task import TaskEnv, TaskInfo, task_of
 from altbench.core.types import Float32
 from altbench.rollout.chunking import ChunkWrapper
 from altbench.system.workers import worker_pool
@@ -107,7 +109,7 @@ def _prepare(loop: Loop, name: str) -> None:
         if loop == "altbench":
             _PLAYERS[kind] = _play_ours, _our_env(task, kind)
         else:
-            native = _our_env(task, "state").unwrapped
+            native = task_of(_our_env(task, "state"))
             _PLAYERS[kind] = _play_stock, _stock_env(native, kind)
 
 
@@ -123,13 +125,15 @@ def _our_env(task: TaskInfo, observed: Observed) -> ChunkWrapper:
     return ChunkWrapper(env, OBS_HORIZON, ACTION_HORIZON, pixels=observed == "images")
 
 
-def _stock_env(task: Any, observed: Observed) -> Any:
+def _stock_env(task: TaskEnv, observed: Observed) -> Any:
     """Make robosuite's own environment of the same task, with its defaults.
 
     Only the on-screen window is off.
     """
     import robosuite
 
+    if not isinstance(task, RestorableTask):
+        raise ContractError(f"{task.info.name}: expected a robosuite task (native_model), got {type(task).__name__}")
     native, (height, width) = task.native_model(), IMAGE_SIZE
     return robosuite.make(
         native.env_name,
@@ -190,7 +194,7 @@ def _shares(observed: Observed) -> Shares:
     _, env = _PLAYERS[observed]
     spent = dict.fromkeys(("physics", "rendering", "step"), 0.0)
     places = [(mujoco, name, "physics") for name in PHYSICS] + [(mujoco, name, "rendering") for name in RENDERING]
-    with _timed([*places, (env.unwrapped, "advance", "step")], spent):
+    with _timed([*places, (task_of(env), "advance", "step")], spent):
         whole = _play_ours(env, observed, 0).cpu_s
     physics, rendering, controller = spent["physics"], spent["rendering"], spent["step"] - spent["physics"]
     part = [seconds / whole for seconds in (physics, controller, rendering)]

@@ -46,13 +46,8 @@ def rollout(console: Console, task: str, episodes: int, out: Path | None) -> Non
 
 def show(console: Console, table: Table) -> None:
     """Print `table` to the terminal."""
-    from rich import table as rich_table
-
     for block in table.blocks:
-        grid = rich_table.Table(*block.header, title=f"{table.title}: {block.caption}")
-        for row in block.rows:
-            grid.add_row(*row)
-        console.print(grid)
+        console.print(block.to_rich(f"{table.title}: {block.caption}"))
     console.print(table.note, style="dim")
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from altbench.core.errors import ResultsError
+from altbench.report.table import Block
 from altbench.results.frames import load_published
 from altbench.stats.paired import PairedCounts, holm, mcnemar_exact, paired_counts, paired_difference_interval
 from altbench.system.fingerprint import differences, load_fingerprint
@@ -100,7 +100,7 @@ def render(comparison: Comparison, allow_missing: bool = False) -> Group:
     """
     changed = [cell for cell in comparison.cells if cell.changed]
     same = len(comparison.cells) - len(changed)
-    parts: list[Table | Text] = [_cell_table(changed)] if changed else []
+    parts: list[RichTable | Text] = [_cell_table(changed)] if changed else []
     if same:
         parts.append(Text(f"{_count(same, 'cell')} with the same outcome in every episode"))
     for names, what in (
@@ -149,22 +149,20 @@ def _version_changes(base: Path, new: Path) -> tuple[str, ...]:
     return tuple(differences(first, second))
 
 
-def _cell_table(cells: Iterable[CellComparison]) -> Table:
-    table = Table(title="Cells that changed, most significant first", title_justify="left", caption_justify="left")
-    table.caption = (
-        "episodes that succeeded in both runs, base only, new only, neither; p: exact McNemar, Holm-corrected"
-    )
-    table.add_column("cell", overflow="fold")
-    for head in ("both", "base", "new", "none", "new − base", "95 %", "p"):
-        table.add_column(head, justify="right")
-    for cell in sorted(cells, key=lambda c: (c.p_holm, c.p, c.name)):
-        counts = cell.counts
-        style = "bold red" if cell.worse else "bold green" if cell.better else ""
-        numbers = (counts.both, counts.only_first, counts.only_second, counts.neither)
-        interval = escape(f"[{100 * cell.low:+.0f}, {100 * cell.high:+.0f}]")
-        difference = f"{100 * counts.difference:+.0f} %"
-        table.add_row(escape(cell.name), *map(str, numbers), difference, interval, f"{cell.p_holm:.2g}", style=style)
-    return table
+def _cell_table(cells: Iterable[CellComparison]) -> RichTable:
+    ordered = sorted(cells, key=lambda c: (c.p_holm, c.p, c.name))
+    header = ("cell", "both", "base", "new", "none", "new − base", "95 %", "p")
+    block = Block("", header, tuple(_texts(cell) for cell in ordered), names=1)
+    colours = ["bold red" if cell.worse else "bold green" if cell.better else "" for cell in ordered]
+    note = "episodes that succeeded in both runs, base only, new only, neither; p: exact McNemar, Holm-corrected"
+    return block.to_rich("Cells that changed, most significant first", note, colours)
+
+
+def _texts(cell: CellComparison) -> tuple[str, ...]:
+    counts = cell.counts
+    numbers = (counts.both, counts.only_first, counts.only_second, counts.neither)
+    interval = f"[{100 * cell.low:+.0f}, {100 * cell.high:+.0f}]"
+    return (cell.name, *map(str, numbers), f"{100 * counts.difference:+.0f} %", interval, f"{cell.p_holm:.2g}")
 
 
 def _verdict(comparison: Comparison) -> Text:

@@ -9,9 +9,9 @@ import gymnasium
 import numpy as np
 
 from altbench.core import registry
-from altbench.core.errors import ConfigError, PerturbationUnsupported
+from altbench.core.errors import PerturbationUnsupported
 from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
-from altbench.core.task import TaskInfo
+from altbench.core.task import TaskInfo, task_of
 from altbench.core.types import UInt8
 from altbench.report.contact_sheets import GAP, GREY, contact_sheet
 from altbench.rollout.perturber import EpisodePerturber
@@ -86,7 +86,7 @@ def _first_images(env: gymnasium.Env[Any, Any], split: str) -> Images:
 
 def _film(env: gymnasium.Env[Any, Any], task: TaskInfo, seed: int) -> list[Images]:
     """Images of the first steps of an expert's episode, which is left at the last of them; one where nobody can act."""
-    simulated: Any = env.unwrapped
+    simulated = task_of(env)
     film = [env.reset(seed=seed)[0]["pixels"]]
     if task.name in registry.names("expert"):
         expert = registry.expert(task.name)
@@ -101,14 +101,14 @@ def _picture(
     env: gymnasium.Env[Any, Any], task: TaskInfo, perturbation: AnyPerturbation, film: Sequence[Images], seed: int
 ) -> UInt8:
     """The film's last frame as a policy would see it, cameras side by side; grey where the task has nothing for it."""
-    simulated, last = env.unwrapped, len(film) - 1
+    simulated, last = task_of(env), len(film) - 1
     is_scene = isinstance(perturbation, ScenePerturbation)
     perturber = EpisodePerturber(perturbation, seed, task.cameras, from_step=last if is_scene else 0)
     shown: Images = {}
     try:
         for step, images in enumerate(film):
             if perturber.arrive(simulated, step) and is_scene:
-                images = simulated.observe()["pixels"]  # type: ignore[attr-defined] # noqa: PLW2901
+                images = simulated.observe()["pixels"]  # noqa: PLW2901
             shown = {camera: perturber.change(camera, step, image) for camera, image in images.items()}
     except PerturbationUnsupported:
         shown = {camera: np.full_like(image, MISSING) for camera, image in film[last].items()}
@@ -118,9 +118,6 @@ def _picture(
 
 
 def _made(task_name: str, size: int) -> gymnasium.Env[Any, Any]:
-    env = gymnasium.make(
+    return gymnasium.make(
         registry.task(task_name).env_id, disable_env_checker=True, obs_type="pixels", image_size=(size, size)
     )
-    if not hasattr(env.unwrapped, "advance"):
-        raise ConfigError(f"{task_name}: expected a task with advance and observe (altbench.api.SimulatedTask)")
-    return env

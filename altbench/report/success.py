@@ -44,9 +44,9 @@ def success_table(frame: pd.DataFrame) -> Table:
     rates = success_rates(frame, [*ROW, *CONDITION])
     retried = frame.assign(infra=frame["status"] == "infra_error").groupby([*ROW, *CONDITION])["infra"].sum()
     data = rates.assign(infra_errors=retried.to_numpy(int), best=_best(frame, rates))
-    cells = _rate_texts(data["successes"], data["episodes"], data["rate"], data["low"], data["high"])
+    texts = _rate_texts(data["successes"], data["episodes"], data["rate"], data["low"], data["high"])
     several = SEEDS_NOTE if frame["train_seed"].nunique() > 1 else ""
-    return Table("Success", data, condition_blocks(data, cells), _RATES + _RANKING + several)
+    return Table("Success", data, condition_blocks(data, texts), _RATES + _RANKING + several)
 
 
 def failures_table(frame: pd.DataFrame) -> Table:
@@ -87,8 +87,8 @@ def ood_table(frame: pd.DataFrame) -> Table:
     data = pd.DataFrame(rows, columns=[*ROW, *CONDITION, *numbers]).astype(dict.fromkeys(numbers[2:], "float64"))
     rates = _rate_texts(data["flagged"], data["episodes"], data["rate"], data["low"], data["high"])
     areas = [f"AUROC {value:.2f}" if pd.notna(value) else "" for value in data["auroc"]]
-    cells = [" · ".join(filter(None, pair)) for pair in zip(rates, areas, strict=True)]
-    return Table("Out-of-distribution flags", data, condition_blocks(data, cells), _FLAGS)
+    texts = [" · ".join(filter(None, pair)) for pair in zip(rates, areas, strict=True)]
+    return Table("Out-of-distribution flags", data, condition_blocks(data, texts), _FLAGS)
 
 
 def flag_rate(frame: pd.DataFrame) -> Rate:
@@ -139,9 +139,9 @@ def beats_all(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
 # ----------------------------------------------------------------------------------------------------------- layout
 
 
-def condition_blocks(data: pd.DataFrame, cells: Iterable[str]) -> tuple[Block, ...]:
+def condition_blocks(data: pd.DataFrame, texts: Iterable[str]) -> tuple[Block, ...]:
     """A block of the unperturbed splits, and one per split and perturbation with the unperturbed rate in front."""
-    data = data.assign(cell=list(cells))
+    data = data.assign(text=list(texts))
     clean = data[data["perturbation"] == CLEAN].sort_values("split", kind="stable", key=split_order)
     blocks = [conditions_block("Unperturbed, by split", clean, list(clean["split"]))]
     for (split, perturbation), part in data[data["perturbation"] != CLEAN].groupby(["split", "perturbation"]):
@@ -153,9 +153,9 @@ def condition_blocks(data: pd.DataFrame, cells: Iterable[str]) -> tuple[Block, .
 
 
 def conditions_block(caption: str, data: pd.DataFrame, heads: list[str]) -> Block:
-    """Policies as rows, `heads` as columns, `data`'s column `cell` as text, and `best`, where there is one, in bold."""
+    """Policies as rows, `heads` as columns, `data`'s column `text` in the table, and `best`, where there is one, in bold."""
     best = data["best"].fillna(False).astype(bool).to_list() if "best" in data else None
-    return pivot(caption, _names(data), heads, list(data["cell"]), best)
+    return pivot(caption, _names(data), heads, list(data["text"]), best)
 
 
 def _names(data: pd.DataFrame) -> dict[str, list[str | int]]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.table import Table as RichTable
+from rich.text import Text
 from tabulate import tabulate
 
 from altbench.system.files import replacing
@@ -50,6 +52,23 @@ class Block:
     best: frozenset[tuple[int, int]] = frozenset()
     names: int = 2
 
+    def to_rich(self, title: str, note: str = "", colours: Sequence[str] = ()) -> RichTable:
+        """Return the block for a terminal, best in bold, under `title` and above `note`.
+
+        `colours`: a style of rich for each row. Texts are literal: no markup is read in them.
+        """
+        shown = RichTable(title=Text(title), title_justify="left", caption_justify="left")
+        shown.caption = Text(note) if note else None
+        for i, head in enumerate(self.header):
+            if i < self.names:
+                shown.add_column(Text(head), overflow="fold")  # cut off, two names may read alike
+            else:
+                shown.add_column(Text(head), justify="right")  # folded, a number may be read as two
+        for i, row in enumerate(self.rows):
+            texts = [Text(text, "bold" if (i, j) in self.best else "") for j, text in enumerate(row)]
+            shown.add_row(*texts, style=colours[i] if colours else None)
+        return shown
+
 
 @dataclass(frozen=True)
 class Table:
@@ -65,7 +84,7 @@ def pivot(
     caption: str,
     names: Mapping[str, Sequence[Any]],
     columns: Sequence[str],
-    cells: Sequence[str],
+    texts: Sequence[str],
     best: Sequence[bool] | None = None,
 ) -> Block:
     """A block with one row per distinct combination of `names`, sorted, and one column per distinct value of `columns`.
@@ -74,14 +93,14 @@ def pivot(
     """
     keys: list[tuple[Any, ...]] = list(zip(*names.values(), strict=True))
     rows, heads = sorted(set(keys)), list(dict.fromkeys(columns))
-    texts = {(key, column): cell for key, column, cell in zip(keys, columns, cells, strict=True)}
+    found = {(key, column): text for key, column, text in zip(keys, columns, texts, strict=True)}
     marked = {
         (key, column) for key, column, mark in zip(keys, columns, best or [False] * len(keys), strict=True) if mark
     }
     return Block(
         caption,
         (*names, *heads),
-        tuple((*map(str, row), *(texts.get((row, head), "") for head in heads)) for row in rows),
+        tuple((*map(str, row), *(found.get((row, head), "") for head in heads)) for row in rows),
         frozenset(
             (i, len(names) + j) for i, row in enumerate(rows) for j, head in enumerate(heads) if (row, head) in marked
         ),
@@ -162,7 +181,7 @@ def write_table(table: Table, folder: Path, stem: str, fingerprint: Fingerprint)
 
 def _formatted(block: Block, escape: Callable[[str], str], bold: Callable[[str], str]) -> list[list[str]]:
     return [
-        [bold(escape(cell)) if (i, j) in block.best else escape(cell) for j, cell in enumerate(row)]
+        [bold(escape(text)) if (i, j) in block.best else escape(text) for j, text in enumerate(row)]
         for i, row in enumerate(block.rows)
     ]
 

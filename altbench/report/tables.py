@@ -26,22 +26,6 @@ from altbench.stats.rates import split_order
 from altbench.sweeps.spec import CLEAN
 from altbench.system.fingerprint import Fingerprint
 
-__all__ = [
-    "Block",
-    "Table",
-    "all_tables",
-    "failures_table",
-    "latency_table",
-    "memory_table",
-    "ood_table",
-    "ratios_table",
-    "render_costs",
-    "render_terminal",
-    "success_table",
-    "write_table",
-    "write_tables",
-]
-
 
 def all_tables(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> dict[str, Table]:
     """File stem -> table, from `results.load_episodes` and `results.load_measures`; empty tables are left out."""
@@ -88,8 +72,8 @@ def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
     """Success by split, with the cost of a decision beside it."""
     clean = data[data["perturbation"] == CLEAN].sort_values("split", kind="stable", key=split_order)
     counts = zip(clean["successes"], clean["episodes"], clean["rate"], strict=True)
-    cells = [f"{k}/{n} {percentage(rate):>3} %" if n else "" for k, n, rate in counts]
-    block = conditions_block("", clean.assign(cell=cells), list(clean["split"]))
+    texts = [f"{k}/{n} {percentage(rate):>3} %" if n else "" for k, n, rate in counts]
+    block = conditions_block("", clean.assign(text=texts), list(clean["split"]))
     costs = measures_frame(measures)
     label, n = block.names - 2, block.names - 1
     tasks = [row[0] if block.names == 3 else None for row in block.rows]
@@ -103,7 +87,7 @@ def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
         block.names,
     )
     title = f"Success on {', '.join(sorted(set(clean['task'])))} by split, and one decision at batch 1"
-    return _rich(wider, title, "ms: median; MB: weights + table; empty: not measured; intervals: success.md")
+    return wider.to_rich(title, "ms: median; MB: weights + table; empty: not measured; intervals: success.md")
 
 
 def _cost_texts(costs: pd.DataFrame, label: str, n: str, task: str | None) -> tuple[str, str]:
@@ -129,11 +113,11 @@ def _perturbed(data: pd.DataFrame) -> list[RichTable]:
             head = f"{str(key[-1]).replace('_', ' ')} {'·'.join(map(str, group['severity']))}"
             rates = ["" if pd.isna(rate) else percentage(rate) for rate in group["rate"]]
             rows.append((*key, head, "·".join(rates)))
-        merged = pd.DataFrame(rows, columns=[*ROW, "perturbation", "head", "cell"]).sort_values("perturbation")
+        merged = pd.DataFrame(rows, columns=[*ROW, "perturbation", "head", "text"]).sort_values("perturbation")
         counts = sorted(set(part["episodes"]))
         each = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         title = f"Success in % on {split} by perturbation and severity ({each} episodes a cell)"
-        tables.append(_rich(conditions_block("", merged, list(merged["head"])), title))
+        tables.append(conditions_block("", merged, list(merged["head"])).to_rich(title))
     return tables
 
 
@@ -156,15 +140,4 @@ def _narrow(block: Block, title: str, note: str) -> RichTable:
         names=sum(i < block.names for i in kept),
     )
     constant = "; ".join(f"{block.header[i]} {block.rows[0][i]}" for i in same if block.rows[0][i])
-    return _rich(left, f"{title} ({constant})" if constant else title, note)
-
-
-def _rich(block: Block, title: str, caption: str = "") -> RichTable:
-    table = RichTable(
-        title=Text(title), caption=Text(caption) if caption else None, title_justify="left", caption_justify="left"
-    )
-    for i, head in enumerate(block.header):
-        table.add_column(Text(head), justify="left" if i < block.names else "right")
-    for i, row in enumerate(block.rows):
-        table.add_row(*(Text(cell, "bold" if (i, j) in block.best else "") for j, cell in enumerate(row)))
-    return table
+    return left.to_rich(f"{title} ({constant})" if constant else title, note)

@@ -144,7 +144,9 @@ class Run:
         """Return where a fitted checkpoint is; raise CheckpointError if it is missing."""
         found = self.checkpoint_folder(checkpoint)
         if found is None:
-            raise CheckpointError(f"{self.folder.checkpoints}: {checkpoint.name} is not there (any more)")
+            raise CheckpointError(
+                f"{self.folder.checkpoints}: the checkpoint {checkpoint.name} is missing; `altbench run` fits it"
+            )
         return found
 
     def policy(self, checkpoint: Checkpoint, runtime: Mapping[str, Any] | None = None) -> Policy:

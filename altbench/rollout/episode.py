@@ -15,7 +15,7 @@ import gymnasium
 from altbench.core.errors import PerturbationUnsupported, PolicyTimeout, SimulationDiverged
 from altbench.core.perturbation import AnyPerturbation
 from altbench.core.policy import Decision, Observation, Policy, Requirements, check_decision
-from altbench.core.task import TaskInfo
+from altbench.core.task import TaskInfo, task_of
 from altbench.rollout.chunking import ChunkWrapper, as_batch
 from altbench.rollout.perturber import EpisodePerturber
 from altbench.rollout.records import DecisionRecord, EpisodeRecord, PerturbationStatus, Status, StepRecord
@@ -25,26 +25,36 @@ PROTOCOL_VERSION = 1
 
 
 @dataclass(frozen=True)
-class EpisodePlan:
-    """One episode: `seed` and `options` go to `reset`, `policy_seed` to the policy, `perturbation` between the two.
+class PlannedPerturbation:
+    """A perturbation in one episode: what it is, the seed that it draws from, and what it reaches.
 
-    `cameras` (empty: all) and `from_step`: what the perturbation reaches.
+    `cameras`: those that it changes; empty: all. `from_step`: the first control step that it changes.
     """
+
+    perturbation: AnyPerturbation
+    seed: int
+    cameras: tuple[str, ...] = ()
+    from_step: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodePlan:
+    """One episode: `seed` and `options` go to `reset`, `policy_seed` to the policy, `perturbation` between the two."""
 
     index: int
     seed: int
     policy_seed: int
     options: Mapping[str, Any]
-    perturbation: AnyPerturbation | None = None
-    perturb_seed: int = 0
-    cameras: tuple[str, ...] = ()
-    from_step: int = 0
+    perturbation: PlannedPerturbation | None = None
 
     def perturber(self, task: TaskInfo, seen: Sequence[str] | None = None) -> EpisodePerturber | None:
         """The perturbation at work in this episode, for a policy that looks at the cameras `seen` (None: all)."""
-        if self.perturbation is None:
+        planned = self.perturbation
+        if planned is None:
             return None
-        return EpisodePerturber(self.perturbation, self.perturb_seed, task.cameras, self.cameras, self.from_step, seen)
+        return EpisodePerturber(
+            planned.perturbation, planned.seed, task.cameras, planned.cameras, planned.from_step, seen
+        )
 
 
 @dataclass
@@ -117,7 +127,7 @@ def _perturbed(
     finally:
         if perturber is not None:
             log.perturbation = perturber.status
-            perturber.end(env.unwrapped)
+            perturber.end(task_of(env))
 
 
 def _play(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from altbench.core.errors import PerturbationUnsupported
 from altbench.core.perturbation import AnyPerturbation, FrameKey, Perturbation, ScenePerturbation
+from altbench.core.task import TaskEnv
 from altbench.core.types import UInt8
 from altbench.rollout.records import PerturbationStatus
 
@@ -39,7 +39,7 @@ class EpisodePerturber:
         self._references: dict[str, UInt8] = {}
         self._keeping = self._begun = self._changed = False
 
-    def arrive(self, task: Any, step: int) -> bool:
+    def arrive(self, task: TaskEnv, step: int) -> bool:
         """Begin a perturbed scene when its step has come; whether this step's frame must be drawn, even for nobody.
 
         Raises PerturbationUnsupported, with the status set, where the task has nothing to perturb.
@@ -70,13 +70,13 @@ class EpisodePerturber:
         if self._changed:
             self.status = "applied"
 
-    def end(self, task: Any) -> None:
+    def end(self, task: TaskEnv) -> None:
         """Put a changed scene back."""
         if self._begun and isinstance(self._perturbation, ScenePerturbation):
             self._begun = False
             self._perturbation.end(task)
 
-    def _begin(self, perturbation: ScenePerturbation, task: Any) -> None:
+    def _begin(self, perturbation: ScenePerturbation, task: TaskEnv) -> None:
         self._begun = True
         try:
             perturbation.begin(task, np.random.default_rng(np.random.SeedSequence([self._seed])), self._cameras)

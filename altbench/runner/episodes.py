@@ -7,8 +7,9 @@ from typing import Any
 from altbench.core.seeds import derive_seed
 from altbench.results.run import Run
 from altbench.rollout import records
-from altbench.rollout.episode import EpisodePlan
+from altbench.rollout.episode import EpisodePlan, PlannedPerturbation
 from altbench.sweeps.plan import Cell
+from altbench.sweeps.rows import Column
 
 
 def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
@@ -24,17 +25,20 @@ def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
             options["initial_state"] = starts[index % len(starts)].initial_state
         plans.append(
             EpisodePlan(
-                index,
-                derive_seed(root, "evaluate", index),
-                derive_seed(root, "policy", index),
-                options,
-                column.perturbation,
-                derive_seed(root, "perturb", index),
-                column.entry.cameras,
-                column.entry.from_step,
+                index=index,
+                seed=derive_seed(root, "evaluate", index),
+                policy_seed=derive_seed(root, "policy", index),
+                options=options,
+                perturbation=_perturbation(column, derive_seed(root, "perturb", index)),
             )
         )
     return plans
+
+
+def _perturbation(column: Column, seed: int) -> PlannedPerturbation | None:
+    if column.perturbation is None:
+        return None
+    return PlannedPerturbation(column.perturbation, seed, column.entry.cameras, column.entry.from_step)
 
 
 def cell_header(cell: Cell) -> records.CellHeader:

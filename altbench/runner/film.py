@@ -13,6 +13,7 @@ from skimage.transform import resize
 
 from altbench.core import registry
 from altbench.core.errors import AltbenchError, ResultsError, UnknownNameError
+from altbench.core.task import task_of
 from altbench.core.types import UInt8
 from altbench.report.video import caption, write_mp4
 from altbench.results import cells, history
@@ -100,7 +101,7 @@ def _cell_names(sweep: SweepSpec) -> set[str]:
 
 def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: EpisodeRecord) -> UInt8:
     """One episode's frames (T, H, W, 3); AltbenchError where it does not end as it was recorded."""
-    task: Any = env.unwrapped
+    task = task_of(env)
     perturber = plan.perturber(registry.task(cell.checkpoint.task))
     env.reset(seed=plan.seed, options=dict(plan.options))
     try:
@@ -122,7 +123,7 @@ def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: E
 
 def _picture(env: gymnasium.Env[Any, Any], perturber: EpisodePerturber | None, step: int) -> UInt8:
     """The scene, and beside it what the policy would see of it, one camera above the other."""
-    task: Any = env.unwrapped
+    task = task_of(env)
     if perturber:
         perturber.arrive(task, step)
     scene = _enlarged(np.asarray(env.render()), SCENE)

@@ -31,7 +31,6 @@ class Heartbeat:
 
     def __init__(self, folder: RunFolder, key: str) -> None:
         self.path = _path(folder, key)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._last, self._done, self._number = 0.0, NOT_BEGUN, 0
         self(NOT_BEGUN, 0, {})
 
@@ -41,8 +40,8 @@ class Heartbeat:
             return
         self._last, self._done, self._number = now, done, self._number + 1
         report = {"done": done, "total": total, "metrics": dict(metrics), "number": self._number}
-        with replacing(self.path, flush=False) as temporary:
-            temporary.write_text(json.dumps(report))
+        with replacing(self.path, durable=False) as temporary:
+            temporary.write_text(json.dumps(report), encoding="utf-8")
 
 
 def read_beat(folder: RunFolder, key: str) -> Beat:

@@ -43,10 +43,14 @@ def paired_counts(first: pd.DataFrame, second: pd.DataFrame, on: Sequence[str] =
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """Two-sided exact p of McNemar's test: the discordant pairs against a fair coin (1 without any)."""
-    n, fewer = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(n, i) for i in range(fewer + 1))
-    return min(1.0, 2 * tail / (1 << n))
+    """Return the two-sided exact p of McNemar's test: the discordant pairs against a fair coin (1 without any).
+
+    As `scipy.stats.binomtest`, whose module takes 2 s to import: `bdtr` is the binomial distribution function.
+    """
+    from scipy.special import bdtr
+
+    first, second = int(only_first), int(only_second)  # NumPy's would overflow
+    return min(1.0, 2 * float(bdtr(min(first, second), first + second, 0.5)))
 
 
 def paired_differences(first: pd.DataFrame, second: pd.DataFrame, over: Sequence[str] = ("train_seed",)) -> Int64:
@@ -87,24 +91,36 @@ def paired_difference_interval(counts: PairedCounts, confidence: float = 0.95) -
 
 
 def _newcombe_phi(counts: PairedCounts) -> float:
-    a, b, c, d = counts.both, counts.only_second, counts.only_first, counts.neither
+    """Return the correlation of the two outcomes, as Newcombe's (1998) method 10 estimates it.
+
+    phi = (ad - bc) / sqrt((a + b)(c + d)(a + c)(b + d)), with the paper's fourfold table a, b, c, d. Where ad > bc, the
+    numerator has the continuity correction max(ad - bc - n / 2, 0), which tells method 10 from method 8. 0 if a margin is
+    empty.
+    """
+    # As Python's integers: the product of four of NumPy's may be too large for 64 bits.
+    a, b, c, d = (int(n) for n in (counts.both, counts.only_second, counts.only_first, counts.neither))
     product = (a + b) * (c + d) * (a + c) * (b + d)
     if product == 0:
         return 0.0
     covariance = a * d - b * c
-    corrected = max(covariance - counts.total / 2, 0.0) if covariance > 0 else float(covariance)
+    corrected = max(covariance - (a + b + c + d) / 2, 0.0) if covariance > 0 else float(covariance)
     return corrected / math.sqrt(product)
 
 
 def _square_and_add(x: float, y: float, phi: float) -> float:
+    """Return sqrt(x² - 2 phi x y + y²), the paper's distance (delta, epsilon) from the difference to a limit.
+
+    `x`, `y`: how far Wilson's limits of the two single rates lie from these.
+    """
     return math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: ArrayLike) -> list[float]:
     """Holm's step-down adjusted p values, in the given order (Holm 1979)."""
-    adjusted, running, m = [0.0] * len(p_values), 0.0, len(p_values)
-    for rank, index in enumerate(sorted(range(m), key=lambda i: p_values[i])):
-        running = max(running, (m - rank) * p_values[index])
+    raw: list[float] = np.asarray(p_values, np.float64).tolist()
+    adjusted, running, m = [0.0] * len(raw), 0.0, len(raw)
+    for rank, index in enumerate(sorted(range(m), key=lambda i: raw[i])):
+        running = max(running, (m - rank) * raw[index])
         adjusted[index] = min(1.0, running)
     return adjusted
 

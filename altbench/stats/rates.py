@@ -42,6 +42,7 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tup
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"expected 0 <= successes <= n and n >= 1, got {successes} of {n}")
+    successes, n = float(successes), float(n)
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
@@ -56,7 +57,7 @@ def rate_of(successes: int, episodes: int, confidence: float = 0.95) -> Rate:
     if episodes == 0:
         return Rate(0, 0, None, None, None)
     low, high = wilson_interval(successes, episodes, confidence)
-    return Rate(successes, episodes, successes / episodes, low, high)
+    return Rate(int(successes), int(episodes), float(successes / episodes), low, high)
 
 
 def clustered_interval(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:

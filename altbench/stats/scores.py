@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from altbench.core.types import Float64
@@ -32,9 +32,9 @@ class Summary:
     upper: float | None = None
 
 
-def summarise(scores: Sequence[float | None]) -> Summary:
+def summarise(scores: ArrayLike) -> Summary:
     """The summary of episodes' S; None (or NaN) is counted as empty."""
-    values = np.array([np.nan if s is None else s for s in scores], np.float64)
+    values = _numbers(scores)
     found = values[~np.isnan(values)]
     empty = len(values) - len(found)
     if len(found) == 0:
@@ -44,21 +44,34 @@ def summarise(scores: Sequence[float | None]) -> Summary:
     return Summary(len(found), empty, float(found.max()), float(found.mean()), low, high, lower, median, upper)
 
 
-def bootstrap_mean(values: Float64, confidence: float = 0.95) -> tuple[float | None, float | None]:
+def bootstrap_mean(values: ArrayLike, confidence: float = 0.95) -> tuple[float | None, float | None]:
     """Percentile bootstrap interval of the mean of `values` (n,), the same every time; None for fewer than two."""
-    if len(values) < 2:
+    found = _numbers(values)
+    if len(found) < 2:
         return None, None
     rng = np.random.default_rng(BOOTSTRAP_SEED)
-    means = values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(axis=1)
+    means = found[rng.integers(0, len(found), (RESAMPLES, len(found)))].mean(axis=1)
     low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
 
 
 def auroc(clean: ArrayLike, perturbed: ArrayLike) -> float | None:
-    """Probability that a perturbed score exceeds a clean one, ties counting half; None where a side has no score."""
-    below, above = (np.asarray(side, np.float64) for side in (clean, perturbed))
-    below, above = np.sort(below[~np.isnan(below)]), above[~np.isnan(above)]
+    """Return the probability that a perturbed score exceeds a clean one, ties counting half; None if a side has no score.
+
+    The Mann-Whitney statistic U over the number of pairs. Missing scores (None, NaN, NA) are left out.
+    """
+    # scipy.stats takes 2 s to import, which commands that compute no AUROC need not wait for.
+    from scipy.stats import rankdata
+
+    below, above = (side[~np.isnan(side)] for side in (_numbers(clean), _numbers(perturbed)))
     if below.size == 0 or above.size == 0:
         return None
-    less, not_more = np.searchsorted(below, above, "left"), np.searchsorted(below, above, "right")
-    return float((less + not_more).sum() / (2 * below.size * above.size))
+    ranks = rankdata(np.concatenate([above, below]))[: above.size]
+    u = ranks.sum() - above.size * (above.size + 1) / 2
+    return float(u / (above.size * below.size))
+
+
+def _numbers(values: ArrayLike) -> Float64:
+    """Return float64 (n,) of a list, an array or a Series, nullable ones too; NaN where a value is missing."""
+    numbers: Float64 = np.asarray(pd.Series(values, dtype="Float64").to_numpy(np.float64, na_value=np.nan), np.float64)
+    return numbers

@@ -195,3 +195,8 @@ def load_sweep(name_or_file: str) -> SweepSpec:
             raise ConfigError(f"unknown sweep {name_or_file!r}{hint}; or name a file that ends in .toml")
         path = built_in[name_or_file]
     return SweepSpec.parse(read_toml(path), str(path.name))
+
+
+def list_sweeps() -> list[str]:
+    """Return the names of the built-in sweeps; `load_sweep` reads one."""
+    return sorted(path.stem for path in BUILT_IN_SWEEPS.glob("*.toml"))

@@ -7,11 +7,8 @@ SHA-256, so that a folder is either whole or refused.
 from __future__ import annotations
 
 import hashlib
-import os
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,8 @@ import tomli_w
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from altbench.api import CheckpointError
+from altbench import api
+from altbench.api import CheckpointError, ConfigError, replacing
 
 INDEX = "checkpoint.toml"
 WEIGHTS = "weights.safetensors"
@@ -61,9 +59,9 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` into the existing `folder`."""
     write_tensors(folder / WEIGHTS, checkpoint.tensors)
     for name, array in checkpoint.arrays.items():
-        _replace(folder / f"{name}.npy", partial(_write_array, array=array))
+        _write_array(folder / f"{name}.npy", array)
     names = [WEIGHTS, *(f"{name}.npy" for name in checkpoint.arrays)]
-    write_toml(folder / INDEX, {"values": checkpoint.values, "sha256": {n: _sha256(folder / n) for n in names}})
+    write_toml(folder / INDEX, {"values": checkpoint.values, "sha256": {n: sha256_of(folder / n) for n in names}})
 
 
 def read(folder: Path) -> Checkpoint:
@@ -78,7 +76,7 @@ def read(folder: Path) -> Checkpoint:
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"{path}: missing, though {INDEX} lists it; fit and save the policy again")
-        if _sha256(path) != expected:
+        if sha256_of(path) != expected:
             raise CheckpointError(
                 f"{path}: damaged, its SHA-256 is not the one in {INDEX}; fit and save the policy again"
             )
@@ -88,23 +86,25 @@ def read(folder: Path) -> Checkpoint:
 
 def write_toml(path: Path, values: Mapping[str, Any]) -> None:
     """Write `values` atomically."""
-    _replace(path, lambda temporary: temporary.write_text(tomli_w.dumps(values), encoding="utf-8"))
+    with replacing(path) as temporary:
+        temporary.write_text(tomli_w.dumps(values), encoding="utf-8")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read TOML; CheckpointError where it is missing or malformed."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing; is this a folder that a policy was saved to?")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: missing; is this a folder that a policy was saved to?") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: damaged ({error}); fit and save the policy again") from None
+        return api.read_toml(path)
+    except ConfigError as error:
+        raise CheckpointError(f"{error}; fit and save the policy again") from None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors atomically as safetensors."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    _replace(path, lambda temporary: safetensors.torch.save_file(plain, temporary))
+    with replacing(path) as temporary:
+        safetensors.torch.save_file(plain, temporary)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -116,6 +116,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{path}: damaged ({error}); fit and save the policy again") from None
     return tensors
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def numpy_of(tensor: Tensor) -> NDArray[Any]:
@@ -133,18 +139,5 @@ def _read_array(path: Path) -> NDArray[Any]:
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
-    with path.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
-
-
-def _replace(path: Path, write_to: Callable[[Path], Any]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    write_to(temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -59,9 +59,10 @@ class Resumable:
         self.folder.mkdir(parents=True, exist_ok=True)
         checkpoint.write_tensors(self.folder / name, self.learner.tensors())
         checkpoint.write_toml(self.folder / INDEX, {"step": step, "tensors": name, "fingerprint": self.fingerprint})
-        for old in self.folder.glob("state-*.safetensors*"):
-            if old.name != name:
-                old.unlink()
+        for pattern in ("state-*.safetensors", ".state*.tmp"):  # a killed run leaves the latter behind
+            for old in self.folder.glob(pattern):
+                if old.name != name:
+                    old.unlink()
         now = time.monotonic()
         self._next = now + max(self.seconds, (now - begun) / LARGEST_SHARE)
 
@@ -78,7 +79,7 @@ class Resumable:
         return int(index["step"])
 
 
-def training_digest(policy: str, version: int, settings: Mapping[str, Any], data: str) -> str:
-    """SHA-256 of what a training run depends on, in hexadecimal; `settings` without those that only acting reads."""
-    parts = [policy, version, json.dumps(settings, sort_keys=True), data]
+def training_digest(policy: str, version: int, config: Mapping[str, Any], data: str) -> str:
+    """SHA-256 of what a training run depends on, in hexadecimal; `config` without those that only acting reads."""
+    parts = [policy, version, json.dumps(config, sort_keys=True), data]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

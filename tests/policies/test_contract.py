@@ -67,7 +67,7 @@ def test_sampling_policies_draw_anew_at_each_decision_and_seed(name, fit_policy,
 def test_a_saved_policy_decides_the_same_once_loaded(name, fit_policy, make_policy, observe, demonstrations, tmp_path):
     policy, other = fit_policy(name), make_policy(name)
     policy.save(tmp_path)
-    assert not (tmp_path / "policy.toml").exists()
+    assert not (tmp_path / "policy.json").exists()
     other.load(tmp_path)
     before, after = (decide(p, observe, demonstrations[2], [0, 5], [0, 1], [1, 2]) for p in (policy, other))
     np.testing.assert_array_equal(before.actions, after.actions)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from altbench.core.policy import FitContext
-from altbench_policies import resume
+from altbench_policies import checkpoint, resume
 from altbench_policies.training import Learner, TrainingSpec, step_generator, train
 
 STEPS = 12
@@ -132,6 +132,28 @@ def test_the_state_is_one_file_and_its_index(tmp_path, save_always):
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == [f"state-{STEPS}.safetensors", "state.toml"]
 
 
+def test_the_leftovers_of_a_killed_run_are_removed(tmp_path):
+    leftovers = [tmp_path / name for name in (".state-3.safetensors.0a1b2c3d.tmp", ".state.toml.0a1b2c3d.tmp")]
+    for path in (*leftovers, tmp_path / "state-3.safetensors"):
+        path.write_bytes(b"half")
+    run(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == [f"state-{STEPS}.safetensors", "state.toml"]
+
+
+def test_a_state_that_cannot_be_written_leaves_the_one_before_it(tmp_path, monkeypatch, save_always):
+    def fail(tensors, path):
+        Path(path).write_bytes(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_at=7, **save_always)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="disk full"):
+        patched.setattr(checkpoint.safetensors.torch, "save_file", fail)
+        run(tmp_path, **save_always)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+
+
 def test_logs_and_progress_report_the_same_steps(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -198,6 +220,17 @@ def test_averaged_weights_follow_their_formula():
         torch.testing.assert_close(parameter.detach(), average)
     assert not made.training
     assert learner.average_decay(10**9) == 0.9999
+
+
+def test_averaged_weights_are_the_interpolation_to_the_last_bit():
+    made = network()
+    learner = Learner(made, settings(), total=STEPS)
+    expected = [p.detach().clone() for p in made.parameters()]
+    for step in range(4):
+        learner.step(Line(made), step, seed=0)
+        for average, parameter in zip(expected, made.parameters(), strict=True):
+            average.lerp_(parameter.detach(), 1 - learner.average_decay(step))
+    assert all(torch.equal(a, e) for a, e in zip(learner.averages, expected, strict=True))
 
 
 def test_epochs_are_passes_over_the_frames():

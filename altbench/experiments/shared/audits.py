@@ -14,6 +14,7 @@ from altbench.audit.tables import score
 from altbench.core import registry
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.experiment import ExperimentRun
+from altbench.experiments.shared.texts import prose
 from altbench.report.table import Block, Table
 from altbench.stats.scores import bootstrap_mean, summarise
 from altbench.stats.trajectories import Source, find_distance
@@ -32,6 +33,12 @@ POSITIONS = Way("positions, resampled", "resampled", "positions")
 WARPED = Way("positions, time warping", "dtw", "positions")
 ACTIONS = Way("actions, resampled", "resampled", "actions")
 WAYS = (POSITIONS, WARPED, ACTIONS)
+
+WAYS_NOTE = """
+    Resampling goes by the share of time: an episode that fails runs to the horizon, so that its first part is compared
+    with all of a demonstration, and S falls although the motion may be a demonstration's. Time warping goes by shape alone.
+    Actions are the commanded positions.
+    """
 
 
 def audited(run: ExperimentRun, way: Way) -> list[AuditedEpisode]:
@@ -72,12 +79,7 @@ def ways_table(by_way: dict[str, pd.DataFrame], by: Sequence[str], heads: Sequen
             texts.setdefault(tuple(shown), []).append(_ways_text(rows[-1]))
     header = (*heads, *(f"{title}: max, mean [95 %], successes' mean" for title in by_way))
     block = Block("S by way of comparing", header, tuple((*k, *t) for k, t in texts.items()), names=len(by))
-    note = (
-        "Resampling goes by the share of time: an episode that fails runs to the horizon, so that its first part is"
-        " compared with all of a demonstration, and S falls although the motion may be a demonstration's. Time warping"
-        " goes by shape alone. Actions are the commanded positions."
-    )
-    return Table("Does the way of comparing matter?", pd.DataFrame(rows), (block,), note)
+    return Table("Does the way of comparing matter?", pd.DataFrame(rows), (block,), prose(WAYS_NOTE))
 
 
 def _ways_text(row: dict[str, Any]) -> str:

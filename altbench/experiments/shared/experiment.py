@@ -77,13 +77,14 @@ class ExperimentRun:
     """What there is for an experiment under `root` (OUT/run), of its own sweeps alone.
 
     `left_out`: rows that this installation cannot make, each with the reason. `own`: a folder of the experiment's own, for
-    what it computes besides cells.
+    what it computes besides cells. `preset`: what the sweeps were asked for with.
     """
 
     root: Path
     own: Path
     runs: tuple[Run, ...] = ()
     left_out: tuple[str, ...] = ()
+    preset: Preset = "small"
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -173,8 +174,8 @@ def _no_sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return ()
 
 
-def _nothing_to_compute(run: ExperimentRun, preset: Preset, say: Say) -> None:
-    del run, preset, say
+def _nothing_to_compute(run: ExperimentRun, say: Say) -> None:
+    del run, say
 
 
 @dataclass(frozen=True)
@@ -190,9 +191,9 @@ class Experiment:
     name: str
     title: str
     question: str
-    report: Callable[[ExperimentRun, Preset], Report]
+    report: Callable[[ExperimentRun], Report]
     sweeps: Callable[[Preset], Sequence[SweepSpec]] = _no_sweeps
-    compute: Callable[[ExperimentRun, Preset, Say], None] = _nothing_to_compute
+    compute: Callable[[ExperimentRun, Say], None] = _nothing_to_compute
 
     @property
     def folder(self) -> str:

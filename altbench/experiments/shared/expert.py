@@ -17,7 +17,7 @@ from altbench.audit.cases import case_of
 from altbench.core import registry
 from altbench.core.policy import Decision, Observation, Policy, Requirements
 from altbench.core.spec import Spec
-from altbench.core.task import Expert, TaskInfo
+from altbench.core.task import Expert, TaskEnv, TaskInfo, task_of
 from altbench.experiments.shared.experiment import ExperimentRun, Say
 from altbench.results import cells
 from altbench.rollout.episode import make_env, run_episode
@@ -51,9 +51,9 @@ class _Watching(Policy):
         return Decision(np.asarray(self.expert.act(self.simulated), np.float32)[None, None])
 
     @property
-    def simulated(self) -> Any:
-        """The simulator behind Gymnasium's wrappers."""
-        return self.env.unwrapped
+    def simulated(self) -> TaskEnv:
+        """The task behind Gymnasium's wrappers."""
+        return task_of(self.env)
 
 
 def play(run: ExperimentRun, say: Say) -> None:

@@ -20,9 +20,7 @@ MOST_NAMED = 60
 _SECOND_HAND = "† second-hand: from notes on the published version, not from the paper's own text."
 
 
-def write_report(
-    experiment: Experiment, report: Report, run: ExperimentRun, out: Path, preset: str, made_by: Fingerprint
-) -> Path:
+def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out: Path, made_by: Fingerprint) -> Path:
     """Write the folder of `experiment` under `out`, whole or not at all, and the index beside it; the report's path."""
     folder = out / experiment.folder
     with new_folder(folder) as temporary:
@@ -35,16 +33,19 @@ def write_report(
                     save(figure, temporary / f"{stem}.png")
         if run.recorded:
             run.write_episodes(temporary)
-        write_text(temporary / REPORT, to_markdown(experiment, report, run, preset, made_by))
-        write_text(temporary / ABOUT, json.dumps(_about(experiment, report, run, preset, made_by), indent=1) + "\n")
+        write_text(temporary / REPORT, to_markdown(experiment, report, run, made_by))
+        write_text(temporary / ABOUT, json.dumps(_about(experiment, report, run, made_by), indent=1) + "\n")
     write_index(out)
     return folder / REPORT
 
 
-def to_markdown(experiment: Experiment, report: Report, run: ExperimentRun, preset: str, made_by: Fingerprint) -> str:
+def to_markdown(experiment: Experiment, report: Report, run: ExperimentRun, made_by: Fingerprint) -> str:
     """The whole report as Markdown; tables inline, figures by reference."""
-    command = f"`altbench reproduce {experiment.id} --preset {preset}`"
-    parts = [f"# {experiment.id}: {experiment.title}", f"{experiment.question} Preset `{preset}`; made by {command}."]
+    command = f"`altbench reproduce {experiment.id} --preset {run.preset}`"
+    parts = [
+        f"# {experiment.id}: {experiment.title}",
+        f"{experiment.question} Preset `{run.preset}`; made by {command}.",
+    ]
     parts += [f"**{report.summary}**"] if report.summary else []
     for section in report.sections:
         parts += _section(section)
@@ -114,14 +115,12 @@ def _listing(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _about(
-    experiment: Experiment, report: Report, run: ExperimentRun, preset: str, made_by: Fingerprint
-) -> dict[str, Any]:
+def _about(experiment: Experiment, report: Report, run: ExperimentRun, made_by: Fingerprint) -> dict[str, Any]:
     return {
         "id": experiment.id,
         "folder": experiment.folder,
         "title": experiment.title,
-        "preset": preset,
+        "preset": run.preset,
         "summary": report.summary,
         "missing": [*report.missing, *run.missing],
         "left_out": sorted(set(run.left_out)),

@@ -37,6 +37,15 @@ def frame_table(
     return Table(title, data, (Block(title, tuple(texts), rows, names=names),), note)
 
 
+def prose(text: str, **blanks: object) -> str:
+    """Return `text` on one line per paragraph, with its named blanks filled.
+
+    Texts of reports are constants that are wrapped in the source. Blanks are filled last, so that their line breaks stay.
+    """
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return "\n\n".join(paragraphs).format(**blanks)
+
+
 def listed(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

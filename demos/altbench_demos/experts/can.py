@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from altbench.api import Float64, SimulatedTask
+from altbench.api import Float64, TaskEnv
 from altbench_demos.experts.pick_and_place import PickAndPlace, Plan
 from altbench_demos.experts.waypoints import QUARTER_TURN
 
@@ -26,7 +26,7 @@ class CanExpert(PickAndPlace):
         super().__init__()
         self._yaw = 0.0
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode in a style drawn from `seed`."""
         super().reset(env, seed)
         self._yaw = np.random.default_rng([seed, 1]).uniform(-0.35, 0.35)  # rad

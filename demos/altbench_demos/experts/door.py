@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from altbench.api import Float32, Float64, SimulatedTask
+from altbench.api import Float32, Float64, TaskEnv
 from altbench_demos.experts.waypoints import CLOSED, LOST, OPEN, UP, Style, action, turned
 
 FLOOR = 0.82  # m, world: no target lies lower
@@ -41,7 +41,7 @@ class Handle:
 
     @classmethod
     def seen(cls, poses: dict[str, Float64], reach: float) -> Handle:
-        """From `SimulatedTask.privileged()`; `reach`: where on the lever, 0 at its axis, 1 at the handle site."""
+        """From `TaskEnv.privileged()`; `reach`: where on the lever, 0 at its axis, 1 at the handle site."""
         door, latch = (Rotation.from_quat(poses[f"{name}_quaternion"]) for name in ("door", "latch"))
         normal, across = -door.as_matrix()[:, 1], latch.as_matrix()[:, 2]
         handle, centre = poses["handle_position"], poses["latch_position"]
@@ -71,7 +71,7 @@ class DoorExpert:
         self._style = self._pulling = Style(0.0, 0.0, 0.0)
         self._reach = self._turn = 0.0
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode in a style drawn from `seed`."""
         del env  # every episode begins alike
         rng = np.random.default_rng(seed)
@@ -81,7 +81,7 @@ class DoorExpert:
         self._reach = rng.uniform(0.85, 1.05)
         self._turn = UNLATCHED + rng.uniform(0.0, 0.15)
 
-    def act(self, env: SimulatedTask) -> Float32:
+    def act(self, env: TaskEnv) -> Float32:
         """The next `ee_pose` action, float32 (10,)."""
         poses = env.privileged()
         position, quaternion = poses["gripper_position"], poses["gripper_quaternion"]

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from altbench.api import Float32, Float64, SimulatedTask
+from altbench.api import Float32, Float64, TaskEnv
 from altbench_demos.experts.waypoints import (
     CLOSE_STEPS,
     CLOSE_TOLERANCE,
@@ -36,13 +36,13 @@ class LiftExpert:
         self._closing = 0
         self._style = Style(0.0, 0.0, 0.0)
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode in a style drawn from `seed`."""
         del env  # every episode of Lift begins alike
         self._stage, self._closing = "approach", 0
         self._style = Style.draw(np.random.default_rng(seed))
 
-    def act(self, env: SimulatedTask) -> Float32:
+    def act(self, env: TaskEnv) -> Float32:
         """The next `ee_pose` action, float32 (10,)."""
         poses = env.privileged()
         position, cube = poses["gripper_position"], poses["cube_position"]

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from altbench.api import Float32, Float64, SimulatedTask
+from altbench.api import Float32, Float64, TaskEnv
 from altbench_demos.experts.waypoints import (
     CLOSE_TOLERANCE,
     CLOSED,
@@ -69,9 +69,9 @@ class PickAndPlace(ABC):
 
     @abstractmethod
     def plan(self, poses: Mapping[str, Float64]) -> Plan:
-        """What to do, from `SimulatedTask.privileged()`."""
+        """What to do, from `TaskEnv.privileged()`."""
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode in a style drawn from `seed`."""
         del env  # every episode begins alike
         rng = np.random.default_rng(seed)
@@ -79,7 +79,7 @@ class PickAndPlace(ABC):
         self._style = Style.draw(rng)
         self._carrying = Style(HASTE * self._style.step, rng.uniform(*self.carry_height), self._style.slope)
 
-    def act(self, env: SimulatedTask) -> Float32:
+    def act(self, env: TaskEnv) -> Float32:
         """The next `ee_pose` action, float32 (10,)."""
         poses = env.privileged()
         position, yaw = poses["gripper_position"], gripper_yaw(poses["gripper_quaternion"])

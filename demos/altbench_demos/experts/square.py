@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from altbench.api import Float64, SimulatedTask
+from altbench.api import Float64, TaskEnv
 from altbench_demos.experts.pick_and_place import PickAndPlace, Plan
 from altbench_demos.experts.waypoints import QUARTER_TURN, UP, nearest_quarter, yaw_of
 
@@ -30,7 +30,7 @@ class SquareExpert(PickAndPlace):
         super().__init__()
         self._before = np.zeros(2)  # where the nut was one control step ago
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode in a style drawn from `seed`."""
         super().reset(env, seed)
         self._before = np.zeros(2)

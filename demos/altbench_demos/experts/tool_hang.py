@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from altbench.api import Float32, Float64, SimulatedTask
+from altbench.api import Float32, Float64, TaskEnv
 from altbench_demos.experts.hands import HASTE, OPEN_STEPS, RISE, Hand
 from altbench_demos.experts.waypoints import CLOSED, OPEN, UP, Style, pointing_down, yaw_of
 
@@ -55,14 +55,14 @@ class ToolHangExpert:
         self._lean = 0.0
         self._before = np.zeros(3)  # where what is carried was one control step ago
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode in a style drawn from `seed`."""
         del env  # every episode begins alike
         rng = np.random.default_rng(seed)
         self._hand, self._lean = Hand(Style.draw(rng), "frame"), rng.uniform(0.65, 0.8)
         self._before = np.zeros(3)
 
-    def act(self, env: SimulatedTask) -> Float32:
+    def act(self, env: TaskEnv) -> Float32:
         """The next `ee_pose` action, float32 (10,)."""
         poses, hand = env.privileged(), self._hand
         hand.position, hand.quaternion = poses["gripper_position"], poses["gripper_quaternion"]

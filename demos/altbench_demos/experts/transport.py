@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from altbench.api import Float32, Float64, SimulatedTask
+from altbench.api import Float32, Float64, TaskEnv
 from altbench_demos.experts.hands import CLOSE_STEPS, HASTE, OPEN_STEPS, Hand
 from altbench_demos.experts.waypoints import (
     CLOSED,
@@ -49,7 +49,7 @@ class TransportExpert:
         self._tilt = 0.0
         self._before = np.zeros(3)  # where the payload was one control step ago
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode in a style drawn from `seed`."""
         del env  # every episode begins alike
         rng = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ class TransportExpert:
         self._tilt = rng.uniform(0.35, 0.45)
         self._before = np.zeros(3)
 
-    def act(self, env: SimulatedTask) -> Float32:
+    def act(self, env: TaskEnv) -> Float32:
         """The next `ee_pose` action, float32 (20,): right arm, left arm."""
         poses = env.privileged()
         for hand, name in ((self._right, "gripper"), (self._left, "gripper1")):

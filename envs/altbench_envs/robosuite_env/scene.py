@@ -12,6 +12,7 @@ from altbench.api import ConfigError, Float64, TaskInfo
 from altbench_envs.robosuite_env.placement import Placement
 
 if TYPE_CHECKING:
+    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
     from altbench_envs.robosuite_env.simulator import Simulator
 
 
@@ -40,6 +41,13 @@ class Scene(ABC):
     pose_bodies: ClassVar[tuple[str, ...]] = ()
     fixed_bodies: ClassVar[Mapping[str, float]] = {}
     moved_joints: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def make(cls, **options: Any) -> RobosuiteEnv:
+        """Make the task's environment; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
+        from altbench_envs.robosuite_env.adapter import RobosuiteEnv
+
+        return RobosuiteEnv(cls(), **options)
 
     @abstractmethod
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -12,8 +12,6 @@ from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Pla
 from altbench_envs.robosuite_env.scene import Scene
 
 if TYPE_CHECKING:
-    import gymnasium
-
     from altbench_envs.robosuite_env.simulator import Simulator
 
 TASK = TaskInfo(
@@ -64,10 +62,3 @@ class LiftScene(Scene):
         """`cube_position` (3,) and `cube_quaternion` (4,) xyzw."""
         cube = simulator.body("cube_main")
         return {"cube_position": np.array(cube.xpos), "cube_quaternion": np.roll(cube.xquat, -1)}
-
-
-def make(**options: Any) -> gymnasium.Env[dict[str, Any], Any]:
-    """Gymnasium's entry point of altbench/Lift-v0; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
-    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
-
-    return RobosuiteEnv(LiftScene(), **options)

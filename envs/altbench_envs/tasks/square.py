@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -12,8 +12,6 @@ from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Pla
 from altbench_envs.robosuite_env.scene import Scene
 
 if TYPE_CHECKING:
-    import gymnasium
-
     from altbench_envs.robosuite_env.simulator import Simulator
 
 TASK = TaskInfo(
@@ -69,10 +67,3 @@ class SquareScene(Scene):
         handle, peg = simulator.data.site("SquareNut_handle_site").xpos, simulator.body("peg1").xpos
         nut = named_pose(simulator, "SquareNut_main", "nut")
         return {**nut, "handle_position": np.array(handle), "peg_position": np.array(peg)}
-
-
-def make(**options: Any) -> gymnasium.Env[dict[str, Any], Any]:
-    """Gymnasium's entry point of altbench/Square-v0; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
-    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
-
-    return RobosuiteEnv(SquareScene(), **options)

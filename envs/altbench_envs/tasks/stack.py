@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -12,8 +12,6 @@ from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Pla
 from altbench_envs.robosuite_env.scene import Scene
 
 if TYPE_CHECKING:
-    import gymnasium
-
     from altbench_envs.robosuite_env.simulator import Simulator
 
 TASK = TaskInfo(
@@ -77,10 +75,3 @@ class StackScene(Scene):
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
         """`red_position` (3,), `red_quaternion` (4,) xyzw, and the same of `green`."""
         return {**named_pose(simulator, "cubeA_main", "red"), **named_pose(simulator, "cubeB_main", "green")}
-
-
-def make(**options: Any) -> gymnasium.Env[dict[str, Any], Any]:
-    """Gymnasium's entry point of altbench/Stack-v0; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
-    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
-
-    return RobosuiteEnv(StackScene(), **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -12,8 +12,6 @@ from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Pla
 from altbench_envs.robosuite_env.scene import Scene
 
 if TYPE_CHECKING:
-    import gymnasium
-
     from altbench_envs.robosuite_env.simulator import Simulator
 
 TASK = TaskInfo(
@@ -96,10 +94,3 @@ class ToolHangScene(Scene):
         rod, far = -frame.xmat.reshape(3, 3)[:, 2], tool.xmat.reshape(3, 3)[:, 0]
         yaws = np.arctan2(rod[1], rod[0]), np.arctan2(far[1], far[0])
         return np.array([*frame.xpos[:2], yaws[0], *tool.xpos[:2], yaws[1]])
-
-
-def make(**options: Any) -> gymnasium.Env[dict[str, Any], Any]:
-    """Gymnasium's entry point of altbench/ToolHang-v0; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
-    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
-
-    return RobosuiteEnv(ToolHangScene(), **options)

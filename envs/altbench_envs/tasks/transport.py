@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -14,8 +14,6 @@ from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Pla
 from altbench_envs.robosuite_env.scene import Scene
 
 if TYPE_CHECKING:
-    import gymnasium
-
     from altbench_envs.robosuite_env.simulator import Simulator
 
 TASK = TaskInfo(
@@ -138,10 +136,3 @@ class TransportScene(Scene):
         yaws = np.arctan2(payload[0, 2], -payload[1, 2]), np.arctan2(trash[1, 0], trash[0, 0])
         start, target = (simulator.body(OBJECTS[name]).xpos[:2] for name in ("start_bin", "target_bin"))
         return np.array([*start, yaws[0], *target, yaws[1]])
-
-
-def make(**options: Any) -> gymnasium.Env[dict[str, Any], Any]:
-    """Gymnasium's entry point of altbench/Transport-v0; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
-    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
-
-    return RobosuiteEnv(TransportScene(), **options)

@@ -136,7 +136,7 @@ def test_what_is_no_checkpoint_is_told_apart(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere: no such folder; expected a checkpoint's.* with --run RUN"):
         find("nowhere")
     with pytest.raises(
-        CheckpointError, match=r"expected a policy.toml in it; this run has the checkpoints fake-open_loop"
+        CheckpointError, match=r"expected a policy.json in it; this run has the checkpoints fake-open_loop"
     ):
         find(run)
     with pytest.raises(ResultsError, match="not a run's folder"):

@@ -193,7 +193,7 @@ def test_the_contents_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> 
     tests = str(Path(fakes.__file__).parent)
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "two.hdf5")],
-        env={**os.environ, "PYTHONPATH": tests},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])},
         check=True,
         capture_output=True,
         text=True,

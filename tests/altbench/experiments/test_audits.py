@@ -144,7 +144,7 @@ def test_the_audits_report_on_recorded_cells(one: Experiment, tmp_path: Path, mo
         arms = 2 if point.task == "Transport" else 1
         return [played(i, i / 1000 + offset[point.label], arms) for i in range(4)]
 
-    report = one.report(recorded(one, tmp_path, make), "small")
+    report = one.report(recorded(one, tmp_path, make))
     table = report.sections[0].tables["audit"].data
     by_label = table.groupby("label")["mean"].mean()
     assert by_label["diffusion"] == pytest.approx(0.9, abs=1e-3)
@@ -163,7 +163,7 @@ def test_e2_sets_the_expert_beside_the_policies(tmp_path: Path, monkeypatch: pyt
     run = recorded(audit_lift.EXPERIMENT, tmp_path, lambda cell: [played(i, i / 1000) for i in range(4)])
     for cell in expert_control._cells(run):
         cells.write_cell(run.own, cell_header(cell), [played(i, i / 1000 + 0.0002) for i in range(4)])
-    report = audit_lift.report(run, "small")
+    report = audit_lift.report(run)
     data = report.sections[0].tables["audit"].data
     assert len(data) == 15 and report.missing == ()
     assert data[data["label"] == "expert"]["mean"].to_numpy() == pytest.approx(0.8, abs=1e-3)
@@ -186,7 +186,7 @@ def test_e7_counts_demonstrations_and_where_they_come_from(tmp_path: Path) -> No
             records.append(replace(episode(i), decisions=decisions))
         return records
 
-    report = multimodality.report(recorded(multimodality.EXPERIMENT, tmp_path, make), "small")
+    report = multimodality.report(recorded(multimodality.EXPERIMENT, tmp_path, make))
     data = report.sections[0].tables["multimodality"].data.set_index("n")
     assert data["distinct"].to_dict() == {30: 2.0, 120: 3.0}
     assert data["several"].to_dict() == {30: 1.0, 120: 1.0}

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
-from synthetic import FINGERPRINT
+from synthetic import FINGERPRINT, build_flat
 
 from altbench import experiments
 from altbench.cli import reproduce as reproduce_cli
@@ -45,8 +45,7 @@ def spec(own: Path, *names: str, **changes: Any) -> SweepSpec:
 
 
 def experiment(*sweeps: SweepSpec) -> Experiment:
-    def report(run: ExperimentRun, preset: Preset) -> Report:
-        del preset
+    def report(run: ExperimentRun) -> Report:
         counts = run.episodes().groupby("label").size().reset_index(name="episodes")
         table = frame_table("Counts", counts, {"policy": counts["label"], "N": [str(n) for n in counts["episodes"]]})
         figure = Figure(figsize=(3, 2))
@@ -111,7 +110,7 @@ def test_a_report_is_a_folder_with_tables_figures_and_an_index(own_policies: Pat
 
 
 def _flat(run: Path, folder: Path) -> Path:
-    frames.build_episodes_parquet(run)
+    build_flat(run)
     folder.mkdir()
     return (run / frames.EPISODES_FILE).rename(folder / frames.EPISODES_FILE).parent
 
@@ -120,8 +119,8 @@ def test_a_report_takes_the_place_of_the_last_one(own_policies: Path, tmp_path: 
     one = experiment(spec(own_policies, "Good"))
     empty = ExperimentRun(tmp_path / "run", tmp_path / "own")
     first = Report("Old.", (Section("A", tables={"old": frame_table("Old", pd.DataFrame({"x": [1]}), {"x": ["1"]})}),))
-    write_report(one, first, empty, tmp_path, "small", FINGERPRINT)
-    write_report(one, Report("New.", ()), empty, tmp_path, "small", FINGERPRINT)
+    write_report(one, first, empty, tmp_path, FINGERPRINT)
+    write_report(one, Report("New.", ()), empty, tmp_path, FINGERPRINT)
     folder = tmp_path / one.folder
     assert sorted(p.name for p in folder.iterdir()) == ["report.json", "report.md"]
     assert "**New.**" in (folder / "report.md").read_text()
@@ -178,11 +177,11 @@ def test_every_experiment_reports_before_anything_has_run(identity: str, preset:
     one = experiments.load(identity)
     before = dict(matplotlib.rcParams)
     run = reproduce.open_run(one, preset, tmp_path, "none")
-    report = one.report(run, preset)
+    report = one.report(run)
     assert run.missing or report.missing
     assert report.summary == "", "nothing is known yet"
     assert not [r for r in report.reported if r.ours]
-    path = write_report(one, report, run, tmp_path, preset, FINGERPRINT)
+    path = write_report(one, report, run, tmp_path, FINGERPRINT)
     assert one.question in path.read_text() and dict(matplotlib.rcParams) == before
 
 

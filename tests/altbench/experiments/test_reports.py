@@ -147,7 +147,7 @@ def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measu
 ) -> None:
     rows = {"alt": {"policy": lookup}, "diffusion": {"policy": f"{own_policies}:Good"}}
     run = run_of(experiments.load("E3"), rows, EACH)
-    report = experiments.load("E3").report(run, "small")
+    report = experiments.load("E3").report(run)
     main = table(report, "main")
     assert list(main) == ["alt", "diffusion"]
     head = next(s.tables["main"] for s in report.sections if "main" in s.tables).blocks[0].header
@@ -165,7 +165,7 @@ def test_time_and_memory_stand_with_the_main_table(
         experiments.load("E3"), {"alt": {"policy": f"{own_policies}:Good"}}, [{"split": "recall", "episodes": 1}]
     )
     monkeypatch.setattr(ExperimentRun, "measures", lambda self: [measure("alt"), measure("elsewhere")])
-    first, second, _ = experiments.load("E3").report(run, "small").sections
+    first, second, _ = experiments.load("E3").report(run).sections
     assert "main" in first.tables and list(first.figures) == ["latency_memory"] and list(second.figures) == ["success"]
     assert [text.get_text() for text in first.figures["latency_memory"].legends[0].get_texts()] == ["alt"]
 
@@ -173,7 +173,7 @@ def test_time_and_memory_stand_with_the_main_table(
 def test_more_baselines_have_a_table_of_their_own(own_policies: Path, run_of: Make) -> None:
     rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc_gmm": {"policy": f"{own_policies}:Good"}}
     run = run_of(experiments.load("E3"), rows, EACH)
-    report = experiments.load("E3").report(run, "small")
+    report = experiments.load("E3").report(run)
     assert list(table(report, "main")) == list(table(report, "out_of_distribution")) == ["alt"]
     more = table(report, "more_baselines")
     assert list(more) == ["bc_gmm"] and more["bc_gmm"][1:4] == ("6/6 100 % [61, 100]", "4/4 100 % [51, 100]", "")
@@ -214,7 +214,7 @@ def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_
     run = run_of(
         experiments.load("E4"), rows, [{"split": "uniform", "episodes": 60}, {"split": "recall", "episodes": 6}]
     )
-    report = experiments.load("E4").report(run, "small")
+    report = experiments.load("E4").report(run)
     found = next(s.tables["learned_uniform"] for s in report.sections if "learned_uniform" in s.tables).data
     assert found.set_index("row")["against"].to_dict() == {"key": "kdtree", "key-pose": "kdtree"}
     assert found.set_index("row").loc["key", ["pairs", "better"]].to_list() == [60, True]
@@ -230,7 +230,7 @@ def test_learned_keys_are_compared_on_disturbed_images(
     rows = {"key": {"policy": f"{own_policies}:Good"}, "kdtree": {"policy": f"{own_policies}:Raises"}}
     fog = [{"name": "fog", "severities": [0]}]
     run = run_of(experiments.load("E4"), rows, [{"split": "recall", "episodes": 50, "perturbations": fog}])
-    report = experiments.load("E4").report(run, "small")
+    report = experiments.load("E4").report(run)
     found = next(s.tables["learned_fog_0"] for s in report.sections if "learned_fog_0" in s.tables).data
     assert found[["row", "against", "pairs", "better"]].to_numpy().tolist() == [["key", "kdtree", 50, True]]
     assert "untrained networks and raw pixels: on fog 0 key." in report.summary
@@ -247,7 +247,7 @@ def test_who_reacts_is_told_by_the_policy_that_cannot_see(lookup: str, own_polic
         *({"split": "recall", "episodes": 50, "event": e} for e in events),
     ]
     run = run_of(experiments.load("E6"), rows, evaluations)
-    report = experiments.load("E6").report(run, "small")
+    report = experiments.load("E6").report(run)
     moved = table(report, "moved")
     assert moved["open_loop"][1].startswith("50/50") and moved["alt"][2].startswith("50/50")
     assert not moved["open_loop"][2].startswith("50/50")
@@ -261,12 +261,12 @@ def test_who_reacts_is_told_by_the_policy_that_cannot_see(lookup: str, own_polic
 def test_keys_are_embedded_once_and_mapped(lookup: str, run_of: Make) -> None:
     one = experiments.load("E8")
     run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 1}])
-    assert one.report(run, "small").missing == ("keys of alt",)
+    assert one.report(run).missing == ("keys of alt",)
     lines: list[str] = []
-    one.compute(run, "small", lines.append)
-    one.compute(run, "small", lines.append)
+    one.compute(run, lines.append)
+    one.compute(run, lines.append)
     assert lines == ["embedding 6 demonstrations with fake/alt/n6/s0"]
-    report = one.report(run, "small")
+    report = one.report(run)
     frames = sum(map(len, run.demonstrations(run.checkpoints[0])))
     assert table(report, "smoothness")["alt"][1] == str(frames)
     assert report.missing == () and "By ALT's key" in report.summary
@@ -292,7 +292,7 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
     ]
     one = experiments.load("E9")
     run = run_of(one, {"alt": {"policy": lookup}}, evaluations)
-    report = one.report(run, "small")
+    report = one.report(run)
     fallen = {row[1]: row for row in report.sections[0].tables["fallback"].blocks[0].rows}
     assert fallen["camera"][2:4] == ("12", "6") and fallen["camera"][6] == "2.6"  # log2 of 6
     assert fallen["photograph"][2:5] == ("12", "1", "100 % [76, 100]") and fallen["photograph"][6] == "0.0"
@@ -312,13 +312,13 @@ def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, ru
         {"split": "recall", "episodes": 8, "perturbations": photograph},
     ]
     run = run_of(one, {"alt": {"policy": lookup}}, evaluations)
-    assert "keys of recall" in one.report(run, "small").missing
+    assert "keys of recall" in one.report(run).missing
     lines: list[str] = []
-    one.compute(run, "small", lines.append)
+    one.compute(run, lines.append)
     assert len(lines) == 4
-    one.compute(run, "small", lines.append)
+    one.compute(run, lines.append)
     assert len(lines) == 4, "nothing is played twice"
-    report = one.report(run, "small")
+    report = one.report(run)
     assert report.missing == ("keys of blended photograph", "keys of occlusion")
     found = next(s.tables["detectors"] for s in report.sections if "detectors" in s.tables).data
     areas = found[found["condition"] == "photograph"].set_index("detector")["auroc"]
@@ -331,7 +331,7 @@ def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, ru
 def test_a_threshold_is_called_calibrated_only_where_it_is(tmp_path: Path) -> None:
     one, told = experiments.load("ood"), {}
     for preset in ("small", "paper"):
-        found = one.report(reproduce.open_run(one, preset, tmp_path, "none"), preset)
+        found = one.report(reproduce.open_run(one, preset, tmp_path, "none"))
         told[preset] = next(s.text for s in found.sections if "flags" in s.tables)
     assert "`alt`: its threshold is calibrated for 5 % false alarms" in told["small"]
     assert "`alt-hold`: flags below a similarity of 0.5, which is not calibrated" in told["paper"]
@@ -345,7 +345,7 @@ def test_an_episode_that_does_not_end_as_recorded_is_refused(lookup: str, run_of
     results.write_cell(run.root, cell_header(cell), records)
     run = dataclasses.replace(run)  # what the other has read is forgotten
     with pytest.raises(AltbenchError, match="does not end as recorded"):
-        one.compute(run, "small", lambda line: None)
+        one.compute(run, lambda line: None)
 
 
 def test_scaling_shows_pooled_rates_and_seeds(
@@ -355,7 +355,7 @@ def test_scaling_shows_pooled_rates_and_seeds(
     monkeypatch.setattr(scaling, "NUMBERS", (3, 6))
     rows = {"alt": {"policy": f"{own_policies}:Good", "n": [3, 6]}}
     run = run_of(one, rows, [{"split": "uniform", "episodes": 4}], train_seeds=[0, 1])
-    report = one.report(run, "small")
+    report = one.report(run)
     assert [row[0] for row in table(report, "seeds_uniform").values()] == ["alt, seed 0", "alt, seed 1"]
     notes = {stem: t.note for s in report.sections for stem, t in s.tables.items()}
     assert "Rao and Scott" in notes["success_uniform"] and notes["seeds_uniform"] == PLAIN_NOTE
@@ -378,7 +378,7 @@ def test_robustness_pools_families_by_episode_and_ranks_the_best(
     entries = [{"name": name, "severities": [robustness.SEVERITY]} for name in ("brightness", "contrast")]
     disturbed = {"split": "recall", "episodes": 6, "perturbations": entries}
     run = run_of(experiments.load("robustness"), rows, [{"split": "recall", "episodes": 6}, disturbed])
-    report = robustness.report(run, "small")
+    report = robustness.report(run)
     pooled = next(s.tables["pooled_images"] for s in report.sections if "pooled_images" in s.tables)
     data = pooled.data.set_index("policy")
     assert data["successes"].to_dict() == {"alt": 12, "bc": 0} and data["episodes"].to_list() == [12, 12]

@@ -16,7 +16,7 @@ from synthetic import FINGERPRINT, episode, header, measure, write_run
 
 from altbench.report import costs, tables
 from altbench.report import success as success_module
-from altbench.report.table import percentage, significant, to_csv, to_latex, to_markdown
+from altbench.report.table import Block, percentage, significant, to_csv, to_latex, to_markdown
 from altbench.results import cells as cells_module
 from altbench.results import frames
 from altbench.results import measures as measures_module
@@ -308,3 +308,15 @@ def test_a_run_without_cells_or_measurements_has_tables_too(tmp_path: Path) -> N
 )
 def test_all_and_nothing_are_whole(successes: int, episodes: int, text: str) -> None:
     assert percentage(successes / episodes) == text
+
+
+def test_a_block_is_literal_in_a_terminal_best_in_bold_names_folded() -> None:
+    block = Block("", ("policy", "x"), (("a_policy_of_a_long_name", "[red]1[/]"), ("b", "2")), frozenset({(1, 1)}), 1)
+    plain = shown(block.to_rich("[bold]title", "note [1]"), width=26)
+    assert "[bold]title" in plain and "note [1]" in plain and "[red]1[/]" in plain
+    assert "│ ame " in plain and "…" not in plain
+    console = Console(width=60, file=io.StringIO(), force_terminal=True, color_system="standard")
+    console.print(block.to_rich("title", colours=["red", ""]))
+    assert isinstance(console.file, io.StringIO)
+    written = console.file.getvalue()
+    assert "\x1b[1m2\x1b[0m" in written and "\x1b[31m[red]1[/]" in written

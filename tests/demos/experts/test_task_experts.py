@@ -10,7 +10,7 @@ import pytest
 
 import altbench
 from altbench.core import registry
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv
 from altbench.core.types import Float32
 
 pytestmark = pytest.mark.sim
@@ -28,7 +28,7 @@ def env(request: pytest.FixtureRequest) -> Iterator[gymnasium.Env]:
 
 def _demonstrate(env: gymnasium.Env, seed: int, **options: object) -> tuple[Float32, Float32, bool]:
     """Actions (T, 10), grip site's poses before each (T, 9), success."""
-    assert isinstance(env, SimulatedTask)
+    assert isinstance(env, TaskEnv)
     expert = registry.expert(env.info.name)
     env.reset(seed=seed, options=dict(options))
     expert.reset(env, seed)
