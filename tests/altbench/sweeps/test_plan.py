@@ -136,7 +136,7 @@ def test_each_demonstration_may_be_replayed_once(own_policies: Path, episodes: A
 
 
 def test_an_event_is_refused_where_nothing_can_be_moved(own_policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fakes, "TASK", dataclasses.replace(fakes.TASK, movable=False))
+    monkeypatch.setattr(fakes.FakeTask, "info", dataclasses.replace(fakes.TASK, movable=False))
     with pytest.raises(ConfigError, match=r"Fake: the event move15by0.08 moves an object .* none that can be moved"):
         plan_of({"event": EVENT}, own_policies)
 
