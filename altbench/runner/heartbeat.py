@@ -40,7 +40,7 @@ class Heartbeat:
             return
         self._last, self._done, self._number = now, done, self._number + 1
         report = {"done": done, "total": total, "metrics": dict(metrics), "number": self._number}
-        with replacing(self.path, flush=False) as temporary:
+        with replacing(self.path, durable=False) as temporary:
             temporary.write_text(json.dumps(report))
 
 
