@@ -1,4 +1,4 @@
-"""The episodes of a cell, planned, and what its record says of itself."""
+"""The plan of a cell's episodes, and the header of its record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from altbench.sweeps.rows import Column
 
 
 def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
-    """The cell's episodes. Seeds depend on the sweep and the episode alone, so all policies see the same ones."""
+    """Return the plans of a cell's episodes.
+
+    Seeds depend on the sweep and the episode's number alone. So all policies play the
+    same episodes, and comparisons are paired.
+    """
     root = run.sweep.seed
     column = cell.column
     starts = run.demonstrations(cell.checkpoint) if column.split in ("replay", "recall") else ()
@@ -42,7 +46,7 @@ def _perturbation(column: Column, seed: int) -> PlannedPerturbation | None:
 
 
 def cell_header(cell: Cell) -> records.CellHeader:
-    """What a cell's record says of itself."""
+    """Return the header of a cell's record."""
     point = cell.checkpoint
     return records.CellHeader(
         key=cell.key,
