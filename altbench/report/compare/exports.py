@@ -37,9 +37,9 @@ def to_markdown(comparison: Comparison, gate: Gate | None = None) -> str:
         hidden = f" ({MOST_CELLS} of {len(changed)})" if len(changed) > MOST_CELLS else ""
         parts += [f"### Cells with other outcomes, worst first{hidden}", _pipes(changed[:MOST_CELLS], gate)]
     if comparison.costs:
-        title, head, names, ratios = lines.costs(comparison)
+        title, columns, names, ratios = lines.costs(comparison)
         rows = tuple((_md(name), *row) for name, row in zip(names, ratios, strict=True))
-        parts += [f"### {_md(title)}", pipe_table(Block("", ("policy", *head), rows, names=1))]
+        parts += [f"### {_md(title)}", pipe_table(Block("", ("policy", *columns), rows, names=1))]
     for head, items in lines.groups(comparison):
         parts += [f"**{_md(head)}**", _bullets(items)] if items else [_md(head)]
     parts += [_md(lines.unseen(comparison)), f"<sub>{_md(lines.TEST_NOTE)}</sub>"]
@@ -138,7 +138,7 @@ def _case(test: PairedResult, gate: Gate) -> ElementTree.Element:
         return _element("compare", test.name, "failure", "significantly worse", text)
     if test.smallest is None:
         return _element(
-            "compare", test.name, "skipped", "the base run has too few successes: no drop could be significant", text
+            "compare", test.name, "skipped", "too few successes in the base run: no drop is significant", text
         )
     if test.changed and not test.can_decide:
         return _element("compare", test.name, "skipped", "so few episodes changed that no outcome is significant", text)

@@ -97,7 +97,7 @@ def count(number: int, what: str) -> str:
 def _drop(test: PairedResult) -> str:
     c = test.counts
     return (
-        f"{test.name}: {points(test.base_rate)} % -> {points(test.new_rate)} %, {c.only_first} lost, "
+        f"{test.name}: {100 * test.base_rate:.1f} % -> {100 * test.new_rate:.1f} %, {c.only_first} lost, "
         f"{c.only_second} gained of {c.total} (p {test.p_worse:.2g})"
     )
 

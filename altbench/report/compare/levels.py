@@ -35,14 +35,28 @@ class _Group:
     changes: Int64
     """int64 (clusters,): new successes minus base successes of each cluster with any."""
     clusters: str
-    lost: int
-    """The poses with more losses than gains."""
-    gained: int
+    by_pose: Int64
+    """int64 (poses,): new successes minus base successes of each pose."""
 
     @property
     def units(self) -> int:
         """The effective number of poses: (sum of sizes)² / sum of squared sizes."""
         return max(1, int(self.counts.total**2 / int((self.sizes**2).sum())))
+
+    @property
+    def effect(self) -> float:
+        """The design effect: the variance of the change over that of independent pairs.
+
+        It is kept between 1 and total / units, where each pose changes as a whole. The
+        largest is taken if nothing changed.
+        """
+        total, most = self.counts.total, self.counts.total / self.units
+        differ, mean, n = self.counts.only_first + self.counts.only_second, self.counts.difference, len(self.sizes)
+        variance = differ / total - mean**2
+        if n < 2 or variance <= 0:
+            return most
+        between = n / (n - 1) * float(((self.by_pose - mean * self.sizes) ** 2).sum()) / total
+        return float(np.clip(between / variance, 1.0, most))
 
 
 def overall(pairs: pd.DataFrame) -> PairedResult:
@@ -77,8 +91,7 @@ def _group(name: str, pairs: pd.DataFrame) -> _Group:
         np.unique(pose, return_counts=True)[1].astype(np.int64),
         _sums(pairs["fit"].to_numpy(np.int64)[differ], change[differ]) if few else by_pose,
         clusters,
-        int((by_pose < 0).sum()),
-        int((by_pose > 0).sum()),
+        _sums(pose, change),
     )
 
 
@@ -105,10 +118,11 @@ def _over_all(p_values: Iterable[float], able: list[bool]) -> list[float]:
 
 def _result(group: _Group, decides: bool, p: float, p_worse: float, p_better: float, tests: int) -> PairedResult:
     counts, units = group.counts, group.units
-    low, high = paired_difference_interval(counts, effect=counts.total / units)
+    low, high = paired_difference_interval(counts, effect=group.effect)
     level = SHARE / max(1, tests if decides else tests + 1)
     losses, successes = fewest_losses(level), counts.both + counts.only_first
-    drop = detectable_drop(units, min(group.lost, group.gained) / len(group.sizes), level)
+    churn = min(int((group.by_pose < 0).sum()), int((group.by_pose > 0).sum())) / len(group.sizes)
+    drop = detectable_drop(units, churn, level)
     return PairedResult(
         name=group.name,
         counts=counts,

@@ -42,7 +42,7 @@ def counted(pairs: pd.DataFrame) -> pd.DataFrame:
     """
     found = pairs[pairs["counts_base"] & pairs["counts_new"]].reset_index(drop=True)
     # An event in mid-episode (recall+move15by0.08) leaves the initial pose as it is.
-    start = found["split"].astype(str).str.replace(r"\+.*", "", regex=True)
+    start = [str(split).partition("+")[0] for split in found["split"]]
     pose = found.assign(start=start).groupby(["task", "start", "seed", "episode"]).ngroup()
     return found.assign(
         pose=pose,
