@@ -1,4 +1,4 @@
-"""The door for plug-ins: everything that a task, a policy, a perturbation or an expert needs of the bench."""
+"""The door for plug-ins: the bench's contracts, and what helps to keep them."""
 
 from altbench.core.demonstration import (
     Demonstration,
@@ -53,6 +53,7 @@ from altbench.core.types import (
     UInt8,
     no_progress,
 )
+from altbench.system import hdf5
 from altbench.system.files import replacing
 
 __all__ = [
@@ -107,6 +108,7 @@ __all__ = [
     "UnknownNameError",
     "View",
     "added",
+    "hdf5",
     "no_progress",
     "read_toml",
     "register",

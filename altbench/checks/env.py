@@ -1,4 +1,4 @@
-"""The contract of a task's environment, executable: see `altbench.checks`."""
+"""The contract of a task's environment as code; see `altbench.checks`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from altbench.core.errors import ConfigError, ContractError
 from altbench.core.task import TaskEnv, task_of
 from altbench.core.types import Float32, Float64
 
-STEPS = 6  # control steps that an environment is tried for
-MOVE_AT, MOVE_BY = 2, 0.03  # control step and m: the event that is tried
+STEPS = 6
+"""The number of control steps in each trial."""
+MOVE_AT, MOVE_BY = 2, 0.03
+"""The tried event's control step and distance (m)."""
 
 
 def check_env(env: str | gymnasium.Env[Any, Any]) -> None:
-    """Check a task's environment, by Gymnasium id or made with `obs_type="pixels"`: about 50 resets and 150 steps."""
+    """Check a task's environment, given as a Gymnasium id or as an object.
+
+    An object must have been made with `obs_type="pixels"`. The check takes about 50
+    resets and 150 steps.
+    """
     made: gymnasium.Env[Any, Any] = gymnasium.make(env) if isinstance(env, str) else env
     try:
         task = task_of(made)
@@ -53,7 +59,7 @@ def _check_spaces(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
 
 
 def _check_step(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
-    """`step` is `advance`, then `observe`; `observe(pixels=False)` leaves the images out."""
+    """Check that `step` is `advance`, then `observe`, and that images are optional."""
     actions = _actions(env, task)
     env.reset(seed=1)
     stepped = [env.step(a) for a in actions]
@@ -76,7 +82,10 @@ def _check_seeding(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
 
 
 def _check_splits(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
-    """Every split of `info.splits` resets; replay is exact; recall keeps the objects and redraws the robot."""
+    """Check every split of `info.splits`.
+
+    Replay must be exact; recall must keep the objects and draw the robot's noise anew.
+    """
     actions = _actions(env, task)
     recorded = _states(env, task, actions, seed=4)
     start = task.initial_state()
@@ -95,7 +104,11 @@ def _check_splits(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
 
 
 def _check_move(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
-    """The event in mid-episode changes the states from its step on, repeatably and after saying so; faults are refused."""
+    """Check the event in mid-episode.
+
+    It must change the states from its step on, in a repeatable way, and be recorded in
+    `info`. Wrong options must be refused.
+    """
     wanted: dict[str, Any] = {"move_at": MOVE_AT, "by": MOVE_BY}
     if not task.info.movable:
         refuses(lambda: env.reset(options=wanted), "reset: move_at and by, where the task is not movable,")
@@ -115,13 +128,13 @@ def _check_move(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
     again = _states(env, task, actions, seed=7, options=wanted)
     require(np.array_equal(again, moved), "move_at: the same seed must give the same states")
     env.reset(seed=7, options=wanted)
-    told = [task.advance(action)[3].get("moved") for action in actions]
+    recorded = [task.advance(action)[3].get("moved") for action in actions]
     expected = [step >= MOVE_AT for step in range(len(actions))]
-    require(told == expected, f"move_at: expected info['moved'] {expected}, got {told}")
+    require(recorded == expected, f"move_at: expected info['moved'] {expected}, got {recorded}")
 
 
 def _check_horizon(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
-    """Doing nothing useful, the episode is cut off at the horizon."""
+    """Check that an episode without success is truncated at the horizon."""
     env.reset(seed=6)
     action = _actions(env, task)[0]
     for step in range(1, task.info.horizon + 1):
@@ -135,7 +148,7 @@ def _check_horizon(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
 
 
 def _actions(env: gymnasium.Env[Any, Any], task: TaskEnv) -> list[Float32]:
-    """A few small moves: near the present pose in "ee_pose", near zero in "ee_delta"."""
+    """Return small moves: near the present pose in "ee_pose", near 0 in "ee_delta"."""
     space, rng = action_box(env), np.random.default_rng(0)
     env.reset(seed=0)
     middle: Float32 = np.clip(np.zeros(space.shape, np.float32), space.low, space.high)
@@ -154,7 +167,7 @@ def _states(
     seed: int,
     options: dict[str, Any] | None = None,
 ) -> Float64:
-    """Simulator states before and after each action, (len(actions) + 1, Ds)."""
+    """Return the states before and after each action, (len(actions) + 1, Ds)."""
     env.reset(seed=seed, options=options)
     states = [task.sim_state()]
     for action in actions:
@@ -179,7 +192,7 @@ def _subspace(env: gymnasium.Env[Any, Any], key: str) -> Any:
 
 
 def _global_state() -> bytes:
-    """numpy's global generator's state."""
+    """Return the state of numpy's global generator."""
     state: dict[str, Any] = dict(np.random.get_state(legacy=False))["state"]
     return bytes(state["key"]) + int(state["pos"]).to_bytes(4, "little")
 
@@ -191,18 +204,18 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def require(condition: bool, fault: str) -> None:
-    """ContractError with `fault` unless `condition`."""
+    """Raise ContractError with `fault` unless `condition`."""
     if not condition:
         raise ContractError(fault)
 
 
 def require_shape(what: str, came: Any, expected: Any) -> None:
-    """ContractError unless the two shapes agree."""
+    """Raise ContractError unless the two shapes agree."""
     require(tuple(came) == tuple(expected), f"{what}: expected shape {tuple(expected)}, got {tuple(came)}")
 
 
 def refuses(act: Callable[[], object], what: str) -> None:
-    """ContractError unless `act` raises a ConfigError."""
+    """Raise ContractError unless `act` raises a ConfigError."""
     with contextlib.suppress(ConfigError):
         act()
         raise ContractError(f"{what} must be refused with a ConfigError")

@@ -1,4 +1,4 @@
-"""A policy in a file of one's own, named `file.py:Class`."""
+"""Policies in a user's own file, named `file.py:Class`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from altbench.core.policy import Policy
 
 
 def load(spec: str) -> Any:
-    """Return what `file.py:Class` names, whatever it is; ConfigError if there is no such file or class."""
+    """Return the attribute that `file.py:Class` names; the caller checks what it is.
+
+    Raises ConfigError if the file or the class is missing, or if the file cannot be
+    loaded.
+    """
     path_text, _, attribute = spec.rpartition(":") if ":" in spec else (spec, "", "")
     path = Path(path_text)
     if not path.is_file():
@@ -30,7 +34,10 @@ def load(spec: str) -> Any:
 
 
 def _defined_in(path: Path) -> str:
-    """`; it defines A, B`: the policies of a file by their bases' names, without running it; empty where it has none."""
+    """Return `; it defines A, B`, the policies of a file; empty if it defines none.
+
+    They are found by their bases' names, without running the file.
+    """
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
@@ -53,7 +60,7 @@ def _load_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a script that ends itself when it is run ends here, too
+    except (Exception, SystemExit) as error:  # a script may call sys.exit
         del sys.modules[name]
         raise ConfigError(f"{path.name} cannot be loaded: {type(error).__name__}: {error}") from error
     return module

@@ -1,10 +1,13 @@
-"""Names of tasks, policies, perturbations, experts, importers and exporters -> where they live, as "module:attribute".
+"""The names of tasks, policies, perturbations, experts, importers and exporters.
 
-Built-ins stand in one literal table. A third party adds its own by `register`, or through entry points of the groups
-`altbench.tasks`, `altbench.policies`, `altbench.perturbations`, `altbench.experts`, `altbench.importers` and
-`altbench.exporters`. Nothing is imported before it is asked for.
+Each name has a target: "module:attribute", or an object. Built-in names stand in one
+literal table. A third party adds names by `register`, or by entry points of the groups
+`altbench.tasks`, `altbench.policies`, `altbench.perturbations`, `altbench.experts`,
+`altbench.importers` and `altbench.exporters`. A target is imported when it is first
+used.
 
-A worker process starts afresh: it knows built-ins, entry points, and what the modules that it imports register.
+A worker process starts afresh: it knows built-ins, entry points, and what the modules
+that it imports register.
 """
 
 from __future__ import annotations
@@ -110,16 +113,19 @@ GROUPS: dict[Kind, str] = {
     "exporter": "altbench.exporters",
 }
 NAME = re.compile(r"[\w.-]+")
-"""What a name may be, so that it fits into a Gymnasium id and the name of a sweep's cell."""
+"""The form of a name: it must fit into a Gymnasium id and into the name of a cell."""
 _REGISTERED: dict[Kind, dict[str, object]] = {kind: {} for kind in GROUPS}
-"""What this process registered by `register`."""
+"""The targets that this process registered by `register`."""
 
 
 def register(kind: Kind, name: str, target: object, *, replace: bool = False) -> None:
-    """Make `target` known as the `kind` called `name` in this process: the object itself, or "module:attribute".
+    """Register `target` as the `kind` named `name` in this process.
 
-    A task's target is a class with `info` (its `TaskInfo`, of that name) and `make(**options)`, such as a `TaskEnv`;
-    `gymnasium.make("altbench/NAME-v0")` then makes it. ConfigError if another target has the name, unless `replace`.
+    `target`: "module:attribute", or the object itself. For a task it is a class with
+    `info` (its `TaskInfo`, with the same name) and `make(**options)`, such as a
+    subclass of `TaskEnv`; `gymnasium.make("altbench/NAME-v0")` then works. Raises
+    ConfigError if the name has another target, unless `replace`. Registering the same
+    target again changes nothing.
     """
     if kind not in GROUPS:
         raise UnknownNameError("kind of plug-in", kind, GROUPS)
@@ -137,7 +143,7 @@ def register(kind: Kind, name: str, target: object, *, replace: bool = False) ->
 
 
 def register_environments() -> None:
-    """Make Gymnasium know every task by its id; nothing is imported before an environment is made."""
+    """Register the Gymnasium id of every task; none is imported by that."""
     for name in filter(NAME.fullmatch, table("task")):
         _register_environment(name)
 
@@ -149,29 +155,35 @@ def make_task(task: str, **options: Any) -> gymnasium.Env[Any, Any]:
 
 
 def table(kind: Kind) -> dict[str, object]:
-    """Return every name of `kind` -> its target; built-ins win over entry points, `register` over both."""
+    """Return name -> target of every name of `kind`.
+
+    A built-in wins over an entry point; `register` wins over both.
+    """
     return {**_entry_points(kind), **BUILT_IN[kind], **_REGISTERED[kind]}
 
 
 def names(kind: Kind) -> list[str]:
-    """Every registered name of `kind`, built-ins first."""
+    """Return every registered name of `kind`, built-ins first."""
     return sorted(table(kind), key=lambda name: (name not in BUILT_IN[kind], name.lower()))
 
 
 def check_name(kind: Kind, name: str) -> None:
-    """Raise UnknownNameError with the nearest valid name where `name` is not registered; imports nothing."""
+    """Raise UnknownNameError with the nearest valid name if `name` is not registered.
+
+    It imports nothing.
+    """
     if name not in table(kind):
         raise UnknownNameError(kind, name, table(kind))
 
 
 def task(name: str) -> TaskInfo:
-    """The `TaskInfo` registered as `name`."""
+    """Return the `TaskInfo` of the task `name`."""
     info: TaskInfo = _task_class(name).info
     return info
 
 
 def policy(name: str) -> type[Policy]:
-    """The policy class registered as `name`, or the one that `file.py:Class` names."""
+    """Return the policy class registered as `name`, or named by `file.py:Class`."""
     found = policy_files.load(name) if is_file(name) else _resolve("policy", name)
     if not (isinstance(found, type) and issubclass(found, Policy)):
         raise ConfigError(f"policy {name!r}: expected a subclass of altbench.api.Policy, got {found!r}")
@@ -181,36 +193,36 @@ def policy(name: str) -> type[Policy]:
 
 
 def is_file(policy: str) -> bool:
-    """Whether a policy's name is meant to be `file.py:Class`, complete or not."""
+    """Return whether a policy's name has the form `file.py:Class`, complete or not."""
     return ".py:" in policy or policy.endswith(".py") or "/" in policy
 
 
 def perturbation(name: str) -> type[AnyPerturbation]:
-    """The class registered as `name`: a perturbation of images or of the scene."""
+    """Return the class registered as `name`: of images or of the scene."""
     found: type[AnyPerturbation] = _resolve("perturbation", name)
     return found
 
 
 def expert(name: str) -> Expert:
-    """A new instance of the expert registered for the task `name`."""
+    """Return a new instance of the expert registered for the task `name`."""
     made: Expert = _resolve("expert", name)()
     return made
 
 
 def importer(name: str) -> Importer:
-    """The importer of demonstrations in the format `name`."""
+    """Return the importer of demonstrations in the format `name`."""
     found: Importer = _resolve("importer", name)
     return found
 
 
 def exporter(name: str) -> Exporter:
-    """The exporter of demonstrations to the format `name`."""
+    """Return the exporter of demonstrations to the format `name`."""
     found: Exporter = _resolve("exporter", name)
     return found
 
 
 def manifest() -> Path:
-    """The file that tells the known sets of demonstrations."""
+    """Return the path of the file that lists the known sets of demonstrations."""
     package, _, name = MANIFEST.partition(":")
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -219,7 +231,10 @@ def manifest() -> Path:
 
 
 def select_backend() -> str:
-    """Choose the off-screen OpenGL back end for this process and its children; its name (`egl`, `osmesa`, `disable`)."""
+    """Choose the off-screen OpenGL back end for this process and its children.
+
+    Returns its name: `egl`, `osmesa` or `disable`.
+    """
     module, _, attribute = SELECT_BACKEND.partition(":")
     getattr(importlib.import_module(module), attribute)()
     return os.environ.get("MUJOCO_GL", "")
@@ -227,7 +242,7 @@ def select_backend() -> str:
 
 @cache
 def _entry_points(kind: Kind) -> dict[str, str]:
-    """What installed packages declare; read once, because reading takes milliseconds."""
+    """Return what installed packages declare; cached, as reading takes milliseconds."""
     return {e.name: e.value for e in entry_points(group=GROUPS[kind])}
 
 
@@ -237,7 +252,10 @@ def _register_environment(name: str) -> None:
 
 
 def _task_class(name: str) -> Any:
-    """The class registered as a task; ConfigError if it lacks `info` or `make`, or `info` has another name."""
+    """Return the class registered as a task.
+
+    Raises ConfigError if it lacks `info` or `make`, or if `info` has another name.
+    """
     found = _resolve("task", name)
     info = getattr(found, "info", None)
     if not isinstance(info, TaskInfo) or not callable(getattr(found, "make", None)):

@@ -32,49 +32,62 @@ from altbench.stats.trajectories import find_distance
 from altbench.sweeps.spec import SweepSpec
 
 POLICIES = ("alt", "alt_plus", "kdtree", "open_loop", "diffusion", "act", "bc")
+"""The rows of the audit."""
 SHOWN = (*POLICIES, EXPERT)
 PAPER = {
     "alt": (1.0, 1.0, 1.0, 1.0, 1.0),
     "diffusion": (0.935, 0.837, 0.690, 0.838, 0.875),
     "act": (0.465, 0.278, 0.406, 0.428, 0.355),
 }
-"""Highest S in the order of the cases, as reported; ALT's second-hand. GR00T-N1.5 is not part of this bench."""
+"""Highest S of each case, in the order of the cases, as reported.
+
+GR00T-N1.5 is not part of this bench.
+"""
 SECOND_HAND = ("alt",)
+"""Rows of `PAPER` that are known from notes on the paper alone."""
 RANKED = ("diffusion", "act", "bc")
-"""A diffusion policy recalls more than ACT, says the paper; the bench asks the same of behaviour cloning."""
+"""The first is compared with the others.
+
+The paper says that a diffusion policy recalls more than ACT; we also ask about
+behaviour cloning.
+"""
 
 METHOD = """
-    Lift, {n} demonstrations, one on each pose of the grid, {episodes} episodes a case, the same for all policies. Cases:
-    {cases}. Absolute poses cancel the arm's starting noise, so a policy that plays the right demonstration blindly
-    (`open_loop`) shows how high S can be where the arm starts elsewhere than the demonstration's did. `{expert}` is the
-    control: the scripted expert on the same episodes, at a speed and approach drawn afresh, which has seen no
+    Lift, {n} demonstrations, one on each pose of the grid; {episodes} episodes per
+    case, the same for all policies. Cases: {cases}. Actions are absolute poses, so that
+    noise in the arm's start cancels. A policy that blindly plays the right
+    demonstration (`open_loop`) therefore shows how high S can be if the arm starts
+    elsewhere than in the demonstration. `{expert}` is the control: the scripted expert
+    on the same episodes, with a newly drawn speed and approach. It has seen no
     demonstration and looks at no image.
     """
 RANKING = "- {case}: by highest S {by_highest}; by mean S {by_mean}"
-RANKING_GAPS = "The same episodes in distribution, difference of mean S with its 95 % interval: {gaps}."
+RANKING_GAPS = "On the same episodes in distribution, the differences of mean S with 95 % intervals: {gaps}."
 CONTROL = """
-    The expert recalls nothing, and still comes near a demonstration wherever it does the same thing from nearly the same
-    place: a high S alone is no proof of recall. What speaks for recall is the S that a policy has beyond the expert's on
-    the same episodes (it varies less than people do, whose own S may be lower); differences of mean S with 95 % intervals:
+    The expert recalls nothing. It still comes near a demonstration when it does the
+    same thing from nearly the same place: a high S alone is no proof of recall.
+    Evidence of recall is how much higher a policy's S is than the expert's on the same
+    episodes. The expert varies less than people do, whose own S may be lower.
+    Differences of mean S with 95 % intervals:
 
     {lines}
     """
 CONTROL_LINE = "- {case}: the expert's highest S {highest}, mean {mean}; {gaps}"
 CONTROL_MISSING = "The expert has not played these episodes yet."
-BARS = "Above: the episode with the highest S, which the paper's number is made of; below: the median one."
+BARS = "Above: the episode with the highest S, which is the paper's number. Below: the median episode."
 SUMMARY_RANKING = "By S, {verdicts}; the paper ranks diffusion above ACT."
 SUMMARY_VERDICT = "{first} {verdict} {second} (mean S in distribution {mean} apart)"
-SUMMARY_CONTROL = "The expert, which recalls nothing, has {highest} there."
+SUMMARY_CONTROL = "The expert, which recalls nothing, has a highest S of {highest} in distribution."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """The policies, 30 demonstrations, the five cases."""
+    """Ask for the policies at 30 demonstrations, in the five cases."""
     rows = [row(policy, preset) for policy in POLICIES]
     return [make_sweep("audit-lift", rows, evaluations(CASES, EPISODES))]
 
 
 def report(run: ExperimentRun) -> Report:
-    """S by policy and case, the ranking, and how much the way of comparing matters."""
+    """Report S by policy and case, the ranking, and other ways of comparing."""
     episodes = audited(run, POSITIONS)
     if not episodes:
         return Report("", (), _reported(frame_of([])))
@@ -92,7 +105,7 @@ def report(run: ExperimentRun) -> Report:
 
 
 def compute(run: ExperimentRun, say: Say) -> None:
-    """The expert's episodes."""
+    """Let the expert play the audited episodes."""
     expert_control.play(run, say)
 
 
@@ -107,7 +120,7 @@ def _distribution(frame: pd.DataFrame) -> Figure:
 
 
 def _bars(episodes: Sequence[AuditedEpisode]) -> dict[str, Figure]:
-    """A figure per policy that has an S."""
+    """Draw a figure per policy that has an S."""
     figures = {}
     for label in SHOWN:
         own = [one for one in episodes if one.cell.label == label]
@@ -123,7 +136,7 @@ def _method() -> str:
 
 
 def _gaps(frame: pd.DataFrame) -> list[Gap]:
-    """Diffusion against the other learned policies, in distribution."""
+    """Compare diffusion with the other learned policies, in distribution."""
     own = frame[frame["case"] == CASES[0].name]
     found = [paired_gap(own, RANKED[0], other) for other in RANKED[1:]]
     return [gap for gap in found if gap is not None]
@@ -144,7 +157,7 @@ def _ranking(frame: pd.DataFrame) -> str:
 
 
 def _control(frame: pd.DataFrame) -> str:
-    """What the expert's S makes of the policies'."""
+    """Compare the policies' S with the expert's, case by case."""
     lines = []
     for case in CASES:
         own = frame[frame["case"] == case.name]
@@ -158,13 +171,13 @@ def _control(frame: pd.DataFrame) -> str:
 
 
 def _order(values: Mapping[str, float | None]) -> str:
-    """Labels with their values, the highest first."""
+    """Write labels with their values, the highest first."""
     labels = sorted(values, key=lambda label: -(values[label] or 0.0))
     return " > ".join(f"{label} {score(values[label], 2)}" for label in labels)
 
 
 def _summary(frame: pd.DataFrame) -> str:
-    """Whether the paper's order is found: diffusion recalls more than the other learned policies."""
+    """Say whether the paper's order is found, and how high the expert's S is."""
     verdicts = "; ".join(_verdict(gap) for gap in _gaps(frame))
     own = frame[(frame["case"] == CASES[0].name) & (frame["label"] == EXPERT)]
     parts = [prose(SUMMARY_RANKING, verdicts=verdicts)] if verdicts else []
@@ -173,12 +186,14 @@ def _summary(frame: pd.DataFrame) -> str:
 
 
 def _verdict(gap: Gap) -> str:
-    found = "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "is not told apart from"
+    found = (
+        "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "cannot be distinguished from"
+    )
     return prose(SUMMARY_VERDICT, first=gap.first, verdict=found, second=gap.second, mean=score(gap.mean, 2))
 
 
 def _reported(frame: pd.DataFrame) -> tuple[Reported, ...]:
-    """Case by case, so that the policies that the paper ranks stand below each other."""
+    """Set the paper's numbers beside ours, case by case, as the paper ranks policies."""
     return tuple(
         Reported(
             f"highest S, {case.title}: {label}",
@@ -195,7 +210,7 @@ EXPERIMENT = Experiment(
     id="E2",
     name="audit-lift",
     title="Memorisation audit on Lift",
-    question="Does a policy generate its motion, or recall a demonstration, where it was shown, between, and beyond?",
+    question="At demonstrated poses, between and beyond them: does a policy generate its motion, or recall a demonstration?",
     report=report,
     sweeps=sweeps,
     compute=compute,

@@ -1,4 +1,4 @@
-"""E5: the memorisation audit on the longer tasks, of what the arm does and of what it is told to do."""
+"""E5: the memorisation audit on the longer tasks, of positions and of actions."""
 
 from __future__ import annotations
 
@@ -23,31 +23,39 @@ from altbench.sweeps.spec import SweepSpec
 TASKS = ("Can", "Square", "ToolHang", "Transport")
 POLICIES = {"small": ("diffusion", "alt"), "paper": ("diffusion", "bc", "alt")}
 SMALL_EPISODES = 25
-"""At `small`, in distribution alone: an episode of these tasks takes five to fifteen seconds of a core."""
-PAPER = {"ToolHang": "0.962", "Transport": "0.965"}
-"""Highest S of a diffusion policy on images, as reported in notes on the paper; its data are people's, ours an expert's.
+"""Episodes of a case at `small`, which has one case.
 
-The paper has S of observations and of actions; the notes do not say which of them these are.
+An episode of these tasks takes five to fifteen seconds of a core.
+"""
+PAPER = {"ToolHang": "0.962", "Transport": "0.965"}
+"""Highest S of a diffusion policy on images, from notes on the paper.
+
+Its demonstrations are people's, ours an expert's. The paper has S of observations and
+of actions; the notes do not say which of the two these are.
 """
 
 METHOD = """
-    {tasks}, {n} demonstrations each. Transport has two arms: their positions stand side by side. The paper's demonstrations
-    are people's (robomimic), these are a scripted expert's, one on each pose of the task's grid. `{expert}` is the
-    control: that expert on the same episodes, at a speed and approach drawn afresh.
+    {tasks}, {n} demonstrations each. Transport has two arms; their positions stand side
+    by side. The paper's demonstrations are people's (robomimic). These are a scripted
+    expert's, one on each pose of the task's grid. `{expert}` is the control: that
+    expert on the same episodes, with a newly drawn speed and approach.
     """
 SUMMARY = "The diffusion policy's highest S in distribution: {tasks}."
 SUMMARY_CONTROL = " (the expert, which recalls nothing: {highest})"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """A sweep per task, so that one whose demonstrations cannot be had stops no other."""
+    """Ask for a sweep per task.
+
+    If the demonstrations of one task cannot be made, the other tasks still run.
+    """
     rows = [row(policy, preset) for policy in POLICIES[preset]]
     columns = evaluations(CASES[:1], SMALL_EPISODES) if preset == "small" else evaluations(CASES, EPISODES)
     return [make_sweep(f"audit-{task.lower()}", rows, columns, tasks=(task,), collected=N) for task in TASKS]
 
 
 def report(run: ExperimentRun) -> Report:
-    """S by task, policy and case."""
+    """Report S by task, policy and case."""
     episodes = audited(run, POSITIONS)
     if not episodes:
         return Report("", (), _reported(frame_of([]), frame_of([])))
@@ -62,18 +70,18 @@ def report(run: ExperimentRun) -> Report:
             {"audit": table, "episodes": episodes_table(frame)},
             _figures(episodes, frame),
         ),
-        Section("What the arm does, and what it is told to do", "", {"ways": ways}),
+        Section("The arm's positions, and its commanded positions", "", {"ways": ways}),
     )
     return Report(_summary(frame), sections, _reported(frame, by_way[ACTIONS.title]), expert_control.missing(run))
 
 
 def compute(run: ExperimentRun, say: Say) -> None:
-    """The experts' episodes."""
+    """Let the experts play the audited episodes."""
     expert_control.play(run, say)
 
 
 def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> dict[str, Figure]:
-    """Per task: the distribution of S, and bars for the diffusion policy."""
+    """Draw per task the distribution of S, and bars of the diffusion policy."""
     figures, style = {}, policy_styles(frame["label"])
     for task in TASKS:
         own = [one for one in episodes if one.cell.checkpoint.task == task and one.s is not None]
@@ -89,7 +97,7 @@ def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> dict[st
 
 
 def _summary(frame: pd.DataFrame) -> str:
-    """The diffusion policy's highest S in distribution, task by task."""
+    """Write the diffusion policy's highest S in distribution, task by task."""
     found = {task: highest(frame, CASES[0], task=task, label="diffusion") for task in TASKS}
     control = {task: highest(frame, CASES[0], task=task, label=EXPERT) for task in TASKS}
     there = [
@@ -101,7 +109,10 @@ def _summary(frame: pd.DataFrame) -> str:
 
 
 def _reported(positions: pd.DataFrame, actions: pd.DataFrame) -> tuple[Reported, ...]:
-    """A row per task, those with a number of the paper's first; ours by what the arm does, and by what it is told to do."""
+    """Set the paper's numbers beside ours, a row per task, those of the paper first.
+
+    Ours are of the arm's positions and of its commanded actions.
+    """
     rows = []
     for task in sorted(TASKS, key=lambda task: task not in PAPER):
         both = {"positions": positions, "actions": actions}
@@ -115,7 +126,7 @@ EXPERIMENT = Experiment(
     id="E5",
     name="audit-tasks",
     title="Memorisation audit on Can, Square, ToolHang and Transport",
-    question="Does a diffusion policy also recall its demonstrations where tasks are longer?",
+    question="Does a diffusion policy also recall its demonstrations on longer tasks?",
     report=report,
     sweeps=sweeps,
     compute=compute,

@@ -1,4 +1,4 @@
-"""What `altbench reproduce` does: runs an experiment's sweeps in the shared run folder, then reports on what is there."""
+"""Running experiments in their shared run folder, and reporting on what it holds."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ RUN = "run"
 def reproduce(
     experiments: Sequence[Experiment], preset: Preset, out: Path, workers: int, renderer: str, console: Console
 ) -> bool:
-    """Run and report on each of `experiments`; whether anything failed for good. KeyboardInterrupt ends it cleanly.
+    """Run and report on each of `experiments`; return whether anything failed for good.
 
-    AltbenchError, with nothing written, where another process is at work in the run folder.
+    KeyboardInterrupt ends it cleanly. Raise AltbenchError, and write nothing, if
+    another process is at work in the run folder.
     """
-    with RunFolder(out / RUN).locked("see what is there already with --report-only, or choose another --out"):
+    with RunFolder(out / RUN).locked("see what is there with `altbench experiments report`, or choose another --out"):
         remove_leftovers(out)
         failed, executor = False, make_executor(workers)
         try:
@@ -62,7 +63,10 @@ def _reproduce_one(
 def run_sweeps(
     experiment: Experiment, preset: Preset, out: Path, executor: Executor, renderer: str, console: Console
 ) -> bool:
-    """Run what is not finished of an experiment's sweeps, in a held folder; whether any job failed for good."""
+    """Run what is not finished of an experiment's sweeps, in a locked folder.
+
+    Return whether any job failed for good.
+    """
     failed = False
     for wanted in experiment.sweeps(preset):
         sweep, _ = only_available(wanted)
@@ -76,7 +80,7 @@ def run_sweeps(
 
 
 def report(experiment: Experiment, preset: Preset, out: Path, renderer: str, console: Console) -> Path:
-    """Write an experiment's report from whatever is there."""
+    """Write an experiment's report from the records that exist; return its path."""
     run = open_run(experiment, preset, out, renderer)
     data = " ".join(sorted({c.data_checksum for c in run.checkpoints if c.data_checksum}))
     made_by = fingerprint.collect(renderer=renderer if run.runs else None, data=data or None)
@@ -89,7 +93,10 @@ def report(experiment: Experiment, preset: Preset, out: Path, renderer: str, con
 
 
 def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -> ExperimentRun:
-    """What there is of an experiment under `out`; rows that this installation cannot make are left out."""
+    """Return what exists of an experiment under `out`.
+
+    Rows that this installation cannot make are left out and named.
+    """
     root = out / RUN
     runs: list[Run] = []
     reader = DemonstrationReader()  # one for all, so that it bounds what is in memory
@@ -104,7 +111,7 @@ def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -
 
 
 def show_list(experiments: Sequence[Experiment], console: Console) -> None:
-    """List the experiments."""
+    """Print the experiments as a table."""
     table = Table("id", "name", "experiment", "question", title="Experiments")
     for experiment in experiments:
         table.add_row(experiment.id, experiment.name, experiment.title, experiment.question)
@@ -112,7 +119,10 @@ def show_list(experiments: Sequence[Experiment], console: Console) -> None:
 
 
 def show_plans(experiments: Sequence[Experiment], preset: Preset, out: Path, renderer: str, console: Console) -> None:
-    """List what each of `experiments` would run, and how far it is; what they share is listed and counted once."""
+    """Print what each of `experiments` would run, and what of it is done.
+
+    Work that several share is listed and counted once.
+    """
     check_folder(out / RUN)
     work = Work()
     for experiment in experiments:

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from altbench import __version__
 from altbench.core.errors import ResultsError
 from altbench.core.spec import digest
 from altbench.results import frames
@@ -33,7 +32,8 @@ def write(run: Run, out: Path | None = None) -> None:
     recorded, out = run.recorded, out or run.root
     states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.cells}
     measured = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _measure_files(run)}
-    made_of = digest({"version": __version__, "cells": states, "measured": measured, "renderer": run.renderer})
+    version = fingerprint.package_version("altbench")
+    made_of = digest({"version": version, "cells": states, "measured": measured, "renderer": run.renderer})
     old = _written(out)
     if not states or (old["made_of"] == made_of and all((out / name).is_file() for name in old["files"])):
         return
@@ -44,9 +44,10 @@ def write(run: Run, out: Path | None = None) -> None:
 
 
 def redraw(folder: Path) -> list[str]:
-    """Make the tables and figures of a published run anew, of its flat records and under its own fingerprint; their names.
+    """Draw the tables and figures of a published run again; return their names.
 
-    ResultsError where `folder` lacks either.
+    They are made from its flat records and keep its own fingerprint. Raises
+    ResultsError if `folder` lacks either.
     """
     made_by = fingerprint.load_fingerprint(folder)
     if made_by is None or not (folder / frames.EPISODES_FILE).is_file():
@@ -66,7 +67,10 @@ def redraw(folder: Path) -> list[str]:
 def _draw(
     out: Path, episodes: pd.DataFrame, measures: Sequence[MeasureRecord], made_by: Fingerprint, made_of: str
 ) -> list[str]:
-    """Write tables and figures, delete those that there were before and are no more; the names of what is there now."""
+    """Write tables and figures; return their names.
+
+    Files of an earlier call that are no longer made are deleted.
+    """
     from altbench.report.figures import write_figures
     from altbench.report.tables import write_tables
 
@@ -80,13 +84,13 @@ def _draw(
 
 
 def _measure_files(run: Run) -> list[Path]:
-    """The plan's measurements that are there: two with one key may differ, since times do."""
+    """Return the plan's measurements that exist; two of one key may differ in time."""
     paths = (measures_module.measure_path(run.root, m.key) for m in run.plan.measurements)
     return [path for path in paths if path.is_file()]
 
 
 def _written(out: Path) -> dict[str, Any]:
-    """What the last `write` said of itself."""
+    """Return what the last call recorded in `MADE_OF`."""
     try:
         found = json.loads((out / MADE_OF).read_text())
         return {"made_of": str(found["made_of"]), "files": [str(name) for name in found["files"]]}

@@ -1,4 +1,7 @@
-"""Executing chunks of actions: To stacked observations in, Ta actions out, and no image rendered that nobody sees."""
+"""Execution of chunks: Ta actions in, To stacked observations out.
+
+Images that no policy and no perturbation needs are not rendered.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,21 @@ from altbench.core.task import TaskEnv, task_of
 from altbench.core.types import Float32, UInt8
 
 ImageFilter = Callable[[str, int, UInt8], UInt8]
-"""(camera, step, image) -> image as the policy shall see it."""
+"""(camera, step, image) -> the image that the policy receives."""
 BeforeFrame = Callable[[TaskEnv, int], bool]
-"""(task, step) -> whether that step's frame must be drawn although no policy sees it; called before it is drawn."""
+"""(task, step) -> whether that step's frame must be drawn although no policy sees it.
+
+It is called before the frame is drawn.
+"""
 
 
 class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Float32]):
-    """One `step` takes a chunk (Ta, Da) and returns the last To observations, oldest first, each leaf (To, ...).
+    """A wrapper that steps by chunks (Ta, Da) and stacks the last To observations.
 
-    The steps before the last To are not rendered. `info["executed"]` holds the actions that were executed, float32
-    (t, Da), and `info["agent_pos"]` the proprioception after each, (t, Dp), t <= Ta. ContractError if the environment is
-    not an `altbench.api.TaskEnv`.
+    Each leaf of an observation has the shape (To, ...), oldest first. The steps before
+    the last To are not rendered. `info["executed"]` holds the executed actions, float32
+    (t, Da), and `info["agent_pos"]` the proprioception after each, (t, Dp), t <= Ta.
+    Raises ContractError if the environment is not an `altbench.api.TaskEnv`.
     """
 
     def __init__(
@@ -60,7 +67,10 @@ class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Fl
         return self._stacked(), info
 
     def step(self, action: Float32) -> tuple[dict[str, Any], SupportsFloat, bool, bool, dict[str, Any]]:
-        """Execute the chunk's actions until they or the episode end; the reward is the sum over the steps."""
+        """Execute the chunk's actions until the chunk or the episode ends.
+
+        The reward is the sum over the executed steps.
+        """
         total, terminated, truncated = 0.0, False, False
         executed: list[Float32] = []
         agent_pos: list[Float32] = []
@@ -81,8 +91,10 @@ class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Fl
 
     def _one(self, action: Float32, seen: bool) -> tuple[float, bool, bool, dict[str, Any], dict[str, Any]]:
         reward, terminated, truncated, info = self._task.advance(action)
+        # Ask at every step, seen or not: a perturbation may begin here, or keep this
+        # image.
         wanted = self.before_frame is not None and self.before_frame(self._task, self._steps + 1)
-        # Nobody decides after the last step, so its images are not needed either.
+        # No decision follows the last step, so its images are not needed either.
         pixels = self.pixels and (seen or wanted) and not (terminated or truncated)
         return reward, terminated, truncated, info, self._task.observe(pixels=pixels)
 
@@ -106,7 +118,7 @@ class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Fl
 
 
 def as_batch(stacked: dict[str, Any]) -> Observation:
-    """The `Observation` of one slot (B = 1) from what `ChunkWrapper` returned."""
+    """Return the `Observation` of one slot (B = 1) from `ChunkWrapper`'s."""
     state = stacked.get("environment_state")
     return Observation(
         pixels={camera: images[None] for camera, images in stacked.get("pixels", {}).items()},

@@ -5,7 +5,6 @@ killed one by one.
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
 import signal
 import time
@@ -17,7 +16,7 @@ from altbench.results.run import Run
 from altbench.runner.heartbeat import Heartbeat
 from altbench.runner.jobs import Job
 from altbench.runner.worker import Worker
-from altbench.system.workers import init_worker
+from altbench.system.workers import spawned_pool
 
 
 @dataclass(frozen=True)
@@ -97,15 +96,11 @@ class ProcessExecutor(Executor):
     """
 
     def __init__(self, workers: int) -> None:
-        from pebble import ProcessPool
-
         self.threads = workers
         # Threads are set job by job; libraries that read this at import must not take
         # all cores for themselves.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        # Spawned, because OpenGL contexts and thread pools do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPool(max_workers=workers, context=context, initializer=init_worker, initargs=[os.getpid()])
+        self._pool = spawned_pool(workers)
         self._running: dict[str, tuple[Job, object]] = {}
 
     def submit(self, run: Run, job: Job) -> None:

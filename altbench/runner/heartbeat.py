@@ -49,8 +49,8 @@ class Heartbeat:
             return
         self._last, self._done, self._number = now, done, self._number + 1
         report = {"done": done, "total": total, "metrics": dict(metrics), "number": self._number}
-        with replacing(self.path, durable=False) as temporary:
-            temporary.write_text(json.dumps(report), encoding="utf-8")
+        with replacing(self.path, flush=False) as temporary:
+            temporary.write_text(json.dumps(report))
 
 
 def read_beat(folder: RunFolder, key: str) -> Beat:

@@ -11,14 +11,18 @@ from numpy.typing import ArrayLike
 from altbench.core.types import Float64
 
 RESAMPLES = 10_000
+"""How many bootstrap resamples the interval of a mean is computed from."""
 BOOTSTRAP_SEED = 0
+"""Seed of the resamples, fixed so that the same scores have the same interval."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """S over episodes: `n` that have one, `empty` that have none; None where `n` is too small for a number.
+    """The memorisation scores S of several episodes.
 
-    `low`, `high`: 95 % bootstrap interval of the mean (percentiles, seeded); `lower`, `median`, `upper`: quartiles.
+    `n` episodes have a score, `empty` have not. `low`, `high`: 95 % bootstrap interval
+    of the mean (percentiles, seeded). `lower`, `median`, `upper`: quartiles. A number
+    is None if `n` is too small for it.
     """
 
     n: int
@@ -33,7 +37,7 @@ class Summary:
 
 
 def summarise(scores: ArrayLike) -> Summary:
-    """The summary of episodes' S; None (or NaN) is counted as empty."""
+    """Summarise the scores S of episodes; None, NaN and NA count as empty."""
     values = _numbers(scores)
     found = values[~np.isnan(values)]
     empty = len(values) - len(found)
@@ -45,7 +49,10 @@ def summarise(scores: ArrayLike) -> Summary:
 
 
 def bootstrap_mean(values: ArrayLike, confidence: float = 0.95) -> tuple[float | None, float | None]:
-    """Percentile bootstrap interval of the mean of `values` (n,), the same every time; None for fewer than two."""
+    """Return the percentile bootstrap interval of the mean of `values` (n,).
+
+    It is the same every time. Both ends are None for fewer than two values.
+    """
     found = _numbers(values)
     if len(found) < 2:
         return None, None
@@ -56,11 +63,13 @@ def bootstrap_mean(values: ArrayLike, confidence: float = 0.95) -> tuple[float |
 
 
 def auroc(clean: ArrayLike, perturbed: ArrayLike) -> float | None:
-    """Return the probability that a perturbed score exceeds a clean one, ties counting half; None if a side has no score.
+    """Return the probability that a perturbed score exceeds a clean one.
 
-    The Mann-Whitney statistic U over the number of pairs. Missing scores (None, NaN, NA) are left out.
+    A tie counts half. This is the Mann-Whitney statistic U over the number of pairs.
+    Missing scores (None, NaN, NA) are left out; the result is None if a side has no
+    score.
     """
-    # scipy.stats takes 2 s to import, which commands that compute no AUROC need not wait for.
+    # Imported here, because scipy.stats takes 2 s to load and most commands do without it.
     from scipy.stats import rankdata
 
     below, above = (side[~np.isnan(side)] for side in (_numbers(clean), _numbers(perturbed)))
@@ -72,6 +81,6 @@ def auroc(clean: ArrayLike, perturbed: ArrayLike) -> float | None:
 
 
 def _numbers(values: ArrayLike) -> Float64:
-    """Return float64 (n,) of a list, an array or a Series, nullable ones too; NaN where a value is missing."""
+    """Return the values as float64 (n,), with NaN for None and NA."""
     numbers: Float64 = np.asarray(pd.Series(values, dtype="Float64").to_numpy(np.float64, na_value=np.nan), np.float64)
     return numbers

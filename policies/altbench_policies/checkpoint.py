@@ -1,7 +1,9 @@
-"""Checkpoints as plain files: TOML for values, safetensors for weights, .npy for arrays; nothing is ever unpickled.
+"""Checkpoints as plain files.
 
-Every file is written to a temporary name and renamed; `checkpoint.toml`, written last, lists the others with their
-SHA-256, so that a folder is either whole or refused.
+TOML holds values, safetensors weights, .npy arrays. Nothing is ever unpickled. Each
+file is written to a temporary name and then renamed. `checkpoint.toml` is written last
+and lists the others with their SHA-256. So a folder is either whole, or `read` refuses
+it.
 """
 
 from __future__ import annotations
@@ -28,26 +30,33 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`values`: TOML values; `tensors`: name -> tensor, read to the CPU; `arrays`: name -> plain array."""
+    """The contents of a checkpoint.
+
+    `values`: TOML values. `tensors`: name -> tensor; `read` puts them on the CPU.
+    `arrays`: name -> plain array.
+    """
 
     values: Mapping[str, Any]
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def array(self, name: str) -> NDArray[Any]:
-        """The array `name`, or CheckpointError."""
+        """Return the array `name`; raise CheckpointError if it is missing."""
         if name not in self.arrays:
             raise CheckpointError(f"checkpoint: expected {name}.npy beside {INDEX}, it lists {sorted(self.arrays)}")
         return self.arrays[name]
 
     def value(self, name: str) -> Any:
-        """The value `name`, or CheckpointError."""
+        """Return the value `name`; raise CheckpointError if it is missing."""
         if name not in self.values:
             raise CheckpointError(f"{INDEX}: expected the key {name!r}, it has {sorted(self.values)}")
         return self.values[name]
 
     def fill(self, module: nn.Module) -> None:
-        """Load `tensors` as the state of `module`, or CheckpointError where names or shapes differ."""
+        """Load `tensors` into `module`.
+
+        Raises CheckpointError if names or shapes differ.
+        """
         try:
             module.load_state_dict(dict(self.tensors))
         except RuntimeError as error:
@@ -65,7 +74,11 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def read(folder: Path) -> Checkpoint:
-    """Read what `write` wrote; CheckpointError, which names the file, where one is missing, damaged or foreign."""
+    """Read what `write` wrote.
+
+    Raises CheckpointError, with the file's name, if a file is missing, damaged, or not
+    of this format.
+    """
     index = read_toml(folder / INDEX)
     files = index.get("sha256")
     if not isinstance(index.get("values"), dict) or not isinstance(files, dict) or WEIGHTS not in files:
@@ -85,13 +98,13 @@ def read(folder: Path) -> Checkpoint:
 
 
 def write_toml(path: Path, values: Mapping[str, Any]) -> None:
-    """Write `values` atomically."""
+    """Write `values` as TOML, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(tomli_w.dumps(values), encoding="utf-8")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read TOML; CheckpointError where it is missing or malformed."""
+    """Read TOML; raise CheckpointError if the file is missing or is not valid TOML."""
     if not path.is_file():
         raise CheckpointError(f"{path}: missing; is this a folder that a policy was saved to?")
     try:
@@ -101,14 +114,14 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors atomically as safetensors."""
+    """Write tensors as safetensors, whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         safetensors.torch.save_file(plain, temporary)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read safetensors to the CPU; CheckpointError where the file is missing or damaged."""
+    """Read safetensors to the CPU; raise CheckpointError if missing or damaged."""
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load_file(path, device="cpu")
     except FileNotFoundError:
@@ -119,13 +132,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def numpy_of(tensor: Tensor) -> NDArray[Any]:
-    """The tensor as an array on the CPU."""
+    """Return the tensor as an array on the CPU."""
     array: NDArray[Any] = tensor.detach().cpu().numpy()
     return array
 

@@ -48,12 +48,12 @@ def settings(**changes):
     return TrainingSpec(train_steps=STEPS, warmup_steps=3, ema_power=0.75, precision="fp32", **changes)
 
 
-def run(folder: Path | None, stop_at: int | None = None, fingerprint="f", seed=0, **changes):
+def run(folder: Path | None, stop_at: int | None = None, digest="f", seed=0, **changes):
     made = network()
     objective = Line(made, stop_at)
     context = FitContext(seed, folder=folder)
     spec = settings(**changes)
-    train(made, objective, spec, context, frames=100, images_per_step=4, fingerprint=fingerprint)
+    train(made, objective, spec, context, frames=100, images_per_step=4, digest=digest)
     return made.state_dict(), objective.calls
 
 
@@ -84,7 +84,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     assert_same(first, second)
 
 
-@pytest.mark.parametrize("change", [{"fingerprint": "other"}, {"seed": 1}])
+@pytest.mark.parametrize("change", [{"digest": "other"}, {"seed": 1}])
 def test_a_state_of_something_else_is_not_resumed_from(tmp_path, change):
     run(tmp_path)
     _, steps = run(tmp_path, **change)
@@ -160,7 +160,7 @@ def test_logs_and_progress_report_the_same_steps(tmp_path):
     seen = []
     made = network()
     context = FitContext(0, folder=tmp_path, progress=lambda done, total, metrics: seen.append((done, total, metrics)))
-    train(made, Line(made), settings(), context, frames=100, images_per_step=4, fingerprint="f")
+    train(made, Line(made), settings(), context, frames=100, images_per_step=4, digest="f")
     done, total, metrics = seen[-1]
     assert (done, total) == (STEPS, STEPS)
     assert set(metrics) == {"loss", "images_per_second", "learning_rate", "data_share"}
@@ -190,12 +190,21 @@ def test_the_wait_for_data_is_told_as_a_share_of_the_loop_s_time(tmp_path, monke
         objective = Clocked(made, stop_at)
         monkeypatch.setattr(time, "perf_counter", lambda: objective.now)
         context = FitContext(0, folder=tmp_path, progress=lambda done, total, metrics: found.append(metrics))
-        train(made, objective, settings(**save_always), context, frames=100, images_per_step=4, fingerprint="f")
+        train(made, objective, settings(**save_always), context, frames=100, images_per_step=4, digest="f")
         return [metrics["data_share"] for metrics in found]
 
     with pytest.raises(KeyboardInterrupt):
         shares(stop_at=7)
     assert shares() == [0.75] * (STEPS - 7)
+
+
+def test_the_digest_of_a_fit_takes_what_json_can_hold_alone():
+    config = {"betas": (0.9, 0.999), "hidden": 3, "cameras": ()}
+    digest = resume.training_digest("alt", 1, config, "d")
+    assert digest == "7aa808ff3f5a413c4742bb93dad39f0276eca4738475fa76546d6d2bd1d8fd25"
+    assert digest != resume.training_digest("alt", 2, config, "d") != resume.training_digest("alt", 1, config, "e")
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        resume.training_digest("alt", 1, {"weights": torch.zeros(1)}, "d")
 
 
 def test_learning_rate_warms_up_then_follows_a_half_cosine():

@@ -1,8 +1,9 @@
-"""What an experiment is: a question, the sweeps that answer it, and a report made of whatever has been run.
+"""What an experiment is: a question, the sweeps that answer it, and a report.
 
-All experiments of one `altbench reproduce --out OUT` share the run folder OUT/run, so that demonstrations, checkpoints
-and cells that several ask for are made once. A report never starts work: it reads what is there, leaves empty what is
-not, and says which.
+All experiments of one `altbench experiments run --out OUT` share the run folder
+OUT/run, so that demonstrations, checkpoints and cells that several need are made once.
+A report never starts work: it reads the records that exist, leaves missing numbers
+empty, and names them.
 """
 
 from __future__ import annotations
@@ -33,14 +34,15 @@ from altbench.system.devices import set_threads
 
 Preset = Literal["small", "paper"]
 Say = Callable[[str], None]
-"""Takes a line of progress."""
+"""Shows one line of progress."""
 
 
 @dataclass(frozen=True)
 class Reported:
-    """A number of the paper's beside ours. `second_hand`: known from notes on the paper alone, marked † in reports.
+    """A number of the paper beside ours.
 
-    `ours`: as text, with its interval; empty where it was not measured.
+    `ours`: as text, with its interval; empty if it was not measured. `second_hand`:
+    known from notes on the paper alone; reports mark it with †.
     """
 
     quantity: str
@@ -51,7 +53,7 @@ class Reported:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report: prose in Markdown, then tables and figures, each under the file stem that names it."""
+    """A part of a report: Markdown text, then tables and figures by file stem."""
 
     heading: str
     text: str = ""
@@ -59,11 +61,17 @@ class Section:
     figures: Mapping[str, Figure] = field(default_factory=dict)
 
 
+def drawn(**figures: Figure | None) -> dict[str, Figure]:
+    """Return the figures by file stem, without those that had nothing to show."""
+    return {stem: figure for stem, figure in figures.items() if figure is not None}
+
+
 @dataclass(frozen=True)
 class Report:
-    """What an experiment found. `summary`: the answer in a few sentences, from the numbers that are there.
+    """What an experiment found.
 
-    `missing`: what was to be there beyond the run's own cells (those are listed by the writer).
+    `summary`: the answer in a few sentences, from the numbers that exist; empty without
+    any. `missing`: what is missing beyond the run's own cells, which the writer lists.
     """
 
     summary: str
@@ -180,11 +188,13 @@ def _nothing_to_compute(run: ExperimentRun, say: Say) -> None:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment. `id`: as the paper's list has it (E3); `name`: in words (main-table); `question`: one sentence.
+    """One experiment.
 
-    `sweeps`: what it runs, in order, for a preset; all that a row could want may be asked for, since rows that this
-    installation does not know are left out and named. `compute`: what it computes besides cells, into `run.own`,
-    resumable; called once the sweeps have run. `report`: starts no work.
+    `id`: as in the paper's list (E3); `name`: in words (main-table); `question`: one
+    sentence. `sweeps`: what it runs for a preset, in order; it may ask for rows that
+    this installation does not know, which are left out and named. `compute`: computes
+    what it needs besides cells, into `run.own`; called after the sweeps have run, and
+    resumable. `report`: reads records and starts no work.
     """
 
     id: str

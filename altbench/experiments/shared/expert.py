@@ -1,6 +1,7 @@
-"""The audits' control: the task's scripted expert, which has seen no demonstration, on the very same episodes.
+"""The audits' control: the task's scripted expert on the very same episodes.
 
-What S a motion has that is certainly not recalled, tells how much of a policy's S is the task's and the data set's.
+The expert has seen no demonstration, so that its motion is certainly not recalled. Its
+S shows how much of a policy's S comes from the task and the data set alone.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from altbench.runner.episodes import cell_header, episode_plans
 from altbench.sweeps.plan import Cell
 
 EXPERT = "expert"
+"""The control's label in tables."""
 NEEDS = Requirements(cameras=(), obs_horizon=1, pred_horizon=1, action_horizon=1)
 
 
-class _Watching(Policy):
-    """An expert as a policy: it looks at the simulator, not at the observation."""
+class _ExpertPolicy(Policy):
+    """An expert as a policy: it reads the simulator's state, not the observation."""
 
     name = EXPERT
 
@@ -57,7 +59,7 @@ class _Watching(Policy):
 
 
 def play(run: ExperimentRun, say: Say) -> None:
-    """Have the expert play the episodes of every audited case that it has not played yet, undisturbed."""
+    """Let the expert play every audited case that it has not played yet, unperturbed."""
     for cell in _cells(run):
         if not cells.is_finished(run.own, cell.key):
             say(f"playing {cell.checkpoint.task} by its expert, {cell.column.name}")
@@ -66,7 +68,7 @@ def play(run: ExperimentRun, say: Say) -> None:
 
 
 def played(run: ExperimentRun) -> list[tuple[Cell, tuple[EpisodeRecord, ...]]]:
-    """The expert's cells that are there, and their episodes."""
+    """Return the expert's recorded cells and their episodes."""
     return [
         (cell, cells.read_cell(cells.cell_path(run.own, cell.key)).episodes)
         for cell in _cells(run)
@@ -75,12 +77,15 @@ def played(run: ExperimentRun) -> list[tuple[Cell, tuple[EpisodeRecord, ...]]]:
 
 
 def missing(run: ExperimentRun) -> tuple[str, ...]:
-    """Names of the expert's cells that are not there."""
+    """Return the names of the expert's cells that are missing."""
     return tuple(cell.name for cell in _cells(run) if not cells.is_recorded(run.own, cell.key))
 
 
 def _cells(run: ExperimentRun) -> list[Cell]:
-    """One cell per task and case: the first that the sweeps ask for, as the expert's; under that one's key."""
+    """Return one cell per task and case: the first that the sweeps ask for.
+
+    It has the expert's label, and the key of the cell that it is made from.
+    """
     found: dict[tuple[str, str], Cell] = {}
     for cell in run.cells:
         case = case_of(cell)
@@ -94,6 +99,6 @@ def _episodes(run: ExperimentRun, cell: Cell) -> Iterator[EpisodeRecord]:
     task, planned = registry.task(cell.checkpoint.task), run.run_of(cell.checkpoint)
     env = make_env(task, NEEDS, planned.sweep.image_size, planned.sweep.render_profile)
     with closing(env):
-        expert = _Watching(task, registry.expert(task.name), env)
+        expert = _ExpertPolicy(task, registry.expert(task.name), env)
         for plan in episode_plans(planned, cell):
             yield run_episode(env, expert, replace(plan, perturbation=None))

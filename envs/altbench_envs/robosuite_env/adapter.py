@@ -71,7 +71,7 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         self.render_mode = None if render_mode is None else _one_of("render_mode", render_mode, ("rgb_array",))
         self.image_size, self._render_size = _size("image_size", image_size), _size("render_size", render_size)
         self.info, self._scene = scene.info, scene
-        self._simulator = Simulator(scene, self.control_mode)
+        self._simulator = Simulator(scene.robosuite_model(), self.control_mode)
         self._renderer: Renderer | None = None
         self.visuals = Visuals(self._simulator, scene.cameras)
         self._initial_state: InitialState | None = None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,9 +12,7 @@ from altbench_envs.robosuite_env.actions import rot6d_from_matrix
 from altbench_envs.robosuite_env.objects import named_pose, place_flat
 from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Placement
 from altbench_envs.robosuite_env.scene import Scene
-
-if TYPE_CHECKING:
-    from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.simulator import Simulator
 
 TASK = TaskInfo(
     name="Transport",
@@ -22,7 +20,7 @@ TASK = TaskInfo(
     horizon=450,
     grid_size=30,
     pose_names=("start_x", "start_y", "payload_yaw", "target_x", "target_y", "trash_yaw"),
-    splits=(*POSE_SPLITS, *STATE_SPLITS),
+    splits=(*STATE_SPLITS, *POSE_SPLITS),
     cameras=("agentview", "wrist_right", "wrist_left"),
     arms=2,
     movable=True,

@@ -115,7 +115,7 @@ def test_it_is_chosen_on_the_command_line(tmp_path: Path) -> None:
     assert files.read(out).meta.versions["expert"] == ExpertChoice("homing", config).label
     with pytest.raises(ConfigError, match=r"expected POLICY:PATH, such as sb3:lift\.zip"):
         ExpertChoice.parse("homing", trust=True)
-    with pytest.raises(ConfigError, match=r"--trust is about the file of an --expert"):
+    with pytest.raises(ConfigError, match=r"--trust needs --expert"):
         CliRunner().invoke(demos.app, ["collect", "Fake", "--trust"], catch_exceptions=False)
 
 

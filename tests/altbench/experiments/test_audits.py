@@ -18,7 +18,6 @@ from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.audits import highest, paired_gap, ways_table
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun
 from altbench.results import cells
-from altbench.results.run import Run
 from altbench.rollout.records import EpisodeRecord, StepRecord
 from altbench.runner.episodes import cell_header
 from altbench.sweeps.plan import make_plan
@@ -49,7 +48,7 @@ def test_e2_says_whether_it_finds_the_paper_s_order() -> None:
     frame = pd.concat([scores("diffusion", near), scores("act", far), scores("bc", near[::-1])])
     told = audit_lift._summary(frame)
     assert "diffusion recalls more than act (mean S in distribution 0.3" in told
-    assert "diffusion is not told apart from bc" in told
+    assert "diffusion cannot be distinguished from bc" in told
     order = audit_lift._ranking(frame)
     assert order.startswith("- in distribution: by highest S ") and "interpolate" not in order
     ours = {r.quantity: r.ours for r in audit_lift._reported(frame)}
@@ -99,7 +98,7 @@ def recorded(one: Experiment, root: Path, make: object) -> ExperimentRun:
     for sweep in one.sweeps("small"):
         plan = make_plan(sweep, provenance_of("cpu", "none", {}))
         data = dict.fromkeys(sweep.tasks, root / "none.hdf5")
-        runs.append(Run(root, sweep, "cpu", "none", data, plan))
+        runs.append(ExperimentRun(root, sweep, "cpu", "none", data, plan))
         for cell in plan.cells:
             cells.write_cell(root, cell_header(cell), make(cell))  # type: ignore[operator]
     return ExperimentRun(root, root / "own", tuple(runs))
@@ -170,7 +169,10 @@ def test_e2_sets_the_expert_beside_the_policies(tmp_path: Path, monkeypatch: pyt
     control = next(s.text for s in report.sections if s.heading == "What S does not say")
     assert "- interpolate: the expert's highest S 0.800, mean 0.80; open_loop - expert: 0.20 [0.20, 0.20]" in control
     assert control.count("diffusion - expert: 0.20") == len(CASES)
-    assert "The expert, which recalls nothing, has 0.800 (of 4; mean 0.80) there." in report.summary
+    assert (
+        "The expert, which recalls nothing, has a highest S of 0.800 (of 4; mean 0.80) in distribution."
+        in report.summary
+    )
 
 
 @pytest.mark.usefixtures("demonstrations")

@@ -15,21 +15,18 @@ from rich.console import Console
 from synthetic import measure
 
 from altbench import experiments
-from altbench.core import registry
 from altbench.core.errors import AltbenchError
 from altbench.experiments import e4_encoders as encoders
 from altbench.experiments import e6_reactivity as reactivity
 from altbench.experiments import ood_scores, reproduce, robustness, scaling
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Report
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report
 from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
 from altbench.experiments.shared.tsne import tsne
 from altbench.report.style import policy_styles
 from altbench.results import cells as results
-from altbench.runner import main as runner
 from altbench.runner.episodes import cell_header
 from altbench.runner.executors import InlineExecutor
-from altbench.runner.jobs import MeasureJob
 from altbench.stats.rates import wilson_interval
 from altbench.sweeps.spec import SweepSpec
 from altbench_policies.augment import AugmentSpec
@@ -104,17 +101,15 @@ def lookup(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+def run_of(tmp_path: Path) -> Make:
     """Runs rows (label -> policy or settings) on splits of the fake task, as an experiment finds them."""
-    whole = runner.pending_jobs
-    monkeypatch.setattr(runner, "pending_jobs", lambda run: [j for j in whole(run) if not isinstance(j, MeasureJob)])
 
     def make(
         one: Experiment, rows: dict[str, dict[str, Any]], evaluations: Sequence[Any], **changes: Any
     ) -> ExperimentRun:
         policies = [{"n": [6], **row, "label": label} for label, row in rows.items()]
         values = {"name": "fake", "tasks": ["Fake"], "image_size": [32, 32], "demonstrations": {"n": 6}}
-        values |= {"policies": policies, "evaluations": evaluations, **changes}
+        values |= {"policies": policies, "evaluations": evaluations, "measure": False, **changes}
         sweep = SweepSpec.parse(values, "fake")
         faked = dataclasses.replace(one, sweeps=lambda preset: [sweep])
         assert not reproduce.run_sweeps(faked, "small", tmp_path, InlineExecutor(), "none", Console(file=io.StringIO()))
@@ -230,7 +225,7 @@ def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_
 def test_learned_keys_are_compared_on_disturbed_images(
     own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoders, "DISTURBED", {"fog": 0})  # the policy that succeeds here wants one exact red
+    monkeypatch.setattr(encoders, "PERTURBED", {"fog": 0})  # the policy that succeeds here wants one exact red
     rows = {"key": {"policy": f"{own_policies}:Good"}, "kdtree": {"policy": f"{own_policies}:Raises"}}
     fog = [{"name": "fog", "severities": [0]}]
     run = run_of(experiments.load("E4"), rows, [{"split": "recall", "episodes": 50, "perturbations": fog}])
@@ -239,7 +234,7 @@ def test_learned_keys_are_compared_on_disturbed_images(
     assert found[["row", "against", "pairs", "better"]].to_numpy().tolist() == [["key", "kdtree", 50, True]]
     assert "untrained networks and raw pixels: on fog 0 key." in report.summary
     assert "fog 0, better than `kdtree`: `key` (learned key alone" in next(
-        s.text for s in report.sections if "disturbed" in s.heading
+        s.text for s in report.sections if "perturbed" in s.heading
     )
 
 
@@ -273,7 +268,7 @@ def test_keys_are_embedded_once_and_mapped(lookup: str, run_of: Make) -> None:
     report = one.report(run)
     frames = sum(map(len, run.demonstrations(run.checkpoints[0])))
     assert table(report, "smoothness")["alt"][1] == str(frames)
-    assert report.missing == () and "By ALT's key" in report.summary
+    assert report.missing == () and "With ALT's key" in report.summary
     assert "latent_map" in report.sections[0].figures
 
 
@@ -367,11 +362,12 @@ def test_scaling_shows_pooled_rates_and_seeds(
     assert "success_by_n" in report.sections[0].figures
 
 
-def test_the_robust_rows_have_the_preset_s_settings() -> None:
-    alt_plus = registry.policy("alt_plus")
-    assert alt_plus.presets["robust"] == {**robustness.ROBUST_SETTINGS, "train_steps": robustness.ROBUST_STEPS}
-    augments = {name for name in robustness.ROBUST_SETTINGS if name in AugmentSpec.model_fields}
-    assert augments == set(robustness.AUGMENTATION)
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_bc_has_the_augmentation_of_alt_plus_s_preset_robust_and_nothing_else(preset: Preset) -> None:
+    rows = {entry.name: entry.config for entry in robustness.sweeps(preset)[0].policies}
+    robust = rows[robustness.ROBUST]
+    assert rows[robustness.AUGMENTED] == {name: v for name, v in robust.items() if name in AugmentSpec.model_fields}
+    assert robust["shrinkage_unit"] == "miss" and robust.get("train_steps") == {"small": 6000, "paper": None}[preset]
 
 
 def test_robustness_pools_families_by_episode_and_ranks_the_best(
@@ -389,7 +385,7 @@ def test_robustness_pools_families_by_episode_and_ranks_the_best(
     assert data["low"]["alt"] == pytest.approx(wilson_interval(6, 6)[0]), "two families of an episode are one"
     assert data["p_holm"]["bc"] == pytest.approx(2 * 0.5**6)
     assert report.summary == (
-        "Over 2 families of disturbed images: alt 100 % and bc 0 %; alt is better than every other."
+        "Over 2 families of perturbed images: alt 100 % and bc 0 %; alt is significantly better than every other."
     ), "nobody played the scene's"
     images = table(report, "images")
     assert list(images) == ["undisturbed", "brightness", "contrast"] and images["contrast"][1].startswith("6/6")

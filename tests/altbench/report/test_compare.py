@@ -139,7 +139,7 @@ def test_runs_of_other_sweeps_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="missing: no such folder"):
         compare.compare(base, tmp_path / "missing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ResultsError, match="empty: no finished cell in it"):
+    with pytest.raises(ResultsError, match="empty: holds no finished cell"):
         compare.compare(tmp_path / "empty", base)
 
 

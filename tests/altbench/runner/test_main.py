@@ -391,9 +391,16 @@ def test_deleted_outputs_are_made_again(own_policies: Path, tmp_path: Path) -> N
     assert success_csv(summary) == table
 
 
+def test_a_sweep_without_measurements_has_no_tables_of_costs(own_policies: Path, tmp_path: Path) -> None:
+    summary, shown = go(sweep(own_policies, policies=[BC]), tmp_path)
+    success_csv(summary)
+    assert summary.failed == () and "measure" not in shown
+    assert {path.stem for path in (tmp_path / "tables").iterdir()}.isdisjoint({"latency", "memory", "ratios"})
+
+
 def test_a_new_measurement_of_the_same_checkpoint_gives_new_tables(own_policies: Path, tmp_path: Path) -> None:
     go(sweep(own_policies, policies=[BC]), tmp_path)
-    run = Run.open(tmp_path, sweep(own_policies, policies=[BC], measure={"decisions": 2}), "none")
+    run = Run.open(tmp_path, sweep(own_policies, policies=[BC], measure={}), "none")
     for seconds in (0.001, 0.002):
         measures.write_measure(tmp_path, run.plan.measurements[0].key, synthetic.measure("bc", p50=seconds))
         outputs.write(run)

@@ -98,9 +98,8 @@ def test_a_bad_sweep_is_refused_in_one_line(changes: dict[str, Any], expected: s
 
 def test_measurements_can_be_left_out(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(
-        'name = "x"\ntasks = ["Lift"]\nmeasure = false\n[[policies]]\npolicy = "alt"\n[[evaluations]]\nsplit = "recall"\nepisodes = 2\n'
-    )
+    rest = '[[policies]]\npolicy = "alt"\n[[evaluations]]\nsplit = "recall"\nepisodes = 2\n'
+    path.write_text(f'name = "x"\ntasks = ["Lift"]\nmeasure = false\n{rest}')
     without = load_sweep(str(path))
     kept = SweepSpec.parse(json.loads(without.model_dump_json()), "sweep.json")
     assert without.measure is None and kept == without == SweepSpec.parse({**GOOD, "measure": None}, "x")

@@ -85,7 +85,7 @@ def test_lets_go_and_tries_again_when_the_cube_slips(env: gymnasium.Env) -> None
     expert = LiftExpert()
     env.reset(seed=6)
     expert.reset(env, 6)
-    expert._stage = "lift"  # closed and rising, the cube left on the table
+    expert._phase = "lift"  # closed and rising, the cube left on the table
     assert expert.act(env)[-1] == -1.0
 
 

@@ -68,5 +68,5 @@ def test_begins_again_after_losing_its_hold(env: gymnasium.Env) -> None:
     expert = registry.expert(env.info.name)
     env.reset(seed=6)
     expert.reset(env, 6)
-    expert._stage = "press" if env.info.name == "Door" else "carry"  # closed, with nothing in the hand
+    expert._phase = "press" if env.info.name == "Door" else "carry"  # closed, with nothing in the hand
     assert expert.act(env)[-1] == -1.0
