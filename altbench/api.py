@@ -36,7 +36,7 @@ from altbench.core.policy import (
     Requirements,
     Trainable,
 )
-from altbench.core.spec import Spec, added, read_toml
+from altbench.core.spec import Spec, added, changed, read_toml
 from altbench.core.task import FARTHEST_MOVE, Expert, InitialState, PoseTask, SimulatedTask, TaskInfo
 from altbench.core.types import (
     AGENT_POS_DIM,
@@ -53,6 +53,7 @@ from altbench.core.types import (
     no_progress,
 )
 from altbench.system.files import replacing
+from altbench.system.precision import choose_precision
 
 __all__ = [
     "AGENT_POS_DIM",
@@ -106,6 +107,8 @@ __all__ = [
     "UnknownNameError",
     "View",
     "added",
+    "changed",
+    "choose_precision",
     "no_progress",
     "read_toml",
     "replacing",
