@@ -13,8 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from altbench.api import Decision, Demonstration, FitContext, Footprint, Observation, Requirements, TaskInfo, Trainable
-from altbench_policies import checkpoint
-from altbench_policies import input_checks as border
+from altbench_policies import checkpoint, input_checks
 from altbench_policies.frames import Frames, action_rows, draw_rows, join
 from altbench_policies.normalize import MinMax
 from altbench_policies.observation import (
@@ -36,7 +35,7 @@ class ChunkSpec(ObservationSpec, TrainingSpec):
     action_horizon: int = Field(default=8, ge=1)
 
 
-Settings = TypeVar("Settings", bound=ChunkSpec)
+Config = TypeVar("Config", bound=ChunkSpec)
 
 
 class RangedNetwork(nn.Module):
@@ -58,10 +57,8 @@ class ChunkNetwork(RangedNetwork):
 
     observation: ObservationEncoder
 
-    def __init__(
-        self, settings: ChunkSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
-    ) -> None:
-        super().__init__(task, ObservationEncoder(settings, cameras, task.agent_pos_dim, image_size))
+    def __init__(self, config: ChunkSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]) -> None:
+        super().__init__(task, ObservationEncoder(config, cameras, task.agent_pos_dim, image_size))
 
 
 Network = TypeVar("Network", bound=RangedNetwork)
@@ -78,11 +75,11 @@ class Example:
 class ChunkSampler:
     """Augmented observations with the chunks that begin `past` steps before the present frame."""
 
-    def __init__(self, network: RangedNetwork, settings: ChunkSpec, frames: Frames, past: int) -> None:
-        self.batch_size, self.total = settings.batch_size, len(frames)
+    def __init__(self, network: RangedNetwork, config: ChunkSpec, frames: Frames, past: int) -> None:
+        self.batch_size, self.total = config.batch_size, len(frames)
         self.observations = ObservationSampler(network.observation, frames)
         self.actions = network.action_range.normalize(frames.actions)
-        self.rows = action_rows(frames, settings.pred_horizon, past)
+        self.rows = action_rows(frames, config.pred_horizon, past)
 
     def sample(self, generator: torch.Generator) -> Example:
         """A batch of different frames."""
@@ -91,14 +88,13 @@ class ChunkSampler:
         return Example(self.observations.sample(rows, generator), chunk)
 
 
-class ChunkPolicy(Trainable, Generic[Settings, Network]):
+class ChunkPolicy(Trainable[Config], Generic[Config, Network]):
     """Base of the policies: everything but the network, what it minimises, and how it decides."""
 
     runtime_fields: ClassVar[frozenset[str]] = frozenset({"checkpoint_seconds"})
 
-    def __init__(self, task: TaskInfo, config: Settings) -> None:
+    def __init__(self, task: TaskInfo, config: Config) -> None:
         super().__init__(task, config)
-        self.settings = config
         self.cameras = config.cameras or task.cameras
         self.network: Network | None = None
 
@@ -117,12 +113,12 @@ class ChunkPolicy(Trainable, Generic[Settings, Network]):
     @property
     def frames_per_sample(self) -> int:
         """Observations in one sample of a training batch."""
-        return self.settings.obs_horizon
+        return self.config.obs_horizon
 
     @property
     def requirements(self) -> Requirements:
         """Images of its cameras over To frames; once fitted, of the size it was fitted to."""
-        horizons = self.settings.obs_horizon, self.settings.pred_horizon, self.settings.action_horizon
+        horizons = self.config.obs_horizon, self.config.pred_horizon, self.config.action_horizon
         size = self.network.observation.image_size if self.network else None
         return Requirements(self.cameras, *horizons, image_size=size)
 
@@ -131,15 +127,15 @@ class ChunkPolicy(Trainable, Generic[Settings, Network]):
         frames = join(demonstrations, self.cameras, context.device)
         network = seeded_network(lambda: self.make_network(frames.image_size), context.seed, context.device)
         network.fit_ranges(frames)
-        settings = self.settings.model_dump(exclude=set(self.runtime_fields))
+        config = self.config.model_dump(exclude=set(self.runtime_fields))
         train(
             network,
             self.make_objective(network, frames),
-            self.settings,
+            self.config,
             context,
             frames=len(frames),
-            images_per_step=min(self.settings.batch_size, len(frames)) * self.frames_per_sample * len(self.cameras),
-            fingerprint=training_digest(self.name, self.version, settings, frames.digest()),
+            images_per_step=min(self.config.batch_size, len(frames)) * self.frames_per_sample * len(self.cameras),
+            fingerprint=training_digest(self.name, self.version, config, frames.digest()),
         )
         self.network = network
 
@@ -171,5 +167,5 @@ class ChunkPolicy(Trainable, Generic[Settings, Network]):
     def fitted(self) -> Network:
         """The network, or CheckpointError where there is none yet."""
         if self.network is None:
-            raise border.not_fitted(self.name)
+            raise input_checks.not_fitted(self.name)
         return self.network

@@ -68,9 +68,9 @@ class MixtureHead(nn.Module):
     A mixture's standard deviations reach down to 1e-4: bf16 would round its means by more.
     """
 
-    def __init__(self, settings: MixtureSpec, inputs: int, count: int, dimension: int) -> None:
+    def __init__(self, config: MixtureSpec, inputs: int, count: int, dimension: int) -> None:
         super().__init__()
-        self.min_std, self.shape = settings.min_std, (count, settings.modes, 1 + 2 * dimension)
+        self.min_std, self.shape = config.min_std, (count, config.modes, 1 + 2 * dimension)
         self.linear = nn.Linear(inputs, math.prod(self.shape))
 
     def forward(self, features: Tensor) -> Mixture:

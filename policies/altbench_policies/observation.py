@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from altbench.api import Observation
-from altbench_policies import input_checks as border
+from altbench_policies import input_checks
 from altbench_policies.augment import AugmentSpec, ImageBank, plain
 from altbench_policies.frames import Frames, observation_rows
 from altbench_policies.normalize import MinMax
@@ -44,19 +44,19 @@ class ObservationInput(nn.Module):
     """What a network sees: its cameras, and the range of the pose."""
 
     def __init__(
-        self, settings: ObservationSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]
+        self, config: ObservationSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]
     ) -> None:
         super().__init__()
-        self.settings, self.cameras, self.image_size = settings, tuple(cameras), image_size
+        self.config, self.cameras, self.image_size = config, tuple(cameras), image_size
         self.pose_range = MinMax(pose_dim)
 
     def observe(self, observation: Observation) -> Seen:
         """The bench's observation as this network wants it: no augmentation, on its device."""
-        device, horizon = self.pose_range.middle.device, self.settings.obs_horizon
+        device, horizon = self.pose_range.middle.device, self.config.obs_horizon
         images = {}
         for camera in self.cameras:
-            pixels = border.images(observation, camera, self.image_size)[:, -horizon:]
-            images[camera] = plain(pixels.flatten(0, 1).to(device), self.settings)
+            pixels = input_checks.images(observation, camera, self.image_size)[:, -horizon:]
+            images[camera] = plain(pixels.flatten(0, 1).to(device), self.config)
         pose = torch.from_numpy(observation.agent_pos[:, -horizon:]).to(device)
         return Seen(images, self.pose_range.normalize(pose))
 
@@ -65,25 +65,25 @@ class ObservationEncoder(ObservationInput):
     """Encodes To frames of every camera and the pose into (B, `dimension`)."""
 
     def __init__(
-        self, settings: ObservationSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]
+        self, config: ObservationSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]
     ) -> None:
-        super().__init__(settings, cameras, pose_dim, image_size)
-        count = 1 if settings.share_encoder else len(cameras)
+        super().__init__(config, cameras, pose_dim, image_size)
+        count = 1 if config.share_encoder else len(cameras)
         self.encoders = nn.ModuleList(self._encoder() for _ in range(count))
-        per_step = len(cameras) * self.features + (pose_dim if settings.pose else 0)
-        self.dimension = settings.obs_horizon * per_step
+        per_step = len(cameras) * self.features + (pose_dim if config.pose else 0)
+        self.dimension = config.obs_horizon * per_step
 
     def _encoder(self) -> nn.Module:
-        encoder, features = make_encoder(self.settings, self.settings.output_size(*self.image_size))
-        self.features = self.settings.view_features or features
-        if not self.settings.view_features:
+        encoder, features = make_encoder(self.config, self.config.output_size(*self.image_size))
+        self.features = self.config.view_features or features
+        if not self.config.view_features:
             return encoder
-        return nn.Sequential(encoder, nn.Linear(features, self.settings.view_features))
+        return nn.Sequential(encoder, nn.Linear(features, self.config.view_features))
 
     def forward(self, seen: Seen) -> Tensor:
         """-> float32 (B, dimension): per camera its To features, then the To poses."""
         batch = seen.pose.shape[0]
-        parts = [seen.pose.flatten(1)] if self.settings.pose else []
+        parts = [seen.pose.flatten(1)] if self.config.pose else []
         for i, camera in enumerate(self.cameras):
             encoder = self.encoders[i % len(self.encoders)]
             parts.insert(i, encoder(seen.images[camera]).float().view(batch, -1))
@@ -91,9 +91,9 @@ class ObservationEncoder(ObservationInput):
 
     def by_step(self, features: Tensor) -> Tensor:
         """What `forward` gives, (B, dimension), by step: (B, To, dimension / To), the views' features, then the pose."""
-        horizon, cameras = self.settings.obs_horizon, len(self.cameras)
+        horizon, cameras = self.config.obs_horizon, len(self.cameras)
         lengths = [horizon * self.features] * cameras
-        lengths += [self.dimension - sum(lengths)] if self.settings.pose else []
+        lengths += [self.dimension - sum(lengths)] if self.config.pose else []
         parts = torch.split(features, lengths, dim=1)
         return torch.cat([part.view(len(part), horizon, -1) for part in parts], dim=2)
 
@@ -105,8 +105,8 @@ class ObservationSampler:
     """
 
     def __init__(self, sees: ObservationInput, frames: Frames, rows: Tensor | None = None) -> None:
-        self.banks = {c: ImageBank(frames.pixels[c], sees.settings) for c in sees.cameras}
-        self.rows = observation_rows(frames, sees.settings.obs_horizon) if rows is None else rows
+        self.banks = {c: ImageBank(frames.pixels[c], sees.config) for c in sees.cameras}
+        self.rows = observation_rows(frames, sees.config.obs_horizon) if rows is None else rows
         self.poses = sees.pose_range.normalize(frames.agent_pos)
 
     def sample(self, rows: Tensor, generator: torch.Generator) -> Seen:

@@ -78,7 +78,7 @@ class Resumable:
         return int(index["step"])
 
 
-def training_digest(policy: str, version: int, settings: Mapping[str, Any], data: str) -> str:
+def training_digest(policy: str, version: int, config: Mapping[str, Any], data: str) -> str:
     """SHA-256 of what a training run depends on, in hexadecimal; `settings` without those that only acting reads."""
-    parts = [policy, version, json.dumps(settings, sort_keys=True, default=str), data]
+    parts = [policy, version, json.dumps(config, sort_keys=True, default=str), data]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -72,7 +72,7 @@ class Objective(Protocol[Batch]):
 def train(
     network: nn.Module,
     objective: Objective[Batch],
-    settings: TrainingSpec,
+    config: TrainingSpec,
     context: FitContext,
     *,
     frames: int,
@@ -84,9 +84,9 @@ def train(
     `frames`: size of the training set. `images_per_step`: for the throughput that is logged. `fingerprint`: names the
     data and the settings; a state in `context.folder` made with another is not resumed from.
     """
-    total = settings.total_steps(frames)
-    learner = Learner(network, settings, total)
-    state = Resumable(context.folder, learner, f"{fingerprint}-{context.seed}-{total}", settings.checkpoint_seconds)
+    total = config.total_steps(frames)
+    learner = Learner(network, config, total)
+    state = Resumable(context.folder, learner, f"{fingerprint}-{context.seed}-{total}", config.checkpoint_seconds)
     step = state.resume()
     with TrainingLog(context, step, total, images_per_step) as log:
         while step < total:
@@ -103,17 +103,17 @@ class Learner:
     `data_seconds`: host time spent so far in `Objective.sample`, where batches are cut and augmented in the loop itself.
     """
 
-    def __init__(self, network: nn.Module, settings: TrainingSpec, total: int) -> None:
-        self.network, self.settings, self.total = network.train(), settings, total
+    def __init__(self, network: nn.Module, config: TrainingSpec, total: int) -> None:
+        self.network, self.config, self.total = network.train(), config, total
         self.parameters: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
-        kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+        kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = kind(
-            self.parameters, settings.learning_rate, settings.betas, weight_decay=settings.weight_decay, fused=True
+            self.parameters, config.learning_rate, config.betas, weight_decay=config.weight_decay, fused=True
         )
         for parameter in self.parameters:  # made now, so that a state to resume from has tensors to be copied into
             moments = {k: torch.zeros_like(parameter) for k in ("exp_avg", "exp_avg_sq")}
             self.optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
-        self.averages = [p.detach().clone() for p in self.parameters] if settings.ema_power else []
+        self.averages = [p.detach().clone() for p in self.parameters] if config.ema_power else []
         self.device = self.parameters[0].device.type
         self.data_seconds = 0.0
 
@@ -123,7 +123,7 @@ class Learner:
         batch = self._sample(objective, generator)
         with (
             _dropout_from(generator, self.device),
-            torch.autocast(self.device, torch.bfloat16, enabled=self.settings.precision == "bf16"),
+            torch.autocast(self.device, torch.bfloat16, enabled=self.config.precision == "bf16"),
         ):
             loss = objective.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -146,8 +146,8 @@ class Learner:
 
     def update(self, step: int) -> None:
         """Apply the gradients of step number `step` to the weights, and the weights to their averages."""
-        if self.settings.max_gradient:
-            nn.utils.clip_grad_norm_(self.parameters, self.settings.max_gradient)
+        if self.config.max_gradient:
+            nn.utils.clip_grad_norm_(self.parameters, self.config.max_gradient)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(step)
         self.optimizer.step()
@@ -158,17 +158,17 @@ class Learner:
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of step number `step`: linear warm-up, then constant or a half cosine down to 0."""
-        settings, warmup = self.settings, self.settings.warmup_steps
+        config, warmup = self.config, self.config.warmup_steps
         if step < warmup:
-            return settings.learning_rate * (step + 1) / warmup
-        if settings.schedule == "constant":
-            return settings.learning_rate
+            return config.learning_rate * (step + 1) / warmup
+        if config.schedule == "constant":
+            return config.learning_rate
         done = (step - warmup) / max(1, self.total - warmup)
-        return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def average_decay(self, step: int) -> float:
         """Decay of the averaged weights: 1 − (1 + step)^−power, at most `ema_max` (as in diffusion policy's EMA)."""
-        return min(self.settings.ema_max, 1 - float((1 + step) ** -self.settings.ema_power))
+        return min(self.config.ema_max, 1 - float((1 + step) ** -self.config.ema_power))
 
     def tensors(self) -> dict[str, Tensor]:
         """Name -> every tensor that a gradient step changes (the live ones)."""

@@ -8,9 +8,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from altbench.core.errors import ConfigError
+from altbench_policies.act.config import PRESETS, ActSpec
 from altbench_policies.act.network import ActNetwork, Style
 from altbench_policies.act.policy import ActObjective, ensemble
-from altbench_policies.act.settings import PRESETS, ActSpec
 from altbench_policies.frames import join
 from altbench_policies.vision import seeded_network
 

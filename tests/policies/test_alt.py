@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 from altbench.core.errors import CheckpointError
 from altbench.core.policy import FitContext, Observation
+from altbench_policies.alt.config import PRESETS, AltSpec
 from altbench_policies.alt.network import KeyNetwork, PairObjective, nt_xent
-from altbench_policies.alt.settings import PRESETS, AltSpec
 from altbench_policies.frames import join
 from altbench_policies.lookup.appearance import thumbnails
 from altbench_policies.lookup.table import Table, conformal_threshold, leave_one_out_scores
@@ -249,7 +249,7 @@ def test_the_paper_preset_is_the_papers():
         network = KeyNetwork(AltSpec.parse(PRESETS["paper"], "alt"), ["agentview", "wrist"], 11, (84, 84))
     assert sum(p.numel() for p in network.encoder.parameters()) == 11_176_512
     assert network.dimension == 128
-    settings = network.settings
+    settings = network.config
     assert (settings.temperature, settings.batch_size, settings.learning_rate) == (0.4, 32, 1e-4)
     assert settings.total_steps(1600) == 40 * 50
 

@@ -10,9 +10,9 @@ from torch import nn
 
 from altbench.core.policy import FitContext
 from altbench_policies.alt import Alt, AltSpec
-from altbench_policies.alt.settings import PRESETS
+from altbench_policies.alt.config import PRESETS
 from altbench_policies.diffusion import Diffusion, DiffusionSpec
-from altbench_policies.diffusion.settings import PRESETS as DIFFUSION
+from altbench_policies.diffusion.config import PRESETS as DIFFUSION
 from altbench_policies.half_precision import hold_in_half
 
 HALF = {"weight_precision": "float16", "key_precision": "float16"}

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from altbench.core.errors import CheckpointError
-from altbench_policies.lookup.bench import walks
 from altbench_policies.lookup.index import FLAT_NUMBERS, IndexSpec, KeyIndex, recall_at_1
 
 INEXACT = ("ivf", "hnsw", "pq")
+BENCHMARK = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "lookup_indexes.py"))
 
 
 @pytest.fixture(scope="module")
 def table():
     """3,000 keys of 30 demonstrations, and the demonstration of each."""
     torch.set_num_threads(1)
-    return walks(3000, 32, np.random.default_rng(0))
+    return BENCHMARK["walks"](3000, 32, np.random.default_rng(0))
 
 
 def everything(index):
@@ -120,3 +124,12 @@ def test_bytes_that_are_no_index_are_refused(table):
     damaged = KeyIndex.of(table[0], IndexSpec(index="ivf")).arrays()["index"][:1000]
     with pytest.raises(CheckpointError, match=r"index.npy: not an index"):
         KeyIndex.from_arrays({"index": damaged}, IndexSpec(index="ivf"))
+
+
+def test_the_benchmark_prints_a_row_for_each_index(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lookup_indexes.py", "--frames", "1000", "--dimension", "32", "--queries", "5"])
+    BENCHMARK["main"]()
+    first, _, _, *rows = capsys.readouterr().out.splitlines()
+    assert first == "1000 keys of 32 numbers, 5 queries, one thread"
+    assert [row.split("|")[1].strip() for row in rows] == ["flat", "flat, float16", "ivf", "hnsw", "pq"]
+    assert rows[0].split("|")[4].strip() == "1.000"

@@ -72,7 +72,7 @@ def test_shrinkage_leaves_small_corrections_out(make_policy, fitted, unit, tmp_p
     change = np.zeros((2, 8, 10), np.float32)
     change[0, :, 0], change[1, :, 0] = 0.001 * half[0], half[0]
     weights = (fitted._correction(change) / change[:, :1, :1])[:, 0, 0]
-    noise = fitted.settings.shrinkage * (fitted.fitted().miss if unit == "miss" else 1)
+    noise = fitted.config.shrinkage * (fitted.fitted().miss if unit == "miss" else 1)
     expected = [d**2 / (d**2 + noise**2) for d in (0.001, 1)]
     assert weights == pytest.approx(expected, rel=1e-4) and weights[0] < 0.002
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from altbench_policies.alt.config import AltSpec
 from altbench_policies.alt.network import KeyNetwork, PairObjective, nt_xent
-from altbench_policies.alt.settings import AltSpec
 from altbench_policies.frames import join
 
 BOTH = ("agentview", "wrist")

@@ -9,8 +9,8 @@ import torch
 from altbench.core.errors import CheckpointError
 from altbench.core.policy import FitContext, Observation
 from altbench.core.task import TaskInfo
+from altbench_policies.bc.config import BehaviourCloningSpec
 from altbench_policies.bc.policy import ChunkRegressor, RegressionObjective
-from altbench_policies.bc.settings import BehaviourCloningSpec
 from altbench_policies.frames import join
 from altbench_policies.random import Random, RandomSpec
 

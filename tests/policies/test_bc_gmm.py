@@ -8,8 +8,8 @@ import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from altbench.core.errors import ConfigError
+from altbench_policies.bc_gmm.config import MixtureCloningSpec
 from altbench_policies.bc_gmm.policy import ChunkMixture, LikelihoodObjective
-from altbench_policies.bc_gmm.settings import MixtureCloningSpec
 from altbench_policies.frames import join
 from altbench_policies.mixture import Mixture, MixtureHead, MixtureSpec
 from altbench_policies.vision import seeded_network
@@ -114,7 +114,7 @@ def test_a_chunk_that_is_one_mixture_comes_from_one_mode(fit_policy, observe, de
     policy = fit_policy("bc_gmm", mixture="chunk", train_steps=0)
     network = policy.fitted()
     seen = network.observation.observe(observe(demonstrations[0], [0], policy.requirements.obs_horizon))
-    modes = network(seen).means.view(policy.settings.modes, 8, 10)
+    modes = network(seen).means.view(policy.config.modes, 8, 10)
     for seed in range(5):
         policy.reset([0], [seed])
         distances = (policy.decide(network, seen, [0]) - modes).abs().amax(dim=(1, 2))

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from altbench.core.errors import ConfigError
+from altbench_policies.bc_rnn_gmm.config import RecurrentCloningSpec
 from altbench_policies.bc_rnn_gmm.policy import RecurrentMixture, SequenceObjective
-from altbench_policies.bc_rnn_gmm.settings import RecurrentCloningSpec
 from altbench_policies.frames import join
 from altbench_policies.training import Learner
 from altbench_policies.vision import seeded_network
@@ -77,7 +77,7 @@ def test_it_learns_one_batch_by_heart(task, demonstrations):
 @pytest.mark.parametrize(("pooling", "bounded"), [("spatial_softmax", True), ("flat", False)])
 def test_what_the_lstm_sees_stays_bounded_in_training(task, demonstrations, pooling, bounded):
     network, objective, _ = make_objective(task, demonstrations, pooling=pooling, width=1.0)
-    learner = Learner(network, objective.settings, 40)
+    learner = Learner(network, objective.config, 40)
     for step in range(40):
         learner.step(objective, step, 0)
     batch = objective.sample(torch.Generator().manual_seed(0))

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from altbench.core.task import TaskInfo
+from altbench_policies.diffusion.config import PRESETS, DiffusionSpec
 from altbench_policies.diffusion.policy import Denoiser, DenoisingObjective, make_scheduler
-from altbench_policies.diffusion.settings import PRESETS, DiffusionSpec
 from altbench_policies.diffusion.transformer import DiffusionTransformer
 from altbench_policies.diffusion.unet import StepEmbedding, UNet
 from altbench_policies.frames import join

@@ -11,13 +11,13 @@ from altbench.core.policy import Observation
 
 def features(policy, observation):
     """What the policy compares, written down again: float64 (B, F)."""
-    parts, side = [], policy.settings.side
+    parts, side = [], policy.config.side
     for camera in policy.cameras:
         images = observation.pixels[camera][:, -1].astype(np.float64) / 255
         block = images.shape[1] // side
         small = images.reshape(len(images), side, block, side, block, 3).mean(axis=(2, 4))
         parts.append(small.transpose(0, 3, 1, 2).reshape(len(images), -1))
-    if policy.settings.observation != "pixels":
+    if policy.config.observation != "pixels":
         parts.append(observation.agent_pos[:, -1].astype(np.float64))
     return parts
 

@@ -109,9 +109,9 @@ def test_other_weights_at_the_same_path_are_other_settings(weights, make_policy,
     settings = {"encoder": "resnet18", "norm": "batch", "width": 1}
     path = tmp_path / "mine.safetensors"
     path.write_bytes(weights.read_bytes())
-    first = make_policy("alt", weights=str(path), **settings).settings
+    first = make_policy("alt", weights=str(path), **settings).config
     safetensors.torch.save_file({"other": torch.zeros(1)}, path)
-    second = make_policy("alt", weights=str(path), **settings).settings
+    second = make_policy("alt", weights=str(path), **settings).config
     assert len(first.weights_sha256) == 64 and first.weights_sha256 != second.weights_sha256
     assert first.parse(first.model_dump(mode="json"), "alt") == first, "a checkpoint's card keeps its own"
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altbench.api import TaskInfo
-from altbench_policies.act.settings import ActSpec
+from altbench_policies.act.config import ActSpec
 from altbench_policies.chunk_policy import RangedNetwork
 from altbench_policies.observation import ObservationInput, Seen
 from altbench_policies.vision import make_convolutions
@@ -39,14 +39,14 @@ class Style:
 class StyleEncoder(nn.Module):
     """Pose and demonstrated chunk -> the posterior of the style z; used in training alone."""
 
-    def __init__(self, settings: ActSpec, pose_dim: int, action_dim: int) -> None:
+    def __init__(self, config: ActSpec, pose_dim: int, action_dim: int) -> None:
         super().__init__()
-        width = settings.hidden
+        width = config.hidden
         self.pose, self.action = nn.Linear(pose_dim, width), nn.Linear(action_dim, width)
         self.summary = _positions(1, width)
-        self.positions = _positions(2 + settings.pred_horizon, width)
-        self.transformer = _encoder(settings, settings.style_layers)
-        self.head = nn.Linear(width, 2 * settings.latent)
+        self.positions = _positions(2 + config.pred_horizon, width)
+        self.transformer = _encoder(config, config.style_layers)
+        self.head = nn.Linear(width, 2 * config.latent)
 
     def forward(self, pose: Tensor, chunk: Tensor, padded: Tensor | None) -> Style:
         """pose (B, Dp), chunk (B, Tp, Da); `padded` bool (B, Tp): actions to leave out."""
@@ -60,45 +60,43 @@ class StyleEncoder(nn.Module):
 class ImageTokens(nn.Module):
     """One camera: float (B, 3, h, w) -> (B, `count`, width), a token for each `patch`² cells of the feature map."""
 
-    def __init__(self, settings: ActSpec, image_size: tuple[int, int]) -> None:
+    def __init__(self, config: ActSpec, image_size: tuple[int, int]) -> None:
         super().__init__()
-        patch = settings.patch
-        self.convolutions, (channels, height, width) = make_convolutions(settings, settings.output_size(*image_size))
-        self.border = (0, -width % patch, 0, -height % patch)  # so that no cell is left over
-        self.project = nn.Conv2d(channels, settings.hidden, patch, patch)
+        patch = config.patch
+        self.convolutions, (channels, height, width) = make_convolutions(config, config.output_size(*image_size))
+        self.padding = (0, -width % patch, 0, -height % patch)  # so that no cell is left over
+        self.project = nn.Conv2d(channels, config.hidden, patch, patch)
         self.count = math.ceil(height / patch) * math.ceil(width / patch)
 
     def forward(self, images: Tensor) -> Tensor:
         """All patches, row by row."""
-        cells: Tensor = self.project(F.pad(self.convolutions(images), self.border))
+        cells: Tensor = self.project(F.pad(self.convolutions(images), self.padding))
         return cells.flatten(2).transpose(1, 2)
 
 
 class ActNetwork(RangedNetwork):
     """Images, pose and style -> a normalised chunk."""
 
-    def __init__(self, settings: ActSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]) -> None:
-        super().__init__(task, ObservationInput(settings, cameras, task.agent_pos_dim, image_size))
-        self.settings, width = settings, settings.hidden
-        self.style = StyleEncoder(settings, task.agent_pos_dim, task.action_dim())
-        count = 1 if settings.share_encoder else len(cameras)
-        self.images = nn.ModuleList(ImageTokens(settings, image_size) for _ in range(count))
-        self.latent, self.pose = nn.Linear(settings.latent, width), nn.Linear(task.agent_pos_dim, width)
+    def __init__(self, config: ActSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]) -> None:
+        super().__init__(task, ObservationInput(config, cameras, task.agent_pos_dim, image_size))
+        self.config, width = config, config.hidden
+        self.style = StyleEncoder(config, task.agent_pos_dim, task.action_dim())
+        count = 1 if config.share_encoder else len(cameras)
+        self.images = nn.ModuleList(ImageTokens(config, image_size) for _ in range(count))
+        self.latent, self.pose = nn.Linear(config.latent, width), nn.Linear(task.agent_pos_dim, width)
         cells = sum(self._tokens(i).count for i in range(len(cameras)))
         self.positions = _positions(2 + cells, width)
-        self.queries = _positions(settings.pred_horizon, width)
-        self.encoder = _encoder(settings, settings.encoder_layers)
-        layer = nn.TransformerDecoderLayer(
-            width, settings.heads, settings.feedforward, settings.dropout, batch_first=True
-        )
-        self.decoder = nn.TransformerDecoder(layer, settings.decoder_layers, nn.LayerNorm(width))
+        self.queries = _positions(config.pred_horizon, width)
+        self.encoder = _encoder(config, config.encoder_layers)
+        layer = nn.TransformerDecoderLayer(width, config.heads, config.feedforward, config.dropout, batch_first=True)
+        self.decoder = nn.TransformerDecoder(layer, config.decoder_layers, nn.LayerNorm(width))
         self.head = nn.Linear(width, task.action_dim())
 
     def forward(self, seen: Seen, latent: Tensor | None = None) -> Tensor:
         """-> float32 (B, Tp, Da), from the present frame on; z is 0 where no `latent` (B, Dz) is given."""
-        pose = seen.pose[:, -1] * self.settings.pose  # zeros where it is not to be seen
+        pose = seen.pose[:, -1] * self.config.pose  # zeros where it is not to be seen
         if latent is None:
-            latent = pose.new_zeros(len(pose), self.settings.latent)
+            latent = pose.new_zeros(len(pose), self.config.latent)
         tokens = [self.latent(latent)[:, None], self.pose(pose)[:, None]]
         tokens += [self._tokens(i)(seen.images[camera]) for i, camera in enumerate(self.observation.cameras)]
         memory = self.encoder(torch.cat(tokens, dim=1) + self.positions)
@@ -116,8 +114,8 @@ def _positions(count: int, width: int) -> nn.Parameter:
     return nn.Parameter(torch.randn(1, count, width))
 
 
-def _encoder(settings: ActSpec, layers: int) -> nn.TransformerEncoder:
+def _encoder(config: ActSpec, layers: int) -> nn.TransformerEncoder:
     layer = nn.TransformerEncoderLayer(
-        settings.hidden, settings.heads, settings.feedforward, settings.dropout, batch_first=True
+        config.hidden, config.heads, config.feedforward, config.dropout, batch_first=True
     )
     return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from altbench.api import TaskInfo
-from altbench_policies import input_checks as border
+from altbench_policies import input_checks
+from altbench_policies.act.config import PRESETS, RUNTIME_FIELDS, ActSpec
 from altbench_policies.act.network import ActNetwork, Style
-from altbench_policies.act.settings import PRESETS, RUNTIME_FIELDS, ActSpec
 from altbench_policies.chunk_policy import ChunkPolicy, Example
 from altbench_policies.frames import Frames, action_rows, draw_rows
 from altbench_policies.observation import ObservationSampler, Seen
@@ -30,31 +30,31 @@ class ActExample(Example):
 class ActObjective:
     """Mean L1 distance of the chunk, and the style's divergence from a standard normal (algorithm 1 of the paper)."""
 
-    def __init__(self, network: ActNetwork, settings: ActSpec, frames: Frames) -> None:
-        self.network, self.settings, self.total = network, settings, len(frames)
+    def __init__(self, network: ActNetwork, config: ActSpec, frames: Frames) -> None:
+        self.network, self.config, self.total = network, config, len(frames)
         self.observations = ObservationSampler(network.observation, frames)
         self.actions = network.action_range.normalize(frames.actions)
-        self.rows = action_rows(frames, settings.pred_horizon)
-        steps = torch.arange(self.total)[:, None] + torch.arange(settings.pred_horizon)
+        self.rows = action_rows(frames, config.pred_horizon)
+        steps = torch.arange(self.total)[:, None] + torch.arange(config.pred_horizon)
         self.padded = steps > frames.last[:, None]
 
     def sample(self, generator: torch.Generator) -> ActExample:
         """A batch of different frames."""
-        rows, device = draw_rows(self.total, self.settings.batch_size, generator), self.actions.device
-        noise = torch.randn(len(rows), self.settings.latent, generator=generator).to(device)
+        rows, device = draw_rows(self.total, self.config.batch_size, generator), self.actions.device
+        noise = torch.randn(len(rows), self.config.latent, generator=generator).to(device)
         torch.randint(2**62, (), generator=generator)  # of no use now; what is drawn after it stays as published
         seen = self.observations.sample(rows, generator)
         return ActExample(seen, self.actions[self.rows[rows].to(device)], noise, self.padded[rows].to(device))
 
     def loss(self, batch: ActExample) -> Tensor:
         """Distance and weighted divergence."""
-        masked = self.settings.mask_padding
+        masked = self.config.mask_padding
         style: Style = self.network.style(batch.seen.pose[:, -1], batch.chunk, batch.padded if masked else None)
         chunk = self.network(batch.seen, style.sample(batch.noise))
         distance = (chunk - batch.chunk).abs()
         if masked:
             distance = distance[~batch.padded]
-        total: Tensor = distance.mean() + self.settings.kl_weight * style.divergence().mean()
+        total: Tensor = distance.mean() + self.config.kl_weight * style.divergence().mean()
         return total
 
 
@@ -63,7 +63,6 @@ class Act(ChunkPolicy[ActSpec, ActNetwork]):
 
     name: ClassVar[str] = "act"
     version: ClassVar[int] = 1
-    config_type: ClassVar[type[ActSpec]] = ActSpec
     presets = PRESETS
     runtime_fields = RUNTIME_FIELDS
 
@@ -73,30 +72,30 @@ class Act(ChunkPolicy[ActSpec, ActNetwork]):
 
     def make_network(self, image_size: tuple[int, int]) -> ActNetwork:
         """The autoencoder."""
-        return ActNetwork(self.settings, self.cameras, self.task, image_size)
+        return ActNetwork(self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: ActNetwork, frames: Frames) -> ActObjective:
         """Reconstruction of the next Tp actions."""
-        return ActObjective(network, self.settings, frames)
+        return ActObjective(network, self.config, frames)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
         """Forget the slots' chunks; nothing here is random."""
         del seeds
-        self._past |= {slot: deque(maxlen=self.settings.pred_horizon) for slot in slots}
+        self._past |= {slot: deque(maxlen=self.config.pred_horizon) for slot in slots}
 
     def inference_note(self) -> str:
         """Whether chunks are averaged."""
-        return "temporal ensemble" if self.settings.temporal_ensemble else ""
+        return "temporal ensemble" if self.config.temporal_ensemble else ""
 
     def decide(self, network: ActNetwork, seen: Seen, slots: Sequence[int]) -> Tensor:
         """The first Ta actions of the chunk, or the ensemble's one."""
-        border.check_begun(slots, self._past)
+        input_checks.check_begun(slots, self._past)
         chunks: Tensor = network(seen)
-        if not self.settings.temporal_ensemble:
-            return chunks[:, : self.settings.action_horizon]
+        if not self.config.temporal_ensemble:
+            return chunks[:, : self.config.action_horizon]
         for slot, chunk in zip(slots, chunks, strict=True):
             self._past[slot].append(chunk)
-        return torch.stack([ensemble(self._past[slot], self.settings.ensemble_rate) for slot in slots])[:, None]
+        return torch.stack([ensemble(self._past[slot], self.config.ensemble_rate) for slot in slots])[:, None]
 
 
 def ensemble(chunks: Sequence[Tensor], rate: float) -> Tensor:

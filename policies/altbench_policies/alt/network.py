@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altbench.api import Float32
-from altbench_policies.alt.settings import AltSpec
+from altbench_policies.alt.config import AltSpec
 from altbench_policies.augment import ImageBank, plain
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.frames import Frames, draw_rows
@@ -27,31 +27,31 @@ EMBEDDING_BATCH = 256
 class KeyNetwork(nn.Module):
     """V views (and the pose) of a frame -> its key, a unit vector. Source: He et al. 2025 (arXiv 2505.05787)."""
 
-    def __init__(self, settings: AltSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]) -> None:
+    def __init__(self, config: AltSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]) -> None:
         super().__init__()
-        self.settings, self.cameras, self.image_size = settings, tuple(cameras), image_size
-        self.encoder, features = make_encoder(settings, settings.output_size(*image_size))
-        if settings.weights:
+        self.config, self.cameras, self.image_size = config, tuple(cameras), image_size
+        self.encoder, features = make_encoder(config, config.output_size(*image_size))
+        if config.weights:
             self.encoder = nn.Sequential(ImageNetRange(), self.encoder)
         self.view: nn.Module = nn.Identity()
-        if settings.view_features:
-            self.view, features = nn.Linear(features, settings.view_features), settings.view_features
+        if config.view_features:
+            self.view, features = nn.Linear(features, config.view_features), config.view_features
         self.features = features
         self.pose_range = MinMax(pose_dim)
         joined = len(cameras) * features
-        if settings.pose:
+        if config.pose:
             self.pose = nn.Sequential(
-                nn.Linear(pose_dim, settings.pose_hidden),
+                nn.Linear(pose_dim, config.pose_hidden),
                 nn.ReLU(),
-                nn.Linear(settings.pose_hidden, settings.pose_features),
+                nn.Linear(config.pose_hidden, config.pose_features),
             )
-            joined += settings.pose_features
+            joined += config.pose_features
         self.fuse: nn.Module = nn.Identity()
         self.dimension = joined
-        if settings.fuse == "mlp":
-            self.dimension = settings.embedding
+        if config.fuse == "mlp":
+            self.dimension = config.embedding
             self.fuse = nn.Sequential(
-                nn.Linear(joined, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, settings.embedding)
+                nn.Linear(joined, config.hidden), nn.ReLU(), nn.Linear(config.hidden, config.embedding)
             )
 
     def forward(self, images: Tensor, pose: Tensor) -> Tensor:
@@ -59,31 +59,31 @@ class KeyNetwork(nn.Module):
         batch = pose.shape[0]
         features = self.view(self.encoder(images)).view(-1, batch, self.features)
         parts = [self._unit(view) for view in features]
-        if self.settings.pose:
-            parts.append(self.settings.pose_weight * self._unit(self.pose(pose)))
+        if self.config.pose:
+            parts.append(self.config.pose_weight * self._unit(self.pose(pose)))
         return F.normalize(self.fuse(torch.cat(parts, dim=1)).float(), dim=1)
 
     def load_pretrained(self) -> str:
         """Begin with the weights that the settings name; the SHA-256 of their file."""
         encoder: Any = self.encoder
-        return load_resnet18(encoder[1][0], weights_file(self.settings.weights))
+        return load_resnet18(encoder[1][0], weights_file(self.config.weights))
 
     @torch.inference_mode()
     def embed(self, pixels: Mapping[str, Tensor], agent_pos: Tensor) -> Float32:
         """Camera -> uint8 (B, H, W, 3), and agent_pos (B, Dp), without augmentation -> keys float32 (B, D)."""
         device = self.pose_range.middle.device
         views = [pixels[camera].to(device) for camera in self.cameras]
-        images = torch.cat([plain(view, self.settings) for view in views])
+        images = torch.cat([plain(view, self.config) for view in views])
         learned = self(images, self.pose_range.normalize(agent_pos.to(device)))
         keys: Float32 = numpy_of(self._with_appearance(learned, views))
         return keys
 
     def _with_appearance(self, learned: Tensor, views: Sequence[Tensor]) -> Tensor:
         """Keys whose products are (1 − w) · the learned similarity + w · that of the thumbnails, w = `appearance`."""
-        weight = self.settings.appearance
+        weight = self.config.appearance
         if weight == 0:
             return learned
-        plain_part = thumbnails(views, self.settings.appearance_size)
+        plain_part = thumbnails(views, self.config.appearance_size)
         return torch.cat([(1 - weight) ** 0.5 * learned, weight**0.5 * plain_part], dim=1)
 
     def embed_frames(self, frames: Frames) -> Float32:
@@ -94,7 +94,7 @@ class KeyNetwork(nn.Module):
 
     def _unit(self, part: Tensor) -> Tensor:
         """Side by side, views must weigh the same; the MLP finds its own weights."""
-        return F.normalize(part.float(), dim=1) if self.settings.fuse == "concat" else part.float()
+        return F.normalize(part.float(), dim=1) if self.config.fuse == "concat" else part.float()
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
@@ -122,24 +122,24 @@ class PairObjective:
     """NT-Xent over two augmentations of each drawn frame."""
 
     def __init__(self, network: KeyNetwork, frames: Frames) -> None:
-        self.network, self.settings, self.frames = network, network.settings, frames
-        self.banks = [ImageBank(frames.pixels[camera], network.settings) for camera in network.cameras]
+        self.network, self.config, self.frames = network, network.config, frames
+        self.banks = [ImageBank(frames.pixels[camera], network.config) for camera in network.cameras]
         self.poses = network.pose_range.normalize(frames.agent_pos)
 
     def sample(self, generator: torch.Generator) -> Pairs:
         """Pairs of `batch_size` different frames."""
-        anchors = draw_rows(len(self.frames), self.settings.batch_size, generator)
+        anchors = draw_rows(len(self.frames), self.config.batch_size, generator)
         rows = torch.cat([anchors, self._partners(anchors, generator)])
         images = torch.cat([bank.augmented(rows, generator) for bank in self.banks])
         noise = torch.randn(rows.shape[0], self.poses.shape[1], generator=generator).to(self.poses.device)
-        return Pairs(images, self.poses[rows.to(self.poses.device)] + self.settings.pose_noise * noise)
+        return Pairs(images, self.poses[rows.to(self.poses.device)] + self.config.pose_noise * noise)
 
     def loss(self, batch: Pairs) -> Tensor:
         """NT-Xent of the batch."""
         first, second = self.network(batch.images, batch.pose).chunk(2)
-        return nt_xent(first, second, self.settings.temperature)
+        return nt_xent(first, second, self.config.temperature)
 
     def _partners(self, anchors: Tensor, generator: torch.Generator) -> Tensor:
-        reach = self.settings.temporal_positive
+        reach = self.config.temporal_positive
         steps = torch.randint(-reach, reach + 1, anchors.shape, generator=generator)
         return torch.minimum(torch.maximum(anchors + steps, self.frames.first[anchors]), self.frames.last[anchors])

@@ -20,10 +20,9 @@ from altbench.api import (
     TaskInfo,
     Trainable,
 )
-from altbench_policies import checkpoint
-from altbench_policies import input_checks as border
+from altbench_policies import checkpoint, input_checks
+from altbench_policies.alt.config import PRESETS, RUNTIME_FIELDS, AltSpec
 from altbench_policies.alt.network import KeyNetwork, PairObjective
-from altbench_policies.alt.settings import PRESETS, RUNTIME_FIELDS, AltSpec
 from altbench_policies.frames import Frames, join
 from altbench_policies.half_precision import hold_in_half
 from altbench_policies.lookup.flag import Flag
@@ -49,18 +48,16 @@ class Fitted:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-class Alt(Trainable):
+class Alt(Trainable[AltSpec]):
     """Action lookup table: what followed the most similar training frame. Source: He et al. 2025 (arXiv 2505.05787)."""
 
     name: ClassVar[str] = "alt"
     version: ClassVar[int] = 1
-    config_type: ClassVar[type[AltSpec]] = AltSpec
     presets = PRESETS
     runtime_fields = RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: AltSpec) -> None:
         super().__init__(task, config)
-        self.settings = config
         self.cameras = config.cameras or task.cameras
         self._fitted: Fitted | None = None
         self.flag = Flag(config, task.arms)
@@ -68,29 +65,29 @@ class Alt(Trainable):
     @property
     def requirements(self) -> Requirements:
         """Images of its cameras; the last frame alone is looked at."""
-        horizon = self.settings.action_horizon
+        horizon = self.config.action_horizon
         size = self._fitted.network.image_size if self._fitted else None
-        return Requirements(self.cameras, self.settings.obs_horizon, horizon, horizon, image_size=size)
+        return Requirements(self.cameras, self.config.obs_horizon, horizon, horizon, image_size=size)
 
     def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
         """Train the key, then embed every frame without augmentation and calibrate the threshold."""
         frames = join(demonstrations, self.cameras, context.device)
         network = self._network(frames.image_size, context.seed, context.device)
         network.pose_range.fit(frames.agent_pos)
-        notes = {"weights_sha256": network.load_pretrained()} if self.settings.weights else {}
+        notes = {"weights_sha256": network.load_pretrained()} if self.config.weights else {}
         train(
             network,
             PairObjective(network, frames),
-            self.settings,
+            self.config,
             context,
             frames=len(frames),
-            images_per_step=2 * len(self.cameras) * min(self.settings.batch_size, len(frames)),
+            images_per_step=2 * len(self.cameras) * min(self.config.batch_size, len(frames)),
             fingerprint=self._fingerprint(frames),
         )
         self._settle(network)
         keys = network.embed_frames(frames)
-        table = Table.of(frames, keys, self.settings)
-        scores = leave_one_out_scores(table, self.settings.action_horizon)
+        table = Table.of(frames, keys, self.config)
+        scores = leave_one_out_scores(table, self.config.action_horizon)
         self._fitted = Fitted(network, table, scores, table.recall_at_1(keys), notes)
 
     def save(self, folder: Path) -> None:
@@ -109,7 +106,7 @@ class Alt(Trainable):
         network = self._network((height, width), 0, device)
         self._settle(network)
         saved.fill(network)
-        table = Table.from_arrays(saved.arrays, self.settings)
+        table = Table.from_arrays(saved.arrays, self.config)
         recall = 1.0 if table.index.exact else float(saved.value("recall_at_1"))
         notes = {name: saved.values[name] for name in NOTES if name in saved.values}
         self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"), recall, notes)
@@ -123,14 +120,14 @@ class Alt(Trainable):
         """Chunks (B, Ta, Da) with score, flag and matches."""
         table = self.fitted().table
         self.flag.check_begun(slots)
-        found = table.lookup(self.embed(observation), self.settings.top_k)
-        chunk = table.demonstrated.chunk(found.rows[:, 0], self.settings.action_horizon)
+        found = table.lookup(self.embed(observation), self.config.top_k)
+        chunk = table.demonstrated.chunk(found.rows[:, 0], self.config.action_horizon)
         return self.flag.decision(observation, slots, table, found, chunk, self.threshold)
 
     def embed(self, observation: Observation) -> Float32:
         """Keys of the last frame of each slot, float32 (B, D) of length 1."""
         network = self.fitted().network
-        last = {c: border.images(observation, c, network.image_size)[:, -1] for c in self.cameras}
+        last = {c: input_checks.images(observation, c, network.image_size)[:, -1] for c in self.cameras}
         return network.embed(last, torch.from_numpy(observation.agent_pos[:, -1]))
 
     @property
@@ -155,19 +152,19 @@ class Alt(Trainable):
     def fitted(self) -> Fitted:
         """What fitting made, or CheckpointError where there is nothing yet."""
         if self._fitted is None:
-            raise border.not_fitted(self.name)
+            raise input_checks.not_fitted(self.name)
         return self._fitted
 
     def _network(self, image_size: tuple[int, int], seed: int, device: str) -> KeyNetwork:
         return seeded_network(
-            lambda: KeyNetwork(self.settings, self.cameras, self.task.agent_pos_dim, image_size), seed, device
+            lambda: KeyNetwork(self.config, self.cameras, self.task.agent_pos_dim, image_size), seed, device
         )
 
     def _settle(self, network: KeyNetwork) -> None:
         """Give `network`, once trained, the precision that it is to be held in."""
-        if self.settings.weight_precision == "float16":
+        if self.config.weight_precision == "float16":
             hold_in_half(network)
 
     def _fingerprint(self, frames: Frames) -> str:
-        settings = self.settings.model_dump(exclude=set(self.runtime_fields))
-        return training_digest(self.name, self.version, settings, frames.digest())
+        config = self.config.model_dump(exclude=set(self.runtime_fields))
+        return training_digest(self.name, self.version, config, frames.digest())

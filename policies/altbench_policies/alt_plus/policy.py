@@ -26,9 +26,8 @@ from altbench.api import (
     TaskInfo,
     Trainable,
 )
-from altbench_policies import checkpoint
-from altbench_policies import input_checks as border
-from altbench_policies.alt_plus.settings import PRESETS, RUNTIME_FIELDS, AltPlusSpec
+from altbench_policies import checkpoint, input_checks
+from altbench_policies.alt_plus.config import PRESETS, RUNTIME_FIELDS, AltPlusSpec
 from altbench_policies.augment import plain
 from altbench_policies.bc import BehaviourCloning
 from altbench_policies.bc.policy import ChunkRegressor
@@ -67,7 +66,7 @@ class Fitted:
         return cls(network, table, predicted, calibration_scores, first_frame_scores(table), miss)
 
 
-class AltPlus(Trainable):
+class AltPlus(Trainable[AltPlusSpec]):
     """The retrieved chunk, plus how the network's prediction here differs from its prediction at the retrieved frame.
 
     On a training frame the difference is nil and the demonstration is replayed; elsewhere the chunk keeps the
@@ -77,13 +76,11 @@ class AltPlus(Trainable):
 
     name: ClassVar[str] = "alt_plus"
     version: ClassVar[int] = 1
-    config_type: ClassVar[type[AltPlusSpec]] = AltPlusSpec
     presets = PRESETS
     runtime_fields = RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: AltPlusSpec) -> None:
         super().__init__(task, config)
-        self.settings = config
         self.regressor = BehaviourCloning(task, config)
         self.cameras = self.regressor.cameras
         self.flag = Flag(config, task.arms)
@@ -100,8 +97,8 @@ class AltPlus(Trainable):
         self.regressor.fit(demonstrations, context)
         frames = join(demonstrations, self.cameras, context.device)
         keys, predicted = self._over(frames)
-        table = Table.of(frames, keys, self.settings)
-        scores = leave_one_out_scores(table, self.settings.action_horizon)
+        table = Table.of(frames, keys, self.config)
+        scores = leave_one_out_scores(table, self.config.action_horizon)
         self._fitted = Fitted.of(self.regressor.fitted(), table, predicted, scores)
 
     def save(self, folder: Path) -> None:
@@ -116,7 +113,7 @@ class AltPlus(Trainable):
         """Read what `save` wrote; CheckpointError where it is damaged or of other settings."""
         self.regressor.load(folder, device)
         saved = checkpoint.read(folder)
-        table = Table.from_arrays(saved.arrays, self.settings)
+        table = Table.from_arrays(saved.arrays, self.config)
         predicted, scores = saved.array("predicted"), saved.array("calibration_scores")
         self._fitted = Fitted.of(self.regressor.fitted(), table, predicted, scores)
 
@@ -130,14 +127,14 @@ class AltPlus(Trainable):
     @torch.inference_mode()
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
         """Chunks (B, Ta, Da) with score, flag and matches."""
-        fitted, horizon = self.fitted(), self.settings.action_horizon
+        fitted, horizon = self.fitted(), self.config.action_horizon
         self.flag.check_begun(slots)
-        views = {c: border.images(observation, c, fitted.network.observation.image_size) for c in self.cameras}
+        views = {c: input_checks.images(observation, c, fitted.network.observation.image_size) for c in self.cameras}
         keys, here = self._look(fitted.network.observation.observe(observation), [v[:, -1] for v in views.values()])
-        found = fitted.table.lookup(keys, self.settings.top_k)
+        found = fitted.table.lookup(keys, self.config.top_k)
         rows = found.rows[:, 0]
         chunk = fitted.table.demonstrated.chunk(rows, horizon)
-        if self.settings.correct:
+        if self.config.correct:
             trusted = self._trusted(slots, 1 - found.similarities[:, 0])
             chunk = chunk + self._correction(here - fitted.predicted[rows]) * trusted[:, None, None]
         level = self.flag.threshold(fitted.calibration_scores)
@@ -158,14 +155,14 @@ class AltPlus(Trainable):
     def fitted(self) -> Fitted:
         """What fitting made, or CheckpointError where there is nothing yet."""
         if self._fitted is None:
-            raise border.not_fitted(self.name)
+            raise input_checks.not_fitted(self.name)
         return self._fitted
 
     def _trusted(self, slots: Sequence[int], scores: Float32) -> NDArray[np.bool_]:
         """Whether each slot's chunk is to be corrected (B,); by its `scores` (B,) where its episode has just begun."""
-        if self.settings.familiar is None:
+        if self.config.familiar is None:
             return np.ones(len(slots), np.bool_)
-        limit = familiar_limit(self.fitted().first_scores, self.settings.familiar)
+        limit = familiar_limit(self.fitted().first_scores, self.config.familiar)
         for slot, score in zip(slots, scores, strict=True):
             self._familiar.setdefault(slot, bool(score <= limit))
         return np.array([self._familiar[slot] for slot in slots])
@@ -179,7 +176,7 @@ class AltPlus(Trainable):
         per_arm = change.reshape(*change.shape[:2], self.task.arms, POSE_ACTION_DIM).copy()
         per_arm[..., -1] = 0
         moved = largest_move(change, numpy_of(fitted.network.action_range.half_range)) ** 2
-        noise = (self.settings.shrinkage * (fitted.miss if self.settings.shrinkage_unit == "miss" else 1.0)) ** 2
+        noise = (self.config.shrinkage * (fitted.miss if self.config.shrinkage_unit == "miss" else 1.0)) ** 2
         weight = moved / np.maximum(moved + noise, np.finfo(np.float32).tiny)
         corrected: Float32 = (per_arm.reshape(change.shape) * weight[:, None, None]).astype(np.float32)
         return corrected
@@ -187,11 +184,11 @@ class AltPlus(Trainable):
     @torch.inference_mode()
     def _over(self, frames: Frames) -> tuple[Float32, Float32]:
         """Keys (N, D) and predicted chunks (N, Ta, Da) at all frames, without augmentation."""
-        network, rows = self.regressor.fitted(), observation_rows(frames, self.settings.obs_horizon)
+        network, rows = self.regressor.fitted(), observation_rows(frames, self.config.obs_horizon)
         keys, predicted = [], []
         for start in range(0, len(frames), FIT_BATCH):
             window = rows[start : start + FIT_BATCH]
-            images = {c: plain(frames.pixels[c][window].flatten(0, 1), self.settings) for c in self.cameras}
+            images = {c: plain(frames.pixels[c][window].flatten(0, 1), self.config) for c in self.cameras}
             pose = network.observation.pose_range.normalize(frames.agent_pos[window])
             key, chunk = self._look(Seen(images, pose), [frames.pixels[c][window[:, -1]] for c in self.cameras])
             keys.append(key)
@@ -200,14 +197,12 @@ class AltPlus(Trainable):
 
     def _look(self, seen: Seen, views: Sequence[Tensor]) -> tuple[Float32, Float32]:
         """Keys (B, D) of length 1 and predicted chunks (B, Ta, Da); `views`: uint8 (B, H, W, 3) per camera."""
-        network, weight = self.regressor.fitted(), self.settings.appearance
+        network, weight = self.regressor.fitted(), self.config.appearance
         features, chunk = network.look(seen)
         parts = [(1 - weight) ** 0.5 * F.normalize(features, dim=1)]
         if weight:
-            parts.append(
-                weight**0.5 * thumbnails([v.to(features.device) for v in views], self.settings.appearance_size)
-            )
-        predicted = network.action_range.restore(chunk[:, : self.settings.action_horizon])
+            parts.append(weight**0.5 * thumbnails([v.to(features.device) for v in views], self.config.appearance_size))
+        predicted = network.action_range.restore(chunk[:, : self.config.action_horizon])
         return numpy_of(torch.cat(parts, dim=1)), numpy_of(predicted.contiguous())
 
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altbench.api import TaskInfo
-from altbench_policies import input_checks as border
-from altbench_policies.bc.settings import PRESETS, BehaviourCloningSpec
+from altbench_policies import input_checks
+from altbench_policies.bc.config import PRESETS, BehaviourCloningSpec
 from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, ChunkSampler, Example
 from altbench_policies.frames import Frames
 from altbench_policies.mlp import hidden_layers
@@ -22,11 +22,11 @@ class ChunkRegressor(ChunkNetwork):
     """Observation -> normalised chunk."""
 
     def __init__(
-        self, settings: BehaviourCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
+        self, config: BehaviourCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
     ) -> None:
-        super().__init__(settings, cameras, task, image_size)
-        self.shape = (settings.pred_horizon, task.action_dim())
-        layers, width = hidden_layers(self.observation.dimension, settings.hidden)
+        super().__init__(config, cameras, task, image_size)
+        self.shape = (config.pred_horizon, task.action_dim())
+        layers, width = hidden_layers(self.observation.dimension, config.hidden)
         self.head = layers.append(nn.Linear(width, self.shape[0] * self.shape[1]))
 
     def forward(self, seen: Seen) -> Tensor:
@@ -43,9 +43,9 @@ class ChunkRegressor(ChunkNetwork):
 class RegressionObjective:
     """Mean L1 or L2 distance between predicted and demonstrated normalised chunks."""
 
-    def __init__(self, network: ChunkRegressor, settings: BehaviourCloningSpec, frames: Frames) -> None:
-        self.network, self.sampler = network, ChunkSampler(network, settings, frames, past=0)
-        self.distance = F.l1_loss if settings.distance == "l1" else F.mse_loss
+    def __init__(self, network: ChunkRegressor, config: BehaviourCloningSpec, frames: Frames) -> None:
+        self.network, self.sampler = network, ChunkSampler(network, config, frames, past=0)
+        self.distance = F.l1_loss if config.distance == "l1" else F.mse_loss
 
     def sample(self, generator: torch.Generator) -> Example:
         """A batch of different frames."""
@@ -61,7 +61,6 @@ class BehaviourCloning(ChunkPolicy[BehaviourCloningSpec, ChunkRegressor]):
 
     name: ClassVar[str] = "bc"
     version: ClassVar[int] = 1
-    config_type: ClassVar[type[BehaviourCloningSpec]] = BehaviourCloningSpec
     presets = PRESETS
 
     def __init__(self, task: TaskInfo, config: BehaviourCloningSpec) -> None:
@@ -70,11 +69,11 @@ class BehaviourCloning(ChunkPolicy[BehaviourCloningSpec, ChunkRegressor]):
 
     def make_network(self, image_size: tuple[int, int]) -> ChunkRegressor:
         """The encoder with an MLP head."""
-        return ChunkRegressor(self.settings, self.cameras, self.task, image_size)
+        return ChunkRegressor(self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: ChunkRegressor, frames: Frames) -> RegressionObjective:
         """Regression of the next Tp actions."""
-        return RegressionObjective(network, self.settings, frames)
+        return RegressionObjective(network, self.config, frames)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
         """Nothing is kept between decisions, and nothing here is random."""
@@ -83,6 +82,6 @@ class BehaviourCloning(ChunkPolicy[BehaviourCloningSpec, ChunkRegressor]):
 
     def decide(self, network: ChunkRegressor, seen: Seen, slots: Sequence[int]) -> Tensor:
         """The first Ta of the regressed actions."""
-        border.check_begun(slots, self._begun)
+        input_checks.check_begun(slots, self._begun)
         chunk: Tensor = network(seen)
-        return chunk[:, : self.settings.action_horizon]
+        return chunk[:, : self.config.action_horizon]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from altbench.api import TaskInfo
-from altbench_policies import input_checks as border
-from altbench_policies.bc_gmm.settings import PRESETS, MixtureCloningSpec
+from altbench_policies import input_checks
+from altbench_policies.bc_gmm.config import PRESETS, MixtureCloningSpec
 from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, ChunkSampler, Example
 from altbench_policies.frames import Frames
 from altbench_policies.mixture import MIXTURE_RUNTIME_FIELDS, Mixture, MixtureHead
@@ -22,13 +22,13 @@ class ChunkMixture(ChunkNetwork):
     """Observation -> mixtures over normalised actions."""
 
     def __init__(
-        self, settings: MixtureCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
+        self, config: MixtureCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
     ) -> None:
-        super().__init__(settings, cameras, task, image_size)
-        steps, numbers = settings.pred_horizon, task.action_dim()
-        self.shape = (steps, numbers) if settings.mixture == "step" else (1, steps * numbers)
-        self.mlp, width = hidden_layers(self.observation.dimension, settings.hidden)
-        self.head = MixtureHead(settings, width, *self.shape)
+        super().__init__(config, cameras, task, image_size)
+        steps, numbers = config.pred_horizon, task.action_dim()
+        self.shape = (steps, numbers) if config.mixture == "step" else (1, steps * numbers)
+        self.mlp, width = hidden_layers(self.observation.dimension, config.hidden)
+        self.head = MixtureHead(config, width, *self.shape)
 
     def forward(self, seen: Seen) -> Mixture:
         """-> mixtures (B, Tp) over Da numbers, or (B, 1) over Tp·Da, from the present frame on."""
@@ -39,8 +39,8 @@ class ChunkMixture(ChunkNetwork):
 class LikelihoodObjective:
     """Mean negative log-likelihood of the demonstrated normalised chunks."""
 
-    def __init__(self, network: ChunkMixture, settings: MixtureCloningSpec, frames: Frames) -> None:
-        self.network, self.sampler = network, ChunkSampler(network, settings, frames, past=0)
+    def __init__(self, network: ChunkMixture, config: MixtureCloningSpec, frames: Frames) -> None:
+        self.network, self.sampler = network, ChunkSampler(network, config, frames, past=0)
 
     def sample(self, generator: torch.Generator) -> Example:
         """A batch of different frames."""
@@ -60,7 +60,6 @@ class MixtureCloning(ChunkPolicy[MixtureCloningSpec, ChunkMixture]):
 
     name: ClassVar[str] = "bc_gmm"
     version: ClassVar[int] = 1
-    config_type: ClassVar[type[MixtureCloningSpec]] = MixtureCloningSpec
     presets = PRESETS
     runtime_fields = ChunkPolicy.runtime_fields | MIXTURE_RUNTIME_FIELDS
 
@@ -70,11 +69,11 @@ class MixtureCloning(ChunkPolicy[MixtureCloningSpec, ChunkMixture]):
 
     def make_network(self, image_size: tuple[int, int]) -> ChunkMixture:
         """The encoder, an MLP and the mixture head."""
-        return ChunkMixture(self.settings, self.cameras, self.task, image_size)
+        return ChunkMixture(self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: ChunkMixture, frames: Frames) -> LikelihoodObjective:
         """Likelihood of the next Tp actions."""
-        return LikelihoodObjective(network, self.settings, frames)
+        return LikelihoodObjective(network, self.config, frames)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
         """Seed each slot's draws; they go on with every decision."""
@@ -83,8 +82,8 @@ class MixtureCloning(ChunkPolicy[MixtureCloningSpec, ChunkMixture]):
 
     def decide(self, network: ChunkMixture, seen: Seen, slots: Sequence[int]) -> Tensor:
         """The first Ta of the drawn actions."""
-        border.check_begun(slots, self._generators)
+        input_checks.check_begun(slots, self._generators)
         mixture: Mixture = network(seen)
-        drawn = mixture.draw([self._generators[slot] for slot in slots], self.settings.evaluation_std)
-        chunk = drawn.view(len(slots), self.settings.pred_horizon, -1)
-        return chunk[:, : self.settings.action_horizon]
+        drawn = mixture.draw([self._generators[slot] for slot in slots], self.config.evaluation_std)
+        chunk = drawn.view(len(slots), self.config.pred_horizon, -1)
+        return chunk[:, : self.config.action_horizon]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from altbench.api import TaskInfo
-from altbench_policies import input_checks as border
-from altbench_policies.bc_rnn_gmm.settings import PRESETS, RecurrentCloningSpec
+from altbench_policies import input_checks
+from altbench_policies.bc_rnn_gmm.config import PRESETS, RecurrentCloningSpec
 from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, Example
 from altbench_policies.frames import Frames, action_rows, draw_rows
 from altbench_policies.mixture import MIXTURE_RUNTIME_FIELDS, Mixture, MixtureHead
@@ -25,12 +25,12 @@ class RecurrentMixture(ChunkNetwork):
     """Sequences of observations -> a mixture over the normalised action of each step."""
 
     def __init__(
-        self, settings: RecurrentCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
+        self, config: RecurrentCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
     ) -> None:
-        super().__init__(settings, cameras, task, image_size)
-        width = settings.rnn_hidden
-        self.rnn = nn.LSTM(self.observation.dimension, width, settings.rnn_layers, batch_first=True)
-        self.head = MixtureHead(settings, width, 1, task.action_dim())
+        super().__init__(config, cameras, task, image_size)
+        width = config.rnn_hidden
+        self.rnn = nn.LSTM(self.observation.dimension, width, config.rnn_layers, batch_first=True)
+        self.head = MixtureHead(config, width, 1, task.action_dim())
 
     def forward(self, seen: Seen, steps: int, memory: Memory | None = None) -> tuple[Mixture, Memory]:
         """`seen`: B sequences of T `steps`, as B·T observations -> mixtures (B, T), and the memory afterwards.
@@ -46,22 +46,22 @@ class RecurrentMixture(ChunkNetwork):
 class SequenceObjective:
     """Mean negative log-likelihood of the demonstrated actions of sequences, past an episode's end its last frame."""
 
-    def __init__(self, network: RecurrentMixture, settings: RecurrentCloningSpec, frames: Frames) -> None:
-        self.network, self.settings, self.total = network, settings, len(frames)
-        self.rows = action_rows(frames, settings.sequence)
+    def __init__(self, network: RecurrentMixture, config: RecurrentCloningSpec, frames: Frames) -> None:
+        self.network, self.config, self.total = network, config, len(frames)
+        self.rows = action_rows(frames, config.sequence)
         self.observations = ObservationSampler(network.observation, frames, self.rows)
         self.actions = network.action_range.normalize(frames.actions)
 
     def sample(self, generator: torch.Generator) -> Example:
         """Sequences that begin at different frames: the observations one after the other, actions (B, T, Da)."""
-        rows = draw_rows(self.total, self.settings.batch_size, generator)
+        rows = draw_rows(self.total, self.config.batch_size, generator)
         seen = self.observations.sample(rows, generator)
         actions = self.actions[self.rows[rows].to(self.actions.device)]
         return Example(Seen(seen.images, seen.pose.flatten(0, 1)[:, None]), actions)
 
     def loss(self, batch: Example) -> Tensor:
         """The mean over sequences and steps."""
-        mixture, _ = self.network(batch.seen, self.settings.sequence)
+        mixture, _ = self.network(batch.seen, self.config.sequence)
         loss: Tensor = -mixture.log_prob(batch.chunk).mean()
         return loss
 
@@ -83,7 +83,6 @@ class RecurrentCloning(ChunkPolicy[RecurrentCloningSpec, RecurrentMixture]):
 
     name: ClassVar[str] = "bc_rnn_gmm"
     version: ClassVar[int] = 2
-    config_type: ClassVar[type[RecurrentCloningSpec]] = RecurrentCloningSpec
     presets = PRESETS
     runtime_fields = ChunkPolicy.runtime_fields | MIXTURE_RUNTIME_FIELDS
 
@@ -94,15 +93,15 @@ class RecurrentCloning(ChunkPolicy[RecurrentCloningSpec, RecurrentMixture]):
     @property
     def frames_per_sample(self) -> int:
         """A sequence's."""
-        return self.settings.sequence
+        return self.config.sequence
 
     def make_network(self, image_size: tuple[int, int]) -> RecurrentMixture:
         """The encoder, the LSTM and the mixture head."""
-        return RecurrentMixture(self.settings, self.cameras, self.task, image_size)
+        return RecurrentMixture(self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: RecurrentMixture, frames: Frames) -> SequenceObjective:
         """Likelihood of the actions of sequences."""
-        return SequenceObjective(network, self.settings, frames)
+        return SequenceObjective(network, self.config, frames)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
         """Seed each slot's draws, and clear its memory."""
@@ -111,19 +110,19 @@ class RecurrentCloning(ChunkPolicy[RecurrentCloningSpec, RecurrentMixture]):
 
     def decide(self, network: RecurrentMixture, seen: Seen, slots: Sequence[int]) -> Tensor:
         """The drawn action (B, 1, Da); the slots' memories move on by one step."""
-        border.check_begun(slots, self._episodes)
+        input_checks.check_begun(slots, self._episodes)
         episodes = [self._episodes[slot] for slot in slots]
         for episode in episodes:
-            if episode.decisions % self.settings.sequence == 0:
+            if episode.decisions % self.config.sequence == 0:
                 episode.memory = self._empty()
         device = seen.pose.device
         before = tuple(torch.stack([e.memory[i].to(device) for e in episodes], dim=1) for i in (0, 1))
         mixture, after = network(seen, 1, before)
         for b, episode in enumerate(episodes):
             episode.memory, episode.decisions = (after[0][:, b], after[1][:, b]), episode.decisions + 1
-        drawn: Tensor = mixture.draw([e.generator for e in episodes], self.settings.evaluation_std)
+        drawn: Tensor = mixture.draw([e.generator for e in episodes], self.config.evaluation_std)
         return drawn
 
     def _empty(self) -> Memory:
-        shape = self.settings.rnn_layers, self.settings.rnn_hidden
+        shape = self.config.rnn_layers, self.config.rnn_hidden
         return torch.zeros(shape), torch.zeros(shape)

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from altbench.api import TaskInfo
-from altbench_policies import input_checks as border
+from altbench_policies import input_checks
 from altbench_policies.chunk_policy import ChunkNetwork, ChunkPolicy, ChunkSampler, Example
-from altbench_policies.diffusion.settings import PRESETS, RUNTIME_FIELDS, DiffusionSpec
+from altbench_policies.diffusion.config import PRESETS, RUNTIME_FIELDS, DiffusionSpec
 from altbench_policies.diffusion.transformer import DiffusionTransformer
 from altbench_policies.diffusion.unet import UNet
 from altbench_policies.frames import Frames
@@ -27,17 +27,17 @@ class Denoiser(ChunkNetwork):
     """The observation's encoder and what it conditions: `unet` or `transformer`, as the settings' backbone says."""
 
     def __init__(
-        self, settings: DiffusionSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
+        self, config: DiffusionSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
     ) -> None:
-        super().__init__(settings, cameras, task, image_size)
-        self.backbone, actions = settings.backbone, task.action_dim()
-        if settings.backbone == "unet":
-            sizes = settings.widths, settings.kernel, settings.groups, settings.step_features
+        super().__init__(config, cameras, task, image_size)
+        self.backbone, actions = config.backbone, task.action_dim()
+        if config.backbone == "unet":
+            sizes = config.widths, config.kernel, config.groups, config.step_features
             self.unet = UNet(actions, self.observation.dimension, *sizes)
         else:
-            horizons = settings.obs_horizon, settings.pred_horizon
-            seen = self.observation.dimension // settings.obs_horizon
-            shape = settings.hidden, settings.layers, settings.heads, settings.dropout
+            horizons = config.obs_horizon, config.pred_horizon
+            seen = self.observation.dimension // config.obs_horizon
+            shape = config.hidden, config.layers, config.heads, config.dropout
             self.transformer = DiffusionTransformer(actions, seen, horizons, *shape)
 
     def condition(self, seen: Seen) -> Tensor:
@@ -63,23 +63,23 @@ class NoisyExample(Example):
 class DenoisingObjective:
     """Mean squared error of the predicted noise (Ho et al. 2020, equation 14)."""
 
-    def __init__(self, network: Denoiser, settings: DiffusionSpec, frames: Frames) -> None:
-        self.network, self.settings = network, settings
-        self.sampler = ChunkSampler(network, settings, frames, past=settings.obs_horizon - 1)
-        self.scheduler = make_scheduler(settings)
+    def __init__(self, network: Denoiser, config: DiffusionSpec, frames: Frames) -> None:
+        self.network, self.config = network, config
+        self.sampler = ChunkSampler(network, config, frames, past=config.obs_horizon - 1)
+        self.scheduler = make_scheduler(config)
 
     def sample(self, generator: torch.Generator) -> NoisyExample:
         """A batch of different frames, `noise_draws` noises each."""
         example = self.sampler.sample(generator)
-        device, draws = example.chunk.device, self.settings.noise_draws
+        device, draws = example.chunk.device, self.config.noise_draws
         count = example.chunk.shape[0] * draws
         noise = torch.randn(count, *example.chunk.shape[1:], generator=generator).to(device)
-        steps = torch.randint(self.settings.diffusion_steps, (count,), generator=generator).to(device)
+        steps = torch.randint(self.config.diffusion_steps, (count,), generator=generator).to(device)
         return NoisyExample(example.seen, example.chunk, noise, steps)
 
     def loss(self, batch: NoisyExample) -> Tensor:
         """The mean squared error."""
-        draws = self.settings.noise_draws
+        draws = self.config.noise_draws
         condition = self.network.condition(batch.seen).repeat_interleave(draws, 0)
         noisy = self.scheduler.add_noise(batch.chunk.repeat_interleave(draws, 0), batch.noise, batch.steps)
         return F.mse_loss(self.network(noisy, batch.steps, condition), batch.noise)
@@ -93,7 +93,6 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
 
     name: ClassVar[str] = "diffusion"
     version: ClassVar[int] = 1
-    config_type: ClassVar[type[DiffusionSpec]] = DiffusionSpec
     presets = PRESETS
     runtime_fields = RUNTIME_FIELDS
 
@@ -104,11 +103,11 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
 
     def make_network(self, image_size: tuple[int, int]) -> Denoiser:
         """The encoder with its backbone."""
-        return Denoiser(self.settings, self.cameras, self.task, image_size)
+        return Denoiser(self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: Denoiser, frames: Frames) -> DenoisingObjective:
         """Prediction of the noise."""
-        return DenoisingObjective(network, self.settings, frames)
+        return DenoisingObjective(network, self.config, frames)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
         """Seed each slot's noise; it advances with every decision."""
@@ -117,22 +116,22 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
 
     def inference_note(self) -> str:
         """Scheduler and steps."""
-        return f"{self.settings.scheduler.upper()}, {self.settings.inference_steps} steps"
+        return f"{self.config.scheduler.upper()}, {self.config.inference_steps} steps"
 
     def decide(self, network: Denoiser, seen: Seen, slots: Sequence[int]) -> Tensor:
         """Denoise, then keep the Ta actions from the present frame on."""
-        border.check_begun(slots, self._generators)
+        input_checks.check_begun(slots, self._generators)
         condition = network.condition(seen)
         chunk = self._denoise(network, condition, [self._generators[slot] for slot in slots])
-        present = self.settings.obs_horizon - 1
-        return chunk[:, present : present + self.settings.action_horizon]
+        present = self.config.obs_horizon - 1
+        return chunk[:, present : present + self.config.action_horizon]
 
     def _denoise(self, network: Denoiser, condition: Tensor, generators: list[torch.Generator]) -> Tensor:
         """Normalised chunks (B, Tp, Da) from noise of each slot's generator."""
-        shape = (self.settings.pred_horizon, self.task.action_dim())
+        shape = (self.config.pred_horizon, self.task.action_dim())
         chunk = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(condition.device)
-        self._scheduler = self._scheduler or make_scheduler(self.settings)
-        self._scheduler.set_timesteps(self.settings.inference_steps)
+        self._scheduler = self._scheduler or make_scheduler(self.config)
+        self._scheduler.set_timesteps(self.config.inference_steps)
         for step in self._scheduler.timesteps.tolist():
             steps = torch.full(chunk.shape[:1], step, device=chunk.device)
             noise = network(chunk, steps, condition)
@@ -140,15 +139,15 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
         return chunk
 
 
-def make_scheduler(settings: DiffusionSpec) -> Any:
+def make_scheduler(config: DiffusionSpec) -> Any:
     """diffusers' DDPM or DDIM scheduler: squared-cosine betas, epsilon prediction, samples clipped to [-1, 1]."""
     # here and not above: the import takes a second, which a process that only lists policies need not spend
-    if settings.scheduler == "ddpm":
+    if config.scheduler == "ddpm":
         from diffusers.schedulers.scheduling_ddpm import DDPMScheduler as Scheduler
     else:
         from diffusers.schedulers.scheduling_ddim import DDIMScheduler as Scheduler
     return Scheduler(
-        num_train_timesteps=settings.diffusion_steps,
+        num_train_timesteps=config.diffusion_steps,
         beta_schedule="squaredcos_cap_v2",
         prediction_type="epsilon",
         clip_sample=True,

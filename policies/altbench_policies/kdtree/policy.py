@@ -28,8 +28,7 @@ from altbench.api import (
     TaskInfo,
     Trainable,
 )
-from altbench_policies import checkpoint
-from altbench_policies import input_checks as border
+from altbench_policies import checkpoint, input_checks
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.frames import join
 from altbench_policies.lookup.frames import Demonstrated
@@ -74,17 +73,15 @@ class Memory:
         return {"observations": observations, "scales": self.scales, **self.demonstrated.arrays()}
 
 
-class KDTree(Trainable):
+class KDTree(Trainable[KDTreeSpec]):
     """The nearest demonstrated observation, found by a KD-tree, with nothing learned. Source: arXiv 2505.05787."""
 
     name: ClassVar[str] = "kdtree"
     version: ClassVar[int] = 1
-    config_type: ClassVar[type[KDTreeSpec]] = KDTreeSpec
     runtime_fields = frozenset({"top_k"})
 
     def __init__(self, task: TaskInfo, config: KDTreeSpec) -> None:
         super().__init__(task, config)
-        self.settings = config
         self.cameras = () if config.observation == "pose" else config.cameras or task.cameras
         self._memory: Memory | None = None
         self._begun: set[int] = set()
@@ -92,7 +89,7 @@ class KDTree(Trainable):
     @property
     def requirements(self) -> Requirements:
         """Images of its cameras, where they count; the last frame alone is looked at."""
-        horizon = self.settings.action_horizon
+        horizon = self.config.action_horizon
         size = self._memory.image_size if self._memory else None
         return Requirements(self.cameras, 1, horizon, horizon, image_size=size)
 
@@ -101,8 +98,8 @@ class KDTree(Trainable):
         frames = join(demonstrations, self.cameras)
         parts = self._parts(frames.pixels, frames.agent_pos)
         scales = np.array([_spread(part) for part in parts], np.float32)
-        if self.settings.observation == "both":
-            scales[-1] /= self.settings.pose_weight
+        if self.config.observation == "both":
+            scales[-1] /= self.config.pose_weight
         size = frames.image_size if self.cameras else None
         self._memory = Memory(Tree(_joined(parts, scales)), scales, Demonstrated.of(frames), size)
         context.progress(1, 1, {})
@@ -118,8 +115,8 @@ class KDTree(Trainable):
         del device  # trees live on the CPU
         saved = checkpoint.read(folder)
         observations, size = saved.array("observations"), tuple(saved.value("image_size"))
-        numbers = 3 * self.settings.side**2 * len(self.cameras)
-        numbers += self.task.agent_pos_dim if self.settings.observation != "pixels" else 0
+        numbers = 3 * self.config.side**2 * len(self.cameras)
+        numbers += self.task.agent_pos_dim if self.config.observation != "pixels" else 0
         if observations.shape[1] != numbers:
             raise CheckpointError(
                 f"{folder}: observations have {observations.shape[1]} numbers, these settings make {numbers}: they are "
@@ -136,12 +133,12 @@ class KDTree(Trainable):
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
         """Chunks (B, Ta, Da) with matches; `similarities` is minus the distance."""
         memory = self.memory()
-        border.check_begun(slots, self._begun)
-        pixels = {c: border.images(observation, c, memory.image_size or (0, 0))[:, -1] for c in self.cameras}
+        input_checks.check_begun(slots, self._begun)
+        pixels = {c: input_checks.images(observation, c, memory.image_size or (0, 0))[:, -1] for c in self.cameras}
         parts = self._parts(pixels, torch.from_numpy(observation.agent_pos[:, -1]))
-        nearest = range(1, min(self.settings.top_k, len(memory.demonstrated)) + 1)
+        nearest = range(1, min(self.config.top_k, len(memory.demonstrated)) + 1)
         distances, rows = memory.tree.query(_joined(parts, memory.scales), list(nearest))
-        actions = memory.demonstrated.chunk(rows[:, 0], self.settings.action_horizon)
+        actions = memory.demonstrated.chunk(rows[:, 0], self.config.action_horizon)
         matches = memory.demonstrated.names(rows)
         return Decision(actions, matches=matches, similarities=-distances.astype(np.float32))
 
@@ -151,20 +148,18 @@ class KDTree(Trainable):
 
     def inference_note(self) -> str:
         """What is compared, and with how many frames."""
-        return (
-            f"KD-tree of {self.settings.observation}, {len(self._memory.demonstrated)} frames" if self._memory else ""
-        )
+        return f"KD-tree of {self.config.observation}, {len(self._memory.demonstrated)} frames" if self._memory else ""
 
     def memory(self) -> Memory:
         """What fitting made, or CheckpointError where there is nothing yet."""
         if self._memory is None:
-            raise border.not_fitted(self.name)
+            raise input_checks.not_fitted(self.name)
         return self._memory
 
     def _parts(self, pixels: Mapping[str, Tensor], agent_pos: Tensor) -> list[Float32]:
         """What is compared, part by part: each camera's (N, 3·side²), the pose's (N, Dp); float32."""
-        parts = [_shrunk(pixels[camera], self.settings.side) for camera in self.cameras]
-        if self.settings.observation != "pixels":
+        parts = [_shrunk(pixels[camera], self.config.side) for camera in self.cameras]
+        if self.config.observation != "pixels":
             parts.append(agent_pos.float())
         return [numpy_of(part) for part in parts]
 

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from altbench.api import AGENT_POS_DIM, POSE_ACTION_DIM, Decision, Float32, Observation, Spec
-from altbench_policies import input_checks as border
+from altbench_policies import input_checks
 from altbench_policies.lookup.table import Lookup, Table, conformal_threshold
 
 POSE = 9  # position and rot6d, the same in agent_pos and in an ee_pose action
@@ -34,8 +34,8 @@ class FlagSpec(Spec):
 class Flag:
     """Scores what was looked up, and answers for the slots of a batch; `arms` of the task."""
 
-    def __init__(self, settings: FlagSpec, arms: int) -> None:
-        self.settings, self.arms = settings, arms
+    def __init__(self, config: FlagSpec, arms: int) -> None:
+        self.config, self.arms = config, arms
         self._grippers: dict[int, Float32] = {}  # slot -> last command per arm, for holding
 
     def reset(self, slots: Sequence[int]) -> None:
@@ -45,13 +45,13 @@ class Flag:
 
     def check_begun(self, slots: Sequence[int]) -> None:
         """ContractError where a slot has not been reset."""
-        border.check_begun(slots, self._grippers)
+        input_checks.check_begun(slots, self._grippers)
 
     def threshold(self, calibration_scores: Float32) -> float:
         """The score above which a frame is out of distribution; `calibration_scores`: one per demonstration."""
-        if self.settings.gamma == "calibrated":
-            return conformal_threshold(calibration_scores, self.settings.false_alarm_rate)
-        return 1 - self.settings.gamma
+        if self.config.gamma == "calibrated":
+            return conformal_threshold(calibration_scores, self.config.false_alarm_rate)
+        return 1 - self.config.gamma
 
     def decision(
         self, observation: Observation, slots: Sequence[int], table: Table, found: Lookup, chunk: Float32, level: float
@@ -60,7 +60,7 @@ class Flag:
         scores = 1 - found.similarities[:, 0]
         is_ood = scores > level
         for b, slot in enumerate(slots):
-            if is_ood[b] and self.settings.when_ood == "hold":
+            if is_ood[b] and self.config.when_ood == "hold":
                 chunk[b] = self._hold(observation.agent_pos[b, -1], self._grippers[slot])
             self._grippers[slot] = chunk[b, -1].reshape(self.arms, -1)[:, -1].copy()
         matches = table.demonstrated.names(found.rows)

@@ -27,8 +27,7 @@ from altbench.api import (
     TaskInfo,
     Trainable,
 )
-from altbench_policies import checkpoint
-from altbench_policies import input_checks as border
+from altbench_policies import checkpoint, input_checks
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.frames import join
 
@@ -73,16 +72,14 @@ class Playback:
     distance: float = 0.0
 
 
-class OpenLoop(Trainable):
+class OpenLoop(Trainable[OpenLoopSpec]):
     """The demonstration whose first frame looks most alike, played to its end without looking again."""
 
     name: ClassVar[str] = "open_loop"
     version: ClassVar[int] = 1
-    config_type: ClassVar[type[OpenLoopSpec]] = OpenLoopSpec
 
     def __init__(self, task: TaskInfo, config: OpenLoopSpec) -> None:
         super().__init__(task, config)
-        self.settings = config
         self.cameras = config.cameras or task.cameras
         self._library: Library | None = None
         self._playing: dict[int, Playback] = {}
@@ -90,7 +87,7 @@ class OpenLoop(Trainable):
     @property
     def requirements(self) -> Requirements:
         """Images of its cameras; looked at once per episode."""
-        horizon = self.settings.action_horizon
+        horizon = self.config.action_horizon
         size = self._library.image_size if self._library else None
         return Requirements(self.cameras, 1, horizon, horizon, image_size=size)
 
@@ -122,7 +119,7 @@ class OpenLoop(Trainable):
         saved = checkpoint.read(folder)
         height, width = saved.value("image_size")
         library = Library(**{name: saved.array(name) for name in ARRAYS}, image_size=(height, width))
-        features = 3 * self.settings.pixels**2 * len(self.cameras)
+        features = 3 * self.config.pixels**2 * len(self.cameras)
         if library.first_frames.shape[1] != features:
             raise CheckpointError(
                 f"{folder}: first frames have {library.first_frames.shape[1]} numbers, these settings make {features}"
@@ -138,17 +135,17 @@ class OpenLoop(Trainable):
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
         """The next Ta actions of each slot's demonstration, its last one repeated past the end."""
         library = self.library()
-        border.check_begun(slots, self._playing)
+        input_checks.check_begun(slots, self._playing)
         self._choose(observation, slots)
         playing = [self._playing[slot] for slot in slots]
         chosen = np.array([p.demonstration for p in playing], np.int64)
         step = np.array([p.step for p in playing], np.int64)
         last = library.starts[chosen + 1] - 1
         rows = np.minimum(
-            (library.starts[chosen] + step)[:, None] + np.arange(self.settings.action_horizon), last[:, None]
+            (library.starts[chosen] + step)[:, None] + np.arange(self.config.action_horizon), last[:, None]
         )
         for p in playing:
-            p.step += self.settings.action_horizon
+            p.step += self.config.action_horizon
         frames = rows[:, 0] - library.starts[chosen]
         matches = np.stack([library.episodes[chosen], frames], axis=1)[:, None]
         similarities = -np.array([[p.distance] for p in playing], np.float32)
@@ -161,7 +158,7 @@ class OpenLoop(Trainable):
     def library(self) -> Library:
         """What fitting made, or CheckpointError where there is nothing yet."""
         if self._library is None:
-            raise border.not_fitted(self.name)
+            raise input_checks.not_fitted(self.name)
         return self._library
 
     def _choose(self, observation: Observation, slots: Sequence[int]) -> None:
@@ -170,7 +167,7 @@ class OpenLoop(Trainable):
         if not new:
             return
         library = self.library()
-        images = [border.images(observation, camera, library.image_size)[new, -1] for camera in self.cameras]
+        images = [input_checks.images(observation, camera, library.image_size)[new, -1] for camera in self.cameras]
         seen = _standardise([self._shrink(image) for image in images], library.scales)
         for b, frame in zip(new, seen, strict=True):
             distances = np.linalg.norm(library.first_frames - frame, axis=1)
@@ -179,7 +176,7 @@ class OpenLoop(Trainable):
 
     def _shrink(self, images: Tensor) -> Float32:
         """uint8 (B, H, W, 3) -> float32 (B, 3·pixels²), averaged down."""
-        small = F.adaptive_avg_pool2d(images.permute(0, 3, 1, 2).float(), self.settings.pixels)
+        small = F.adaptive_avg_pool2d(images.permute(0, 3, 1, 2).float(), self.config.pixels)
         array: Float32 = numpy_of(small.flatten(1))
         return array
 

@@ -27,7 +27,7 @@ class RandomSpec(Spec):
         return self
 
 
-class Random(Policy):
+class Random(Policy[RandomSpec]):
     """At each decision and for each arm a position, uniform in the box, and an open or closed gripper, held for the chunk.
 
     The orientation stays as it is, which two zero columns mean in `ee_pose`.
@@ -35,17 +35,15 @@ class Random(Policy):
 
     name: ClassVar[str] = "random"
     version: ClassVar[int] = 1
-    config_type: ClassVar[type[RandomSpec]] = RandomSpec
 
     def __init__(self, task: TaskInfo, config: RandomSpec) -> None:
         super().__init__(task, config)
-        self.settings = config
         self._rngs: dict[int, np.random.Generator] = {}
 
     @property
     def requirements(self) -> Requirements:
         """No images."""
-        horizon = self.settings.action_horizon
+        horizon = self.config.action_horizon
         return Requirements((), 1, horizon, horizon)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
@@ -60,11 +58,11 @@ class Random(Policy):
         if missing:
             raise ContractError(f"slot {missing[0]} has not begun an episode: call reset(slots, seeds) before act")
         actions = [np.concatenate([self._draw(self._rngs[slot]) for _ in range(self.task.arms)]) for slot in slots]
-        chunk = np.repeat(np.array(actions, np.float32)[:, None], self.settings.action_horizon, axis=1)
+        chunk = np.repeat(np.array(actions, np.float32)[:, None], self.config.action_horizon, axis=1)
         return Decision(chunk)
 
     def _draw(self, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         action = np.zeros(POSE_ACTION_DIM)
-        action[:3] = rng.uniform(self.settings.low, self.settings.high)
+        action[:3] = rng.uniform(self.config.low, self.config.high)
         action[-1] = rng.choice([-1.0, 1.0])
         return action

@@ -16,7 +16,7 @@ import torch
 from gymnasium import spaces
 
 from altbench.api import CheckpointError, ContractError, ControlMode, Float32, Observation, TaskInfo
-from altbench_policies.sb3.settings import UNTRUSTED, StableBaselinesSpec
+from altbench_policies.sb3.config import UNTRUSTED, StableBaselinesSpec
 
 KEYS = ("agent_pos", "environment_state")  # in the order of gymnasium.wrappers.FlattenObservation
 TELLING = {"clip_range": "ppo", "gae_lambda": "a2c", "policy_delay": "td3", "target_entropy": "sac"}  # DDPG is a TD3
@@ -35,15 +35,15 @@ TRAINING_ONLY: dict[str, Any] = {  # not needed to act: neither unpickled nor al
 }
 
 
-def load_model(settings: StableBaselinesSpec) -> Any:
+def load_model(config: StableBaselinesSpec) -> Any:
     """The model on the CPU, ready to predict; CheckpointError where the file is missing, damaged or another's.
 
     Runs the code that the file's pickles hold, and so refuses where `settings.trust` is not given.
     """
-    if not settings.trust:
-        raise CheckpointError(UNTRUSTED.format(path=settings.path))
-    contents = _read(settings)
-    algo = settings.algo or algorithm(contents, settings.path)
+    if not config.trust:
+        raise CheckpointError(UNTRUSTED.format(path=config.path))
+    contents = _read(config)
+    algo = config.algo or algorithm(contents, config.path)
     import stable_baselines3  # here and not above: the import takes seconds, which only this policy needs spend
 
     kind = getattr(stable_baselines3, algo.upper())
@@ -53,7 +53,7 @@ def load_model(settings: StableBaselinesSpec) -> Any:
     except Exception as error:  # a pickle may raise anything
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
-            f"{settings.path}: cannot be loaded as {algo.upper()} (is `algo` right?): {type(error).__name__}: {reason}"
+            f"{config.path}: cannot be loaded as {algo.upper()} (is `algo` right?): {type(error).__name__}: {reason}"
         ) from error
 
 
@@ -70,15 +70,15 @@ def algorithm(contents: bytes, path: str) -> str:
     return found
 
 
-def _read(settings: StableBaselinesSpec) -> bytes:
+def _read(config: StableBaselinesSpec) -> bytes:
     """The very bytes that `settings` name."""
     try:
-        contents = Path(settings.path).read_bytes()
+        contents = Path(config.path).read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{settings.path}: cannot be read: {error.strerror or error}") from None
+        raise CheckpointError(f"{config.path}: cannot be read: {error.strerror or error}") from None
     came = hashlib.sha256(contents).hexdigest()
-    if came != settings.sha256:
-        raise CheckpointError(f"{settings.path}: expected the file with SHA-256 {settings.sha256}, found {came}")
+    if came != config.sha256:
+        raise CheckpointError(f"{config.path}: expected the file with SHA-256 {config.sha256}, found {came}")
     return contents
 
 

@@ -8,13 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from altbench.api import Decision, Footprint, Observation, Policy, Requirements, TaskInfo
-from altbench_policies import input_checks as border
+from altbench_policies import input_checks
+from altbench_policies.sb3.config import StableBaselinesSpec
 from altbench_policies.sb3.model import Reader, control_mode, load_model
-from altbench_policies.sb3.settings import StableBaselinesSpec
 from altbench_policies.vision import count_bytes
 
 
-class StableBaselines(Policy):
+class StableBaselines(Policy[StableBaselinesSpec]):
     """A checkpoint of Stable-Baselines3 (A2C, DDPG, PPO, SAC, TD3) that sees the state; loaded only if trusted.
 
     Observation and control mode follow from the spaces in the checkpoint. One deterministic action per decision.
@@ -22,7 +22,6 @@ class StableBaselines(Policy):
 
     name: ClassVar[str] = "sb3"
     version: ClassVar[int] = 1
-    config_type: ClassVar[type[StableBaselinesSpec]] = StableBaselinesSpec
     runtime_fields = frozenset({"path", "trust"})  # `sha256` says what it computes, wherever the file lies
 
     def __init__(self, task: TaskInfo, config: StableBaselinesSpec) -> None:
@@ -51,7 +50,7 @@ class StableBaselines(Policy):
 
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
         """The model's most likely action (B, 1, Da)."""
-        border.check_begun(slots, self._begun)
+        input_checks.check_begun(slots, self._begun)
         actions, _ = self._model.predict(self._reader.read(observation), deterministic=True)
         return Decision(np.asarray(actions, dtype=np.float32)[:, None])
 

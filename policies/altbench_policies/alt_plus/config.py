@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from altbench.api import added
-from altbench_policies.bc.settings import BehaviourCloningSpec
+from altbench_policies.bc.config import BehaviourCloningSpec
 from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
 from altbench_policies.lookup.index import IndexSpec
 

@@ -1,4 +1,4 @@
-"""Times a lookup in each index, side by side on one thread: `python -m altbench_policies.lookup.bench`.
+"""Times a lookup in each index, side by side on one thread: `python benchmarks/lookup_indexes.py`.
 
 Keys are random walks on the sphere that lie as ALT's do: consecutive frames have a similarity of about 0.9, the same
 phase of another demonstration one of 0.5 to 0.7. Queries lie between demonstrations (`index.nearby_queries`).
