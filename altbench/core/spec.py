@@ -14,7 +14,6 @@ import pydantic
 from altbench.core.errors import ConfigError
 from altbench.core.spec_errors import first_fault
 
-
 FORMERLY = "formerly"
 
 

@@ -53,7 +53,8 @@ def _policy(wanted: Untrained) -> Trainable:
     if not issubclass(cls, Trainable):
         raise ConfigError(f"policy {wanted.policy!r} learns nothing; there is no checkpoint to measure")
     steps = {"train_steps": 0} if "train_steps" in cls.config_type.model_fields else {}
-    return cls(registry.task(wanted.task), resolve_config(cls, wanted.preset, steps, f"policy {wanted.policy!r}"))
+    config = resolve_config(cls, wanted.preset, steps, f"policy {wanted.policy!r}").resolve(wanted.device)
+    return cls(registry.task(wanted.task), config)
 
 
 def _write_here(wanted: Untrained) -> None:

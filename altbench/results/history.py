@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from altbench.core.errors import AltbenchError, DatasetError, ResultsError
+from altbench.sweeps.kept import as_kept, continued
 from altbench.sweeps.spec import SweepSpec
 from altbench.system.files import write_text
 
@@ -40,6 +41,16 @@ def load(root: Path) -> tuple[SweepSpec, ...]:
     return last, *(sweep for sweep in earlier if sweep.name != last.name)
 
 
+def continue_sweep(sweep: SweepSpec, root: Path) -> SweepSpec:
+    """Return `sweep` as the run in `root` began it, if checkpoints of that run lie there; else as it is.
+
+    A published run's folder has none: a new run into it is not bound by the machine that the published one had.
+    """
+    if not (root / "checkpoints").is_dir() or not (root / LAST).is_file():
+        return sweep
+    return continued(sweep, load(root))
+
+
 def check_demonstrations(sweep: SweepSpec, path: Path, what_for: str) -> None:
     """DatasetError unless the demonstrations of `sweep` lie in `path` (any more); `what_for`: "that ..."."""
     if path.is_file():
@@ -52,6 +63,6 @@ def check_demonstrations(sweep: SweepSpec, path: Path, what_for: str) -> None:
 
 def _read(path: Path) -> SweepSpec:
     try:
-        return SweepSpec.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
+        return as_kept(SweepSpec.parse(json.loads(path.read_text(encoding="utf-8")), str(path)))
     except ValueError as error:
         raise ResultsError(f"{path}: damaged ({error}); the command that made the run writes it anew") from None

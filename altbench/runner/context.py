@@ -11,6 +11,7 @@ from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import AltbenchError, DatasetError
 from altbench.dataset.format import DatasetMeta
+from altbench.results import history
 from altbench.results.folder import RunFolder
 from altbench.sweeps.plan import Checkpoint, Plan, make_plan
 from altbench.sweeps.rows import provenance_of
@@ -23,7 +24,7 @@ def open_plan(sweep: SweepSpec, root: Path, renderer: str) -> tuple[Setting, Pla
 
     Without its demonstrations no cell of a task is found. DatasetError where the sweep's own file of them cannot be used.
     """
-    device = resolve_device(sweep.device)
+    device, sweep = resolve_device(sweep.device), history.continue_sweep(sweep, root)
     setting = Setting(root, sweep, device, data_files(sweep, root))
     checksums, lacking = _checksums(setting)
     return setting, make_plan(sweep, provenance_of(device, renderer, checksums)), lacking

@@ -73,7 +73,7 @@ def run(
             executor.close()
         outputs.write(root, summary.plan, renderer, summary.recorded, out)
     if out is not None:
-        history.keep(sweep, out)
+        history.keep(summary.plan.sweep, out)
     return summary
 
 
@@ -85,7 +85,7 @@ def run_sweep(sweep: SweepSpec, root: Path, executor: Executor, board: Board, de
 
 def run_held(sweep: SweepSpec, root: Path, executor: Executor, board: Board, device: str, renderer: str) -> Summary:
     """As `run_sweep`, for a caller that holds `root` (`RunFolder.locked`) for longer than one sweep."""
-    progress = RunFolder(root).progress
+    progress, sweep = RunFolder(root).progress, history.continue_sweep(sweep, root)
     remove_leftovers(root)
     shutil.rmtree(progress, ignore_errors=True)
     setting = Setting(root, sweep, device, data_files(sweep, root))
@@ -94,7 +94,7 @@ def run_held(sweep: SweepSpec, root: Path, executor: Executor, board: Board, dev
     for name, reason in run_jobs(setting, executor, board, missing).failed.items():
         raise AltbenchError(f"{name}: {reason}")
     plan = make_plan(sweep, provenance_of(device, renderer, data_checksums(setting)))
-    history.keep(sweep, root)
+    history.keep(plan.sweep, root)
     jobs = pending_jobs(setting, plan)
     state = run_jobs(setting, executor, board, jobs)
     shutil.rmtree(progress, ignore_errors=True)

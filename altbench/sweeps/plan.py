@@ -5,7 +5,7 @@ Planning starts no simulator and no training. altbench/rows.py checks the sweep,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from altbench.sweeps.rows import (
     make_evaluations,
     make_row,
 )
-from altbench.sweeps.spec import SweepSpec
+from altbench.sweeps.spec import PolicyEntry, SweepSpec
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a sweep asks for, in the order of its file; `data`: as in `Provenance`."""
+    """Everything that a sweep asks for, in the order of its file; `data`: as in `Provenance`.
+
+    `sweep`: with everything definite that depends on the machine, as a run keeps it.
+    """
 
     sweep: SweepSpec
     checkpoints: tuple[Checkpoint, ...]
@@ -127,7 +130,8 @@ def make_plan(sweep: SweepSpec, provenance: Provenance) -> Plan:
     checkpoints: dict[str, Checkpoint] = {}
     cells: dict[str, Cell] = {}
     measurements: list[Measurement] = []
-    for row in _rows(sweep, provenance):
+    rows = _rows(sweep, provenance)
+    for row in rows:
         for n, train_seed in [(n, seed) for n in row.entry.n for seed in sweep.train_seeds]:
             made = _checkpoint(row, n, train_seed)
             made = checkpoints.setdefault(made.key, made)
@@ -137,7 +141,13 @@ def make_plan(sweep: SweepSpec, provenance: Provenance) -> Plan:
                 key = digest(measurement_specification(row, made.key))
                 measurements.append(Measurement(made, row.entry.name, row.runtime, key))
     check_no_empty_evaluation(sweep)
+    sweep = sweep.model_copy(update={"policies": _entries(rows)})
     return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), tuple(measurements), provenance.data)
+
+
+def _entries(rows: Sequence[Row]) -> tuple[PolicyEntry, ...]:
+    """Return the rows' policy entries, which every task shares, with everything definite."""
+    return tuple({row.entry.name: row.entry for row in rows}.values())
 
 
 def _rows(sweep: SweepSpec, provenance: Provenance) -> list[Row]:

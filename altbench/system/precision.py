@@ -45,7 +45,7 @@ def choose_precision(device: str) -> PrecisionChoice:
         return gpu_choice(_gpu_multiplies_bf16())
     import torch
 
-    if not (torch.backends.mkldnn.is_available() and getattr(torch.backends.mkldnn, "enabled", True)):
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):  # type: ignore[no-untyped-call]
         return PrecisionChoice("fp32", "torch computes without oneDNN")
     return cpu_choice(cpu_flags(), os.environ)
 
@@ -103,6 +103,6 @@ def _gpu_multiplies_bf16() -> bool:
     import torch
 
     try:
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     except TypeError:  # a torch that does not know the argument
         return torch.cuda.get_device_capability() >= (8, 0)

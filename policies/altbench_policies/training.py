@@ -11,14 +11,14 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from altbench.api import FitContext, Spec
+from altbench.api import FitContext, Spec, changed, choose_precision
 from altbench_policies.resume import Resumable
 from altbench_policies.training_log import TrainingLog
 
@@ -28,11 +28,12 @@ Batch = TypeVar("Batch")
 class TrainingSpec(Spec):
     """Settings of the loop.
 
-    `train_steps` gradient steps; where it is None, `epochs` passes over the frames (0 steps leaves the initial
-    weights). `schedule`: of the learning rate after a linear warm-up. `precision`: "bf16" runs the network under
-    autocast, the weights stay fp32. `ema_power` > 0 keeps averaged weights, and those are what the policy acts with.
-    `max_gradient`: the gradient's norm is clipped to it (0: not). `checkpoint_seconds`: how often the state to resume
-    from is written.
+    `train_steps` gradient steps; where it is None, `epochs` passes over the frames (0 steps leaves
+    the initial weights). `schedule`: of the learning rate after a linear warm-up. `precision`:
+    "bf16" runs the network under autocast, the weights stay fp32; "auto" is bf16 where the hardware
+    multiplies it, fp32 elsewhere. `ema_power` > 0 keeps averaged weights, and those are what the
+    policy acts with. `max_gradient`: the gradient's norm is clipped to it (0: not).
+    `checkpoint_seconds`: how often the state to resume from is written.
     """
 
     train_steps: int | None = Field(default=None, ge=0)
@@ -44,11 +45,17 @@ class TrainingSpec(Spec):
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_steps: int = Field(default=0, ge=0)
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16"] = changed("auto", formerly="bf16")
     ema_power: float = Field(default=0.0, ge=0, lt=1)
     ema_max: float = Field(default=0.9999, gt=0, lt=1)
     max_gradient: float = Field(default=0.0, ge=0)
     checkpoint_seconds: float = Field(default=20.0, gt=0)
+
+    def resolve(self, device: str) -> Self:
+        """Return these settings with the precision that `device` is to train in."""
+        if self.precision != "auto":
+            return self
+        return self.model_copy(update={"precision": choose_precision(device).precision})
 
     def total_steps(self, frames: int) -> int:
         """Gradient steps for a training set of `frames`."""
@@ -84,6 +91,9 @@ def train(
     `frames`: size of the training set. `images_per_step`: for the throughput that is logged. `fingerprint`: names the
     data and the settings; a state in `context.folder` made with another is not resumed from.
     """
+    if config.precision == "auto":
+        config = config.resolve(context.device)
+        fingerprint += f"-{config.precision}"
     total = config.total_steps(frames)
     learner = Learner(network, config, total)
     state = Resumable(context.folder, learner, f"{fingerprint}-{context.seed}-{total}", config.checkpoint_seconds)
@@ -104,7 +114,7 @@ class Learner:
     """
 
     def __init__(self, network: nn.Module, config: TrainingSpec, total: int) -> None:
-        self.network, self.config, self.total = network.train(), config, total
+        self.network, self.total = network.train(), total
         self.parameters: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
         kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = kind(
@@ -115,6 +125,7 @@ class Learner:
             self.optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
         self.averages = [p.detach().clone() for p in self.parameters] if config.ema_power else []
         self.device = self.parameters[0].device.type
+        self.config = config.resolve(self.device)
         self.data_seconds = 0.0
 
     def step(self, objective: Objective[Batch], step: int, seed: int) -> Tensor:
