@@ -52,7 +52,7 @@ def _options(
 @app.command()
 def run(
     sweep: Annotated[
-        str, typer.Argument(help="a built-in sweep (`quick`, `reference`, `small`, ...), or a file that ends in .toml")
+        str, typer.Argument(help="a built-in sweep (`smoke`, `quick`, `small`, ...), a .toml file, or a run's sweep.json")
     ],
     out: Annotated[Path | None, typer.Option(help="where everything goes; default results/NAME")] = None,
     workers: Annotated[
@@ -68,7 +68,7 @@ def run(
 ) -> None:
     """Run a sweep: collect, train, roll out, tabulate. The same command again goes on where it stopped.
 
-    Examples: `altbench run quick` · `altbench run my.toml --out results/mine --workers 4` ·
+    Examples: `altbench run smoke` · `altbench run quick` · `altbench run my.toml --out results/mine --workers 4` ·
     `altbench run quick --policy ./mine.py:MyPolicy`
     """
     from altbench.cli import run as commands

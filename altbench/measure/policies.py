@@ -68,4 +68,4 @@ def _measure(wanted: Untrained, entry: MeasureEntry) -> MeasureRecord:
         write_untrained(dataclasses.replace(wanted, folder=str(folder)), entry.threads)
         record = measure_checkpoint(folder, wanted.policy, entry, wanted.device)
     # 30 demonstrations of Lift have about as many frames; no training was done, so none was timed.
-    return dataclasses.replace(record, n=30, train_seconds=None, data_share=None)
+    return dataclasses.replace(record, n=30, train_seconds=None, data_share=None, precision=None)

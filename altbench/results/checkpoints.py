@@ -23,7 +23,8 @@ CARD = "policy.toml"
 class CheckpointCard:
     """What a checkpoint is: enough to build its policy again, and what the tables say of it.
 
-    `data_share`: as `TrainingClock.data_share`; None also in cards older than this field.
+    `data_share`: as `TrainingClock.data_share`; None also in cards older than this field. `trained_on`: the processor (and
+    the GPU, if it was trained there), empty in cards older than this field.
     """
 
     task: str
@@ -38,6 +39,7 @@ class CheckpointCard:
     image_size: tuple[int, int]
     train_seconds: float
     data_share: float | None = None
+    trained_on: str = ""
 
 
 def save_checkpoint(folder: Path, card: CheckpointCard, policy: Trainable, logs: Path | None = None) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from altbench.core.errors import AltbenchError, DatasetError, ResultsError
-from altbench.sweeps.kept import as_kept, continued
+from altbench.sweeps.kept import continued, load_kept
 from altbench.sweeps.spec import SweepSpec
 from altbench.system.files import write_text
 
@@ -27,7 +26,7 @@ def keep(sweep: SweepSpec, root: Path) -> None:
 def _name(path: Path) -> str | None:
     """What the sweep in `path` is called; None where it cannot be read."""
     try:
-        return _read(path).name
+        return load_kept(path).name
     except AltbenchError:
         return None
 
@@ -36,8 +35,8 @@ def load(root: Path) -> tuple[SweepSpec, ...]:
     """The sweeps that were run under `root`, the last one first; ResultsError where `root` is no run's folder."""
     if not (root / LAST).is_file():
         raise ResultsError(f"{root}: not a run's folder (no {LAST} in it); `altbench run quick` makes results/quick")
-    last = _read(root / LAST)
-    earlier = [_read(path) for path in sorted((root / EARLIER).glob("*.json"))]
+    last = load_kept(root / LAST)
+    earlier = [load_kept(path) for path in sorted((root / EARLIER).glob("*.json"))]
     return last, *(sweep for sweep in earlier if sweep.name != last.name)
 
 
@@ -48,7 +47,10 @@ def continue_sweep(sweep: SweepSpec, root: Path) -> SweepSpec:
     """
     if not (root / "checkpoints").is_dir() or not (root / LAST).is_file():
         return sweep
-    return continued(sweep, load(root))
+    try:
+        return continued(sweep, load(root))
+    except AltbenchError:  # damaged: the run writes it anew
+        return sweep
 
 
 def check_demonstrations(sweep: SweepSpec, path: Path, what_for: str) -> None:
@@ -59,10 +61,3 @@ def check_demonstrations(sweep: SweepSpec, path: Path, what_for: str) -> None:
     if sweep.demonstrations.file:
         advice = f"the sweep {sweep.name!r} names it as demonstrations.file; put it back"
     raise DatasetError(f"{path}: no such file; it held the demonstrations {what_for}; {advice}")
-
-
-def _read(path: Path) -> SweepSpec:
-    try:
-        return as_kept(SweepSpec.parse(json.loads(path.read_text(encoding="utf-8")), str(path)))
-    except ValueError as error:
-        raise ResultsError(f"{path}: damaged ({error}); the command that made the run writes it anew") from None

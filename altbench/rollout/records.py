@@ -97,7 +97,8 @@ class MeasureRecord:
 
     Latencies in seconds; `image_size` (H, W), None where the policy sees no images; `peak_rss_bytes` over an empty
     process; `inference` says how actions are made ("DDIM, 10 steps"); `data_share` is the fraction of training that was
-    spent waiting for data; `machine` names the processor and the GPU, empty in records older than this field.
+    spent waiting for data; `machine` names the processor and the GPU, empty in records older than this field. `trained_on`
+    names those that the checkpoint was trained on and `precision` what it was trained in; None: not known.
     """
 
     label: str
@@ -123,3 +124,5 @@ class MeasureRecord:
     train_seed: int = 0
     data_share: float | None = None
     machine: str = ""
+    trained_on: str | None = None
+    precision: str | None = None

@@ -25,6 +25,7 @@ from altbench.runner.heartbeat import Heartbeat, TrainingClock
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.sweeps.plan import Cell, Checkpoint, Measurement
 from altbench.sweeps.spec import SweepSpec
+from altbench.system.fingerprint import machine
 
 
 def run_job(setting: Setting, job: Job) -> None:
@@ -151,6 +152,7 @@ def _card(setting: Setting, checkpoint: Checkpoint, policy: Policy, clock: Train
         image_size=setting.sweep.image_size,
         train_seconds=clock.seconds(),
         data_share=clock.data_share,
+        trained_on=machine(setting.device),
     )
 
 

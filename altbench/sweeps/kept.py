@@ -5,11 +5,13 @@ So a run means the same settings, and has the same keys, on another machine and 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from altbench.core import registry
-from altbench.core.errors import AltbenchError
+from altbench.core.errors import AltbenchError, ResultsError
 from altbench.core.spec import Spec, former_defaults
 from altbench.sweeps.spec import PolicyEntry, SweepSpec
 
@@ -18,6 +20,16 @@ def pinned(entry: PolicyEntry, config: Spec) -> PolicyEntry:
     """Return `entry` with those of its complete settings `config` that it must name wherever it is kept."""
     values = {name: getattr(config, name) for name in former_defaults(type(config))}
     return entry.model_copy(update={"config": {**entry.config, **values}}) if values else entry
+
+
+def load_kept(path: Path) -> SweepSpec:
+    """Return the sweep that a run kept in `path`, as it was meant; ResultsError if it is damaged or not there."""
+    try:
+        return as_kept(SweepSpec.parse(json.loads(path.read_text(encoding="utf-8")), str(path)))
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: no such file; expected the sweep.json of a run") from None
+    except ValueError as error:
+        raise ResultsError(f"{path}: damaged ({error}); the command that made the run writes it anew") from None
 
 
 def as_kept(sweep: SweepSpec) -> SweepSpec:
