@@ -52,7 +52,8 @@ def _options(
 @app.command()
 def run(
     sweep: Annotated[
-        str, typer.Argument(help="a built-in sweep (`smoke`, `quick`, `small`, ...), a .toml file, or a run's sweep.json")
+        str,
+        typer.Argument(help="a built-in sweep (`smoke`, `quick`, `small`, ...), a .toml file, or a run's sweep.json"),
     ],
     out: Annotated[Path | None, typer.Option(help="where everything goes; default results/NAME")] = None,
     workers: Annotated[

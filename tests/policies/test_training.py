@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from altbench.core.policy import FitContext
-from altbench_policies import resume
+from altbench.system.precision import PrecisionChoice
+from altbench_policies import resume, training
 from altbench_policies.training import Learner, TrainingSpec, step_generator, train
 
 STEPS = 12
@@ -198,6 +199,40 @@ def test_averaged_weights_follow_their_formula():
         torch.testing.assert_close(parameter.detach(), average)
     assert not made.training
     assert learner.average_decay(10**9) == 0.9999
+
+
+def test_averaged_weights_stay_float32_in_bf16_training():
+    learner = Learner(network(), TrainingSpec(train_steps=2, ema_power=0.75, precision="bf16"), total=2)
+    seen = []
+    learner.network.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs.dtype))
+    for step in range(2):
+        learner.step(Line(learner.network), step, seed=0)
+    assert seen == [torch.bfloat16] * 2
+    assert {tensor.dtype for tensor in (*learner.averages, *learner.parameters)} == {torch.float32}
+
+
+@pytest.mark.parametrize("value", ["bf16", "fp32"])
+def test_automatic_precision_trains_as_the_machines_own_does(value, monkeypatch):
+    monkeypatch.setattr(training, "choose_precision", lambda device: PrecisionChoice(value, "a test"))
+    weights = []
+    for precision in ("auto", value):
+        made = network()
+        spec = TrainingSpec(train_steps=3, precision=precision)
+        train(made, Line(made), spec, FitContext(0), frames=100, images_per_step=4, fingerprint="f")
+        weights.append(made.state_dict())
+    assert_same(*weights)
+
+
+def test_a_state_of_another_precision_is_not_resumed_from(tmp_path, monkeypatch):
+    steps = []
+    for value in ("bf16", "bf16", "fp32"):
+        monkeypatch.setattr(training, "choose_precision", lambda device, v=value: PrecisionChoice(v, "a test"))
+        made = network()
+        objective = Line(made)
+        spec = TrainingSpec(train_steps=3, precision="auto")
+        train(made, objective, spec, FitContext(0, folder=tmp_path), frames=9, images_per_step=4, fingerprint="f")
+        steps.append(objective.calls)
+    assert steps == [3, 0, 3]
 
 
 def test_epochs_are_passes_over_the_frames():
