@@ -1,4 +1,4 @@
-"""The door for plug-ins: everything that a task, a policy, a perturbation or an expert needs of the bench."""
+"""The door for plug-ins: the bench's contracts, and what helps to keep them."""
 
 from altbench.core.demonstration import (
     Demonstration,
@@ -36,8 +36,9 @@ from altbench.core.policy import (
     Requirements,
     Trainable,
 )
+from altbench.core.registry import register
 from altbench.core.spec import Spec, added, changed, read_toml
-from altbench.core.task import FARTHEST_MOVE, Expert, InitialState, PoseTask, SimulatedTask, TaskInfo
+from altbench.core.task import FARTHEST_MOVE, Expert, InitialState, PoseTask, TaskEnv, TaskInfo, task_of
 from altbench.core.types import (
     AGENT_POS_DIM,
     DELTA_ACTION_DIM,
@@ -52,6 +53,7 @@ from altbench.core.types import (
     UInt8,
     no_progress,
 )
+from altbench.system import hdf5
 from altbench.system.files import replacing
 from altbench.system.precision import choose_precision
 
@@ -97,10 +99,10 @@ __all__ = [
     "RestorableTask",
     "ResultsError",
     "ScenePerturbation",
-    "SimulatedTask",
     "SimulationDiverged",
     "Spec",
     "StateViewer",
+    "TaskEnv",
     "TaskInfo",
     "Trainable",
     "UInt8",
@@ -109,8 +111,11 @@ __all__ = [
     "added",
     "changed",
     "choose_precision",
+    "hdf5",
     "no_progress",
     "read_toml",
+    "register",
     "replacing",
     "suggestion",
+    "task_of",
 ]

@@ -1,7 +1,9 @@
-"""Times a lookup in each index, side by side on one thread: `python benchmarks/lookup_indexes.py`.
+"""Times a lookup in each index: `python benchmarks/lookup_indexes.py`.
 
-Keys are random walks on the sphere that lie as ALT's do: consecutive frames have a similarity of about 0.9, the same
-phase of another demonstration one of 0.5 to 0.7. Queries lie between demonstrations (`index.nearby_queries`).
+All run side by side on one thread. Keys are random walks on the sphere that lie as
+ALT's do: consecutive frames have a similarity of about 0.9, the same phase of another
+demonstration one of 0.5 to 0.7. Queries lie between demonstrations
+(`altbench_policies.lookup.index.nearby_queries`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from altbench.api import Float32, Float64, Int64
 from altbench_policies.lookup.index import IndexSpec, KeyIndex, exact_rows, nearby_queries, one_thread
 
 EPISODE_FRAMES = 100
-MEMORY = 0.93  # of a walk, from frame to frame
+"""Frames of a demonstration."""
+MEMORY = 0.93
+"""The part of a walk's state that stays from frame to frame."""
 ROWS = (
     IndexSpec(),
     IndexSpec(key_precision="float16"),
@@ -24,10 +28,15 @@ ROWS = (
     IndexSpec(index="hnsw"),
     IndexSpec(index="pq"),
 )
+"""The indexes that are compared."""
 
 
 def walks(frames: int, dimension: int, rng: np.random.Generator) -> tuple[Float32, Int64]:
-    """Keys float32 (frames, dimension) of length 1, demonstrations of 100 frames, and each one's demonstration."""
+    """Return keys float32 (frames, dimension) of length 1, and their demonstrations.
+
+    A demonstration has 100 frames; the second array has each key's demonstration,
+    int64.
+    """
     demonstrations = frames // EPISODE_FRAMES
     phase, own = (_walk((count, dimension), rng) for count in (1, demonstrations))
     keys = (phase + own).reshape(-1, dimension)
@@ -36,7 +45,10 @@ def walks(frames: int, dimension: int, rng: np.random.Generator) -> tuple[Float3
 
 
 def row(keys: Float32, queries: Float32, expected: Int64, spec: IndexSpec) -> str:
-    """One row of the table: median and 95th percentile of the time, recall@1, bytes, time to build."""
+    """Return one row of the table.
+
+    Median and 95th percentile of the time, recall@1, bytes, time to build.
+    """
     began = time.perf_counter()
     index = KeyIndex.of(keys, spec)
     built = time.perf_counter() - began
@@ -71,7 +83,7 @@ def main() -> None:
 
 
 def _walk(shape: tuple[int, int], rng: np.random.Generator) -> Float64:
-    """An Ornstein-Uhlenbeck walk of unit variance, (*shape[:1], 100, *shape[1:])."""
+    """Return Ornstein-Uhlenbeck walks of unit variance, (*shape[:1], 100, *shape[1:])."""
     state, steps = rng.normal(size=shape), []
     for _ in range(EPISODE_FRAMES):
         state = MEMORY * state + (1 - MEMORY**2) ** 0.5 * rng.normal(size=shape)

@@ -1,6 +1,6 @@
 """Fakes without a simulator: a task in numpy, its expert, and demonstrations of it.
 
-`FakeTask` keeps the whole contract of `altbench.api.SimulatedTask` and of the design's environments: a point (the
+`FakeTask` keeps the whole contract of `altbench.api.TaskEnv` and of the design's environments: a point (the
 gripper) must come within `REACH` of a target on a table. Everything is exact and cheap (20 µs a step), so the bench's
 own logic is tested on it; a random policy solves about one episode in ten. `register()` makes it known as task `Fake`,
 with its expert, to `altbench.core.registry` and to Gymnasium.
@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 from altbench.core import registry
-from altbench.core.demonstration import Demonstration, NativeModel
+from altbench.core.demonstration import Demonstration, NativeModel, RestorableTask
 from altbench.core.errors import ConfigError, ContractError
 from altbench.core.seeds import derive_seed
 from altbench.core.task import InitialState, TaskInfo
@@ -32,7 +32,7 @@ GRID = np.array([(x, y) for x in (-0.12, 0.0, 0.12) for y in (-0.1, 0.1)])
 COLOURS = {"target": (220, 40, 40), "gripper": (40, 200, 60)}
 
 
-class FakeTask(gymnasium.Env[dict[str, Any], Float32]):
+class FakeTask(RestorableTask):
     """A point in a cube that must reach a target; state vector: time, gripper (3), target (2).
 
     `fail_seeds`: episodes with these seeds never succeed (for tests of failing experts).
@@ -89,10 +89,6 @@ class FakeTask(gymnasium.Env[dict[str, Any], Float32]):
             self._time, self._gripper = float(start.sim_state[0]), start.sim_state[1:4].copy()
             return start.sim_state[4:].copy()
         return start.object_pose.copy()
-
-    def step(self, action: Float32) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        reward, terminated, truncated, info = self.advance(action)
-        return self.observe(self.obs_type == "pixels"), reward, terminated, truncated, info
 
     def advance(self, action: Float32) -> tuple[float, bool, bool, dict[str, Any]]:
         if np.shape(action) != self.action_space.shape:
@@ -172,18 +168,10 @@ class FakeExpert:
         return np.concatenate([position, ROT6D, [1.0 if distance < 2 * REACH else -1.0]]).astype(np.float32)
 
 
-def make(**kwargs: Any) -> FakeTask:
-    """Gymnasium's entry point."""
-    return FakeTask(**kwargs)
-
-
 def register() -> None:
     """Make `Fake` known as a task with an expert and as `altbench/Fake-v0`; doing it twice changes nothing."""
-    registry.BUILT_IN["task"]["Fake"] = "fakes:TASK"
-    registry.BUILT_IN["expert"]["Fake"] = "fakes:FakeExpert"
-    registry.table.cache_clear()
-    if TASK.env_id not in gymnasium.registry:
-        gymnasium.register(id=TASK.env_id, entry_point="fakes:make")
+    registry.register("task", "Fake", "fakes:FakeTask")
+    registry.register("expert", "Fake", "fakes:FakeExpert")
 
 
 def make_demonstrations(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from altbench.results.cells import write_cell
+from altbench.results.cells import CELLS, write_cell
+from altbench.results.frames import load_recorded
 from altbench.results.measures import write_measure
 from altbench.rollout.records import CellHeader, DecisionRecord, EpisodeRecord, MeasureRecord, StepRecord
 from altbench.system.fingerprint import Fingerprint
@@ -148,3 +149,9 @@ _MEASURES = [
     ("diffusion", 30, 0.15, 26_000_000, 0),
     ("open_loop", 30, 0.0009, 0, 400_000),
 ]
+
+
+def build_flat(folder: Path) -> None:
+    """Write episodes.parquet and decisions.parquet of all cells in `folder`, as a run does at its end."""
+    keys = sorted(path.stem for path in (folder / CELLS).glob("*.parquet"))
+    load_recorded(folder, keys).build_parquet(folder)

@@ -15,7 +15,7 @@ from matplotlib.markers import CARETDOWNBASE
 from altbench.audit.cases import CASES, AuditedEpisode
 from altbench.audit.tables import score
 from altbench.core.types import Float64
-from altbench.report.style import COLOURS, Look, Style, grid, headline, legend
+from altbench.report.style import COLOURS, Style, Styles, grid, headline, legend
 from altbench.stats.memorisation import Likeness
 from altbench.stats.scores import summarise
 
@@ -65,7 +65,7 @@ def _bars(axis: Axes, found: Likeness) -> None:
     axis.text(0.97, 0.97, text, transform=axis.transAxes, ha="right", va="top", fontsize=6.5, color="0.25", bbox=white)
 
 
-def distribution(frame: pd.DataFrame, title: str, style: Style) -> Figure:
+def distribution(frame: pd.DataFrame, title: str, styles: Styles) -> Figure:
     """S of each episode by case, a panel per policy: dots, median, and the mean with its 95 % interval."""
     scored = frame[frame["s"].notna()]
     labels = sorted(set(scored["label"]))
@@ -80,7 +80,7 @@ def distribution(frame: pd.DataFrame, title: str, style: Style) -> Figure:
     for axis, label in zip(axes.flat, labels, strict=False):
         own = scored[scored["label"] == label]
         for place, case in enumerate(cases):
-            arrows |= _strip(axis, own.loc[own["case"] == case.name, "s"].to_numpy(float), place, style[label], floor)
+            arrows |= _strip(axis, own.loc[own["case"] == case.name, "s"].to_numpy(float), place, styles[label], floor)
         axis.set_title(label)
         axis.set_xticks(range(len(cases)), [case.title.replace(" ", "\n") for case in cases], fontsize=6.5)
         axis.set(xlim=(-0.5, len(cases) - 0.5), ylim=(floor - 0.3, 1.05))
@@ -92,7 +92,7 @@ def distribution(frame: pd.DataFrame, title: str, style: Style) -> Figure:
     return figure
 
 
-def _strip(axis: Axes, scores: Float64, place: int, look: Look, floor: float) -> bool:
+def _strip(axis: Axes, scores: Float64, place: int, style: Style, floor: float) -> bool:
     """Episodes as dots spread sideways (the golden ratio's multiples: even, without random numbers), and their middle.
 
     True where the interval of their mean ends in an arrow head.
@@ -101,10 +101,10 @@ def _strip(axis: Axes, scores: Float64, place: int, look: Look, floor: float) ->
         return False
     across = place + 0.5 * ((np.arange(len(scores)) * 0.618034) % 1 - 0.5)
     inside = scores >= floor
-    axis.scatter(across[inside], scores[inside], s=7, linewidths=0.6, edgecolors=look.colour, facecolors="none")
+    axis.scatter(across[inside], scores[inside], s=7, linewidths=0.6, edgecolors=style.colour, facecolors="none")
     if (~inside).any():
         bottom = np.full(int((~inside).sum()), floor)
-        axis.scatter(across[~inside], bottom, s=9, marker="v", linewidths=0, facecolors=look.colour, alpha=0.6)
+        axis.scatter(across[~inside], bottom, s=9, marker="v", linewidths=0, facecolors=style.colour, alpha=0.6)
         axis.text(place, floor - 0.06, str(len(bottom)), ha="center", va="top", fontsize=6.5)
     _median(axis, scores, place, floor)
     return _mean(axis, scores, place, floor)

@@ -14,12 +14,11 @@ from altbench.audit.tables import audit_table, terminal
 from altbench.core import registry
 from altbench.report.table import Table, to_csv, write_table
 from altbench.results import cells
-from altbench.results.folder import RunFolder, remove_leftovers
-from altbench.runner.context import training_demonstrations
+from altbench.results.folder import remove_leftovers
 from altbench.runner.executors import make_executor
 from altbench.runner.jobs import RolloutJob
 from altbench.runner.progress import Board
-from altbench.runner.scheduler import run_jobs
+from altbench.runner.scheduler import Scheduler
 from altbench.stats.trajectories import Distance, Source
 from altbench.system import fingerprint
 from altbench.system.files import write_text
@@ -27,26 +26,22 @@ from altbench.system.files import write_text
 
 def run_missing(subject: Subject, workers: int, console: Console) -> dict[str, str]:
     """Play the cells that have no finished record yet, into the run's folder; name -> reason of those that failed."""
-    todo = [RolloutJob(cell) for cell in subject.cells if not cells.is_finished(subject.setting.root, cell.key)]
+    todo = [RolloutJob(cell) for cell in subject.cells if not cells.is_finished(subject.run.root, cell.key)]
     if not todo:
         return {}
-    executor, board = make_executor(workers), Board(console, workers)
-    folder = RunFolder(subject.setting.root)
+    executor, folder = make_executor(workers), subject.run.folder
     try:
         with folder.locked():
             remove_leftovers(folder.root)
-            return run_jobs(subject.setting, executor, board, todo).failed
+            return Scheduler(subject.run, executor, Board(console, workers)).finish(todo).failed
     finally:
-        board.end()
         executor.close()
 
 
 def audit(subject: Subject, distance: Distance, source: Source) -> list[AuditedEpisode]:
     """The audit of every recorded episode of the subject's cells."""
-    task, root = registry.task(subject.checkpoint.task), subject.setting.root
-    training = training_trajectories(
-        training_demonstrations(subject.setting, subject.checkpoint), task, distance, source
-    )
+    task, root = registry.task(subject.checkpoint.task), subject.run.root
+    training = training_trajectories(subject.run.demonstrations(subject.checkpoint), task, distance, source)
     found = []
     for cell in subject.cells:
         if cells.is_recorded(root, cell.key):
@@ -56,16 +51,14 @@ def audit(subject: Subject, distance: Distance, source: Source) -> list[AuditedE
     return found
 
 
-def write(
-    subject: Subject, audited: Sequence[AuditedEpisode], distance: Distance, source: Source, out: Path, renderer: str
-) -> Table:
+def write(subject: Subject, audited: Sequence[AuditedEpisode], distance: Distance, source: Source, out: Path) -> Table:
     """Write audit.*, episodes.csv, figures and fingerprint.json into `out`; the audit's table."""
     from altbench.audit.figures import distribution, similarity_bars
     from altbench.report.style import add_footer, policy_styles, save, styled
 
     frame = frame_of(audited)
     table = audit_table(frame, distance, source)
-    made_by = fingerprint.collect(renderer=renderer, data=subject.checkpoint.data_checksum or None)
+    made_by = fingerprint.collect(renderer=subject.run.renderer, data=subject.checkpoint.data_checksum or None)
     write_table(table, out, "audit", made_by)
     write_text(out / "episodes.csv", to_csv(dataclasses.replace(table, data=frame)))
     fingerprint.write_fingerprint(out, made_by)
@@ -88,6 +81,6 @@ def show(subject: Subject, table: Table, console: Console) -> None:
     """Print the audit, how S is defined, and what is missing from it."""
     console.print(terminal(table))
     console.print(table.note, highlight=False)
-    missing = [c.name for c in subject.cells if not cells.is_finished(subject.setting.root, c.key)]
+    missing = [c.name for c in subject.cells if not cells.is_finished(subject.run.root, c.key)]
     for name in missing:
         console.print(f"[yellow]missing[/] {name}", highlight=False)

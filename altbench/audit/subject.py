@@ -11,21 +11,20 @@ from altbench.core import registry
 from altbench.core.errors import CheckpointError, ConfigError, UnknownNameError
 from altbench.results import cells as results
 from altbench.results import history
-from altbench.results.checkpoints import CARD, find_checkpoint, is_checkpoint, read_card
-from altbench.runner.context import Setting, data_checksums, data_files
+from altbench.results.checkpoints import CARD, is_checkpoint, read_card
+from altbench.results.run import Run
 from altbench.sweeps.kept import entry_as_kept
-from altbench.sweeps.plan import Cell, Checkpoint, make_plan
-from altbench.sweeps.rows import KEY_PACKAGES, provenance_of
+from altbench.sweeps.plan import Cell, Checkpoint
+from altbench.sweeps.rows import KEY_PACKAGES
 from altbench.sweeps.spec import PolicyEntry, SweepSpec
 from altbench.system import fingerprint
-from altbench.system.devices import resolve_device
 
 
 @dataclass(frozen=True)
 class Subject:
     """A row of a run with the cells of its audit, one per case, of which the first `episodes` episodes count."""
 
-    setting: Setting
+    run: Run
     checkpoint: Checkpoint
     cells: tuple[Cell, ...]
     episodes: int
@@ -41,34 +40,36 @@ class Subject:
         return f"{self.checkpoint.task}, {self.cells[0].label}, N = {self.checkpoint.n}"
 
 
-def find_subject(checkpoint: str, run: Path | None, renderer: str, case_names: Sequence[str], episodes: int) -> Subject:
-    """The subject that `checkpoint` names: a folder RUN/checkpoints/NAME, or a readable name in `run`.
+def find_subject(
+    checkpoint: str, root: Path | None, renderer: str, case_names: Sequence[str], episodes: int
+) -> Subject:
+    """The subject that `checkpoint` names: a folder RUN/checkpoints/NAME, or a readable name in the run under `root`.
 
     CheckpointError, ResultsError or DatasetError where something that is needed is not there.
     """
     folder = Path(checkpoint)
-    if run is None:
+    if root is None:
         _check_folder(folder)
-        run = folder.resolve().parent.parent
-    sweeps = history.load(run)
+        root = folder.resolve().parent.parent
+    sweeps = history.load(root)
     by_folder = is_checkpoint(folder)
-    row = _row_of(folder) if by_folder else _row_called(checkpoint, sweeps, run)
+    row = _row_of(folder) if by_folder else _row_called(checkpoint, sweeps, root)
     sweep = next((one for one in sweeps if row.name in _rows(one)), sweeps[0])
     cases = choose_cases(case_names, registry.task(row.task))
-    subject = _subject(run, narrowed(sweep, row), cases, episodes, renderer)
+    subject = _subject(root, narrowed(sweep, row), cases, episodes, renderer)
     if by_folder and subject.checkpoint.key != read_card(folder).key:
-        raise CheckpointError(_changed(folder, run))
+        raise CheckpointError(_changed(folder, root))
     _check_fitted(subject)
     return subject
 
 
-def _changed(folder: Path, run: Path) -> str:
+def _changed(folder: Path, root: Path) -> str:
     """Why the key of the checkpoint in `folder` is another one now."""
-    made_by = fingerprint.load_fingerprint(run)
+    made_by = fingerprint.load_fingerprint(root)
     changes = fingerprint.differences(made_by, fingerprint.collect()) if made_by else []
     told = [line for line in changes if line.split(":")[0] in (*KEY_PACKAGES, "gpu")]
     return (
-        f"{folder}: made with other versions, data or settings than {run} would fit it with now"
+        f"{folder}: made with other versions, data or settings than {root} would fit it with now"
         f"{' (' + '; '.join(told) + ')' if told else ''}; `altbench run` fits it anew"
     )
 
@@ -81,7 +82,7 @@ def _check_folder(folder: Path) -> None:
             "or its name, such as lift/alt/n30/s0, with --run RUN"
         )
     if not is_checkpoint(folder):
-        inside = sorted(path.parent.name for path in (folder / "checkpoints").glob(f"*/{CARD}"))
+        inside = sorted(path.name for path in (folder / "checkpoints").glob("*") if is_checkpoint(path))
         hint = f"; this run has the checkpoints {', '.join(inside)}" if inside else ""
         raise CheckpointError(f"{folder}: not a checkpoint; expected a {CARD} in it{hint}")
     if not (folder.resolve().parent.parent / "sweep.json").is_file():
@@ -105,13 +106,13 @@ class _Row:
         return f"{self.task.lower()}/{self.entry.name}/n{self.entry.n[0]}/s{self.train_seed}"
 
 
-def _row_called(name: str, sweeps: Sequence[SweepSpec], run: Path) -> _Row:
+def _row_called(name: str, sweeps: Sequence[SweepSpec], root: Path) -> _Row:
     """The row called `name` in the first of the run's sweeps that has it."""
     known = [_rows(sweep) for sweep in sweeps]
     for rows in known:
         if name in rows:
             return rows[name]
-    raise UnknownNameError(f"checkpoint of {run}", name, {name for rows in known for name in rows})
+    raise UnknownNameError(f"checkpoint of {root}", name, {name for rows in known for name in rows})
 
 
 def _rows(sweep: SweepSpec) -> dict[str, _Row]:
@@ -146,27 +147,22 @@ def narrowed(sweep: SweepSpec, row: _Row) -> SweepSpec:
     return sweep.model_copy(update=update)
 
 
-def _subject(run: Path, sweep: SweepSpec, cases: Sequence[Case], episodes: int, renderer: str) -> Subject:
-    setting = Setting(run, sweep, resolve_device(sweep.device), data_files(sweep, run))
-    path = setting.data[sweep.tasks[0]]
-    history.check_demonstrations(sweep, path, "that the policy is to be compared with")
-    made_with = provenance_of(setting.device, renderer, data_checksums(setting))
+def _subject(root: Path, sweep: SweepSpec, cases: Sequence[Case], episodes: int, renderer: str) -> Subject:
     # Episodes depend on their number alone: a longer cell that is finished holds those of a shorter one.
     longer = sorted({e.episodes for e in sweep.evaluations if isinstance(e.episodes, int) and e.episodes > episodes})
-    plans = [
-        make_plan(sweep.model_copy(update={"evaluations": evaluations(cases, count)}), made_with)
-        for count in (episodes, *longer)
-    ]
+    audited = sweep.model_copy(update={"evaluations": evaluations(cases, episodes)})
+    run = Run.begin(root, audited, renderer).with_data("that the policy is to be compared with")
+    plans = [run.plan, *(run.with_evaluations(evaluations(cases, count)).plan for count in longer)]
     columns = zip(*(plan.cells for plan in plans), strict=True)
-    cells = [next((c for c in column if results.is_finished(run, c.key)), column[0]) for column in columns]
-    return Subject(setting, cells[0].checkpoint, tuple(cells), episodes)
+    cells = [next((c for c in column if results.is_finished(root, c.key)), column[0]) for column in columns]
+    return Subject(run, cells[0].checkpoint, tuple(cells), episodes)
 
 
 def _check_fitted(subject: Subject) -> None:
-    point, folder = subject.checkpoint, subject.setting.folder.checkpoints
+    point, run = subject.checkpoint, subject.run
     if point.n < 2:
         raise ConfigError(f"{subject.name}: S compares with two demonstrations, the policy was trained on {point.n}")
-    if point.trainable and not find_checkpoint(folder, point.folder):
+    if point.trainable and not run.checkpoint_folder(point):
         raise CheckpointError(
-            f"{folder}: no fit of {point.name} made with these versions and data; `altbench run` makes it"
+            f"{run.folder.checkpoints}: no fit of {point.name} made with these versions and data; `altbench run` makes it"
         )

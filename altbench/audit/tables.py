@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 from rich.table import Table as RichTable
-from rich.text import Text
 
 from altbench.audit.cases import CASES, COLUMNS
 from altbench.report.table import Block, Table
@@ -79,10 +78,4 @@ def score(value: float | None, digits: int = 3) -> str:
 
 def terminal(table: Table) -> RichTable:
     """The audit's table for a terminal."""
-    block = table.blocks[0]
-    shown = RichTable(title=Text(table.title), title_justify="left")
-    for i, head in enumerate(block.header):
-        shown.add_column(Text(head), justify="left" if i < block.names else "right")
-    for row in block.rows:
-        shown.add_row(*map(Text, row))
-    return shown
+    return table.blocks[0].to_rich(table.title)

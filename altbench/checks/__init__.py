@@ -1,6 +1,7 @@
-"""The contracts as code: what the author of a task, a policy or a perturbation runs on it.
+"""The contracts as code, for the author of a task, a policy or a perturbation.
 
-Each function returns nothing and raises ContractError for the first fault, with what was expected and what came.
+Each function returns None and raises ContractError for the first fault; the message
+states what was expected and what came.
 """
 
 from altbench.checks.env import check_env

@@ -1,4 +1,4 @@
-"""The contract of a task's environment, executable: see `altbench.checks`."""
+"""The contract of a task's environment as code; see `altbench.checks`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ import gymnasium
 import numpy as np
 
 from altbench.core.errors import ConfigError, ContractError
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv, task_of
 from altbench.core.types import Float32, Float64
 
-STEPS = 6  # control steps that an environment is tried for
-MOVE_AT, MOVE_BY = 2, 0.03  # control step and m: the event that is tried
+STEPS = 6
+"""The number of control steps in each trial."""
+MOVE_AT, MOVE_BY = 2, 0.03
+"""The tried event's control step and distance (m)."""
 
 
 def check_env(env: str | gymnasium.Env[Any, Any]) -> None:
-    """Check a task's environment, by Gymnasium id or made with `obs_type="pixels"`: about 50 resets and 150 steps."""
+    """Check a task's environment, given as a Gymnasium id or as an object.
+
+    An object must have been made with `obs_type="pixels"`. The check takes about 50
+    resets and 150 steps.
+    """
     made: gymnasium.Env[Any, Any] = gymnasium.make(env) if isinstance(env, str) else env
     try:
-        task: Any = made.unwrapped
-        require(isinstance(task, SimulatedTask), f"{task}: expected altbench.api.SimulatedTask: info, advance, ...")
+        task = task_of(made)
         before = _global_state()
         _check_spaces(made, task)
         _check_step(made, task)
@@ -36,10 +41,10 @@ def check_env(env: str | gymnasium.Env[Any, Any]) -> None:
             made.close()
 
 
-def _check_spaces(env: gymnasium.Env[Any, Any], task: Any) -> None:
+def _check_spaces(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
     observation, _ = env.reset(seed=0)
     require(observation in env.observation_space, "reset: the observation is not in the observation space")
-    info, mode = task.info, getattr(task, "control_mode", "ee_pose")
+    info, mode = task.info, task.control_mode
     require_shape("action space", env.action_space.shape, (info.action_dim(mode),))
     require_shape("agent_pos", observation["agent_pos"].shape, (info.agent_pos_dim,))
     for key, space in (("action", env.action_space), ("agent_pos", _subspace(env, "agent_pos"))):
@@ -53,8 +58,8 @@ def _check_spaces(env: gymnasium.Env[Any, Any], task: Any) -> None:
         require(good, f"pixels[{camera!r}]: expected contiguous uint8 (H, W, 3), got {image.dtype} {image.shape}")
 
 
-def _check_step(env: gymnasium.Env[Any, Any], task: Any) -> None:
-    """`step` is `advance`, then `observe`; `observe(pixels=False)` leaves the images out."""
+def _check_step(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
+    """Check that `step` is `advance`, then `observe`, and that images are optional."""
     actions = _actions(env, task)
     env.reset(seed=1)
     stepped = [env.step(a) for a in actions]
@@ -68,7 +73,7 @@ def _check_step(env: gymnasium.Env[Any, Any], task: Any) -> None:
     require(not bare.get("pixels"), "observe(pixels=False): expected no images")
 
 
-def _check_seeding(env: gymnasium.Env[Any, Any], task: Any) -> None:
+def _check_seeding(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
     actions = _actions(env, task)
     first = _states(env, task, actions, seed=2)
     require(np.array_equal(first, _states(env, task, actions, seed=2)), "the same seed must give the same states")
@@ -76,8 +81,11 @@ def _check_seeding(env: gymnasium.Env[Any, Any], task: Any) -> None:
     require(not np.array_equal(first[0], other[0]), "another seed must give another initial state")
 
 
-def _check_splits(env: gymnasium.Env[Any, Any], task: Any) -> None:
-    """Every split of `info.splits` resets; replay is exact; recall keeps the objects and redraws the robot."""
+def _check_splits(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
+    """Check every split of `info.splits`.
+
+    Replay must be exact; recall must keep the objects and draw the robot's noise anew.
+    """
     actions = _actions(env, task)
     recorded = _states(env, task, actions, seed=4)
     start = task.initial_state()
@@ -95,8 +103,12 @@ def _check_splits(env: gymnasium.Env[Any, Any], task: Any) -> None:
     refuses(lambda: env.reset(options={"split": "no_such_split"}), "reset: an unknown split")
 
 
-def _check_move(env: gymnasium.Env[Any, Any], task: Any) -> None:
-    """The event in mid-episode changes the states from its step on, repeatably and after saying so; faults are refused."""
+def _check_move(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
+    """Check the event in mid-episode.
+
+    It must change the states from its step on, in a repeatable way, and be recorded in
+    `info`. Wrong options must be refused.
+    """
     wanted: dict[str, Any] = {"move_at": MOVE_AT, "by": MOVE_BY}
     if not task.info.movable:
         refuses(lambda: env.reset(options=wanted), "reset: move_at and by, where the task is not movable,")
@@ -116,13 +128,13 @@ def _check_move(env: gymnasium.Env[Any, Any], task: Any) -> None:
     again = _states(env, task, actions, seed=7, options=wanted)
     require(np.array_equal(again, moved), "move_at: the same seed must give the same states")
     env.reset(seed=7, options=wanted)
-    told = [task.advance(action)[3].get("moved") for action in actions]
+    recorded = [task.advance(action)[3].get("moved") for action in actions]
     expected = [step >= MOVE_AT for step in range(len(actions))]
-    require(told == expected, f"move_at: expected info['moved'] {expected}, got {told}")
+    require(recorded == expected, f"move_at: expected info['moved'] {expected}, got {recorded}")
 
 
-def _check_horizon(env: gymnasium.Env[Any, Any], task: Any) -> None:
-    """Doing nothing useful, the episode is cut off at the horizon."""
+def _check_horizon(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
+    """Check that an episode without success is truncated at the horizon."""
     env.reset(seed=6)
     action = _actions(env, task)[0]
     for step in range(1, task.info.horizon + 1):
@@ -135,13 +147,12 @@ def _check_horizon(env: gymnasium.Env[Any, Any], task: Any) -> None:
         )
 
 
-def _actions(env: gymnasium.Env[Any, Any], task: Any) -> list[Float32]:
-    """A few small moves: near the present pose in "ee_pose", near zero in "ee_delta"."""
-    space, rng = env.action_space, np.random.default_rng(0)
-    assert isinstance(space, gymnasium.spaces.Box)
+def _actions(env: gymnasium.Env[Any, Any], task: TaskEnv) -> list[Float32]:
+    """Return small moves: near the present pose in "ee_pose", near 0 in "ee_delta"."""
+    space, rng = action_box(env), np.random.default_rng(0)
     env.reset(seed=0)
     middle: Float32 = np.clip(np.zeros(space.shape, np.float32), space.low, space.high)
-    if getattr(task, "control_mode", "ee_pose") == "ee_pose":
+    if task.control_mode == "ee_pose":
         agent_pos = task.observe(pixels=False)["agent_pos"].reshape(task.info.arms, -1)
         middle = np.concatenate([np.append(arm[:9], -1.0) for arm in agent_pos]).astype(np.float32)
     noise = rng.normal(0.0, 0.01, (STEPS, *middle.shape)).astype(np.float32)
@@ -150,19 +161,27 @@ def _actions(env: gymnasium.Env[Any, Any], task: Any) -> list[Float32]:
 
 def _states(
     env: gymnasium.Env[Any, Any],
-    task: Any,
+    task: TaskEnv,
     actions: Sequence[Float32],
     *,
     seed: int,
     options: dict[str, Any] | None = None,
 ) -> Float64:
-    """Simulator states before and after each action, (len(actions) + 1, Ds)."""
+    """Return the states before and after each action, (len(actions) + 1, Ds)."""
     env.reset(seed=seed, options=options)
     states = [task.sim_state()]
     for action in actions:
         task.advance(action)
         states.append(task.sim_state())
     return np.stack(states)
+
+
+def action_box(env: gymnasium.Env[Any, Any]) -> gymnasium.spaces.Box:
+    """Return the action space; ContractError if it is not a Box."""
+    space = env.action_space
+    if not isinstance(space, gymnasium.spaces.Box):
+        raise ContractError(f"action space: expected a Box, got {space}")
+    return space
 
 
 def _subspace(env: gymnasium.Env[Any, Any], key: str) -> Any:
@@ -173,7 +192,7 @@ def _subspace(env: gymnasium.Env[Any, Any], key: str) -> Any:
 
 
 def _global_state() -> bytes:
-    """numpy's global generator's state."""
+    """Return the state of numpy's global generator."""
     state: dict[str, Any] = dict(np.random.get_state(legacy=False))["state"]
     return bytes(state["key"]) + int(state["pos"]).to_bytes(4, "little")
 
@@ -185,18 +204,18 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def require(condition: bool, fault: str) -> None:
-    """ContractError with `fault` unless `condition`."""
+    """Raise ContractError with `fault` unless `condition`."""
     if not condition:
         raise ContractError(fault)
 
 
 def require_shape(what: str, came: Any, expected: Any) -> None:
-    """ContractError unless the two shapes agree."""
+    """Raise ContractError unless the two shapes agree."""
     require(tuple(came) == tuple(expected), f"{what}: expected shape {tuple(expected)}, got {tuple(came)}")
 
 
 def refuses(act: Callable[[], object], what: str) -> None:
-    """ContractError unless `act` raises a ConfigError."""
+    """Raise ContractError unless `act` raises a ConfigError."""
     with contextlib.suppress(ConfigError):
         act()
         raise ContractError(f"{what} must be refused with a ConfigError")

@@ -1,4 +1,4 @@
-"""The contract of perturbations as code: what the author of a perturbation runs on it."""
+"""The contract of perturbations as code, for the author of a perturbation."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from altbench.checks import scene
 from altbench.checks.env import refuses, require
 from altbench.core.errors import ContractError
 from altbench.core.perturbation import AnyPerturbation, FrameKey, Perturbation
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv, task_of
 from altbench.core.types import UInt8
 
 MAX_SEVERITY = 5
-EPISODES = 32  # over which a perturbation's mean distortion is taken
+"""The highest severity of every perturbation, as in ImageNet-C."""
+EPISODES = 32
+"""The number of episodes over which the mean distortion is taken."""
 
 
-def check_perturbation(kind: type[AnyPerturbation], env: SimulatedTask | None = None, **options: Any) -> None:
+def check_perturbation(kind: type[AnyPerturbation], env: gymnasium.Env[Any, Any] | None = None, **options: Any) -> None:
     """Check a perturbation's class, made with `options`.
 
-    One of images is tried on a picture like a camera's; one of the scene on `env`, a task's environment with images
-    (`gymnasium.make("altbench/Lift-v0").unwrapped`).
+    A perturbation of images is tried on a picture like a camera's. A perturbation of
+    the scene is tried on `env`, a task's environment with images
+    (`gymnasium.make("altbench/Lift-v0")`).
     """
     name = kind.name
     wrong: tuple[Any, ...] = (-1, MAX_SEVERITY + 1, True, 2.0)
@@ -34,7 +38,8 @@ def check_perturbation(kind: type[AnyPerturbation], env: SimulatedTask | None = 
     for severity, one in enumerate(made):
         came = getattr(one, "severity", None)
         require(came == severity, f"perturbation {name}: expected the attribute severity {severity}, got {came!r}")
-    distortion = [_distortion(one, env) for one in made]
+    task = None if env is None else task_of(env)
+    distortion = [_distortion(one, task) for one in made]
     require(distortion[0] == 0.0, f"perturbation {name}: severity 0 must return the image's bytes unchanged")
     require(
         all(lesser < greater for lesser, greater in pairwise(distortion)),
@@ -42,18 +47,21 @@ def check_perturbation(kind: type[AnyPerturbation], env: SimulatedTask | None = 
     )
 
 
-def _distortion(perturbation: AnyPerturbation, env: SimulatedTask | None) -> float:
+def _distortion(perturbation: AnyPerturbation, task: TaskEnv | None) -> float:
     if isinstance(perturbation, Perturbation):
         return _image_distortion(perturbation, _picture())
-    if env is None:
+    if task is None:
         raise ContractError(
             f"perturbation {perturbation.name} changes a scene: check_perturbation needs a task's `env`"
         )
-    return scene.distortion(perturbation, env)
+    return scene.distortion(perturbation, task)
 
 
 def _image_distortion(perturbation: Perturbation, image: UInt8) -> float:
-    """Mean absolute change over episodes and cameras, each application checked; the picture moves as a film does."""
+    """Return the mean absolute change over episodes; each application is checked.
+
+    The picture moves from step to step, as a film does.
+    """
     changes = []
     for episode in range(EPISODES):
         references: list[UInt8] = []
@@ -67,7 +75,7 @@ def _image_distortion(perturbation: Perturbation, image: UInt8) -> float:
 
 
 def _change(perturbation: Perturbation, image: UInt8, key: FrameKey) -> float:
-    """Mean absolute change of one image, having checked what came."""
+    """Return the mean absolute change of one image, after checking the result."""
     name, original = perturbation.name, image.copy()
     result = perturbation.apply(image, key)
     good = isinstance(result, np.ndarray) and result.dtype == np.uint8 and result.shape == image.shape
@@ -79,7 +87,10 @@ def _change(perturbation: Perturbation, image: UInt8, key: FrameKey) -> float:
 
 
 def _picture() -> UInt8:
-    """A pale table with light falling off, a red cube and a dark gripper: uint8 (84, 84, 3)."""
+    """Return a pale table under falling light, a red cube and a dark gripper.
+
+    uint8 (84, 84, 3).
+    """
     rows, columns = np.mgrid[0:84, 0:84]
     shade = 235 - 40 * np.hypot(rows - 42, columns - 42) / 60
     image = np.repeat(shade[..., None], 3, axis=2)

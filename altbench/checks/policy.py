@@ -1,4 +1,4 @@
-"""The contract of policies as code: what the author of a policy runs on it."""
+"""The contract of policies as code, for the author of a policy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ import numpy as np
 from altbench.checks.env import require, require_shape
 from altbench.core.policy import Decision, Observation, Policy, Requirements, check_decision
 
-TOLERANCE = 1e-5  # of decisions, between batches of different sizes
+TOLERANCE = 1e-5
+"""The largest difference between decisions in batches of different sizes.
+
+Matrix products of other shapes are summed in another order.
+"""
 
 
 def check_policy(policy: Policy, observation: Observation) -> None:
-    """Check a policy that is ready to act, on `observation` of B >= 2 different slots."""
+    """Check a policy that is ready to act, on an observation of B >= 2 slots.
+
+    The slots' observations must differ.
+    """
     batch = observation.batch_size
     require(batch >= 2, f"check_policy needs an observation of at least 2 slots, got {batch}")
     _check_requirements(policy.requirements, observation)
@@ -51,7 +58,10 @@ def _check_requirements(needs: Requirements, observation: Observation) -> None:
 
 
 def _decisions(policy: Policy, observation: Observation, slots: Sequence[int]) -> list[Decision]:
-    """Two decisions in a row for `slots`, from the beginning; a slot's seed and observation are its own."""
+    """Return two decisions in a row for `slots`, from the beginning.
+
+    A slot keeps its seed and observation, whichever slots act with it.
+    """
     policy.reset(slots, [100 + slot for slot in slots])
     seen = _rows_seen(observation, slots)
     return [policy.act(seen, slots) for _ in range(2)]
@@ -106,7 +116,10 @@ def _same(expected: Sequence[Decision], came: Sequence[Decision], fault: str) ->
 
 @contextlib.contextmanager
 def _other_global_randomness() -> Iterator[None]:
-    """Global generators (random, numpy, and torch where it is loaded) in another state; put back afterwards."""
+    """Set other states of the global generators (random, numpy, torch if it is loaded).
+
+    The states are restored afterwards.
+    """
     torch = sys.modules.get("torch")
     python, numpy, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None
     random.seed(1234)

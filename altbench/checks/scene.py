@@ -1,36 +1,42 @@
-"""The contract of `altbench.api.ScenePerturbation`, executable; called by `altbench.checks.check_perturbation`."""
+"""The contract of `altbench.api.ScenePerturbation` as code.
+
+`altbench.checks.check_perturbation` calls it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from altbench.checks.env import require
+from altbench.checks.env import action_box, require
 from altbench.core.perturbation import ScenePerturbation
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv
 from altbench.core.types import Float64, UInt8
 
-EPISODES = 2  # over which the mean distortion is taken
-STEPS = 3  # played after a perturbation to see whether anything of it is left
+EPISODES = 2
+"""The number of episodes over which the mean distortion is taken."""
+STEPS = 3
+"""The control steps that must be the same before and after a perturbation."""
 
 Images = dict[str, UInt8]
 
 
-def distortion(perturbation: ScenePerturbation, env: SimulatedTask) -> float:
-    """Mean absolute change of all cameras' images over episodes, each checked to be repeatable and to leave no trace."""
+def distortion(perturbation: ScenePerturbation, task: TaskEnv) -> float:
+    """Return the mean absolute change of all cameras' images over episodes.
+
+    Each episode is checked to be repeatable and to leave no trace.
+    """
     changes = []
     for episode in range(EPISODES):
-        before, images = _episode(env, episode), _images(env)
-        perturbed = _perturbed(perturbation, env, episode)
+        before, images = _episode(task, episode), _images(task)
+        perturbed = _perturbed(perturbation, task, episode)
         changes.append(np.mean([np.abs(perturbed[c].astype(int) - images[c]).mean() for c in images]))
-        _same(images, _images(env), f"perturbation {perturbation.name}: end must restore the scene; images differ")
+        _same(images, _images(task), f"perturbation {perturbation.name}: end must restore the scene; images differ")
         _same(
             perturbed,
-            _perturbed(perturbation, env, episode),
+            _perturbed(perturbation, task, episode),
             f"perturbation {perturbation.name}: same seed, other images",
         )
-        after = _episode(env, episode)
+        after = _episode(task, episode)
         require(
             np.array_equal(before, after),
             f"perturbation {perturbation.name}: afterwards the same seed plays differently",
@@ -38,34 +44,41 @@ def distortion(perturbation: ScenePerturbation, env: SimulatedTask) -> float:
     return float(np.mean(changes))
 
 
-def _perturbed(perturbation: ScenePerturbation, env: SimulatedTask, seed: int) -> Images:
-    """The present images with `perturbation`, which is begun and ended; the simulator's state must stay."""
-    state = env.sim_state().copy()
+def _perturbed(perturbation: ScenePerturbation, task: TaskEnv, seed: int) -> Images:
+    """Return the present images with `perturbation`, which is begun and ended.
+
+    The simulator's state must stay the same.
+    """
+    state = task.sim_state().copy()
     try:
-        perturbation.begin(env, np.random.default_rng(seed), env.info.cameras)
-        images = _images(env)
+        perturbation.begin(task, np.random.default_rng(seed), task.info.cameras)
+        images = _images(task)
     finally:
-        perturbation.end(env)
+        perturbation.end(task)
     require(
-        np.array_equal(state, env.sim_state()),
+        np.array_equal(state, task.sim_state()),
         f"perturbation {perturbation.name}: it must not change the simulator's state",
     )
     return images
 
 
-def _episode(env: Any, seed: int) -> Float64:
-    """A few steps of the episode `seed`, then its beginning again: the states passed through, (STEPS, Ds)."""
-    env.reset(seed=seed)
+def _episode(task: TaskEnv, seed: int) -> Float64:
+    """Run a few steps of the episode `seed`, then reset it again.
+
+    Returns the states in between, (STEPS, Ds).
+    """
+    space = action_box(task)
+    task.reset(seed=seed)
     states = []
     for _ in range(STEPS):
-        env.advance(np.asarray(env.action_space.low + env.action_space.high, np.float32) / 2)
-        states.append(env.sim_state().copy())
-    env.reset(seed=seed)
+        task.advance(np.asarray(space.low + space.high, np.float32) / 2)
+        states.append(task.sim_state().copy())
+    task.reset(seed=seed)
     return np.stack(states)
 
 
-def _images(env: SimulatedTask) -> Images:
-    images: Images = env.observe()["pixels"]
+def _images(task: TaskEnv) -> Images:
+    images: Images = task.observe()["pixels"]
     require(bool(images), "check_perturbation needs an environment with images, obs_type='pixels'")
     return images
 

@@ -1,4 +1,4 @@
-"""Run as `python -m altbench.cli`."""
+"""Run the command line as `python -m altbench.cli`."""
 
 from altbench.cli import main
 

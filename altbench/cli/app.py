@@ -1,4 +1,7 @@
-"""The commands. Each imports what it needs when it runs, so that `altbench --help` answers at once."""
+"""The commands, with their arguments and help texts.
+
+Each imports its work when it runs, so that `altbench --help` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -8,35 +11,43 @@ from typing import Annotated
 
 import typer
 
-from altbench import __version__
 from altbench.cli.audit import audit
 from altbench.cli.demos import app as demos_app
 from altbench.cli.envs import app as envs_app
-from altbench.cli.reproduce import reproduce
+from altbench.cli.experiments import app as experiments_app
+from altbench.cli.experiments import reproduce
 from altbench.core.errors import AltbenchError
+from altbench.system.fingerprint import package_version
 
 app = typer.Typer(
     name="altbench",
-    help="Does a manipulation policy generalise, or recall? Benchmarks ALT, diffusion policy, behaviour cloning and your "
-    "own policy in simulation.\n\nStart with `altbench doctor`, then `altbench run quick`.",
+    help="Does a manipulation policy generalise, or recall? A benchmark in simulation of ALT, diffusion policy, "
+    "behaviour cloning and your own policy.\n\n"
+    "Start with `altbench doctor`, then `altbench run quick`.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-bench_app = typer.Typer(help="Measure latency and memory side by side.", no_args_is_help=True)
+bench_app = typer.Typer(
+    help="Measure what a decision and an episode cost: time and memory.\n\n"
+    "Examples: `altbench bench policies --preset small`; `altbench bench rollout`.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
 app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.")
 app.add_typer(envs_app, name="envs")
 app.add_typer(bench_app, name="bench")
+app.add_typer(experiments_app, name="experiments")
 app.command("audit")(audit)
 app.command("reproduce")(reproduce)
 
-RunArgument = Annotated[Path, typer.Argument(help="a run's folder, such as results/quick")]
+RunArgument = Annotated[Path, typer.Argument(help="A run's folder, such as results/quick.", show_default=False)]
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"altbench {__version__}")
+        typer.echo(f"altbench {package_version('altbench')}")
         raise typer.Exit
 
 
@@ -53,24 +64,34 @@ def _options(
 def run(
     sweep: Annotated[
         str,
-        typer.Argument(help="a built-in sweep (`smoke`, `quick`, `small`, ...), a .toml file, or a run's sweep.json"),
+        typer.Argument(
+            help="A built-in sweep (`smoke`, `quick`, ...: see `altbench list`), a .toml file, or a run's sweep.json.",
+            show_default=False,
+        ),
     ],
-    out: Annotated[Path | None, typer.Option(help="where everything goes; default results/NAME")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for all that the run writes; default results/NAME.")
+    ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=0, help="worker processes; default: one per core; 0: none, run here (for debugging)"),
+        typer.Option(min=0, help="Worker processes; default: one per core; 0: this process (for debugging)."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="only check the sweep and list what it would do, and what of it is done")
+        bool, typer.Option("--dry-run", help="Check the sweep and list its work, done and left; run nothing.")
     ] = False,
     policy: Annotated[
-        list[str] | None, typer.Option(help="a policy of your own beside the others: ./file.py:Class; repeatable")
+        list[str] | None, typer.Option(help="A policy of your own beside the sweep's: ./file.py:Class; repeatable.")
     ] = None,
 ) -> None:
-    """Run a sweep: collect, train, roll out, tabulate. The same command again goes on where it stopped.
+    """Run a sweep: collect demonstrations, train, roll out, write tables and figures.
 
-    Examples: `altbench run smoke` · `altbench run quick` · `altbench run my.toml --out results/mine --workers 4` ·
-    `altbench run quick --policy ./mine.py:MyPolicy`
+    If it was interrupted, the same command goes on where it stopped.
+
+    - `altbench run smoke`
+    - `altbench run quick`
+    - `altbench run quick --policy ./mine.py:MyPolicy`
+    - `altbench run my.toml --out results/mine --workers 4`
+    - `altbench run my.toml --dry-run`
     """
     from altbench.cli import run as commands
 
@@ -79,7 +100,7 @@ def run(
 
 @app.command("list")
 def list_names() -> None:
-    """List the tasks, policies and their presets, perturbations, and sweeps there are."""
+    """List the tasks, policies with their presets, perturbations, and sweeps."""
     from altbench.cli import run as commands
 
     commands.list_names()
@@ -87,7 +108,10 @@ def list_names() -> None:
 
 @app.command()
 def doctor() -> None:
-    """Check this installation (versions, renderer, GPU, disk), and say what to do about each problem."""
+    """Check this installation: versions, renderer, GPU, disk, processor.
+
+    Each problem comes with advice. Exit status 1: there is a problem.
+    """
     from altbench.system.doctor import diagnose, render
 
     findings = diagnose()
@@ -98,13 +122,21 @@ def doctor() -> None:
 @app.command()
 def video(
     cell: Annotated[
-        str, typer.Argument(help="a cell's name, such as lift/alt/n30/s0/recall/clean, or its key's beginning")
+        str,
+        typer.Argument(
+            help="A cell's name, such as lift/alt/n30/s0/recall/clean, or the first characters of its key.",
+            show_default=False,
+        ),
     ],
-    run_folder: Annotated[Path, typer.Option("--run", help="the run's folder")] = Path("results/quick"),
-    episodes: Annotated[int, typer.Option(min=1, help="how many episodes")] = 4,
-    out: Annotated[Path | None, typer.Option(help="the mp4 to write; default RUN/videos/CELL.mp4")] = None,
+    run_folder: Annotated[Path, typer.Option("--run", help="The run's folder.")] = Path("results/quick"),
+    episodes: Annotated[int, typer.Option(min=1, help="How many episodes.")] = 4,
+    out: Annotated[Path | None, typer.Option(help="The mp4 to write; default RUN/videos/CELL.mp4.")] = None,
 ) -> None:
-    """Play a cell's first episodes again and write them as one mp4."""
+    """Replay the first episodes of a cell and write them as one mp4.
+
+    - `altbench video lift/alt/n30/s0/recall/clean`
+    - `altbench video lift/bc/n30/s0/uniform/clean --run results/mine --episodes 8 --out bc.mp4`
+    """
     from altbench.cli import run as commands
 
     commands.video(cell, run_folder, episodes, out)
@@ -115,13 +147,15 @@ def compare(
     base: RunArgument,
     new: RunArgument,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="NEW may lack cells that BASE has, such as where it is a part of it")
+        bool, typer.Option("--allow-missing", help="Accept that NEW lacks cells of BASE, as a part of it does.")
     ] = False,
 ) -> None:
-    """Pair two runs episode by episode and say what changed.
+    """Compare two runs, episode by episode, and show what changed.
 
-    Exit status 1: some cell is significantly worse, or NEW lacks a cell that BASE has (where a fit failed, its cells are
-    not there), unless `--allow-missing` is given.
+    Exit status 1: a cell of NEW is significantly worse, or missing. A failed fit also
+    leaves its cells missing. With `--allow-missing`, missing cells do not count.
+
+    - `altbench compare results/quick results/mine`
     """
     from rich.console import Console
 
@@ -135,9 +169,12 @@ def compare(
 
 @app.command()
 def redraw(folder: RunArgument) -> None:
-    """Make a run's tables and figures anew from its records, as this version draws them; nothing is run.
+    """Write a run's tables and figures again, as this version draws them; run nothing.
 
-    A published run suffices: `episodes.parquet`, `measures/` and `fingerprint.json`, which stays what it was.
+    A published run suffices: it reads `episodes.parquet`, `measures/` and
+    `fingerprint.json`. The fingerprint stays as it was.
+
+    - `altbench redraw results/quick`
     """
     from altbench.report import outputs
 
@@ -147,48 +184,56 @@ def redraw(folder: RunArgument) -> None:
 
 @bench_app.command("policies")
 def bench_policies(
-    preset: Annotated[str, typer.Option(help="the policies' size: small or paper")] = "paper",
+    preset: Annotated[str, typer.Option(help="The policies' preset: small or paper.")] = "paper",
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="which policies, also with a preset of their own (alt:compact); repeatable; "
-            "default diffusion, bc, alt, and with --preset paper also alt:compact"
+            help="A policy to measure, perhaps with its own preset (alt:compact), or ./file.py:Class; repeatable; "
+            "default diffusion, bc, alt, and with --preset paper also alt:compact."
         ),
     ] = None,
-    decisions: Annotated[int, typer.Option(min=1, help="decisions timed for each")] = 10,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 2,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="also write the tables into this folder")] = None,
+    decisions: Annotated[int, typer.Option(min=1, help="Decisions to time for each policy.")] = 10,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Also write the tables into this folder.")] = None,
 ) -> None:
-    """Time one decision and weigh each policy, at 84×84 and 240×320, beside the paper's two ratios.
+    """Measure the time of a decision and the memory of policies, at 84×84 and 240×320.
 
-    Weights are random: neither time nor memory depends on what a policy has learned.
+    The last table compares them with the paper's ratios. Weights are random: neither
+    time nor memory depends on what a policy has learned.
+
+    - `altbench bench policies --preset small`
+    - `altbench bench policies --policy alt --policy ./mine.py:MyPolicy --threads 1 --out results/mine`
     """
     from altbench.cli import run as commands
 
-    standard = ["diffusion", "bc", "alt", *(["alt:compact"] if preset == "paper" else [])]
-    commands.bench_policies(preset, policy or standard, decisions, threads, device, out)
+    commands.bench_policies(preset, policy or [], decisions, threads, device, out)
 
 
 @bench_app.command("rollout")
 def bench_rollout(
-    task: Annotated[str, typer.Option(help="the task to play")] = "Lift",
-    episodes: Annotated[int, typer.Option(min=1, help="episodes of each kind")] = 3,
-    out: Annotated[Path | None, typer.Option(help="also write the table into this folder")] = None,
+    task: Annotated[str | None, typer.Option(help="The task to play; default Lift.")] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes of each kind.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Also write the table into this folder.")] = None,
 ) -> None:
-    """Time episodes of the stock robosuite loop and of ours, with images and without, in turn on one core.
+    """Compare the speed of altbench's rollouts with the stock robosuite loop.
 
-    Ends with where our time goes: physics, controller, rendering, the rest. A round takes about half a minute.
+    Both play episodes in turn on one core, with images and without. The last table
+    shows where altbench's time goes: physics, controller, rendering, the rest. A round
+    takes about half a minute.
+
+    - `altbench bench rollout --task Stack --episodes 5`
     """
     from rich.console import Console
 
     from altbench.measure import speed as bench
+    from altbench.measure.standard import standard
 
-    bench.rollout(Console(), task, episodes, out)
+    bench.rollout(Console(), task or standard().task, episodes, out)
 
 
 def main() -> None:
-    """Run the command line; a known error is one line and exit status 2."""
+    """Run the command line; print a known error as one line, with exit status 2."""
     try:
         app(standalone_mode=True)
     except AltbenchError as error:

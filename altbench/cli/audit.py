@@ -10,32 +10,37 @@ import typer
 
 def audit(
     checkpoint: Annotated[
-        str, typer.Argument(help="a checkpoint's folder in a run, or its name (lift/alt/n30/s0) with --run")
+        str,
+        typer.Argument(
+            help="A checkpoint's folder in a run, or its name (lift/alt/n30/s0) with --run.", show_default=False
+        ),
     ],
-    run: Annotated[
-        Path | None, typer.Option(help="the run's folder; default: the one that the checkpoint lies in")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="where the audit goes; default RUN/audit/NAME")] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="episodes of each case")] = 100,
+    run: Annotated[Path | None, typer.Option(help="The run's folder; default: the one with the checkpoint.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for the audit; default RUN/audit/NAME.")] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes of each case.")] = 100,
     cases: Annotated[
         str,
         typer.Option(
-            help="a comma between them: in_distribution, distractors, interpolate, extrapolate_side, extrapolate_back; "
-            "default: all that the task has"
+            help="Cases, separated by commas: in_distribution, distractors, interpolate, extrapolate_side, "
+            "extrapolate_back; default: all that the task has."
         ),
     ] = "",
     distance: Annotated[
-        str, typer.Option(help="`resampled` (mean position distance) or `dtw` (time warping)")
+        str, typer.Option(help="`resampled` (mean distance of positions) or `dtw` (dynamic time warping).")
     ] = "resampled",
     trajectory: Annotated[
-        str, typer.Option(help="`positions` of the end effector, or the commanded ones of its `actions`")
+        str, typer.Option(help="`positions` of the end effector, or the commanded positions of its `actions`.")
     ] = "positions",
-    workers: Annotated[int | None, typer.Option(min=0, help="worker processes; default: one per core; 0: none")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Worker processes; default: one per core; 0: this process.")
+    ] = None,
 ) -> None:
-    """Compare what a policy does with the demonstrations it learned from: the paper's memorisation score S, case by case.
+    """Measure whether a policy recalls its demonstrations, by the memorisation score S.
 
-    S is 1 where the policy replays a demonstration, 0.5 half-way between two, negative far from all. Episodes that the
-    run does not have yet are played first, into the run's folder; the same command again goes on where it stopped.
+    S, from the paper, compares the policy's motion with the demonstrations, case by case.
+    It is 1 if the policy replays one, 0.5 half-way between two, and
+    negative far from all. Missing episodes are played first, into the run's folder. If
+    it was interrupted, the same command goes on where it stopped.
 
     - `altbench audit results/quick/checkpoints/lift-alt-n30-s0-...`
     - `altbench audit lift/bc/n30/s0 --run results/quick --cases in_distribution,interpolate --distance dtw`
@@ -52,15 +57,15 @@ def audit(
     names = [name.strip() for name in cases.split(",") if name.strip()]
     console, renderer = commands.make_console(), require_renderer()
     subject = find_subject(checkpoint, run, renderer, names, episodes)
-    folder = out or subject.setting.root / "audit" / subject.name.replace("/", "-")
+    folder = out or subject.run.root / "audit" / subject.name.replace("/", "-")
     make_folder(folder)
-    console.print(f"[bold]{subject.name}[/] in {subject.setting.root}", highlight=False, soft_wrap=True)
+    console.print(f"[bold]{subject.name}[/] in {subject.run.root}", highlight=False, soft_wrap=True)
     try:
         failed = audit_run.run_missing(subject, usable_cores() if workers is None else workers, console)
     except KeyboardInterrupt:
         console.print("\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
-    table = audit_run.write(subject, audit_run.audit(subject, chosen, source), chosen, source, folder, renderer)
+    table = audit_run.write(subject, audit_run.audit(subject, chosen, source), chosen, source, folder)
     audit_run.show(subject, table, console)
     console.print(f"everything is in {folder}", highlight=False, soft_wrap=True)
     raise typer.Exit(1 if failed else 0)

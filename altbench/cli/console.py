@@ -1,4 +1,4 @@
-"""The progress bar of the commands over demonstrations."""
+"""The terminal of the commands, and the progress bar of those over demonstrations."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from altbench.core.types import Progress
+
 PIPE_WIDTH = 110
+"""Columns of what is written into a file or pipe; the widest tables fit."""
 
 
 def make_console() -> Console:
-    """The terminal; into a file or pipe, lines wide enough for the tables."""
+    """Make the console on standard output; into a file or pipe, `PIPE_WIDTH` wide."""
     console = Console()
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
-if TYPE_CHECKING:
-    from altbench.core.types import Progress
-
-
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
-    """A bar that counts to the total with the time left, and shows failed attempts."""
+    """Show a bar with count, failed attempts and time left; yield its `Progress`."""
     from rich import progress as bars
 
     columns = (
@@ -38,7 +38,8 @@ def progress_bar(what: str) -> Iterator[Progress]:
     task = bar.add_task(what, total=None, failed=0)
 
     def report(done: int, total: int, metrics: Mapping[str, float]) -> None:
-        bar.start()  # with the first report, so that an error before it stands alone
+        # Started by the first report, so that an earlier error appears without a bar.
+        bar.start()
         bar.update(task, completed=done, total=total, failed=metrics.get("failed", 0))
 
     try:

@@ -1,4 +1,4 @@
-"""`altbench demos`: collect, describe, show and validate files of demonstrations; import and export them."""
+"""`altbench demos`: the commands for files of demonstrations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,23 +15,26 @@ from altbench.cli.console import progress_bar
 from altbench.cli.demos_info import File, info
 from altbench.core.errors import ConfigError, DatasetError, UnknownNameError
 
+if TYPE_CHECKING:
+    from altbench.dataset.files import Dataset
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Collect, describe, show and validate demonstrations; import and export them.",
+    help="Collect, describe, show and validate demonstrations; import and export them.\n\n"
+    "Start with `altbench demos collect Lift --n 30`, then `altbench demos sheet data/Lift.hdf5`.",
 )
 
 
 def default_path(task: str, uniform: bool = False) -> Path:
-    """Where demonstrations of `task` are kept unless told otherwise; the file grows as more are collected."""
+    """Return the file for demonstrations of `task` if no `--out` is given."""
     return Path("data") / f"{task}{'-uniform' if uniform else ''}.hdf5"
 
 
-@app.command()
 def collect(
     task: Annotated[str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False)] = None,
     every: Annotated[bool, typer.Option("--all", help="All tasks that have an expert, one after the other.")] = False,
-    n: Annotated[int, typer.Option("--n", min=1, help="How many successful demonstrations the file is to hold.")] = 30,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many successful demonstrations the file shall hold.")] = 30,
     uniform: Annotated[bool, typer.Option("--uniform", help="Fresh random poses instead of the task's grid.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", help="The file; default data/TASK.hdf5 or data/TASK-uniform.hdf5.")
@@ -40,38 +43,43 @@ def collect(
     image_size: Annotated[
         int, typer.Option("--image-size", min=8, max=2048, help="Height and width of the images.")
     ] = 84,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that share the work; 0: none, here.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Throw away what the file holds and collect afresh.")] = False,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that share the work; 0: this process.")
+    ] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Delete the file first, and collect from the beginning.")
+    ] = False,
     expert: Annotated[
         str | None,
-        typer.Option("--expert", help="POLICY:PATH, a policy that sees the state; default the task's script."),
+        typer.Option("--expert", help="POLICY:PATH, a policy that sees the state; default: the task's script."),
     ] = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Load the expert's file though it holds pickles, which run code.")
+        bool, typer.Option("--trust", help="Load the expert's file although it contains pickles, which can run code.")
     ] = False,
 ) -> None:
     """Collect demonstrations from the task's scripted expert, or from a policy.
 
-    Interrupted, it goes on where it was; asked for more than the file holds, it adds the missing ones. The contents do
-    not depend on the number of workers.
+    If it was interrupted, the same command goes on where it stopped. If the file holds
+    fewer demonstrations than --n, it adds the missing ones. The contents do not depend
+    on the number of workers.
 
     - `altbench demos collect Lift --n 30`
     - `altbench demos collect Lift --n 120 --uniform --out data/lift-120.hdf5`
     - `altbench demos collect --all --workers 2`
     - `altbench demos collect Lift --expert sb3:lift_sac.zip --trust --out data/lift-sac.hdf5`
     """
-    from altbench.dataset.collecting import collect as collect_demonstrations
+    from altbench.dataset import collecting
     from altbench.dataset.policy_expert import ExpertChoice
 
     if trust and not expert:
-        raise ConfigError("--trust is about the file of an --expert, and none is given")
+        raise ConfigError("--trust needs --expert, whose file it is about; give an --expert or leave --trust out")
     chosen = ExpertChoice.parse(expert, trust) if expert else None
     for name in _chosen(task, every, out):
         path = out or default_path(name, uniform)
         if force:
             _remove(path)
         with progress_bar(f"{name}: demonstrations") as progress, _goes_on_later():
-            collect_demonstrations(
+            collecting.collect(
                 name,
                 n,
                 path,
@@ -86,20 +94,19 @@ def collect(
 
 
 def _chosen(task: str | None, every: bool, out: Path | None) -> list[str]:
-    """The tasks to collect for; ConfigError where the arguments contradict each other."""
-    from altbench.core import registry
-
+    """Return the tasks to collect for; ConfigError if the arguments disagree."""
     if task is not None and every:
         raise ConfigError(f"{task} and --all contradict each other; leave one of them out")
     if every and out is not None:
         raise ConfigError("--out names one file and --all collects one for each task, data/TASK.hdf5; leave one out")
     if task is None and not every:
         raise ConfigError("expected a task, such as Lift, or --all; `altbench list` names the tasks")
-    return [task] if task else [name for name in registry.names("task") if name in registry.names("expert")]
+    return [task] if task else demos_exchange.tasks_with_expert()
 
 
 @contextmanager
 def _goes_on_later() -> Iterator[None]:
+    """Turn Ctrl-C in the block into a message and exit status 130."""
     try:
         yield
     except KeyboardInterrupt:
@@ -108,16 +115,13 @@ def _goes_on_later() -> Iterator[None]:
 
 
 def _remove(path: Path) -> None:
+    """Delete a file of demonstrations and its finished parts."""
     if path.is_dir():
         raise DatasetError(f"{path}: expected a demonstrations file, but this is a folder")
     path.unlink(missing_ok=True)
     shutil.rmtree(path.with_name(path.name + ".parts"), ignore_errors=True)
 
 
-app.command()(info)
-
-
-@app.command()
 def play(
     file: File,
     demo: Annotated[int, typer.Option("--demo", min=0, help="Which demonstration.")] = 0,
@@ -141,7 +145,6 @@ def play(
     typer.echo(f"{target}: {len(chosen)} frames, {len(chosen) / found.meta.control_hz:.1f} s")
 
 
-@app.command()
 def sheet(
     file: File,
     rows: Annotated[int, typer.Option("--rows", min=1, max=200, help="How many demonstrations.")] = 6,
@@ -168,28 +171,35 @@ def sheet(
     )
 
 
-@app.command()
 def validate(
     file: File,
     replay: Annotated[
         bool, typer.Option(help="Also execute every demonstration's actions again in the simulator.")
     ] = True,
 ) -> None:
-    """Check a file's structure, values and checksum, and that its actions succeed again.
+    """Check a file's structure, values and checksum, and replay its actions.
+
+    Also compares the file with the known set of its task (`altbench demos manifest`).
 
     - `altbench demos validate data/Lift.hdf5`
+    - `altbench demos validate --no-replay data/Lift.hdf5` (starts no simulator)
     """
     from altbench.dataset import files, known_sets
-    from altbench.dataset.collecting import replay as replay_demonstrations
 
     found = files.read(file)
     typer.echo(f"{file}: structure, values and checksum of {len(found)} demonstrations are right")
     typer.echo(f"{file}: {known_sets.verdict(found, known_sets.load())[1]}")
-    if not replay:
-        return
+    if replay:
+        _check_replay(file, found)
+
+
+def _check_replay(file: Path, found: Dataset) -> None:
+    """Execute all recorded actions again; DatasetError if demonstrations fail."""
+    from altbench.dataset import collecting
+
     failed: list[int] = []
     with progress_bar("replayed") as progress:
-        for i, success in enumerate(replay_demonstrations(found.meta.task, found.demonstrations)):
+        for i, success in enumerate(collecting.replay(found.meta.task, found.demonstrations)):
             failed += [] if success else [i]
             progress(i + 1, len(found), {"failed": float(len(failed))})
     if failed:
@@ -198,6 +208,8 @@ def validate(
     typer.echo(f"{file}: all {len(found)} succeed when replayed")
 
 
+for command in (collect, info, play, sheet, validate):
+    app.command()(command)
 app.command("import")(demos_exchange.import_demonstrations)
 app.command("export")(demos_exchange.export_demonstrations)
 app.command("manifest")(demos_exchange.known_sets)

@@ -1,4 +1,4 @@
-"""`altbench demos import | export | manifest`: files of other projects, and the known sets of our own."""
+"""`altbench demos import | export | manifest`: other formats, and the known sets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from altbench.cli.console import progress_bar
+from altbench.cli.demos_info import info
 
 
 def import_demonstrations(
@@ -25,24 +26,24 @@ def import_demonstrations(
         int | None, typer.Option("--image-size", min=8, max=2048, help="Height and width; default the file's, or 84.")
     ] = None,
     render: Annotated[
-        bool, typer.Option("--render", help="Draw images from the states even where the file has some.")
+        bool, typer.Option("--render", help="Draw images from the states even if the file has images.")
     ] = False,
     model: Annotated[
-        Path | None, typer.Option("--model", help="The MJCF of the states, where the file does not lead to it.")
+        Path | None, typer.Option("--model", help="The MJCF of the states, if the file does not name it.")
     ] = None,
     keep_failures: Annotated[
         bool, typer.Option("--keep-failures", help="Also write episodes that do not solve the task.")
     ] = False,
 ) -> None:
-    """Turn demonstrations in another format into a file of ours.
+    """Convert demonstrations in another format to our own.
 
-    Whatever does not fit the task (task, cameras, action convention, frequency, joints) is refused.
+    A file that does not fit the task is refused: other name, cameras, actions, control
+    frequency or joints.
 
     - `altbench demos import lift.hdf5 --format robosuite --task Lift --out data/Lift-human.hdf5`
     - `altbench demos import low_dim.hdf5 --format robomimic --task Lift --control-mode ee_pose --out data/Lift-ph.hdf5`
     - `altbench demos import altbench/lift-v0 --format minari --task Lift --out data/Lift-back.hdf5`
     """
-    from altbench.cli import demos_info
     from altbench.core.demonstration import ImportOptions
     from altbench.dataset import exchange
 
@@ -55,7 +56,7 @@ def import_demonstrations(
     if done.left_out:
         numbers = ", ".join(map(str, done.left_out[:20])) + (", ..." if len(done.left_out) > 20 else "")
         typer.echo(f"left out {len(done.left_out)} that do not solve {task}: {numbers}")
-    demos_info.info(out)
+    info(out)
 
 
 def export_demonstrations(
@@ -76,15 +77,16 @@ def export_demonstrations(
 
 
 def known_sets(
-    write: Annotated[bool, typer.Option("--write", help="Write the sets as they are now into the manifest.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Make the present files the known sets.")] = False,
     task: Annotated[
-        list[str] | None, typer.Option("--task", help="Which tasks; default all with an expert; repeatable.")
+        list[str] | None, typer.Option("--task", help="A task; default: all that have an expert; repeatable.")
     ] = None,
-    folder: Annotated[Path, typer.Option("--data", help="Where TASK.hdf5 is.")] = Path("data"),
+    folder: Annotated[Path, typer.Option("--data", help="The folder of TASK.hdf5.")] = Path("data"),
 ) -> None:
-    """Say whether data/TASK.hdf5 are the known sets of demonstrations, or make them the known ones.
+    """Compare data/TASK.hdf5 with the known sets, or make them the known sets.
 
-    Collect them first: `altbench demos collect --all`. Exit status 1: some set is not the known one.
+    Collect them first: `altbench demos collect --all`. Exit status 1: a set is not the
+    known one.
 
     - `altbench demos manifest`
     - `altbench demos manifest --write --task Lift`
@@ -94,7 +96,7 @@ def known_sets(
     from altbench.dataset import known_sets as manifest
 
     known, differs = manifest.load(), False
-    for name in task or [name for name in registry.names("task") if name in registry.names("expert")]:
+    for name in task or tasks_with_expert():
         registry.check_name("task", name)
         path = folder / f"{name}.hdf5"
         found = files.read(path, task=name)
@@ -106,3 +108,11 @@ def known_sets(
     if write:
         typer.echo(f"wrote {manifest.save(known)}")
     raise typer.Exit(1 if differs else 0)
+
+
+def tasks_with_expert() -> list[str]:
+    """Return the registered tasks that have an expert, built-ins first."""
+    from altbench.core import registry
+
+    experts = registry.names("expert")
+    return [name for name in registry.names("task") if name in experts]

@@ -1,4 +1,4 @@
-"""`altbench demos info`: what a file of demonstrations holds."""
+"""`altbench demos info`: the contents of a file of demonstrations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ File = Annotated[Path, typer.Argument(help="A demonstrations file (HDF5).", show
 
 
 def info(file: File) -> None:
-    """Say what a file holds.
+    """Show what a file contains: task, frames, cameras, versions, checksum.
 
     - `altbench demos info data/Lift.hdf5`
     """
@@ -30,6 +30,7 @@ def info(file: File) -> None:
 
 
 def _description(found: DatasetInfo) -> dict[str, str]:
+    """Return the rows of the table: name -> text."""
     meta, lengths, n = found.meta, found.lengths, len(found.lengths)
     height, width = meta.image_size
     shown = f"each {n / meta.grid_size:.3g} times" if n >= meta.grid_size else f"{n} of them"

@@ -1,4 +1,4 @@
-"""`altbench envs`: look at the tasks and at what disturbs them."""
+"""`altbench envs`: look at the tasks and their perturbations."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ def _group() -> None:
 @app.command()
 def preview(
     out: Annotated[
-        Path, typer.Option("--out", help="Where: `preview.png` becomes preview-tasks.png, -images.png and -scene.png.")
+        Path,
+        typer.Option(
+            "--out",
+            help="Name of the files: `preview.png` gives preview-tasks.png, preview-images.png, preview-scene.png.",
+        ),
     ] = Path("preview.png"),
-    task: Annotated[str, typer.Option("--task", help="Whose images are perturbed; default the first.")] = "",
+    task: Annotated[str, typer.Option("--task", help="The task whose images are perturbed; default: the first.")] = "",
 ) -> None:
     """Draw contact sheets: every task in every split, and every perturbation at every severity.
 

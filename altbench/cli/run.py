@@ -1,4 +1,4 @@
-"""What `altbench run`, `list`, `video` and `bench` do, once the command line has been understood."""
+"""The work of `altbench run`, `list`, `video` and `bench policies`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from altbench.system.devices import require_renderer, resolve_device
 
 
 def run(name: str, out: Path | None, workers: int | None, dry_run: bool, extra: list[str]) -> None:
-    """Run the sweep called `name` into `out`, with the policies `extra` (`file.py:Class`) beside its own."""
+    """Run the sweep `name` into `out`, or list its work for a dry run.
+
+    `extra`: policies as `file.py:Class`, beside the sweep's own.
+    """
     console = make_console()
     sweep = with_policies(load_kept(Path(name)) if name.endswith(".json") else load_sweep(name), extra)
     root = out or Path("results") / sweep.name
@@ -31,11 +34,11 @@ def run(name: str, out: Path | None, workers: int | None, dry_run: bool, extra: 
 
 
 def _run(sweep: SweepSpec, root: Path, workers: int | None, console: Console) -> bool:
-    """Run everything and show what came out; whether anything failed for good."""
+    """Run all of the sweep and show its tables; return whether anything failed."""
     from altbench.report import outputs
     from altbench.runner import main
 
-    require_renderer()  # where there is none, say so first
+    require_renderer()  # before any work
     console.print(f"[bold]{sweep.name}[/] {sweep.description}", highlight=False)
     console.print(f"writing to {root}", highlight=False, soft_wrap=True)
     try:
@@ -43,7 +46,7 @@ def _run(sweep: SweepSpec, root: Path, workers: int | None, console: Console) ->
     except KeyboardInterrupt:
         console.print("\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
-    outputs.show(root, summary.plan, console, summary.recorded)
+    outputs.show(summary.run, console)
     console.print(
         f"{summary.ran} cells run, {summary.found} found finished; everything is in {root}",
         highlight=False,
@@ -55,19 +58,26 @@ def _run(sweep: SweepSpec, root: Path, workers: int | None, console: Console) ->
 
 
 def _show_plan(sweep: SweepSpec, root: Path, console: Console) -> None:
-    """List what a sweep would do in `root`, and what is there already; AltbenchError where the run would be refused."""
-    from altbench.runner import context, dry_run
+    """List the sweep's work, and how much of it is already in `root`.
+
+    Raise AltbenchError if the run would be refused.
+    """
+    from altbench.results.run import Run
+    from altbench.runner import dry_run
     from altbench.system.files import check_folder
 
     check_folder(root)
-    setting, plan, lacking = context.open_plan(sweep, root, registry.select_backend())
-    dry_run.show_plan(console, setting, plan)
-    for line in (*lacking, f"in {root}"):
+    opened = Run.open(root, sweep)
+    dry_run.show_plan(console, opened)
+    for line in (*opened.lacking, f"in {root}"):
         console.print(line, highlight=False, soft_wrap=True)
 
 
 def with_policies(sweep: SweepSpec, extra: list[str]) -> SweepSpec:
-    """`sweep` with each of `extra` (`file.py:Class`) as one more policy, at the largest N, in every evaluation."""
+    """Return `sweep` with each of `extra` (`file.py:Class`) as one more policy.
+
+    Each has the sweep's largest N and takes part in every evaluation.
+    """
     for spec in extra:
         policy = registry.policy(spec)
         n = (max(n for entry in sweep.policies for n in entry.n),)
@@ -83,7 +93,7 @@ def with_policies(sweep: SweepSpec, extra: list[str]) -> SweepSpec:
 
 
 def list_names() -> None:
-    """Print what is registered."""
+    """Print what is registered, and the built-in sweeps."""
     console = make_console()
     tasks = Table("task", "horizon", "grid", "splits", title="Tasks")
     for name in registry.names("task"):
@@ -104,12 +114,12 @@ def list_names() -> None:
 
 
 def _first_line(kind: type) -> str:
-    """Of its docstring, as rich prints it literally; empty where it has none."""
+    """Return a docstring's first line, escaped for rich; empty without a docstring."""
     return escape(next(iter((kind.__doc__ or "").strip().splitlines()), ""))
 
 
 def video(cell: str, root: Path, episodes: int, out: Path | None) -> None:
-    """Play recorded episodes again and write them as one mp4."""
+    """Replay recorded episodes of `cell` and write them as one mp4."""
     from altbench.runner.film import write_video
 
     require_renderer()
@@ -120,7 +130,9 @@ def video(cell: str, root: Path, episodes: int, out: Path | None) -> None:
 def bench_policies(
     preset: str, policies: list[str], decisions: int, threads: int, device: str, out: Path | None
 ) -> None:
-    """Measure untrained policies at both image sizes and print latency, memory and the two ratios."""
+    """Measure untrained policies; print latency, memory and the ratios of both."""
     from altbench.measure import policies as bench
+    from altbench.measure.standard import standard
 
-    bench.policies(make_console(), preset, policies, decisions, threads, resolve_device(device), out)
+    names = policies or standard().policies_at(preset)
+    bench.policies(make_console(), preset, names, decisions, threads, resolve_device(device), out)

@@ -1,1 +1,4 @@
-"""The contracts: tasks, policies, demonstrations, perturbations; checked settings, errors, names and seeds."""
+"""The contracts of tasks, policies, demonstrations and perturbations.
+
+And what they stand on: specs, errors, names and seeds.
+"""

@@ -1,23 +1,31 @@
-"""The contracts of demonstrations: one episode, and importing and exporting foreign files."""
+"""The contracts of demonstrations: an episode; import and export of foreign files."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
-from altbench.core.task import InitialState, SimulatedTask, TaskInfo
+import gymnasium
+
+from altbench.core.task import InitialState, TaskEnv, TaskInfo
 from altbench.core.types import ControlMode, Float32, Float64, UInt8
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One demonstrated episode of T frames; `actions[t]` was executed after `agent_pos[t]` and `pixels[.][t]` were seen.
+    """One demonstrated episode of T frames.
 
-    `pixels`: camera -> uint8 (T, H, W, 3). `agent_pos`: float32 (T, Dp). `actions`: float32 (T, Da) in `control_mode`.
-    `states`: float64 (T, Ds), flattened simulator states. `index`: its number in its file, what `Decision.matches`
-    names. `seed`: the demo-stream seed that made it (-1 where unknown); `grid_index`: its grid pose (-1: not on the grid).
+    The action `actions[t]` was executed after `agent_pos[t]` and `pixels[.][t]` were
+    observed.
+
+    `pixels`: camera -> uint8 (T, H, W, 3). `agent_pos`: float32 (T, Dp). `actions`:
+    float32 (T, Da) in `control_mode`. `states`: float64 (T, Ds), flattened simulator
+    states. `index`: the demonstration's number in its file, to which `Decision.matches`
+    refers. `seed`: the seed of the demo stream that made it; -1 if unknown.
+    `grid_index`: its pose on the grid; -1 if it is not on the grid.
     """
 
     index: int
@@ -38,7 +46,7 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class JointRanges:
-    """Where a joint's numbers stand in a flattened simulator state (Ds,)."""
+    """The ranges of a joint's numbers in a flattened simulator state (Ds,)."""
 
     positions: slice
     velocities: slice
@@ -46,12 +54,16 @@ class JointRanges:
 
 @dataclass(frozen=True)
 class NativeModel:
-    """What the simulator itself calls a task and its parts, for files that name those.
+    """The simulator's own names of a task and its parts, for files that contain them.
 
-    `env_name`: robosuite's name of the task. `robots`: robosuite's, one per arm or with both. `cameras`: our camera ->
-    the model's. `joints`: the model's joint -> its ranges in a state of `state_dim` numbers. `xml`: the model, MJCF ("":
-    none). `fixed_bodies`: bodies without joints whose x, y and yaw, in this order, are the task's whole pose -> their
-    height (m): where they stand is in the model and in `InitialState.object_pose`, not in a state.
+    `env_name`: robosuite's name of the task. `robots`: robosuite's names of the robots.
+    `cameras`: our camera -> the model's camera. `joints`: the model's joint -> its
+    ranges in a state of `state_dim` numbers. `xml`: the model as MJCF; empty if
+    unknown.
+
+    `fixed_bodies`: bodies without joints -> their height (m). Their x, y and yaw, in
+    this order, are the task's whole pose. A state does not contain them; they stand in
+    the model and in `InitialState.object_pose`.
     """
 
     env_name: str
@@ -63,23 +75,29 @@ class NativeModel:
     fixed_bodies: Mapping[str, float] = field(default_factory=dict)
 
 
-@runtime_checkable
-class RestorableTask(SimulatedTask, Protocol):
-    """A task whose states can be told apart into joints, so that states recorded elsewhere can be set."""
+class RestorableTask(TaskEnv):
+    """A task that describes its states by joints, so that foreign states can be set."""
 
+    @abstractmethod
     def native_model(self) -> NativeModel:
-        """The simulator's names."""
-        ...
+        """Return the simulator's names."""
 
+    @abstractmethod
     def object_pose(self) -> Float64:
-        """The task's pose variables (P,) in the present state, as `InitialState.object_pose` has them."""
-        ...
+        """Return the pose variables (P,) of the present state.
+
+        They have the order of `InitialState.object_pose`.
+        """
 
 
 @dataclass(frozen=True)
 class View:
-    """What a task shows in one state: `agent_pos` (Dp,), `environment_state` (De,), `object_pose` (P,), whether it is a
-    success, and camera -> uint8 (H, W, 3), empty where no images were asked for."""
+    """A task in one state, as an observer sees it.
+
+    `agent_pos` (Dp,), `environment_state` (De,), `object_pose` (P,), and whether the
+    state is a success. `pixels`: camera -> uint8 (H, W, 3); empty if no images were
+    requested.
+    """
 
     agent_pos: Float32
     environment_state: Float32
@@ -89,7 +107,7 @@ class View:
 
 
 class StateViewer(Protocol):
-    """A task's environment as importers and exporters see it: states go in, what is seen in them comes out."""
+    """A task's environment for importers and exporters: it shows a given state."""
 
     info: TaskInfo
 
@@ -101,30 +119,39 @@ class StateViewer(Protocol):
     def look(
         self, state: Float64, image_size: tuple[int, int] | None = None, object_pose: Float64 | None = None
     ) -> View:
-        """What the task shows in `state` (Ds,); with images of `image_size` (H, W) where that is given.
+        """Return the view of `state` (Ds,).
 
-        `object_pose` (P,): where the task has `native.fixed_bodies`; elsewhere the state tells.
-        DatasetError where the state cannot be set."""
+        `image_size` (H, W): with images of this size; None means without. `object_pose`
+        (P,): required if the task has `native.fixed_bodies`. Other tasks read the pose
+        from the state. Raises DatasetError if the state cannot be set.
+        """
         ...
 
     def after(
         self, state: Float64, action: Float32, control_mode: ControlMode, object_pose: Float64 | None = None
     ) -> Float64:
-        """The state (Ds,) one control step after `state` and `action` (Da,); `object_pose` as for `look`."""
+        """Return the state (Ds,) one control step after `state` and `action` (Da,).
+
+        `object_pose`: as in `look`.
+        """
         ...
 
-    def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> Any:
-        """The task's Gymnasium environment with images, for its spaces and its spec; the viewer closes it."""
+    def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> gymnasium.Env[Any, Any]:
+        """Return the task's Gymnasium environment with images.
+
+        It serves for its spaces and its spec. The viewer closes it.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the user wants of an import.
+    """The user's options of an import.
 
-    `control_mode` None: the file's own. `image_size` (H, W) None: that of the file's images, else 84 by 84. `render`:
-    draw images from the states even where the file has some. `model`: the MJCF that the file's states belong to, where
-    the file neither holds nor finds it.
+    `control_mode`: None means the file's own. `image_size` (H, W): None means the size
+    of the file's images, or 84 by 84 if the file has none. `render`: draw images from
+    the states even if the file contains images. `model`: the MJCF file to which the
+    states belong, if the foreign file neither contains nor names it.
     """
 
     control_mode: ControlMode | None = None
@@ -135,8 +162,12 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class Recording:
-    """Demonstrations on their way into or out of a foreign file: `episodes` of them, made one by one as they are asked
-    for, numbered from 0. `made_with`: what is known of their origin, such as {"recorded with": "robosuite 1.0.0"}."""
+    """Demonstrations on their way into or out of a foreign file.
+
+    `demonstrations`: `episodes` of them, numbered from 0, each made when the iteration
+    reaches it. `made_with`: what is known of their origin, such as {"recorded with":
+    "robosuite 1.0.0"}.
+    """
 
     control_mode: ControlMode
     image_size: tuple[int, int]
@@ -146,12 +177,19 @@ class Recording:
 
 
 class Importer(Protocol):
-    """Reads a foreign file; DatasetError where it is damaged or does not fit the task, with both sides in the message."""
+    """A function that reads a foreign file.
+
+    It raises DatasetError if the file is damaged or does not fit the task; the message
+    names both sides.
+    """
 
     def __call__(self, path: Path, viewer: StateViewer, options: ImportOptions) -> Recording: ...
 
 
 class Exporter(Protocol):
-    """Writes a foreign file or data set named `out` that must not exist yet; returns how to read it, for the user."""
+    """A function that writes a foreign file or data set named `out`.
+
+    `out` must not exist yet. Returns a text that explains to the user how to read it.
+    """
 
     def __call__(self, recording: Recording, viewer: StateViewer, out: str) -> str: ...

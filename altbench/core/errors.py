@@ -1,7 +1,7 @@
 """Every exception that altbench raises on purpose.
 
-Each message says what was expected, what came, and what to do about it. `main` in cli.py prints them as one line;
-anything else that escapes is a bug and keeps its traceback.
+Each message states what was expected, what came, and what to do. `altbench.cli:main`
+prints it as one line. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import difflib
 from collections.abc import Iterable
 
 MOST_SHOWN = 30
-"""Of valid names, in an error about another."""
+"""How many valid names an error lists at most; more would fill the screen."""
 LIKENESS = 0.6
-"""Of two names, from 0 to 1 (difflib's ratio), from which on one may be meant by the other."""
+"""The least similarity of two names (difflib's ratio, 0 to 1) for a suggestion."""
 
 
 class AltbenchError(Exception):
-    """Base of all errors whose message alone is enough for the user."""
+    """Base of all errors that the command line prints as their message alone."""
 
 
 class ConfigError(AltbenchError):
@@ -24,14 +24,17 @@ class ConfigError(AltbenchError):
 
 
 class UnknownNameError(ConfigError):
-    """A name that is in no registry; the message carries the valid one nearest to it, or to `like` where that is given."""
+    """A name that is not in a registry.
+
+    The message contains the valid name nearest to it, or nearest to `like` if given.
+    """
 
     def __init__(self, kind: str, name: str, valid: Iterable[str], like: str = "") -> None:
         self.kind, self.name, self.valid, self.like = kind, name, tuple(sorted(valid)), like
         super().__init__(f"unknown {kind} {name!r}{suggestion(like or name, self.valid)}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        """So that it can travel between processes."""
+        """Return what pickle needs to send the error to another process."""
         return type(self), (self.kind, self.name, self.valid, self.like)
 
 
@@ -48,11 +51,11 @@ class ResultsError(AltbenchError):
 
 
 class ContractError(AltbenchError):
-    """A task or policy whose outputs break the contract in altbench.api (wrong shape, dtype, NaN, mismatch)."""
+    """A task or policy that breaks its contract: a wrong shape, dtype or value."""
 
 
 class PolicyTimeout(AltbenchError):
-    """A policy that took longer over one decision than it may."""
+    """A policy that took longer for one decision than the limit."""
 
 
 class SimulationDiverged(AltbenchError):
@@ -60,15 +63,15 @@ class SimulationDiverged(AltbenchError):
 
 
 class PerturbationUnsupported(AltbenchError):
-    """A perturbation of the scene for which a task has nothing to change."""
+    """A perturbation of the scene on a task that has nothing for it to change."""
 
 
 class RenderingUnavailable(AltbenchError):
-    """No off-screen OpenGL back end works; the message names the Debian package to install."""
+    """No off-screen OpenGL back end works; the message names what to install."""
 
 
 def suggestion(name: str, valid: Iterable[str]) -> str:
-    """`; did you mean 'x'? (valid: ...)` for an error about `name`."""
+    """Return `; did you mean 'x'? (valid: ...)` for an error about `name`."""
     choices = list(valid)
     near = difflib.get_close_matches(name.lower(), [c.lower() for c in choices], n=1, cutoff=LIKENESS)
     nearest = next((c for c in choices if near and c.lower() == near[0]), None)

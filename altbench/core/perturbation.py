@@ -9,16 +9,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv
 from altbench.core.types import UInt8
 
 
 @dataclass(frozen=True)
 class FrameKey:
-    """Names one camera frame of one episode, so that a perturbation of it never depends on which frames were drawn.
+    """The identity of one camera frame of one episode.
 
-    `reference`: the camera's own image at the latest step that `Perturbation.keeps`, uint8 (H, W, 3); None where nothing
-    was kept. The bench renders those frames whether or not a policy sees them.
+    A perturbation draws its random numbers from it, so that its result never depends on
+    which other frames were rendered.
+
+    `reference`: the camera's own image at the latest step for which
+    `Perturbation.keeps` is true, uint8 (H, W, 3); None if no image was kept. The bench
+    renders those frames even if no policy sees them.
     """
 
     episode_seed: int
@@ -27,19 +31,26 @@ class FrameKey:
     reference: UInt8 | None = field(default=None, compare=False, repr=False)
 
     def episode_rng(self) -> np.random.Generator:
-        """The same for all frames of this camera in this episode (where a patch sits, which photograph)."""
+        """Return a generator that is equal for all frames of a camera in an episode.
+
+        Use it for what stays: the place of a patch, the choice of a photograph.
+        """
         return np.random.default_rng(np.random.SeedSequence([self.episode_seed, self.camera]))
 
     def frame_rng(self) -> np.random.Generator:
-        """Fresh for each frame (pixel noise)."""
+        """Return a generator that is new for each frame, for pixel noise."""
         return np.random.default_rng(np.random.SeedSequence([self.episode_seed, self.camera, self.step + 1]))
 
 
 class Perturbation(ABC):
-    """Changes camera images. Severity 0 is the identity; mean distortion grows with severity up to 5.
+    """A change of camera images.
 
-    Which cameras, and from which step on, is not its concern: the bench hands it only the frames it is to change.
-    `version`: raised by whoever changes what it does, so that results of both are told apart.
+    Severity 0 is the identity. The mean distortion grows with the severity, up to 5.
+    The bench decides which cameras are perturbed and from which step on; a perturbation
+    receives only those frames.
+
+    `version`: raise it when the result changes, so that results before and after are
+    kept apart.
     """
 
     name: ClassVar[str]
@@ -48,29 +59,43 @@ class Perturbation(ABC):
 
     @abstractmethod
     def __init__(self, severity: int, **options: Any) -> None:
-        """Validate `severity` (0 to 5) and the options (ConfigError)."""
+        """Validate `severity` (0 to 5) and the options; ConfigError if one is wrong."""
 
     @abstractmethod
     def apply(self, image: UInt8, key: FrameKey) -> UInt8:
-        """Perturbed copy of `image`, uint8 (H, W, 3); the same image and key give the same bytes."""
+        """Return a perturbed copy of `image`, uint8 (H, W, 3).
+
+        The same image and key must give the same bytes.
+        """
 
     def contents(self) -> str:
-        """A digest of the files that it reads, part of a cell's key; empty where it reads none."""
+        """Return a digest of the files that it reads; empty if it reads no files.
+
+        The digest enters a cell's key.
+        """
         return ""
 
     def keeps(self, step: int) -> bool:
-        """Whether the camera's image `step` control steps after the perturbation began is later frames' `key.reference`
-        (and its own). Step 0 must be kept where any is."""
+        """Return whether later frames need the image at `step`.
+
+        `step` counts control steps from the perturbation's beginning. The bench hands
+        the latest kept image to all frames from its own on, as `key.reference`. If any
+        step is kept, step 0 must be kept too.
+        """
         del step
         return False
 
 
 class ScenePerturbation(ABC):
-    """Changes how the simulated scene looks for the rest of an episode: light, surfaces, viewpoint, things standing by.
+    """A change of the simulated scene's appearance for the rest of an episode.
 
-    Severity 0 is the identity; the images' mean distortion grows with severity up to 5. It leaves the simulator's state
-    and the physics alone, so an episode's actions have the same consequences with it as without. `per_camera`: it changes
-    cameras one by one, so that `cameras` may be given. `version`: as a `Perturbation`'s.
+    It may change light, surfaces, viewpoint, or add things that are only drawn.
+    Severity 0 is the identity. The images' mean distortion grows with the severity, up
+    to 5. It must not change the simulator's state or physics: an episode's actions have
+    the same consequences with and without it.
+
+    `per_camera`: whether it changes cameras one by one; only then may a sweep name
+    `cameras`. `version`: as in `Perturbation`.
     """
 
     name: ClassVar[str]
@@ -80,23 +105,28 @@ class ScenePerturbation(ABC):
 
     @abstractmethod
     def __init__(self, severity: int, **options: Any) -> None:
-        """Validate `severity` (0 to 5) and the options (ConfigError)."""
+        """Validate `severity` (0 to 5) and the options; ConfigError if one is wrong."""
 
     def contents(self) -> str:
-        """A digest of the files that it reads, part of a cell's key; empty where it reads none."""
+        """Return a digest of the files that it reads; empty if it reads no files.
+
+        The digest enters a cell's key.
+        """
         return ""
 
     @abstractmethod
-    def begin(self, env: SimulatedTask, rng: np.random.Generator, cameras: Sequence[str]) -> None:
-        """Change the scene of `env`, which has been reset; everything random comes from `rng`, the episode's own.
+    def begin(self, env: TaskEnv, rng: np.random.Generator, cameras: Sequence[str]) -> None:
+        """Change the scene of `env`, which has been reset.
 
-        `cameras`: those to change, where `per_camera`. Raises PerturbationUnsupported where this task has nothing for
-        it to change; the episode is then not played, and recorded so.
+        Every random number must come from `rng`, the episode's own. `cameras`: the
+        cameras to change, if `per_camera`. Raises PerturbationUnsupported if this task
+        has nothing for it to change; the episode is then not played, and its record
+        says so.
         """
 
     @abstractmethod
-    def end(self, env: SimulatedTask) -> None:
-        """Put everything back, bit for bit; also where `begin` failed half-way."""
+    def end(self, env: TaskEnv) -> None:
+        """Restore everything bit for bit, even if `begin` failed half-way."""
 
 
 AnyPerturbation = Perturbation | ScenePerturbation

@@ -1,4 +1,4 @@
-"""The contract of a policy: what it sees, what it answers, what it needs, and how it is fitted."""
+"""The contract of a policy: what it observes, returns and needs, and its fit."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from altbench.core.types import ControlMode, Float32, Int64, Progress, UInt8, no
 
 @dataclass(frozen=True)
 class Observation:
-    """What a policy sees: the last To observations of each of B slots, oldest first.
+    """The last To observations of each of B slots, oldest first.
 
-    `pixels`: camera -> uint8 (B, To, H, W, 3), upright RGB; empty when the policy asked for none.
-    `agent_pos`: float32 (B, To, Dp). `environment_state`: float32 (B, To, De), only where the policy asked for state.
+    `pixels`: camera -> uint8 (B, To, H, W, 3), upright RGB; empty if the policy
+    requires no images. `agent_pos`: float32 (B, To, Dp). `environment_state`: float32
+    (B, To, De); None unless the policy requires the state.
     """
 
     pixels: Mapping[str, UInt8]
@@ -33,18 +34,20 @@ class Observation:
 
     @property
     def batch_size(self) -> int:
-        """B."""
+        """The number of slots, B."""
         return int(self.agent_pos.shape[0])
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a policy answers for B slots.
+    """A policy's answer for B slots.
 
-    `actions`: float32 (B, Ta, Da), finite. `ood_score`: float32 (B,), higher is stranger. `is_ood`: bool (B,).
-    `matches`: int64 (B, k, 2), the (episode, frame) retrieved, nearest first, where `episode` is
-    `Demonstration.index`; `similarities`: float32 (B, k), higher is nearer. `ood_threshold`: float32 (B,), the score above
-    which `is_ood` was raised.
+    `actions`: float32 (B, Ta, Da), finite. `ood_score`: float32 (B,); higher means less
+    like the demonstrations. `is_ood`: bool (B,). `ood_threshold`: float32 (B,), the
+    score above which `is_ood` is true.
+
+    `matches`: int64 (B, k, 2), the retrieved (episode, frame), nearest first; `episode`
+    is `Demonstration.index`. `similarities`: float32 (B, k); higher means nearer.
     """
 
     actions: Float32
@@ -59,7 +62,8 @@ class Decision:
 class Requirements:
     """What a policy needs of a task; a mismatch is refused before the first episode.
 
-    `cameras` empty: no images wanted. `image_size` (H, W), None: any.
+    `cameras`: empty means that the policy uses no images. `image_size` (H, W): None
+    means any size.
     """
 
     cameras: tuple[str, ...]
@@ -73,25 +77,31 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes that a ready policy holds: `weights` (parameters and buffers) and `table` (index, stored actions)."""
+    """The bytes that a ready policy holds.
+
+    `weights`: parameters and buffers. `table`: an index and stored actions.
+    """
 
     weights: int = 0
     table: int = 0
 
 
 ConfigT = TypeVar("ConfigT", bound=Spec, default=Any)
-"""A policy's settings: a subclass of `Spec`."""
+"""The type of a policy's settings: a subclass of `Spec`."""
 
 
 class Policy(ABC, Generic[ConfigT]):
-    """Chooses chunks of actions for some slots of a batch.
+    """A policy that chooses chunks of actions for some slots of a batch.
 
-    An episode's decisions may not depend on who shares its batch (within 1e-5), on global random state, or on anything
-    but the constructor's arguments, the checkpoint, the episode's seed and its observations.
+    The decisions of an episode may depend only on the constructor's arguments, the
+    checkpoint, the episode's seed and its observations. They must not depend on global
+    random state, nor on the other slots of the batch (within 1e-5).
 
-    Class attributes: `name`; `version` (raised when what it computes changes); `config_type`, its settings, a subclass of
-    `Spec`: `class Mine(Policy[MineConfig])` sets it; `presets`, name -> settings that differ from the defaults;
-    `runtime_fields`, the settings that do not change what `fit` computes, so that one checkpoint serves all their values.
+    Class attributes. `name`. `version`: raise it when the decisions change.
+    `config_type`: the class of its settings, a subclass of `Spec`; `class
+    Mine(Policy[MineConfig])` sets it. `presets`: name -> settings that differ from the
+    defaults. `runtime_fields`: the settings that do not change what `fit` computes; one
+    checkpoint serves all their values.
     """
 
     name: ClassVar[str]
@@ -122,23 +132,27 @@ class Policy(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
-        """Decide for `slots` (any subset of those begun); row b of `observation` belongs to `slots[b]`."""
+        """Decide for `slots`, which is any subset of the slots that were reset.
+
+        Row b of `observation` belongs to `slots[b]`.
+        """
 
     def footprint(self) -> Footprint:
-        """Bytes of weights and table."""
+        """Return the bytes of weights and table."""
         return Footprint()
 
     def inference_note(self) -> str:
-        """How a decision is made, for the latency table, such as `DDIM, 10 steps`."""
+        """Return how a decision is made, for the latency table: `DDIM, 10 steps`."""
         return ""
 
 
 @dataclass(frozen=True)
 class FitContext:
-    """How a policy is to be fitted.
+    """The circumstances of a fit.
 
-    `seed` draws initial weights and batches. `device` is "cpu" or "cuda". `folder` holds logs and the state to resume
-    from (None: neither). `progress` is called now and then.
+    `seed` determines the initial weights and the batches. `device`: "cpu" or "cuda".
+    `folder`: for logs and for the state to resume from; None means neither. `progress`
+    is called now and then.
     """
 
     seed: int
@@ -148,7 +162,11 @@ class FitContext:
 
 
 class Trainable(Policy[ConfigT]):
-    """A policy that learns from demonstrations. A checkpoint is TOML, safetensors and plain arrays; nothing is pickled."""
+    """A policy that learns from demonstrations.
+
+    A checkpoint consists of TOML, safetensors and plain arrays; nothing is pickled,
+    because loading a pickle can run any code.
+    """
 
     @abstractmethod
     def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
@@ -160,18 +178,20 @@ class Trainable(Policy[ConfigT]):
 
     @abstractmethod
     def load(self, folder: Path, device: str = "cpu") -> None:
-        """Read what `save` wrote; decisions are then identical to those before `save`."""
+        """Read what `save` wrote; decisions are then the same as before `save`."""
 
 
 def check_fit(policy: Requirements, task: TaskInfo, image_size: tuple[int, int], name: str) -> None:
-    """Raise ContractError with both sides printed where a policy cannot work on a task."""
+    """Raise ContractError, naming both sides, if a policy cannot work on a task."""
     if policy.cameras and policy.needs_state:
-        raise ContractError(f"{name} wants images and the privileged state; {task.name} shows one or the other")
+        raise ContractError(f"{name} requires images and the privileged state, but {task.name} gives one or the other")
     unknown = [c for c in policy.cameras if c not in task.cameras]
     if unknown:
-        raise ContractError(f"{name} wants cameras {policy.cameras}, {task.name} has {task.cameras}")
+        raise ContractError(f"{name} requires cameras {policy.cameras}, but {task.name} has {task.cameras}")
     if policy.cameras and policy.image_size not in (None, image_size):
-        raise ContractError(f"{name} wants {policy.image_size} images, the sweep renders {image_size} for {task.name}")
+        raise ContractError(
+            f"{name} requires {policy.image_size} images, but the sweep renders {image_size} for {task.name}"
+        )
     if policy.obs_horizon < 1 or not 1 <= policy.action_horizon <= policy.pred_horizon:
         raise ContractError(
             f"{name}: expected To >= 1 and 1 <= Ta <= Tp, got To {policy.obs_horizon}, Tp {policy.pred_horizon}, "
@@ -180,7 +200,10 @@ def check_fit(policy: Requirements, task: TaskInfo, image_size: tuple[int, int],
 
 
 def check_decision(decision: Decision, batch: int, action_horizon: int, action_dim: int) -> None:
-    """Raise ContractError unless `decision` has the shapes, dtypes and finite values that the contract asks for."""
+    """Raise ContractError unless `decision` has the contract's shapes and dtypes.
+
+    Its actions must also be finite.
+    """
     if not isinstance(decision, Decision):
         raise ContractError(f"act: expected a Decision, got {type(decision).__name__}")
     actions, expected = decision.actions, (batch, action_horizon, action_dim)

@@ -1,40 +1,46 @@
-"""Names of tasks, policies, perturbations, experts, importers and exporters -> where they live, as "module:attribute".
+"""The names of tasks, policies, perturbations, experts, importers and exporters.
 
-Built-ins stand in one literal table; a third party adds its own through entry points of the groups `altbench.tasks`,
-`altbench.policies`, `altbench.perturbations`, `altbench.experts`, `altbench.importers` and `altbench.exporters`. Nothing
-is imported before it is asked for.
+Each name has a target: "module:attribute", or an object. Built-in names stand in one
+literal table. A third party adds names by `register`, or by entry points of the groups
+`altbench.tasks`, `altbench.policies`, `altbench.perturbations`, `altbench.experts`,
+`altbench.importers` and `altbench.exporters`. A target is imported when it is first
+used.
+
+A worker process starts afresh: it knows built-ins, entry points, and what the modules
+that it imports register.
 """
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
 import os
-import sys
+import re
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
+import gymnasium
+
+from altbench.core import policy_files
 from altbench.core.demonstration import Exporter, Importer
 from altbench.core.errors import ConfigError, UnknownNameError
 from altbench.core.perturbation import AnyPerturbation
 from altbench.core.policy import Policy
-from altbench.core.task import Expert, TaskInfo
+from altbench.core.task import Expert, TaskInfo, env_id
 
 Kind = Literal["task", "policy", "perturbation", "expert", "importer", "exporter"]
 
 BUILT_IN: dict[Kind, dict[str, str]] = {
     "task": {
-        "Lift": "altbench_envs.tasks.lift:TASK",
-        "Stack": "altbench_envs.tasks.stack:TASK",
-        "Can": "altbench_envs.tasks.can:TASK",
-        "Square": "altbench_envs.tasks.square:TASK",
-        "Door": "altbench_envs.tasks.door:TASK",
-        "ToolHang": "altbench_envs.tasks.tool_hang:TASK",
-        "Transport": "altbench_envs.tasks.transport:TASK",
+        "Lift": "altbench_envs.tasks.lift:LiftScene",
+        "Stack": "altbench_envs.tasks.stack:StackScene",
+        "Can": "altbench_envs.tasks.can:CanScene",
+        "Square": "altbench_envs.tasks.square:SquareScene",
+        "Door": "altbench_envs.tasks.door:DoorScene",
+        "ToolHang": "altbench_envs.tasks.tool_hang:ToolHangScene",
+        "Transport": "altbench_envs.tasks.transport:TransportScene",
     },
     "policy": {
         "act": "altbench_policies.act:Act",
@@ -96,15 +102,6 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "minari": "altbench_demos.formats.minari_set:write_minari",
     },
 }
-ENVIRONMENTS: dict[str, str] = {
-    "Lift": "altbench_envs.tasks.lift:make",
-    "Stack": "altbench_envs.tasks.stack:make",
-    "Can": "altbench_envs.tasks.can:make",
-    "Square": "altbench_envs.tasks.square:make",
-    "Door": "altbench_envs.tasks.door:make",
-    "ToolHang": "altbench_envs.tasks.tool_hang:make",
-    "Transport": "altbench_envs.tasks.transport:make",
-}
 MANIFEST = "altbench_demos:manifest.toml"
 SELECT_BACKEND = "altbench_envs.robosuite_env.rendering:select_backend"
 GROUPS: dict[Kind, str] = {
@@ -115,35 +112,79 @@ GROUPS: dict[Kind, str] = {
     "importer": "altbench.importers",
     "exporter": "altbench.exporters",
 }
+NAME = re.compile(r"[\w.-]+")
+"""The form of a name: it must fit into a Gymnasium id and into the name of a cell."""
+_REGISTERED: dict[Kind, dict[str, object]] = {kind: {} for kind in GROUPS}
+"""The targets that this process registered by `register`."""
 
 
-@cache
-def table(kind: Kind) -> dict[str, str]:
-    """Every registered name of `kind` -> "module:attribute"; built-ins win over entry points of the same name."""
-    third_party = {e.name: e.value for e in entry_points(group=GROUPS[kind])}
-    return {**third_party, **BUILT_IN[kind]}
+def register(kind: Kind, name: str, target: object, *, replace: bool = False) -> None:
+    """Register `target` as the `kind` named `name` in this process.
+
+    `target`: "module:attribute", or the object itself. For a task it is a class with
+    `info` (its `TaskInfo`, with the same name) and `make(**options)`, such as a
+    subclass of `TaskEnv`; `gymnasium.make("altbench/NAME-v0")` then works. Raises
+    ConfigError if the name has another target, unless `replace`. Registering the same
+    target again changes nothing.
+    """
+    if kind not in GROUPS:
+        raise UnknownNameError("kind of plug-in", kind, GROUPS)
+    _check_spelling(kind, name)
+    if isinstance(target, str) and not re.fullmatch(r"[\w.]+:\w+", target):
+        raise ConfigError(f'{kind} {name!r}: expected "module:attribute" or the object itself, got {target!r}')
+    taken = table(kind).get(name, target)
+    if taken != target and not replace:
+        raise ConfigError(
+            f"{kind} {name!r} is already registered, as {taken}; choose another name, or pass replace=True"
+        )
+    _REGISTERED[kind][name] = target
+    if kind == "task":
+        _register_environment(name)
+
+
+def register_environments() -> None:
+    """Register the Gymnasium id of every task; none is imported by that."""
+    for name in filter(NAME.fullmatch, table("task")):
+        _register_environment(name)
+
+
+def make_task(task: str, **options: Any) -> gymnasium.Env[Any, Any]:
+    """Make the environment of `task`: the entry point of every `altbench/NAME-v0`."""
+    env: gymnasium.Env[Any, Any] = _task_class(task).make(**options)
+    return env
+
+
+def table(kind: Kind) -> dict[str, object]:
+    """Return name -> target of every name of `kind`.
+
+    A built-in wins over an entry point; `register` wins over both.
+    """
+    return {**_entry_points(kind), **BUILT_IN[kind], **_REGISTERED[kind]}
 
 
 def names(kind: Kind) -> list[str]:
-    """Every registered name of `kind`, built-ins first."""
+    """Return every registered name of `kind`, built-ins first."""
     return sorted(table(kind), key=lambda name: (name not in BUILT_IN[kind], name.lower()))
 
 
 def check_name(kind: Kind, name: str) -> None:
-    """Raise UnknownNameError with the nearest valid name where `name` is not registered; imports nothing."""
+    """Raise UnknownNameError with the nearest valid name if `name` is not registered.
+
+    It imports nothing.
+    """
     if name not in table(kind):
         raise UnknownNameError(kind, name, table(kind))
 
 
 def task(name: str) -> TaskInfo:
-    """The `TaskInfo` registered as `name`."""
-    info: TaskInfo = _resolve("task", name)
+    """Return the `TaskInfo` of the task `name`."""
+    info: TaskInfo = _task_class(name).info
     return info
 
 
 def policy(name: str) -> type[Policy]:
-    """The policy class registered as `name`, or the one that `file.py:Class` names."""
-    found = _from_file(name) if is_file(name) else _resolve("policy", name)
+    """Return the policy class registered as `name`, or named by `file.py:Class`."""
+    found = policy_files.load(name) if is_file(name) else _resolve("policy", name)
     if not (isinstance(found, type) and issubclass(found, Policy)):
         raise ConfigError(f"policy {name!r}: expected a subclass of altbench.api.Policy, got {found!r}")
     if not hasattr(found, "config_type"):
@@ -152,36 +193,36 @@ def policy(name: str) -> type[Policy]:
 
 
 def is_file(policy: str) -> bool:
-    """Whether a policy's name is meant to be `file.py:Class`, complete or not."""
+    """Return whether a policy's name has the form `file.py:Class`, complete or not."""
     return ".py:" in policy or policy.endswith(".py") or "/" in policy
 
 
 def perturbation(name: str) -> type[AnyPerturbation]:
-    """The class registered as `name`: a perturbation of images or of the scene."""
+    """Return the class registered as `name`: of images or of the scene."""
     found: type[AnyPerturbation] = _resolve("perturbation", name)
     return found
 
 
 def expert(name: str) -> Expert:
-    """A new instance of the expert registered for the task `name`."""
+    """Return a new instance of the expert registered for the task `name`."""
     made: Expert = _resolve("expert", name)()
     return made
 
 
 def importer(name: str) -> Importer:
-    """The importer of demonstrations in the format `name`."""
+    """Return the importer of demonstrations in the format `name`."""
     found: Importer = _resolve("importer", name)
     return found
 
 
 def exporter(name: str) -> Exporter:
-    """The exporter of demonstrations to the format `name`."""
+    """Return the exporter of demonstrations to the format `name`."""
     found: Exporter = _resolve("exporter", name)
     return found
 
 
 def manifest() -> Path:
-    """The file that tells the known sets of demonstrations."""
+    """Return the path of the file that lists the known sets of demonstrations."""
     package, _, name = MANIFEST.partition(":")
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -190,57 +231,53 @@ def manifest() -> Path:
 
 
 def select_backend() -> str:
-    """Choose the off-screen OpenGL back end for this process and its children; its name (`egl`, `osmesa`, `disable`)."""
+    """Choose the off-screen OpenGL back end for this process and its children.
+
+    Returns its name: `egl`, `osmesa` or `disable`.
+    """
     module, _, attribute = SELECT_BACKEND.partition(":")
     getattr(importlib.import_module(module), attribute)()
     return os.environ.get("MUJOCO_GL", "")
 
 
+@cache
+def _entry_points(kind: Kind) -> dict[str, str]:
+    """Return what installed packages declare; cached, as reading takes milliseconds."""
+    return {e.name: e.value for e in entry_points(group=GROUPS[kind])}
+
+
+def _register_environment(name: str) -> None:
+    if env_id(name) not in gymnasium.registry:
+        gymnasium.register(id=env_id(name), entry_point=f"{__name__}:make_task", kwargs={"task": name})
+
+
+def _task_class(name: str) -> Any:
+    """Return the class registered as a task.
+
+    Raises ConfigError if it lacks `info` or `make`, or if `info` has another name.
+    """
+    found = _resolve("task", name)
+    info = getattr(found, "info", None)
+    if not isinstance(info, TaskInfo) or not callable(getattr(found, "make", None)):
+        raise ConfigError(f"task {name!r}: expected a class with `info`, a TaskInfo, and `make`, got {found!r}")
+    if info.name != name:
+        raise ConfigError(f"task {name!r}: expected a TaskInfo of that name, got {info.name!r}")
+    return found
+
+
 def _resolve(kind: Kind, name: str) -> Any:
     check_name(kind, name)
-    module, _, attribute = table(kind)[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def _from_file(spec: str) -> Any:
-    path_text, _, attribute = spec.rpartition(":") if ":" in spec else (spec, "", "")
-    path = Path(path_text)
-    if not path.is_file():
-        raise ConfigError(f"policy {spec!r}: expected PATH.py:Class, but there is no file {path_text!r}")
-    if not attribute:
-        raise ConfigError(f"policy {spec!r}: expected PATH.py:Class{_defined_in(path)}")
-    module = _load_module(path.resolve())
-    if not hasattr(module, attribute):
-        classes = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Policy)]
-        raise UnknownNameError(f"class in {path.name}", attribute, classes)
-    return getattr(module, attribute)
-
-
-def _defined_in(path: Path) -> str:
-    """`; it defines A, B`: the policies of a file by their bases' names, without running it; empty where it has none."""
+    _check_spelling(kind, name)
+    target = table(kind)[name]
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
     try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return ""
-    found: dict[str, None] = {}
-    for node in [node for node in tree.body if isinstance(node, ast.ClassDef)]:
-        bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
-        if bases & {"Policy", "Trainable", *found}:
-            found[node.name] = None
-    return f"; it defines {', '.join(found)}" if found else ""
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{kind} {name!r}: {target}, which it is registered as, cannot be loaded: {error}") from error
 
 
-@cache
-def _load_module(path: Path) -> ModuleType:
-    name = f"altbench_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a script that ends itself when it is run ends here, too
-        del sys.modules[name]
-        raise ConfigError(f"{path.name} cannot be loaded: {type(error).__name__}: {error}") from error
-    return module
+def _check_spelling(kind: Kind, name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"{kind} {name!r}: expected a name of letters, digits, dots, _ and -")

@@ -1,4 +1,4 @@
-"""Checked settings: a frozen pydantic model with errors in words, its canonical JSON and its digest."""
+"""Checked settings: a frozen pydantic model, its canonical JSON and its digest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self
 
 import pydantic
@@ -18,7 +18,10 @@ FORMERLY = "formerly"
 
 
 class Spec(pydantic.BaseModel):
-    """A frozen settings model that knows no unknown keys; defaults are checked as given values are."""
+    """A frozen model of settings that refuses unknown keys.
+
+    Defaults are validated in the same way as given values.
+    """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
 
@@ -29,7 +32,11 @@ class Spec(pydantic.BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:
-        """Validated settings; ConfigError in one line that begins with `where` and names the first fault."""
+        """Return validated settings.
+
+        Raises ConfigError with one line that begins with `where` and names the first
+        fault.
+        """
         try:
             return cls.model_validate(dict(values))
         except pydantic.ValidationError as error:
@@ -37,11 +44,13 @@ class Spec(pydantic.BaseModel):
 
 
 def added(default: Any, **rules: Any) -> Any:
-    """A `Spec` field that came after results were published: at its default it is left out of `model_dump`.
+    """Declare a `Spec` field that was added after results had been published.
 
-    So it enters no key, no card and no fingerprint of what was computed before it existed. Its default must mean what
-    was done then, and may never change. Not for `Policy.runtime_fields`: a row's default would not override a card's
-    value. `rules`: further arguments of `pydantic.Field`, such as `ge`.
+    At its default the field is left out of `model_dump`. So it does not enter a key, a
+    card or a fingerprint that was computed before the field existed. Its default must
+    mean what was done then, and may never change. Do not use it for
+    `Policy.runtime_fields`: a row's default would not override a card's value. `rules`:
+    further arguments of `pydantic.Field`, such as `ge`.
     """
     return pydantic.Field(default=default, exclude_if=lambda value: bool(value == default), **rules)
 
@@ -62,7 +71,7 @@ def former_defaults(kind: type[Spec]) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The parsed file; ConfigError where it is missing or not TOML."""
+    """Return the parsed file; ConfigError if it is missing or is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -72,10 +81,24 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def digest(specification: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical JSON of `specification`."""
+    """Return the SHA-256 of the canonical JSON of `specification`."""
     return hashlib.sha256(canonical(specification).encode()).hexdigest()
 
 
 def canonical(specification: Mapping[str, Any]) -> str:
-    """JSON with sorted keys and no spaces."""
-    return json.dumps(specification, sort_keys=True, separators=(",", ":"), default=str)
+    """Return JSON with sorted keys and no spaces; raise TypeError for a value that JSON cannot hold."""
+    # Every published key is a digest of these bytes: a change here orphans all results.
+    return json.dumps(specification, sort_keys=True, separators=(",", ":"), default=_path)
+
+
+def _path(value: object) -> str:
+    """Return a path as text.
+
+    Nothing else may become text here: a long array's text is abbreviated, so two arrays could share a key.
+    """
+    if isinstance(value, PurePath):
+        return str(value)
+    kind = type(value).__name__
+    raise TypeError(
+        f"expected values that JSON can hold (number, text, true, false, list, table), and {kind} is not one"
+    )

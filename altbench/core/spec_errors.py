@@ -1,4 +1,8 @@
-"""What is wrong with settings, in one line in the words of TOML: pydantic's own speak of tuples, models and validation."""
+"""Errors in settings, in one line and in the words of TOML.
+
+pydantic's own messages speak of tuples, models and validation, which a user's file does
+not contain.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,9 @@ from pydantic_core import ErrorDetails
 from altbench.core.errors import suggestion
 
 Place = tuple[int | str, ...]
-"""Where a value stands: keys, and numbers in lists from 0, such as ("policies", 0, "n")."""
+"""The place of a value: keys, and list indices from 0, as in ("policies", 0, "n")."""
 MOST_SHOWN = 80
-"""Characters of the value that came."""
+"""How many characters of a wrong value an error shows at most."""
 EXPECTED = {
     "bool": "true or false",
     "dict": "a table ({ key = value })",
@@ -25,7 +29,8 @@ EXPECTED = {
     "model": "a table ({ key = value })",
     "string": "a text",
 }
-"""By how pydantic calls a fault, up to the first underscore."""
+"""What was expected, by the first word of pydantic's error type (up to the underscore).
+"""
 BOUNDS = {
     "greater_than": "a number over {gt}",
     "greater_than_equal": "a number from {ge} up",
@@ -38,11 +43,12 @@ BOUNDS = {
     "too_long": "a list of at most {max_length}",
     "too_short": "a list of at least {min_length}",
 }
-"""By how pydantic calls a fault, with what it tells of it."""
+"""What was expected, by pydantic's error type; the blanks are filled from its context.
+"""
 
 
 def first_fault(model: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
-    """The first fault of values for `model`, in one line that begins with where it is."""
+    """Return one line about the first fault of values for `model`, its place first."""
     faults = error.errors()
     # A misspelt key also leaves a required one missing: name the misspelling.
     fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
@@ -57,7 +63,7 @@ def first_fault(model: type[pydantic.BaseModel], error: pydantic.ValidationError
         return f"{_path(place[:-1])}: expected {' or '.join(map(_expected, choices))}, got {_shown(fault['input'])}"
     if fault["type"] in ("missing", "too_long", "tuple_type", "list_type"):
         return _list_fault(model, fault)
-    return f"{_path(place)}: {_told(fault)}, got {_shown(fault['input'])}"
+    return f"{_path(place)}: {_expectation(fault)}, got {_shown(fault['input'])}"
 
 
 def _missing(faults: Sequence[ErrorDetails]) -> str:
@@ -68,14 +74,17 @@ def _missing(faults: Sequence[ErrorDetails]) -> str:
 
 
 def _choices(faults: Sequence[ErrorDetails], place: Place) -> list[ErrorDetails]:
-    """The faults of a value that may be of several kinds, of which it is none: one for each; empty where it is not so."""
+    """Return one fault for each kind that a value may have, if it has no valid kind.
+
+    Empty if the fault is of another sort.
+    """
     same = [fault for fault in faults if len(fault["loc"]) == len(place) and fault["loc"][:-1] == place[:-1]]
     literal = any(str(fault["loc"][-1]).startswith("literal[") for fault in same if fault["loc"])
     return same if literal else []
 
 
 def _list_fault(model: type[pydantic.BaseModel], fault: ErrorDetails) -> str:
-    """A list that is none, or of the wrong length."""
+    """Describe a value that should be a list, or has the wrong length."""
     place, value = fault["loc"], fault["input"]
     if fault["type"] == "missing":
         place = place[:-1]
@@ -84,21 +93,21 @@ def _list_fault(model: type[pydantic.BaseModel], fault: ErrorDetails) -> str:
     if isinstance(value, Mapping):
         return f"{_path(place)}: expected a list of tables, written [[{place[-1]}]], got one table"
     if isinstance(value, (list, tuple)) and Ellipsis in kinds:
-        return f"{_path(place)}: {_told(fault)}, got {_shown(value)}"
+        return f"{_path(place)}: {_expectation(fault)}, got {_shown(value)}"
     default = field.default if field and isinstance(field.default, tuple) else ()
     fixed = "" if Ellipsis in kinds else f" of {len(kinds)} items"
     example = [value] if Ellipsis in kinds else list(default) or [value] * len(kinds)
     return f"{_path(place)}: expected a list{fixed}, such as {json.dumps(example, default=str)}, got {_shown(value)}"
 
 
-def _told(fault: ErrorDetails) -> str:
+def _expectation(fault: ErrorDetails) -> str:
     if fault["type"] == "value_error":
         return fault["msg"].removeprefix("Value error, ")
     return f"expected {_expected(fault)}"
 
 
 def _expected(fault: ErrorDetails) -> str:
-    """What a value should have been, in words; pydantic's own where there are no better ones."""
+    """Describe what a value should be; fall back on pydantic's own words."""
     if fault["type"] in BOUNDS:
         known = {key: f"{value:g}" if isinstance(value, float) else value for key, value in fault["ctx"].items()}
         return BOUNDS[fault["type"]].format(**known)
@@ -115,13 +124,19 @@ def _shown(value: Any) -> str:
 
 
 def _fields_at(model: type[pydantic.BaseModel], place: Place) -> list[str]:
-    """Field names of the model reached from `model` along `place` (list indices skipped)."""
+    """Return the field names of the model at `place` under `model`.
+
+    List indices in `place` are skipped.
+    """
     field = _field_at(model, place)
     return list(((field and _model_in(field.annotation)) or model).model_fields)
 
 
 def _field_at(model: type[pydantic.BaseModel], place: Place) -> FieldInfo | None:
-    """The last field on the way along `place` from `model` (list indices skipped); None where there is none."""
+    """Return the last field along `place` from `model`; None if missing.
+
+    List indices in `place` are skipped.
+    """
     current, found = model, None
     for part in place:
         field = current.model_fields.get(str(part))
@@ -137,6 +152,9 @@ def _model_in(annotation: Any) -> type[pydantic.BaseModel] | None:
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
-    """The kinds of the items of a tuple's annotation, such as (int, ...); also of one that may be None."""
+    """Return the types of the items of a tuple's annotation, such as (int, ...).
+
+    The annotation may also be the union of a tuple and None.
+    """
     inner = next((a for a in get_args(annotation) if getattr(a, "__origin__", None) is tuple), annotation)
     return get_args(inner)

@@ -1,7 +1,8 @@
-"""The array types, names of modes and sizes of vectors that every contract uses.
+"""The array types, mode names and vector sizes that every contract uses.
 
-B is the number of slots in a batch, To the observation horizon, Tp the prediction horizon, Ta the executed action
-horizon, Da the action's and Dp the proprioception's length. Everything at the border is numpy: no torch, no simulator.
+B is the number of slots in a batch, To the observation horizon, Tp the prediction
+horizon, Ta the executed action horizon, Da the length of an action, and Dp the length
+of the proprioception. Everything in the contracts is numpy: no torch, no simulator.
 """
 
 from __future__ import annotations
@@ -21,16 +22,22 @@ Float64 = NDArray[np.float64]
 UInt8 = NDArray[np.uint8]
 Int64 = NDArray[np.int64]
 
-POSE_ACTION_DIM = 10  # position (3), rot6d (6), gripper (1), per arm
-DELTA_ACTION_DIM = 7  # robosuite's OSC_POSE: position (3), rotation vector (3), gripper (1), per arm
-AGENT_POS_DIM = 11  # position (3), rot6d (6), finger positions (2), per arm
+POSE_ACTION_DIM = 10
+"""The length of one arm's pose action: position (3), rot6d (6), gripper (1)."""
+DELTA_ACTION_DIM = 7
+"""The length of one arm's delta action, robosuite's OSC_POSE.
+
+Position (3), rotation vector (3), gripper (1).
+"""
+AGENT_POS_DIM = 11
+"""The length of one arm's proprioception: position (3), rot6d (6), fingers (2)."""
 
 
 class Progress(Protocol):
-    """How long work reports: `done` of `total` steps and the latest metrics (loss, ...)."""
+    """A callback of long work: `done` of `total` steps, and the latest metrics."""
 
     def __call__(self, done: int, total: int, metrics: Mapping[str, float]) -> None: ...
 
 
 def no_progress(done: int, total: int, metrics: Mapping[str, float]) -> None:
-    """A `Progress` that says nothing."""
+    """Ignore progress: a `Progress` for callers that do not need it."""

@@ -1,4 +1,4 @@
-"""Demonstrations: their file format, files, nested subsets, collecting, import and export, the known sets."""
+"""Demonstrations: files, nested subsets, collecting, exchange and known sets."""
 
 from altbench.dataset.files import Dataset, DatasetInfo, info, read, write
 from altbench.dataset.format import DatasetMeta, digest

@@ -1,11 +1,10 @@
-"""Demonstrations in foreign formats: into a file of ours, and out of one."""
+"""Import of demonstrations in other formats into our files, and export out of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,16 +15,20 @@ import numpy as np
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration, ImportOptions, NativeModel, Recording, RestorableTask, View
 from altbench.core.errors import DatasetError
-from altbench.core.task import InitialState, TaskInfo
+from altbench.core.task import InitialState, TaskEnv, TaskInfo, task_of
 from altbench.core.types import ControlMode, Float32, Float64, Progress, RenderProfile, no_progress
 from altbench.dataset import files
 from altbench.dataset.files import Dataset
-from altbench.dataset.format import DatasetMeta
+from altbench.dataset.format import DatasetMeta, physics_versions, task_settings
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of an import: `left_out` numbers the file's episodes that do not solve the task (not written)."""
+    """The result of an import.
+
+    `left_out`: numbers of the file's episodes that do not solve the task. They are not
+    written.
+    """
 
     data: Dataset
     left_out: tuple[int, ...]
@@ -41,9 +44,11 @@ def import_file(
     keep_failures: bool = False,
     progress: Progress = no_progress,
 ) -> Imported:
-    """Write the demonstrations of the foreign file `path` to `out`; episodes that fail are left out, and counted.
+    """Write the demonstrations of the foreign file `path` to our new file `out`.
 
-    DatasetError where `path` is damaged or does not fit the task (both sides in the message), or where `out` exists.
+    Episodes that do not solve the task are left out, unless `keep_failures`. `progress`
+    counts them as `failed`. DatasetError if `out` exists, or if `path` is damaged or
+    does not fit the task; the message names what was expected and what came.
     """
     info, importer = registry.task(task_name), registry.importer(format_name)
     if out.exists():
@@ -76,35 +81,25 @@ def _renumbered(demonstrations: Sequence[Demonstration]) -> Iterator[Demonstrati
 
 
 def _meta(info: TaskInfo, recording: Recording, first: Demonstration, format_name: str) -> DatasetMeta:
-    """Settings of a file of imported demonstrations: off the grid, of no seed of ours."""
+    """Return the settings of imported demonstrations: off the grid, without seeds."""
     state = first.environment_state
     values = {
-        "task": info.name,
-        "task_version": info.version,
-        "env_id": info.env_id,
-        "control_mode": recording.control_mode,
-        "control_hz": info.control_hz,
+        **task_settings(info, recording.control_mode),
         "image_size": recording.image_size,
-        "cameras": info.cameras,
-        "pose_names": info.pose_names,
-        "action_dim": info.action_dim(recording.control_mode),
-        "agent_pos_dim": info.agent_pos_dim,
         "state_dim": first.states.shape[1],
         "environment_state_dim": 0 if state is None else state.shape[1],
         "placement": "uniform",
-        "grid_size": info.grid_size,
         "root_seed": 0,
-        "versions": {
-            **{name: version(name) for name in ("mujoco", "robosuite")},
-            "imported from": format_name,
-            **recording.made_with,
-        },
+        "versions": {**physics_versions(), "imported from": format_name, **recording.made_with},
     }
     return DatasetMeta.parse(values, "demonstrations to import")
 
 
 def export_file(path: Path, format_name: str, out: str, progress: Progress = no_progress) -> str:
-    """Write the demonstrations of our file `path` in a foreign format as `out`; how to read them, for the user."""
+    """Write the demonstrations of our file `path` in another format as `out`.
+
+    Return a sentence for the user that says how to read them.
+    """
     exporter = registry.exporter(format_name)
     found = files.read(path)
     meta = found.meta
@@ -120,11 +115,14 @@ def export_file(path: Path, format_name: str, out: str, progress: Progress = no_
 
 
 class TaskStateViewer:
-    """`altbench.api.StateViewer` over one task's environments, each made when it is first needed; use it in a `with`."""
+    """An `altbench.api.StateViewer` of a task's environments. Use it in a `with` block.
+
+    Each environment is made when it is first needed.
+    """
 
     def __init__(self, info: TaskInfo, render_profile: RenderProfile = "fast") -> None:
         self.info, self._profile = info, render_profile
-        self._made: dict[tuple[Any, ...], Any] = {}
+        self._made: dict[tuple[Any, ...], gymnasium.Env[Any, Any]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -137,71 +135,74 @@ class TaskStateViewer:
     @cached_property
     def native(self) -> NativeModel:
         """The simulator's own names."""
-        model: NativeModel = self._task.native_model()
-        return model
+        return self._task.native_model()
 
     def look(
         self, state: Float64, image_size: tuple[int, int] | None = None, object_pose: Float64 | None = None
     ) -> View:
-        """What the task shows in `state` (Ds,), with `object_pose` (P,) where the state does not tell it; DatasetError
-        where the state cannot be set."""
+        """Return what the task shows in `state` (Ds,).
+
+        With images if `image_size` (H, W) is given. `object_pose` (P,): needed if the
+        state does not contain it. DatasetError if the state cannot be set.
+        """
         task, start = self._task, self._start(state, object_pose)
         observation, info = self._restore(task, start)
         agent_pos, seen = observation["agent_pos"], observation["environment_state"]
         if not all(np.isfinite(values).all() for values in (agent_pos, seen, task.sim_state())):
-            raise DatasetError("expected a state that the simulator can take up, got one that it cannot")
+            raise DatasetError("expected a state that can be set in the simulator, got one that gives NaN or infinity")
         pixels = {}
         if image_size is not None:
-            pixels = self._restore(self.environment("ee_pose", image_size).unwrapped, start)[0]["pixels"]
+            pixels = self._restore(task_of(self.environment("ee_pose", image_size)), start)[0]["pixels"]
         return View(agent_pos, seen, start.object_pose, bool(info["is_success"]), pixels)
 
     def after(
         self, state: Float64, action: Float32, control_mode: ControlMode, object_pose: Float64 | None = None
     ) -> Float64:
-        """The state (Ds,) one control step after `state` and `action` (Da,)."""
-        task = self._env(obs_type="state", control_mode=control_mode).unwrapped
+        """Return the state (Ds,) one control step after `state` and `action` (Da,)."""
+        task = task_of(self._env(obs_type="state", control_mode=control_mode))
         self._restore(task, self._start(state, object_pose))
         task.advance(action)
-        reached: Float64 = task.sim_state()
-        return reached
+        return task.sim_state()
 
-    def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> Any:
-        """The task's Gymnasium environment with images; it is closed with the viewer."""
-        looks = {"image_size": image_size, "render_profile": self._profile}
-        return self._env(obs_type="pixels", control_mode=control_mode, **looks)
+    def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> gymnasium.Env[Any, Any]:
+        """Return the task's Gymnasium environment with images; the viewer closes it."""
+        style = {"image_size": image_size, "render_profile": self._profile}
+        return self._env(obs_type="pixels", control_mode=control_mode, **style)
 
     def _start(self, state: Float64, object_pose: Float64 | None) -> InitialState:
-        """`state` with its object pose, which only the simulator can read from it, where it is in it at all."""
+        """Return `state` as an initial state, with its object pose.
+
+        If `object_pose` is None the simulator reads it from the state.
+        """
         if object_pose is not None:
             return InitialState(state, object_pose)
         if self.native.fixed_bodies:
             bodies = ", ".join(self.native.fixed_bodies)
             raise DatasetError(
-                f"expected the pose of {bodies}: a state of {self.info.name} does not tell where that is"
+                f"expected the pose of {bodies}, which a state of {self.info.name} does not contain; got none"
             )
         self._restore(self._task, InitialState(state, self._some_pose))
         return InitialState(state, self._task.object_pose())
 
     @staticmethod
-    def _restore(task: Any, start: InitialState) -> Any:
+    def _restore(task: TaskEnv, start: InitialState) -> tuple[dict[str, Any], dict[str, Any]]:
         return task.reset(seed=0, options={"split": "replay", "initial_state": start})
 
     @cached_property
     def _some_pose(self) -> Float64:
         self._task.reset(seed=0)
-        pose: Float64 = self._task.initial_state().object_pose
-        return pose
+        return self._task.initial_state().object_pose
 
     @property
-    def _task(self) -> Any:
-        task = self._env(obs_type="state", control_mode="ee_pose").unwrapped
+    def _task(self) -> RestorableTask:
+        task = task_of(self._env(obs_type="state", control_mode="ee_pose"))
         if not isinstance(task, RestorableTask):
             raise DatasetError(
                 f"task {self.info.name}: states from elsewhere cannot be set (no native_model, object_pose)"
             )
         return task
 
-    def _env(self, **options: Any) -> Any:
+    def _env(self, **options: Any) -> gymnasium.Env[Any, Any]:
         key = tuple(sorted(options.items()))
         if key not in self._made:
             self._made[key] = gymnasium.make(self.info.env_id, disable_env_checker=True, **options)

@@ -1,4 +1,7 @@
-"""Demonstrations on disk: write, read, validate, nested subsets. `dataset_format` says what a file holds."""
+"""Files of demonstrations: writing, reading and checking them.
+
+`altbench.dataset.format` says what a file contains.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,25 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, DatasetError
 from altbench.dataset import format, safe_hdf5
 from altbench.dataset.format import Arrays, DatasetMeta, digest
+from altbench.system import hdf5
 from altbench.system.files import replacing
 
-CHUNK_FRAMES = 8  # 30 Lift demonstrations, 45 MB of images: 10.0 MB, against 14.8 (1 frame) and 9.5 (32 frames)
-GZIP_LEVEL = 4  # written in 0.4 s, read in 0.1 s; level 6 saves 14 % and takes three times as long to write
+CHUNK_FRAMES = 8
+"""Frames of images that are compressed together. 30 demonstrations of Lift (45 MB of
+images) become 10.0 MB, against 14.8 MB with 1 frame and 9.5 MB with 32 frames."""
+GZIP_LEVEL = 4
+"""The images' compression level. The same file is written in 0.4 s and read in 0.1 s;
+level 6 saves 14 % and takes three times as long to write."""
 MAX_BYTES = 64 << 30
+"""Bytes of images in a file, at most. A larger claim is refused before loading."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A file's contents; `checksum` is `digest` of them, whatever HDF5's own bytes are."""
+    """A file's contents.
+
+    `checksum` is their `digest`. It does not depend on how HDF5 stores them.
+    """
 
     meta: DatasetMeta
     demonstrations: tuple[Demonstration, ...]
@@ -35,7 +47,11 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A file's contents without its arrays: frames, success and grid pose (-1: none) of each demonstration."""
+    """A file's contents without its arrays.
+
+    `lengths` (frames), `successes` and `grid_indices` (-1: off the grid) have one value
+    for each demonstration. `file_bytes`: the file's size.
+    """
 
     meta: DatasetMeta
     lengths: tuple[int, ...]
@@ -48,8 +64,9 @@ class DatasetInfo:
 def write(path: Path | str, demonstrations: Iterable[Demonstration], meta: DatasetMeta) -> str:
     """Write demonstrations 0, 1, 2, ... to `path` and return their checksum.
 
-    The file is written under another name in the same folder, read back, flushed and only then moved into place: at any
-    moment `path` is absent, the old file or the new one. DatasetError where a demonstration does not agree with `meta`.
+    The file is written under another name in the same folder, read back, flushed to
+    disk and only then moved into place. So at any moment `path` is missing, the old
+    file or the new one. DatasetError if a demonstration does not agree with `meta`.
     """
     path = Path(path)
     try:
@@ -99,7 +116,10 @@ def _write_demonstration(group: h5py.Group, demonstration: Demonstration) -> Non
 
 
 def read(path: Path | str, task: str | None = None) -> Dataset:
-    """Everything in `path`, checked; DatasetError with the reason where it cannot be used, or is not of `task`."""
+    """Read and check everything in `path`.
+
+    DatasetError with the reason if it cannot be used, or is not of `task`.
+    """
     path = Path(path)
     with safe_hdf5.open_sealed(path, task or _task_of(path)) as file:
         meta, checksum, groups = _read_header(path, file, task)
@@ -111,7 +131,10 @@ def read(path: Path | str, task: str | None = None) -> Dataset:
 
 
 def info(path: Path | str) -> DatasetInfo:
-    """What `path` holds, without loading its images; DatasetError as for `read`."""
+    """Describe the contents of `path` without loading its images.
+
+    DatasetError as for `read`.
+    """
     path = Path(path)
     with safe_hdf5.open_sealed(path, _task_of(path)) as file:
         meta, checksum, groups = _read_header(path, file, None)
@@ -126,18 +149,25 @@ def info(path: Path | str) -> DatasetInfo:
 
 
 def _task_of(path: Path) -> str | None:
-    """The task that a file is called after, as `altbench demos collect` does; None where it is called otherwise."""
+    """Return the task that a file is named after, as `altbench demos collect` names it.
+
+    None if the file has another name.
+    """
     name = path.stem.removesuffix("-uniform")
     return name if name in registry.names("task") else None
 
 
 def _read_header(path: Path, file: h5py.File, task: str | None) -> tuple[DatasetMeta, str, list[h5py.Group]]:
-    """Settings, checksum and the demonstrations' groups, once their number and size are known to be sensible."""
-    data = safe_hdf5.child_group(file, "data")
+    """Return settings, checksum and the demonstrations' groups.
+
+    DatasetError if the number or size of the demonstrations is implausible.
+    """
+    # Before any array is read, so that a forged size reserves no memory.
+    data = hdf5.group(file, "data")
     meta = _read_meta(path, data)
     if task is not None and meta.task != task:
         raise DatasetError(f"{path}: expected demonstrations of {task}, got {meta.task}")
-    groups = [safe_hdf5.child_group(data, f"demo_{i}") for i in range(len(data))]
+    groups = [hdf5.group(data, f"demo_{i}") for i in range(len(data))]
     lengths, total = [_number(group, "num_samples") for group in groups], _number(data, "total")
     if min(lengths, default=0) < 1 or sum(lengths) != total:
         raise DatasetError(f"{path}: expected {total:,} frames, got {sum(lengths):,} in {len(groups)} demonstrations")
@@ -159,7 +189,7 @@ def _read_demonstration(group: h5py.Group, index: int, meta: DatasetMeta) -> Dem
         stored[name] = safe_hdf5.read_attribute(group, name, dtype, shape)
     for name, (dtype, shape) in format.array_layout(meta, int(stored["num_samples"])).items():
         folder, _, leaf = name.rpartition("/")
-        parent = safe_hdf5.child_group(group, folder) if folder else group
+        parent = hdf5.group(group, folder) if folder else group
         stored[name] = safe_hdf5.read_array(parent, leaf, dtype, shape)
     return format.demonstration(index, stored, meta)
 

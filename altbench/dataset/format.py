@@ -1,11 +1,15 @@
-"""What a demonstrations file holds: its settings, the layout that follows from them, the checks and the checksum.
+"""The contents of a demonstrations file: settings, layout, checks and checksum.
 
-    data                      attributes: env_args (robomimic's), total (frames), altbench (`DatasetMeta`), checksum
-    data/demo_0               attributes: num_samples, seed, grid_index, success, object_pose, initial_sim_state
-    data/demo_0/obs           agentview_image, wrist_image, ..., agent_pos, environment_state (where recorded)
+    data              attributes: env_args (robomimic's), total (frames),
+                      altbench (`DatasetMeta`), checksum
+    data/demo_0       attributes: num_samples, seed, grid_index, success, object_pose,
+                      initial_sim_state
+    data/demo_0/obs   agentview_image, wrist_image, ..., agent_pos,
+                      environment_state (if recorded)
     data/demo_0/{actions,states,rewards,dones}
 
-This is robomimic's layout. `rewards` and `dones` are there for its sake, follow from `success` and are not read back.
+This is robomimic's layout. robomimic needs `rewards` and `dones`; they follow from
+`success`, so we do not read them.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,11 +27,13 @@ from pydantic import Field
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import DatasetError
 from altbench.core.spec import Spec
-from altbench.core.task import InitialState
+from altbench.core.task import InitialState, TaskInfo
 from altbench.core.types import ControlMode, RenderProfile
 
-GYMNASIUM_ENV_TYPE = 2  # robomimic's EnvType.GYM_TYPE
+GYMNASIUM_ENV_TYPE = 2
+"""robomimic's number for Gymnasium environments, `EnvType.GYM_TYPE`."""
 MAX_FRAMES = 1_000_000
+"""Frames of one demonstration, at most: 14 hours at 20 Hz. More is a damaged file."""
 
 Count = Annotated[int, Field(ge=0, le=10_000)]
 Pixels = Annotated[int, Field(ge=1, le=4096)]
@@ -36,10 +43,12 @@ Layout = dict[str, tuple[type[np.generic], tuple[int, ...]]]
 
 
 class DatasetMeta(Spec):
-    """What all demonstrations of a file share, and how they were made.
+    """The settings that all demonstrations of a file share, and how they were made.
 
-    The `_dim`s are the lengths of `actions[t]`, `agent_pos[t]`, `states[t]` and `environment_state[t]` (0: not
-    recorded); `image_size` is (H, W); `versions` names the software that fixed the physics and the images.
+    `action_dim`, `agent_pos_dim`, `state_dim` and `environment_state_dim` are the
+    lengths of `actions[t]`, `agent_pos[t]`, `states[t]` and `environment_state[t]` (0:
+    not recorded). `image_size` is (H, W). `versions` names the software that fixed the
+    physics and the images.
     """
 
     format_version: Literal[1] = 1
@@ -63,7 +72,7 @@ class DatasetMeta(Spec):
 
     @property
     def env_args(self) -> str:
-        """robomimic's description of the environment, JSON."""
+        """robomimic's description of the environment, as JSON."""
         kwargs = {
             "obs_type": "pixels",
             "control_mode": self.control_mode,
@@ -74,17 +83,38 @@ class DatasetMeta(Spec):
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one frame's images."""
+        """The size of one frame's images, in bytes."""
         height, width = self.image_size
         return len(self.cameras) * height * width * 3
 
     def canonical(self) -> str:
-        """JSON with sorted keys: the same settings, the same text."""
+        """Return JSON with sorted keys: equal settings give equal text."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
 
 
+def task_settings(info: TaskInfo, control_mode: ControlMode) -> dict[str, Any]:
+    """Return the settings that follow from a file's task and control mode."""
+    return {
+        "task": info.name,
+        "task_version": info.version,
+        "env_id": info.env_id,
+        "control_mode": control_mode,
+        "control_hz": info.control_hz,
+        "cameras": info.cameras,
+        "pose_names": info.pose_names,
+        "action_dim": info.action_dim(control_mode),
+        "agent_pos_dim": info.agent_pos_dim,
+        "grid_size": info.grid_size,
+    }
+
+
+def physics_versions() -> dict[str, str]:
+    """Return the versions of the software that fixes the physics and the images."""
+    return {name: version(name) for name in ("mujoco", "robosuite")}
+
+
 def arrays(demonstration: Demonstration) -> Arrays:
-    """What is stored as arrays, T frames each, by their path below `demo_i`."""
+    """Return the arrays to store, each of T frames, by their path below `demo_i`."""
     d = demonstration
     found: Arrays = {f"obs/{camera}_image": d.pixels[camera] for camera in sorted(d.pixels)}
     found |= {"obs/agent_pos": d.agent_pos, "actions": d.actions, "states": d.states}
@@ -92,7 +122,7 @@ def arrays(demonstration: Demonstration) -> Arrays:
 
 
 def attributes(demonstration: Demonstration) -> Arrays:
-    """What is stored as attributes of `demo_i`."""
+    """Return the attributes of `demo_i` to store."""
     d, start = demonstration, demonstration.initial_state
     return {
         "num_samples": np.array(len(d), np.int64),
@@ -105,7 +135,7 @@ def attributes(demonstration: Demonstration) -> Arrays:
 
 
 def array_layout(meta: DatasetMeta, frames: int) -> Layout:
-    """Types and shapes that `arrays` must have."""
+    """Return the types and shapes that `arrays` must have."""
     found: Layout = {f"obs/{camera}_image": (np.uint8, (frames, *meta.image_size, 3)) for camera in meta.cameras}
     found["obs/agent_pos"] = (np.float32, (frames, meta.agent_pos_dim))
     found["actions"] = (np.float32, (frames, meta.action_dim))
@@ -116,7 +146,7 @@ def array_layout(meta: DatasetMeta, frames: int) -> Layout:
 
 
 def attribute_layout(meta: DatasetMeta) -> Layout:
-    """Types and shapes that `attributes` must have."""
+    """Return the types and shapes that `attributes` must have."""
     found: Layout = dict.fromkeys(("num_samples", "seed", "grid_index", "success"), (np.int64, ()))
     found["object_pose"] = (np.float64, (len(meta.pose_names),))
     found["initial_sim_state"] = (np.float64, (meta.state_dim,))
@@ -124,7 +154,10 @@ def attribute_layout(meta: DatasetMeta) -> Layout:
 
 
 def demonstration(index: int, stored: Arrays, meta: DatasetMeta) -> Demonstration:
-    """The record of which `arrays` and `attributes` are `stored`; DatasetError where they cannot be those of `meta`."""
+    """Make demonstration `index` from its `stored` arrays and attributes.
+
+    DatasetError if they do not agree with `meta`.
+    """
     made = Demonstration(
         index=index,
         pixels={camera: stored[f"obs/{camera}_image"] for camera in meta.cameras},
@@ -143,7 +176,7 @@ def demonstration(index: int, stored: Arrays, meta: DatasetMeta) -> Demonstratio
 
 
 def check(demonstration: Demonstration, meta: DatasetMeta) -> None:
-    """DatasetError unless types and shapes are those that `meta` promises and all values are finite."""
+    """Raise DatasetError unless all values are finite, of `meta`'s types and shapes."""
     d, where = demonstration, f"demonstration {demonstration.index}"
     if d.control_mode != meta.control_mode:
         raise DatasetError(f"{where}: expected control mode {meta.control_mode}, got {d.control_mode}")
@@ -167,7 +200,11 @@ def _check_array(where: str, array: NDArray[Any], dtype: type[np.generic], shape
 
 
 def digest(meta: DatasetMeta, demonstrations: Iterable[Demonstration]) -> str:
-    """SHA-256 over `meta` and every array (name, type, shape, bytes, in a fixed order); works for a subset, too."""
+    """Compute the SHA-256 of `meta` and of every array: name, type, shape and bytes.
+
+    The order is fixed. `demonstrations` may be a subset of a file's.
+    """
+    # Published runs name this checksum: no byte that goes into it may change.
     total = hashlib.sha256(meta.canonical().encode())
     for d in demonstrations:
         stored = {"index": np.array(d.index, np.int64), **attributes(d), **arrays(d)}

@@ -1,7 +1,8 @@
-"""The known sets of demonstrations: is a file that was collected again, maybe on another machine, the same set?
+"""Known sets of demonstrations: did another machine collect the same set?
 
-Actions differ in their last bits between processors, and with them all that follows from contact. So a set is known by
-its seeds and initial states, which repeat exactly (but for rounding), and by where the objects end, within a tolerance.
+Actions differ in their last bits between processors, and so does everything that
+follows from contact. So a set is recognised by its seeds and its initial states, which
+repeat exactly except for rounding, and by where the objects end, within a tolerance.
 """
 
 from __future__ import annotations
@@ -23,18 +24,24 @@ from altbench.core.types import Float64
 from altbench.dataset.files import Dataset
 from altbench.system.files import replacing
 
-TOLERANCE = 0.02  # of each number of `environment_state`: m, or of rot6d
-INITIAL_DECIMALS = 9  # of the initial states that are hashed: what differs further down is sine and cosine
+TOLERANCE = 0.02
+"""How far each number of the last `environment_state` (m, or part of a rot6d) may
+differ. It covers how different rounding grows through contacts."""
+INITIAL_DECIMALS = 9
+"""Decimals of the initial states that are hashed. Further ones differ between machines,
+because sine and cosine do. Another value changes every hash in the manifest."""
 FINAL_DECIMALS = 4
+"""Decimals of the final objects in the manifest: far finer than `TOLERANCE`."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Known(Spec):
-    """A task's known set: demonstration i of `root_seed` on the grid was made from `seeds[i]`.
+    """A task's known set.
 
-    `initial_states[i]`: SHA-256 (its first 16 digits) of the initial state. `final_objects[i]`: the last frame's
-    `environment_state`, within `tolerance`.
+    Demonstration i of `root_seed` on the grid was made from `seeds[i]`.
+    `initial_states[i]`: the first 16 digits of the SHA-256 of its initial state.
+    `final_objects[i]`: the last frame's `environment_state`, within `tolerance`.
     """
 
     task_version: int
@@ -46,7 +53,7 @@ class Known(Spec):
 
 
 def load(path: Path | None = None) -> dict[str, Known]:
-    """The manifest, task -> known set; empty where there is none yet."""
+    """Load the manifest: task -> known set; empty if the file is missing."""
     path = path or registry.manifest()
     if not path.exists():
         return {}
@@ -54,7 +61,7 @@ def load(path: Path | None = None) -> dict[str, Known]:
 
 
 def save(known: Mapping[str, Known], path: Path | None = None) -> Path:
-    """Write the manifest, tasks by name."""
+    """Write the manifest, sorted by task; return its path."""
     path = path or registry.manifest()
     entries = {task: known[task].model_dump(mode="json") for task in sorted(known)}
     text = "# Made by `altbench demos manifest --write`; altbench/dataset/known_sets.py says what it means.\n"
@@ -68,7 +75,7 @@ def save(known: Mapping[str, Known], path: Path | None = None) -> Path:
 
 
 def describe(data: Dataset) -> Known:
-    """The entry of `data`, which must be whole passes over the task's grid, collected by its expert."""
+    """Make the entry of `data`; ConfigError unless collected on the task's grid."""
     meta = data.meta
     if meta.placement != "grid" or any(d.seed < 0 for d in data.demonstrations):
         raise ConfigError(f"expected demonstrations of {meta.task} collected on its grid, got others")
@@ -83,7 +90,10 @@ def describe(data: Dataset) -> Known:
 
 
 def verdict(data: Dataset, known: Mapping[str, Known]) -> tuple[bool | None, str]:
-    """Whether `data` is the known set (None: there is none to compare with), and a sentence that says so."""
+    """Judge whether `data` is the known set of its task; return that and a sentence.
+
+    None: the manifest has no set to compare with.
+    """
     meta, entry = data.meta, known.get(data.meta.task)
     if entry is None:
         return None, f"the manifest knows no set of {meta.task}"

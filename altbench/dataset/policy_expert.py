@@ -1,4 +1,7 @@
-"""A policy as an expert: what learned to solve a task from its state demonstrates it to those that see images."""
+"""A policy as an expert.
+
+A policy that learned a task from its state demonstrates it to policies that see images.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,24 @@ from altbench.core import registry
 from altbench.core.errors import ConfigError, ContractError
 from altbench.core.policy import Observation, Policy
 from altbench.core.spec import digest
-from altbench.core.task import PoseTask, SimulatedTask, TaskInfo
+from altbench.core.task import PoseTask, TaskEnv, TaskInfo
 from altbench.core.types import Float32
 
 
 @dataclass(frozen=True)
 class ExpertChoice:
-    """A policy in place of a task's scripted expert: its registered name and its complete settings."""
+    """A policy in place of a task's expert: its registered name and complete config."""
 
     policy: str
     config: Mapping[str, Any]
 
     @classmethod
     def parse(cls, text: str, trust: bool) -> ExpertChoice:
-        """From `POLICY:PATH`, such as `sb3:lift.zip`; `trust` as the policy's own setting of that name."""
+        """Parse `POLICY:PATH`, such as `sb3:lift.zip`.
+
+        `trust` becomes the policy's setting of that name. ConfigError if the text or
+        the policy does not fit.
+        """
         name, _, path = text.partition(":")
         if not path:
             raise ConfigError(f"--expert {text!r}: expected POLICY:PATH, such as sb3:lift.zip")
@@ -38,12 +45,15 @@ class ExpertChoice:
 
     @property
     def label(self) -> str:
-        """What a file says of who demonstrated; it names what the checkpoint holds, not where it lies."""
+        """The expert's name in a file of demonstrations.
+
+        It names the checkpoint's contents, not its path.
+        """
         runtime = registry.policy(self.policy).runtime_fields
         return f"{self.policy} {digest({k: v for k, v in self.config.items() if k not in runtime})[:12]}"
 
     def make(self, task: TaskInfo) -> Policy:
-        """The policy; ContractError where it cannot demonstrate `task`."""
+        """Make the policy; ContractError if it cannot demonstrate `task`."""
         kind = registry.policy(self.policy)
         policy = kind(task, kind.config_type.parse(self.config, f"expert {self.policy}"))
         needs = policy.requirements
@@ -56,18 +66,21 @@ class ExpertChoice:
 
 
 class PolicyExpert:
-    """`altbench.api.Expert` by a policy; `look(task)` is what the task's state shows now, float32 (De,)."""
+    """An `altbench.api.Expert` that asks a policy.
 
-    def __init__(self, policy: Policy, look: Callable[[SimulatedTask], Float32]) -> None:
+    `look(task)` returns the task's present `environment_state`, float32 (De,).
+    """
+
+    def __init__(self, policy: Policy, look: Callable[[TaskEnv], Float32]) -> None:
         self._policy, self._look = policy, look
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode."""
         del env
         self._policy.reset([0], [seed])
 
-    def act(self, env: SimulatedTask) -> Float32:
-        """The policy's action, as `ee_pose` in either control mode."""
+    def act(self, env: TaskEnv) -> Float32:
+        """Return the policy's action, converted to an `ee_pose` action if needed."""
         needs = self._policy.requirements
         state = self._look(env)[None, None] if needs.needs_state else None
         seen = Observation({}, env.observe(pixels=False)["agent_pos"][None, None], state)

@@ -12,10 +12,12 @@ from altbench.core.errors import ConfigError, DatasetError
 
 
 def subset(demonstrations: Sequence[Demonstration], n: int, grid_size: int, seed: int) -> tuple[Demonstration, ...]:
-    """The first `n` demonstrations in an order that depends on `seed` alone, so that subsets are nested.
+    """Return the first `n` demonstrations in an order drawn from `seed`.
 
-    Pass after pass over the grid, each in an order of its own: from `grid_size` on, every grid pose is there before any
-    comes again. Demonstrations off the grid follow in one drawn order. DatasetError where there are fewer than `n`.
+    The order does not depend on `n`, so that subsets are nested. It goes pass after
+    pass over the grid, each pass in its own order: every grid pose comes once before
+    any comes again. Demonstrations off the grid follow, in a drawn order. DatasetError
+    if there are fewer than `n`.
     """
     if n < 1:
         raise ConfigError(f"expected a number of demonstrations of at least 1, got {n}")
@@ -41,7 +43,8 @@ def _order(demonstrations: Sequence[Demonstration], grid_size: int, seed: int) -
 
 
 def _draw(seed: int, index: int) -> int:
-    """Where a demonstration off the grid stands among the others: however many there are, so that subsets stay nested."""
+    """Draw the sort key of demonstration `index`, off the grid."""
+    # Drawn for each index alone: a permutation of all would change when the file grows.
     return int(np.random.SeedSequence([seed, 0, index]).generate_state(1, np.uint64)[0])
 
 

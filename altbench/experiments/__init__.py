@@ -1,7 +1,7 @@
-"""The paper's experiments, one module per figure or table: names -> where they live, as "module:attribute".
+"""The paper's experiments, one module per figure or table.
 
-`altbench reproduce E3` (or `main-table`) runs one; base.py says what an experiment is. Nothing is imported before it is
-asked for.
+`altbench experiments run E3` (or `main-table`) runs one; shared/experiment.py defines
+what an experiment is. A module is imported only when its experiment is needed.
 """
 
 from __future__ import annotations
@@ -28,25 +28,28 @@ EXPERIMENTS: dict[str, str] = {
     "scaling": "altbench.experiments.scaling:EXPERIMENT",
     "robustness": "altbench.experiments.robustness:EXPERIMENT",
 }
-"""Id -> "module:attribute", in the order in which `--all` runs them."""
+"""Where each experiment is: id -> "module:attribute", in the order of `--all`."""
 
 
 def load(identity: str) -> Experiment:
-    """The experiment whose id is `identity`."""
+    """Return the experiment whose id is `identity`."""
     module, _, attribute = EXPERIMENTS[identity].partition(":")
     found: Experiment = getattr(importlib.import_module(module), attribute)
     return found
 
 
 def everything() -> list[Experiment]:
-    """All experiments, in order."""
+    """Return all experiments, in order."""
     return [load(identity) for identity in EXPERIMENTS]
 
 
 def find(name: str) -> Experiment:
-    """The experiment with that id or name, in any case; ConfigError with the nearest valid one."""
+    """Return the experiment with that id or name, in upper or lower case.
+
+    Raise ConfigError with the nearest valid name if there is no such experiment.
+    """
     known = {key.lower(): e for e in everything() for key in (e.id, e.name)}
     if name.lower() not in known:
         hint = suggestion(name, sorted(known))
-        raise ConfigError(f"unknown experiment {name!r}{hint}; `altbench reproduce --list` shows them all")
+        raise ConfigError(f"unknown experiment {name!r}{hint}; `altbench experiments list` shows them all")
     return known[name.lower()]

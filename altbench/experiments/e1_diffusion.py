@@ -1,8 +1,10 @@
-"""A diffusion model of points on a closed curve in the plane: curves, network, training, sampling, and who is near what.
+"""A diffusion model of points on a closed curve in the plane.
 
-Source: He et al. 2025 (arXiv 2505.05787), the toy experiment, with its authors' settings: DDPM's forward process (Ho et
-al. 2020, equation 4) with T linear steps; noise predicted by an MLP from (x, y, t); Adam on a cosine schedule; sampling
-that predicts the clean point and noises it again with fresh noise at every step.
+Here are the curves, the network, training, sampling, and how near samples are to the
+training points. Source: He et al. 2025 (arXiv 2505.05787), the toy experiment, with its
+authors' settings. The forward process is DDPM's (Ho et al. 2020, equation 4) with T
+linear steps; an MLP predicts the noise from (x, y, t); Adam follows a cosine schedule.
+Sampling predicts the clean point and adds fresh noise to it, at every step.
 """
 
 from __future__ import annotations
@@ -20,19 +22,22 @@ from torch import Tensor, nn
 from altbench.core.types import Float64
 
 SIZE = 2.0
+"""Half the width of a curve, in the plane's units."""
 NOISE = 0.5 * SIZE
-"""Standard deviation of the noise."""
+"""Standard deviation of the noise, in the plane's units."""
 BETA_FIRST, BETA_LAST = 1e-4, 0.02
+"""Variance of the noise of the first and the last step, as in DDPM."""
 SHAPES = ("ellipse", "rectangle", "heart", "star")
 OUTLINE = 20_000
-"""Points that stand for a whole curve."""
+"""How many points stand for a whole curve."""
 
 
 @dataclass(frozen=True)
 class ToySettings:
-    """One model: a curve, a network of `layers` hidden layers of `width`, and how it is trained and sampled.
+    """Settings of one model: its curve, its network, its training and its sampling.
 
-    Each epoch sees every one of `points` training points `repeats` times.
+    The network has `layers` hidden layers of `width`. Each epoch sees each of the
+    `points` training points `repeats` times.
     """
 
     shape: str
@@ -50,7 +55,10 @@ class ToySettings:
 
 @dataclass(frozen=True)
 class ToyResult:
-    """`samples` (S, 2) and `training` (P, 2) in the plane; the mean loss of each epoch; number of parameters."""
+    """A trained model's `samples` (S, 2) and `training` points (P, 2) in the plane.
+
+    `losses`: the mean of each epoch; `parameters`: how many the network has.
+    """
 
     samples: Float64
     training: Float64
@@ -60,10 +68,11 @@ class ToyResult:
 
 @dataclass(frozen=True)
 class Nearness:
-    """Shares of a model's samples, each with the counts behind it: `near` of `total`.
+    """How many of a model's `total` samples are near its training points and its curve.
 
-    `recalled`: nearer than the tolerance to a training point; `on_curve`: to the curve; `chance`: share of the curve that
-    is as near to a training point, which is what samples spread evenly over the curve would reach.
+    `recalled`: nearer than the tolerance to a training point; `on_curve`: to the curve.
+    `chance`: the share of the curve that is so near to a training point, which samples
+    spread evenly over the curve would reach.
     """
 
     recalled: int
@@ -73,14 +82,17 @@ class Nearness:
 
 
 def training_points(shape: str, count: int, rng: np.random.Generator) -> Float64:
-    """`count` points (count, 2) on a curve: at random angles where it has a formula, else evenly along its edges."""
+    """Return `count` points (count, 2) on a curve.
+
+    They lie at random angles if the curve has a formula, else evenly along its edges.
+    """
     if shape in _FORMULAE:
         return _FORMULAE[shape](rng.uniform(0.0, 2 * np.pi, count))
     return _along(_corners(shape), count)
 
 
 def outline(shape: str) -> Float64:
-    """The whole curve as `OUTLINE` points (., 2), in order."""
+    """Return the whole curve as `OUTLINE` points (OUTLINE, 2), in order."""
     if shape in _FORMULAE:
         return _FORMULAE[shape](np.linspace(0.0, 2 * np.pi, OUTLINE))
     return _along(_corners(shape), OUTLINE)
@@ -98,7 +110,7 @@ def fit_and_sample(settings: ToySettings, device: str, say: Callable[[str], None
 
 
 def nearness(result: ToyResult, shape: str, tolerance: float) -> Nearness:
-    """How many samples lie within `tolerance` of a training point, and of the curve."""
+    """Count the samples within `tolerance` of a training point, and of the curve."""
     points, curve = cKDTree(result.training), outline(shape)
     recalled = points.query(result.samples)[0] < tolerance
     on_curve = cKDTree(curve).query(result.samples)[0] < tolerance
@@ -107,14 +119,18 @@ def nearness(result: ToyResult, shape: str, tolerance: float) -> Nearness:
 
 
 def evenly(curve: Float64) -> Float64:
-    """The same curve in points at equal distances (2,000, 2), whatever the speed of its formula."""
+    """Return a curve as 2,000 points at equal distances (2000, 2).
+
+    A formula's own points crowd where it moves slowly; they would bias the chance.
+    """
     lengths = np.concatenate([[0.0], np.linalg.norm(np.diff(curve, axis=0), axis=1).cumsum()])
     places = np.linspace(0.0, lengths[-1], 2000)
     return np.stack([np.interp(places, lengths, curve[:, i]) for i in (0, 1)], axis=1)
 
 
 def _network(settings: ToySettings, seed: int) -> nn.Sequential:
-    """3 → `width` (`layers` times, ReLU) → 2; weights from `seed` alone."""
+    """Build 3 → `width` (`layers` times, ReLU) → 2; its weights depend on `seed` alone."""
+    # Weights come from the global generator: fork it, so that other draws stay equal.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         widths = [3, *[settings.width] * settings.layers]
@@ -123,13 +139,13 @@ def _network(settings: ToySettings, seed: int) -> nn.Sequential:
 
 
 def _kept(steps: int, device: torch.device) -> Tensor:
-    """ᾱ_t for t = 1 … T (T,): the share of the clean point's variance that is left after t steps."""
+    """Return ᾱ_t for t = 1 … T (T,): the clean variance's share after t steps."""
     betas = torch.linspace(BETA_FIRST, BETA_LAST, steps, device=device)
     return torch.cumprod(1 - betas, dim=0)
 
 
 def _predict(network: nn.Module, x: Tensor, step: Tensor, steps: int) -> Tensor:
-    """The noise in `x` (B, 2) after `step` (B,) steps, counted from 0."""
+    """Predict the noise in `x` (B, 2) after `step` (B,) steps, counted from 0."""
     time = step.float().unsqueeze(1) / (steps - 1)
     noise: Tensor = network(torch.cat([x, time], dim=1))
     return noise
@@ -163,7 +179,10 @@ def _train(
 
 
 def _loss(network: nn.Module, clean: Tensor, kept: Tensor, generator: torch.Generator) -> Tensor:
-    """Mean squared error of the noise predicted, at one random step for each of `clean` (B, 2)."""
+    """Return the mean squared error of the predicted noise.
+
+    Each of `clean` (B, 2) is at one random step.
+    """
     step = torch.randint(len(kept), (len(clean),), generator=generator, device=clean.device)
     noise = NOISE * torch.randn(clean.shape, generator=generator, device=clean.device)
     share = kept[step].unsqueeze(1)
@@ -195,7 +214,7 @@ def _ellipse(angle: Float64) -> Float64:
 
 
 def _heart(angle: Float64) -> Float64:
-    """The usual heart curve, 32/20 of the size wide."""
+    """Return the usual heart curve, 32/20 of `SIZE` wide."""
     x = 16 * np.sin(angle) ** 3
     y = 13 * np.cos(angle) - 5 * np.cos(2 * angle) - 2 * np.cos(3 * angle) - np.cos(4 * angle)
     return np.stack([SIZE / 20 * x, SIZE / 20 * y], axis=1)
@@ -205,7 +224,11 @@ _FORMULAE: dict[str, Callable[[Float64], Float64]] = {"ellipse": _ellipse, "hear
 
 
 def _corners(shape: str) -> Float64:
-    """A polygon's corners (C, 2): a square of twice the size, or a star of five points whose notches are half as far out."""
+    """Return a polygon's corners (C, 2).
+
+    The rectangle is a square of side 2 `SIZE`; the star has five points, and its
+    notches are half as far out.
+    """
     if shape == "rectangle":
         return SIZE * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
     angles = math.pi / 2 + math.pi / 5 * np.arange(10)
@@ -214,7 +237,10 @@ def _corners(shape: str) -> Float64:
 
 
 def _along(corners: Float64, count: int) -> Float64:
-    """`count` points at equal distances along a closed polygon, from its first corner on."""
+    """Place `count` points at equal distances along a closed polygon.
+
+    The first is the polygon's first corner.
+    """
     closed = np.concatenate([corners, corners[:1]])
     lengths = np.concatenate([[0.0], np.linalg.norm(np.diff(closed, axis=0), axis=1).cumsum()])
     places = np.linspace(0.0, lengths[-1], count, endpoint=False)

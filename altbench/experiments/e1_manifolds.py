@@ -1,4 +1,4 @@
-"""E1: which networks trained on how many points of a curve draw the curve, and which draw their training points."""
+"""E1: which networks return their training points, and which draw the whole curve."""
 
 from __future__ import annotations
 
@@ -16,29 +16,64 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
-from altbench.experiments.shared.texts import frame_table, listed, percent, rate_text
+from altbench.experiments.shared.arrays import read_arrays, write_arrays
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
+from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.style import COLOURS, styled
+from altbench.report.table import rate_text
 from altbench.stats.rates import rate_of
 from altbench.system.devices import resolve_device
-from altbench.system.files import replacing
 
 if TYPE_CHECKING:
     from altbench.experiments.e1_diffusion import ToyResult, ToySettings
 
 TOLERANCE = 0.05
-"""How near a sample must be to count as at a training point, or on the curve; the curves are 2 to 4 wide and high."""
+"""Distance within which a sample counts as at a training point, or on the curve.
+
+In the plane's units; the curves are 2 to 4 wide and high.
+"""
 RECALLS = 0.5
-"""Share recalled beyond chance from which a model is called a lookup table."""
+"""Least share recalled beyond chance of a model that is called a lookup table."""
 FOLLOWS = 0.5
-"""Share of samples on the curve from which a model is said to draw it."""
+"""Least share of samples on the curve of a model that is said to draw it."""
 
 NETWORKS = ("small net", "large net")
 DATA = {"small data": 20, "large data": 100_000}
+"""Training points."""
 EPOCHS = {"small data": 1000, "large data": 100}
+"""Epochs of training, as in the paper."""
 REPEATS = {"small data": 1000, "large data": 1}
+"""How often an epoch sees each point."""
 LARGE: Mapping[str, tuple[int, int]] = {"small": (128, 6), "paper": (1024, 10)}
-"""Width and number of hidden layers of the large net; the small net's are the paper's in both presets."""
+"""Width and number of hidden layers of the large net, by preset.
+
+The small net is the paper's in both presets.
+"""
+
+SIZES: Mapping[str, str] = {
+    "paper": "Settings are the paper's throughout.",
+    "small": """
+        `small` keeps the paper's small net, points and schedule; its large net has 6 hidden layers of 128 (the paper's:
+        10 of 1,024), batches of 512 and a learning rate of 1e-3, and trains for 120 or 10 epochs.
+        """,
+}
+METHOD = """
+    {size} A model is called a lookup table if it puts more of its samples at training
+    points than chance does: at least {recalls} of what chance leaves. It is said to
+    draw the curve if at least {follows} of its samples are on it. With 100,000 points
+    every part of the curve is at a training point, so that recall says nothing there.
+    """
+CAPTION = """
+    Each dot is a sample: vermilion if it is within the tolerance of a training point,
+    blue otherwise. Rings are the training points, if there are 20. The grey line is the
+    curve that they were taken from.
+    """
+NOTE = """
+    Share of 5,000 samples within {tolerance} of a training point or of the curve, with Wilson 95 % intervals. Chance: the
+    share of the curve that is as near to a training point.
+    """
+SUMMARY = "Models that behave as lookup tables{so_far}: {kinds} ({count} of {known} models)."
+SUMMARY_NONE = "None of {known} models behaves as a lookup table."
 
 
 @dataclass(frozen=True)
@@ -51,19 +86,22 @@ class Combination:
 
     @property
     def name(self) -> str:
-        """As reports name it."""
+        """Its name in reports."""
         return f"{self.shape}, {self.network}, {self.data}"
 
 
 def combinations() -> Iterator[Combination]:
-    """All sixteen."""
+    """Yield all sixteen combinations."""
     from altbench.experiments.e1_diffusion import SHAPES
 
     return (Combination(network, data, shape) for shape in SHAPES for data in DATA for network in NETWORKS)
 
 
 def settings(one: Combination, preset: Preset) -> ToySettings:
-    """How a combination is trained: `paper` exactly so, `small` with a smaller large net that trains for less long."""
+    """Return how a combination is trained.
+
+    At `paper` as in the paper; at `small` the large net is smaller and trains less.
+    """
     from altbench.experiments.e1_diffusion import ToySettings
 
     large, few = one.network == "large net", one.data == "small data"
@@ -75,57 +113,59 @@ def settings(one: Combination, preset: Preset) -> ToySettings:
     return ToySettings(**common, epochs=EPOCHS[one.data], learning_rate=1e-4 if large and few else 1e-3)
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
-    """Train and sample every combination that is not there yet."""
+def compute(run: ExperimentRun, say: Say) -> None:
+    """Train and sample every combination that is missing."""
     import torch
 
     from altbench.experiments.e1_diffusion import fit_and_sample
 
     device = resolve_device("auto")
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # results depend on the number of threads in their last bits
     for one in combinations():
-        chosen = settings(one, preset)
+        chosen = settings(one, run.preset)
         path = result_path(run, chosen, device)
         if not path.is_file():
             say(f"{one.name}: {chosen.layers} hidden layers of {chosen.width}, {chosen.epochs} epochs")
             write_result(path, fit_and_sample(chosen, device, say))
 
 
-def result_path(run: Run, chosen: ToySettings, device: str) -> Path:
-    """Where a model's samples lie; the name changes with whatever changes them."""
+def result_path(run: ExperimentRun, chosen: ToySettings, device: str) -> Path:
+    """Return where a model's samples lie.
+
+    The name changes with whatever changes the samples: settings, torch and device.
+    """
     made_with = {"settings": asdict(chosen), "torch": version("torch"), "device": device}
     digest = hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()
     return run.own / f"{chosen.shape}-{digest[:16]}.npz"
 
 
 def write_result(path: Path, result: ToyResult) -> None:
-    """Plain arrays, whole or not at all."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **{**asdict(result), "parameters": np.array(result.parameters)})
+    """Write a result as plain arrays, whole or not at all."""
+    write_arrays(path, **asdict(result))
 
 
 def read_result(path: Path) -> ToyResult | None:
-    """What `write_result` wrote; None where there is nothing."""
+    """Read what `write_result` wrote; None if the file is missing."""
     from altbench.experiments.e1_diffusion import ToyResult
 
-    if not path.is_file():
+    found = read_arrays(path)
+    if found is None:
         return None
-    with np.load(path, allow_pickle=False) as found:
-        return ToyResult(found["samples"], found["training"], found["losses"], int(found["parameters"]))
+    return ToyResult(found["samples"], found["training"], found["losses"], int(found["parameters"]))
 
 
-def report(run: Run, preset: Preset) -> Report:
-    """The table of all combinations and the picture of their samples."""
+def report(run: ExperimentRun) -> Report:
+    """Report the table of all combinations and the picture of their samples."""
     device = resolve_device("auto")
-    found = {one: read_result(result_path(run, settings(one, preset), device)) for one in combinations()}
-    data = _measured(found, preset)
+    found = {one: read_result(result_path(run, settings(one, run.preset), device)) for one in combinations()}
+    data = _measured(found, run.preset)
     there = {one: result for one, result in found.items() if result is not None}
     figures = {"samples": draw(there)} if there else {}
     return Report(
         summary=_summary(data),
         sections=(
-            Section("Samples", _caption(), figures=figures),
-            Section("Where samples land", _method(preset), {"nearness": _table(data)}),
+            Section("Samples", prose(CAPTION), figures=figures),
+            Section("Where samples land", _method(run.preset), {"nearness": _table(data)}),
         ),
         reported=(Reported("behaves as a lookup table", "large net with small data only", _lookups(data)),),
         missing=tuple(one.name for one, result in found.items() if result is None),
@@ -133,7 +173,7 @@ def report(run: Run, preset: Preset) -> Report:
 
 
 def _measured(found: Mapping[Combination, ToyResult | None], preset: Preset) -> pd.DataFrame:
-    """One row per combination; without a result its numbers are empty."""
+    """Measure every combination, in a row each; without a result its numbers are empty."""
     from altbench.experiments.e1_diffusion import nearness
 
     rows = []
@@ -151,7 +191,10 @@ def _measured(found: Mapping[Combination, ToyResult | None], preset: Preset) -> 
 
 
 def _beyond(recalled: float, chance: float) -> float | None:
-    """Share recalled, rescaled so that chance is 0 and all is 1; None where chance is (nearly) all."""
+    """Rescale the share recalled so that chance is 0 and all is 1.
+
+    None if chance is nearly all: then a recalled point and a drawn one are the same.
+    """
     return None if chance > 0.95 else (recalled - chance) / (1 - chance)
 
 
@@ -176,45 +219,24 @@ def _table(data: pd.DataFrame) -> Any:
         "on the curve": share("on_curve"),
         "verdict": ["" if pd.isna(v) else v for v in data["verdict"]],
     }
-    note = (
-        f"Share of 5,000 samples within {TOLERANCE} of a training point or of the curve, with Wilson 95 % intervals."
-        " Chance: the share of the curve that is as near to a training point."
-    )
-    return frame_table("Where samples land", data, texts, note, names=3)
+    return frame_table("Where samples land", data, texts, prose(NOTE, tolerance=TOLERANCE), names=3)
 
 
 def _method(preset: Preset) -> str:
-    size = (
-        "Settings are the paper's throughout."
-        if preset == "paper"
-        else "`small` keeps the paper's small net, points and schedule; its large net has 6 hidden layers of 128 (the"
-        " paper's: 10 of 1,024), batches of 512 and a learning rate of 1e-3, and trains for 120 or 10 epochs."
-    )
-    return (
-        f"{size} A model is called a lookup table where it puts its samples at training points beyond chance"
-        f" (at least {percent(RECALLS)} of what chance leaves), and is said to draw the curve where {percent(FOLLOWS)}"
-        " of its samples are on it. With 100,000 points all of the curve is at training points: recall tells nothing there."
-    )
-
-
-def _caption() -> str:
-    return (
-        "Each dot is a sample: vermilion within the tolerance of one of the training points, blue elsewhere; rings are the"
-        " training points where there are 20, the grey line is the curve that they were taken from."
-    )
+    return prose(METHOD, size=prose(SIZES[preset]), recalls=percent(RECALLS), follows=percent(FOLLOWS))
 
 
 def _lookups(data: pd.DataFrame) -> str:
     known = data.dropna(subset=["verdict"])
     if known.empty:
         return ""
-    told = []
+    texts = []
     for network in NETWORKS:
         for amount in DATA:
             own = known[(known["network"] == network) & (known["data"] == amount)]
             hits = int((own["verdict"] == "lookup table").sum())
-            told += [f"{network}, {amount}: {hits} of {len(own)}"] if len(own) else []
-    return "; ".join(told)
+            texts += [f"{network}, {amount}: {hits} of {len(own)}"] if len(own) else []
+    return "; ".join(texts)
 
 
 def _summary(data: pd.DataFrame) -> str:
@@ -224,16 +246,16 @@ def _summary(data: pd.DataFrame) -> str:
     where = known[known["verdict"] == "lookup table"]
     kinds = sorted({f"{net} with {amount}" for net, amount in zip(where["network"], where["data"], strict=True)})
     if not kinds:
-        return f"None of {len(known)} models behaves as a lookup table."
-    whole = "" if len(known) == len(data) else f" ({len(known)} of {len(data)} models so far)"
-    return f"Behaves as a lookup table{whole}: {listed(kinds)}, on {len(where)} of {len(known)} models."
+        return prose(SUMMARY_NONE, known=len(known))
+    so_far = "" if len(known) == len(data) else f" ({len(known)} of {len(data)} models so far)"
+    return prose(SUMMARY, so_far=so_far, kinds=listed(kinds), count=len(where), known=len(known))
 
 
 # ---------------------------------------------------------------------------------------------------------- picture
 
 
 def draw(found: Mapping[Combination, ToyResult]) -> Figure:
-    """4 × 4 panels: a row per curve, a column per network and amount of data."""
+    """Draw 4 × 4 panels: a row per curve, a column per network and amount of data."""
     from altbench.experiments.e1_diffusion import SHAPES
 
     columns = [(data, network) for data in DATA for network in NETWORKS]
@@ -270,8 +292,8 @@ def _panel(axis: Axes, result: ToyResult | None, shape: str) -> None:
         x, y = result.training.T
         axis.scatter(x, y, s=30, facecolors="none", edgecolors="0.1", linewidths=0.7, zorder=4)
     found = nearness(result, shape, TOLERANCE)
-    told = f"at a training point {percent(found.recalled / found.total)}" if few else ""
-    text = "\n".join(part for part in (told, f"on the curve {percent(found.on_curve / found.total)}") if part)
+    recalled = f"at a training point {percent(found.recalled / found.total)}" if few else ""
+    text = "\n".join(part for part in (recalled, f"on the curve {percent(found.on_curve / found.total)}") if part)
     axis.text(0.03, 0.03, text, transform=axis.transAxes, fontsize=7, color="0.25", va="bottom")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,9 +21,10 @@ from altbench.experiments.shared.audits import (
     paired_gap,
     ways_table,
 )
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
+from altbench.experiments.shared.texts import prose
 from altbench.report.style import policy_styles, styled
 from altbench.report.table import Table
 from altbench.stats.scores import summarise
@@ -31,27 +32,62 @@ from altbench.stats.trajectories import find_distance
 from altbench.sweeps.spec import SweepSpec
 
 POLICIES = ("alt", "alt_plus", "kdtree", "open_loop", "diffusion", "act", "bc")
+"""The rows of the audit."""
 SHOWN = (*POLICIES, EXPERT)
 PAPER = {
     "alt": (1.0, 1.0, 1.0, 1.0, 1.0),
     "diffusion": (0.935, 0.837, 0.690, 0.838, 0.875),
     "act": (0.465, 0.278, 0.406, 0.428, 0.355),
 }
-"""Highest S in the order of the cases, as reported; ALT's second-hand. GR00T-N1.5 is not part of this bench."""
+"""Highest S of each case, in the order of the cases, as reported.
+
+GR00T-N1.5 is not part of this bench.
+"""
 SECOND_HAND = ("alt",)
+"""Rows of `PAPER` that are known from notes on the paper alone."""
 RANKED = ("diffusion", "act", "bc")
-"""A diffusion policy recalls more than ACT, says the paper; the bench asks the same of behaviour cloning."""
+"""The first is compared with the others.
+
+The paper says that a diffusion policy recalls more than ACT; we also ask about
+behaviour cloning.
+"""
+
+METHOD = """
+    Lift, {n} demonstrations, one on each pose of the grid; {episodes} episodes per
+    case, the same for all policies. Cases: {cases}. Actions are absolute poses, so that
+    noise in the arm's start cancels. A policy that blindly plays the right
+    demonstration (`open_loop`) therefore shows how high S can be if the arm starts
+    elsewhere than in the demonstration. `{expert}` is the control: the scripted expert
+    on the same episodes, with a newly drawn speed and approach. It has seen no
+    demonstration and looks at no image.
+    """
+RANKING = "- {case}: by highest S {by_highest}; by mean S {by_mean}"
+RANKING_GAPS = "On the same episodes in distribution, the differences of mean S with 95 % intervals: {gaps}."
+CONTROL = """
+    The expert recalls nothing. It still comes near a demonstration when it does the
+    same thing from nearly the same place: a high S alone is no proof of recall.
+    Evidence of recall is how much higher a policy's S is than the expert's on the same
+    episodes. The expert varies less than people do, whose own S may be lower.
+    Differences of mean S with 95 % intervals:
+
+    {lines}
+    """
+CONTROL_LINE = "- {case}: the expert's highest S {highest}, mean {mean}; {gaps}"
+CONTROL_MISSING = "The expert has not played these episodes yet."
+BARS = "Above: the episode with the highest S, which is the paper's number. Below: the median episode."
+SUMMARY_RANKING = "By S, {verdicts}; the paper ranks diffusion above ACT."
+SUMMARY_VERDICT = "{first} {verdict} {second} (mean S in distribution {mean} apart)"
+SUMMARY_CONTROL = "The expert, which recalls nothing, has a highest S of {highest} in distribution."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """The policies, 30 demonstrations, the five cases."""
+    """Ask for the policies at 30 demonstrations, in the five cases."""
     rows = [row(policy, preset) for policy in POLICIES]
     return [make_sweep("audit-lift", rows, evaluations(CASES, EPISODES))]
 
 
-def report(run: Run, preset: Preset) -> Report:
-    """S by policy and case, the ranking, and how much the way of comparing matters."""
-    del preset
+def report(run: ExperimentRun) -> Report:
+    """Report S by policy and case, the ranking, and other ways of comparing."""
     episodes = audited(run, POSITIONS)
     if not episodes:
         return Report("", (), _reported(frame_of([])))
@@ -60,7 +96,7 @@ def report(run: Run, preset: Preset) -> Report:
         Section("S by policy and case", _method(), _tables(frame), {"distribution": _distribution(frame)}),
         Section("The ranking", _ranking(frame), {}),
         Section("What S does not say", _control(frame)),
-        Section("One episode beside all demonstrations", _bars_text(), {}, _bars(episodes)),
+        Section("One episode beside all demonstrations", BARS, {}, _bars(episodes)),
         Section(
             "The way of comparing", "", {"ways": ways_table(frames(run, frame), ["label", "case"], ["policy", "case"])}
         ),
@@ -68,9 +104,8 @@ def report(run: Run, preset: Preset) -> Report:
     return Report(_summary(frame), sections, _reported(frame), expert_control.missing(run))
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
-    """The expert's episodes."""
-    del preset
+def compute(run: ExperimentRun, say: Say) -> None:
+    """Let the expert play the audited episodes."""
     expert_control.play(run, say)
 
 
@@ -85,7 +120,7 @@ def _distribution(frame: pd.DataFrame) -> Figure:
 
 
 def _bars(episodes: Sequence[AuditedEpisode]) -> dict[str, Figure]:
-    """A figure per policy that has an S."""
+    """Draw a figure per policy that has an S."""
     figures = {}
     for label in SHOWN:
         own = [one for one in episodes if one.cell.label == label]
@@ -97,21 +132,11 @@ def _bars(episodes: Sequence[AuditedEpisode]) -> dict[str, Figure]:
 
 def _method() -> str:
     cases = ", ".join(f"{case.title} (`{case.column}`)" for case in CASES)
-    return (
-        f"Lift, {N} demonstrations, one on each pose of the grid, {EPISODES} episodes a case, the same for all policies."
-        f" Cases: {cases}. Absolute poses cancel the arm's starting noise, so a policy that plays the right demonstration"
-        " blindly (`open_loop`) shows how high S can be where the arm starts elsewhere than the demonstration's did."
-        f" `{EXPERT}` is the control: the scripted expert on the same episodes, at a speed and approach drawn afresh, which"
-        " has seen no demonstration and looks at no image."
-    )
-
-
-def _bars_text() -> str:
-    return "Above: the episode with the highest S, which the paper's number is made of; below: the median one."
+    return prose(METHOD, n=N, episodes=EPISODES, cases=cases, expert=EXPERT)
 
 
 def _gaps(frame: pd.DataFrame) -> list[Gap]:
-    """Diffusion against the other learned policies, in distribution."""
+    """Compare diffusion with the other learned policies, in distribution."""
     own = frame[frame["case"] == CASES[0].name]
     found = [paired_gap(own, RANKED[0], other) for other in RANKED[1:]]
     return [gap for gap in found if gap is not None]
@@ -124,61 +149,51 @@ def _ranking(frame: pd.DataFrame) -> str:
         found = {label: summarise(own.loc[own["label"] == label, "s"].to_list()) for label in SHOWN}
         there = {label: one for label, one in found.items() if one.n}
         if there:
-            by_max = sorted(there, key=lambda x: -(there[x].highest or 0.0))
-            by_mean = sorted(there, key=lambda x: -(there[x].mean or 0.0))
-            lines.append(
-                f"- {case.title}: by highest S {_order(by_max, [there[x].highest for x in by_max])};"
-                f" by mean S {_order(by_mean, [there[x].mean for x in by_mean])}"
-            )
+            by_highest = _order({label: one.highest for label, one in there.items()})
+            by_mean = _order({label: one.mean for label, one in there.items()})
+            lines.append(prose(RANKING, case=case.title, by_highest=by_highest, by_mean=by_mean))
     gaps = "; ".join(gap.text for gap in _gaps(frame))
-    paired = (
-        f"\n\nThe same episodes in distribution, difference of mean S with its 95 % interval: {gaps}." if gaps else ""
-    )
-    return "\n".join(lines) + paired
+    return "\n".join(lines) + ("\n\n" + prose(RANKING_GAPS, gaps=gaps) if gaps else "")
 
 
 def _control(frame: pd.DataFrame) -> str:
-    """What the expert's S makes of the policies'."""
+    """Compare the policies' S with the expert's, case by case."""
     lines = []
     for case in CASES:
         own = frame[frame["case"] == case.name]
         found = summarise(own.loc[own["label"] == EXPERT, "s"].to_list())
         gaps = [paired_gap(own, label, EXPERT) for label in POLICIES]
-        told = "; ".join(gap.text for gap in gaps if gap is not None)
         if found.n:
-            lines.append(
-                f"- {case.title}: the expert's highest S {score(found.highest)}, mean {score(found.mean, 2)}; {told}"
-            )
-    if not lines:
-        return "The expert has not played these episodes yet."
-    return (
-        "The expert recalls nothing, and still comes near a demonstration wherever it does the same thing from nearly the"
-        " same place: a high S alone is no proof of recall. What speaks for recall is the S that a policy has beyond the"
-        " expert's on the same episodes (it varies less than people do, whose own S may be lower);"
-        " differences of mean S with 95 % intervals:\n\n" + "\n".join(lines)
-    )
+            numbers = {"highest": score(found.highest), "mean": score(found.mean, 2)}
+            texts = "; ".join(gap.text for gap in gaps if gap is not None)
+            lines.append(prose(CONTROL_LINE, case=case.title, **numbers, gaps=texts))
+    return prose(CONTROL, lines="\n".join(lines)) if lines else CONTROL_MISSING
 
 
-def _order(labels: Sequence[str], values: Sequence[float | None]) -> str:
-    return " > ".join(f"{label} {score(value, 2)}" for label, value in zip(labels, values, strict=True))
+def _order(values: Mapping[str, float | None]) -> str:
+    """Write labels with their values, the highest first."""
+    labels = sorted(values, key=lambda label: -(values[label] or 0.0))
+    return " > ".join(f"{label} {score(values[label], 2)}" for label in labels)
 
 
 def _summary(frame: pd.DataFrame) -> str:
-    """Whether the paper's order is found: diffusion recalls more than the other learned policies."""
-    parts = []
-    for gap in _gaps(frame):
-        verdict = (
-            "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "is not told apart from"
-        )
-        parts.append(f"{gap.first} {verdict} {gap.second} (mean S in distribution {score(gap.mean, 2)} apart)")
-    ranking = f"By S, {'; '.join(parts)}; the paper ranks diffusion above ACT." if parts else ""
+    """Say whether the paper's order is found, and how high the expert's S is."""
+    verdicts = "; ".join(_verdict(gap) for gap in _gaps(frame))
     own = frame[(frame["case"] == CASES[0].name) & (frame["label"] == EXPERT)]
-    control = f"The expert, which recalls nothing, has {highest(own)} there." if len(own) else ""
-    return " ".join(filter(None, (ranking, control)))
+    parts = [prose(SUMMARY_RANKING, verdicts=verdicts)] if verdicts else []
+    parts += [prose(SUMMARY_CONTROL, highest=highest(own))] if len(own) else []
+    return " ".join(parts)
+
+
+def _verdict(gap: Gap) -> str:
+    found = (
+        "recalls more than" if gap.low > 0 else "recalls less than" if gap.high < 0 else "cannot be distinguished from"
+    )
+    return prose(SUMMARY_VERDICT, first=gap.first, verdict=found, second=gap.second, mean=score(gap.mean, 2))
 
 
 def _reported(frame: pd.DataFrame) -> tuple[Reported, ...]:
-    """Case by case, so that the policies that the paper ranks stand below each other."""
+    """Set the paper's numbers beside ours, case by case, as the paper ranks policies."""
     return tuple(
         Reported(
             f"highest S, {case.title}: {label}",
@@ -195,7 +210,7 @@ EXPERIMENT = Experiment(
     id="E2",
     name="audit-lift",
     title="Memorisation audit on Lift",
-    question="Does a policy generate its motion, or recall a demonstration, where it was shown, between, and beyond?",
+    question="At demonstrated poses, between and beyond them: does a policy generate its motion, or recall a demonstration?",
     report=report,
     sweeps=sweeps,
     compute=compute,

@@ -1,4 +1,4 @@
-"""E3: the main table: who recalls, who generalises, and what a decision costs."""
+"""E3: the main table: which policies recall, which generalise, what a decision costs."""
 
 from __future__ import annotations
 
@@ -7,43 +7,74 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
 from altbench.experiments.shared.matrix import (
     NOTE,
     PLAIN_NOTE,
     Matrix,
-    Where,
-    cells_of,
     clean,
     dot_plot,
+    label_rows,
     matrix,
     matrix_table,
 )
-from altbench.experiments.shared.recall import trajectory_recall
+from altbench.experiments.shared.recall import pooled, trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, OUT_OF_DISTRIBUTION, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, listed, percent, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.cost_figures import latency_memory
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
 from altbench.report.style import policy_styles, styled
-from altbench.report.table import Table, significant
-from altbench.stats.rates import Rate, rate_of
-from altbench.sweeps.plan import Cell
+from altbench.report.table import Table, rate_text, significant
+from altbench.stats.rates import Rate
 from altbench.sweeps.spec import SweepSpec
 
 SHOWN = ("replay", "recall")
+"""Splits with demonstrated poses."""
 SPLITS = (*SHOWN, "uniform", *OUT_OF_DISTRIBUTION)
 MORE = ("bc_gmm", "bc_rnn_gmm", "act_ensemble")
-"""Baselines beside the main table, in a sweep of their own."""
+"""Baselines beside the main table.
+
+They have a sweep of their own, because all its rows play fewer splits.
+"""
 MORE_SPLITS = ("recall", "uniform", "interpolate")
 SOLVES = 0.9
-"""Lower end of an interval from which a policy is said to solve a split."""
+"""Least lower end of the interval of a policy that is said to solve a split."""
+
+METHOD = """
+    Lift, {n} demonstrations, one on each pose of the grid. `replay`: each
+    demonstration's exact initial state, once. `recall`: its cube pose with new noise in
+    the arm's start, which is closest to the paper's in-distribution test. `uniform`:
+    new poses over the whole range. Splits other than `replay` have {episodes} episodes,
+    the same for all policies. Trajectory recall: the share of `recall` episodes whose
+    motion is nearest to the demonstration that they began from.
+    """
+BEYOND = "Between the demonstrated poses (`uniform`, `interpolate`) and outside their range (`extrapolate`)."
+BASELINES: Mapping[str, str] = {
+    "small": """
+        `bc_gmm` is behaviour cloning with a mixture of Gaussians. `bc_rnn_gmm` is its
+        recurrent form; its README says why it is not precise enough to be a baseline at
+        `small`. `act_ensemble` is the main table's `act`, with the same checkpoint; it
+        decides at every step and executes the mean of what all its chunks say of that step.
+        Demonstrations and episodes are those above. These rows are not compared with those
+        above.
+        """,
+    "paper": """
+        `bc_gmm` is behaviour cloning with a mixture of Gaussians. `bc_rnn_gmm` is its
+        recurrent form. At `paper` the main table's `act` already has its temporal ensemble.
+        Demonstrations and episodes are those above. These rows are not compared with those
+        above.
+        """,
+}
+COSTS = " Decision: median at batch 1. Peak RSS: over an empty process."
+SUMMARY = "Policies that solve a split (interval above {solves}): {splits}."
+SUMMARY_SPLIT = "{split}: {policies}"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """The policies, 30 demonstrations, every split; then more baselines."""
+    """Ask for the policies at 30 demonstrations on every split; then more baselines."""
     rows = [row(policy, preset) for policy in POLICIES]
     more = [row("bc_gmm", preset), row("bc_rnn_gmm", preset)]
-    if preset != "paper":  # there, `act` itself has the ensemble
+    if preset != "paper":  # at `paper`, `act` itself has the ensemble
         more.append(row("act", preset, "act_ensemble", temporal_ensemble=True, action_horizon=1))
     return [
         make_sweep("main-table", rows, [evaluation(split) for split in SPLITS]),
@@ -51,54 +82,43 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     ]
 
 
-def report(run: Run, preset: Preset) -> Report:
-    """The main table, success out of distribution, costs, and more baselines."""
-    labels = tuple(name for name in POLICIES if cells_of(run, {"label": name}))
-    rows: dict[str, Where] = {name: {"label": name} for name in labels}
+def report(run: ExperimentRun) -> Report:
+    """Report the main table, success out of distribution, costs, and more baselines."""
+    rows = label_rows(run, POLICIES)
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
-    recalls = {name: _recall(run, name) for name in labels}
+    recalls = {name: pooled(run, name, trajectory_recall) for name in rows}
     costs, ratios = measures_frame(run.measures()), ratios_table(run.measures())
     success = dot_plot("Lift, 30 demonstrations: success by split", found)
     beyond = {split: clean(split) for split in ("uniform", *OUT_OF_DISTRIBUTION)}
     sections = (
         Section(
             "The main table",
-            _method(),
+            prose(METHOD, n=N, episodes=EPISODES),
             {"main": _main("Main table", found, (*SHOWN, "uniform"), recalls, costs, ratios)},
-            _cost_figure(run, labels),
+            drawn(latency_memory=_cost_figure(run, list(rows))),
         ),
         Section(
             "Beyond what was demonstrated",
-            "Between the demonstrated poses (`uniform`, `interpolate`) and outside their range (`extrapolate`).",
+            BEYOND,
             {"out_of_distribution": matrix_table("Success between and beyond", matrix(run, rows, beyond))},
-            {"success": success} if success else {},
+            drawn(success=success),
         ),
-        Section("More baselines", _more_text(preset), {"more_baselines": _more(run, costs, ratios)}),
+        Section("More baselines", prose(BASELINES[run.preset]), {"more_baselines": _more(run, costs, ratios)}),
     )
     return Report(_summary(found), sections, _reported(found, recalls, costs, ratios.data))
 
 
-def _cost_figure(run: Run, labels: Sequence[str]) -> dict[str, Figure]:
-    """Time and memory of the main table's policies, where any were measured."""
+def _cost_figure(run: ExperimentRun, labels: Sequence[str]) -> Figure | None:
+    """Draw time and memory of the main table's policies; None if none was measured."""
     timed = [m for m in run.measures() if m.label in labels]
     with styled():
-        return {"latency_memory": latency_memory(timed, policy_styles(labels))} if timed else {}
+        return latency_memory(timed, policy_styles(labels)) if timed else None
 
 
-def _recall(run: Run, label: str) -> Rate:
-    """Trajectory recall over the `recall` cells of a row."""
-    rates = [trajectory_recall(run, cell) for cell in _recall_cells(run, label)]
-    return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
-
-
-def _recall_cells(run: Run, label: str) -> list[Cell]:
-    return [cell for cell in cells_of(run, clean("recall", label=label)) if cell in run.recorded]
-
-
-def _more(run: Run, costs: pd.DataFrame, ratios: Table) -> Table:
-    """The baselines that are not in the main table, which they are not compared with."""
-    found = matrix(run, {name: {"label": name} for name in MORE}, {split: clean(split) for split in MORE_SPLITS})
-    recalls = {name: _recall(run, name) for name in found.rows}
+def _more(run: ExperimentRun, costs: pd.DataFrame, ratios: Table) -> Table:
+    """Tabulate the baselines that are not in the main table, nor compared with it."""
+    found = matrix(run, label_rows(run, MORE), {split: clean(split) for split in MORE_SPLITS})
+    recalls = {name: pooled(run, name, trajectory_recall) for name in found.rows}
     return _main("More baselines", found, MORE_SPLITS, recalls, costs, ratios, PLAIN_NOTE)
 
 
@@ -111,7 +131,10 @@ def _main(
     ratios: Table,
     note: str = NOTE.replace("Bold", "Bold (in the next table)"),
 ) -> Table:
-    """Success on `splits`, trajectory recall, time and memory, both also over the diffusion policy's."""
+    """Tabulate success on `splits`, trajectory recall, time and memory.
+
+    Time and memory also stand as a ratio to the diffusion policy's.
+    """
     names = list(found.rows)
     texts = {"policy": names}
     for split in splits:
@@ -123,8 +146,7 @@ def _main(
     texts["memory / diffusion's"] = [_ratio(ratios.data, name, "weights_and_table") for name in names]
     texts["on disk, MB"] = [_cost(costs, name, "disk_bytes", MEGABYTES) for name in names]
     texts["peak RSS, MB"] = [_cost(costs, name, "peak_rss_bytes", MEGABYTES) for name in names]
-    note += " Decision: median at batch 1. Peak RSS: over an empty process."
-    return frame_table(title, pd.DataFrame(texts), texts, note)
+    return frame_table(title, pd.DataFrame(texts), texts, note + COSTS)
 
 
 def _cost(costs: pd.DataFrame, label: str, column: str, scale: float) -> str:
@@ -137,34 +159,11 @@ def _ratio(ratios: pd.DataFrame, label: str, column: str) -> str:
     return significant(float(own.iloc[0]), 2) if len(own) else ""
 
 
-def _method() -> str:
-    return (
-        f"Lift, {N} demonstrations, one on each pose of the grid. `replay`: each demonstration's exact initial state, once;"
-        f" `recall`: its cube pose with the arm's own starting noise fresh, the closest to the paper's in-distribution test;"
-        f" `uniform`: fresh poses over the whole range; {EPISODES} episodes each, the same for all policies."
-        " Trajectory recall: `recall` episodes whose motion is nearest to the very demonstration they began from."
-    )
-
-
-def _more_text(preset: Preset) -> str:
-    ensemble = (
-        "; the main table's `act` has its temporal ensemble here already"
-        if preset == "paper"
-        else "; `act_ensemble`, the main table's `act` (one checkpoint) that decides at every step and executes the mean of"
-        " what all its chunks say of it"
-    )
-    recurrent = "" if preset == "paper" else " (at `small` not precise enough to be a baseline, as its README says)"
-    return (
-        f"`bc_gmm`, behaviour cloning with a mixture of Gaussians; `bc_rnn_gmm`, its recurrent form{recurrent}{ensemble}."
-        " Demonstrations and episodes as above; these rows take no part in the comparisons above."
-    )
-
-
 def _summary(found: Matrix) -> str:
     solved = {split: _solvers(found, split) for split in ("recall", "uniform")}
     measured = [split for split in solved if any(found.rate(name, split).episodes for name in found.rows)]
-    parts = [f"{split}: {listed(solved[split]) or 'nobody'} (interval above {percent(SOLVES)})" for split in measured]
-    return f"Who solves what. {'; '.join(parts)}." if parts else ""
+    parts = [prose(SUMMARY_SPLIT, split=split, policies=listed(solved[split]) or "none") for split in measured]
+    return prose(SUMMARY, solves=percent(SOLVES), splits="; ".join(parts)) if parts else ""
 
 
 def _solvers(found: Matrix, split: str) -> list[str]:
@@ -174,7 +173,7 @@ def _solvers(found: Matrix, split: str) -> list[str]:
 def _reported(
     found: Matrix, recalls: Mapping[str, Rate], costs: pd.DataFrame, ratios: pd.DataFrame
 ) -> tuple[Reported, ...]:
-    """The paper's numbers beside ours: its in-distribution test is closest to `recall`."""
+    """Set the paper's numbers beside ours; `recall` is closest to its test."""
     paper = {
         "kdtree": ("100 %", "63.3 %", ".09 s"),
         "diffusion": ("100 %", "100 %", "2.65 s"),

@@ -1,4 +1,4 @@
-"""E4: which encoder, embedding, temperature and augmentation make ALT's key, and whether learning it pays at all."""
+"""E4: which encoder and training make ALT's key, and whether learning a key pays."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from altbench.experiments.e4_variants import BASE, RAW, THUMBNAILS, UNLEARNED, variants
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
 from altbench.experiments.shared.matrix import (
     NOTE,
     Matrix,
     Where,
-    cells_of,
     chosen,
     clean,
     dot_plot,
+    label_rows,
     matrix,
     matrix_table,
 )
 from altbench.experiments.shared.paired import better, paired_table
-from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
+from altbench.experiments.shared.recall import lookup_recall, pooled, trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, evaluation, make_sweep
-from altbench.experiments.shared.texts import frame_table, listed, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, prose
 from altbench.report.costs import measures_frame
-from altbench.report.table import Table, significant
-from altbench.stats.rates import RANKED_FROM, Rate, rate_of, success_rate
+from altbench.report.table import Table, rate_text, significant
+from altbench.stats.rates import RANKED_FROM, Rate, success_rate
 from altbench.sweeps.spec import EvaluationEntry, PerturbationEntry, SweepSpec
 
 SPLITS = ("recall", "uniform")
-DISTURBED = {"contrast": 4, "fog": 2, "rotation": 4}
-"""Perturbation -> severity: tone, haze and a turned camera, each where retrieval among demonstrations told keys apart."""
-DISTURBED_ROWS = (
+PERTURBED = {"contrast": 4, "fog": 2, "rotation": 4}
+"""Perturbation -> severity: tone, haze and a turned camera.
+
+Each severity is one at which retrieval among demonstrations differed between keys.
+"""
+PERTURBED_ROWS = (
     "alt",
     BASE,
     "key-resnet18",
@@ -42,81 +45,111 @@ DISTURBED_ROWS = (
     "key-concat",
     *UNLEARNED,
 )
-DISTURBED_EPISODES = 50
+PERTURBED_EPISODES = 50
+"""The fewest that are ranked."""
+
+METHOD = """
+    ALT with other keys on Lift, 30 demonstrations, one training seed, {episodes}
+    episodes per split. `{base}` and all `key-…` rows have no thumbnails in the key
+    (`appearance = 0`), so that only what was learned counts. Each differs from `key` in
+    one thing.
+    """
+LEARNED = """
+    Each learned key is compared with the best key that learns nothing, on the same
+    episodes.
+
+    {verdicts}
+    """
+PERTURBED_METHOD = """
+    The first {episodes} of the same `recall` episodes with {columns}. The perturbations
+    were chosen by what keys retrieve at frames of other demonstrations, not by these
+    episodes. No key was trained on any of them; the contrast of the colour jitter is
+    the closest.
+
+    {verdicts}
+    """
+KEYS_NOTE = """
+    Trajectory recall: `recall` episodes whose motion is nearest to the demonstration
+    that they began from. Lookup recall: `recall` episodes in which most decisions
+    retrieved that demonstration. {note}
+    """
+VERDICT = "- {column}, better than `{against}`: {better}"
+BETTER = "`{label}` ({what}: {gain:+.0f} %, p {p:.1g})"
+SUMMARY = "Significantly better than {against}: {columns}."
+SUMMARY_FEW = "Too few episodes (fewer than {least}) to say whether learning a key pays."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Every variant on the two splits that tell keys apart, and some of them on disturbed images."""
+    """Ask for every variant on two splits, and for some on perturbed images."""
     rows = [variant.entry(preset) for variant in variants(preset)]
-    disturbed = [entry for entry in rows if entry.name in DISTURBED_ROWS]
+    perturbed = [entry for entry in rows if entry.name in PERTURBED_ROWS]
     return [
         make_sweep("encoders", rows, [evaluation(split) for split in SPLITS]),
-        make_sweep("encoders-disturbed", disturbed, [_disturbed_evaluation()]),
+        make_sweep("encoders-disturbed", perturbed, [_perturbed_evaluation()]),
     ]
 
 
-def _disturbed_evaluation() -> EvaluationEntry:
-    entries = [PerturbationEntry(name=name, severities=(severity,)) for name, severity in DISTURBED.items()]
-    return evaluation("recall", DISTURBED_EPISODES, perturbations=entries)
+def _perturbed_evaluation() -> EvaluationEntry:
+    entries = [PerturbationEntry(name=name, severities=(severity,)) for name, severity in PERTURBED.items()]
+    return evaluation("recall", PERTURBED_EPISODES, perturbations=entries)
 
 
-def report(run: Run, preset: Preset) -> Report:
-    """Success and recall of each key, and whether learning it paid."""
-    words = {variant.label: variant.what for variant in variants(preset)}
-    rows: dict[str, Where] = {label: {"label": label} for label in words if cells_of(run, {"label": label})}
+def report(run: ExperimentRun) -> Report:
+    """Report success and recall of each key, and whether learning it pays."""
+    words = {variant.label: variant.what for variant in variants(run.preset)}
+    rows = label_rows(run, words)
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
-    recalls = {label: _pooled(run, label) for label in found.rows}
+    recalls = {label: _recalls(run, label) for label in found.rows}
     paired = {split: against_best(run, found.rows, UNLEARNED, clean(split), f"split {split}") for split in SPLITS}
-    disturbed = matrix(run, {label: rows[label] for label in rows if label in DISTURBED_ROWS}, _disturbances())
+    perturbed = matrix(run, {label: rows[label] for label in rows if label in PERTURBED_ROWS}, _perturbed_columns())
     raw, handmade = (
-        {n: against_best(run, disturbed.rows, what, where, f"recall, {n}") for n, where in _disturbances().items()}
+        {n: against_best(run, perturbed.rows, what, where, f"recall, {n}") for n, where in _perturbed_columns().items()}
         for what in (RAW, (THUMBNAILS,))
     )
     figure = dot_plot("Lift, 30 demonstrations: success by ALT's key", found)
-    shaken = dot_plot("Lift, 30 demonstrations: success on recall, images disturbed, by ALT's key", disturbed)
+    perturbed_figure = dot_plot("Lift, 30 demonstrations: success on recall, perturbed images, by ALT's key", perturbed)
     sections = (
-        Section("Keys", _method(), {"keys": _table(run, found, recalls, words)}, {"success": figure} if figure else {}),
+        Section(
+            "Keys",
+            prose(METHOD, episodes=EPISODES, base=BASE),
+            {"keys": _table(run, found, recalls, words)},
+            drawn(success=figure),
+        ),
         Section(
             "Does learning the key pay?",
-            "Each learned key against the best of those that learn nothing, on the same episodes.\n\n"
-            + _verdicts(paired, words),
+            prose(LEARNED, verdicts=_verdicts(paired, words)),
             {f"learned_{split}": table for split, table in paired.items()},
         ),
         Section(
-            "Does it pay where images are disturbed?",
-            f"{_disturbed_method()}\n\n{_verdicts(raw, words)}\n{_verdicts(handmade, words)}",
+            "Does it pay on perturbed images?",
+            _perturbed_method(f"{_verdicts(raw, words)}\n{_verdicts(handmade, words)}"),
             {
-                "disturbed": matrix_table("Success on recall, images disturbed", disturbed, "key"),
+                "disturbed": matrix_table("Success on recall, perturbed images", perturbed, "key"),
                 **{f"learned_{name.replace(' ', '_')}": table for name, table in raw.items()},
             },
-            {"disturbed": shaken} if shaken else {},
+            drawn(disturbed=perturbed_figure),
         ),
         Section("Success, with marks", "", {"success_matrix": matrix_table("Success by key", found, "key")}),
     )
     return Report(_summary(paired, raw, handmade), sections, _reported(found, recalls))
 
 
-def _disturbances() -> dict[str, Where]:
-    """What a disturbed column is called -> its episodes."""
+def _perturbed_columns() -> dict[str, Where]:
+    """Return the head of each perturbed column and its episodes."""
     return {
         f"{name} {severity}": {"split": "recall", "perturbation": name, "severity": severity}
-        for name, severity in DISTURBED.items()
+        for name, severity in PERTURBED.items()
     }
 
 
-def _pooled(run: Run, label: str) -> tuple[Rate, Rate]:
-    """Trajectory and lookup recall of a row on `recall`."""
-    cells = [cell for cell in cells_of(run, clean("recall", label=label)) if cell in run.recorded]
-    pairs = [(trajectory_recall(run, cell), lookup_recall(run, cell)) for cell in cells]
-    trajectory, lookup = [p[0] for p in pairs], [p[1] for p in pairs]
-    return _sum(trajectory), _sum(lookup)
+def _recalls(run: ExperimentRun, label: str) -> tuple[Rate, Rate]:
+    """Return trajectory recall and lookup recall of a row on `recall`."""
+    return pooled(run, label, trajectory_recall), pooled(run, label, lookup_recall)
 
 
-def _sum(rates: Sequence[Rate]) -> Rate:
-    return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
-
-
-def _table(run: Run, found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]], words: Mapping[str, str]) -> Table:
+def _table(
+    run: ExperimentRun, found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]], words: Mapping[str, str]
+) -> Table:
     costs = measures_frame(run.measures())
     seconds = costs.dropna(subset=["train_seconds"]).groupby("label")["train_seconds"].first()
     texts = {
@@ -127,17 +160,15 @@ def _table(run: Run, found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]], wo
         "lookup recall": [rate_text(recalls[label][1], counts=False) for label in found.rows],
         "training, s": [significant(float(seconds.get(label, float("nan")))) for label in found.rows],
     }
-    note = (
-        "Trajectory recall: `recall` episodes whose motion is nearest to the demonstration they began from. Lookup recall:"
-        " those most of whose decisions retrieved it. "
-    )
-    return frame_table("Keys", pd.DataFrame(texts), texts, note + NOTE.replace("Bold", "Bold (last table)"), names=2)
+    note = prose(KEYS_NOTE, note=NOTE.replace("Bold", "Bold (last table)"))
+    return frame_table("Keys", pd.DataFrame(texts), texts, note, names=2)
 
 
-def against_best(run: Run, labels: Sequence[str], unlearned: Sequence[str], where: Where, what: str) -> Table:
-    """Success of each key minus that of the best of `unlearned`, on the same episodes `where`, `what` in words.
+def against_best(run: ExperimentRun, labels: Sequence[str], unlearned: Sequence[str], where: Where, what: str) -> Table:
+    """Tabulate the success of each key minus that of the best of `unlearned`.
 
-    Without the other keys of `UNLEARNED`, but for thumbnails where they are not among `unlearned`.
+    Both on the same episodes `where`; `what` names them in words. The table leaves out
+    the other rows of `unlearned` and of `RAW`.
     """
     frame = chosen(run.episodes(), where)
     groups = {label: frame[frame["label"] == label] for label in labels}
@@ -147,40 +178,29 @@ def against_best(run: Run, labels: Sequence[str], unlearned: Sequence[str], wher
     return paired_table(f"Keys against {best}, {what}", others, best, "key", what.capitalize())
 
 
-def _method() -> str:
-    return (
-        f"ALT with other keys, Lift, 30 demonstrations, one training seed, {EPISODES} episodes a split. `{BASE}` and all"
-        " `key-…` rows have no thumbnails in the key (`appearance = 0`), so that what was learned stands alone;"
-        " each differs from `key` in one thing."
-    )
-
-
-def _disturbed_method() -> str:
-    columns = listed([f"`{name}` at severity {severity}" for name, severity in DISTURBED.items()])
-    return (
-        f"The first {DISTURBED_EPISODES} of the same `recall` episodes with {columns}. Which perturbations, was chosen by"
-        " what keys retrieve at frames of further demonstrations, not by these episodes. No key was trained on any of them:"
-        " the closest is the colour jitter's contrast."
-    )
+def _perturbed_method(verdicts: str) -> str:
+    columns = listed([f"`{name}` at severity {severity}" for name, severity in PERTURBED.items()])
+    return prose(PERTURBED_METHOD, episodes=PERTURBED_EPISODES, columns=columns, verdicts=verdicts)
 
 
 def _verdicts(paired: Mapping[str, Table], words: Mapping[str, str]) -> str:
-    """Per column a line: which keys are significantly better than the row that they were compared with."""
+    """Write a line per column with the keys that are significantly better."""
     lines = []
     for name, table in paired.items():
         if not table.data.empty:
             found = table.data.set_index("row")
             gains, chances = found["difference"].to_dict(), found["p_holm"].to_dict()
-            told = [
-                f"`{label}` ({words[label]}: {100 * gains[label]:+.0f} %, p {chances[label]:.1g})"
+            texts = [
+                prose(BETTER, label=label, what=words[label], gain=100 * gains[label], p=chances[label])
                 for label in better(table)
             ]
-            lines.append(f"- {name}, better than `{table.data['against'].iloc[0]}`: {listed(told) or 'none'}")
+            against = table.data["against"].iloc[0]
+            lines.append(prose(VERDICT, column=name, against=against, better=listed(texts) or "none"))
     return "\n".join(lines)
 
 
 def _summary(clean_images: Mapping[str, Table], raw: Mapping[str, Table], handmade: Mapping[str, Table]) -> str:
-    """Where learning pays, and where it does not."""
+    """Say where learning a key pays, and where it does not."""
     parts = [
         _winners(clean_images, "the best key that learns nothing"),
         _winners(raw, "untrained networks and raw pixels"),
@@ -188,18 +208,18 @@ def _summary(clean_images: Mapping[str, Table], raw: Mapping[str, Table], handma
     ]
     if not any(parts):
         began = any(len(table.data) for table in (*clean_images.values(), *raw.values()))
-        return f"Too few episodes (under {RANKED_FROM}) to say whether learning a key pays." if began else ""
+        return prose(SUMMARY_FEW, least=RANKED_FROM) if began else ""
     return " ".join(filter(None, parts))
 
 
 def _winners(paired: Mapping[str, Table], against: str) -> str:
-    """A sentence: which keys beat `against`, column by column, where there are enough episodes to say."""
+    """Say which keys beat `against`, for each column with enough episodes to rank."""
     judged = {n: t for n, t in paired.items() if not t.data.empty and t.data["pairs"].max() >= RANKED_FROM}
     winners = {name: better(table) for name, table in judged.items()}
-    told = [f"on {name} {listed(labels)}" for name, labels in winners.items() if labels]
+    parts = [f"on {name} {listed(labels)}" for name, labels in winners.items() if labels]
     none = [name for name, labels in winners.items() if not labels]
-    parts = [*told, *([f"none on {' or '.join(none)}"] if none else [])]
-    return f"Significantly better than {against}: {'; '.join(parts)}." if parts else ""
+    parts += [f"none on {' or '.join(none)}"] if none else []
+    return prose(SUMMARY, against=against, columns="; ".join(parts)) if parts else ""
 
 
 def _reported(found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]]) -> tuple[Reported, ...]:
@@ -221,8 +241,8 @@ def _reported(found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]]) -> tuple[
 EXPERIMENT = Experiment(
     id="E4",
     name="encoders",
-    title="ALT's key: encoders, embeddings, training, and none",
-    question="Which encoder and training make a key that retrieves the right frame, and do they beat no learning at all?",
+    title="ALT's key: encoders, embeddings, training, and keys that learn nothing",
+    question="Which encoder and training make a key that retrieves the right frame, and does it beat unlearned keys?",
     report=report,
     sweeps=sweeps,
 )

@@ -1,4 +1,4 @@
-"""The rows of E4: ALT's key with other encoders, embeddings and training, and keys that learn nothing."""
+"""The rows of E4: ALT's key with other settings, and keys that learn nothing."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from altbench.experiments.shared.sweeps import row
 from altbench.sweeps.spec import PolicyEntry
 
 BASE = "key"
-"""ALT's learned key alone, without thumbnails: what every `key-…` row is a change of."""
+"""The row with ALT's learned key alone, without thumbnails.
+
+Every `key-…` row differs from it in one thing.
+"""
 RAW = ("key-untrained", "key-concat-untrained", "kdtree")
-"""Untrained networks, and raw pixels."""
+"""Rows with untrained networks, and with raw pixels."""
 THUMBNAILS = "thumbnails"
+"""The row whose key is small grey pictures alone."""
 UNLEARNED = (*RAW, THUMBNAILS)
+"""Rows whose key learns nothing."""
 NEAR_ALL = 0.999
-"""Share of thumbnails in the row that has nothing else: the setting must stay below 1."""
+"""Share of thumbnails in the row `THUMBNAILS`: the setting must stay below 1."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: its label, what it is in words, and the settings that differ from the preset's."""
+    """A row: its label, what it is in words, and its settings beside the preset's."""
 
     label: str
     what: str
@@ -30,12 +35,12 @@ class Variant:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def entry(self, preset: Preset) -> PolicyEntry:
-        """The row of a sweep."""
+        """Make the row of a sweep."""
         return row(self.policy, preset, label=self.label, **self.config)
 
 
 def variants(preset: Preset) -> list[Variant]:
-    """All rows; at `small` the ResNet-18 is a quarter as wide."""
+    """Return all rows; at `small` the ResNet-18 is a quarter as wide."""
     width = 0.25 if preset == "small" else 1.0
     encoders = {"cnn4": "four-layer CNN", "cnn3": "three-layer CNN", "resnet18": "ResNet-18", "vit": "ViT-Tiny"}
     narrow = {"resnet18": f", width {width:g}"} if width != 1 else {}
@@ -58,7 +63,7 @@ def variants(preset: Preset) -> list[Variant]:
 
 
 def _training(preset: Preset) -> list[Variant]:
-    """Other temperatures and augmentations."""
+    """Return rows with other temperatures and augmentations."""
     taus = (0.05, 0.4) if preset == "small" else (0.05, 0.1)
     rows = [Variant(f"key-tau{tau:g}", f"temperature {tau:g}", config=_key(temperature=tau)) for tau in taus]
     shifts = (0, 4) if preset == "small" else (1, 4)
@@ -75,7 +80,7 @@ def _training(preset: Preset) -> list[Variant]:
 
 
 def _unlearned() -> list[Variant]:
-    """Keys that learn nothing, which a learned one must beat."""
+    """Return rows with keys that learn nothing; a learned key must beat them."""
     return [
         Variant("key-untrained", "the same network, untrained", config=_key(train_steps=0)),
         Variant(

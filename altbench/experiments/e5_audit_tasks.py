@@ -1,4 +1,4 @@
-"""E5: the memorisation audit on the longer tasks, of what the arm does and of what it is told to do."""
+"""E5: the memorisation audit on the longer tasks, of positions and of actions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from altbench.audit.figures import distribution, similarity_bars
 from altbench.audit.tables import audit_table
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.audits import ACTIONS, POSITIONS, audited, episodes_table, frames, highest, ways_table
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
-from altbench.experiments.shared.texts import listed
+from altbench.experiments.shared.texts import listed, prose
 from altbench.report.style import policy_styles, styled
 from altbench.stats.trajectories import find_distance
 from altbench.sweeps.spec import SweepSpec
@@ -23,24 +23,39 @@ from altbench.sweeps.spec import SweepSpec
 TASKS = ("Can", "Square", "ToolHang", "Transport")
 POLICIES = {"small": ("diffusion", "alt"), "paper": ("diffusion", "bc", "alt")}
 SMALL_EPISODES = 25
-"""At `small`, in distribution alone: an episode of these tasks takes five to fifteen seconds of a core."""
-PAPER = {"ToolHang": "0.962", "Transport": "0.965"}
-"""Highest S of a diffusion policy on images, as reported in notes on the paper; its data are people's, ours an expert's.
+"""Episodes of a case at `small`, which has one case.
 
-The paper has S of observations and of actions; the notes do not say which of them these are.
+An episode of these tasks takes five to fifteen seconds of a core.
 """
+PAPER = {"ToolHang": "0.962", "Transport": "0.965"}
+"""Highest S of a diffusion policy on images, from notes on the paper.
+
+Its demonstrations are people's, ours an expert's. The paper has S of observations and
+of actions; the notes do not say which of the two these are.
+"""
+
+METHOD = """
+    {tasks}, {n} demonstrations each. Transport has two arms; their positions stand side
+    by side. The paper's demonstrations are people's (robomimic). These are a scripted
+    expert's, one on each pose of the task's grid. `{expert}` is the control: that
+    expert on the same episodes, with a newly drawn speed and approach.
+    """
+SUMMARY = "The diffusion policy's highest S in distribution: {tasks}."
+SUMMARY_CONTROL = " (the expert, which recalls nothing: {highest})"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """A sweep per task, so that one whose demonstrations cannot be had stops no other."""
+    """Ask for a sweep per task.
+
+    If the demonstrations of one task cannot be made, the other tasks still run.
+    """
     rows = [row(policy, preset) for policy in POLICIES[preset]]
     columns = evaluations(CASES[:1], SMALL_EPISODES) if preset == "small" else evaluations(CASES, EPISODES)
     return [make_sweep(f"audit-{task.lower()}", rows, columns, tasks=(task,), collected=N) for task in TASKS]
 
 
-def report(run: Run, preset: Preset) -> Report:
-    """S by task, policy and case."""
-    del preset
+def report(run: ExperimentRun) -> Report:
+    """Report S by task, policy and case."""
     episodes = audited(run, POSITIONS)
     if not episodes:
         return Report("", (), _reported(frame_of([]), frame_of([])))
@@ -49,28 +64,24 @@ def report(run: Run, preset: Preset) -> Report:
     table = audit_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
     ways = ways_table(by_way, ["task", "label", "case"], ["task", "policy", "case"])
     sections = (
-        Section("S by task", _method(), {"audit": table, "episodes": episodes_table(frame)}, _figures(episodes, frame)),
-        Section("What the arm does, and what it is told to do", "", {"ways": ways}),
+        Section(
+            "S by task",
+            prose(METHOD, tasks=listed(TASKS), n=N, expert=EXPERT),
+            {"audit": table, "episodes": episodes_table(frame)},
+            _figures(episodes, frame),
+        ),
+        Section("The arm's positions, and its commanded positions", "", {"ways": ways}),
     )
     return Report(_summary(frame), sections, _reported(frame, by_way[ACTIONS.title]), expert_control.missing(run))
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
-    """The experts' episodes."""
-    del preset
+def compute(run: ExperimentRun, say: Say) -> None:
+    """Let the experts play the audited episodes."""
     expert_control.play(run, say)
 
 
-def _method() -> str:
-    return (
-        f"{listed(TASKS)}, {N} demonstrations each. Transport has two arms: their positions stand side by side. The paper's"
-        " demonstrations are people's (robomimic), these are a scripted expert's, one on each pose of the task's grid."
-        f" `{EXPERT}` is the control: that expert on the same episodes, at a speed and approach drawn afresh."
-    )
-
-
 def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> dict[str, Figure]:
-    """Per task: the distribution of S, and bars for the diffusion policy."""
+    """Draw per task the distribution of S, and bars of the diffusion policy."""
     figures, style = {}, policy_styles(frame["label"])
     for task in TASKS:
         own = [one for one in episodes if one.cell.checkpoint.task == task and one.s is not None]
@@ -86,19 +97,22 @@ def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> dict[st
 
 
 def _summary(frame: pd.DataFrame) -> str:
-    """The diffusion policy's highest S in distribution, task by task."""
+    """Write the diffusion policy's highest S in distribution, task by task."""
     found = {task: highest(frame, CASES[0], task=task, label="diffusion") for task in TASKS}
     control = {task: highest(frame, CASES[0], task=task, label=EXPERT) for task in TASKS}
     there = [
-        f"{task} {text}" + (f" (the expert, which recalls nothing: {control[task]})" if control[task] else "")
+        f"{task} {text}" + (SUMMARY_CONTROL.format(highest=control[task]) if control[task] else "")
         for task, text in found.items()
         if text
     ]
-    return f"The diffusion policy's highest S in distribution: {'; '.join(there)}." if there else ""
+    return prose(SUMMARY, tasks="; ".join(there)) if there else ""
 
 
 def _reported(positions: pd.DataFrame, actions: pd.DataFrame) -> tuple[Reported, ...]:
-    """A row per task, those with a number of the paper's first; ours by what the arm does, and by what it is told to do."""
+    """Set the paper's numbers beside ours, a row per task, those of the paper first.
+
+    Ours are of the arm's positions and of its commanded actions.
+    """
     rows = []
     for task in sorted(TASKS, key=lambda task: task not in PAPER):
         both = {"positions": positions, "actions": actions}
@@ -112,7 +126,7 @@ EXPERIMENT = Experiment(
     id="E5",
     name="audit-tasks",
     title="Memorisation audit on Can, Square, ToolHang and Transport",
-    question="Does a diffusion policy also recall its demonstrations where tasks are longer?",
+    question="Does a diffusion policy also recall its demonstrations on longer tasks?",
     report=report,
     sweeps=sweeps,
     compute=compute,

@@ -1,58 +1,83 @@
-"""E6: the object is moved in mid-episode: who goes where it now is, and who goes on to where it was."""
+"""E6: which policies follow the object after it is moved in the middle of an episode."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
-from altbench.experiments.shared.matrix import Matrix, Where, cells_of, chosen, clean, dot_plot, matrix, matrix_table
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
+from altbench.experiments.shared.matrix import Matrix, chosen, clean, dot_plot, label_rows, matrix, matrix_table
 from altbench.experiments.shared.paired import better, paired_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import listed
+from altbench.experiments.shared.texts import listed, prose
 from altbench.report.table import Table
 from altbench.stats.rates import RANKED_FROM, countable
 from altbench.sweeps.spec import EventEntry, SweepSpec
 
 MOVE_AT = 10
-"""Control step, half a second in: the arm of a demonstration is then above the cube, on its way down."""
+"""Control step of the move, after half a second.
+
+The arm of a demonstration is then above the cube, on its way down.
+"""
 DISTANCES = (0.05, 0.1)
-"""Metres; the gripper opens 8 cm and the cube is 4 wide, so that a hand that goes on as before misses it at 5."""
+"""How far the cube is moved, in metres.
+
+The gripper opens 8 cm and the cube is 4 cm wide. A hand that goes on as before
+therefore misses the cube after a move of 5 cm.
+"""
 BLIND = "open_loop"
+"""The policy that looks once, at the start; a policy that does not react is like it."""
 EVENTS = tuple(EventEntry(move_at=MOVE_AT, by=distance) for distance in DISTANCES)
+
+METHOD = """
+    Lift, {n} demonstrations, split `recall`, {episodes} episodes. Before control step
+    {move_at} the cube is moved at once to another place on the table. The direction is
+    drawn for each episode. It is the same for all policies, unless an arm is in the
+    way. A policy sees the move at its next decision, which may be as many steps later
+    as its executed chunk is long.
+    """
+MOVED = "It was moved {counts}. It is not moved if the episode has ended or a gripper touches it."
+MOVED_COUNT = "by {centimetres} cm in {moved} of {episodes} episodes"
+BLINDLY = """
+    A policy reacts if it succeeds significantly more often than `{blind}`, which looks
+    once, at the start.
+    """
+SUMMARY = "{policies}: significantly more successes than blind playing ({blind}) with the cube {moved}."
+SUMMARY_NONE = (
+    "No policy reacts: none succeeds significantly more often than blind playing ({blind}) with the cube {moved}."
+)
+SUMMARY_FEW = "Too few episodes (fewer than {least}) to say which policies react."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Every policy where the object stays and where it is moved."""
+    """Ask for every policy with the object at rest and with each move."""
     rows = [row(policy, preset) for policy in POLICIES]
     moved = [evaluation("recall", event=event) for event in EVENTS]
     return [make_sweep("reactivity", rows, [evaluation("recall"), *moved])]
 
 
-def report(run: Run, preset: Preset) -> Report:
-    """Success with and without a move, and each policy against the one that cannot see."""
-    del preset
-    rows: dict[str, Where] = {name: {"label": name} for name in POLICIES if cells_of(run, {"label": name})}
+def report(run: ExperimentRun) -> Report:
+    """Report success with and without a move, and each policy against the blind one."""
     columns = {"not moved": clean("recall"), **{_head(event): clean(_split(event)) for event in EVENTS}}
-    found = matrix(run, rows, columns)
+    found = matrix(run, label_rows(run, POLICIES), columns)
     paired = {event: _against_blind(run, event) for event in EVENTS}
     figure = dot_plot("Lift, 30 demonstrations: success when the cube is moved", found)
     sections = (
         Section(
             "When the object is moved",
-            f"{_method()} {_took_place(run)}".strip(),
+            f"{prose(METHOD, n=N, episodes=EPISODES, move_at=MOVE_AT)} {_took_place(run)}".strip(),
             {"moved": matrix_table("Success when the object is moved", found)},
-            {"success": figure} if figure else {},
+            drawn(success=figure),
         ),
         Section(
-            "Against playing blindly",
-            f"A policy reacts where it succeeds significantly more often than `{BLIND}`, which looks once, at the start.",
+            "Compared with blind playing",
+            prose(BLINDLY, blind=BLIND),
             {f"against_blind_{_centimetres(event)}cm": table for event, table in paired.items()},
         ),
     )
     return Report(_summary(found, paired[EVENTS[0]]), sections, _reported(found))
 
 
-def _against_blind(run: Run, event: EventEntry) -> Table:
+def _against_blind(run: ExperimentRun, event: EventEntry) -> Table:
     frame = chosen(run.episodes(), clean(_split(event)))
     groups = {str(label): group for label, group in frame.groupby("label")}
     return paired_table(f"Cube {_head(event)}", groups, BLIND, "policy", f"`recall`, {_head(event)}")
@@ -70,32 +95,30 @@ def _head(event: EventEntry) -> str:
     return f"moved by {_centimetres(event)} cm"
 
 
-def _method() -> str:
-    return (
-        f"Lift, {N} demonstrations, split `recall`, {EPISODES} episodes. Before control step {MOVE_AT} the cube is put"
-        " elsewhere on the table, at once, in a direction drawn for each episode, the same for all policies unless an arm"
-        " is in the way. A policy sees the move at its next decision, up to its executed chunk's length later."
-    )
+def _took_place(run: ExperimentRun) -> str:
+    """Say in how many episodes the cube was moved.
 
-
-def _took_place(run: Run) -> str:
-    """In how many episodes the cube was moved: not in those that ended before, nor where a gripper touched it already."""
-    frame, told = countable(run.episodes()), []
+    An episode that ended before, or in which a gripper touched the cube, has no move.
+    """
+    frame, counts = countable(run.episodes()), []
     for event in EVENTS:
         moved = chosen(frame, clean(_split(event)))["moved"].dropna()
-        told += [f"by {_centimetres(event)} cm in {int(moved.sum())} of {len(moved)} episodes"] if len(moved) else []
-    return f"It was moved {listed(told)} (not where the episode had ended or a gripper touched it)." if told else ""
+        numbers = {"centimetres": _centimetres(event), "moved": int(moved.sum()), "episodes": len(moved)}
+        counts += [prose(MOVED_COUNT, **numbers)] if len(moved) else []
+    return prose(MOVED, counts=listed(counts)) if counts else ""
 
 
 def _summary(found: Matrix, paired: Table) -> str:
     if paired.data.empty:
         return ""
-    who, head = better(paired), found.columns[1]
     if paired.data["pairs"].max() < RANKED_FROM:
-        return f"Too few episodes (under {RANKED_FROM}) to say who reacts."
-    told = f"{listed(who)} {'react' if len(who) > 1 else 'reacts'}" if who else "No policy significantly reacts"
+        return prose(SUMMARY_FEW, least=RANKED_FROM)
+    react, head = better(paired), found.columns[1]
     blind = found.text(BLIND, head) if BLIND in found.rows else ""
-    return f"{told}: more successes than playing blindly ({blind}) with the cube {head}."
+    if not react:
+        return prose(SUMMARY_NONE, blind=blind, moved=head)
+    policies = f"{listed(react)} {'react' if len(react) > 1 else 'reacts'}"
+    return prose(SUMMARY, policies=policies, blind=blind, moved=head)
 
 
 def _reported(found: Matrix) -> tuple[Reported, ...]:
@@ -109,7 +132,7 @@ EXPERIMENT = Experiment(
     id="E6",
     name="reactivity",
     title="Reactivity to a moved object",
-    question="When the object is moved in mid-episode, does a policy that recalls trajectories follow it?",
+    question="When the object is moved in the middle of an episode, does a policy that recalls trajectories follow it?",
     report=report,
     sweeps=sweeps,
 )

@@ -1,4 +1,4 @@
-"""E7: with several demonstrations per pose, do a lookup's nearest matches come from several of them?"""
+"""E7: whether a lookup's nearest matches come from several demonstrations of a pose."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table
+from altbench.experiments.shared.texts import frame_table, prose
 from altbench.report.style import COLOURS, headline, ink, styled
 from altbench.report.table import Table
 from altbench.stats.scores import bootstrap_mean
@@ -23,18 +23,39 @@ from altbench.sweeps.spec import SweepSpec
 MANY = 120
 """Demonstrations: four passes over Lift's grid, so four of each pose."""
 TOP = 3
+"""How many matches of a decision are looked at; ALT reports that many."""
 ORIGINS = ("same demonstration", "same pose, another demonstration", "another pose")
-"""Where a match after the first comes from, beside the first: of the pose that the cube stands at, or of another."""
+"""Where a match after the first comes from.
+
+The pose is the one at which the cube stands.
+"""
+
+METHOD = """
+    ALT on `recall`: the cube stands at a demonstrated pose; {episodes} episodes. With
+    {many} demonstrations each pose was shown {per_pose} times, at other speeds and from
+    other starts of the arm; with {n} demonstrations, once. A decision's matches are its
+    {top} nearest training frames. Several frames of one demonstration count as one
+    demonstration.
+    """
+NOTE = """
+    Means over episodes of `recall` with 95 % bootstrap intervals. Followed: a
+    decision's first match is of it.
+    """
+SUMMARY = """
+    With {per_pose} demonstrations per pose, {share} of decisions have more than one
+    demonstration among their top {top} matches; the mean is {distinct}. {same_pose:.0f}
+    % of the second and third matches are of the same pose from another demonstration.
+    """
+REPORTED = "{distinct} of {top}; several in {several}"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """ALT on 120 demonstrations, four per pose, and on 30, one per pose."""
+    """Ask for ALT on 120 demonstrations, four per pose, and on 30, one per pose."""
     return [make_sweep("multimodality", [row("alt", preset, n=(N, MANY))], [evaluation("recall", EPISODES)])]
 
 
-def report(run: Run, preset: Preset) -> Report:
-    """How many demonstrations the top three matches of a decision come from, and which."""
-    del preset
+def report(run: ExperimentRun) -> Report:
+    """Report how many demonstrations a decision's top three matches come from."""
     decisions = pd.concat([_decisions(run, cell) for cell in run.recorded] or [pd.DataFrame()], ignore_index=True)
     if decisions.empty:
         return Report("", (), _reported({}))
@@ -44,8 +65,8 @@ def report(run: Run, preset: Preset) -> Report:
     return Report(_summary(found), (section,), _reported(found))
 
 
-def _decisions(run: Run, cell: Cell) -> pd.DataFrame:
-    """One row per decision with `TOP` matches: how many demonstrations, and where matches come from."""
+def _decisions(run: ExperimentRun, cell: Cell) -> pd.DataFrame:
+    """Return one row per decision with `TOP` matches: where these come from."""
     demonstrations = run.demonstrations(cell.checkpoint)
     pose = {d.index: d.grid_index for d in demonstrations}
     rows = []
@@ -75,7 +96,8 @@ def _origin(first: int, match: int, pose: dict[int, int], own: int) -> str:
 
 
 def _measured(decisions: pd.DataFrame) -> dict[str, Any]:
-    """Means over episodes, with the 95 % bootstrap interval of each (decisions of an episode are not independent)."""
+    """Return means over episodes, each with its 95 % bootstrap interval."""
+    # Decisions of an episode depend on each other: intervals resample whole episodes.
     by_episode = decisions.groupby("episode")
     values = {
         "distinct": by_episode["distinct"].mean(),
@@ -95,7 +117,7 @@ def _measured(decisions: pd.DataFrame) -> dict[str, Any]:
 
 
 def _share(true: pd.DataFrame, decisions: pd.DataFrame) -> float:
-    """The share of a decision's values that are true, as a mean over episodes."""
+    """Return the share of a decision's values that are true, as a mean over episodes."""
     return float(true.mean(axis=1).groupby(decisions["episode"]).mean().mean())
 
 
@@ -135,12 +157,15 @@ def _table(found: dict[int, dict[str, Any]]) -> Table:
         "matches from the cube's pose": [_text(one["at_pose"], percent=True) for one in found.values()],
         "demonstrations followed in an episode": [_text(one["switched"]) for one in found.values()],
     }
-    note = "Means over episodes of `recall` with 95 % bootstrap intervals; followed: that a first match comes from."
-    return frame_table("Multimodality", data, texts, note)
+    return frame_table("Multimodality", data, texts, NOTE)
 
 
 def draw(found: dict[int, dict[str, Any]]) -> Figure:
-    """Two stacked bars per N: how many demonstrations the top three come from; where the second and third come from."""
+    """Draw two stacked bars per N.
+
+    Left: how many demonstrations the top three matches come from. Right: where the
+    second and third come from.
+    """
     with styled():
         figure = Figure(figsize=(9.2, 3.1), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
@@ -163,8 +188,8 @@ def _stack(axis: Axes, shares: dict[int, list[float]], names: Sequence[str]) -> 
         for value, colour in zip(values, colours, strict=True):
             axis.bar([place], [value], bottom=bottom, width=0.6, color=colour, linewidth=0)
             if value > 0.06:
-                told, where = f"{100 * value:.0f} %", bottom + value / 2
-                axis.text(place, where, told, ha="center", va="center", color=ink(colour), fontsize=8)
+                text, where = f"{100 * value:.0f} %", bottom + value / 2
+                axis.text(place, where, text, ha="center", va="center", color=ink(colour), fontsize=8)
             bottom += value
     axis.set_xticks(range(len(shares)), [f"N = {n}" for n in shares])
     axis.set(xlim=(-0.6, len(shares) - 0.4), ylim=(0, 1))
@@ -175,30 +200,29 @@ def _stack(axis: Axes, shares: dict[int, list[float]], names: Sequence[str]) -> 
 
 
 def _method() -> str:
-    return (
-        f"ALT, `recall`: the cube stands where it was demonstrated, {EPISODES} episodes. With {MANY} demonstrations each"
-        f" pose was shown {MANY // N} times, at other speeds and from other starts of the arm; with {N} once. A decision's"
-        f" {TOP} nearest training frames; neighbouring frames of one demonstration count as one demonstration."
-    )
+    return prose(METHOD, episodes=EPISODES, many=MANY, per_pose=MANY // N, n=N, top=TOP)
 
 
 def _summary(found: dict[int, dict[str, Any]]) -> str:
     many = found.get(MANY)
     if many is None:
         return ""
-    share, pose = _text(many["several"], percent=True), many["origins"][1]
-    return (
-        f"With {MANY // N} demonstrations per pose, {share} of decisions have more than one demonstration among their top"
-        f" {TOP}, on average {_text(many['distinct'])}; {100 * pose:.0f} % of the second and third matches are of the same"
-        " pose from another demonstration."
+    return prose(
+        SUMMARY,
+        per_pose=MANY // N,
+        share=_text(many["several"], percent=True),
+        top=TOP,
+        distinct=_text(many["distinct"]),
+        same_pose=100 * many["origins"][1],
     )
 
 
 def _reported(found: dict[int, dict[str, Any]]) -> tuple[Reported, ...]:
     many = found.get(MANY)
-    ours = (
-        "" if many is None else f"{_text(many['distinct'])} of {TOP}; several in {_text(many['several'], percent=True)}"
-    )
+    ours = ""
+    if many is not None:
+        several = _text(many["several"], percent=True)
+        ours = prose(REPORTED, distinct=_text(many["distinct"]), top=TOP, several=several)
     return (Reported(f"distinct demonstrations among the top {TOP}, {MANY} demonstrations", "several", ours),)
 
 

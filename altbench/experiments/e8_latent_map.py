@@ -1,4 +1,4 @@
-"""E8: a map of ALT's keys: where the frames of each demonstration lie, and whether trajectories are smooth curves."""
+"""E8: a map of ALT's keys: whether demonstrations are smooth curves among them."""
 
 from __future__ import annotations
 
@@ -18,26 +18,46 @@ from matplotlib.figure import Figure
 
 from altbench.core.types import Float32, Float64, Int64
 from altbench.experiments.e4_variants import variants
-from altbench.experiments.shared.embeddings import frame_keys, join
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Say, Section
+from altbench.experiments.shared.arrays import read_arrays, write_arrays
+from altbench.experiments.shared.embeddings import frame_keys, join, split
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
 from altbench.experiments.shared.sweeps import N, evaluation, make_sweep
-from altbench.experiments.shared.texts import frame_table
+from altbench.experiments.shared.texts import frame_table, prose
 from altbench.experiments.shared.tsne import tsne
 from altbench.report.style import headline, styled
 from altbench.sweeps.plan import Checkpoint
 from altbench.sweeps.spec import SweepSpec
-from altbench.system.files import replacing
 
 ROWS = ("alt", "key", "key-untrained")
+"""Rows of E4 whose keys are mapped."""
+
+CAPTION = """
+    Keys of every frame of the {n} demonstrations in a t-SNE (perplexity 30), one row
+    per key. Left: one colour per demonstration, with a ring where it begins. Right:
+    coloured by phase, the share of the demonstration that has passed. A t-SNE keeps
+    neighbours together and tears other points apart; thin lines join consecutive frames
+    across a tear.
+    """
+METHOD = """
+    Counted in the space of the keys, not in the map: cosine similarity, all frames of
+    all demonstrations.
+    """
+SUMMARY = """
+    With ALT's key, the nearest other frame is the one before or after for
+    {neighbour:.0f} % of the frames. A step is {step:.2f} of the distance between
+    demonstrations.
+    """
+REPORTED = "nearest other frame is a temporal neighbour for {neighbour:.0f} %"
 
 
 @dataclass(frozen=True)
 class Map:
-    """A t-SNE of keys (M, 2), their episode and frame (M,), and what the keys themselves say.
+    """A t-SNE of keys, `points` (M, 2), their episode and frame (M,), and numbers.
 
-    `step`: mean distance from frame to next frame, over
-    that between frames of different episodes. `neighbour`: share of frames whose nearest other frame is the one before
-    or after in the same episode; `same_episode`: whose nearest other frame is of the same episode at all.
+    The numbers are of the keys, not of the map. `step`: the mean distance from frame to
+    next frame, over that between frames of different episodes. `neighbour`: the share
+    of frames whose nearest other frame is the one before or after in the same episode.
+    `same_episode`: the share whose nearest other frame is of the same episode.
     """
 
     points: Float64
@@ -49,14 +69,13 @@ class Map:
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """The checkpoints of three keys; their episodes are the encoder ablation's."""
+    """Ask for the checkpoints of three keys; their episodes are E4's."""
     rows = [variant.entry(preset) for variant in variants(preset) if variant.label in ROWS]
     return [make_sweep("latent-map", rows, [evaluation("recall")])]
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
-    """Embed the demonstrations with every key that is there."""
-    del preset
+def compute(run: ExperimentRun, say: Say) -> None:
+    """Embed the demonstrations with every fitted key."""
     for checkpoint in run.checkpoints:
         path = _path(run, checkpoint)
         policy = None if path.is_file() else run.policy(checkpoint)
@@ -65,23 +84,22 @@ def compute(run: Run, preset: Preset, say: Say) -> None:
             write_keys(path, [frame_keys(policy, d) for d in run.demonstrations(checkpoint)])
 
 
-def report(run: Run, preset: Preset) -> Report:
-    """The map and the numbers behind it."""
-    del preset
+def report(run: ExperimentRun) -> Report:
+    """Report the map and the numbers behind it."""
     points = {point.label: point for point in _points(run)}
     read = {label: read_map(_path(run, point)) for label, point in points.items()}
     maps = {label: found for label, found in read.items() if found is not None}
     figures = {"latent_map": draw(maps)} if maps else {}
     sections = (
-        Section("The map", _caption(), figures=figures),
-        Section("Are trajectories smooth curves?", _method(), {"smoothness": _table(maps)} if maps else {}),
+        Section("The map", prose(CAPTION, n=N), figures=figures),
+        Section("Are trajectories smooth curves?", METHOD, {"smoothness": _table(maps)} if maps else {}),
     )
     missing = tuple(f"keys of {label}" for label in points if label not in maps)
     return Report(_summary(maps), sections, _reported(maps), missing)
 
 
 def make_map(keys: Sequence[Float32], points: Float64) -> Map:
-    """The map of demonstrations whose keys are `keys`, (T, D) each, at `points` (M, 2)."""
+    """Make the map from demonstrations' `keys`, (T, D) each, and `points` (M, 2)."""
     joined, episode, frame = join(keys)
     similarity = joined @ joined.T
     np.fill_diagonal(similarity, -np.inf)
@@ -103,28 +121,24 @@ def make_map(keys: Sequence[Float32], points: Float64) -> Map:
 
 
 def write_keys(path: Path, keys: Sequence[Float32]) -> None:
-    """The keys and their t-SNE as plain arrays, whole or not at all."""
+    """Write keys and their t-SNE as plain arrays, whole or not at all."""
     joined, episode, _ = join(keys)
     points = tsne(joined.astype(np.float64))
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, keys=joined, episode=episode, points=points)
+    write_arrays(path, keys=joined, episode=episode, points=points)
 
 
 def read_map(path: Path) -> Map | None:
-    """The map of what `write_keys` wrote; None where there is nothing."""
-    if not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as found:
-        keys, episode, points = found["keys"], found["episode"], found["points"]
-    return make_map(np.split(keys, np.flatnonzero(np.diff(episode)) + 1), points)
+    """Read the map from what `write_keys` wrote; None if the file is missing."""
+    found = read_arrays(path)
+    return None if found is None else make_map(split(found["keys"], found["episode"]), found["points"])
 
 
-def _points(run: Run) -> list[Checkpoint]:
-    """A checkpoint per row; rows of equal settings share one."""
+def _points(run: ExperimentRun) -> list[Checkpoint]:
+    """Return a checkpoint per row; rows of equal settings share one."""
     return list({cell.label: cell.checkpoint for cell in run.cells}.values())
 
 
-def _path(run: Run, checkpoint: Checkpoint) -> Path:
+def _path(run: ExperimentRun, checkpoint: Checkpoint) -> Path:
     return run.own / f"{checkpoint.folder}.npz"
 
 
@@ -151,34 +165,14 @@ def _table(maps: Mapping[str, Map]) -> Any:
     return frame_table("Smoothness of keys", data, texts)
 
 
-def _caption() -> str:
-    return (
-        f"Keys of every frame of the {N} demonstrations in a t-SNE (perplexity 30), one row per key. Left: a colour per"
-        " demonstration, a ring where it begins. Right: coloured by phase, the share of the demonstration that has passed."
-        " A t-SNE keeps neighbours and tears the rest: thin lines join what follows each other across a tear."
-    )
-
-
-def _method() -> str:
-    return (
-        "Counted in the keys' own space, not in the map, with cosine similarity, over all frames of all demonstrations."
-    )
-
-
 def _summary(maps: Mapping[str, Map]) -> str:
     if "alt" not in maps:
         return ""
-    found = maps["alt"]
-    return (
-        f"By ALT's key {100 * found.neighbour:.0f} % of the frames have the frame before or after as nearest other frame,"
-        f" and a step is {found.step:.2f} of the distance between demonstrations."
-    )
+    return prose(SUMMARY, neighbour=100 * maps["alt"].neighbour, step=maps["alt"].step)
 
 
 def _reported(maps: Mapping[str, Map]) -> tuple[Reported, ...]:
-    ours = (
-        f"nearest other frame is a temporal neighbour for {100 * maps['alt'].neighbour:.0f} %" if "alt" in maps else ""
-    )
+    ours = prose(REPORTED, neighbour=100 * maps["alt"].neighbour) if "alt" in maps else ""
     return (Reported("trajectories in latent space", "smooth curves", ours),)
 
 
@@ -186,7 +180,7 @@ def _reported(maps: Mapping[str, Map]) -> tuple[Reported, ...]:
 
 
 def draw(maps: Mapping[str, Map]) -> Figure:
-    """A row of two panels per key."""
+    """Draw a row of two panels per key."""
     with styled():
         figure = Figure(figsize=(9.2, 0.9 + 4.1 * len(maps)), layout="constrained")
         axes = figure.subplots(len(maps), 2, squeeze=False)

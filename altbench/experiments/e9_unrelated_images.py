@@ -1,4 +1,4 @@
-"""E9: a photograph in place of the camera's image: which training trajectory comes out, and who says that it is strange."""
+"""E9: a photograph for the camera's image: what policies execute, and what they flag."""
 
 from __future__ import annotations
 
@@ -12,33 +12,66 @@ import pandas as pd
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from altbench.core import registry
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
-from altbench.experiments.shared.matrix import Matrix, Where, cells_of, chosen, clean, matrix, matrix_table
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
+from altbench.experiments.shared.matrix import (
+    Matrix,
+    Where,
+    chosen,
+    clean,
+    label_rows,
+    matrix,
+    matrix_table,
+    recorded_cells,
+)
+from altbench.experiments.shared.recall import nearest_demonstrations
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, listed, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, prose
 from altbench.report.style import headline, styled
-from altbench.report.table import Table
-from altbench.rollout.records import NOT_COUNTED
-from altbench.stats.memorisation import TrainingSet
+from altbench.report.success import flag_rate
+from altbench.report.table import Table, rate_text
 from altbench.stats.rates import Rate, countable, rate_of
-from altbench.stats.trajectories import demonstration_trajectory, episode_trajectory, find_distance
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
 
 PHOTOGRAPH = "photograph"
 SEVERITY = 5
-"""At 5 nothing is left of the camera's image."""
+"""Severity of the photograph: at 5 nothing is left of the camera's image."""
 HOLD = "alt-hold"
+"""The row of ALT that keeps its pose while its flag is up."""
 FEW = 0.5
-"""Share of the episodes that one demonstration must account for (lower end of the interval), to be fallen back to."""
+"""Least share of episodes, by the lower end of its interval, that are nearest to one
+demonstration if a policy is said to repeat it."""
+
+METHOD = """
+    Lift, {n} demonstrations, split `recall`, {episodes} episodes. Each camera shows an
+    unrelated photograph, one of twelve, for the whole episode. Each episode is assigned
+    to the demonstration nearest to its motion (mean position distance after
+    resampling). Episodes of `recall` begin at all demonstrations equally often, so that
+    a policy that sees the scene executes all of them.
+    """
+HOLDING = "`{hold}` is ALT's checkpoint with another setting: it keeps its pose while its flag is raised."
+NOTE = """
+    If all {n} demonstrations were equally frequent, the entropy would be {bits:.1f}
+    bits. Wilson 95 % intervals.
+    """
+FLAGS_NOTE = """
+    Empty: not measured, or the policy raises no flags. An episode is flagged if any of
+    its decisions is.
+    """
+SUMMARY = """
+    Shown a photograph, {policies} mostly {repeat} one demonstration. ALT flags
+    {flagged}; false alarms: {false}.
+    """
+REPORTED = "{count}; the two most common account for {share}"
 
 
 @dataclass(frozen=True)
 class Fallback:
-    """Which demonstrations the motions of a cell's episodes are nearest to: `counts` by number, most common first.
+    """Which demonstrations the motions of a cell's episodes are nearest to.
 
-    `entropy`: of that distribution, in bits; log2 of the number of demonstrations where all come out equally often.
+    `counts`: (number of the demonstration, episodes), most common first. `entropy`: of
+    that distribution, in bits; it is log2 of the number of demonstrations if all are
+    equally frequent.
     """
 
     counts: tuple[tuple[int, int], ...]
@@ -46,30 +79,30 @@ class Fallback:
 
     @property
     def total(self) -> int:
-        """Episodes."""
+        """How many episodes were counted."""
         return sum(count for _, count in self.counts)
 
     def top(self, k: int) -> Rate:
-        """Episodes that the `k` most common demonstrations account for."""
+        """Return the share of episodes of the `k` most common demonstrations."""
         return rate_of(sum(count for _, count in self.counts[:k]), self.total)
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Every policy, and ALT that holds when it flags, with and without the photograph."""
+    """Ask for every policy, and for ALT that holds, with and without the photograph."""
     rows = [*(row(policy, preset) for policy in POLICIES), row("alt", preset, label=HOLD, when_ood="hold")]
     photograph = PerturbationEntry(name=PHOTOGRAPH, severities=(SEVERITY,))
     evaluations = [evaluation("recall"), evaluation("recall", perturbations=[photograph])]
     return [make_sweep("unrelated-images", rows, evaluations)]
 
 
-def report(run: Run, preset: Preset) -> Report:
-    """What comes out, how often it is flagged, and what that does to success."""
-    del preset
-    labels = [label for label in (*POLICIES, HOLD) if cells_of(run, {"label": label})]
+def report(run: ExperimentRun) -> Report:
+    """Report which demonstration is executed, how often it is flagged, and success."""
+    rows = label_rows(run, (*POLICIES, HOLD))
+    labels = list(rows)
     conditions: dict[str, Where] = {"camera": clean("recall"), "photograph": _photograph()}
-    found = matrix(run, {label: {"label": label} for label in labels}, conditions)
+    found = matrix(run, rows, conditions)
     fallen = {
-        (label, condition): fallback(run, cells_of(run, {**where, "label": label}))
+        (label, condition): fallback(run, recorded_cells(run, {**where, "label": label}))
         for label in labels
         for condition, where in conditions.items()
     }
@@ -77,12 +110,16 @@ def report(run: Run, preset: Preset) -> Report:
     figure = draw({key: value for key, value in fallen.items() if value is not None}, labels)
     sections = (
         Section(
-            "Which demonstration comes out",
-            _method(),
+            "Which demonstration is executed",
+            prose(METHOD, n=N, episodes=EPISODES),
             {"fallback": _table(fallen, labels)},
-            {"fallback": figure} if figure else {},
+            drawn(fallback=figure),
         ),
-        Section("Who says so, and what follows", _holding(), {"flags": _flag_table(found, flags)}),
+        Section(
+            "Flags, and success when a policy stops on its own flag",
+            prose(HOLDING, hold=HOLD),
+            {"flags": _flag_table(found, flags)},
+        ),
         Section("Success", "", {"success": matrix_table("Success with a photograph", found)}),
     )
     return Report(_summary(fallen, flags), sections, _reported(fallen, flags))
@@ -92,9 +129,12 @@ def _photograph() -> Where:
     return {"split": "recall", "perturbation": PHOTOGRAPH, "severity": SEVERITY}
 
 
-def fallback(run: Run, cells: Sequence[Cell]) -> Fallback | None:
-    """The nearest demonstrations to the motions of all episodes of `cells`; None where nothing was recorded."""
-    nearest = [number for cell in cells if cell in run.recorded for number in _nearest(run, cell)]
+def fallback(run: ExperimentRun, cells: Sequence[Cell]) -> Fallback | None:
+    """Count the demonstrations nearest to the motions of all episodes of `cells`.
+
+    `cells` are recorded ones. None without any motion.
+    """
+    nearest = [number for cell in cells for number in nearest_demonstrations(run, cell) if number is not None]
     if not nearest:
         return None
     counts = tuple(sorted(Counter(nearest).items(), key=lambda item: (-item[1], item[0])))
@@ -102,25 +142,17 @@ def fallback(run: Run, cells: Sequence[Cell]) -> Fallback | None:
     return Fallback(counts, abs(float((shares * np.log2(shares)).sum())))
 
 
-def _nearest(run: Run, cell: Cell) -> list[int]:
-    """By mean position distance after resampling (`altbench.trajectories`)."""
-    arms, demonstrations = registry.task(cell.checkpoint.task).arms, run.demonstrations(cell.checkpoint)
-    paths = [demonstration_trajectory(d, arms) for d in demonstrations]
-    known = TrainingSet(paths, [d.index for d in demonstrations], find_distance("resampled"))
-    counted = [record for record in run.records(cell) if record.status not in NOT_COUNTED]
-    moved = [episode_trajectory(record.trajectory, arms) for record in counted]
-    return [known.audit(path).nearest for path in moved if len(path) > 1]
-
-
-def flag_rates(run: Run, labels: Sequence[str], conditions: Mapping[str, Where]) -> dict[tuple[str, str], Rate]:
-    """Flagged episodes by row and condition; without episodes for policies that raise no flags."""
-    frame = run.episodes()
-    rates = {}
-    for label in labels:
-        for condition, where in conditions.items():
-            flags = countable(chosen(frame, {**where, "label": label}))["flagged"].dropna()
-            rates[label, condition] = rate_of(int(flags.sum()), len(flags))
-    return rates
+def flag_rates(
+    run: ExperimentRun, labels: Sequence[str], conditions: Mapping[str, Where]
+) -> dict[tuple[str, str], Rate]:
+    """Return flagged episodes by row and condition; empty if a policy raises no flags."""
+    # `flag_rate` counts every episode that it gets, also one lost to the machine.
+    frame = countable(run.episodes())
+    return {
+        (label, condition): flag_rate(chosen(frame, {**where, "label": label}))
+        for label in labels
+        for condition, where in conditions.items()
+    }
 
 
 def _table(fallen: Mapping[tuple[str, str], Fallback | None], labels: Sequence[str]) -> Table:
@@ -133,9 +165,8 @@ def _table(fallen: Mapping[tuple[str, str], Fallback | None], labels: Sequence[s
             values = [label, condition, *_texts(found)]
             for head, value in zip(_HEADS, values, strict=True):
                 texts[head].append(value)
-    most = f"{np.log2(N):.1f}"
-    note = f"With {N} demonstrations, equal shares of all would have an entropy of {most} bits. Wilson 95 % intervals."
-    return frame_table("Which demonstration comes out", pd.DataFrame(rows), texts, note, names=2)
+    note = prose(NOTE, n=N, bits=np.log2(N))
+    return frame_table("Which demonstration is executed", pd.DataFrame(rows), texts, note, names=2)
 
 
 _HEADS = ("policy", "image", "episodes", "demonstrations", "the most common", "the two most common", "entropy, bits")
@@ -169,12 +200,14 @@ def _flag_table(found: Matrix, flags: Mapping[tuple[str, str], Rate]) -> Table:
         "success, camera": [found.text(label, "camera") for label in found.rows],
         "success, photograph": [found.text(label, "photograph") for label in found.rows],
     }
-    note = "Empty: not measured, or the policy raises no flags. An episode is flagged where any of its decisions is."
-    return frame_table("Flags and success", pd.DataFrame(texts), texts, note)
+    return frame_table("Flags and success", pd.DataFrame(texts), texts, FLAGS_NOTE)
 
 
 def draw(fallen: Mapping[tuple[str, str], Fallback], labels: Sequence[str]) -> Figure | None:
-    """Share of episodes by demonstration (columns) for each policy (rows), with the camera and with the photograph."""
+    """Draw the share of episodes by demonstration (columns) for each policy (rows).
+
+    One panel has the camera's image, the other the photograph. None without any record.
+    """
     shown = [label for label in labels if any(key[0] == label for key in fallen)]
     if not shown:
         return None
@@ -205,19 +238,6 @@ def draw(fallen: Mapping[tuple[str, str], Fallback], labels: Sequence[str]) -> F
     return figure
 
 
-def _method() -> str:
-    return (
-        f"Lift, {N} demonstrations, split `recall`, {EPISODES} episodes: each camera shows an unrelated photograph, one of"
-        " twelve, for the whole episode. For each episode, the demonstration nearest to its motion (mean position distance"
-        " after resampling)."
-        " Episodes of `recall` begin at all demonstrations equally often, so that a policy that sees brings out all of them."
-    )
-
-
-def _holding() -> str:
-    return f"`{HOLD}` is ALT's checkpoint with another setting: it keeps its pose while its flag is up."
-
-
 def _summary(fallen: Mapping[tuple[str, str], Fallback | None], flags: Mapping[tuple[str, str], Rate]) -> str:
     tops = {
         label: found.top(1) for (label, image), found in fallen.items() if image == "photograph" and found is not None
@@ -225,12 +245,15 @@ def _summary(fallen: Mapping[tuple[str, str], Fallback | None], flags: Mapping[t
     if not tops:
         return ""
     stuck = [label for label, top in tops.items() if (top.low or 0.0) >= FEW and label != HOLD]
-    repeat = "repeat" if len(stuck) > 1 else "repeats"
-    told = f"{listed(stuck) or 'no policy'} mostly {repeat} one demonstration"
-    alarms, found = flags.get(("alt", "camera")), flags.get(("alt", "photograph"))
-    flagged = rate_text(found) if found else ""
-    false = rate_text(alarms) if alarms else ""
-    return f"Shown a photograph: {told}; ALT flags {flagged or '(not measured)'}, false alarms {false or '(not measured)'}."
+    nothing = rate_of(0, 0)
+    flagged, false = (rate_text(flags.get(("alt", image), nothing)) for image in ("photograph", "camera"))
+    return prose(
+        SUMMARY,
+        policies=listed(stuck) or "no policy",
+        repeat="repeat" if len(stuck) > 1 else "repeats",
+        flagged=flagged or "(not measured)",
+        false=false or "(not measured)",
+    )
 
 
 def _reported(
@@ -239,7 +262,8 @@ def _reported(
     diffusion = fallen.get(("diffusion", "photograph"))
     ours = ""
     if diffusion is not None:
-        ours = f"{len(diffusion.counts)}; the two most common make {rate_text(diffusion.top(2), counts=False)}"
+        share = rate_text(diffusion.top(2), counts=False)
+        ours = prose(REPORTED, count=len(diffusion.counts), share=share)
     alt = flags.get(("alt", "photograph"))
     return (
         Reported("diffusion: training trajectories fallen back to", "one or two", ours),
@@ -251,7 +275,7 @@ EXPERIMENT = Experiment(
     id="E9",
     name="unrelated-images",
     title="Unrelated photographs in place of the camera's image",
-    question="Shown what it never saw, does a policy fall back to a training trajectory, and does it know?",
+    question="Shown an image that it has never seen, does a policy fall back to a training trajectory, and does it flag it?",
     report=report,
     sweeps=sweeps,
 )

@@ -1,4 +1,4 @@
-"""The out-of-distribution flag against density-based detectors on the same keys, and what stopping on it buys."""
+"""The out-of-distribution flag against other detectors, and what stopping on it gains."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from altbench.experiments.ood_figures import draw_scores, draw_selective
 from altbench.experiments.ood_scores import CONDITIONS, LATE, NEW_POSE, Fitted, selective
+from altbench.experiments.shared.arrays import read_arrays, write_arrays
 from altbench.experiments.shared.detectors import (
     DETECTED,
     DETECTORS,
@@ -18,30 +19,66 @@ from altbench.experiments.shared.detectors import (
     calibrated,
     false_alarms_at_detection,
 )
-from altbench.experiments.shared.embeddings import frame_keys, read_watched, watch, write_watched
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Say, Section
-from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table
+from altbench.experiments.shared.embeddings import (
+    embed_episodes,
+    frame_keys,
+    join,
+    read_embedded,
+    split,
+    write_embedded,
+)
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Say, Section, drawn
+from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table, recorded_cells
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, percent, rate_text
-from altbench.report.table import Table
+from altbench.experiments.shared.texts import frame_table, percent, prose
+from altbench.report.success import flag_rate
+from altbench.report.table import Table, rate_text
 from altbench.stats.rates import countable, rate_of
-from altbench.sweeps.plan import Cell
+from altbench.sweeps.plan import Cell, Checkpoint
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
 
 FRESH = 500
-"""Unperturbed `recall` episodes for the false-alarm rate."""
+"""Unperturbed `recall` episodes: many, because the false-alarm rate is small."""
 ASKED = 0.05
+"""False alarms per episode that the calibration asks for."""
 HOLD = "alt-hold"
+"""The row of ALT that keeps its pose while its flag is up."""
 PERTURBATIONS = (
     PerturbationEntry(name="photograph", severities=(3, 5)),
     PerturbationEntry(name="photograph", severities=(5,), from_step=LATE),
     PerturbationEntry(name="occlusion", severities=(5,)),
 )
 COVERAGES = (1.0, 0.75, 0.5, 0.25)
+"""Shares of the episodes that a policy takes on, the least strange first."""
+
+METHOD = """
+    Lift, {n} demonstrations. All detectors see the same keys: ALT's keys of the frames
+    on which it decided, over {episodes} episodes per condition. {detectors}.
+    """
+NOTE = """
+    All numbers are of an episode's highest score, compared with unperturbed `recall`.
+    AUROC with 95 % bootstrap intervals over episodes, rates with Wilson 95 % intervals.
+    Calibrated: by leaving out one demonstration at a time, for {asked} false alarms.
+    Delay: control steps from the beginning of the perturbation to the first flag,
+    median [quartiles] of the flagged episodes.
+    """
+FLAG_METHOD = """
+    The flags as recorded, on {fresh} new `recall` episodes and {episodes} of each other
+    condition; {thresholds}
+    """
+THRESHOLD = "its threshold is calibrated for {rate} false alarms per episode"
+THRESHOLD_FIXED = "flags below a similarity of {gamma:g}, which is not calibrated"
+HOLDING = "`{hold}` keeps its pose while its flag is raised; `alt` executes the nearest chunk nevertheless."
+SELECTIVE = """
+    Success if the policy refuses the strangest images before its first action: over the
+    episodes that it takes on, by their share, in new poses (`uniform`).
+    """
+SUMMARY = "ALT flags: {conditions}."
+SUMMARY_AREAS = "AUROC for photographs: {areas}."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """ALT that acts and that holds, unperturbed and perturbed."""
+    """Ask for ALT that acts and for ALT that holds, unperturbed and perturbed."""
     rows = [row("alt", preset), row("alt", preset, label=HOLD, when_ood="hold")]
     evaluations = [
         evaluation("recall", FRESH, policies=["alt"]),
@@ -52,102 +89,91 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return [make_sweep("ood", rows, evaluations)]
 
 
-def compute(run: Run, preset: Preset, say: Say) -> None:
-    """Play ALT's recorded episodes again for their keys, and embed the demonstrations."""
-    del preset
-    for cell in _watchable(run):
+def compute(run: ExperimentRun, say: Say) -> None:
+    """Replay ALT's recorded episodes for their keys, and embed the demonstrations."""
+    for cell in _compared(run):
         path = _path(run, cell)
         if not path.is_file():
-            say(f"playing {cell.name} again for its keys")
-            found = watch(run, cell, EPISODES)
+            say(f"replaying {cell.name} for its keys")
+            found = embed_episodes(run, cell, EPISODES)
             if found is not None:
-                write_watched(path, found)
-    for point in {cell.checkpoint.key: cell.checkpoint for cell in _watchable(run)}.values():
-        path, policy = run.own / f"{point.folder}.npz", run.policy(point)
+                write_embedded(path, found)
+    for point in {cell.checkpoint.key: cell.checkpoint for cell in _compared(run)}.values():
+        path, policy = _training_path(run, point), run.policy(point)
         if policy is not None and not path.is_file():
-            keys = [frame_keys(policy, d) for d in run.demonstrations(point)]
-            numbers = np.concatenate([np.full(len(k), i) for i, k in enumerate(keys)])
-            every = np.array(policy.requirements.action_horizon)
-            _write_training(path, np.concatenate(keys), numbers, every)
+            keys, episode, _ = join([frame_keys(policy, d) for d in run.demonstrations(point)])
+            write_arrays(path, keys=keys, episode=episode, every=policy.requirements.action_horizon)
 
 
-def report(run: Run, preset: Preset) -> Report:
-    """Detectors beside each other, ALT's flag in use, and selective success."""
-    del preset
+def report(run: ExperimentRun) -> Report:
+    """Report the detectors, ALT's flag in use, and selective success."""
     fitted = _fitted(run)
     rows: dict[str, Where] = {name: {"label": name} for name in ("alt", HOLD)}
     found = matrix(run, rows, CONDITIONS)
     flags = flag_table(run)
-    names = [name for name in CONDITIONS if all(name not in f.watched for f in fitted)] if fitted else list(CONDITIONS)
-    figures = {"scores": draw_scores(fitted), "selective": draw_selective(fitted)} if fitted else {}
+    names = [name for name in CONDITIONS if all(name not in f.embedded for f in fitted)] if fitted else list(CONDITIONS)
     sections = (
         Section(
             "Detectors on the same keys",
             _method(),
             {"detectors": detector_table(fitted)} if fitted else {},
-            {stem: figure for stem, figure in figures.items() if figure is not None and stem == "scores"},
+            drawn(scores=draw_scores(fitted) if fitted else None),
         ),
         Section("ALT's flag in use", _flag_method(run), {"flags": flags}),
         Section(
-            "Stopping on it",
-            f"`{HOLD}` keeps its pose while its flag is up; `alt` plays the nearest chunk all the same.",
+            "Stopping on the flag",
+            prose(HOLDING, hold=HOLD),
             {"act_or_hold": matrix_table("Success with act and with hold", found)},
         ),
         Section(
             "Selective success",
-            "Success where the policy refuses the strangest images before its first action: over the episodes that it"
-            " takes on, by the share that it takes on, in new poses (`uniform`).",
+            prose(SELECTIVE),
             {"selective": selective_table(fitted)} if fitted else {},
-            {stem: figure for stem, figure in figures.items() if figure is not None and stem == "selective"},
+            drawn(selective=draw_selective(fitted) if fitted else None),
         ),
     )
     missing = tuple(f"keys of {name}" for name in names)
     return Report(_summary(fitted, flags), sections, missing=missing)
 
 
-def _watchable(run: Run) -> list[Cell]:
-    """ALT's recorded cells that are compared."""
-    found = [cell for where in CONDITIONS.values() for cell in cells_of(run, {**where, "label": "alt"})]
-    return [cell for cell in found if cell in run.recorded]
+def _compared(run: ExperimentRun) -> list[Cell]:
+    """Return ALT's recorded cells under the conditions that are compared."""
+    return [cell for where in CONDITIONS.values() for cell in recorded_cells(run, {**where, "label": "alt"})]
 
 
-def _path(run: Run, cell: Cell) -> Path:
+def _path(run: ExperimentRun, cell: Cell) -> Path:
     return run.own / f"cell-{cell.key}.npz"
 
 
-def _write_training(path: Path, keys: Any, episode: Any, every: Any) -> None:
-    from altbench.system.files import replacing
-
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, keys=keys, episode=episode, every=every)
+def _training_path(run: ExperimentRun, checkpoint: Checkpoint) -> Path:
+    return run.own / f"{checkpoint.folder}.npz"
 
 
-def _fitted(run: Run) -> list[Fitted]:
-    """Every detector, with what has been watched; empty where the training keys or the clean episodes are missing."""
-    watched = {}
+def _fitted(run: ExperimentRun) -> list[Fitted]:
+    """Fit every detector; empty if training keys or clean episodes are missing."""
+    embedded = {}
     for name, where in CONDITIONS.items():
-        cells = [cell for cell in cells_of(run, {**where, "label": "alt"}) if cell in run.recorded]
-        found = read_watched(_path(run, cells[0])) if cells else None
+        cells = recorded_cells(run, {**where, "label": "alt"})
+        found = read_embedded(_path(run, cells[0])) if cells else None
         if found is not None:
-            watched[name] = found
-    points = [cell.checkpoint for cell in _watchable(run)]
-    path = run.own / f"{points[0].folder}.npz" if points else None
-    if path is None or not path.is_file() or "recall" not in watched:
+            embedded[name] = found
+    points = [cell.checkpoint for cell in _compared(run)]
+    training = read_arrays(_training_path(run, points[0])) if points else None
+    if training is None or "recall" not in embedded:
         return []
-    with np.load(path, allow_pickle=False) as saved:
-        keys, episode, every = saved["keys"], saved["episode"], int(saved["every"])
-    each = np.split(keys, np.flatnonzero(np.diff(episode)) + 1)
-    return [Fitted(d, d.fit(keys), calibrated(d, each, every, ASKED), watched) for d in DETECTORS]
+    keys, every = training["keys"], int(training["every"])
+    each = split(keys, training["episode"])
+    return [Fitted(d, d.fit(keys), calibrated(d, each, every, ASKED), embedded) for d in DETECTORS]
 
 
 # ----------------------------------------------------------------------------------------------------------- tables
 
 
 def detector_table(fitted: Sequence[Fitted]) -> Table:
-    """AUROC, false alarms at 95 % detection, and the calibrated threshold's detections, by detector and condition."""
+    """Tabulate by detector and condition: AUROC, false alarms, detections and delays."""
     rows: list[dict[str, Any]] = []
     for one in fitted:
-        for condition in one.watched:
+        for condition in one.embedded:
             rows.append({"detector": one.detector.name, "condition": condition, **_numbers(one, condition)})
     data = pd.DataFrame(rows)
     texts = {
@@ -160,12 +186,7 @@ def detector_table(fitted: Sequence[Fitted]) -> Table:
     }
     order = sorted(range(len(rows)), key=lambda i: list(CONDITIONS).index(rows[i]["condition"]))
     texts = {head: [values[i] for i in order] for head, values in texts.items()}
-    note = (
-        "Of an episode's highest score, against unperturbed `recall`. AUROC with 95 % bootstrap intervals over episodes,"
-        f" rates with Wilson's. Calibrated: leave-one-demonstration-out, {percent(ASKED)} asked. Delay: control"
-        " steps from the beginning of the perturbation to the first flag, median [quartiles] of the episodes flagged."
-    )
-    return frame_table("Detectors", data, texts, note, names=2)
+    return frame_table("Detectors", data, texts, prose(NOTE, asked=percent(ASKED)), names=2)
 
 
 def _numbers(one: Fitted, condition: str) -> dict[str, Any]:
@@ -196,14 +217,13 @@ def _delay_text(r: Mapping[str, Any]) -> str:
     return f"{r['delay']:.0f} [{r['delay_lower']:.0f}, {r['delay_upper']:.0f}]" if "delay" in r else ""
 
 
-def flag_table(run: Run) -> Table:
-    """ALT's own recorded flags over all episodes, with the first flagged step."""
+def flag_table(run: ExperimentRun) -> Table:
+    """Tabulate ALT's own recorded flags over all episodes, with the first flagged step."""
     frame, rows = run.episodes(), []
     for name, where in CONDITIONS.items():
         own = countable(chosen(frame, {**where, "label": "alt"}))
-        flags = own["flagged"].dropna()
         steps = own["first_flagged_step"].dropna().to_numpy(float)
-        rows.append((name, rate_of(int(flags.sum()), len(flags)), float(np.median(steps)) if len(steps) else None))
+        rows.append((name, flag_rate(own), float(np.median(steps)) if len(steps) else None))
     data = pd.DataFrame(
         [(name, r.successes, r.episodes, r.value, r.low, r.high, step) for name, r, step in rows],
         columns=["condition", "flagged", "episodes", "rate", "low", "high", "median_first_flagged_step"],
@@ -217,7 +237,10 @@ def flag_table(run: Run) -> Table:
 
 
 def selective_table(fitted: Sequence[Fitted]) -> Table:
-    """Success over the least strange share of `uniform` episodes, by the score before the first action."""
+    """Tabulate success over the least strange share of `uniform` episodes.
+
+    The score is the one before the first action.
+    """
     rows: list[dict[str, Any]] = []
     texts: dict[str, list[str]] = {"detector": [one.detector.name for one in fitted]}
     for coverage in COVERAGES:
@@ -234,47 +257,40 @@ def selective_table(fitted: Sequence[Fitted]) -> Table:
 
 
 def _method() -> str:
-    told = "; ".join(f"{d.name}: {d.what}" for d in DETECTORS)
-    return (
-        f"Lift, {N} demonstrations. The detectors see the same keys, ALT's, of the frames on which it decided, over"
-        f" {EPISODES} episodes a condition. {told}."
-    )
+    detectors = "; ".join(f"{d.name}: {d.what}" for d in DETECTORS)
+    return prose(METHOD, n=N, episodes=EPISODES, detectors=detectors)
 
 
-def _flag_method(run: Run) -> str:
-    return (
-        f"The flag as recorded, {FRESH} fresh `recall` episodes and {EPISODES} of each other condition; "
-        + " ".join(f"`{cell.label}`: {_threshold(cell)}." for cell in cells_of(run, clean("recall")))
-    ).strip("; ")
+def _flag_method(run: ExperimentRun) -> str:
+    thresholds = " ".join(f"`{cell.label}`: {_threshold(cell)}." for cell in cells_of(run, clean("recall")))
+    return prose(FLAG_METHOD, fresh=FRESH, episodes=EPISODES, thresholds=thresholds).strip("; ")
 
 
 def _threshold(cell: Cell) -> str:
-    """Where a row of ALT raises its flag; the presets differ in it."""
+    """Say where a row of ALT raises its flag; the presets differ in it."""
     gamma = cell.config.get("gamma", "calibrated")
     if gamma != "calibrated":
-        return f"flags below a similarity of {gamma:g}, which is not calibrated"
-    rate = cell.config.get("false_alarm_rate", ASKED)
-    return f"its threshold is calibrated for {percent(rate)} false alarms per episode"
+        return prose(THRESHOLD_FIXED, gamma=gamma)
+    return prose(THRESHOLD, rate=percent(cell.config.get("false_alarm_rate", ASKED)))
 
 
 def _summary(fitted: Sequence[Fitted], flags: Table) -> str:
     known = flags.data.dropna(subset=["rate"])
     if known.empty:
         return ""
-    parts = []
-    for name in ("recall", "photograph", NEW_POSE):
-        own = flags.blocks[0].rows[list(CONDITIONS).index(name)][1]
-        parts += [f"{name} {own}"] if own else []
-    areas = {f.detector.name: _numbers(f, "photograph") for f in fitted if "photograph" in f.watched}
-    told = "; ".join(f"{name} {area['auroc']:.3f}" for name, area in areas.items())
-    return f"ALT flags: {', '.join(parts)}." + (f" AUROC for photographs: {told}." if told else "")
+    rates = {name: flags.blocks[0].rows[list(CONDITIONS).index(name)][1] for name in ("recall", "photograph", NEW_POSE)}
+    conditions = ", ".join(f"{name} {rate}" for name, rate in rates.items() if rate)
+    found = {f.detector.name: _numbers(f, "photograph")["auroc"] for f in fitted if "photograph" in f.embedded}
+    areas = "; ".join(f"{name} {area:.3f}" for name, area in found.items())
+    parts = [prose(SUMMARY, conditions=conditions), *([prose(SUMMARY_AREAS, areas=areas)] if areas else [])]
+    return " ".join(parts)
 
 
 EXPERIMENT = Experiment(
     id="ood",
     name="detectors",
     title="The out-of-distribution flag against density-based detectors",
-    question="Does ALT's similarity tell strange images as well as a density would, how soon, and what does stopping buy?",
+    question="Does ALT's similarity detect strange images as well as a density, how soon, and what does stopping gain?",
     report=report,
     sweeps=sweeps,
     compute=compute,

@@ -1,4 +1,4 @@
-"""Pictures of the comparison of detectors: scores by condition, and selective success."""
+"""Figures of the comparison of detectors: scores by condition, and selective success."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from altbench.report.style import COLOURS, headline, styled
 
 
 def draw_scores(fitted: Sequence[Fitted]) -> Figure:
-    """A panel per detector: each episode's highest score by condition, and the calibrated threshold."""
+    """Draw a panel per detector: each episode's highest score, and the threshold."""
     with styled():
         figure = Figure(figsize=(10, 3.9), layout="constrained")
         axes = figure.subplots(1, len(fitted), squeeze=False)[0]
         for axis, one in zip(axes, fitted, strict=True):
             for i, (name, scores) in enumerate(one.highest.items()):
-                # the golden ratio's multiples spread evenly and need no random numbers
+                # Multiples of the golden ratio spread evenly, and without chance.
                 place = i + 0.6 * ((np.arange(len(scores)) * 0.618034) % 1 - 0.5)
                 colour = COLOURS[4] if name == "recall" else COLOURS[2] if name == NEW_POSE else COLOURS[3]
                 axis.scatter(place, np.sort(scores), s=7, color=colour, linewidths=0, alpha=0.65)
@@ -33,11 +33,11 @@ def draw_scores(fitted: Sequence[Fitted]) -> Figure:
 
 
 def draw_selective(fitted: Sequence[Fitted]) -> Figure | None:
-    """Success over the episodes taken on, against their share, one line per detector."""
-    watched = fitted[0].watched.get(NEW_POSE)
-    if watched is None:
+    """Draw success over the episodes taken on against their share, a line per detector."""
+    embedded = fitted[0].embedded.get(NEW_POSE)
+    if embedded is None:
         return None
-    total = len(watched.success)
+    total = len(embedded.success)
     with styled():
         figure = Figure(figsize=(5.6, 3.5), layout="constrained")
         axis = figure.subplots()

@@ -1,4 +1,4 @@
-"""Detectors fitted to ALT's training keys, and their scores of what was watched under each condition."""
+"""Detectors fitted to ALT's training keys, and their scores under each condition."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import numpy as np
 
 from altbench.core.types import Float64
 from altbench.experiments.shared.detectors import Detector, Scorer
-from altbench.experiments.shared.embeddings import Watched
+from altbench.experiments.shared.embeddings import EmbeddedEpisodes
 from altbench.experiments.shared.matrix import Where, clean
 from altbench.stats.rates import Rate, rate_of
 
 LATE = 12
-"""Control step from which a late photograph replaces the image: within a chunk of 8, so seen four steps later."""
+"""Control step from which a late photograph replaces the image.
+
+It lies within a chunk of 8 steps, so that a policy sees it four steps later.
+"""
 NEW_POSE = "new pose (uniform)"
+"""The condition with poses between the demonstrated ones."""
 CONDITIONS: dict[str, Where] = {
     "recall": clean("recall"),
     "photograph": {"split": "recall", "perturbation": "photograph", "severity": 5},
@@ -25,40 +29,49 @@ CONDITIONS: dict[str, Where] = {
     "occlusion": {"split": "recall", "perturbation": "occlusion", "severity": 5},
     NEW_POSE: clean("uniform"),
 }
+"""What is compared: name of a condition -> its episodes."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A detector fitted to the training keys, with its calibrated threshold, and what was watched under each condition."""
+    """A detector fitted to the training keys, and the embedded episodes by condition.
+
+    `threshold`: the calibrated one.
+    """
 
     detector: Detector
     score: Scorer
     threshold: float
-    watched: Mapping[str, Watched]
+    embedded: Mapping[str, EmbeddedEpisodes]
 
     @cached_property
     def highest(self) -> dict[str, Float64]:
-        """Condition -> each episode's highest score."""
-        return {name: w.highest(self.score(w.keys)) for name, w in self.watched.items()}
+        """Each episode's highest score, by condition."""
+        return {name: w.highest(self.score(w.keys)) for name, w in self.embedded.items()}
 
     def flagged(self, condition: str) -> Rate:
-        """Episodes with a score above the threshold."""
+        """Return the share of episodes with a score above the threshold."""
         scores = self.highest[condition]
         return rate_of(int((scores > self.threshold).sum()), len(scores))
 
     def delays(self, condition: str, begin: int) -> Float64:
-        """Control steps from `begin` to the first flagged decision not before it, of the episodes that have one."""
-        w = self.watched[condition]
+        """Return the control steps from `begin` to the first flagged decision after it.
+
+        Only episodes with such a decision have one.
+        """
+        w = self.embedded[condition]
         flags = (self.score(w.keys) > self.threshold) & (w.step >= begin)
         firsts = [w.step[flags & (w.episode == e)] for e in range(len(w.success))]
         return np.array([float(steps[0] - begin) for steps in firsts if len(steps)])
 
 
 def selective(one: Fitted, coverage: float) -> Rate:
-    """Success over the `coverage` of the `uniform` episodes whose first score is lowest; empty where none was watched."""
-    watched = one.watched.get(NEW_POSE)
-    if watched is None:
+    """Return success over the share `coverage` of `uniform` episodes with the lowest
+    first score; empty if none was embedded.
+    """
+    embedded = one.embedded.get(NEW_POSE)
+    if embedded is None:
         return rate_of(0, 0)
-    order = np.argsort(watched.first(one.score(watched.keys)), kind="stable")
-    kept = watched.success[order[: round(coverage * len(order))]]
-    return rate_of(int(kept.sum()), len(kept))
+    order = np.argsort(embedded.first(one.score(embedded.keys)), kind="stable")
+    taken_on = embedded.success[order[: round(coverage * len(order))]]
+    return rate_of(int(taken_on.sum()), len(taken_on))

@@ -1,8 +1,9 @@
-"""What `altbench reproduce` does: runs an experiment's sweeps in the shared run folder, then reports on what is there."""
+"""Running experiments in their shared run folder, and reporting on what it holds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -10,17 +11,16 @@ from rich.table import Table
 
 from altbench.core.errors import AltbenchError
 from altbench.experiments.shared.available import only_available
-from altbench.experiments.shared.experiment import Experiment, Preset, Run
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset
 from altbench.experiments.shared.report import write_report
+from altbench.results.demonstrations import DemonstrationReader
 from altbench.results.folder import RunFolder, remove_leftovers
-from altbench.runner.context import Setting, open_plan
+from altbench.results.run import Run
 from altbench.runner.dry_run import Work, show_plan
 from altbench.runner.executors import Executor, make_executor
-from altbench.runner.main import run_held
+from altbench.runner.main import complete
 from altbench.runner.progress import Board
-from altbench.sweeps.plan import Plan
 from altbench.system import fingerprint
-from altbench.system.devices import resolve_device
 from altbench.system.files import check_folder
 
 RUN = "run"
@@ -29,11 +29,12 @@ RUN = "run"
 def reproduce(
     experiments: Sequence[Experiment], preset: Preset, out: Path, workers: int, renderer: str, console: Console
 ) -> bool:
-    """Run and report on each of `experiments`; whether anything failed for good. KeyboardInterrupt ends it cleanly.
+    """Run and report on each of `experiments`; return whether anything failed for good.
 
-    AltbenchError, with nothing written, where another process is at work in the run folder.
+    KeyboardInterrupt ends it cleanly. Raise AltbenchError, and write nothing, if
+    another process is at work in the run folder.
     """
-    with RunFolder(out / RUN).locked("see what is there already with --report-only, or choose another --out"):
+    with RunFolder(out / RUN).locked("see what is there with `altbench experiments report`, or choose another --out"):
         remove_leftovers(out)
         failed, executor = False, make_executor(workers)
         try:
@@ -51,7 +52,7 @@ def _reproduce_one(
     try:
         failed = run_sweeps(experiment, preset, out, executor, renderer, console)
         run = open_run(experiment, preset, out, renderer)
-        experiment.compute(run, preset, lambda line: console.print(line, highlight=False))
+        experiment.compute(run, lambda line: console.print(line, highlight=False))
     except AltbenchError as error:
         console.print(f"[red]failed[/] {experiment.id}: {error}", highlight=False)
         failed = True
@@ -62,17 +63,16 @@ def _reproduce_one(
 def run_sweeps(
     experiment: Experiment, preset: Preset, out: Path, executor: Executor, renderer: str, console: Console
 ) -> bool:
-    """Run what is not finished of an experiment's sweeps, in a held folder; whether any job failed for good."""
+    """Run what is not finished of an experiment's sweeps, in a locked folder.
+
+    Return whether any job failed for good.
+    """
     failed = False
     for wanted in experiment.sweeps(preset):
         sweep, _ = only_available(wanted)
         if sweep is None:
             continue
-        board = Board(console, executor.threads)
-        try:
-            summary = run_held(sweep, out / RUN, executor, board, resolve_device(sweep.device), renderer)
-        finally:
-            board.end()
+        summary = complete(Run.begin(out / RUN, sweep, renderer), executor, Board(console, executor.threads))
         for job, reason in summary.failed:
             console.print(f"[red]failed[/] {job}: {reason}", highlight=False)
         failed |= bool(summary.failed)
@@ -80,38 +80,38 @@ def run_sweeps(
 
 
 def report(experiment: Experiment, preset: Preset, out: Path, renderer: str, console: Console) -> Path:
-    """Write an experiment's report from whatever is there."""
+    """Write an experiment's report from the records that exist; return its path."""
     run = open_run(experiment, preset, out, renderer)
     data = " ".join(sorted({c.data_checksum for c in run.checkpoints if c.data_checksum}))
-    made_by = fingerprint.collect(renderer=renderer if run.plans else None, data=data or None)
-    found = experiment.report(run, preset)
-    path = write_report(experiment, found, run, out, preset, made_by)
+    made_by = fingerprint.collect(renderer=renderer if run.runs else None, data=data or None)
+    found = experiment.report(run)
+    path = write_report(experiment, found, run, out, made_by)
     missing = len(run.missing) + len(found.missing)
     note = f" ([yellow]{missing} pieces of work missing[/])" if missing else ""
     console.print(f"{path}{note}", highlight=False, soft_wrap=True)
     return path
 
 
-def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -> Run:
-    """What there is of an experiment under `out`; rows that this installation cannot make are left out."""
+def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -> ExperimentRun:
+    """Return what exists of an experiment under `out`.
+
+    Rows that this installation cannot make are left out and named.
+    """
     root = out / RUN
-    settings: list[Setting] = []
-    plans: list[Plan] = []
+    runs: list[Run] = []
+    reader = DemonstrationReader()  # one for all, so that it bounds what is in memory
     left_out: list[str] = []
     for wanted in experiment.sweeps(preset):
         sweep, reasons = only_available(wanted)
         left_out += reasons
-        if sweep is None:
-            continue
-        setting, plan, _ = open_plan(sweep, root, renderer)
-        settings.append(setting)
-        plans.append(plan)
+        if sweep is not None:
+            runs.append(replace(Run.open(root, sweep, renderer), reader=reader))
     own = root / "experiments" / experiment.id
-    return Run(root, own, tuple(settings), tuple(plans), tuple(dict.fromkeys(left_out)))
+    return ExperimentRun(root, own, tuple(runs), tuple(dict.fromkeys(left_out)), preset)
 
 
 def show_list(experiments: Sequence[Experiment], console: Console) -> None:
-    """List the experiments."""
+    """Print the experiments as a table."""
     table = Table("id", "name", "experiment", "question", title="Experiments")
     for experiment in experiments:
         table.add_row(experiment.id, experiment.name, experiment.title, experiment.question)
@@ -119,14 +119,17 @@ def show_list(experiments: Sequence[Experiment], console: Console) -> None:
 
 
 def show_plans(experiments: Sequence[Experiment], preset: Preset, out: Path, renderer: str, console: Console) -> None:
-    """List what each of `experiments` would run, and how far it is; what they share is listed and counted once."""
+    """Print what each of `experiments` would run, and what of it is done.
+
+    Work that several share is listed and counted once.
+    """
     check_folder(out / RUN)
     work = Work()
     for experiment in experiments:
         console.print(f"[bold]{experiment.id}[/] {experiment.title}", highlight=False)
         run = open_run(experiment, preset, out, renderer)
-        for setting, plan in zip(run.settings, run.plans, strict=True):
-            work = show_plan(console, setting, plan, work)
+        for one in run.runs:
+            work = show_plan(console, one, work)
         for reason in run.left_out:
             console.print(f"[yellow]left out[/] {reason}", highlight=False)
     console.print(f"in all: {work.told()}", highlight=False)

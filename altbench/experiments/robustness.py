@@ -1,4 +1,4 @@
-"""Disturbed images and scenes: which policy still succeeds where pictures differ from the demonstrations'."""
+"""Perturbed images and scenes: which policies still succeed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from typing import Any
 
 import pandas as pd
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Section
-from altbench.experiments.shared.matrix import Where, cells_of, clean, heat_map, matrix, matrix_table
+from altbench.core import registry
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Section, drawn
+from altbench.experiments.shared.matrix import Where, clean, heat_map, label_rows, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, listed, percent, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.style import words
 from altbench.report.success import SIGNIFICANT, flag_rate
-from altbench.report.table import Table
+from altbench.report.table import Table, rate_text
 from altbench.stats.paired import paired_tests
 from altbench.stats.rates import countable, success_rate
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, PerturbationEntry, SweepSpec
 
 SEVERITY = 3
-"""Of 1 to 5, for every family."""
+"""Severity of every family, of 1 to 5."""
 EACH = 50
-"""Episodes per family and policy: the first of the unperturbed ones."""
+"""Episodes per family and policy; they start as the first of the unperturbed ones."""
 FAMILIES = {
     "images": (
         *("brightness", "contrast", "saturation", "fog", "gaussian_noise", "shot_noise", "impulse_noise"),
@@ -33,44 +34,78 @@ FAMILIES = {
         *("distractors", "camera_pose"),
     ),
 }
-"""What is disturbed -> families: pictures as they come from the camera, and the scene before it is drawn."""
-UNDISTURBED = "undisturbed"
-AUGMENTATION: dict[str, Any] = {
-    **{"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.05},
-    **{"disturbed": 0.5, "overlay": 0.5, "erase": 1},
-}
-"""What `alt_plus`'s preset `robust` does to its training images."""
+"""Families by what they perturb: the camera's images, or the scene itself."""
+UNPERTURBED = "undisturbed"
+"""Value of published columns."""
 ROBUST, AUGMENTED = "alt_plus_robust", "bc_augmented"
-"""ALT+ with that preset's settings; and behaviour cloning with its augmentation, which tells what that alone is worth."""
-ROBUST_SETTINGS = {**AUGMENTATION, "appearance": 0.5, "familiar": 0.2, "shrinkage": 0.5, "shrinkage_unit": "miss"}
-ROBUST_STEPS = 6000
-"""At `small`."""
+"""Labels of ALT+ with its preset `robust`, and of bc with its augmentation.
+
+The second shows how much the augmentation alone is worth.
+"""
 ROWS = (*POLICIES, ROBUST, AUGMENTED)
+
+METHOD = """
+    Lift, {n} demonstrations, split `recall`: only the image differs from the
+    demonstrations. {each} episodes per family at severity {severity} of 5, with the
+    same starts and the same perturbations for all policies; {episodes} unperturbed
+    episodes beside them. Training shifts or crops images a little, and ALT's also
+    jitters their colours. `{robust}` is `alt_plus` trained on perturbed images: in half
+    of the samples, colours are jittered, fields of random colours blended in, and
+    rectangles painted over. `{augmented}` is `bc` trained in the same way. Contrast,
+    occlusion, fog and noise are therefore not new to these two; photographs,
+    distractors, textures, blur and other viewpoints are.
+    """
+POOLED_NOTE = """
+    Successes/episodes and rate. The interval has the effective counts (Rao and Scott
+    1992), because an episode comes once per family, from the same start. p: exact test
+    that flips the signs of each episode's difference over all families, Holm-corrected.
+    Only policies that have played every family are shown.
+    """
+FLAGS = """
+    Does a raised flag mean that the policy will fail? Thresholds are calibrated so that
+    5 % of unperturbed episodes are flagged. The policies act whether or not a flag is
+    raised.
+    """
+FLAGS_NOTE = "Successes/episodes and rate, with 95 % intervals as above."
+SUMMARY = "Over {families} families of perturbed {kind}: {rates}{verdict}."
+ALIKE = "; {best} is not significantly better than {alike}"
+BEST = "; {best} is significantly better than every other"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Every policy, undisturbed and under each family; two of them trained for it."""
-    steps: dict[str, Any] = {"train_steps": ROBUST_STEPS} if preset == "small" else {}
+    """Ask for every policy, unperturbed and under each family; two are trained for it."""
     rows = [row(policy, preset) for policy in POLICIES]
     rows += [
-        row("alt_plus", preset, ROBUST, **ROBUST_SETTINGS, **steps),
-        row("bc", preset, AUGMENTED, **AUGMENTATION),
+        row("alt_plus", preset, ROBUST, **_robust_settings(preset)),
+        row("bc", preset, AUGMENTED, **_augmentation()),
     ]
     return [
-        make_sweep(f"robustness-{kind}", rows, [evaluation("recall"), _disturbed(families)])
+        make_sweep(f"robustness-{kind}", rows, [evaluation("recall"), _perturbed(families)])
         for kind, families in FAMILIES.items()
     ]
 
 
-def _disturbed(families: Sequence[str]) -> EvaluationEntry:
+def _robust_settings(preset: Preset) -> dict[str, Any]:
+    """Return what `robust` changes of ALT+; at `paper` without its number of steps."""
+    # Read from the policy: a change of its preset makes this row a new one.
+    robust = dict(registry.policy("alt_plus").presets["robust"])
+    return robust if preset == "small" else {name: value for name, value in robust.items() if name != "train_steps"}
+
+
+def _augmentation() -> dict[str, Any]:
+    """Return the settings of `robust` that bc has too: those of training images."""
+    known = registry.policy("bc").config_type.model_fields
+    return {name: value for name, value in _robust_settings("paper").items() if name in known}
+
+
+def _perturbed(families: Sequence[str]) -> EvaluationEntry:
     entries = [PerturbationEntry(name=name, severities=(SEVERITY,)) for name in families]
     return evaluation("recall", EACH, perturbations=entries)
 
 
-def report(run: Run, preset: Preset) -> Report:
-    """Success by family, over all families of a kind, and what the flags say."""
-    del preset
-    rows: dict[str, Where] = {name: {"label": name} for name in ROWS if cells_of(run, {"label": name})}
+def report(run: ExperimentRun) -> Report:
+    """Report success by family, over all families of a kind, and flags."""
+    rows = label_rows(run, ROWS)
     found = {kind: matrix(run, rows, _columns(families)) for kind, families in FAMILIES.items()}
     pooled = {kind: _pooled(run, list(rows), families) for kind, families in FAMILIES.items()}
     everything = matrix(run, rows, _columns([name for families in FAMILIES.values() for name in families]))
@@ -80,34 +115,35 @@ def report(run: Run, preset: Preset) -> Report:
             "Over all families",
             _method(),
             {f"pooled_{kind}": table for kind, table in pooled.items() if not table.data.empty},
-            {"success": figure} if figure else {},
+            drawn(success=figure),
         ),
         *(
             Section(
-                f"Disturbed {kind}",
+                f"Perturbed {kind}",
                 "",
-                {kind: matrix_table(f"Success on recall, {kind} disturbed", matrix_, "family", turned=True)},
+                {kind: matrix_table(f"Success on recall, {kind} perturbed", matrix_, "family", turned=True)},
             )
             for kind, matrix_ in found.items()
         ),
-        Section("What the flag says", _flag_text(), {"flags": _flags(run, list(rows))}),
+        Section("What the flag says", prose(FLAGS), {"flags": _flags(run, list(rows))}),
     )
     return Report(_summary(pooled), sections)
 
 
 def _columns(families: Sequence[str]) -> dict[str, Where]:
-    return {UNDISTURBED: clean("recall"), **{words(name): _where(name) for name in families}}
+    return {UNPERTURBED: clean("recall"), **{words(name): _where(name) for name in families}}
 
 
 def _where(family: str) -> Where:
     return {"split": "recall", "perturbation": family, "severity": SEVERITY}
 
 
-def _pooled(run: Run, labels: Sequence[str], families: Sequence[str]) -> Table:
-    """Success over all of `families`, and whether one policy is better than each other one."""
+def _pooled(run: ExperimentRun, labels: Sequence[str], families: Sequence[str]) -> Table:
+    """Tabulate success over all of `families`, and test the best against the others."""
     frame = run.episodes()
     frame = frame[(frame["split"] == "recall") & (frame["severity"] == SEVERITY) & frame["perturbation"].isin(families)]
     groups = {label: frame[frame["label"] == label] for label in labels}
+    # A policy that lacks a family would be compared on easier or harder conditions.
     whole = [label for label, group in groups.items() if set(group["perturbation"]) == set(families)]
     rates = {label: success_rate(groups[label]) for label in whole}
     best = max(whole, key=lambda label: rates[label].value or 0.0, default="")
@@ -131,22 +167,15 @@ def _pooled(run: Run, labels: Sequence[str], families: Sequence[str]) -> Table:
         f"success over {len(families)} families": [rate_text(rates[label]) for label in whole],
         f"p against {best}" if best else "p": [f"{chances[x]:.2g}" if x in chances else "" for x in whole],
     }
-    return frame_table(f"Success over all {len(families)} families", data, texts, _POOLED_NOTE)
+    return frame_table(f"Success over all {len(families)} families", data, texts, prose(POOLED_NOTE))
 
 
-_POOLED_NOTE = (
-    "Successes/episodes and rate; the interval has the effective counts (Rao and Scott 1992): an episode comes once per"
-    " family, from the same start. p: signs of each episode's difference over all families flipped, exactly,"
-    " Holm-corrected. Only policies that have played every family."
-)
-
-
-def _flags(run: Run, labels: Sequence[str]) -> Table:
-    """By policy that raises flags: how often, and success of the episodes with and without one."""
+def _flags(run: ExperimentRun, labels: Sequence[str]) -> Table:
+    """Tabulate how often policies raise flags, and success with and without a flag."""
     frame, rows, texts = countable(run.episodes()), [], []
     frame = frame[frame["flagged"].notna()]
     for label in labels:
-        for kind, families in {UNDISTURBED: (CLEAN,), **FAMILIES}.items():
+        for kind, families in {UNPERTURBED: (CLEAN,), **FAMILIES}.items():
             own = frame[(frame["label"] == label) & frame["perturbation"].isin(families)]
             if own.empty:
                 continue
@@ -155,31 +184,16 @@ def _flags(run: Run, labels: Sequence[str]) -> Table:
             texts.append((label, kind, *(rate_text(part) for part in (flags, *parts))))
             values = (label, kind, flags.successes, flags.episodes, *(part.value for part in parts))
             rows.append(dict(zip(_FLAG_COLUMNS, values, strict=True)))
-    heads = ("policy", "disturbed", "episodes with a flag", "success of those", "success of those without")
+    heads = ("policy", "perturbed", "episodes with a flag", "success of those", "success of those without")
     columns = {head: [text[i] for text in texts] for i, head in enumerate(heads)}
-    return frame_table("Flags and success", pd.DataFrame(rows), columns, _FLAGS_NOTE, names=2)
+    return frame_table("Flags and success", pd.DataFrame(rows), columns, FLAGS_NOTE, names=2)
 
 
 _FLAG_COLUMNS = ("policy", "disturbed", "flagged", "episodes", "success_flagged", "success_unflagged")
-_FLAGS_NOTE = "Successes/episodes and rate, with 95 % intervals as above."
 
 
 def _method() -> str:
-    return (
-        f"Lift, {N} demonstrations, split `recall`: only the picture differs from what was shown. {EACH} episodes a family,"
-        f" severity {SEVERITY} of 5, the same starts and the same disturbance for all policies ({EPISODES} undisturbed"
-        " episodes beside them). Training shifts or crops pictures a little, and ALT's jitters their colours too."
-        f" `{ROBUST}` is `alt_plus` trained on disturbed images (colours jittered, fields of random colours blended in,"
-        f" rectangles painted over, in half of the samples), and `{AUGMENTED}` is `bc` trained so: contrast, occlusion, fog"
-        " and noise are no news to these two; photographs, distractors, textures, blur and other viewpoints are."
-    )
-
-
-def _flag_text() -> str:
-    return (
-        "Does a raised flag mean that the policy will fail? Thresholds are calibrated for 5 % of unperturbed episodes;"
-        " the policies act on all the same."
-    )
+    return prose(METHOD, n=N, each=EACH, severity=SEVERITY, episodes=EPISODES, robust=ROBUST, augmented=AUGMENTED)
 
 
 def _summary(pooled: Mapping[str, Table]) -> str:
@@ -188,27 +202,26 @@ def _summary(pooled: Mapping[str, Table]) -> str:
         if table.data.empty:
             continue
         ranked = table.data.sort_values("rate", ascending=False, kind="stable")
-        told = listed(
-            [f"{label} {percent(rate)}" for label, rate in zip(ranked["policy"], ranked["rate"], strict=True)]
-        )
-        parts.append(f"Over {len(FAMILIES[kind])} families of disturbed {kind}: {told}{_verdict(ranked)}.")
+        rates = [f"{label} {percent(rate)}" for label, rate in zip(ranked["policy"], ranked["rate"], strict=True)]
+        numbers = {"families": len(FAMILIES[kind]), "kind": kind, "rates": listed(rates)}
+        parts.append(prose(SUMMARY, **numbers, verdict=_verdict(ranked)))
     return " ".join(parts)
 
 
 def _verdict(ranked: pd.DataFrame) -> str:
-    """Whether the first is told apart from the others."""
+    """Say whether the first is significantly better than the others."""
     others = ranked.iloc[1:]
     if others.empty:
         return ""
     best, alike = ranked.iloc[0]["policy"], list(others.loc[others["p_holm"] >= SIGNIFICANT, "policy"])
-    return f"; {best} is not told apart from {listed(alike)}" if alike else f"; {best} is better than every other"
+    return prose(ALIKE, best=best, alike=listed(alike)) if alike else prose(BEST, best=best)
 
 
 EXPERIMENT = Experiment(
     id="robustness",
     name="disturbed-images",
-    title="Success where images or the scene are disturbed",
-    question="Which policy still succeeds where pictures look different from the demonstrations', and does a flag say so?",
+    title="Success when images or the scene are perturbed",
+    question="Which policies still succeed when images look unlike the demonstrations', and do flags predict failure?",
     report=report,
     sweeps=sweeps,
 )

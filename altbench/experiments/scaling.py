@@ -1,13 +1,13 @@
-"""Success against the number of demonstrations, nested subsets, three training seeds."""
+"""Success against the number of demonstrations: nested subsets, three training seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Run, Section
-from altbench.experiments.shared.matrix import PLAIN_NOTE, Matrix, Where, cells_of, clean, matrix, matrix_table
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Section
+from altbench.experiments.shared.matrix import PLAIN_NOTE, Matrix, Where, clean, label_rows, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import listed
+from altbench.experiments.shared.texts import listed, prose
 from altbench.report.figures import success_by_n
 from altbench.report.style import policy_styles, styled
 from altbench.stats.rates import countable
@@ -16,12 +16,26 @@ from altbench.sweeps.spec import SweepSpec
 NUMBERS = (10, 30, 60, 120)
 SEEDS = (0, 1, 2)
 ONE_SEED = ("open_loop", "kdtree", "diffusion")
-"""Rows that draw nothing when they are fitted, and the one that takes longest."""
+"""Rows with one training seed.
+
+The first two draw no random number in a fit, and the last takes longest.
+"""
 SPLITS = ("recall", "uniform")
+
+METHOD = """
+    Lift. The demonstrations of a smaller N are among those of a larger one; from 30 on
+    they are whole passes over the grid. {episodes} episodes per cell and training seed.
+    There are three training seeds, but one for {one_seed}; at `paper` the diffusion
+    policy has three too.
+    """
+SUMMARY = "On `uniform`, from {first} to {last}: {gains}."
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Three seeds of what is cheap to fit, one of the rest (at `paper`, three of the diffusion policy, too)."""
+    """Ask for three seeds of most rows, and for one of the rest.
+
+    At `paper` the diffusion policy has three too.
+    """
     once = [name for name in ONE_SEED if name != "diffusion" or preset == "small"]
     often = [name for name in POLICIES if name not in once]
     columns = [evaluation(split) for split in SPLITS]
@@ -31,11 +45,10 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     ]
 
 
-def report(run: Run, preset: Preset) -> Report:
-    """Success by N over all seeds, and the seeds beside each other."""
-    del preset
-    labels = [label for label in POLICIES if cells_of(run, {"label": label})]
-    rows: dict[str, Where] = {label: {"label": label} for label in labels}
+def report(run: ExperimentRun) -> Report:
+    """Report success by N over all seeds, and the seeds beside each other."""
+    rows = label_rows(run, POLICIES)
+    labels = list(rows)
     found = {split: matrix(run, rows, {f"N = {n}": clean(split, n=n) for n in NUMBERS}) for split in SPLITS}
     seeds: dict[str, Where] = {
         f"{label}, seed {seed}": {"label": label, "train_seed": seed} for label in labels for seed in SEEDS
@@ -46,7 +59,11 @@ def report(run: Run, preset: Preset) -> Report:
     with styled():
         figures = {"success_by_n": success_by_n(shown, "Lift", policy_styles(labels))} if len(shown) else {}
     sections = (
-        Section("Success by number of demonstrations", _method(), figures=figures),
+        Section(
+            "Success by number of demonstrations",
+            prose(METHOD, episodes=EPISODES, one_seed=listed(ONE_SEED)),
+            figures=figures,
+        ),
         *(
             Section(
                 f"Split {split}",
@@ -64,30 +81,22 @@ def report(run: Run, preset: Preset) -> Report:
     return Report(_summary(found["uniform"]), sections)
 
 
-def _method() -> str:
-    return (
-        f"Lift; the demonstrations of a smaller N are among those of a larger one, whole passes over the grid from 30 on."
-        f" {EPISODES} episodes a cell and training seed, three seeds ({', '.join(ONE_SEED)}: one, but the diffusion policy"
-        " at `paper`)."
-    )
-
-
 def _summary(uniform: Matrix) -> str:
-    """Who gains from more demonstrations between the poses."""
+    """Say what policies gain from more demonstrations between the poses."""
     first, last = uniform.columns[0], uniform.columns[-1]
     gains = [
         f"{row} {100 * (a.value or 0):.0f} → {100 * (b.value or 0):.0f} %"
         for row in uniform.rows
         if (a := uniform.rate(row, first)).episodes and (b := uniform.rate(row, last)).episodes
     ]
-    return f"On `uniform`, from {first} to {last}: {listed(gains)}." if gains else ""
+    return prose(SUMMARY, first=first, last=last, gains=listed(gains)) if gains else ""
 
 
 EXPERIMENT = Experiment(
     id="scaling",
     name="demonstrations",
     title="Success against the number of demonstrations",
-    question="How much do policies gain from more demonstrations, where they were shown and between?",
+    question="How much do policies gain from more demonstrations, at demonstrated poses and between them?",
     report=report,
     sweeps=sweeps,
 )

@@ -1,4 +1,8 @@
-"""`altbench bench policies`: decision time and memory of policies at a preset's size, side by side, with the two ratios."""
+"""`altbench bench policies`: decision time and memory of policies, side by side.
+
+They are untrained policies at a preset's size. The last table has their ratios to the
+reference policy.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from rich.console import Console
 
 from altbench.core import registry
 from altbench.measure.probe import measure_checkpoint
+from altbench.measure.standard import standard
 from altbench.measure.untrained import Untrained, check, write_untrained
 from altbench.report.costs import latency_table, memory_table, ratios_table
 from altbench.report.table import write_table
@@ -20,20 +25,20 @@ from altbench.sweeps.spec import MeasureEntry
 from altbench.system import fingerprint
 
 IMAGE_SIZES = ((84, 84), (240, 320))
-TABLE_FRAMES = 1000
-"""About what 30 demonstrations of Lift have."""
-TASK = "Lift"
+"""Height and width in pixels: the bench's own default, and the paper's."""
 
 
 def policies(
     console: Console, preset: str, names: Sequence[str], decisions: int, threads: int, device: str, out: Path | None
 ) -> None:
-    """Measure each policy of `names`, untrained, at both image sizes; print the tables and write them into `out`.
+    """Measure each policy of `names`, untrained, at both image sizes.
 
-    A name may bring its own preset, as in `alt:compact`.
+    Print the tables, and write them into `out` unless it is None. A name may have its
+    own preset, as in `alt:compact`.
     """
+    usual = standard()
     wanted = [
-        Untrained("", TASK, *_with_preset(name, preset), size, TABLE_FRAMES, device)
+        Untrained("", usual.task, *_with_preset(name, preset), size, usual.frames, device)
         for size in IMAGE_SIZES
         for name in names
     ]
@@ -55,7 +60,11 @@ def policies(
 
 
 def _with_preset(name: str, preset: str) -> tuple[str, str]:
-    """The policy and its preset: `alt:compact` brings its own, a policy's file (`./mine.py:Mine`) has none to bring."""
+    """Return the policy and its preset; `alt:compact` has its own.
+
+    In the name of a policy's file, such as `./mine.py:Mine`, the colon has another
+    meaning.
+    """
     if registry.is_file(name) or ":" not in name:
         return name, preset
     policy, _, own = name.partition(":")
@@ -67,5 +76,5 @@ def _measure(wanted: Untrained, entry: MeasureEntry) -> MeasureRecord:
         folder = Path(scratch) / "checkpoint"
         write_untrained(dataclasses.replace(wanted, folder=str(folder)), entry.threads)
         record = measure_checkpoint(folder, wanted.policy, entry, wanted.device)
-    # 30 demonstrations of Lift have about as many frames; no training was done, so none was timed.
-    return dataclasses.replace(record, n=30, train_seconds=None, data_share=None, precision=None)
+    # No training was done, so none was timed.
+    return dataclasses.replace(record, n=standard().n, train_seconds=None, data_share=None, precision=None)

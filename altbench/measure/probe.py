@@ -1,7 +1,8 @@
-"""Latency and memory of a checkpoint: one decision at batch 1, in a fresh process with a fixed number of threads.
+"""Latency and memory of a checkpoint: one decision at batch 1, in a fresh process.
 
-Run as `python -m altbench.measure.probe PROBE` it is that process: it loads the policy, times its decisions, and prints
-what it found as JSON. Peak memory is the process's own high-water mark over that of an interpreter that does nothing.
+`python -m altbench.measure.probe PROBE` is that process. It loads the policy, times its
+decisions with a fixed number of threads, and prints the reading as JSON. Peak memory is
+the process's high-water mark minus that of an interpreter that does nothing.
 """
 
 from __future__ import annotations
@@ -28,11 +29,16 @@ from altbench.system.fingerprint import cpu_model, gpu_name
 from altbench.system.workers import end_with
 
 TIME_LIMIT_S = 1800.0
+"""Seconds after which a measuring process is ended, so that none hangs for ever."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a measuring process is asked: time `decisions`, after `warmup` others, of the checkpoint in `folder`."""
+    """The request to a measuring process: time decisions of the checkpoint in `folder`.
+
+    `decisions` are timed, after `warmup` others that are not. `runtime`: settings that
+    replace the checkpoint's.
+    """
 
     folder: str
     decisions: int
@@ -44,7 +50,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a measuring process answers; seconds and bytes."""
+    """The answer of a measuring process, in seconds and bytes."""
 
     latencies: tuple[float, ...]
     weights_bytes: int
@@ -58,9 +64,9 @@ class Reading:
 def measure_checkpoint(
     folder: Path, label: str, entry: MeasureEntry, device: str, runtime: Mapping[str, Any] | None = None
 ) -> MeasureRecord:
-    """Measure the checkpoint in `folder` with the settings `runtime`, for the tables' row `label`.
+    """Measure the checkpoint in `folder` with settings `runtime`, for the row `label`.
 
-    AltbenchError where the measuring process fails.
+    Raise AltbenchError if the measuring process fails.
     """
     reading = _ask(Probe(str(folder), entry.decisions, entry.warmup, entry.threads, device, runtime or {}))
     card = read_card(folder)
@@ -95,7 +101,10 @@ def measure_checkpoint(
 
 
 def run_python(module: str, specification: object, threads: int) -> str:
-    """Run `python -m MODULE JSON` with `threads` CPU threads; what it printed. AltbenchError with its last words."""
+    """Run `python -m MODULE JSON` with `threads` CPU threads; return what it printed.
+
+    Raise AltbenchError with the last line of its errors if it fails.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     command = [sys.executable, "-m", module, json.dumps(specification)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=TIME_LIMIT_S, check=False)
@@ -111,7 +120,10 @@ def _ask(probe: Probe) -> Reading:
 
 
 def _measure_here(probe: Probe) -> Reading:
-    """The measuring process's work. Inputs are noise: neither time nor memory depends on what an image shows."""
+    """Measure in this process, as its only work.
+
+    Inputs are noise: neither time nor memory depends on what an image shows.
+    """
     import torch
 
     torch.set_num_threads(probe.threads)
@@ -133,14 +145,15 @@ def _measure_here(probe: Probe) -> Reading:
 
 
 def _timed(policy: Policy, observation: Observation) -> float:
-    """Seconds of one decision; it returns numpy, so a GPU has finished too."""
+    """Return the seconds of one decision."""
+    # A decision is NumPy arrays, so a GPU has finished too.
     began = time.perf_counter()
     policy.act(observation, [0])
     return time.perf_counter() - began
 
 
 def _observations(policy: Policy, image_size: tuple[int, int]) -> Iterator[Observation]:
-    """Random observations of one slot, without end."""
+    """Yield random observations of one slot, without end."""
     rng, needs = np.random.default_rng(1), policy.requirements
     shape = (1, needs.obs_horizon, *image_size, 3)
     pose = rng.uniform(-1, 1, (1, needs.obs_horizon, policy.task.agent_pos_dim)).astype(np.float32)
@@ -149,12 +162,13 @@ def _observations(policy: Policy, image_size: tuple[int, int]) -> Iterator[Obser
 
 
 def _disk_bytes(folder: Path) -> int:
-    """Bytes of a checkpoint's own files; training logs, in a folder of their own, do not count."""
+    """Return the bytes of a checkpoint's files, without the folder of training logs."""
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def _peak_rss_bytes() -> int:
-    """This process's own high-water mark (VmHWM; ru_maxrss would carry over the parent's)."""
+    """Return this process's high-water mark of memory."""
+    # Not ru_maxrss: a child process inherits its parent's.
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -162,7 +176,7 @@ def _peak_rss_bytes() -> int:
 
 
 def _empty_process_bytes() -> int:
-    """The high-water mark of an interpreter that does nothing."""
+    """Return the high-water mark of an interpreter that does nothing."""
     code = "print([l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')][0])"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     return int(done.stdout) * 1024

@@ -1,6 +1,7 @@
-"""Checkpoints with random weights, of any size: time and memory do not depend on what a policy has learned.
+"""Checkpoints with random weights: time and memory do not depend on what is learned.
 
-Run as `python -m altbench.measure.untrained SPECIFICATION` it writes one, in a process whose memory nobody measures.
+`python -m altbench.measure.untrained SPECIFICATION` writes one. It is a process of its
+own, so that its memory does not count in any measurement.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from altbench.system.workers import end_with
 
 @dataclass(frozen=True)
 class Untrained:
-    """A policy to be written to `folder`, fitted in no steps to `frames` frames of noise."""
+    """A policy to write to `folder`, fitted in 0 steps to `frames` frames of noise."""
 
     folder: str
     task: str
@@ -39,19 +40,21 @@ class Untrained:
 
 
 def write_untrained(wanted: Untrained, threads: int) -> None:
-    """Write the checkpoint, in another process."""
+    """Write the checkpoint in another process, with `threads` CPU threads."""
     run_python("altbench.measure.untrained", dataclasses.asdict(wanted), threads)
 
 
 def check(wanted: Untrained) -> None:
-    """Raise ConfigError for an unknown policy or preset, or a policy that learns nothing."""
+    """Raise ConfigError for an unknown policy or preset, or one that learns nothing."""
     _policy(wanted)
 
 
 def _policy(wanted: Untrained) -> Trainable:
     cls = registry.policy(wanted.policy)
     if not issubclass(cls, Trainable):
-        raise ConfigError(f"policy {wanted.policy!r} learns nothing; there is no checkpoint to measure")
+        raise ConfigError(
+            f"policy {wanted.policy!r} learns nothing, so it has no checkpoint to measure; name a policy that is trained"
+        )
     steps = {"train_steps": 0} if "train_steps" in cls.config_type.model_fields else {}
     config = resolve_config(cls, wanted.preset, steps, f"policy {wanted.policy!r}").resolve(wanted.device)
     return cls(registry.task(wanted.task), config)
@@ -77,7 +80,10 @@ def _write_here(wanted: Untrained) -> None:
 
 
 def noise_demonstrations(policy: Policy, image_size: tuple[int, int], frames: int) -> list[Demonstration]:
-    """Two demonstrations of random images and poses, `frames` in all, such as `policy` would be fitted to."""
+    """Make two demonstrations of random images and poses to fit `policy` to.
+
+    `frames`: of both together. `image_size`: height and width in pixels.
+    """
     rng, needs, task = np.random.default_rng(0), policy.requirements, policy.task
     length = frames // 2
     return [

@@ -1,1 +1,1 @@
-"""What readers see: tables, figures, contact sheets, films, and the comparison of two runs."""
+"""Output for readers: tables, figures, contact sheets, films, comparisons of runs."""

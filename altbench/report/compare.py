@@ -1,4 +1,4 @@
-"""Two runs, paired episode by episode: what changed, and whether any cell became significantly worse."""
+"""Comparison of two runs, episode by episode: is any cell significantly worse?"""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from altbench.core.errors import ResultsError
+from altbench.report.table import Block
 from altbench.results.frames import load_published
 from altbench.stats.paired import PairedCounts, holm, mcnemar_exact, paired_counts, paired_difference_interval
 from altbench.system.fingerprint import differences, load_fingerprint
 
 SIGNIFICANT = 0.05
+"""A Holm-corrected p below this is a difference: the usual level."""
 
 
 @dataclass(frozen=True)
 class CellComparison:
-    """One cell in both runs. `counts`: base first, new second; `unpaired`: episodes without a partner, or infra_error.
+    """One cell that both runs have.
 
-    `low`, `high`: 95 % interval of new rate − base rate; `p`: exact McNemar; `p_holm`: corrected over all cells.
+    `counts`: the base run is first, the new one second. `unpaired`: episodes without a
+    partner, or with infra_error. `low`, `high`: 95 % interval of new rate − base rate.
+    `p`: exact McNemar test. `p_holm`: the same, corrected over all cells.
     """
 
     name: str
@@ -37,23 +40,27 @@ class CellComparison:
 
     @property
     def changed(self) -> bool:
-        """Whether any episode ended differently."""
+        """True if any episode ended differently."""
         return self.counts.only_first + self.counts.only_second > 0
 
     @property
     def worse(self) -> bool:
-        """Whether the new run succeeds significantly less often."""
+        """True if the new run succeeds significantly less often."""
         return self.p_holm < SIGNIFICANT and self.counts.difference < 0
 
     @property
     def better(self) -> bool:
-        """Whether the new run succeeds significantly more often."""
+        """True if the new run succeeds significantly more often."""
         return self.p_holm < SIGNIFICANT and self.counts.difference > 0
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs compared. `unpaired_cells`: in both, but without a common episode; `versions`: what made them differently."""
+    """Two runs compared.
+
+    `unpaired_cells`: cells in both runs, but without a common episode. `versions`: how
+    the versions and machines that made the runs differ, a line each.
+    """
 
     cells: tuple[CellComparison, ...]
     only_base: tuple[str, ...]
@@ -63,12 +70,15 @@ class Comparison:
 
     @property
     def worse(self) -> bool:
-        """Whether any cell is significantly worse: what continuous integration fails on."""
+        """True if any cell is significantly worse; CI then fails."""
         return any(cell.worse for cell in self.cells)
 
 
 def compare(base: Path, new: Path) -> Comparison:
-    """Pair the runs in two folders by cell name and episode seed; ResultsError where they have no episode in common."""
+    """Pair the runs in two folders by cell name and episode seed.
+
+    Raises ResultsError if they have no episode in common.
+    """
     sides = {which: _by_name(folder) for which, folder in (("base", base), ("new", new))}
     common = [name for name in sides["base"] if name in sides["new"]]
     paired, apart = [], []
@@ -81,7 +91,7 @@ def compare(base: Path, new: Path) -> Comparison:
             apart.append(name)
     if not paired:
         raise ResultsError(
-            f"{base} and {new} have no episode in common (same cell name and seed); expected two runs of the same sweep"
+            f"{base} and {new} have no episode in common (same cell name and seed); expected two runs of one sweep"
             f"{_examples(sides)}"
         )
     return Comparison(
@@ -94,13 +104,15 @@ def compare(base: Path, new: Path) -> Comparison:
 
 
 def render(comparison: Comparison, allow_missing: bool = False) -> Group:
-    """The comparison for the terminal: changed cells one by one, the rest counted; at its end what CI fails on.
+    """Return the comparison for the terminal.
 
-    `allow_missing`: cells that the base run alone has are no failure.
+    Changed cells are listed, all others are counted; the last lines say why continuous
+    integration fails, if it does. `allow_missing`: a cell that only the base run has is
+    not a failure.
     """
     changed = [cell for cell in comparison.cells if cell.changed]
     same = len(comparison.cells) - len(changed)
-    parts: list[Table | Text] = [_cell_table(changed)] if changed else []
+    parts: list[RichTable | Text] = [_cell_table(changed)] if changed else []
     if same:
         parts.append(Text(f"{_count(same, 'cell')} with the same outcome in every episode"))
     for names, what in (
@@ -124,11 +136,11 @@ def render(comparison: Comparison, allow_missing: bool = False) -> Group:
 
 def _by_name(folder: Path) -> dict[str, pd.DataFrame]:
     if not folder.is_dir():
-        raise ResultsError(f"{folder}: no such folder; expected that of a run, such as results/quick")
+        raise ResultsError(f"{folder}: no such folder; expected a run's folder, such as results/quick")
     frame = load_published(folder)
     if frame.empty:
         raise ResultsError(
-            f"{folder}: no finished cell in it; expected a run's folder, with cells/ or episodes.parquet"
+            f"{folder}: holds no finished cell; expected a run's folder, with cells/ or episodes.parquet"
         )
     return {str(name): group for name, group in frame.groupby("name")}
 
@@ -149,22 +161,20 @@ def _version_changes(base: Path, new: Path) -> tuple[str, ...]:
     return tuple(differences(first, second))
 
 
-def _cell_table(cells: Iterable[CellComparison]) -> Table:
-    table = Table(title="Cells that changed, most significant first", title_justify="left", caption_justify="left")
-    table.caption = (
-        "episodes that succeeded in both runs, base only, new only, neither; p: exact McNemar, Holm-corrected"
-    )
-    table.add_column("cell", overflow="fold")
-    for head in ("both", "base", "new", "none", "new − base", "95 %", "p"):
-        table.add_column(head, justify="right")
-    for cell in sorted(cells, key=lambda c: (c.p_holm, c.p, c.name)):
-        counts = cell.counts
-        style = "bold red" if cell.worse else "bold green" if cell.better else ""
-        numbers = (counts.both, counts.only_first, counts.only_second, counts.neither)
-        interval = escape(f"[{100 * cell.low:+.0f}, {100 * cell.high:+.0f}]")
-        difference = f"{100 * counts.difference:+.0f} %"
-        table.add_row(escape(cell.name), *map(str, numbers), difference, interval, f"{cell.p_holm:.2g}", style=style)
-    return table
+def _cell_table(cells: Iterable[CellComparison]) -> RichTable:
+    ordered = sorted(cells, key=lambda c: (c.p_holm, c.p, c.name))
+    header = ("cell", "both", "base", "new", "none", "new − base", "95 %", "p")
+    block = Block("", header, tuple(_texts(cell) for cell in ordered), names=1)
+    colours = ["bold red" if cell.worse else "bold green" if cell.better else "" for cell in ordered]
+    note = "episodes that succeeded in both runs, base only, new only, neither; p: exact McNemar, Holm-corrected"
+    return block.to_rich("Cells that changed, most significant first", note, colours)
+
+
+def _texts(cell: CellComparison) -> tuple[str, ...]:
+    counts = cell.counts
+    numbers = (counts.both, counts.only_first, counts.only_second, counts.neither)
+    interval = f"[{100 * cell.low:+.0f}, {100 * cell.high:+.0f}]"
+    return (cell.name, *map(str, numbers), f"{100 * counts.difference:+.0f} %", interval, f"{cell.p_holm:.2g}")
 
 
 def _verdict(comparison: Comparison) -> Text:

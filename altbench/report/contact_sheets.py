@@ -1,4 +1,4 @@
-"""Contact sheets: rows of small pictures with a label before each row and a title above each column, as one PNG."""
+"""Contact sheets: labelled rows of small pictures under column titles, as one PNG."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ from altbench.core.errors import ConfigError
 from altbench.core.types import UInt8
 from altbench.system.files import replacing
 
-GAP = 2  # pixels between pictures
-GREY = 190  # of gaps and of what is not there: white would run into bright pictures
+GAP = 2
+"""Pixels between two pictures."""
+GREY = 190
+"""Grey level of gaps and of missing pictures; white would run into bright pictures."""
 FONT_SIZE = 13
-LINE = 18  # pixels
+"""Size of labels and titles in points."""
+LINE = 18
+"""Height of the line of titles in pixels."""
 
 
 def contact_sheet(rows: Sequence[tuple[str, Sequence[UInt8]]], titles: Sequence[str], height: int = 112) -> UInt8:
-    """One picture, uint8 (H, W, 3), of `rows`: (label, pictures uint8 (h, w, 3), all of one size).
+    """Draw one picture, uint8 (H, W, 3), of `rows`.
 
-    Pictures are enlarged by whole factors to at least `height`; `titles` stand above the columns. A label may have
-    several lines. ConfigError where a row has another number of pictures than there are titles.
+    A row is its label, which may have several lines, and its pictures, uint8 (h, w, 3),
+    all of one size. Pictures are enlarged by a whole factor to at least `height`
+    pixels. `titles` stand above the columns. Raises ConfigError unless each row has one
+    picture for each title.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -49,7 +55,10 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[UInt8]]], titles: Sequence[
 def demonstrations_sheet(
     demonstrations: Sequence[Demonstration], camera: str, rows: int, columns: int, control_hz: float
 ) -> UInt8:
-    """`rows` demonstrations, evenly spaced among all; `columns` frames of each, evenly spaced from first to last."""
+    """Draw `rows` demonstrations with `columns` frames each, as a contact sheet.
+
+    The demonstrations are evenly spaced among all, the frames from first to last.
+    """
     shares = np.linspace(0, 1, columns)
     chosen = [demonstrations[i] for i in np.unique(np.linspace(0, len(demonstrations) - 1, rows).round().astype(int))]
     lines = []
@@ -64,7 +73,7 @@ def demonstrations_sheet(
 
 
 def write_png(path: Path, picture: UInt8) -> None:
-    """Write `picture`, uint8 (H, W, 3); ConfigError where `path` cannot be written."""
+    """Write `picture`, uint8 (H, W, 3); raise ConfigError if that fails."""
     from PIL import Image
 
     try:

@@ -1,22 +1,25 @@
-"""What a decision costs: tables of time, memory, and both as fractions of the diffusion policy's."""
+"""Tables of what a decision costs: time, memory, and both over a reference policy's."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
 
 import pandas as pd
 
+from altbench.core.spec import read_toml
 from altbench.report.table import Block, Table, significant
 from altbench.rollout.records import MeasureRecord
 
-REFERENCE = "diffusion"
-PAPER_RATIOS = {"alt": (0.0034, 0.0085)}
-"""Policy -> decision time and memory over the diffusion policy's, as reported in arXiv 2505.05787."""
 MEGABYTES = 1e-6
+"""Megabytes (10^6 bytes) in a byte."""
 MILLISECONDS = 1e3
+"""Milliseconds in a second."""
 PER_CENT = 1e2
+"""Per cent in a fraction of 1."""
 
 SETTING = {
     "label": "policy",
@@ -28,6 +31,7 @@ SETTING = {
     "threads": "threads",
     "image_size": "image",
 }
+"""Columns that say what was measured, and their heads."""
 _BYTES = ["weights_bytes", "table_bytes", "weights_and_table_bytes", "disk_bytes", "peak_rss_bytes", "peak_vram_bytes"]
 _LATENCY = {"latency_p50_s": "p50 ms", "latency_p95_s": "p95 ms", "latency_p99_s": "p99 ms"}
 _RATIOS = {
@@ -38,8 +42,30 @@ _RATIOS = {
 }
 
 
+@dataclass(frozen=True)
+class Reference:
+    """The policy whose costs all others are divided by.
+
+    `reported`: policy -> {"time": ..., "memory": ...}, the ratios to `policy` that a
+    paper reports. `note` names the paper.
+    """
+
+    policy: str
+    note: str
+    reported: Mapping[str, Mapping[str, float]]
+
+
+@cache
+def paper_reference() -> Reference:
+    """Return the paper's reference, from reference.toml beside this file."""
+    return Reference(**read_toml(Path(__file__).with_name("reference.toml")))
+
+
 def measures_frame(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
-    """One row per measurement: the record's fields, `image_size` as "84×84", and `weights_and_table_bytes`."""
+    """Return one row per measurement: its fields and `weights_and_table_bytes`.
+
+    `image_size` is a text such as "84×84".
+    """
     rows = []
     for m in measures:
         image = f"{m.image_size[0]}×{m.image_size[1]}" if m.image_size else None
@@ -52,9 +78,10 @@ def measures_frame(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
 
 
 def latency_table(measures: Sequence[MeasureRecord]) -> Table:
-    """Time of one decision at batch 1, in a fresh process with fixed threads, warmed up, and of training.
+    """Return the table of how long one decision and the training take.
 
-    In the CSV, seconds, and the wait for data as a fraction.
+    A decision is timed at batch 1, in a fresh process with fixed threads, after a
+    warm-up. The CSV holds seconds, and the wait for data as a fraction.
     """
     frame = measures_frame(measures)
     heads = {**SETTING, **_LATENCY, "hz": "decisions/s", "decisions_timed": "timed"}
@@ -71,7 +98,10 @@ def latency_table(measures: Sequence[MeasureRecord]) -> Table:
 
 
 def memory_table(measures: Sequence[MeasureRecord]) -> Table:
-    """Bytes of weights and table, on disk, and the peak of the process over an empty one (of the GPU, where used)."""
+    """Return the table of bytes: weights, table, on disk, and the process's peak.
+
+    The peak is that over an empty process, and of the GPU if one is used.
+    """
     frame = measures_frame(measures)
     names = ["weights", "table", "weights + table", "checkpoint on disk", "peak RSS", "peak VRAM"]
     heads = {**SETTING, **dict(zip(_BYTES, names, strict=True))}
@@ -81,60 +111,68 @@ def memory_table(measures: Sequence[MeasureRecord]) -> Table:
     return Table("Memory", data, (block,), "Peak RSS is over that of an empty process. Empty: not measured.")
 
 
-def ratios_table(measures: Sequence[MeasureRecord]) -> Table:
-    """Each policy's decision time (p50) and memory, three definitions, over the diffusion policy's.
+def ratios_table(measures: Sequence[MeasureRecord], reference: Reference | None = None) -> Table:
+    """Return the table of decision time (p50) and memory over the `reference`'s.
 
-    The reference is a diffusion policy of the same machine, device, threads and image size, if possible of the same preset
-    (`alt`'s `compact` has none), measured at the same N or else at the largest. Policies without one are left out, as is
-    a reference beside itself.
+    Memory has three definitions. `reference` None: the paper's. The other measurement
+    is of the same machine, device, threads and image size; of the same preset if it
+    exists; at the same N, or else at the largest. Rows without such a measurement are
+    left out, and so is a reference compared with itself.
     """
-    frame = measures_frame(measures)
-    rows = [r for _, own in frame.iterrows() if (r := _ratio_row(own, frame))]
+    frame, reference = measures_frame(measures), reference or paper_reference()
+    rows = [r for _, own in frame.iterrows() if (r := _ratio_row(own, frame, reference))]
     columns = ["label", "policy", *list(SETTING)[1:], "against", *_RATIOS, "paper_time", "paper_memory"]
     numbers = [*_RATIOS, "paper_time", "paper_memory"]
     data = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(numbers, "float64"))
     heads = {**SETTING, "against": "against", "time": "time", "paper_time": "time, paper"}
     heads |= {name: head for name, (_, head) in _RATIOS.items()} | {"paper_memory": "memory, paper"}
-    note = "Paper: arXiv 2505.05787 as reported; it does not say what its memory footprint counts."
-    block = _block("Fractions of the diffusion policy's", data, heads, digits=2)
-    return Table("Against the diffusion policy", data, (block,), note if rows else "No diffusion policy was measured.")
+    policy, note = reference.policy, reference.note
+    block = _block(f"Fractions of the {policy} policy's", data, heads, digits=2)
+    return Table(f"Against the {policy} policy", data, (block,), note if rows else f"No {policy} policy was measured.")
 
 
-def _ratio_row(own: pd.Series, frame: pd.DataFrame) -> dict[str, object] | None:
-    reference = _reference(own, frame)
-    if reference is None or reference.name == own.name:
+def _ratio_row(own: pd.Series, frame: pd.DataFrame, reference: Reference) -> dict[str, object] | None:
+    other = _nearest(own, frame, reference.policy)
+    if other is None or other.name == own.name:
         return None
-    time, memory = PAPER_RATIOS.get(own["policy"], (None, None))
-    other_preset = f" {reference['preset']}" if reference["preset"] != own["preset"] else ""
+    reported = reference.reported.get(own["policy"], {})
+    other_preset = f" {other['preset']}" if other["preset"] != own["preset"] else ""
     return {
         **{name: own[name] for name in ("policy", *SETTING)},
-        "against": f"{reference['label']}{other_preset}, N {reference['n']}",
-        **{name: _over(own[column], reference[column]) for name, (column, _) in _RATIOS.items()},
-        "paper_time": time,
-        "paper_memory": memory,
+        "against": f"{other['label']}{other_preset}, N {other['n']}",
+        **{name: _over(own[column], other[column]) for name, (column, _) in _RATIOS.items()},
+        "paper_time": reported.get("time"),
+        "paper_memory": reported.get("memory"),
     }
 
 
-def _reference(own: pd.Series, frame: pd.DataFrame) -> pd.Series | None:
-    """The diffusion policy to compare with: of the same preset, then the one that keeps its own name, nearest in N."""
-    same = frame["policy"] == REFERENCE
+def _nearest(own: pd.Series, frame: pd.DataFrame, policy: str) -> pd.Series | None:
+    """Return the measurement of `policy` to divide by, or None.
+
+    First choice is the same preset, then the policy's own name as label, then the same
+    N, then the largest N.
+    """
+    same = frame["policy"] == policy
     for column in ("task", "train_seed", "device", "threads", "machine"):
         same &= frame[column] == own[column]
     if own["image_size"] is not None:
         same &= frame["image_size"] == own["image_size"]
     ranked = sorted(
         (row for _, row in frame[same].iterrows()),
-        key=lambda r: (r["preset"] != own["preset"], r["label"] != REFERENCE, r["label"], r["n"] != own["n"], -r["n"]),
+        key=lambda r: (r["preset"] != own["preset"], r["label"] != policy, r["label"], r["n"] != own["n"], -r["n"]),
     )
     return ranked[0] if ranked else None
 
 
-def _over(value: float, reference: float) -> float | None:
-    return None if pd.isna(value) or pd.isna(reference) or not reference else float(value) / float(reference)
+def _over(value: float, other: float) -> float | None:
+    return None if pd.isna(value) or pd.isna(other) or not other else float(value) / float(other)
 
 
 def _block(caption: str, frame: pd.DataFrame, heads: dict[str, str], digits: int = 3) -> Block:
-    """The columns of `heads` as text: fractional numbers with so many significant digits, missing ones empty."""
+    """Return the columns of `heads` as texts.
+
+    Fractional numbers have so many significant `digits`; missing ones are empty.
+    """
     rows = tuple(tuple(_text(row[column], digits) for column in heads) for _, row in frame.iterrows())
     return Block(caption, tuple(heads.values()), rows, names=len(SETTING) + ("against" in heads))
 

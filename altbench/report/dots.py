@@ -1,4 +1,4 @@
-"""Dots with intervals: named rows, a panel per named column, on a scale from 0 to 100 %."""
+"""Plots of rates as dots with intervals: named rows, a panel for each named column."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from altbench.report.style import Look, Style, headline
+from altbench.report.style import Style, Styles, headline
 
 
 class Dot(NamedTuple):
@@ -21,9 +21,12 @@ class Dot(NamedTuple):
 
 
 def draw_dots(
-    title: str, rows: Sequence[str], columns: Sequence[str], dots: Mapping[tuple[str, str], Dot], style: Style
+    title: str, rows: Sequence[str], columns: Sequence[str], dots: Mapping[tuple[str, str], Dot], styles: Styles
 ) -> Figure:
-    """The `dots` by (row, column), in the look of their row; nothing where there is none. Call it inside `styled`."""
+    """Draw the `dots` by (row, column), each in its row's style.
+
+    A place without a dot stays empty. Call this inside `styled`.
+    """
     width = 1.5 + 0.075 * max(map(len, rows)) + 1.75 * len(columns)
     figure = Figure(figsize=(width, 1.2 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots(1, len(columns), sharex=True, sharey=True, squeeze=False)[0]
@@ -32,7 +35,7 @@ def draw_dots(
         axis.set_title(column)
         for place, row in enumerate(rows):
             if (row, column) in dots:
-                _draw(axis, dots[row, column], place, style[row])
+                _draw(axis, dots[row, column], place, styles[row])
     axes[0].set_yticks(range(len(rows)), rows)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
     headline(figure, title)
@@ -45,19 +48,19 @@ def _percent(axis: Axes) -> None:
     axis.set_xticks([0, 0.5, 1])
     axis.xaxis.set_major_formatter(PercentFormatter(1.0))
     first, _, last = axis.get_xticklabels()
-    first.set_horizontalalignment("left")  # so that it keeps apart from the last one of the panel before
+    first.set_horizontalalignment("left")  # apart from the last one of the panel before
     last.set_horizontalalignment("right")
     for edge in ("top", "right", "left"):
         axis.spines[edge].set_visible(False)
 
 
-def _draw(axis: Axes, dot: Dot, place: int, look: Look) -> None:
-    axis.plot([dot.low, dot.high], [place, place], color=look.colour, linewidth=1.6, solid_capstyle="butt", alpha=0.6)
+def _draw(axis: Axes, dot: Dot, place: int, style: Style) -> None:
+    axis.plot([dot.low, dot.high], [place, place], color=style.colour, linewidth=1.6, solid_capstyle="butt", alpha=0.6)
     axis.plot(
         [dot.rate],
         [place],
-        color=look.colour,
-        marker=look.marker,
+        color=style.colour,
+        marker=style.marker,
         markersize=6,
         linestyle="none",
         clip_on=False,

@@ -1,7 +1,8 @@
-"""The figures of a run as PNG and SVG: success against N and perturbation, scores, decision time against memory.
+"""The figures of a run as PNG and SVG: success, out-of-distribution scores, costs.
 
-Figures are made without pyplot and inside a style context: no global state of matplotlib changes, and the same records
-give the same bytes.
+Bars of success are Wilson 95 % intervals. Figures are made without pyplot and inside a
+style context. No global state of matplotlib changes, and the same records give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from matplotlib.transforms import ScaledTranslation
 from altbench.core.types import Float64
 from altbench.report.cost_figures import latency_memory, timed_and_weighed
 from altbench.report.dots import Dot, draw_dots
+from altbench.report.splits import splits_in_order
 from altbench.report.style import (
     Panels,
-    Style,
+    Styles,
     add_footer,
     finish,
     grid,
@@ -36,25 +38,32 @@ from altbench.report.style import (
     words,
 )
 from altbench.rollout.records import MeasureRecord
-from altbench.stats.rates import countable, split_order, success_rates
+from altbench.stats.rates import countable, success_rates
 from altbench.sweeps.spec import CLEAN
 from altbench.system.fingerprint import Fingerprint
 
 CLOSE, APART, BESIDE = (2.0, 8.0), (3.0, 14.0), (13.0, 50.0)
-"""Points from one label's dots to the next one's, and over all: at an N, at a severity, in the column of a task."""
+"""How far the dots of several labels stand apart: at an N, at a severity, at a task.
+
+Each is (points from one label to the next, points over all labels at most).
+"""
 BEYOND = (-0.03, 1.03)
-"""Limits of a scale of rates, so that marks at 0 and 100 % stand within the panel."""
+"""Limits of an axis of rates; marks at 0 and 100 % then lie within the panel."""
 RECORDED, INFERRED = "threshold", "threshold, inferred\nfrom the flags"
+"""How a threshold of the OOD flag is known, as the legend says it."""
 THRESHOLD_LINES = {RECORDED: "--", INFERRED: ":"}
 
 
 def write_figures(
     frame: pd.DataFrame, measures: Sequence[MeasureRecord], folder: Path, fingerprint: Fingerprint
 ) -> list[Path]:
-    """Draw what the records hold into `folder` as <figure>.png and .svg; a figure without data is not made."""
-    style = policy_styles([*frame["label"], *(m.label for m in measures)])
+    """Draw what the records hold into `folder` as <figure>.png and .svg.
+
+    Return the files. A figure without data is not made.
+    """
+    styles = policy_styles([*frame["label"], *(m.label for m in measures)])
     paths = []
-    for stem, draw in _figures(countable(frame), measures, style):
+    for stem, draw in _figures(countable(frame), measures, styles):
         with styled():
             figure = draw()
             add_footer(figure, fingerprint)
@@ -63,77 +72,80 @@ def write_figures(
 
 
 def _figures(
-    frame: pd.DataFrame, measures: Sequence[MeasureRecord], style: Style
+    frame: pd.DataFrame, measures: Sequence[MeasureRecord], styles: Styles
 ) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """File stem and drawing function of every figure that has data."""
+    """Yield the file stem and the drawing function of every figure that has data."""
     everywhere = frame[frame["perturbation"] == CLEAN]
     several = everywhere["task"].nunique() > 1
     if several:
-        yield "success_by_task", partial(success_by_task, everywhere, style)
+        yield "success_by_task", partial(success_by_task, everywhere, styles)
     for task, own in frame.groupby("task"):
         name = str(task).lower()
         clean, perturbed = own[own["perturbation"] == CLEAN], own[own["perturbation"] != CLEAN]
         if clean["n"].nunique() > 1:
-            yield f"success_by_n_{name}", partial(success_by_n, clean, str(task), style)
+            yield f"success_by_n_{name}", partial(success_by_n, clean, str(task), styles)
         elif len(clean) and not several:
-            yield f"success_by_split_{name}", partial(success_by_split, clean, str(task), style)
+            yield f"success_by_split_{name}", partial(success_by_split, clean, str(task), styles)
         for split in sorted(set(perturbed["split"])):
             part, where = own[own["split"] == split], f"{task}, split {split}"
-            yield f"success_by_perturbation_{name}_{split}", partial(success_by_perturbation, part, where, style)
+            yield f"success_by_perturbation_{name}_{split}", partial(success_by_perturbation, part, where, styles)
             if perturbed.loc[perturbed["split"] == split, "max_ood_score"].notna().any():
-                yield f"ood_scores_{name}_{split}", partial(ood_scores, part, where, style)
+                yield f"ood_scores_{name}_{split}", partial(ood_scores, part, where, styles)
     if len(timed_and_weighed(measures)):
-        yield "latency_memory", partial(latency_memory, measures, style)
+        yield "latency_memory", partial(latency_memory, measures, styles)
 
 
 # ---------------------------------------------------------------------------------------------------------- success
 
 
-def success_by_n(clean: pd.DataFrame, task: str, style: Style) -> Figure:
-    """Success against the number of demonstrations, one panel per split, Wilson 95 % intervals."""
+def success_by_n(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
+    """Draw success against the number of demonstrations, one panel per split."""
     rates = success_rates(clean, ["split", "label", "n"])
-    splits = rates["split"].drop_duplicates().sort_values(key=split_order).to_list()
+    splits = splits_in_order(clean)
     steps = sorted(set(rates["n"]))
     figure, axes = grid(1, len(splits), width=2.9, height=3.1)
     for axis, split in zip(axes[0], splits, strict=True):
         part = rates[rates["split"] == split]
-        _lines(axis, part.assign(place=[steps.index(n) for n in part["n"]]), style, CLOSE)
+        _lines(axis, part.assign(place=[steps.index(n) for n in part["n"]]), styles, CLOSE)
         axis.set_xticks(range(len(steps)), [str(n) for n in steps])
         axis.set(title=f"split {split}", xlabel="demonstrations (N)", xlim=(-0.5, len(steps) - 0.5))
     _percent(axes)
-    finish(figure, f"{task}: success by number of demonstrations", sorted(set(rates["label"])), style)
+    finish(figure, f"{task}: success by number of demonstrations", sorted(set(rates["label"])), styles)
     return figure
 
 
-def success_by_split(clean: pd.DataFrame, task: str, style: Style) -> Figure:
-    """Success by policy at the one N that there is, one panel per split, Wilson 95 % intervals."""
+def success_by_split(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
+    """Draw success by policy at the run's only N, one panel per split."""
     rates = success_rates(clean, ["split", "label"]).dropna(subset=["rate"])
-    splits = rates["split"].drop_duplicates().sort_values(key=split_order).to_list()
+    splits = [split for split in splits_in_order(clean) if split in set(rates["split"])]
     dots = {(str(r["label"]), str(r["split"])): Dot(r["rate"], r["low"], r["high"]) for _, r in rates.iterrows()}
     title = f"{task}, N = {clean['n'].iloc[0]}: success by split"
-    return draw_dots(title, sorted(set(rates["label"])), splits, dots, style)
+    return draw_dots(title, sorted(set(rates["label"])), splits, dots, styles)
 
 
-def success_by_task(clean: pd.DataFrame, style: Style) -> Figure:
-    """Success on each task at each policy's largest N there, one panel per split, Wilson 95 % intervals."""
+def success_by_task(clean: pd.DataFrame, styles: Styles) -> Figure:
+    """Draw success on each task at each policy's largest N, one panel per split."""
     largest = clean["n"] == clean.groupby(["task", "label"])["n"].transform("max")
     rates = success_rates(clean[largest], ["split", "label", "task"])
-    splits = rates["split"].drop_duplicates().sort_values(key=split_order).to_list()
+    splits = splits_in_order(clean[largest])
     tasks = clean["task"].drop_duplicates().to_list()
     figure, axes = grid(len(splits), 1, width=1.0 * len(tasks) + 0.6, height=2.3)
     for axis, split in zip(axes[:, 0], splits, strict=True):
         part = rates[rates["split"] == split]
-        _lines(axis, part.assign(place=[tasks.index(t) for t in part["task"]]), style, BESIDE, joined=False)
+        _lines(axis, part.assign(place=[tasks.index(t) for t in part["task"]]), styles, BESIDE, joined=False)
         axis.set_xticks(range(len(tasks)), tasks)
         axis.set(title=f"split {split}", xlim=(-0.5, len(tasks) - 0.5))
     _percent(axes)
     counts = sorted(set(clean.loc[largest, "n"]))
-    finish(figure, f"Success by task, N = {', '.join(str(n) for n in counts)}", sorted(set(rates["label"])), style)
+    finish(figure, f"Success by task, N = {', '.join(str(n) for n in counts)}", sorted(set(rates["label"])), styles)
     return figure
 
 
-def success_by_perturbation(part: pd.DataFrame, where: str, style: Style) -> Figure:
-    """Success against severity (0: clean), one column per perturbation, one row per N that was perturbed."""
+def success_by_perturbation(part: pd.DataFrame, where: str, styles: Styles) -> Figure:
+    """Draw success against severity (0: clean).
+
+    There is one column per perturbation and one row per N that was perturbed.
+    """
     perturbed = part[part["perturbation"] != CLEAN]
     names, steps = sorted(set(perturbed["perturbation"])), sorted(set(perturbed["n"]))
     rates = success_rates(part, ["perturbation", "label", "n", "severity"])
@@ -143,30 +155,33 @@ def success_by_perturbation(part: pd.DataFrame, where: str, style: Style) -> Fig
         own = rates[(rates["n"] == n) & rates["label"].isin(labels)]
         for axis, name in zip(row, names, strict=True):
             shown = own[own["perturbation"].isin([CLEAN, name])]
-            _lines(axis, shown.assign(place=shown["severity"]).sort_values("severity"), style, APART)
+            _lines(axis, shown.assign(place=shown["severity"]).sort_values("severity"), styles, APART)
             axis.set_title(f"{words(name)}, N = {n}")
     _severities(axes, int(rates["severity"].max()))
     _percent(axes)
-    finish(figure, f"{where}: success as the image is perturbed", sorted(set(perturbed["label"])), style)
+    finish(figure, f"{where}: success as the image is perturbed", sorted(set(perturbed["label"])), styles)
     return figure
 
 
-def _lines(axis: Axes, rates: pd.DataFrame, style: Style, apart: tuple[float, float], joined: bool = True) -> None:
-    """One line (dots alone, unless `joined`) per label over `place`, a little aside of the next so that intervals do not
-    cover each other: `apart` are points from one to the next, and at most over all labels."""
+def _lines(axis: Axes, rates: pd.DataFrame, styles: Styles, apart: tuple[float, float], joined: bool = True) -> None:
+    """Draw one line per label over the column `place`; unless `joined`, dots alone.
+
+    Each label stands a little aside of the next, so that intervals do not cover each
+    other. `apart`: points from one label to the next, and over all labels at most.
+    """
     labels = sorted(set(rates["label"]))
     for i, label in enumerate(labels):
-        own, look = rates[rates["label"] == label].dropna(subset=["rate"]), style[label]
+        own, style = rates[rates["label"] == label].dropna(subset=["rate"]), styles[label]
         points = min(apart[0], apart[1] / len(labels)) * (i - (len(labels) - 1) / 2)
         aside = axis.transData + ScaledTranslation(points / 72, 0, axis.figure.dpi_scale_trans)
         if joined:
-            axis.plot(*_unbroken(own), color=look.colour, linewidth=1.4, clip_on=False, zorder=3, transform=aside)
+            axis.plot(*_unbroken(own), color=style.colour, linewidth=1.4, clip_on=False, zorder=3, transform=aside)
         axis.errorbar(
             own["place"],
             own["rate"],
             yerr=np.abs([own["rate"] - own["low"], own["high"] - own["rate"]]),
-            color=look.colour,
-            marker=look.marker,
+            color=style.colour,
+            marker=style.marker,
             markersize=5,
             linestyle="none",
             elinewidth=1,
@@ -178,7 +193,10 @@ def _lines(axis: Axes, rates: pd.DataFrame, style: Style, apart: tuple[float, fl
 
 
 def _unbroken(rates: pd.DataFrame) -> tuple[Float64, Float64]:
-    """Places and rates of a line, which is broken (NaN) where places between were not measured."""
+    """Return places and rates of a line, with NaN where a place between is missing.
+
+    A line must not suggest a rate that was not measured.
+    """
     places, values = rates["place"].to_numpy(float), rates["rate"].to_numpy(float)
     gaps = np.flatnonzero(np.diff(places) > 1) + 1
     return np.insert(places, gaps, np.nan), np.insert(values, gaps, np.nan)
@@ -201,8 +219,11 @@ def _percent(axes: Panels) -> None:
 # ----------------------------------------------------------------------------------------------- out of distribution
 
 
-def ood_scores(part: pd.DataFrame, where: str, style: Style) -> Figure:
-    """Each episode's highest OOD score by severity, a column per perturbation, a row per policy and N that has both."""
+def ood_scores(part: pd.DataFrame, where: str, styles: Styles) -> Figure:
+    """Draw each episode's highest OOD score by severity.
+
+    There is a column per perturbation and a row per policy and N with scores.
+    """
     scored = part[part["max_ood_score"].notna()]
     perturbed = scored[scored["perturbation"] != CLEAN]
     names = sorted(set(perturbed["perturbation"]))
@@ -212,7 +233,7 @@ def ood_scores(part: pd.DataFrame, where: str, style: Style) -> Figure:
     for row, (label, n) in zip(axes, rows, strict=True):
         own = scored[(scored["label"] == label) & (scored["n"] == n)]
         for axis, name in zip(row, names, strict=True):
-            _strip(axis, own[own["perturbation"].isin([CLEAN, name])], style[label].colour)
+            _strip(axis, own[own["perturbation"].isin([CLEAN, name])], styles[label].colour)
             axis.set_title(words(name))
         marks |= _mark_thresholds(row, own)
         row[0].set_ylabel(f"{label}, N = {n}\nhighest OOD score")
@@ -223,7 +244,10 @@ def ood_scores(part: pd.DataFrame, where: str, style: Style) -> Figure:
 
 
 def _mark_thresholds(row: Iterable[Axes], episodes: pd.DataFrame) -> set[str]:
-    """Draw the flag's threshold (one for each fit) into each panel of a row; how it is known."""
+    """Draw the flag's threshold, one for each fit, into each panel of a row.
+
+    Return how it is known, as the legend says it; nothing if it is unknown.
+    """
     recorded = sorted(set(episodes["ood_threshold"].dropna()))
     inferred = None if recorded else threshold_between(episodes)
     how = RECORDED if recorded else INFERRED
@@ -235,20 +259,23 @@ def _mark_thresholds(row: Iterable[Axes], episodes: pd.DataFrame) -> set[str]:
 
 
 def threshold_between(episodes: pd.DataFrame) -> float | None:
-    """Midway between the highest unflagged and the lowest flagged score; None where no one value separates them."""
-    told = episodes[episodes["flagged"].notna()]
-    flags, scores = told["flagged"].to_numpy(bool), told["max_ood_score"].to_numpy(float)
+    """Return the middle between the highest unflagged and the lowest flagged score.
+
+    None if no single value separates flagged from unflagged episodes.
+    """
+    known = episodes[episodes["flagged"].notna()]
+    flags, scores = known["flagged"].to_numpy(bool), known["max_ood_score"].to_numpy(float)
     if flags.all() or not flags.any() or scores[~flags].max() >= scores[flags].min():
         return None
     return float((scores[~flags].max() + scores[flags].min()) / 2)
 
 
 def _strip(axis: Axes, episodes: pd.DataFrame, colour: str) -> None:
-    """Episodes as dots (filled where flagged) spread sideways, and the median of each severity."""
+    """Draw episodes as dots, filled if flagged, and the median of each severity."""
     for severity in sorted(set(episodes["severity"])):
         group = episodes[episodes["severity"] == severity].sort_values("max_ood_score", kind="stable")
         scores, flagged = group["max_ood_score"].to_numpy(float), group["flagged"].fillna(False).to_numpy(bool)
-        # The golden ratio's multiples spread evenly and need no random numbers.
+        # Multiples of the golden ratio spread evenly, and the same every time.
         place = severity + 0.5 * ((np.arange(scores.size) * 0.618034) % 1 - 0.5)
         size = 14 if scores.size <= 50 else 6
         for chosen, face in ((flagged, colour), (~flagged, "none")):

@@ -11,14 +11,12 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from altbench import __version__
 from altbench.core.errors import ResultsError
 from altbench.core.spec import digest
 from altbench.results import frames
 from altbench.results import measures as measures_module
-from altbench.results.frames import Recorded
+from altbench.results.run import Run
 from altbench.rollout.records import MeasureRecord
-from altbench.sweeps.plan import Plan
 from altbench.system import fingerprint
 from altbench.system.files import write_text
 from altbench.system.fingerprint import Fingerprint
@@ -26,28 +24,30 @@ from altbench.system.fingerprint import Fingerprint
 MADE_OF = "outputs.json"
 
 
-def write(root: Path, plan: Plan, renderer: str, recorded: Recorded | None = None, out: Path | None = None) -> None:
-    """Write into `out` (None: `root`) everything that is made of those of the plan's cells that lie under `root`.
+def write(run: Run, out: Path | None = None) -> None:
+    """Write into `out` (None: the run's folder) all that is made of the run's recorded cells.
 
-    Nothing is written where nothing is new. `recorded`: those cells, where they have been read already.
+    Nothing is written where nothing is new.
     """
-    recorded, out = recorded or recorded_cells(root, plan), out or root
+    recorded, out = run.recorded, out or run.root
     states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.cells}
-    measured = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _measure_files(root, plan)}
-    made_of = digest({"version": __version__, "cells": states, "measured": measured, "renderer": renderer})
+    measured = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _measure_files(run)}
+    version = fingerprint.package_version("altbench")
+    made_of = digest({"version": version, "cells": states, "measured": measured, "renderer": run.renderer})
     old = _written(out)
     if not states or (old["made_of"] == made_of and all((out / name).is_file() for name in old["files"])):
         return
-    made_by = fingerprint.collect(renderer=renderer, data=_data(plan))
+    made_by = run.fingerprint()
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
-    _draw(out, recorded.episodes(), load_measures(root, plan), made_by, made_of)
+    _draw(out, run.episodes(), run.measures(), made_by, made_of)
 
 
 def redraw(folder: Path) -> list[str]:
-    """Make the tables and figures of a published run anew, of its flat records and under its own fingerprint; their names.
+    """Draw the tables and figures of a published run again; return their names.
 
-    ResultsError where `folder` lacks either.
+    They are made from its flat records and keep its own fingerprint. Raises
+    ResultsError if `folder` lacks either.
     """
     made_by = fingerprint.load_fingerprint(folder)
     if made_by is None or not (folder / frames.EPISODES_FILE).is_file():
@@ -67,7 +67,10 @@ def redraw(folder: Path) -> list[str]:
 def _draw(
     out: Path, episodes: pd.DataFrame, measures: Sequence[MeasureRecord], made_by: Fingerprint, made_of: str
 ) -> list[str]:
-    """Write tables and figures, delete those that there were before and are no more; the names of what is there now."""
+    """Write tables and figures; return their names.
+
+    Files of an earlier call that are no longer made are deleted.
+    """
     from altbench.report.figures import write_figures
     from altbench.report.tables import write_tables
 
@@ -80,14 +83,14 @@ def _draw(
     return names
 
 
-def _measure_files(root: Path, plan: Plan) -> list[Path]:
-    """The plan's measurements that are there: two with one key may differ, since times do."""
-    paths = (measures_module.measure_path(root, m.key) for m in plan.measurements)
+def _measure_files(run: Run) -> list[Path]:
+    """Return the plan's measurements that exist; two of one key may differ in time."""
+    paths = (measures_module.measure_path(run.root, m.key) for m in run.plan.measurements)
     return [path for path in paths if path.is_file()]
 
 
 def _written(out: Path) -> dict[str, Any]:
-    """What the last `write` said of itself."""
+    """Return what the last call recorded in `MADE_OF`."""
     try:
         found = json.loads((out / MADE_OF).read_text())
         return {"made_of": str(found["made_of"]), "files": [str(name) for name in found["files"]]}
@@ -95,29 +98,12 @@ def _written(out: Path) -> dict[str, Any]:
         return {"made_of": "", "files": []}
 
 
-def show(root: Path, plan: Plan, console: Console, recorded: Recorded | None = None) -> None:
-    """Print the main tables, and what is missing from them; `recorded` as for `write`."""
+def show(run: Run, console: Console) -> None:
+    """Print the main tables, and what is missing from them."""
     from altbench.report.tables import render_terminal
 
-    recorded = recorded or recorded_cells(root, plan)
-    if recorded.cells:
-        console.print(render_terminal(recorded.episodes(), load_measures(root, plan)))
-    missing = len(plan.cells) - len(recorded.cells)
+    if run.recorded.cells:
+        console.print(render_terminal(run.episodes(), run.measures()))
+    missing = len(run.plan.cells) - len(run.recorded.cells)
     if missing:
-        console.print(f"[yellow]{missing} of {len(plan.cells)} cells are missing from these tables[/]")
-
-
-def recorded_cells(root: Path, plan: Plan) -> Recorded:
-    """The plan's cells that have a record; episodes lost to infra_errors are counted in their tables."""
-    return frames.load_recorded(root, [cell.key for cell in plan.cells])
-
-
-def load_measures(root: Path, plan: Plan) -> list[MeasureRecord]:
-    """The plan's measurements."""
-    return measures_module.load_measures(root, [m.key for m in plan.measurements])
-
-
-def _data(plan: Plan) -> str:
-    """The checksum of the largest set of demonstrations of each task."""
-    largest = {task: checksum for (task, _), checksum in sorted(plan.data.items())}
-    return " ".join(largest.values())
+        console.print(f"[yellow]{missing} of {len(run.plan.cells)} cells are missing from these tables[/]")

@@ -1,4 +1,4 @@
-"""Pictures of what there is: every task's splits, and every perturbation at every severity, as contact sheets."""
+"""Pictures of every task's splits, and of every perturbation at every severity."""
 
 from __future__ import annotations
 
@@ -9,26 +9,38 @@ import gymnasium
 import numpy as np
 
 from altbench.core import registry
-from altbench.core.errors import ConfigError, PerturbationUnsupported
+from altbench.core.errors import PerturbationUnsupported
 from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
-from altbench.core.task import TaskInfo
+from altbench.core.task import TaskInfo, task_of
 from altbench.core.types import UInt8
 from altbench.report.contact_sheets import GAP, GREY, contact_sheet
 from altbench.rollout.perturber import EpisodePerturber
 
 SEVERITIES = range(6)
-FROM_DEMONSTRATIONS = ("recall", "replay")  # splits that begin where a demonstration did
-EPISODE = 7  # of the grid, or between its poses
-MOMENT = 24  # control steps into an episode: the gripper is near the object, and frozen cameras show
-TASK_SIZE, FRAME_SIZE = 160, 112  # pixels
-MISSING = GREY  # of a picture that there is none of
+FROM_DEMONSTRATIONS = ("recall", "replay")
+"""Splits that begin where a demonstration did; they have no pictures of their own."""
+EPISODE = 7
+"""The episode shown of each split: its pose lies on the grid, or between the grid's."""
+MOMENT = 24
+"""The control step at which perturbations are shown.
+
+The gripper is then near the object, and a frozen camera shows that it is frozen.
+"""
+TASK_SIZE, FRAME_SIZE = 160, 112
+"""Height and width in pixels of a picture of a task, and of a perturbation."""
+MISSING = GREY
+"""Grey level of a missing picture."""
 
 Images = Mapping[str, UInt8]
 
 
 def tasks_sheet(names: Sequence[str]) -> UInt8:
-    """A row per task, built-in ones in the registry's order: its first camera's first image in each split that draws its
-    own poses, then what its other cameras see in the first of these, in one square."""
+    """Draw a row per task, built-in ones in the registry's order.
+
+    A row shows the first image of the task's first camera in each split that draws its
+    own poses. A last square shows the other cameras' first images in the first of these
+    splits.
+    """
     order = list(registry.BUILT_IN["task"])
     tasks = [registry.task(n) for n in sorted(names, key=lambda n: order.index(n) if n in order else len(order))]
     splits = list(dict.fromkeys(s for task in tasks for s in task.splits if s not in FROM_DEMONSTRATIONS))
@@ -38,7 +50,10 @@ def tasks_sheet(names: Sequence[str]) -> UInt8:
 
 
 def perturbations_sheet(names: Sequence[str], task_name: str, seed: int = 0) -> UInt8:
-    """A row per perturbation, a column per severity: the task's cameras side by side, `MOMENT` steps into an episode."""
+    """Draw a row per perturbation, a column per severity.
+
+    Each picture has the task's cameras side by side, `MOMENT` steps into an episode.
+    """
     task, env = registry.task(task_name), _made(task_name, FRAME_SIZE)
     film = _film(env, task, seed)
     rows = []
@@ -51,7 +66,7 @@ def perturbations_sheet(names: Sequence[str], task_name: str, seed: int = 0) -> 
 
 
 def image_and_scene_names() -> tuple[list[str], list[str]]:
-    """The registered perturbations of images, and of scenes."""
+    """Return the registered perturbations of images, and those of scenes."""
     names = registry.names("perturbation")
     scene = [n for n in names if issubclass(registry.perturbation(n), ScenePerturbation)]
     return [n for n in names if n not in scene], scene
@@ -68,7 +83,10 @@ def _task_pictures(task: TaskInfo, splits: Sequence[str]) -> list[UInt8]:
 
 
 def _in_one_square(pictures: Sequence[UInt8]) -> UInt8:
-    """Square `pictures` side by side, shrunk so that they take the place of one; grey above and below several."""
+    """Return square `pictures` side by side, shrunk into the square of one.
+
+    Above and below several pictures is grey.
+    """
     count, size = len(pictures), len(pictures[0])
     small = (size - GAP * (count - 1)) // count
     square, top = np.full((size, size, 3), GREY, np.uint8), (size - small) // 2
@@ -85,8 +103,12 @@ def _first_images(env: gymnasium.Env[Any, Any], split: str) -> Images:
 
 
 def _film(env: gymnasium.Env[Any, Any], task: TaskInfo, seed: int) -> list[Images]:
-    """Images of the first steps of an expert's episode, which is left at the last of them; one where nobody can act."""
-    simulated: Any = env.unwrapped
+    """Return the images of the first steps of an expert's episode.
+
+    A task without an expert has a single one.
+    The simulator is left at the last of these steps.
+    """
+    simulated = task_of(env)
     film = [env.reset(seed=seed)[0]["pixels"]]
     if task.name in registry.names("expert"):
         expert = registry.expert(task.name)
@@ -100,15 +122,18 @@ def _film(env: gymnasium.Env[Any, Any], task: TaskInfo, seed: int) -> list[Image
 def _picture(
     env: gymnasium.Env[Any, Any], task: TaskInfo, perturbation: AnyPerturbation, film: Sequence[Images], seed: int
 ) -> UInt8:
-    """The film's last frame as a policy would see it, cameras side by side; grey where the task has nothing for it."""
-    simulated, last = env.unwrapped, len(film) - 1
+    """Return the film's last frame as a policy would see it, cameras side by side.
+
+    It is grey if the task does not support the perturbation.
+    """
+    simulated, last = task_of(env), len(film) - 1
     is_scene = isinstance(perturbation, ScenePerturbation)
     perturber = EpisodePerturber(perturbation, seed, task.cameras, from_step=last if is_scene else 0)
     shown: Images = {}
     try:
         for step, images in enumerate(film):
             if perturber.arrive(simulated, step) and is_scene:
-                images = simulated.observe()["pixels"]  # type: ignore[attr-defined] # noqa: PLW2901
+                images = simulated.observe()["pixels"]  # noqa: PLW2901
             shown = {camera: perturber.change(camera, step, image) for camera, image in images.items()}
     except PerturbationUnsupported:
         shown = {camera: np.full_like(image, MISSING) for camera, image in film[last].items()}
@@ -118,9 +143,6 @@ def _picture(
 
 
 def _made(task_name: str, size: int) -> gymnasium.Env[Any, Any]:
-    env = gymnasium.make(
+    return gymnasium.make(
         registry.task(task_name).env_id, disable_env_checker=True, obs_type="pixels", image_size=(size, size)
     )
-    if not hasattr(env.unwrapped, "advance"):
-        raise ConfigError(f"{task_name}: expected a task with advance and observe (altbench.api.SimulatedTask)")
-    return env

@@ -1,6 +1,6 @@
-"""How figures look: one style, a colour and marker per policy, panels, legend, fingerprint footer, and saving.
+"""The style of figures: policies' colours and markers, panels, legend, footer, saving.
 
-Nothing here uses pyplot or leaves a trace in matplotlib's global state.
+Nothing here uses pyplot or changes matplotlib's global state.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -20,70 +21,81 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from altbench.core import registry
+from altbench.core.spec import read_toml
 from altbench.system.files import replacing
 from altbench.system.fingerprint import Fingerprint
 
 COLOURS = ("#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#7F7F7F", "#CC79A7", "#000000")
-"""Okabe and Ito's, which the colour-blind can tell apart, with grey for yellow: of what is no policy."""
-POLICY_COLOURS = (
-    *("#E69F00", "#0072B2", "#56B4E9", "#D55E00", "#332288", "#661100"),
-    *("#009E73", "#882255", "#CC79A7", "#BBBBBB", "#A0D080"),
-)
-"""Of the built-in policies in the registry's order, no two closer than 10 (CIEDE2000) for any common colour blindness.
+"""Colours for what is not a policy: Okabe and Ito's, with grey instead of yellow.
 
-Okabe and Ito's stand where the main table's policies do. Black is left for the expert.
+The colour-blind can tell them apart.
 """
 OTHER_COLOURS = ("#C51B7D", "#6699CC", "#1B7837", "#B79F00")
-"""Of what no policy is registered as, such as a policy's variant."""
+"""Colours for labels without a style in `STYLES`.
+
+Such labels are policies' variants and third parties' policies.
+"""
 MARKERS = ("o", "s", "^", "D", "*", "h", "P", "X", "v", ">", "<")
+"""Markers for labels without a style in `STYLES`."""
+STYLES = Path(__file__).with_name("styles.toml")
+"""The built-in policies' styles: a file, because code here names no policy."""
 FOOTER_POINTS = 5.5
+"""Size of the fingerprint's small print in points."""
 Panels = Any  # rows of columns of Axes, which numpy cannot type
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a policy is drawn, the same in every figure."""
+class Style:
+    """A policy's colour and marker, the same in every figure."""
 
     colour: str
     marker: str
 
 
-Style = Mapping[str, Look]
-EXPERT = {"expert": Look("#000000", "d")}
-"""The control of the audit's figures, which is no policy."""
-PLAIN = Look("#5F5F5F", "o")
-"""Of whatever stands beside its own name and is no policy."""
+Styles = Mapping[str, Style]
+PLAIN = Style("#5F5F5F", "o")
+"""Style of a row that its name identifies and that has no style in `STYLES`."""
 
 
-def policy_styles(labels: Iterable[str]) -> Style:
-    """A colour and a marker for each label: a registered policy's own; what is left for others, in alphabetical order."""
+def policy_styles(labels: Iterable[str]) -> Styles:
+    """Return a colour and a marker for each label.
+
+    A label without a style of its own in `STYLES` has one of the others, which are
+    given out in alphabetical order.
+    """
     shown, fixed = set(labels), _fixed_styles()
-    markers = {look.marker for label, look in fixed.items() if label in shown}
-    left = [look for look in (*_paired(OTHER_COLOURS), *_paired(POLICY_COLOURS)) if look not in fixed.values()]
-    others = cycle(sorted(left, key=lambda look: look.marker in markers))
+    # They depend on the labels alone and not on the registry: installing one more policy
+    # must not recolour the figures of others.
+    markers = {style.marker for label, style in fixed.items() if label in shown}
+    others = cycle(sorted(_paired(OTHER_COLOURS), key=lambda style: style.marker in markers))
     return {label: fixed[label] if label in fixed else next(others) for label in sorted(shown)}
 
 
-def styles_beside_names(labels: Iterable[str]) -> Style:
-    """As `policy_styles`, but plain for labels that are not policies: names stand beside their dots."""
+def styles_beside_names(labels: Iterable[str]) -> Styles:
+    """Return a style for each label; `PLAIN` for one without a style of its own.
+
+    For figures with a name beside each dot, which need not tell labels apart by colour.
+    """
     fixed = _fixed_styles()
     return {label: fixed.get(label, PLAIN) for label in labels}
 
 
-def _fixed_styles() -> dict[str, Look]:
-    """Built-ins come first among the registered names, so that those of third parties change none of their looks."""
-    return {**dict(zip(registry.names("policy"), cycle(_paired(POLICY_COLOURS)), strict=False)), **EXPERT}
+@cache
+def _fixed_styles() -> Styles:
+    return {label: Style(*pair) for label, pair in read_toml(STYLES).items()}
 
 
-def _paired(colours: Sequence[str]) -> list[Look]:
-    """Every colour with every marker; neither repeats among the first."""
+def _paired(colours: Sequence[str]) -> list[Style]:
+    """Return every colour with every marker; neither repeats among the first."""
     rounds = range(len(MARKERS))
-    return [Look(c, MARKERS[(i + k) % len(MARKERS)]) for k in rounds for i, c in enumerate(colours)]
+    return [Style(c, MARKERS[(i + k) % len(MARKERS)]) for k in rounds for i, c in enumerate(colours)]
 
 
 def ink(colour: str) -> str:
-    """Black or white, whichever is easier to read on `colour` (WCAG 2.1's relative luminance)."""
+    """Return black or white, whichever is easier to read on `colour`.
+
+    By the relative luminance of WCAG 2.1.
+    """
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(colour)]
     luminance = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
     return "black" if luminance > 0.179 else "white"
@@ -91,7 +103,7 @@ def ink(colour: str) -> str:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Seaborn's style within the block only; SVG ids that do not change from run to run."""
+    """Set seaborn's style within the block only, and SVG ids that do not vary."""
     own = {"svg.hashsalt": "altbench", "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 8.5, "figure.dpi": 150}
     own |= {"xtick.labelsize": 8, "ytick.labelsize": 8, "figure.titlesize": 10.5, "grid.linewidth": 0.6}
     with matplotlib.rc_context({**seaborn.axes_style("whitegrid"), **own}):
@@ -99,39 +111,40 @@ def styled() -> Iterator[None]:
 
 
 TITLE_CHARACTERS_PER_INCH = 12
+"""How many characters of a figure's title fit in an inch of its width."""
 
 
 def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Panels]:
-    """A figure of `rows` × `columns` panels of the given size in inches, with shared axes."""
+    """Make a figure of `rows` × `columns` panels, sizes in inches, with shared axes."""
     figure = Figure(figsize=(max(5.2, width * columns + 1.4), height * rows + 0.7), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     seaborn.despine(fig=figure)
     return figure, axes
 
 
-def finish(figure: Figure, title: str, labels: Sequence[str], style: Style) -> None:
-    """Title, and a legend of the policies."""
+def finish(figure: Figure, title: str, labels: Sequence[str], styles: Styles) -> None:
+    """Add a title and a legend of the policies."""
     headline(figure, title)
-    legend(figure, policy_handles(labels, style))
+    legend(figure, policy_handles(labels, styles))
 
 
 def headline(figure: Figure, title: str) -> None:
-    """The figure's title, on as many lines as its width needs."""
+    """Set the figure's title, on as many lines as its width needs."""
     figure.suptitle(textwrap.fill(title, int(figure.get_figwidth() * TITLE_CHARACTERS_PER_INCH)))
 
 
-def policy_handles(labels: Sequence[str], style: Style) -> list[Line2D]:
-    """Legend entries of policies."""
-    return [Line2D([], [], label=x, color=style[x].colour, marker=style[x].marker) for x in labels]
+def policy_handles(labels: Sequence[str], styles: Styles) -> list[Line2D]:
+    """Return the legend entries of policies."""
+    return [Line2D([], [], label=x, color=styles[x].colour, marker=styles[x].marker) for x in labels]
 
 
 def legend(figure: Figure, handles: list[Line2D]) -> None:
-    """A legend beside the panels, never over them."""
+    """Add a legend beside the panels, never over them."""
     figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=8.5)
 
 
 def add_footer(figure: Figure, fingerprint: Fingerprint) -> None:
-    """The fingerprint in small print under the panels, which make room for it."""
+    """Add the fingerprint in small print under the panels, which make room for it."""
     width, height = figure.get_size_inches()
     lines = textwrap.wrap(fingerprint.one_line(), int(width * 72 / (0.53 * FOOTER_POINTS)))
     room = (len(lines) * 1.3 + 1) * FOOTER_POINTS / 72 / height
@@ -142,9 +155,10 @@ def add_footer(figure: Figure, fingerprint: Fingerprint) -> None:
 
 
 class _AboveFooter(ConstrainedLayoutEngine):
-    """Constrained layout of all but the lowest `room` (a share of the height).
+    """Constrained layout of all but the lowest `room`, a fraction of the height.
 
-    Matplotlib's own keeps panels out of it, but puts legends and the common x label at the figure's lower edge.
+    Matplotlib's own layout keeps panels out of the room, but puts legends and the
+    common x label at the figure's lower edge.
     """
 
     def __init__(self, room: float) -> None:
@@ -152,9 +166,9 @@ class _AboveFooter(ConstrainedLayoutEngine):
         self._room = room
 
     def execute(self, fig: Figure) -> None:
-        """Place everything; called whenever the figure is drawn."""
+        """Place everything; matplotlib calls this whenever the figure is drawn."""
         for outside in fig.legends:
-            outside.set_bbox_to_anchor(None)  # with an anchor of its own, no space would be made for it
+            outside.set_bbox_to_anchor(None)  # an anchored legend would get no space
         super().execute(fig)
         for outside in fig.legends:
             outside.set_bbox_to_anchor((0, self._room, 1, 1 - self._room), transform=fig.transFigure)
@@ -168,7 +182,10 @@ _EDGES = ((min, "x0"), (max, "x1"))
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write the figure atomically, in the format that the suffix names, without dates."""
+    """Write the figure atomically, in the format of the suffix; return `path`.
+
+    Dates and versions are left out, so that the same figure gives the same bytes.
+    """
     kind = path.suffix[1:]
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     with replacing(path) as temporary:
@@ -177,5 +194,5 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def words(name: str) -> str:
-    """`gaussian_noise` as it is read."""
+    """Return a name such as `gaussian_noise` as it is read: `gaussian noise`."""
     return name.replace("_", " ")

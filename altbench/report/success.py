@@ -8,22 +8,28 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
-from altbench.report.table import Block, Table, interval_text, pivot
+from altbench.report.splits import by_split
+from altbench.report.table import Block, Table, pivot, rate_text
 from altbench.rollout.records import Status
 from altbench.stats.paired import paired_tests
-from altbench.stats.rates import RANKED_FROM, Rate, countable, ranked, split_order, success_rate, success_rates
+from altbench.stats.rates import RANKED_FROM, Rate, countable, ranked, success_rate, success_rates
 from altbench.stats.scores import auroc
 from altbench.sweeps.spec import CLEAN
 
 ROW = ["task", "label", "policy", "preset", "n"]
+"""Columns whose values make a row of a table."""
 CONDITION = ["split", "perturbation", "severity"]
+"""Columns whose values make a column of a table."""
 STATUSES = get_args(Status)
+"""The ways in which an episode can end."""
 SIGNIFICANT = 0.05
+"""A Holm-corrected p below this makes a row the best: the usual level."""
 
 SEEDS_NOTE = (
-    " Of several training seeds: the counts are of all, and seeds that play the same episode count as a cluster: Wilson's"
-    " interval has the effective counts (Rao and Scott 1992), the test flips the signs of each episode's difference over the"
-    " seeds that both have (which for one seed is McNemar's). Neither says anything of further seeds."
+    " With several training seeds, the counts are over all seeds. All seeds of one episode count as one cluster: Wilson's"
+    " interval is that of the effective counts (Rao and Scott 1992), and the test flips the sign of each episode's"
+    " difference, summed over the seeds that both policies have (for one seed, this is McNemar's test). Neither says"
+    " anything about further seeds."
 )
 _RATES = "Successes/episodes, rate and Wilson 95 % interval, over all training seeds."
 _RANKING = (
@@ -31,26 +37,31 @@ _RANKING = (
     f" p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked."
 )
 _FLAGS = (
-    "Flagged/episodes, rate and Wilson 95 % interval (false alarms where unperturbed, detections elsewhere);"
+    "Flagged/episodes, rate and Wilson 95 % interval (false alarms on unperturbed episodes, detections on perturbed ones);"
     " AUROC of an episode's highest score against the same policy's unperturbed episodes on the same split."
 )
 
 
 def success_table(frame: pd.DataFrame) -> Table:
-    """Success by policy × N (rows) and split × perturbation × severity (columns) from `results.load_episodes`.
+    """Return the table of success by policy and N (rows) and by condition (columns).
 
-    `infra_error` episodes are left out and counted in the CSV; every other failure is a failure.
+    A condition is a split, a perturbation and a severity; `frame` is that of
+    `results.load_episodes`. Episodes with `infra_error` are left out and counted in the
+    CSV. Every other error is a failure.
     """
     rates = success_rates(frame, [*ROW, *CONDITION])
     retried = frame.assign(infra=frame["status"] == "infra_error").groupby([*ROW, *CONDITION])["infra"].sum()
     data = rates.assign(infra_errors=retried.to_numpy(int), best=_best(frame, rates))
-    cells = _rate_texts(data["successes"], data["episodes"], data["rate"], data["low"], data["high"])
+    texts = _rate_texts(data["successes"], data["episodes"], data["rate"], data["low"], data["high"])
     several = SEEDS_NOTE if frame["train_seed"].nunique() > 1 else ""
-    return Table("Success", data, condition_blocks(data, cells), _RATES + _RANKING + several)
+    return Table("Success", data, condition_blocks(data, texts), _RATES + _RANKING + several)
 
 
 def failures_table(frame: pd.DataFrame) -> Table:
-    """How episodes ended, by policy × N over all conditions, with the first message of each row."""
+    """Return the table of how episodes ended, by policy and N over all conditions.
+
+    Each row has the first message of its episodes.
+    """
     rows = []
     for row, group in frame.groupby(ROW):
         counts = group["status"].value_counts()
@@ -69,53 +80,65 @@ def failures_table(frame: pd.DataFrame) -> Table:
     )
     block = Block("How episodes ended", (*names, *(c.replace("_", " ") for c in columns)), texts, names=len(names))
     note = (
-        "All but ok count as failures of the policy, except infra_error, which is tried again and never counted, and"
-        " unsupported: the task has nothing for the perturbation to change."
+        "Every status but ok counts as a failure of the policy, with two exceptions: infra_error is tried again and never"
+        " counted; unsupported means that the task has nothing that the perturbation could change."
     )
     return Table("Failures", data, (block,), note)
 
 
 def ood_table(frame: pd.DataFrame) -> Table:
-    """Flagged episodes and AUROC by policy × N and condition, for the policies that give a score or raise flags."""
+    """Return the table of flagged episodes and AUROC by policy, N and condition.
+
+    It has the policies that record a score or a flag.
+    """
     counted = countable(frame)
-    told = counted[counted["max_ood_score"].notna() | counted["flagged"].notna()]
+    scored = counted[counted["max_ood_score"].notna() | counted["flagged"].notna()]
     rows = []
-    for key, group in told.groupby([*ROW, *CONDITION]):
+    for key, group in scored.groupby([*ROW, *CONDITION]):
         found = flag_rate(group)
-        rows.append((*key, found.successes, found.episodes, found.value, found.low, found.high, _auroc(told, group)))
+        rows.append((*key, found.successes, found.episodes, found.value, found.low, found.high, _auroc(scored, group)))
     numbers = ["flagged", "episodes", "rate", "low", "high", "auroc"]
     data = pd.DataFrame(rows, columns=[*ROW, *CONDITION, *numbers]).astype(dict.fromkeys(numbers[2:], "float64"))
     rates = _rate_texts(data["flagged"], data["episodes"], data["rate"], data["low"], data["high"])
     areas = [f"AUROC {value:.2f}" if pd.notna(value) else "" for value in data["auroc"]]
-    cells = [" · ".join(filter(None, pair)) for pair in zip(rates, areas, strict=True)]
-    return Table("Out-of-distribution flags", data, condition_blocks(data, cells), _FLAGS)
+    texts = [" · ".join(filter(None, pair)) for pair in zip(rates, areas, strict=True)]
+    return Table("Out-of-distribution flags", data, condition_blocks(data, texts), _FLAGS)
 
 
 def flag_rate(frame: pd.DataFrame) -> Rate:
-    """How many of the episodes that count have a flag, of a policy that raises flags; clustered as `success_rate`."""
-    told = frame[frame["flagged"].notna()]
-    return success_rate(told.assign(success=told["flagged"].astype(bool), status="ok"))
+    """Return the rate of flagged episodes, clustered as in `success_rate`.
+
+    Episodes of policies without flags are left out.
+    """
+    known = frame[frame["flagged"].notna()]
+    return success_rate(known.assign(success=known["flagged"].astype(bool), status="ok"))
 
 
-def _auroc(told: pd.DataFrame, group: pd.DataFrame) -> float | None:
-    """AUROC of a perturbed group against its unperturbed episodes: the mean over training seeds, whose scores differ."""
+def _auroc(scored: pd.DataFrame, group: pd.DataFrame) -> float | None:
+    """Return the AUROC of a perturbed group against its unperturbed episodes.
+
+    It is the mean over training seeds. Scores of two seeds have different scales and
+    must not be ranked together.
+    """
     if group["perturbation"].iloc[0] == CLEAN:
         return None
-    same = told["perturbation"] == CLEAN
+    same = scored["perturbation"] == CLEAN
     for column in [*ROW, "split"]:
-        same &= told[column] == group[column].iloc[0]
-    own = dict(iter(told[same].groupby("train_seed")["max_ood_score"]))
+        same &= scored[column] == group[column].iloc[0]
+    own = dict(iter(scored[same].groupby("train_seed")["max_ood_score"]))
     areas = [auroc(own[seed], part) for seed, part in group.groupby("train_seed")["max_ood_score"] if seed in own]
     known = [area for area in areas if area is not None]
     return float(np.mean(known)) if known else None
 
 
 def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
-    """True for the one policy that beats all others of its N in a condition, False for those, NA where unranked."""
+    """Return which rows beat all others of their N in a condition; NA: not ranked."""
     episodes = dict(iter(frame.groupby([*ROW, *CONDITION])))
     keys = list(rates[[*ROW, *CONDITION]].itertuples(index=False, name=None))
     marks: list[bool | None] = [None] * len(rates)
-    enough = np.array([ranked(episodes[key]) for key in keys], dtype=bool)  # an empty list would choose no columns
+    enough = np.array(
+        [ranked(episodes[key]) for key in keys], dtype=bool
+    )  # without a dtype, an empty list selects columns
     for _, group in rates[enough].groupby(["task", "n", *CONDITION]):
         if len(group) < 2:
             continue
@@ -128,9 +151,10 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
 
 
 def beats_all(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
-    """Whether `own` succeeds significantly more often than each of `others` on the same episodes.
+    """Return whether `own` succeeds significantly more often than each of `others`.
 
-    `stats.paired_tests` over the training seeds that both have (McNemar's test for one).
+    By `stats.paired.paired_tests` on the same episodes, over the training seeds that
+    both have. For one seed this is McNemar's test.
     """
     tests = paired_tests(own, others)
     return all(test.pairs >= RANKED_FROM and test.gain > 0 and test.p < SIGNIFICANT for test in tests)
@@ -139,10 +163,13 @@ def beats_all(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
 # ----------------------------------------------------------------------------------------------------------- layout
 
 
-def condition_blocks(data: pd.DataFrame, cells: Iterable[str]) -> tuple[Block, ...]:
-    """A block of the unperturbed splits, and one per split and perturbation with the unperturbed rate in front."""
-    data = data.assign(cell=list(cells))
-    clean = data[data["perturbation"] == CLEAN].sort_values("split", kind="stable", key=split_order)
+def condition_blocks(data: pd.DataFrame, texts: Iterable[str]) -> tuple[Block, ...]:
+    """Return a block of the unperturbed splits, and one per split and perturbation.
+
+    The latter have the unperturbed rate in front.
+    """
+    data = data.assign(text=list(texts))
+    clean = by_split(data[data["perturbation"] == CLEAN])
     blocks = [conditions_block("Unperturbed, by split", clean, list(clean["split"]))]
     for (split, perturbation), part in data[data["perturbation"] != CLEAN].groupby(["split", "perturbation"]):
         own = clean[clean["split"] == split].merge(part[ROW].drop_duplicates(), on=ROW)
@@ -153,22 +180,26 @@ def condition_blocks(data: pd.DataFrame, cells: Iterable[str]) -> tuple[Block, .
 
 
 def conditions_block(caption: str, data: pd.DataFrame, heads: list[str]) -> Block:
-    """Policies as rows, `heads` as columns, `data`'s column `cell` as text, and `best`, where there is one, in bold."""
+    """Return a block with policies as rows, `heads` as columns and the texts of `data`.
+
+    `data` has a column `text`, and may have a column `best`: its True texts are bold.
+    """
     best = data["best"].fillna(False).astype(bool).to_list() if "best" in data else None
-    return pivot(caption, _names(data), heads, list(data["cell"]), best)
+    return pivot(caption, _names(data), heads, list(data["text"]), best)
 
 
 def _names(data: pd.DataFrame) -> dict[str, list[str | int]]:
-    """What a row is called: policy and N, and the task where there are several."""
+    """Return a table's first columns: policy, N, and the task if there are several."""
     names = {"policy": data["label"].to_list(), "N": data["n"].to_list()}
     return {"task": data["task"].to_list(), **names} if data["task"].nunique() > 1 else names
 
 
 def _rate_texts(*columns: pd.Series) -> list[str]:
-    """`36/40 90 % [77, 96]` per row of successes, episodes, rate, low, high; empty without episodes."""
-    return [
-        f"{k}/{n} {interval_text(rate, low, high)}" if n else "" for k, n, rate, low, high in zip(*columns, strict=True)
-    ]
+    """Return a text such as `36/40 90 % [77, 96]` for each row; empty without episodes.
+
+    `columns`: successes, episodes, rate, low, high.
+    """
+    return [rate_text(Rate(k, n, rate, low, high)) if n else "" for k, n, rate, low, high in zip(*columns, strict=True)]
 
 
 def _shortened(text: str) -> str:

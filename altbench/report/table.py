@@ -1,8 +1,9 @@
-"""A table as data and as it is read, and writing it as CSV, Markdown and LaTeX with the fingerprint of what made it.
+"""The `Table` type, and how it is written as CSV, Markdown and LaTeX.
 
-The CSV is tidy: one row per number, plain values, units in the column names; the same records give the same bytes. Its
-title, note and fingerprint stand beside it in <stem>.json, so that any CSV reader can read it. Markdown and LaTeX hold
-the wide blocks that people read.
+The CSV is tidy: one row per number, plain values, units in the column names. The same
+records give the same bytes. Its title, note and fingerprint are in <stem>.json beside
+it, so that any CSV reader can read it. Markdown and LaTeX hold the wide blocks for
+people.
 """
 
 from __future__ import annotations
@@ -15,34 +16,48 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.table import Table as RichTable
+from rich.text import Text
 from tabulate import tabulate
 
+from altbench.stats.rates import Rate
 from altbench.system.files import replacing
 from altbench.system.fingerprint import Fingerprint
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "×": r"$\times$",
-    "–": "--",
-    "·": r"$\cdot$",
-    "<": "$<$",
-    ">": "$>$",
-    "…": r"\ldots{}",
-}
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "×": r"$\times$",
+        "–": "--",
+        "·": r"$\cdot$",
+        "<": "$<$",
+        ">": "$>$",
+        "…": r"\ldots{}",
+    }
+)
+"""Characters that LaTeX cannot print as they are -> what prints them.
+
+tabulate's `latex_booktabs` is no substitute. It escapes the \\textbf of a best cell,
+too, prints neither × nor ·, and does not reach captions and fingerprints.
+"""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A rectangle of text: `best` are the (row, column) to emphasise, the first `names` columns are left-aligned."""
+    """A rectangle of text.
+
+    `best`: the (row, column) of emphasised texts. The first `names` columns are
+    left-aligned.
+    """
 
     caption: str
     header: tuple[str, ...]
@@ -50,10 +65,27 @@ class Block:
     best: frozenset[tuple[int, int]] = frozenset()
     names: int = 2
 
+    def to_rich(self, title: str, note: str = "", colours: Sequence[str] = ()) -> RichTable:
+        """Return the block for a terminal, `best` in bold, with a title and a note.
+
+        `colours`: a style of rich for each row. Markup in texts is printed as it is.
+        """
+        shown = RichTable(title=Text(title), title_justify="left", caption_justify="left")
+        shown.caption = Text(note) if note else None
+        for i, head in enumerate(self.header):
+            if i < self.names:
+                shown.add_column(Text(head), overflow="fold")  # if cut off, two names may look alike
+            else:
+                shown.add_column(Text(head), justify="right")  # if folded, a number may look like two
+        for i, row in enumerate(self.rows):
+            texts = [Text(text, "bold" if (i, j) in self.best else "") for j, text in enumerate(row)]
+            shown.add_row(*texts, style=colours[i] if colours else None)
+        return shown
+
 
 @dataclass(frozen=True)
 class Table:
-    """A table: `data` is what the CSV holds, `blocks` what is read; `note` says how to read it."""
+    """A table: `data` for the CSV, `blocks` for readers, `note` on how to read them."""
 
     title: str
     data: pd.DataFrame
@@ -65,23 +97,25 @@ def pivot(
     caption: str,
     names: Mapping[str, Sequence[Any]],
     columns: Sequence[str],
-    cells: Sequence[str],
+    texts: Sequence[str],
     best: Sequence[bool] | None = None,
 ) -> Block:
-    """A block with one row per distinct combination of `names`, sorted, and one column per distinct value of `columns`.
+    """Return items as a block, each with its text where its row and column meet.
 
-    All sequences run over the same items; columns keep the order in which they first come.
+    All sequences run over the same items. Rows are the distinct combinations of
+    `names`, sorted. Columns are the distinct values of `columns`, in the order of their
+    first items.
     """
     keys: list[tuple[Any, ...]] = list(zip(*names.values(), strict=True))
     rows, heads = sorted(set(keys)), list(dict.fromkeys(columns))
-    texts = {(key, column): cell for key, column, cell in zip(keys, columns, cells, strict=True)}
+    found = {(key, column): text for key, column, text in zip(keys, columns, texts, strict=True)}
     marked = {
         (key, column) for key, column, mark in zip(keys, columns, best or [False] * len(keys), strict=True) if mark
     }
     return Block(
         caption,
         (*names, *heads),
-        tuple((*map(str, row), *(texts.get((row, head), "") for head in heads)) for row in rows),
+        tuple((*map(str, row), *(found.get((row, head), "") for head in heads)) for row in rows),
         frozenset(
             (i, len(names) + j) for i, row in enumerate(rows) for j, head in enumerate(heads) if (row, head) in marked
         ),
@@ -90,7 +124,7 @@ def pivot(
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """`value` with so many significant digits and no exponent; empty where it was not measured."""
+    """Return `value` with so many significant digits, no exponent; empty if missing."""
     if value is None or math.isnan(value):
         return ""
     decimals = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
@@ -98,7 +132,11 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def percentage(share: float) -> str:
-    """`share` in whole per cent, without the sign; 100 and 0 stand for all and none alone: 199 of 200 is 99.5."""
+    """Return `share` in whole per cent, without the sign.
+
+    Only 1 is 100 and only 0 is 0: 199 of 200 is 99.5, because 100 would mean all of
+    them.
+    """
     rounded = f"{100 * share:.0f}"
     if rounded == "100" and share < 1:
         short = 100 * (1 - share)
@@ -107,18 +145,32 @@ def percentage(share: float) -> str:
 
 
 def interval_text(rate: float, low: float, high: float) -> str:
-    """A rate with its interval, as tables show it: `90 % [77, 96]`."""
+    """Return a rate with its interval, as tables show it: `90 % [77, 96]`."""
     return f"{percentage(rate)} % [{100 * low:.0f}, {100 * high:.0f}]"
 
 
+def rate_text(rate: Rate, counts: bool = True) -> str:
+    """Return `36/40 90 % [77, 96]`, without counts `90 % [77, 96]`; empty without episodes.
+
+    The range of training seeds follows, if there are several.
+    """
+    if rate.value is None or rate.low is None or rate.high is None:
+        return ""
+    text = interval_text(rate.value, rate.low, rate.high)
+    if rate.seeds:
+        low, high = percentage(min(rate.seeds)), percentage(max(rate.seeds))
+        text += f", seeds {low} to {high} %" if low != high else f", each seed {low} %"
+    return f"{rate.successes}/{rate.episodes} {text}" if counts else text
+
+
 def to_csv(table: Table) -> str:
-    """Tidy CSV; six significant digits, empty where nothing was measured."""
+    """Return the tidy CSV, with six significant digits; missing values are empty."""
     text: str = table.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     return text
 
 
 def to_markdown(table: Table, fingerprint: Fingerprint) -> str:
-    """Title, blocks as pipe tables (best in bold), note, fingerprint."""
+    """Return title, blocks as pipe tables (best in bold), note and fingerprint."""
     parts = [f"# {table.title}"]
     for block in table.blocks:
         parts += [f"## {block.caption}", pipe_table(block)]
@@ -127,7 +179,7 @@ def to_markdown(table: Table, fingerprint: Fingerprint) -> str:
 
 
 def pipe_table(block: Block) -> str:
-    """A block as Markdown's pipe table, best in bold, without its caption."""
+    """Return a block as a pipe table of Markdown, best in bold, without its caption."""
     rows = _formatted(block, lambda text: text.replace("|", r"\|"), lambda text: f"**{text}**")
     align = ["left" if i < block.names else "right" for i in range(len(block.header))]
     text: str = tabulate(
@@ -137,14 +189,20 @@ def pipe_table(block: Block) -> str:
 
 
 def to_latex(table: Table, fingerprint: Fingerprint) -> str:
-    """One booktabs `table` per block (best in bold); needs \\usepackage{booktabs}."""
+    """Return one booktabs `table` per block, best in bold.
+
+    The document needs \\usepackage{booktabs}.
+    """
     parts = [f"% {table.title}. Needs \\usepackage{{booktabs}}.\n% {fingerprint.one_line()}"]
     parts += [_latex_block(table, block, fingerprint) for block in table.blocks]
     return "\n\n".join(parts) + "\n"
 
 
 def write_table(table: Table, folder: Path, stem: str, fingerprint: Fingerprint) -> list[Path]:
-    """Write `stem`.csv, .md, .tex and .json (title, note, fingerprint) into `folder`, each atomically."""
+    """Write `stem`.csv, .md, .tex and .json into `folder`, each atomically.
+
+    The .json holds title, note and fingerprint. Return the files.
+    """
     about = {"title": table.title, "note": table.note, "fingerprint": asdict(fingerprint)}
     texts = {
         "csv": to_csv(table),
@@ -162,7 +220,7 @@ def write_table(table: Table, folder: Path, stem: str, fingerprint: Fingerprint)
 
 def _formatted(block: Block, escape: Callable[[str], str], bold: Callable[[str], str]) -> list[list[str]]:
     return [
-        [bold(escape(cell)) if (i, j) in block.best else escape(cell) for j, cell in enumerate(row)]
+        [bold(escape(text)) if (i, j) in block.best else escape(text) for j, text in enumerate(row)]
         for i, row in enumerate(block.rows)
     ]
 
@@ -190,4 +248,4 @@ def _latex_block(table: Table, block: Block, fingerprint: Fingerprint) -> str:
 
 
 def _latex_escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return text.translate(_LATEX)

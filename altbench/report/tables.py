@@ -1,4 +1,4 @@
-"""All tables of a run: made from its records, written in three formats, summarised for the terminal."""
+"""All tables of a run: made from its records, written to files, shown in a terminal."""
 
 from __future__ import annotations
 
@@ -20,32 +20,20 @@ from altbench.report.costs import (
     memory_table,
     ratios_table,
 )
+from altbench.report.splits import by_split
 from altbench.report.success import ROW, conditions_block, failures_table, ood_table, success_table
 from altbench.report.table import Block, Table, percentage, significant, write_table
 from altbench.rollout.records import NOT_COUNTED, MeasureRecord
-from altbench.stats.rates import split_order
 from altbench.sweeps.spec import CLEAN
 from altbench.system.fingerprint import Fingerprint
 
-__all__ = [
-    "Block",
-    "Table",
-    "all_tables",
-    "failures_table",
-    "latency_table",
-    "memory_table",
-    "ood_table",
-    "ratios_table",
-    "render_costs",
-    "render_terminal",
-    "success_table",
-    "write_table",
-    "write_tables",
-]
-
 
 def all_tables(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> dict[str, Table]:
-    """File stem -> table, from `results.load_episodes` and `results.load_measures`; empty tables are left out."""
+    """Return file stem -> table; empty tables are left out.
+
+    `frame` is that of `results.load_episodes`, `measures` that of
+    `results.load_measures`.
+    """
     success = success_table(frame)
     tables = {
         "success": dataclasses.replace(success, note=" ".join(filter(None, (success.note, _trained(measures))))),
@@ -72,13 +60,16 @@ def _trained(measures: Sequence[MeasureRecord]) -> str:
 def write_tables(
     frame: pd.DataFrame, measures: Sequence[MeasureRecord], folder: Path, fingerprint: Fingerprint
 ) -> list[Path]:
-    """Write every table of the run into `folder`."""
+    """Write every table of the run into `folder`; return the files."""
     tables = all_tables(frame, measures)
     return [path for stem, table in tables.items() for path in write_table(table, folder, stem, fingerprint)]
 
 
 def render_terminal(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> Group:
-    """The main tables for a terminal of 100 columns: success, decision time and memory; perturbed success; ratios."""
+    """Return the main tables for a terminal of 100 columns.
+
+    They are success with decision time and memory, perturbed success, and the ratios.
+    """
     success = success_table(frame)
     parts = [_main(success.data, measures), *_perturbed(success.data), *_ratios(measures)]
     errors = int((~frame["status"].isin(["ok", *NOT_COUNTED])).sum())
@@ -91,18 +82,18 @@ def render_terminal(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> G
 
 
 def render_costs(measures: Sequence[MeasureRecord]) -> Group:
-    """Decision time, memory and their ratios to the diffusion policy's, for the terminal."""
+    """Return decision time, memory and the ratios of both, for a terminal."""
     tables = [latency_table(measures), memory_table(measures)]
     parts = [_narrow(block, table.title, table.note) for table in tables for block in table.blocks]
     return Group(*parts, *_ratios(measures))
 
 
 def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
-    """Success by split, with the cost of a decision beside it."""
-    clean = data[data["perturbation"] == CLEAN].sort_values("split", kind="stable", key=split_order)
+    """Return success by split, with the cost of a decision beside it."""
+    clean = by_split(data[data["perturbation"] == CLEAN])
     counts = zip(clean["successes"], clean["episodes"], clean["rate"], strict=True)
-    cells = [f"{k}/{n} {percentage(rate):>3} %" if n else "" for k, n, rate in counts]
-    block = conditions_block("", clean.assign(cell=cells), list(clean["split"]))
+    texts = [f"{k}/{n} {percentage(rate):>3} %" if n else "" for k, n, rate in counts]
+    block = conditions_block("", clean.assign(text=texts), list(clean["split"]))
     costs = measures_frame(measures)
     label, n = block.names - 2, block.names - 1
     tasks = [row[0] if block.names == 3 else None for row in block.rows]
@@ -116,11 +107,14 @@ def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
         block.names,
     )
     title = f"Success on {', '.join(sorted(set(clean['task'])))} by split, and one decision at batch 1"
-    return _rich(wider, title, "ms: median; MB: weights + table; empty: not measured; intervals: success.md")
+    return wider.to_rich(title, "ms: median; MB: weights + table; empty: not measured; intervals: success.md")
 
 
 def _cost_texts(costs: pd.DataFrame, label: str, n: str, task: str | None) -> tuple[str, str]:
-    """Milliseconds and MB of a policy at N on `task` (None: there is one only), empty where they were not measured."""
+    """Return milliseconds and MB of a policy at N on `task`; empty if not measured.
+
+    `task` None: the run has only one.
+    """
     own = costs[(costs["label"] == label) & (costs["n"].astype(str) == n)]
     own = own if task is None else own[own["task"] == task]
     if own.empty:
@@ -134,7 +128,10 @@ def _cost_texts(costs: pd.DataFrame, label: str, n: str, task: str | None) -> tu
 
 
 def _perturbed(data: pd.DataFrame) -> list[RichTable]:
-    """One table per split: a column per perturbation, whose cells list the rates by severity."""
+    """Return one table per split, with a column per perturbation.
+
+    A text lists the rates by severity.
+    """
     tables = []
     for split, part in data[data["perturbation"] != CLEAN].groupby("split"):
         rows = []
@@ -142,11 +139,11 @@ def _perturbed(data: pd.DataFrame) -> list[RichTable]:
             head = f"{str(key[-1]).replace('_', ' ')} {'·'.join(map(str, group['severity']))}"
             rates = ["" if pd.isna(rate) else percentage(rate) for rate in group["rate"]]
             rows.append((*key, head, "·".join(rates)))
-        merged = pd.DataFrame(rows, columns=[*ROW, "perturbation", "head", "cell"]).sort_values("perturbation")
+        merged = pd.DataFrame(rows, columns=[*ROW, "perturbation", "head", "text"]).sort_values("perturbation")
         counts = sorted(set(part["episodes"]))
         each = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         title = f"Success in % on {split} by perturbation and severity ({each} episodes a cell)"
-        tables.append(_rich(conditions_block("", merged, list(merged["head"])), title))
+        tables.append(conditions_block("", merged, list(merged["head"])).to_rich(title))
     return tables
 
 
@@ -157,7 +154,10 @@ def _ratios(measures: Sequence[MeasureRecord]) -> list[RichTable]:
 
 
 def _narrow(block: Block, title: str, note: str) -> RichTable:
-    """A table without the settings that are the same in every row, which go into the title, and without empty columns."""
+    """Return the block without empty columns and without settings that never vary.
+
+    These settings go into the title.
+    """
     settings = range(2, len(SETTING) + 1)
     values = [{row[i] for row in block.rows} for i in range(len(block.header))]
     same = [i for i, found in enumerate(values) if (i in settings and len(found) == 1) or found == {""}]
@@ -169,15 +169,4 @@ def _narrow(block: Block, title: str, note: str) -> RichTable:
         names=sum(i < block.names for i in kept),
     )
     constant = "; ".join(f"{block.header[i]} {block.rows[0][i]}" for i in same if block.rows[0][i])
-    return _rich(left, f"{title} ({constant})" if constant else title, note)
-
-
-def _rich(block: Block, title: str, caption: str = "") -> RichTable:
-    table = RichTable(
-        title=Text(title), caption=Text(caption) if caption else None, title_justify="left", caption_justify="left"
-    )
-    for i, head in enumerate(block.header):
-        table.add_column(Text(head), justify="left" if i < block.names else "right")
-    for i, row in enumerate(block.rows):
-        table.add_row(*(Text(cell, "bold" if (i, j) in block.best else "") for j, cell in enumerate(row)))
-    return table
+    return left.to_rich(f"{title} ({constant})" if constant else title, note)

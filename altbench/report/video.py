@@ -13,13 +13,15 @@ from altbench.core.types import UInt8
 from altbench.system.files import replacing
 
 FONT_SIZES = range(16, 7, -1)
+"""Sizes of a caption in points, from the preferred one to the smallest."""
 
 
 def write_mp4(path: Path, frames: UInt8, fps: float) -> None:
-    """Write `frames`, uint8 RGB (T, H, W, 3), as H.264 (MPEG-4 where libx264 is missing); complete or not at all.
+    """Write `frames`, uint8 RGB (T, H, W, 3), as H.264; complete or not at all.
 
-    Odd heights and widths are made even by repeating the last row or column. Raises ContractError for other arrays,
-    ConfigError where `path` cannot be written.
+    The codec is MPEG-4 if libx264 is missing. Odd heights and widths are made even by
+    repeating the last row or column, as the codecs demand. Raises ContractError for
+    other arrays, ConfigError if `path` cannot be written.
     """
     _check_frames(frames)
     try:
@@ -48,15 +50,20 @@ def _even(frames: UInt8) -> UInt8:
 
 
 def side_by_side(views: Sequence[UInt8], height: int = 256) -> UInt8:
-    """Cameras' frames, each uint8 (T, H, W, 3), beside each other, enlarged by whole factors to at least `height`."""
+    """Return the frames of several cameras, each uint8 (T, H, W, 3), side by side.
+
+    They are enlarged by a whole factor to at least `height` pixels.
+    """
     factor = -(-height // views[0].shape[1])
     return np.concatenate(views, axis=2).repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def caption(frames: UInt8, text: str | Sequence[str]) -> UInt8:
-    """`frames`, uint8 (T, H, W, 3), with a strip above that says `text` (one for all frames, or one each).
+    """Return `frames`, uint8 (T, H, W, 3), with `text` on a strip above them.
 
-    Example: `caption(frames, "lift/alt/n30 recall ep 3 – success")`. The text shrinks to fit, then is cut.
+    `text` is one for all frames, or one for each. It shrinks to fit, and is cut if even
+    the smallest size is too wide. Raises ContractError for a wrong number of texts.
+    Example: `caption(frames, "lift/alt/n30 recall ep 3 – success")`.
     """
     _check_frames(frames)
     texts = [text] * len(frames) if isinstance(text, str) else list(text)
@@ -68,7 +75,7 @@ def caption(frames: UInt8, text: str | Sequence[str]) -> UInt8:
 
 
 def _strip(text: str, width: int) -> UInt8:
-    """White on black, uint8 (24, width, 3)."""
+    """Return the text white on black, uint8 (24, width, 3)."""
     from PIL import Image, ImageDraw, ImageFont
 
     image = Image.new("RGB", (width, 24))

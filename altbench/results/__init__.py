@@ -2,13 +2,18 @@
 
 from altbench.results.frames import Recorded, load_cells, load_decisions, load_episodes, load_published, load_recorded
 from altbench.results.measures import load_measures
+from altbench.results.published import PublishedRun, open_run
+from altbench.results.run import Run
 
 __all__ = [
+    "PublishedRun",
     "Recorded",
+    "Run",
     "load_cells",
     "load_decisions",
     "load_episodes",
     "load_measures",
     "load_published",
     "load_recorded",
+    "open_run",
 ]

@@ -62,12 +62,17 @@ def cell_path(folder: Path | str, key: str) -> Path:
 
 def write_cell(folder: Path | str, header: CellHeader, episodes: Sequence[EpisodeRecord]) -> Path:
     """Write a whole cell at once to `folder`/cells/<key>.parquet; episodes are put in the order of their numbers."""
-    rows = [{**asdict(e), "flagged": _flagged(e)} for e in sorted(episodes, key=lambda e: e.episode)]
     metadata = {"altbench.format": str(FORMAT), "altbench.header": json.dumps(asdict(header), sort_keys=True)}
-    table = pa.Table.from_pylist(rows, schema=CELL_SCHEMA.with_metadata(metadata))
+    table = to_table(episodes).replace_schema_metadata(metadata)
     path = cell_path(folder, header.key)
     write_parquet(path, table)
     return path
+
+
+def to_table(episodes: Sequence[EpisodeRecord]) -> Any:
+    """Return records as an arrow table, a row per episode in the order of their numbers."""
+    rows = [{**asdict(e), "flagged": _flagged(e)} for e in sorted(episodes, key=lambda e: e.episode)]
+    return pa.Table.from_pylist(rows, schema=CELL_SCHEMA)
 
 
 def read_cell(path: Path | str) -> CellResult:

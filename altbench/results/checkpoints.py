@@ -1,26 +1,27 @@
-"""Checkpoints: what `Trainable.save` wrote, and a `policy.toml` that says what it is and how it was made."""
+"""Checkpoints: what `Trainable.save` wrote, and a card that says what it is and how it was made."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import tomli_w
 
 from altbench.core import registry
 from altbench.core.errors import CheckpointError, ConfigError
 from altbench.core.policy import Policy, Trainable
+from altbench.core.spec import Spec
 from altbench.system.files import new_folder
 
-CARD = "policy.toml"
+CARD = "policy.json"
+"""The card's file in a checkpoint's folder."""
+OLD_CARD = "policy.toml"
+"""The card's file in checkpoints made before cards were JSON."""
 
 
-@dataclass(frozen=True)
-class CheckpointCard:
+class CheckpointCard(Spec):
     """What a checkpoint is: enough to build its policy again, and what the tables say of it.
 
     `data_share`: as `TrainingClock.data_share`; None also in cards older than this field. `trained_on`: the processor (and
@@ -46,14 +47,16 @@ def save_checkpoint(folder: Path, card: CheckpointCard, policy: Trainable, logs:
     """Write the checkpoint as `folder`, whole or not at all; `logs` (training curves) go along."""
     with new_folder(folder) as temporary:
         policy.save(temporary)
-        (temporary / CARD).write_text(tomli_w.dumps(_to_toml(card)), encoding="utf-8")
+        # Not pydantic's own JSON, which turns an infinite setting into null.
+        text = json.dumps(card.model_dump(), indent=1)
+        (temporary / CARD).write_text(f"{text}\n", encoding="utf-8")
         if logs is not None and logs.is_dir():
             shutil.copytree(logs, temporary / "logs")
 
 
 def is_checkpoint(folder: Path) -> bool:
     """Whether a whole checkpoint lies in `folder`."""
-    return (folder / CARD).is_file()
+    return any((folder / name).is_file() for name in (CARD, OLD_CARD))
 
 
 def find_checkpoint(checkpoints: Path, folder: str) -> Path | None:
@@ -67,17 +70,24 @@ def find_checkpoint(checkpoints: Path, folder: str) -> Path | None:
 
 
 def read_card(folder: Path) -> CheckpointCard:
-    """The card of the checkpoint in `folder`; CheckpointError where there is none or it cannot be read."""
+    """Return the card of the checkpoint in `folder`; CheckpointError if it is missing or cannot be read."""
+    if not is_checkpoint(folder):
+        raise CheckpointError(f"{folder}: not a checkpoint; expected a {CARD} in it")
     path = folder / CARD
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        values["image_size"] = tuple(values["image_size"])
-        values["config"] |= dict.fromkeys(values.pop("unset"))
-        return CheckpointCard(**values)
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder}: not a checkpoint; expected a {CARD} in it") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
+        if not path.is_file():
+            path = folder / OLD_CARD
+            return CheckpointCard.parse(_read_old(path), "card")
+        return CheckpointCard.parse(json.loads(path.read_text(encoding="utf-8")), "card")
+    except (ConfigError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path}: not a checkpoint's card: {error}") from None
+
+
+def _read_old(path: Path) -> dict[str, Any]:
+    """Return a card in TOML, which has no null: the settings that are None are listed by name in `unset`."""
+    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    values["config"] |= dict.fromkeys(values.pop("unset"))
+    return values
 
 
 def load_checkpoint(folder: Path, device: str = "cpu", runtime: Mapping[str, Any] | None = None) -> Policy:
@@ -88,14 +98,13 @@ def load_checkpoint(folder: Path, device: str = "cpu", runtime: Mapping[str, Any
         raise CheckpointError(f"{folder}: made by {card.policy} version {card.policy_version}, this is {cls.version}")
     for name in sorted(set(runtime or {}) - cls.runtime_fields):
         raise ConfigError(f"{folder}: {name!r} is part of the fit; may be changed: {sorted(cls.runtime_fields)}")
-    policy = cls(registry.task(card.task), cls.config_type.parse({**card.config, **(runtime or {})}, str(folder)))
+    policy = make_policy(card.task, card.policy, {**card.config, **(runtime or {})}, str(folder))
     if isinstance(policy, Trainable):
         policy.load(folder, device)
     return policy
 
 
-def _to_toml(card: CheckpointCard) -> dict[str, Any]:
-    """TOML has no null: the settings that are None are listed by name, a share that is None is left out."""
-    unset = sorted(k for k, v in card.config.items() if v is None)
-    known = {k: v for k, v in vars(card).items() if v is not None}
-    return {**known, "config": {k: v for k, v in card.config.items() if v is not None}, "unset": unset}
+def make_policy(task: str, policy: str, config: Mapping[str, Any], where: str) -> Policy:
+    """Return the policy called `policy` for a task, untrained; ConfigError begins with `where`."""
+    cls = registry.policy(policy)
+    return cls(registry.task(task), cls.config_type.parse(config, where))

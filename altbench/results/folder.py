@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,10 +13,9 @@ from pathlib import Path
 from typing import TextIO
 
 from altbench.core.errors import AltbenchError
-from altbench.system.files import make_folder
+from altbench.system.files import LEFTOVER, make_folder
 
 OWN_FOLDERS = ("cells", "checkpoints", "demonstrations", "figures", "measures", "sweeps", "tables", "videos")
-LEFTOVER = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 
 
 @dataclass(frozen=True)

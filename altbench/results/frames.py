@@ -9,10 +9,10 @@ reads a plan's cells once for all of these. A folder may be a Path or a text. Th
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -30,18 +30,24 @@ from altbench.results.cells import (
     cell_path,
     read_table,
     to_result,
+    to_table,
     with_added,
     write_parquet,
 )
-from altbench.rollout.records import CellHeader, CellResult
+from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord
 
 EPISODES_FILE, DECISIONS_FILE = "episodes.parquet", "decisions.parquet"
 _ORDER = ["task", "label", "n", "train_seed", "split", "perturbation", "severity", "name", "key", "episode"]
 
-Cell = tuple[CellHeader, Any]
-"""A cell's header and its arrow table, one row per episode."""
 
 log = logging.getLogger(__name__)
+
+
+class RecordedCell(NamedTuple):
+    """A cell as its file holds it: its header, and an arrow table with one row per episode."""
+
+    header: CellHeader
+    table: Any
 
 
 def load_episodes(folder: Path | str, keys: Collection[str] | None = None) -> pd.DataFrame:
@@ -55,6 +61,11 @@ def load_episodes(folder: Path | str, keys: Collection[str] | None = None) -> pd
     if keys is None and not (folder / CELLS).is_dir() and path.is_file():
         return _episodes_frame(_read_episodes(path))
     return _episodes_frame(_episodes_table(_cells(folder, keys)))
+
+
+def episodes_frame(header: CellHeader, episodes: Sequence[EpisodeRecord]) -> pd.DataFrame:
+    """Return records that lie in no folder as `load_episodes` returns those of one."""
+    return _episodes_frame(_episodes_table([RecordedCell(header, to_table(episodes))]))
 
 
 def load_published(folder: Path | str) -> pd.DataFrame:
@@ -72,19 +83,16 @@ def load_decisions(folder: Path | str, keys: Collection[str] | None = None) -> p
     return _pandas(_decisions_table(_cells(folder, keys)), "is_ood", "boolean")
 
 
+def load_published_decisions(folder: Path | str) -> pd.DataFrame:
+    """Return `load_decisions` from decisions.parquet, as the run last wrote it, or from the cells if it is missing."""
+    path = Path(folder) / DECISIONS_FILE
+    return _pandas(_read_flat(path), "is_ood", "boolean") if path.is_file() else load_decisions(folder)
+
+
 def load_cells(folder: Path | str, keys: Collection[str] | None = None) -> Iterator[CellResult]:
     """The cells `keys`, or all, one by one as frozen records with decisions and trajectories (unreadable left out)."""
     for header, table in _cells(Path(folder), keys):
         yield to_result(header, table)
-
-
-def build_episodes_parquet(folder: Path | str, keys: Collection[str] | None = None) -> None:
-    """Write episodes.parquet and decisions.parquet from the cells: the same records give the same bytes.
-
-    Pass the `keys` of the present plan, so that cells of an earlier configuration in the same folder stay out.
-    """
-    folder = Path(folder)
-    _write_flat(folder, list(_cells(folder, keys)))
 
 
 @dataclass(frozen=True)
@@ -94,18 +102,18 @@ class Recorded:
     `cells`: key -> header and table; what is missing or damaged is not among them.
     """
 
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, RecordedCell]
 
     def __contains__(self, key: str) -> bool:
         return key in self.cells
 
     def is_finished(self, key: str) -> bool:
         """As `results.is_finished`."""
-        return key in self.cells and self.cells[key][1].num_rows > 0 and not self.lost(key)
+        return key in self.cells and self.cells[key].table.num_rows > 0 and not self.lost(key)
 
     def lost(self, key: str) -> list[str]:
         """Why the episodes of a cell that await another try (infra_error) could not be played, one message each."""
-        return awaits_another_try(self.cells[key][1])
+        return awaits_another_try(self.cells[key].table)
 
     def episodes(self) -> pd.DataFrame:
         """As `load_episodes`."""
@@ -116,36 +124,33 @@ class Recorded:
         return _pandas(_decisions_table(self._sorted()), "is_ood", "boolean")
 
     def build_parquet(self, folder: Path | str) -> None:
-        """As `build_episodes_parquet`, into `folder`."""
-        _write_flat(Path(folder), self._sorted())
+        """Write episodes.parquet and decisions.parquet into `folder`: the same records give the same bytes."""
+        write_parquet(Path(folder) / EPISODES_FILE, _episodes_table(self._sorted()))
+        write_parquet(Path(folder) / DECISIONS_FILE, _decisions_table(self._sorted()))
 
     def write_episodes(self, folder: Path | str) -> None:
         """Write episodes.parquet alone, which `load_episodes` reads."""
         write_parquet(Path(folder) / EPISODES_FILE, _episodes_table(self._sorted()))
 
-    def _sorted(self) -> list[Cell]:
+    def _sorted(self) -> list[RecordedCell]:
         return [self.cells[key] for key in sorted(self.cells)]
 
 
 def load_recorded(folder: Path | str, keys: Iterable[str]) -> Recorded:
     """Those of the cells `keys` that the run in `folder` has, in that order."""
     there = [key for key in keys if cell_path(folder, key).is_file()]
-    found = {h.key: (h, t.drop_columns(["trajectory"])) for h, t in _cells(Path(folder), there)}
+    cells = _cells(Path(folder), there)
+    found = {h.key: RecordedCell(h, t.drop_columns(["trajectory"])) for h, t in cells}
     return Recorded({key: found[key] for key in there if key in found})
 
 
-def _write_flat(folder: Path, cells: Collection[Cell]) -> None:
-    write_parquet(folder / EPISODES_FILE, _episodes_table(cells))
-    write_parquet(folder / DECISIONS_FILE, _decisions_table(cells))
-
-
-def _episodes_table(cells: Iterable[Cell]) -> Any:
+def _episodes_table(cells: Iterable[RecordedCell]) -> Any:
     parts = [_with_header(None, EPISODE_SCHEMA.empty_table())]
     parts += [_with_header(header, table.select(EPISODE_SCHEMA.names)) for header, table in cells]
     return pa.concat_tables(parts).sort_by([(name, "ascending") for name in _ORDER]).combine_chunks()
 
 
-def _decisions_table(cells: Iterable[Cell]) -> Any:
+def _decisions_table(cells: Iterable[RecordedCell]) -> Any:
     wanted = [name for name in HEADER_SCHEMA.names if name != "spec_json"] + ["episode", "seed"]
     parts = []
     for header, table in [(None, CELL_SCHEMA.empty_table()), *cells]:
@@ -158,7 +163,7 @@ def _decisions_table(cells: Iterable[Cell]) -> Any:
     return pa.concat_tables(parts).sort_by(order).combine_chunks()
 
 
-def _cells(folder: Path, keys: Collection[str] | None) -> Iterator[Cell]:
+def _cells(folder: Path, keys: Collection[str] | None) -> Iterator[RecordedCell]:
     """Each readable cell, by key; ResultsError where two of an unrestricted set have the same name."""
     names: dict[str, str] = {}
     paths = sorted((folder / CELLS).glob("*.parquet"))
@@ -175,7 +180,7 @@ def _cells(folder: Path, keys: Collection[str] | None) -> Iterator[Cell]:
                 f"{folder}: two cells are called {header.name!r}, so one is left from an earlier configuration;"
                 f" run the sweep again, or delete the older of {header.key}.parquet and {names[header.name]}.parquet"
             )
-        yield header, table
+        yield RecordedCell(header, table)
 
 
 def _with_header(header: CellHeader | None, table: Any) -> Any:

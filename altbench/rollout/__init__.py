@@ -1,1 +1,1 @@
-"""One episode: its records, chunks of actions, perturbations at work, and the loop."""
+"""One episode: its loop, chunks of actions, perturbations, and records."""

@@ -1,4 +1,7 @@
-"""Executing chunks of actions: To stacked observations in, Ta actions out, and no image rendered that nobody sees."""
+"""Execution of chunks: Ta actions in, To stacked observations out.
+
+Images that no policy and no perturbation needs are not rendered.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,25 @@ import numpy as np
 from gymnasium.vector.utils import batch_space
 
 from altbench.core.policy import Observation
+from altbench.core.task import TaskEnv, task_of
 from altbench.core.types import Float32, UInt8
 
 ImageFilter = Callable[[str, int, UInt8], UInt8]
-"""(camera, step, image) -> image as the policy shall see it."""
-BeforeFrame = Callable[[Any, int], bool]
-"""(task, step) -> whether that step's frame must be drawn although no policy sees it; called before it is drawn."""
+"""(camera, step, image) -> the image that the policy receives."""
+BeforeFrame = Callable[[TaskEnv, int], bool]
+"""(task, step) -> whether that step's frame must be drawn although no policy sees it.
+
+It is called before the frame is drawn.
+"""
 
 
 class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Float32]):
-    """One `step` takes a chunk (Ta, Da) and returns the last To observations, oldest first, each leaf (To, ...).
+    """A wrapper that steps by chunks (Ta, Da) and stacks the last To observations.
 
-    Where the task offers `advance` and `observe` (`altbench.api.SimulatedTask`), the steps before the last To are not
-    rendered; elsewhere every step is observed. `info["executed"]` holds the actions that were executed, float32 (t, Da),
-    and `info["agent_pos"]` the proprioception after each, (t, Dp), t <= Ta.
+    Each leaf of an observation has the shape (To, ...), oldest first. The steps before
+    the last To are not rendered. `info["executed"]` holds the executed actions, float32
+    (t, Da), and `info["agent_pos"]` the proprioception after each, (t, Dp), t <= Ta.
+    Raises ContractError if the environment is not an `altbench.api.TaskEnv`.
     """
 
     def __init__(
@@ -38,6 +46,7 @@ class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Fl
         before_frame: BeforeFrame | None = None,
     ) -> None:
         super().__init__(env)
+        self._task = task_of(env)
         self.obs_horizon, self.action_horizon, self.pixels = obs_horizon, action_horizon, pixels
         self.image_filter, self.before_frame = image_filter, before_frame
         self.action_space = batch_space(env.action_space, action_horizon)
@@ -52,13 +61,16 @@ class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Fl
         first, info = self.env.reset(seed=seed, options=options)
         self._steps = 0
         self._history.clear()
-        if self.before_frame is not None and self.before_frame(self.unwrapped, 0):
-            first = self._observed_again(first)
+        if self.before_frame is not None and self.before_frame(self._task, 0):
+            first = self._task.observe(pixels=self.pixels)  # `reset` drew it before the scene was changed
         self._history.extend([self._filtered(first)] * self.obs_horizon)
         return self._stacked(), info
 
     def step(self, action: Float32) -> tuple[dict[str, Any], SupportsFloat, bool, bool, dict[str, Any]]:
-        """Execute the chunk's actions until they or the episode end; the reward is the sum over the steps."""
+        """Execute the chunk's actions until the chunk or the episode ends.
+
+        The reward is the sum over the executed steps.
+        """
         total, terminated, truncated = 0.0, False, False
         executed: list[Float32] = []
         agent_pos: list[Float32] = []
@@ -78,23 +90,13 @@ class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Fl
         return self._stacked(), total, terminated, truncated, info
 
     def _one(self, action: Float32, seen: bool) -> tuple[float, bool, bool, dict[str, Any], dict[str, Any]]:
-        task: Any = self.unwrapped
-        if not hasattr(task, "advance"):
-            if self.before_frame is not None:
-                self.before_frame(task, self._steps + 1)
-            observation, reward, terminated, truncated, info = self.env.step(action)
-            return float(reward), terminated, truncated, info, observation
-        reward, terminated, truncated, info = task.advance(action)
-        wanted = self.before_frame is not None and self.before_frame(task, self._steps + 1)
-        # Nobody decides after the last step, so its images are not needed either.
+        reward, terminated, truncated, info = self._task.advance(action)
+        # Ask at every step, seen or not: a perturbation may begin here, or keep this
+        # image.
+        wanted = self.before_frame is not None and self.before_frame(self._task, self._steps + 1)
+        # No decision follows the last step, so its images are not needed either.
         pixels = self.pixels and (seen or wanted) and not (terminated or truncated)
-        return reward, terminated, truncated, info, task.observe(pixels=pixels)
-
-    def _observed_again(self, first: dict[str, Any]) -> dict[str, Any]:
-        """The first observation once the scene has been changed, which `reset` drew before."""
-        task: Any = self.unwrapped
-        observed: dict[str, Any] = task.observe(pixels=self.pixels) if hasattr(task, "observe") else first
-        return observed
+        return reward, terminated, truncated, info, self._task.observe(pixels=pixels)
 
     def _filtered(self, observation: dict[str, Any]) -> dict[str, Any]:
         if self.image_filter is None or not observation.get("pixels"):
@@ -116,7 +118,7 @@ class ChunkWrapper(gymnasium.Wrapper[dict[str, Any], Float32, dict[str, Any], Fl
 
 
 def as_batch(stacked: dict[str, Any]) -> Observation:
-    """The `Observation` of one slot (B = 1) from what `ChunkWrapper` returned."""
+    """Return the `Observation` of one slot (B = 1) from `ChunkWrapper`'s."""
     state = stacked.get("environment_state")
     return Observation(
         pixels={camera: images[None] for camera, images in stacked.get("pixels", {}).items()},

@@ -1,4 +1,4 @@
-"""Episodes: the loop that every success rate comes from."""
+"""The episode loop, from which every success rate comes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,25 @@ import gymnasium
 from altbench.core.errors import PerturbationUnsupported, PolicyTimeout, SimulationDiverged
 from altbench.core.perturbation import AnyPerturbation
 from altbench.core.policy import Decision, Observation, Policy, Requirements, check_decision
-from altbench.core.task import TaskInfo
+from altbench.core.task import TaskInfo, task_of
 from altbench.rollout.chunking import ChunkWrapper, as_batch
 from altbench.rollout.perturber import EpisodePerturber
 from altbench.rollout.records import DecisionRecord, EpisodeRecord, PerturbationStatus, Status, StepRecord
 
 PROTOCOL_VERSION = 1
-"""Raised when what an episode computes changes; part of every cell's key."""
+"""The version of the episode loop, part of every cell's key.
+
+Raise it when what an episode computes changes.
+"""
 
 
 @dataclass(frozen=True)
 class EpisodePlan:
-    """One episode: `seed` and `options` go to `reset`, `policy_seed` to the policy, `perturbation` between the two.
+    """The plan of one episode.
 
-    `cameras` (empty: all) and `from_step`: what the perturbation reaches.
+    `seed` and `options` go to `reset`, `policy_seed` to the policy, `perturb_seed` to
+    the perturbation. `cameras` (empty: all) and `from_step`: the frames that the
+    perturbation changes.
     """
 
     index: int
@@ -41,7 +46,10 @@ class EpisodePlan:
     from_step: int = 0
 
     def perturber(self, task: TaskInfo, seen: Sequence[str] | None = None) -> EpisodePerturber | None:
-        """The perturbation at work in this episode, for a policy that looks at the cameras `seen` (None: all)."""
+        """Return the perturber of this episode; None without a perturbation.
+
+        `seen`: the cameras that the policy uses; None means all.
+        """
         if self.perturbation is None:
             return None
         return EpisodePerturber(self.perturbation, self.perturb_seed, task.cameras, self.cameras, self.from_step, seen)
@@ -49,7 +57,10 @@ class EpisodePlan:
 
 @dataclass
 class _Log:
-    """What an episode leaves behind, filled while it runs so that a crash keeps what came before it."""
+    """What an episode has recorded so far.
+
+    It is filled while the episode runs, so that an error keeps what came before it.
+    """
 
     alive: Callable[[], None]
     decisions: list[DecisionRecord] = field(default_factory=list)
@@ -64,7 +75,7 @@ class _Log:
 def make_env(
     task: TaskInfo, needs: Requirements, image_size: tuple[int, int], render_profile: str
 ) -> gymnasium.Env[Any, Any]:
-    """The task's environment with the observations and control mode that a policy needs."""
+    """Make the task's environment with a policy's observations and control mode."""
     obs_type = "pixels" if needs.cameras else "state"
     rendering: dict[str, Any] = {"render_profile": render_profile, "image_size": image_size} if needs.cameras else {}
     return gymnasium.make(
@@ -83,9 +94,10 @@ def run_episode(
     decision_timeout_s: float = 60.0,
     alive: Callable[[], None] = _nothing,
 ) -> EpisodeRecord:
-    """Play one episode to success or the horizon; whatever goes wrong becomes its status, never an exception.
+    """Run one episode to success or the horizon.
 
-    `alive` is called at the beginning and before each decision.
+    Every error becomes the record's status; no exception is raised. `alive` is called
+    at the beginning and before each decision.
     """
     log, began = _Log(alive), time.perf_counter()
     status: Status = "ok"
@@ -110,14 +122,14 @@ def run_episode(
 def _perturbed(
     env: gymnasium.Env[Any, Any], policy: Policy, plan: EpisodePlan, log: _Log
 ) -> Iterator[EpisodePerturber | None]:
-    """The episode's perturbation; afterwards what became of it is in the log and the scene is as it was."""
+    """Yield the episode's perturber; then log its status and restore the scene."""
     perturber = plan.perturber(policy.task, policy.requirements.cameras)
     try:
         yield perturber
     finally:
         if perturber is not None:
             log.perturbation = perturber.status
-            perturber.end(env.unwrapped)
+            perturber.end(task_of(env))
 
 
 def _play(
@@ -172,7 +184,7 @@ def _decide(policy: Policy, observation: Observation, timeout: float, log: _Log)
 
 
 def _only(observation: Observation, needs: Requirements) -> Observation:
-    """No more than was asked for."""
+    """Return the observation without what the policy does not require."""
     pixels = {camera: observation.pixels[camera] for camera in needs.cameras}
     return Observation(pixels, observation.agent_pos, observation.environment_state if needs.needs_state else None)
 
@@ -210,12 +222,12 @@ def _record(plan: EpisodePlan, log: _Log, status: Status, message: str, wall: fl
 
 
 def failed_episode(plan: EpisodePlan, status: Status, message: str) -> EpisodeRecord:
-    """The record of an episode that could not be played."""
+    """Return the record of an episode that could not be run."""
     return _record(plan, _Log(_nothing), status, message, 0.0)
 
 
 class _PolicyError(Exception):
-    """Anything that a policy raised, or that its answer got wrong."""
+    """An exception of a policy, or a decision that breaks the contract."""
 
 
 @contextmanager
@@ -225,20 +237,26 @@ def _policy_at_fault() -> Iterator[None]:
     except PolicyTimeout:
         raise
     except (Exception, SystemExit) as error:
-        if _out_of_memory(error):  # depends on what else runs on the machine
+        if _out_of_memory(error):  # it may be due to other processes on the machine
             raise
         raise _PolicyError(_one_line(error)) from error
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that there is no memory left, torch's own by name, which need not be imported."""
+    """Return whether `error` reports a lack of memory.
+
+    torch's own error is recognised by its name, so that torch need not be imported.
+    """
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise PolicyTimeout in the block after `seconds`. Only Python code on the main thread can be interrupted so; the
-    runner's watchdog replaces a worker that hangs elsewhere."""
+    """Raise PolicyTimeout in the block after `seconds`.
+
+    Only Python code on the main thread can be interrupted in this way. The runner's
+    watchdog replaces a worker that hangs elsewhere.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,25 +1,29 @@
-"""A perturbation in one episode: which frames it reaches, what it needs kept, and what became of it."""
+"""A perturbation in one episode: its frames, the images it needs, and its status."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from altbench.core.errors import PerturbationUnsupported
 from altbench.core.perturbation import AnyPerturbation, FrameKey, Perturbation, ScenePerturbation
+from altbench.core.task import TaskEnv
 from altbench.core.types import UInt8
 from altbench.rollout.records import PerturbationStatus
 
 
 class EpisodePerturber:
-    """Applies a perturbation, of either kind, to one episode of a task with the cameras `task_cameras`.
+    """A perturbation, of either kind, at work in one episode.
 
-    `seed`: the episode's perturbation seed. `cameras`: those it reaches (empty: all). `from_step`: the control step it
-    begins at. `seen`: the cameras that the policy looks at (None: all); the others' frames are nobody's and stay as
-    they are. Call `arrive` once the simulation is at a step and before its frame is drawn, `change` with each drawn
-    image, `decide` before each decision, `end` when the episode is over, whatever happened.
+    `seed`: the episode's perturbation seed. `task_cameras`: the task's cameras.
+    `cameras`: the cameras to perturb (empty: all). `from_step`: the control step at
+    which the perturbation begins. `seen`: the cameras that the policy uses (None: all);
+    frames of other cameras stay as they are.
+
+    Call `arrive` when the simulation has reached a step and before its frame is drawn,
+    `change` with each drawn image, `decide` before each decision, and `end` when the
+    episode is over, even after an error.
     """
 
     def __init__(
@@ -39,14 +43,18 @@ class EpisodePerturber:
         self._references: dict[str, UInt8] = {}
         self._keeping = self._begun = self._changed = False
 
-    def arrive(self, task: Any, step: int) -> bool:
-        """Begin a perturbed scene when its step has come; whether this step's frame must be drawn, even for nobody.
+    def arrive(self, task: TaskEnv, step: int) -> bool:
+        """Begin a scene's perturbation if its step has come.
 
-        Raises PerturbationUnsupported, with the status set, where the task has nothing to perturb.
+        Returns whether this step's frame must be drawn even if no policy sees it.
+        Raises PerturbationUnsupported, with the status set, if the task has nothing to
+        perturb.
         """
         if not self._cameras or step < self._from_step:
             return False
         if isinstance(self._perturbation, Perturbation):
+            # Which images are kept may not depend on the policy's horizons: two
+            # policies must meet the same perturbation in the same episode.
             self._keeping = self._perturbation.keeps(step - self._from_step)
             return self._keeping
         if self._begun or self._perturbation.severity == 0:
@@ -55,7 +63,7 @@ class EpisodePerturber:
         return True
 
     def change(self, camera: str, step: int, image: UInt8) -> UInt8:
-        """`image`, as `camera` saw it at `step`, as the policy shall see it."""
+        """Return `image`, taken by `camera` at `step`, as the policy receives it."""
         perturbation = self._perturbation
         if not isinstance(perturbation, Perturbation) or camera not in self._cameras or step < self._from_step:
             return image
@@ -66,17 +74,17 @@ class EpisodePerturber:
         return perturbation.apply(image, key)
 
     def decide(self) -> None:
-        """The policy now decides on what it was shown: what was changed until here has been applied."""
+        """Record that a decision uses the frames changed so far: they are applied."""
         if self._changed:
             self.status = "applied"
 
-    def end(self, task: Any) -> None:
-        """Put a changed scene back."""
+    def end(self, task: TaskEnv) -> None:
+        """Restore a changed scene."""
         if self._begun and isinstance(self._perturbation, ScenePerturbation):
             self._begun = False
             self._perturbation.end(task)
 
-    def _begin(self, perturbation: ScenePerturbation, task: Any) -> None:
+    def _begin(self, perturbation: ScenePerturbation, task: TaskEnv) -> None:
         self._begun = True
         try:
             perturbation.begin(task, np.random.default_rng(np.random.SeedSequence([self._seed])), self._cameras)

@@ -1,6 +1,7 @@
-"""The frozen records that a run keeps: episodes with their decisions and steps, cells, measurements.
+"""The frozen records that a run keeps: episodes, decisions, steps, cells, measurements.
 
-Plain dataclasses without heavy imports; altbench/results.py writes and reads them.
+They are plain dataclasses without heavy imports; `altbench.results` writes and reads
+them.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from typing import Literal
 
 Status = Literal["ok", "policy_error", "policy_timeout", "sim_diverged", "infra_error", "unsupported"]
 NOT_COUNTED: tuple[Status, ...] = ("infra_error", "unsupported")
-"""What says nothing about the policy, and is out of every denominator."""
+"""The statuses that say nothing about the policy; no denominator contains them."""
 PerturbationStatus = Literal["applied", "skipped", "unsupported"]
 
 
 @dataclass(frozen=True)
 class DecisionRecord:
-    """One decision, taken before control step `step`; `matches`: training (episode, frame), nearest first."""
+    """One decision, taken before control step `step`.
+
+    `matches`: training (episode, frame), nearest first.
+    """
 
     step: int
     latency_s: float
@@ -28,7 +32,10 @@ class DecisionRecord:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One control step: the action executed (Da,) and `agent_pos` (Dp,) after it; kept as float32."""
+    """One control step: the executed action (Da,) and `agent_pos` (Dp,) after it.
+
+    Both are stored as float32.
+    """
 
     action: tuple[float, ...]
     agent_pos: tuple[float, ...]
@@ -36,12 +43,18 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class EpisodeRecord:
-    """One episode. `max_ood_score`, `first_flagged_step`: None where there was no score, or no flag was raised.
+    """One episode.
 
-    `perturbation_status`: None where there was no perturbation (or in records older than this field); "skipped" where it
-    reached nothing that the policy saw (severity 0, other cameras, no images, ended before its step).
-    `ood_threshold`: the score above which the policy raised its flags; None where it told none (or in older records), or
-    changed it in the episode. `moved`: whether the event took place; None where there was to be none.
+    `max_ood_score`: None without a score. `first_flagged_step`: None if no flag was
+    raised. `ood_threshold`: the score above which the policy raised its flags; None if
+    the policy gave none or changed it during the episode. `moved`: whether the event
+    took place; None without an event.
+
+    `perturbation_status`: None without a perturbation; "skipped" if the perturbation
+    changed nothing that the policy saw (severity 0, other cameras, no images, or an
+    episode that ended before its step).
+
+    The last three fields are None in records older than the field.
     """
 
     episode: int
@@ -63,9 +76,11 @@ class EpisodeRecord:
 
 @dataclass(frozen=True)
 class CellHeader:
-    """What a cell is. `label`: the policy entry's display name; `perturbation`: "clean" (severity 0) for none.
+    """The identity of a cell.
 
-    `key`, `checkpoint_key`: SHA-256 of the canonical specifications; `spec_json`: the cell's own.
+    `label`: the policy entry's display name. `perturbation`: "clean" (severity 0)
+    without one. `key`, `checkpoint_key`: SHA-256 of the canonical specifications.
+    `spec_json`: the cell's own specification.
     """
 
     key: str
@@ -85,7 +100,7 @@ class CellHeader:
 
 @dataclass(frozen=True)
 class CellResult:
-    """A cell as read back: its header and its episodes in order."""
+    """A cell as it was read: its header and its episodes in order."""
 
     header: CellHeader
     episodes: tuple[EpisodeRecord, ...]
@@ -93,12 +108,14 @@ class CellResult:
 
 @dataclass(frozen=True)
 class MeasureRecord:
-    """Time and memory of one policy, one decision at batch 1. None: not measured.
+    """Time and memory of one policy for one decision at batch 1; None: not measured.
 
-    Latencies in seconds; `image_size` (H, W), None where the policy sees no images; `peak_rss_bytes` over an empty
-    process; `inference` says how actions are made ("DDIM, 10 steps"); `data_share` is the fraction of training that was
-    spent waiting for data; `machine` names the processor and the GPU, empty in records older than this field. `trained_on`
-    names those that the checkpoint was trained on and `precision` what it was trained in; None: not known.
+    Latencies in seconds. `image_size` (H, W): None if the policy uses no images.
+    `peak_rss_bytes`: in addition to an empty process. `inference`: how decisions are
+    made ("DDIM, 10 steps"). `data_share`: the fraction of training that was spent
+    waiting for data. `machine`: the processor and the GPU; empty in records older than
+    this field. `trained_on`: those that the checkpoint was trained on; `precision`: what
+    it was trained in; None: unknown.
     """
 
     label: str

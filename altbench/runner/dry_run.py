@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from rich.console import Console
 from rich.table import Table
 
-from altbench.runner.context import Setting
+from altbench.results.run import Run
 from altbench.runner.jobs import FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.main import pending_jobs
 from altbench.sweeps.plan import Checkpoint, Plan
@@ -36,11 +36,11 @@ class Work:
         return f"{_counted(self.jobs.values())}; done: {_counted(done)}; left: {_counted(left)}"
 
 
-def show_plan(console: Console, setting: Setting, plan: Plan, before: Work | None = None) -> Work:
+def show_plan(console: Console, run: Run, before: Work | None = None) -> Work:
     """List what a sweep asks for and how far it is, without what was listed `before`; both together."""
-    before = before or Work()
+    before, plan = before or Work(), run.plan
     new = _without(plan, before)
-    work = Work(_jobs(new), frozenset(job.key for job in pending_jobs(setting, new)))
+    work = Work(_jobs(new), frozenset(job.key for job in pending_jobs(replace(run, plan=new))))
     heads = ("checkpoint", "policy", "preset", "fit", "cells", "episodes", "cells done")
     table = Table(*heads, title=f"{plan.sweep.name}: {plan.sweep.description}")
     for point in plan.checkpoints:
@@ -83,19 +83,15 @@ def _fit(point: Checkpoint, work: Work) -> str:
 
 
 def _counted(jobs: Iterable[Job]) -> str:
-    """`2 checkpoints, 3 cells (120 episodes), 2 measurements`, without what there is none of."""
-    every = list(jobs)
-    cells = [job for job in every if isinstance(job, RolloutJob)]
-    episodes = f" ({_number(sum(job.cell.episodes for job in cells), 'episode')})"
-    parts = {
-        "checkpoint": sum(isinstance(job, FitJob) for job in every),
-        "cell": len(cells),
-        "measurement": sum(isinstance(job, MeasureJob) for job in every),
-    }
-    return (
-        ", ".join(_number(n, what) + (episodes if what == "cell" else "") for what, n in parts.items() if n)
-        or "nothing"
-    )
+    """Return `2 checkpoints, 3 cells (120 episodes), 2 measurements`, without those of which there are none."""
+    units: dict[str, list[int]] = {FitJob.kind: [], RolloutJob.kind: [], MeasureJob.kind: []}
+    for job in jobs:
+        units[job.kind].append(job.units)
+    parts = [_number(len(own), kind) for kind, own in units.items() if own]
+    if units[RolloutJob.kind]:
+        episodes = _number(sum(units[RolloutJob.kind]), "episode")
+        parts = [f"{part} ({episodes})" if f" {RolloutJob.kind}" in part else part for part in parts]
+    return ", ".join(parts) or "nothing"
 
 
 def _number(count: int, what: str) -> str:

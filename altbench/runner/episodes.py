@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from altbench.core.seeds import derive_seed
+from altbench.results.run import Run
 from altbench.rollout import records
 from altbench.rollout.episode import EpisodePlan
-from altbench.runner.context import Setting, training_demonstrations
 from altbench.sweeps.plan import Cell
 
 
-def episode_plans(setting: Setting, cell: Cell) -> list[EpisodePlan]:
+def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
     """The cell's episodes. Seeds depend on the sweep and the episode alone, so all policies see the same ones."""
-    root = setting.sweep.seed
+    root = run.sweep.seed
     column = cell.column
-    starts = training_demonstrations(setting, cell.checkpoint) if column.split in ("replay", "recall") else ()
+    starts = run.demonstrations(cell.checkpoint) if column.split in ("replay", "recall") else ()
     event = column.event.model_dump() if column.event else {}
     plans = []
     for index in range(cell.episodes):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import functools
 import os
 import signal
 import time
@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from altbench.core.errors import AltbenchError
-from altbench.runner.context import Setting
+from altbench.results.run import Run
+from altbench.runner.heartbeat import Heartbeat
 from altbench.runner.jobs import Job
-from altbench.runner.work import run_job
-from altbench.system.workers import init_worker
+from altbench.runner.worker import Worker
+from altbench.system.workers import spawned_pool
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Executor(ABC):
     threads: int
 
     @abstractmethod
-    def submit(self, setting: Setting, job: Job) -> None:
+    def submit(self, run: Run, job: Job) -> None:
         """Start `job`."""
 
     @abstractmethod
@@ -54,9 +55,10 @@ class InlineExecutor(Executor):
 
     def __init__(self) -> None:
         self._ended: list[Outcome] = []
+        self._worker = Worker()
 
-    def submit(self, setting: Setting, job: Job) -> None:
-        self._ended.append(Outcome(job, attempt(setting, job)))
+    def submit(self, run: Run, job: Job) -> None:
+        self._ended.append(Outcome(job, attempt(run, job, self._worker)))
 
     def collect(self, timeout: float) -> list[Outcome]:
         del timeout
@@ -67,25 +69,21 @@ class InlineExecutor(Executor):
         del job
 
     def close(self) -> None:
-        pass
+        self._worker.close()
 
 
 class ProcessExecutor(Executor):
     """Local worker processes (pebble): a worker that dies loses its own job alone, and is replaced."""
 
     def __init__(self, workers: int) -> None:
-        from pebble import ProcessPool
-
         self.threads = workers
         # Threads are set job by job; libraries that read this at import must not take all cores for themselves.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        # Spawned, because OpenGL contexts and thread pools do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPool(max_workers=workers, context=context, initializer=init_worker, initargs=[os.getpid()])
+        self._pool = spawned_pool(workers)
         self._running: dict[str, tuple[Job, object]] = {}
 
-    def submit(self, setting: Setting, job: Job) -> None:
-        self._running[job.key] = (job, self._pool.schedule(attempt, args=[setting, job]))
+    def submit(self, run: Run, job: Job) -> None:
+        self._running[job.key] = (job, self._pool.schedule(attempt_here, args=[run.for_worker(), job]))
 
     def collect(self, timeout: float) -> list[Outcome]:
         deadline = time.monotonic() + timeout
@@ -115,10 +113,21 @@ class ProcessExecutor(Executor):
         return Outcome(job, describe(error) if error else future.result())  # type: ignore[attr-defined]
 
 
-def attempt(setting: Setting, job: Job) -> str:
-    """Do `job`; what went wrong, in words, since not every exception can travel between processes."""
+@functools.cache
+def _own_worker() -> Worker:
+    """Return the worker of this process, which a pool started for jobs alone."""
+    return Worker()
+
+
+def attempt_here(run: Run, job: Job) -> str:
+    """Do `job` with this process's own worker, as `attempt`."""
+    return attempt(run, job, _own_worker())
+
+
+def attempt(run: Run, job: Job, worker: Worker) -> str:
+    """Do `job`; return what went wrong, in words, since not every exception can travel between processes."""
     try:
-        run_job(setting, job)
+        job.do(run.for_worker(worker.reader), worker, Heartbeat(run.folder, job.key))
     except Exception as error:
         return describe(error)
     return ""

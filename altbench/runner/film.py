@@ -13,18 +13,19 @@ from skimage.transform import resize
 
 from altbench.core import registry
 from altbench.core.errors import AltbenchError, ResultsError, UnknownNameError
+from altbench.core.task import task_of
 from altbench.core.types import UInt8
 from altbench.report.video import caption, write_mp4
 from altbench.results import cells, history
+from altbench.results.checkpoints import make_policy
+from altbench.results.run import Run
 from altbench.rollout.episode import EpisodePlan
 from altbench.rollout.perturber import EpisodePerturber
 from altbench.rollout.records import DecisionRecord, EpisodeRecord
-from altbench.runner.context import Setting
 from altbench.runner.episodes import episode_plans
-from altbench.sweeps.plan import Cell, Plan, make_plan
+from altbench.sweeps.plan import Cell, make_plan
 from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import SweepSpec
-from altbench.system.devices import resolve_device
 
 SCENE = 336
 """Height and width of the rendered scene, pixels; the policy's images stand beside it at half that."""
@@ -33,7 +34,7 @@ HOLD_LAST_S = 1.0
 
 def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -> Path:
     """Film the first `episodes` episodes of the cell called `name` in the run under `root`; the path of the mp4."""
-    setting, cell = find_cell(root, name)
+    run, cell = find_cell(root, name)
     path = cells.cell_path(root, cell.key)
     if not path.is_file():
         raise ResultsError(
@@ -45,11 +46,11 @@ def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -
         disable_env_checker=True,
         obs_type="pixels",
         control_mode=_control_mode(cell),
-        image_size=setting.sweep.image_size,
-        render_profile=setting.sweep.render_profile,
+        image_size=run.sweep.image_size,
+        render_profile=run.sweep.render_profile,
         render_mode="rgb_array",
     )
-    plans = {p.index: p for p in episode_plans(setting, cell)}
+    plans = {p.index: p for p in episode_plans(run, cell)}
     films = [_film(env, cell, plans[record.episode], record) for record in recorded]
     env.close()
     target = out or root / "videos" / f"{cell.name.replace('/', '-')}.mp4"
@@ -58,12 +59,11 @@ def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -
 
 
 def _control_mode(cell: Cell) -> str:
-    cls = registry.policy(cell.checkpoint.policy)
-    settings = cls.config_type.parse(cell.config, cell.name)
-    return cls(registry.task(cell.checkpoint.task), settings).requirements.control_mode
+    point = cell.checkpoint
+    return make_policy(point.task, point.policy, cell.config, cell.name).requirements.control_mode
 
 
-def find_cell(root: Path, name: str) -> tuple[Setting, Cell]:
+def find_cell(root: Path, name: str) -> tuple[Run, Cell]:
     """The cell called `name`, or whose key begins with it, in the sweeps that were run under `root`.
 
     Of several one that is recorded. ResultsError where `root` is no run's folder, UnknownNameError where none has it,
@@ -72,9 +72,9 @@ def find_cell(root: Path, name: str) -> tuple[Setting, Cell]:
     sweeps = history.load(root)
     found = []
     for sweep in _with_cell(root, name, sweeps):
-        setting, plan = _planned(sweep, root)
-        own = [c for c in plan.cells if c.name == name] or [c for c in plan.cells if c.key.startswith(name)]
-        found += [(setting, cell) for cell in own[:1]]
+        run = Run.begin(root, sweep).with_data("that its episodes began from")
+        own = [c for c in run.plan.cells if c.name == name] or [c for c in run.plan.cells if c.key.startswith(name)]
+        found += [(run, cell) for cell in own[:1]]
         if own and cells.cell_path(root, own[0].key).is_file():
             return found[-1]
     if not found:
@@ -99,20 +99,9 @@ def _cell_names(sweep: SweepSpec) -> set[str]:
     return {cell.name for cell in make_plan(sweep, provenance_of("", "", {})).cells}
 
 
-def _planned(sweep: SweepSpec, root: Path) -> tuple[Setting, Plan]:
-    """A sweep that was run under `root`, planned again."""
-    from altbench.runner.context import data_checksums, data_files
-
-    device = resolve_device(sweep.device)
-    setting = Setting(root, sweep, device, data_files(sweep, root))
-    for path in setting.data.values():
-        history.check_demonstrations(sweep, path, "that its episodes began from")
-    return setting, make_plan(sweep, provenance_of(device, registry.select_backend(), data_checksums(setting)))
-
-
 def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: EpisodeRecord) -> UInt8:
     """One episode's frames (T, H, W, 3); AltbenchError where it does not end as it was recorded."""
-    task: Any = env.unwrapped
+    task = task_of(env)
     perturber = plan.perturber(registry.task(cell.checkpoint.task))
     env.reset(seed=plan.seed, options=dict(plan.options))
     try:
@@ -134,7 +123,7 @@ def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: E
 
 def _picture(env: gymnasium.Env[Any, Any], perturber: EpisodePerturber | None, step: int) -> UInt8:
     """The scene, and beside it what the policy would see of it, one camera above the other."""
-    task: Any = env.unwrapped
+    task = task_of(env)
     if perturber:
         perturber.arrive(task, step)
     scene = _enlarged(np.asarray(env.render()), SCENE)

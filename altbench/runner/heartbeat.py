@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from altbench.core.types import Progress
 from altbench.results.folder import RunFolder
-from altbench.system.files import write_text
+from altbench.system.files import replacing, write_text
 
 NOT_BEGUN = -1
 """`done` before a job's first unit of work."""
@@ -32,7 +31,6 @@ class Heartbeat:
 
     def __init__(self, folder: RunFolder, key: str) -> None:
         self.path = _path(folder, key)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._last, self._done, self._number = 0.0, NOT_BEGUN, 0
         self(NOT_BEGUN, 0, {})
 
@@ -42,9 +40,8 @@ class Heartbeat:
             return
         self._last, self._done, self._number = now, done, self._number + 1
         report = {"done": done, "total": total, "metrics": dict(metrics), "number": self._number}
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(report))
-        temporary.replace(self.path)  # no fsync: it need not survive a crash
+        with replacing(self.path, flush=False) as temporary:
+            temporary.write_text(json.dumps(report))
 
 
 def read_beat(folder: RunFolder, key: str) -> Beat:

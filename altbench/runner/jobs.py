@@ -1,61 +1,219 @@
-"""The kinds of jobs that a run hands to its workers."""
+"""The kinds of jobs that a run hands to its workers; each says what it needs and how it is done."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
 
-from altbench.rollout.records import Status
+from altbench.results.run import Run
+from altbench.runner import work
+from altbench.runner.heartbeat import Heartbeat
+from altbench.runner.work import Lost
+from altbench.runner.worker import Worker
 from altbench.sweeps.plan import Cell, Checkpoint, Measurement
 
 
+class Job(ABC):
+    """One piece of a run's work, which one worker does whole.
+
+    A job is frozen and picklable: it names its work and holds no process's state, so that another
+    process or machine can do it. Its result is in the run's folder afterwards.
+    """
+
+    kind: ClassVar[str]
+    """What the job makes, in one word: `cell`."""
+    first_guess_s: ClassVar[float]
+    """Expected seconds of one unit, until a job of the kind has ended and says better."""
+    makes_checkpoint: ClassVar[bool] = False
+    """Whether other jobs wait for the checkpoint that this one makes."""
+    runs_last: ClassVar[bool] = False
+    """Whether the job waits for all jobs that do not run last themselves."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """A readable name, such as `lift/alt/n30/s0/fit`."""
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """What tells the job from all others, and names its heartbeat's file."""
+
+    @property
+    def checkpoint_key(self) -> str:
+        """The key of the checkpoint that the job makes or needs; empty for neither."""
+        return ""
+
+    @property
+    def units(self) -> int:
+        """How many equal parts the job has, to guess its time."""
+        return 1
+
+    def threads(self, run: Run, available: int) -> int:
+        """Return how many of the executor's `available` threads the job uses."""
+        del run, available
+        return 1
+
+    def silence_s(self, run: Run) -> float | None:
+        """Return how long, in seconds, the job may report nothing; None if that is not known."""
+        del run
+        return None
+
+    def without(self, lost: Lost) -> Job | None:
+        """Return the job without the part that ended its worker; None if it has no parts to leave out."""
+        del lost
+        return None
+
+    @abstractmethod
+    def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
+        """Do the job with what `worker` has, and report to `heartbeat`."""
+
+
+@final
 @dataclass(frozen=True)
-class CollectJob:
-    """Collect a task's demonstrations into the run's folder."""
+class CollectJob(Job):
+    """Collecting a task's demonstrations into the run's folder."""
 
     task: str
 
-    name = property(lambda self: f"{self.task.lower()}/demonstrations")
-    key = property(lambda self: f"collect-{self.task}")
+    kind: ClassVar[str] = "demonstrations"
+    first_guess_s: ClassVar[float] = 90.0
+
+    @property
+    def name(self) -> str:
+        """Readable, such as `lift/demonstrations`."""
+        return f"{self.task.lower()}/demonstrations"
+
+    @property
+    def key(self) -> str:
+        """The task, since there is one such job a task."""
+        return f"collect-{self.task}"
+
+    def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
+        """Collect the demonstrations."""
+        del worker
+        work.collect(run, self.task, heartbeat)
 
 
+@final
 @dataclass(frozen=True)
-class FitJob:
-    """Fit one checkpoint."""
+class FitJob(Job):
+    """Fitting one checkpoint."""
 
     checkpoint: Checkpoint
 
-    name = property(lambda self: f"{self.checkpoint.name}/fit")
-    key = property(lambda self: f"fit-{self.checkpoint.key}")
+    kind: ClassVar[str] = "checkpoint"
+    first_guess_s: ClassVar[float] = 150.0
+    makes_checkpoint: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """Readable, such as `lift/alt/n30/s0/fit`."""
+        return f"{self.checkpoint.name}/fit"
+
+    @property
+    def key(self) -> str:
+        """The checkpoint's key, marked as its fit."""
+        return f"fit-{self.checkpoint.key}"
+
+    @property
+    def checkpoint_key(self) -> str:
+        """The key of the checkpoint that is fitted."""
+        return self.checkpoint.key
+
+    def threads(self, run: Run, available: int) -> int:
+        """Return the sweep's threads for training."""
+        del available
+        return run.sweep.train_threads
+
+    def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
+        """Fit the checkpoint."""
+        del worker
+        work.fit(run, self.checkpoint, heartbeat)
 
 
+@final
 @dataclass(frozen=True)
-class Lost:
-    """An episode that took its worker with it: recorded with `status`, not played again."""
-
-    episode: int
-    status: Status
-    message: str
-
-
-@dataclass(frozen=True)
-class RolloutJob:
-    """Roll out one cell, without the episodes that are `lost`."""
+class RolloutJob(Job):
+    """Rolling out one cell, without the episodes that are `lost`."""
 
     cell: Cell
     lost: tuple[Lost, ...] = ()
 
-    name = property(lambda self: self.cell.name)
-    key = property(lambda self: self.cell.key)
+    kind: ClassVar[str] = "cell"
+    first_guess_s: ClassVar[float] = 1.5
+
+    @property
+    def name(self) -> str:
+        """The cell's name."""
+        return self.cell.name
+
+    @property
+    def key(self) -> str:
+        """The cell's key."""
+        return self.cell.key
+
+    @property
+    def checkpoint_key(self) -> str:
+        """The key of the checkpoint that plays."""
+        return self.cell.checkpoint.key
+
+    @property
+    def units(self) -> int:
+        """The cell's episodes."""
+        return self.cell.episodes
+
+    def threads(self, run: Run, available: int) -> int:
+        """Return the sweep's threads for rollouts."""
+        del available
+        return run.sweep.rollout_threads
+
+    def silence_s(self, run: Run) -> float | None:
+        """Return the time limit of one decision: each one is reported."""
+        return run.sweep.decision_timeout_s
+
+    def without(self, lost: Lost) -> Job:
+        """Return the job without the episode `lost`, which is recorded as it says."""
+        return replace(self, lost=(*self.lost, lost))
+
+    def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
+        """Play the cell's episodes."""
+        work.roll_out(run, self.cell, self.lost, worker, heartbeat)
 
 
+@final
 @dataclass(frozen=True)
-class MeasureJob:
-    """Measure a checkpoint's latency and memory in a fresh process."""
+class MeasureJob(Job):
+    """Measuring a checkpoint's latency and memory in a process of its own."""
 
     measurement: Measurement
 
-    name = property(lambda self: f"{self.measurement.name}/measure")
-    key = property(lambda self: f"measure-{self.measurement.key}")
+    kind: ClassVar[str] = "measurement"
+    first_guess_s: ClassVar[float] = 15.0
+    runs_last: ClassVar[bool] = True
 
+    @property
+    def name(self) -> str:
+        """Readable, such as `lift/alt/n30/s0/measure`."""
+        return f"{self.measurement.name}/measure"
 
-Job = CollectJob | FitJob | RolloutJob | MeasureJob
+    @property
+    def key(self) -> str:
+        """The measurement's key, marked as such."""
+        return f"measure-{self.measurement.key}"
+
+    @property
+    def checkpoint_key(self) -> str:
+        """The key of the checkpoint that is measured."""
+        return self.measurement.checkpoint.key
+
+    def threads(self, run: Run, available: int) -> int:
+        """Return all threads, since other work would disturb the measurement."""
+        del run
+        return available
+
+    def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
+        """Measure the checkpoint."""
+        del worker, heartbeat
+        work.measure(run, self.measurement)

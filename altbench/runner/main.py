@@ -1,13 +1,14 @@
 """A sweep, run: plan the cells, fit, roll out, record, resume. Nothing that is finished is done again.
 
-`run` does all that `altbench run` does, for sweeps that are made in Python; `run_sweep` leaves executor, progress display
-and tables to the caller. Several sweeps may share a folder: demonstrations, checkpoints, cells and measurements that they
-have in common are made once.
+`run` does all that `altbench run` does, for sweeps that are made in Python. Several sweeps may share
+a folder: demonstrations, checkpoints, cells and measurements that they have in common are made once.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,34 +18,25 @@ from altbench.core.errors import AltbenchError
 from altbench.report import outputs
 from altbench.results import cells as cells_module
 from altbench.results import history, measures
-from altbench.results.checkpoints import find_checkpoint
 from altbench.results.folder import RunFolder, remove_leftovers
-from altbench.results.frames import Recorded
-from altbench.runner.context import Setting, data_checksums, data_files
+from altbench.results.run import Run
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
-from altbench.runner.scheduler import run_jobs
-from altbench.sweeps.plan import Plan, make_plan
-from altbench.sweeps.rows import provenance_of
+from altbench.runner.scheduler import Scheduler
 from altbench.sweeps.spec import SweepSpec
-from altbench.system.devices import require_renderer, resolve_device
+from altbench.system.devices import require_renderer
 from altbench.system.fingerprint import usable_cores
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: cells found finished, cells run now, and the jobs that failed with their reasons.
+    """The run as it was left: cells found finished, cells run now, and the jobs that failed with reasons."""
 
-    `recorded`: the plan's cells as they then lay under `root`, for any analysis.
-    """
-
-    root: Path
-    plan: Plan
+    run: Run
     found: int
     ran: int
     failed: tuple[tuple[str, str], ...]
-    recorded: Recorded
 
 
 def run(
@@ -53,77 +45,89 @@ def run(
     workers: int | None = None,
     console: Console | None = None,
     out: Path | str | None = None,
+    *,
+    executor: Executor | None = None,
 ) -> Summary:
-    """Run `sweep` under `root` and write what a reader wants of it (not cells and checkpoints) into `out` (None: `root`).
+    """Run `sweep` under `root` and write what a reader needs of it into `out`.
 
-    `workers`: processes; None: one per core; 0: none, in this one. `console`: where progress is shown (None: nowhere).
-    Of sweeps that share `root`, each one's tables hold its own cells alone, so that each wants an `out` of its own.
-    AltbenchError where the sweep is refused; what failed later is in the summary; KeyboardInterrupt leaves everything to
-    be continued by the same call.
+    `workers`: processes; None: one per core; 0: none, the jobs run in this one. `console`: where
+    progress is shown; None: nowhere. `out`: where tables, figures and flat records go, but no cells
+    and no checkpoints; None: into `root`. If sweeps share `root`, give each an `out` of its own,
+    since the tables of each hold its own cells alone. `executor`: in place of `workers`; the caller
+    closes it.
+
+    AltbenchError if the sweep is refused. What failed later is in the summary. KeyboardInterrupt
+    leaves everything to be continued by the same call.
     """
     root, out = Path(root), None if out is None else Path(out)
-    renderer = require_renderer()
-    threads = usable_cores() if workers is None else workers
-    executor, board = make_executor(threads), Board(console or Console(quiet=True), threads)
+    renderer, shown = require_renderer(), console or Console(quiet=True)
     with RunFolder(root).locked():
-        try:
-            summary = run_held(sweep, root, executor, board, resolve_device(sweep.device), renderer)
-        finally:
-            board.end()
-            executor.close()
-        outputs.write(root, summary.plan, renderer, summary.recorded, out)
+        with _opened(executor, workers) as chosen:
+            summary = complete(Run.begin(root, sweep, renderer), chosen, Board(shown, chosen.threads))
+        outputs.write(summary.run, out)
     if out is not None:
-        history.keep(summary.plan.sweep, out)
+        history.keep(summary.run.sweep, out)
     return summary
 
 
-def run_sweep(sweep: SweepSpec, root: Path, executor: Executor, board: Board, device: str, renderer: str) -> Summary:
-    """Run everything of `sweep` that is not finished under `root`; KeyboardInterrupt leaves it to be continued."""
-    with RunFolder(root).locked():
-        return run_held(sweep, root, executor, board, device, renderer)
+@contextmanager
+def _opened(executor: Executor | None, workers: int | None) -> Iterator[Executor]:
+    """Give the caller's executor, or one of `workers` processes that ends with the block."""
+    if executor is not None:
+        yield executor
+        return
+    own = make_executor(usable_cores() if workers is None else workers)
+    try:
+        yield own
+    finally:
+        own.close()
 
 
-def run_held(sweep: SweepSpec, root: Path, executor: Executor, board: Board, device: str, renderer: str) -> Summary:
-    """As `run_sweep`, for a caller that holds `root` (`RunFolder.locked`) for longer than one sweep."""
-    progress, sweep = RunFolder(root).progress, history.continue_sweep(sweep, root)
-    remove_leftovers(root)
-    shutil.rmtree(progress, ignore_errors=True)
-    setting = Setting(root, sweep, device, data_files(sweep, root))
-    make_plan(sweep, provenance_of(device, renderer, {}))  # refuse a bad sweep before anything is collected
-    missing = [CollectJob(task) for task in sweep.tasks if _needs_data(setting, task)]
-    for name, reason in run_jobs(setting, executor, board, missing).failed.items():
+def complete(begun: Run, executor: Executor, board: Board) -> Summary:
+    """Do what is not finished of a run, for a caller that holds its folder (`RunFolder.locked`).
+
+    `begun`: as `Run.begin`. Writes no tables and no figures. Errors as `run`.
+    """
+    folder = begun.folder
+    remove_leftovers(folder.root)
+    # Beats of an earlier run would look like those of workers that hang.
+    shutil.rmtree(folder.progress, ignore_errors=True)
+    missing = [CollectJob(task) for task in begun.sweep.tasks if _needs_data(begun, task)]
+    for name, reason in Scheduler(begun, executor, board).finish(missing).failed.items():
         raise AltbenchError(f"{name}: {reason}")
-    plan = make_plan(sweep, provenance_of(device, renderer, data_checksums(setting)))
-    history.keep(plan.sweep, root)
-    jobs = pending_jobs(setting, plan)
-    state = run_jobs(setting, executor, board, jobs)
-    shutil.rmtree(progress, ignore_errors=True)
-    waiting = sum(isinstance(job, RolloutJob) for job in jobs)
-    recorded = outputs.recorded_cells(root, plan)
-    failed = [*state.failed.items(), *_infra_errors(plan, recorded)]
-    return Summary(root, plan, len(plan.cells) - waiting, state.ran, tuple(failed), recorded)
+    run = begun.with_data()
+    history.keep(run.sweep, run.root)
+    jobs = pending_jobs(run)
+    ended = Scheduler(run, executor, board).finish(jobs)
+    shutil.rmtree(folder.progress, ignore_errors=True)
+    failed = (*ended.failed.items(), *_infra_errors(run))
+    return Summary(run, len(run.plan.cells) - _cells(jobs), _cells(ended.finished), failed)
 
 
-def pending_jobs(setting: Setting, plan: Plan) -> list[Job]:
-    """What is left to do: fits first (in the sweep's order), then cells, then measurements of trained policies."""
-    fitted = setting.folder.checkpoints
-    fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not find_checkpoint(fitted, c.folder)]
-    cells = [RolloutJob(c) for c in plan.cells if not cells_module.is_finished(setting.root, c.key)]
-    unmeasured = [m for m in plan.measurements if not measures.measure_path(setting.root, m.key).is_file()]
+def _cells(jobs: Iterable[Job]) -> int:
+    return sum(job.kind == RolloutJob.kind for job in jobs)
+
+
+def pending_jobs(run: Run) -> list[Job]:
+    """Return what is left to do: fits first (in the sweep's order), then cells, then measurements."""
+    plan = run.plan
+    fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not run.checkpoint_folder(c)]
+    cells = [RolloutJob(c) for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
+    unmeasured = [m for m in plan.measurements if not measures.measure_path(run.root, m.key).is_file()]
     return [*fits, *cells, *(MeasureJob(m) for m in unmeasured)]
 
 
-def _infra_errors(plan: Plan, recorded: Recorded) -> list[tuple[str, str]]:
-    """Cells with episodes that could not be played, for reasons that are no policy's."""
-    lost = [(cell.name, recorded.lost(cell.key)) for cell in plan.cells if cell.key in recorded]
+def _infra_errors(run: Run) -> list[tuple[str, str]]:
+    """Return the cells with episodes that could not be played, for reasons other than the policy."""
+    lost = [(cell.name, run.recorded.lost(cell.key)) for cell in run.plan.cells if cell.key in run.recorded]
     return [(name, f"{len(why)} episodes could not be played: {why[0]}") for name, why in lost if why]
 
 
-def _needs_data(setting: Setting, task: str) -> bool:
-    """Whether demonstrations must be collected: the run's own file is missing, or holds too few."""
+def _needs_data(run: Run, task: str) -> bool:
+    """Return whether demonstrations must be collected: the run's own file is missing, or holds too few."""
     from altbench.dataset.files import info
 
-    if setting.sweep.demonstrations.file:
+    if run.sweep.demonstrations.file:
         return False
-    path = setting.data[task]
-    return not path.exists() or len(info(path).lengths) < setting.sweep.demonstrations.n
+    path = run.data[task]
+    return not path.exists() or len(info(path).lengths) < run.sweep.demonstrations.n

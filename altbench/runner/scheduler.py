@@ -4,155 +4,148 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from altbench.results.run import Run
 from altbench.rollout.records import Status
-from altbench.runner.context import Setting
 from altbench.runner.executors import Executor, Outcome
 from altbench.runner.heartbeat import NOT_BEGUN, Beat, forget_beat, read_beat
-from altbench.runner.jobs import CollectJob, FitJob, Job, Lost, MeasureJob, RolloutJob
+from altbench.runner.jobs import Job
 from altbench.runner.progress import Board
+from altbench.runner.work import Lost
 
 WORKER_DEATHS = 2
 """How often a job whose worker was lost is tried again as it is."""
 HANG_GRACE_S = 60.0
-"""Beyond the time limit of a decision: time to load a policy and simulate a chunk."""
+"""Seconds of silence beyond a job's own limit: time to load a policy and to simulate a chunk."""
 POLL_S = 0.5
+"""Seconds between two looks at the running jobs."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of jobs: those that were finished, and name -> reason of those that failed."""
+
+    finished: tuple[Job, ...]
+    failed: dict[str, str]
 
 
 @dataclass
-class State:
-    """Jobs while they are run: what waits, what is in flight and since when it is silent, what went wrong."""
+class InFlight:
+    """A job with what the scheduler knows of it: last beat, seconds since it changed, workers lost."""
 
-    waiting: list[Job]
-    running: dict[str, Job] = field(default_factory=dict)
-    beats: dict[str, Beat] = field(default_factory=dict)
-    silent_s: dict[str, float] = field(default_factory=dict)
-    deaths: dict[str, int] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    ran: int = 0
+    job: Job
+    beat: Beat = field(default_factory=Beat)
+    silent_s: float = 0.0
+    deaths: int = 0
 
 
-def run_jobs(setting: Setting, executor: Executor, board: Board, jobs: Sequence[Job]) -> State:
-    """Run `jobs` to their ends, good or bad."""
-    state = State(waiting=list(jobs))
-    board.begin(jobs)
-    while state.waiting or state.running:
-        _start_ready(setting, executor, board, state)
-        began = time.monotonic()
-        for outcome in executor.collect(timeout=POLL_S):
-            _settle(setting, board, state, outcome)
-        # A machine that slept, or a runner that was stopped, must not look like workers that hang.
-        _watch(setting, executor, board, state, min(time.monotonic() - began, 2 * POLL_S))
-    board.end()
-    return state
+class Scheduler:
+    """Runs the jobs of one run on an executor, and shows them on a board."""
 
+    def __init__(self, run: Run, executor: Executor, board: Board) -> None:
+        self.run, self.executor, self.board = run, executor, board
+        self._waiting: list[InFlight] = []
+        self._running: dict[str, InFlight] = {}
+        self._finished: list[Job] = []
+        self._failed: dict[str, str] = {}
 
-def _start_ready(setting: Setting, executor: Executor, board: Board, state: State) -> None:
-    """Start waiting jobs, in order, while threads are free."""
-    for job in list(state.waiting):
-        if _blocked(job, state):
-            continue
-        used = sum(_threads(setting, executor, j) for j in state.running.values())
-        if used and used + _threads(setting, executor, job) > executor.threads:
-            continue
-        state.waiting.remove(job)
-        state.running[job.key] = job
-        state.silent_s[job.key] = 0.0
-        forget_beat(setting.folder, job.key)
-        board.started(job)
-        executor.submit(setting, job)
+    def finish(self, jobs: Sequence[Job]) -> Ended:
+        """Run `jobs` to their ends, good or bad."""
+        self._waiting = [InFlight(job) for job in jobs]
+        self.board.begin(jobs)
+        try:
+            while self._waiting or self._running:
+                self._start_ready()
+                began = time.monotonic()
+                for outcome in self.executor.collect(timeout=POLL_S):
+                    self._settle(outcome)
+                # A machine that slept, or a runner that was stopped, must not look like workers that hang.
+                self._watch(min(time.monotonic() - began, 2 * POLL_S))
+        finally:
+            self.board.end()
+        return Ended(tuple(self._finished), self._failed)
 
+    def _start_ready(self) -> None:
+        """Start waiting jobs, in order, while threads are free."""
+        used = sum(self._threads(one.job) for one in self._running.values())
+        unfinished = [one.job for one in (*self._waiting, *self._running.values())]
+        being_made = {job.checkpoint_key for job in unfinished if job.makes_checkpoint}
+        others = any(not job.runs_last for job in unfinished)
+        for one in list(self._waiting):
+            if used >= self.executor.threads:
+                return
+            job = one.job
+            needs_one_being_made = not job.makes_checkpoint and job.checkpoint_key in being_made
+            too_many = used and used + self._threads(job) > self.executor.threads
+            if needs_one_being_made or (job.runs_last and others) or too_many:
+                continue
+            self._start(one)
+            used += self._threads(job)
 
-def _threads(setting: Setting, executor: Executor, job: Job) -> int:
-    match job:
-        case FitJob():
-            return setting.sweep.train_threads
-        case RolloutJob():
-            return setting.sweep.rollout_threads
-        case MeasureJob():
-            return executor.threads  # nothing else may disturb it
-        case CollectJob():
-            return 1
+    def _start(self, one: InFlight) -> None:
+        self._waiting.remove(one)
+        self._running[one.job.key] = one
+        one.silent_s = 0.0
+        forget_beat(self.run.folder, one.job.key)
+        self.board.started(one.job)
+        self.executor.submit(self.run, one.job)
 
+    def _threads(self, job: Job) -> int:
+        return job.threads(self.run, self.executor.threads)
 
-def _blocked(job: Job, state: State) -> bool:
-    """Whether `job` must wait for its checkpoint, or, a measurement, for all other work."""
-    unfinished = [*state.waiting, *state.running.values()]
-    if isinstance(job, MeasureJob):
-        return any(not isinstance(other, MeasureJob) for other in unfinished)
-    if isinstance(job, RolloutJob):
-        key = job.cell.checkpoint.key
-        return any(isinstance(other, FitJob) and other.checkpoint.key == key for other in unfinished)
-    return False
+    def _settle(self, outcome: Outcome) -> None:
+        one = self._running.pop(outcome.job.key)
+        if outcome.died:
+            # What it last reported may be newer than the last look, and names the episode that it died in.
+            one.beat = read_beat(self.run.folder, one.job.key)
+            self._lose(one, "infra_error", f"its worker process died ({outcome.died})")
+        elif outcome.error:
+            self._fail(one.job, outcome.error)
+        else:
+            self._finished.append(one.job)
+            self.board.finished(one.job)
 
+    def _watch(self, elapsed_s: float) -> None:
+        """Show how far the running jobs are; replace a worker whose policy hangs where Python cannot interrupt it."""
+        for one in list(self._running.values()):
+            beat = read_beat(self.run.folder, one.job.key)
+            self.board.progressed(one.job, beat)
+            one.silent_s = 0.0 if beat.number != one.beat.number else one.silent_s + elapsed_s
+            one.beat = beat
+            limit = one.job.silence_s(self.run)
+            if limit is not None and one.silent_s > limit + HANG_GRACE_S:
+                self.executor.kill(one.job)
+                del self._running[one.job.key]
+                one.deaths = WORKER_DEATHS  # it has had its time
+                self._lose(one, "policy_timeout", "the worker hung and was replaced")
 
-def _settle(setting: Setting, board: Board, state: State, outcome: Outcome) -> None:
-    job = state.running.pop(outcome.job.key)
-    if outcome.died:
-        # What it last said may be newer than the last look at it, and names the episode that it died in.
-        state.beats[job.key] = read_beat(setting.folder, job.key)
-        _lose(board, state, job, "infra_error", f"its worker process died ({outcome.died})")
-    elif outcome.error:
-        _fail(board, state, job, outcome.error)
-    else:
-        state.ran += isinstance(job, RolloutJob)
-        board.finished(job)
+    def _lose(self, one: InFlight, status: Status, message: str) -> None:
+        """Try a job again whose worker was lost; at last without the episode that it was in, if it was in one.
 
+        That episode is recorded with `status`: a hang is the policy's fault, of a death we cannot know.
+        """
+        one.deaths += 1
+        if one.deaths > WORKER_DEATHS:
+            tries = f"{message}, {one.deaths} times"
+            lost = Lost(one.beat.done, status, tries if status == "infra_error" else message)
+            rest = None if one.beat.done == NOT_BEGUN else one.job.without(lost)
+            if rest is None:
+                self._fail(one.job, tries)
+                return
+            # The next episode may lose its worker as well, and has as many tries.
+            one.job, one.deaths = rest, 0
+        one.beat = Beat()
+        self.board.retried(one.job)
+        self._waiting.insert(0, one)
 
-def _watch(setting: Setting, executor: Executor, board: Board, state: State, elapsed: float) -> None:
-    """Show how far the running jobs are; replace a worker whose policy hangs where Python cannot interrupt it."""
-    limit = setting.sweep.decision_timeout_s + HANG_GRACE_S
-    for job in list(state.running.values()):
-        beat = read_beat(setting.folder, job.key)
-        board.progressed(job, beat)
-        changed = beat.number != state.beats.get(job.key, Beat()).number
-        state.beats[job.key] = beat
-        state.silent_s[job.key] = 0.0 if changed else state.silent_s[job.key] + elapsed
-        if isinstance(job, RolloutJob) and state.silent_s[job.key] > limit:
-            executor.kill(job)
-            state.running.pop(job.key)
-            state.deaths[job.key] = WORKER_DEATHS  # it has had its time
-            _lose(board, state, job, "policy_timeout", "the worker hung and was replaced")
-
-
-def _lose(board: Board, state: State, job: Job, status: Status, message: str) -> None:
-    """A worker was lost: try again; at last without the episode that it was in, where it was in one.
-
-    That episode is recorded with `status`: whether a death was the policy's fault cannot be told, a hang is.
-    """
-    beat = state.beats.pop(job.key, Beat())
-    deaths = state.deaths[job.key] = state.deaths.get(job.key, 0) + 1
-    if deaths > WORKER_DEATHS:
-        if not isinstance(job, RolloutJob) or beat.done == NOT_BEGUN:
-            _fail(board, state, job, f"{message}, {deaths} times")
+    def _fail(self, job: Job, reason: str) -> None:
+        """Give a job up, and with a fit all jobs that wait for its checkpoint: none of them could succeed."""
+        self._failed[job.name] = reason
+        self.board.failed(job, reason)
+        if not job.makes_checkpoint:
             return
-        state.deaths[job.key] = 0
-        tries = f"{message}, {deaths} times" if status == "infra_error" else message
-        job = replace(job, lost=(*job.lost, Lost(beat.done, status, tries)))
-    board.retried(job)
-    state.waiting.insert(0, job)
-
-
-def _fail(board: Board, state: State, job: Job, reason: str) -> None:
-    state.failed[job.name] = reason
-    board.failed(job, reason)
-    if not isinstance(job, FitJob):
-        return
-    key = job.checkpoint.key
-    for other in [j for j in state.waiting if _checkpoint_of(j) == key]:
-        state.waiting.remove(other)
-        state.failed[other.name] = "its checkpoint could not be fitted"
-        board.failed(other, state.failed[other.name])
-
-
-def _checkpoint_of(job: Job) -> str:
-    match job:
-        case RolloutJob(cell=cell):
-            return cell.checkpoint.key
-        case MeasureJob(measurement=measurement):
-            return measurement.checkpoint.key
-        case FitJob(checkpoint=checkpoint):
-            return checkpoint.key
-        case CollectJob():
-            return ""
+        for other in [one for one in self._waiting if one.job.checkpoint_key == job.checkpoint_key]:
+            self._waiting.remove(other)
+            self._failed[other.job.name] = "its checkpoint could not be fitted"
+            self.board.failed(other.job, self._failed[other.job.name])

@@ -1,1 +1,1 @@
-"""Statistics in closed form: rates, paired tests, scores, distances of trajectories, the memorisation score."""
+"""Statistics in closed form: rates, paired tests, scores, distances, memorisation."""

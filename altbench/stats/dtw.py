@@ -1,4 +1,7 @@
-"""Dynamic time warping as one compiled loop (Sakoe and Chiba 1978, symmetric form). Importing this imports Numba."""
+"""Dynamic time warping as one compiled loop (Sakoe and Chiba 1978, symmetric form).
+
+A module of its own, because importing it imports Numba.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ from altbench.core.types import Float64
 
 @numba.njit(cache=True)
 def warped_distance(first: Float64, second: Float64) -> float:
-    """Mean distance of two point sequences (T1, D) and (T2, D) along the alignment that makes it least, in their unit.
+    """Return the mean distance of point sequences (T1, D) and (T2, D), in their unit.
 
-    A diagonal step of the alignment weighs two, the others one, so that every alignment weighs T1 + T2 (section II-B,
-    equation 11 without a slope constraint); the sum is divided by that. No window.
+    It is taken along the alignment that makes it smallest. A diagonal step of the
+    alignment weighs two, any other step one, so that every alignment weighs T1 + T2
+    (section II-B, equation 11 without a slope constraint). The sum is divided by this
+    weight. There is no window.
     """
     rows, columns = len(first), len(second)
     above = np.full(columns + 1, np.inf)

@@ -1,9 +1,11 @@
-"""Does a policy generate its motion, or recall it? The paper's memorisation score S of trajectories, in plain numpy.
+"""The paper's memorisation score S: does a policy generate its motion, or recall it?
 
-S = 1 - s(tau_r, tau_1) / s(tau_1, tau_2) (He et al. 2025, section on memorisation): tau_r is what the policy did, tau_1
-and tau_2 are the training trajectories nearest and second nearest to it, s a distance (`altbench.trajectories`). S is 1 for
-an exact replay, 0.5 half-way between two demonstrations, and negative where the policy's trajectory is farther from any
-demonstration than its two nearest ones are from each other.
+S = 1 - s(tau_r, tau_1) / s(tau_1, tau_2) (He et al. 2025, section on memorisation).
+tau_r is the policy's trajectory, tau_1 and tau_2 are the training trajectories nearest
+and second nearest to it, and s is a distance (`altbench.stats.trajectories`). S is 1
+for an exact replay and 0.5 half-way between two demonstrations. It is negative if the
+policy's trajectory is farther from its nearest demonstration than the two nearest
+demonstrations are from each other.
 """
 
 from __future__ import annotations
@@ -18,15 +20,21 @@ from altbench.core.types import Float64
 from altbench.stats.trajectories import Distance
 
 COINCIDE_M = 1e-6
-"""Two demonstrations nearer than this are one and the same, and S has no scale; positions are float32, good to 1e-7 m."""
+"""Distance in metres below which two demonstrations count as the same.
+
+S divides by their distance and then has no scale. Positions are float32, exact to about
+1e-7 m, so that 1e-6 m is just above their rounding.
+"""
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """One trajectory beside the training trajectories. `s`: the score; None where the two nearest coincide.
+    """One trajectory compared with the training trajectories; all distances in metres.
 
-    `nearest`, `second`: numbers of demonstrations; `to_nearest`, `to_second`, `between` (those two from each other) and
-    `distances` (to each demonstration, in the order of the training set): metres.
+    `s`: the score, None if the two nearest demonstrations coincide. `nearest`,
+    `second`: the numbers of these demonstrations. `to_nearest`, `to_second`: their
+    distances from the trajectory; `between`: their distance from each other.
+    `distances`: to each demonstration, in the order of the training set.
     """
 
     s: float | None
@@ -39,20 +47,24 @@ class Likeness:
 
 
 class TrainingSet:
-    """The trajectories a policy was trained on, ready to be compared with.
+    """The trajectories that a policy was trained on, prepared for comparisons.
 
-    `trajectories`: (T, D) each, metres; `numbers`: what to call them (`Demonstration.index`). ConfigError for fewer than
-    two, since S needs a second nearest.
+    `trajectories`: (T, D) each, in metres. `numbers`: their names in results
+    (`Demonstration.index`). Raises ConfigError for fewer than two, since S needs a
+    second nearest.
     """
 
     def __init__(self, trajectories: Sequence[Float64], numbers: Sequence[int], distance: Distance) -> None:
         if len(trajectories) < 2:
-            raise ConfigError(f"S compares with two demonstrations, the policy was trained on {len(trajectories)}")
+            raise ConfigError(f"the memorisation score S needs at least two demonstrations, got {len(trajectories)}")
         self.numbers, self.distance = tuple(numbers), distance
         self._prepared = [distance.prepare(trajectory) for trajectory in trajectories]
 
     def audit(self, trajectory: Float64) -> Likeness:
-        """How near `trajectory` (T, D), T >= 1, comes to the training trajectories; of equals the first is the nearer."""
+        """Compare `trajectory` (T, D), T >= 1, with every training trajectory.
+
+        Of two that are equally near, the first counts as the nearer one.
+        """
         own = self.distance.prepare(trajectory)
         distances = [self.distance.between(own, other) for other in self._prepared]
         first, second = (int(i) for i in np.argsort(distances, kind="stable")[:2])

@@ -1,4 +1,4 @@
-"""Paired comparisons of two policies on the same episodes: counts, exact tests, intervals, Holm's correction."""
+"""Paired comparisons on the same episodes: counts, exact tests, intervals, Holm."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from altbench.stats.rates import countable, succeeded, wilson_interval
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """Outcomes of the same episodes under two policies or in two runs."""
+    """Counts of how the same episodes ended under two policies or in two runs."""
 
     both: int
     only_first: int
@@ -25,17 +25,20 @@ class PairedCounts:
 
     @property
     def total(self) -> int:
-        """Number of pairs."""
+        """The number of pairs."""
         return self.both + self.only_first + self.only_second + self.neither
 
     @property
     def difference(self) -> float:
-        """Rate of the second minus rate of the first."""
+        """The success rate of the second minus that of the first."""
         return (self.only_second - self.only_first) / self.total
 
 
 def paired_counts(first: pd.DataFrame, second: pd.DataFrame, on: Sequence[str] = ("seed", "episode")) -> PairedCounts:
-    """Outcomes of the countable episodes that `first` and `second` share by `on`."""
+    """Count the outcomes of the countable episodes that `first` and `second` share.
+
+    Two episodes are the same if they agree in the columns `on`.
+    """
     sides = [countable(f).assign(success=succeeded(countable(f)))[[*on, "success"]] for f in (first, second)]
     pairs = sides[0].merge(sides[1], on=list(on), suffixes=("_first", "_second"), validate="one_to_one")
     a, b = pairs["success_first"].to_numpy(bool), pairs["success_second"].to_numpy(bool)
@@ -43,14 +46,24 @@ def paired_counts(first: pd.DataFrame, second: pd.DataFrame, on: Sequence[str] =
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """Two-sided exact p of McNemar's test: the discordant pairs against a fair coin (1 without any)."""
-    n, fewer = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(n, i) for i in range(fewer + 1))
-    return min(1.0, 2 * tail / (1 << n))
+    """Return the two-sided exact p of McNemar's test; 1 without discordant pairs.
+
+    The discordant pairs are tested against a fair coin.
+    """
+    # The same number as scipy.stats.binomtest, whose module takes 2 s to import. `bdtr`
+    # is the binomial distribution function.
+    from scipy.special import bdtr
+
+    first, second = int(only_first), int(only_second)  # NumPy's integers may overflow
+    return min(1.0, 2 * float(bdtr(min(first, second), first + second, 0.5)))
 
 
 def paired_differences(first: pd.DataFrame, second: pd.DataFrame, over: Sequence[str] = ("train_seed",)) -> Int64:
-    """Per episode that two policies share: successes of `first` minus those of `second`, over what both have of `over`."""
+    """Return int64 (episodes,): successes of `first` minus those of `second`.
+
+    Only pairs that both policies have are summed: `over` names the columns (by default
+    the training seed) that tell apart the repetitions of an episode.
+    """
     on = [*over, "seed", "episode"]
     sides = [countable(f).assign(won=succeeded(countable(f)).astype(int))[[*on, "won"]] for f in (first, second)]
     pairs = sides[0].merge(sides[1], on=on, suffixes=("_first", "_second"), validate="one_to_one")
@@ -59,12 +72,14 @@ def paired_differences(first: pd.DataFrame, second: pd.DataFrame, over: Sequence
 
 
 def sign_flip_exact(differences: ArrayLike) -> float:
-    """Two-sided exact p of a paired permutation test (Fisher 1935): each whole difference might as well have the other sign.
+    """Return the two-sided exact p of a paired permutation test (Fisher 1935).
 
-    The sum of `differences` against its distribution over all signs. Where each is -1, 0 or 1, this is `mcnemar_exact`.
+    Without an effect, each of the whole-numbered `differences` might as well have the
+    other sign. Their sum is compared with its distribution over all signs. If each is
+    -1, 0 or 1, the result is that of `mcnemar_exact`.
     """
     sizes = np.abs(np.asarray(differences, np.int64))
-    chance = np.ones(1)  # of each sum, from -reach to reach
+    chance = np.ones(1)  # the probability of each sum, from -reach to reach
     for size in sizes[sizes > 0]:
         chance = np.convolve(chance, [0.5, *np.zeros(2 * size - 1), 0.5])
     reach = len(chance) // 2
@@ -73,7 +88,10 @@ def sign_flip_exact(differences: ArrayLike) -> float:
 
 
 def paired_difference_interval(counts: PairedCounts, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of `counts.difference`: Newcombe (1998), Statistics in Medicine 17, method 10."""
+    """Return the interval of `counts.difference`.
+
+    Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10.
+    """
     n = counts.total
     (low1, high1), (low2, high2) = (
         wilson_interval(counts.both + counts.only_first, n, confidence),
@@ -87,31 +105,47 @@ def paired_difference_interval(counts: PairedCounts, confidence: float = 0.95) -
 
 
 def _newcombe_phi(counts: PairedCounts) -> float:
-    a, b, c, d = counts.both, counts.only_second, counts.only_first, counts.neither
+    """Return the correlation of the two outcomes as Newcombe's method 10 estimates it.
+
+    phi = (ad - bc) / sqrt((a + b)(c + d)(a + c)(b + d)), with the paper's fourfold
+    table a, b, c, d. If ad > bc, the numerator has a continuity correction and is
+    max(ad - bc - n / 2, 0), which method 8 does not have. 0 if a margin is empty.
+    """
+    # Python's integers, because a product of four of NumPy's may exceed 64 bits.
+    a, b, c, d = (int(n) for n in (counts.both, counts.only_second, counts.only_first, counts.neither))
     product = (a + b) * (c + d) * (a + c) * (b + d)
     if product == 0:
         return 0.0
     covariance = a * d - b * c
-    corrected = max(covariance - counts.total / 2, 0.0) if covariance > 0 else float(covariance)
+    corrected = max(covariance - (a + b + c + d) / 2, 0.0) if covariance > 0 else float(covariance)
     return corrected / math.sqrt(product)
 
 
 def _square_and_add(x: float, y: float, phi: float) -> float:
+    """Return sqrt(x² - 2 phi x y + y²), the paper's delta and epsilon.
+
+    These are the distances from the difference to its two limits. `x` and `y` are the
+    distances from the two rates to their limits after Wilson.
+    """
     return math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p values, in the given order (Holm 1979)."""
-    adjusted, running, m = [0.0] * len(p_values), 0.0, len(p_values)
-    for rank, index in enumerate(sorted(range(m), key=lambda i: p_values[i])):
-        running = max(running, (m - rank) * p_values[index])
+def holm(p_values: ArrayLike) -> list[float]:
+    """Return Holm's step-down adjusted p values, in the given order (Holm 1979)."""
+    raw: list[float] = np.asarray(p_values, np.float64).tolist()
+    adjusted, running, m = [0.0] * len(raw), 0.0, len(raw)
+    for rank, index in enumerate(sorted(range(m), key=lambda i: raw[i])):
+        running = max(running, (m - rank) * raw[index])
         adjusted[index] = min(1.0, running)
     return adjusted
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """A policy against another on the `pairs` episodes that both played: `gain` successes more, and the test's `p`."""
+    """A test of one policy against another on the `pairs` episodes that both played.
+
+    `gain`: how many successes more the first has. `p`: corrected after Holm.
+    """
 
     pairs: int
     gain: int
@@ -121,7 +155,11 @@ class PairedTest:
 def paired_tests(
     own: pd.DataFrame, others: Sequence[pd.DataFrame], over: Sequence[str] = ("train_seed",)
 ) -> list[PairedTest]:
-    """`own` against each of `others` on the same episodes: `sign_flip_exact` of `paired_differences`, Holm-corrected."""
+    """Test `own` against each of `others` on the same episodes.
+
+    The test is `sign_flip_exact` of `paired_differences`; its p values are corrected
+    after Holm over all `others`.
+    """
     differences = [paired_differences(own, other, over) for other in others]
     corrected = holm([sign_flip_exact(d) for d in differences])
     return [PairedTest(len(d), int(d.sum()), p) for d, p in zip(differences, corrected, strict=True)]

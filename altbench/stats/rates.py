@@ -1,4 +1,4 @@
-"""Rates with intervals, paired tests and ranks: the closed forms behind every number that is reported."""
+"""Success rates with intervals, and which episodes count in them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from numpy.typing import ArrayLike
 from altbench.core.types import Float64
 from altbench.rollout.records import NOT_COUNTED
 
-SPLITS = ("replay", "recall", "uniform", "interpolate", "extrapolate_side", "extrapolate_back")
 RANKED_FROM = 50
-"""Fewer episodes than this are shown with their interval, but never ranked."""
+"""The fewest episodes that are ranked; with fewer, only rate and interval are shown.
+
+With 50, an interval is up to 27 percentage points wide.
+"""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """`successes` of `episodes`, with the interval [low, high]; the three fractions are None without episodes.
+    """A rate, `successes` of `episodes`, with its interval [`low`, `high`].
 
-    `seeds`: the rate of each training seed, where episodes were played with several.
+    `value`, `low` and `high` are None without episodes. `seeds`: the rate of each
+    training seed, if there are several.
     """
 
     successes: int
@@ -36,12 +39,14 @@ class Rate:
 
 
 def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a binomial rate, without continuity correction (Wilson 1927); ValueError for n < 1.
+    """Return Wilson's score interval of a binomial rate (Wilson 1927).
 
-    Counts may be effective ones, which are not whole.
+    It has no continuity correction. Counts need not be whole: effective counts are not.
+    Raises ValueError for n < 1 and for impossible counts.
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"expected 0 <= successes <= n and n >= 1, got {successes} of {n}")
+    successes, n = float(successes), float(n)
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
@@ -52,20 +57,23 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tup
 
 
 def rate_of(successes: int, episodes: int, confidence: float = 0.95) -> Rate:
-    """`successes` of `episodes` with Wilson's interval, or an empty rate without episodes."""
+    """Return `successes` of `episodes` with Wilson's interval; empty for 0 of 0."""
     if episodes == 0:
         return Rate(0, 0, None, None, None)
     low, high = wilson_interval(successes, episodes, confidence)
-    return Rate(successes, episodes, successes / episodes, low, high)
+    return Rate(int(successes), int(episodes), float(successes / episodes), low, high)
 
 
 def clustered_interval(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of the pooled rate where trials come in clusters: cluster i has `successes[i]` of `trials[i]` (>= 1).
+    """Return the interval of the pooled rate of trials that come in clusters.
 
-    Wilson's interval of the effective counts, which are the counts over the design effect (Rao and Scott 1992,
-    Biometrics 48): how many times the rate's variance between clusters is what it were with independent trials. It is
-    kept between 1 (independent) and sum(trials²) / sum(trials) (a cluster's trials all end alike), which it is taken to be
-    where all trials end alike. With one trial a cluster this is `wilson_interval`.
+    Cluster i has `successes[i]` of `trials[i]` (>= 1). The interval is Wilson's, of the
+    effective counts: the counts divided by the design effect (Rao and Scott 1992,
+    Biometrics 48). The design effect is the variance of the rate between clusters over
+    the variance that independent trials would have. It is kept between 1 (independent
+    trials) and sum(trials²) / sum(trials) (the trials of each cluster all end alike).
+    If all trials of all clusters end alike, the larger value is taken. With one trial
+    in each cluster the result is that of `wilson_interval`.
     """
     hits, sizes = np.asarray(successes, np.float64), np.asarray(trials, np.float64)
     effect = _design_effect(hits, sizes)
@@ -76,41 +84,43 @@ def _design_effect(hits: Float64, sizes: Float64) -> float:
     total, n = sizes.sum(), len(sizes)
     rate, most = hits.sum() / total, float((sizes * sizes).sum() / total)
     if n < 2 or rate in (0.0, 1.0):
+        # The variance between clusters is 0 or undefined here. An effect of 1 would follow,
+        # as if every training seed were a new episode, which narrows the interval for free.
         return most
     variance = n / (n - 1) * ((hits - rate * sizes) ** 2).sum() / total**2
     return float(np.clip(variance / (rate * (1 - rate) / total), 1.0, most))
 
 
 def countable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The episodes that count: all but those `NOT_COUNTED`, which say nothing about the policy."""
+    """Return the episodes that count.
+
+    The statuses in `NOT_COUNTED` say nothing about the policy.
+    """
     return frame[~frame["status"].isin(NOT_COUNTED)]
 
 
 def ranked(frame: pd.DataFrame) -> bool:
-    """Whether `frame` has enough episodes to rank it; one that several training seeds play is one."""
+    """Return whether `frame` has enough episodes to be ranked.
+
+    An episode that several training seeds play counts once.
+    """
     return len(countable(frame)[["seed", "episode"]].drop_duplicates()) >= RANKED_FROM
 
 
 def succeeded(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Per episode whether it succeeded; a policy's error or time-out and a diverged simulation are failures."""
+    """Return whether each episode succeeded.
+
+    A policy's error or time-out and a diverged simulation are failures.
+    """
     return frame["success"].astype(bool) & (frame["status"] == "ok")
 
 
-def split_order(splits: pd.Series[str]) -> pd.Series[str]:
-    """A key to sort `splits` by: from what was shown, over what lies between, to what lies beyond; others follow.
-
-    A split with an event (`recall+move15by0.08`) comes after the split itself.
-    """
-    known = {split: f"{i}" for i, split in enumerate(SPLITS)}
-    return splits.map(lambda split: known.get(split.partition("+")[0], "~") + split)
-
-
 def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
-    """Success over the episodes of `frame` that count.
+    """Return the success rate over the episodes of `frame` that count.
 
-    An episode that comes several times, as training seeds and perturbations share episodes, is a cluster of
-    `clustered_interval`. The interval is of these seeds and perturbations on other episodes; `Rate.seeds` shows how seeds
-    differ.
+    Training seeds and perturbations share episodes. All rows of one episode are one
+    cluster of `clustered_interval`. The interval is about these seeds and perturbations
+    on other episodes; `Rate.seeds` shows how the seeds differ.
     """
     counted = countable(frame)
     won = succeeded(counted)
@@ -126,7 +136,10 @@ def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
 
 
 def success_rates(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """One row per group of `by`, in order, with columns successes, episodes, rate, low, high (NaN without episodes)."""
+    """Return one row for each group of the columns `by`, sorted by them.
+
+    Further columns: successes, episodes, rate, low, high (NaN without episodes).
+    """
     rows = []
     for values, group in frame.groupby(list(by), sort=True):
         found = success_rate(group)

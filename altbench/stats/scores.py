@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from altbench.core.types import Float64
 
 RESAMPLES = 10_000
+"""How many bootstrap resamples the interval of a mean is computed from."""
 BOOTSTRAP_SEED = 0
+"""Seed of the resamples, fixed so that the same scores have the same interval."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """S over episodes: `n` that have one, `empty` that have none; None where `n` is too small for a number.
+    """The memorisation scores S of several episodes.
 
-    `low`, `high`: 95 % bootstrap interval of the mean (percentiles, seeded); `lower`, `median`, `upper`: quartiles.
+    `n` episodes have a score, `empty` have not. `low`, `high`: 95 % bootstrap interval
+    of the mean (percentiles, seeded). `lower`, `median`, `upper`: quartiles. A number
+    is None if `n` is too small for it.
     """
 
     n: int
@@ -32,9 +36,9 @@ class Summary:
     upper: float | None = None
 
 
-def summarise(scores: Sequence[float | None]) -> Summary:
-    """The summary of episodes' S; None (or NaN) is counted as empty."""
-    values = np.array([np.nan if s is None else s for s in scores], np.float64)
+def summarise(scores: ArrayLike) -> Summary:
+    """Summarise the scores S of episodes; None, NaN and NA count as empty."""
+    values = _numbers(scores)
     found = values[~np.isnan(values)]
     empty = len(values) - len(found)
     if len(found) == 0:
@@ -44,21 +48,39 @@ def summarise(scores: Sequence[float | None]) -> Summary:
     return Summary(len(found), empty, float(found.max()), float(found.mean()), low, high, lower, median, upper)
 
 
-def bootstrap_mean(values: Float64, confidence: float = 0.95) -> tuple[float | None, float | None]:
-    """Percentile bootstrap interval of the mean of `values` (n,), the same every time; None for fewer than two."""
-    if len(values) < 2:
+def bootstrap_mean(values: ArrayLike, confidence: float = 0.95) -> tuple[float | None, float | None]:
+    """Return the percentile bootstrap interval of the mean of `values` (n,).
+
+    It is the same every time. Both ends are None for fewer than two values.
+    """
+    found = _numbers(values)
+    if len(found) < 2:
         return None, None
     rng = np.random.default_rng(BOOTSTRAP_SEED)
-    means = values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(axis=1)
+    means = found[rng.integers(0, len(found), (RESAMPLES, len(found)))].mean(axis=1)
     low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
 
 
 def auroc(clean: ArrayLike, perturbed: ArrayLike) -> float | None:
-    """Probability that a perturbed score exceeds a clean one, ties counting half; None where a side has no score."""
-    below, above = (np.asarray(side, np.float64) for side in (clean, perturbed))
-    below, above = np.sort(below[~np.isnan(below)]), above[~np.isnan(above)]
+    """Return the probability that a perturbed score exceeds a clean one.
+
+    A tie counts half. This is the Mann-Whitney statistic U over the number of pairs.
+    Missing scores (None, NaN, NA) are left out; the result is None if a side has no
+    score.
+    """
+    # Imported here, because scipy.stats takes 2 s to load and most commands do without it.
+    from scipy.stats import rankdata
+
+    below, above = (side[~np.isnan(side)] for side in (_numbers(clean), _numbers(perturbed)))
     if below.size == 0 or above.size == 0:
         return None
-    less, not_more = np.searchsorted(below, above, "left"), np.searchsorted(below, above, "right")
-    return float((less + not_more).sum() / (2 * below.size * above.size))
+    ranks = rankdata(np.concatenate([above, below]))[: above.size]
+    u = ranks.sum() - above.size * (above.size + 1) / 2
+    return float(u / (above.size * below.size))
+
+
+def _numbers(values: ArrayLike) -> Float64:
+    """Return the values as float64 (n,), with NaN for None and NA."""
+    numbers: Float64 = np.asarray(pd.Series(values, dtype="Float64").to_numpy(np.float64, na_value=np.nan), np.float64)
+    return numbers

@@ -1,1 +1,1 @@
-"""What to run: sweep files, their rows and columns, keys, and the plan they expand to."""
+"""What to run: sweep files, their rows and columns, keys, and the plan of a sweep."""

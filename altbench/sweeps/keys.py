@@ -1,7 +1,10 @@
-"""Keys: the SHA-256 of the canonical specification of what they name.
+"""Keys of checkpoints, cells and measurements: SHA-256 of a canonical specification.
 
-Equal keys mean equal numbers, so that a finished cell is never run again. What is added to a specification must leave the
-keys of sweeps that do not use it as they were: published results stand on them.
+Equal keys mean equal numbers, so a finished cell is never run again.
+
+Published results depend on these keys. A new entry in a specification must leave the
+keys of sweeps that do not use it unchanged. Therefore the functions below that begin
+with an underscore return an empty value for a default.
 """
 
 from __future__ import annotations
@@ -11,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from altbench.sweeps.rows import Column, Row
-from altbench.sweeps.spec import PerturbationEntry
+from altbench.sweeps.spec import MeasureEntry, PerturbationEntry
 
 
 def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any]:
-    """What a fit of the row's policy to `n` demonstrations depends on."""
+    """Return all that a fit of the row's policy to `n` demonstrations depends on."""
     entry, sweep, provenance = row.entry, row.sweep, row.provenance
     return {
         "task": [row.task.name, row.task.version],
@@ -33,7 +36,7 @@ def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any
 
 
 def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: int) -> dict[str, Any]:
-    """What the records of a checkpoint's episodes under `column` depend on."""
+    """Return all that the episodes of a checkpoint in `column` depend on."""
     sweep, provenance, entry = row.sweep, row.provenance, column.entry
     return {
         "checkpoint": checkpoint_key,
@@ -62,19 +65,22 @@ def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: 
     }
 
 
-def measurement_specification(row: Row, checkpoint_key: str) -> dict[str, Any]:
-    """What a checkpoint's time and memory, as the row runs it, depend on besides the machine."""
-    how = row.sweep.measure.model_dump(mode="json")
-    return {"checkpoint": checkpoint_key, "runtime": row.runtime, "measure": how, "label": row.entry.name}
+def measurement_specification(row: Row, checkpoint_key: str, how: MeasureEntry) -> dict[str, Any]:
+    """Return what a checkpoint's time and memory depend on, apart from the machine.
+
+    The machine is not in the key: a finished run is not measured again elsewhere.
+    """
+    measure = how.model_dump(mode="json")
+    return {"checkpoint": checkpoint_key, "runtime": row.runtime, "measure": measure, "label": row.entry.name}
 
 
 def _reach(entry: PerturbationEntry) -> list[Any]:
-    """What an entry adds: nothing where it reaches all cameras from the first step, as it always did."""
+    """Return cameras and first step; empty for all cameras from the first step."""
     return [entry.cameras, entry.from_step] if entry.cameras or entry.from_step else []
 
 
 def _named(column: Column) -> dict[str, Any]:
-    """What an event, or a perturbation's label, adds: nothing where there is none."""
+    """Return the event and the perturbation's label; empty if neither is given."""
     event, label = column.event, column.entry.label
     return {
         **({"event": [event.move_at, event.by]} if event else {}),
@@ -83,19 +89,22 @@ def _named(column: Column) -> dict[str, Any]:
 
 
 def _contents(column: Column) -> list[str]:
-    """What the files that a perturbation reads add: nothing where it reads none."""
+    """Return the digest of the files that a perturbation reads; empty without."""
     contents = column.perturbation.contents() if column.perturbation else ""
     return [contents] if contents else []
 
 
 def _version(column: Column) -> list[str]:
-    """What a perturbation's version adds: nothing where it is the first, as it always did."""
+    """Return the perturbation's version; empty for version 1."""
     version = column.perturbation.version if column.perturbation else 1
     return [f"version {version}"] if version != 1 else []
 
 
 def _source_digest(policy: str) -> str:
-    """For a policy of the user's own file: the file's digest, so that an edited policy is a new one."""
+    """Return the digest of a policy's own file: an edited policy is a new policy.
+
+    Empty for a registered policy, which has a version instead.
+    """
     if ".py:" not in policy:
         return ""
     return hashlib.sha256(Path(policy.rpartition(":")[0]).read_bytes()).hexdigest()

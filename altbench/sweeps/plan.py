@@ -1,6 +1,7 @@
-"""A sweep as a plan: which checkpoints to fit and which cells to roll out, each with a readable name and a key.
+"""The plan of a sweep: checkpoints to fit, cells to roll out, and what to measure.
 
-Planning starts no simulator and no training. altbench/rows.py checks the sweep, altbench/keys.py says what keys are made of.
+Each has a readable name and a key. Planning starts neither simulator nor training.
+rows.py checks the sweep; keys.py specifies the keys.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ from altbench.sweeps.rows import (
     make_evaluations,
     make_row,
 )
-from altbench.sweeps.spec import PolicyEntry, SweepSpec
+from altbench.sweeps.spec import MeasureEntry, PolicyEntry, SweepSpec
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One fit of a policy to N demonstrations of a task with one training seed. `config` is complete (JSON-able)."""
+    """One fit of a policy to N demonstrations of a task with one training seed.
+
+    `config`: the complete settings, as JSON. `data_checksum`: of the N demonstrations,
+    empty if they are missing.
+    """
 
     task: str
     label: str
@@ -42,21 +47,22 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """Readable and stable, such as `lift/alt/n30/s0`."""
+        """A readable and stable name, such as `lift/alt/n30/s0`."""
         return f"{self.task.lower()}/{self.label}/n{self.n}/s{self.train_seed}"
 
     @property
     def folder(self) -> str:
-        """Folder name under `checkpoints/`."""
+        """The name of its folder under `checkpoints/`."""
         return f"{self.name.replace('/', '-')}-{self.key[:12]}"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One evaluation of one checkpoint, as the row `label` runs it, in a column of the tables: a number of episodes.
+    """Episodes of one checkpoint under one column, as the row `label` runs it.
 
-    `preset`, `config`: the row's, complete settings; `runtime`: those of them that do not concern the fit;
-    `specification`: the canonical JSON that `key` is the digest of.
+    `preset`, `config`: the row's preset and complete settings, as JSON. `runtime`: the
+    settings that do not change the fit. `specification`: canonical JSON; `key` is its
+    digest.
     """
 
     checkpoint: Checkpoint
@@ -71,23 +77,23 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Readable and stable, such as `lift/alt/n30/s0/recall/clean`."""
+        """A readable and stable name, such as `lift/alt/n30/s0/recall/clean`."""
         point = self.checkpoint
         return f"{point.task.lower()}/{self.label}/n{point.n}/s{point.train_seed}/{self.column.name}"
 
     @property
     def split(self) -> str:
-        """Split and event as tables call them: `recall`, `recall+move15by0.08`."""
+        """The split and event in tables: `recall`, `recall+move15by0.08`."""
         return self.column.where
 
     @property
     def condition(self) -> str:
-        """The perturbation as tables call it: `clean`, `occlusion`, `occlusion@wrist,step20`."""
+        """The perturbation in tables: `clean` or `occlusion@wrist,step20`."""
         return self.column.entry.title
 
     @property
     def severity(self) -> int:
-        """The perturbation's severity, 0 where there is none."""
+        """The perturbation's severity, 0 if the column is clean."""
         return self.column.severity
 
     @property
@@ -98,22 +104,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row of the latency and memory tables: a checkpoint as the row `label` runs it."""
+    """A row of the latency and memory tables: a checkpoint as the row `label` runs it.
+
+    `runtime`: the settings that do not change the fit. `how`: how many decisions
+    and threads.
+    """
 
     checkpoint: Checkpoint
     label: str
     runtime: Mapping[str, Any]
+    how: MeasureEntry
     key: str
 
     @property
     def name(self) -> str:
-        """Readable, such as `lift/alt-hold/n30/s0`."""
+        """A readable name, such as `lift/alt-hold/n30/s0`."""
         return f"{self.checkpoint.task.lower()}/{self.label}/n{self.checkpoint.n}/s{self.checkpoint.train_seed}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a sweep asks for, in the order of its file; `data`: as in `Provenance`.
+    """All work of a sweep, in the order of its file. `data`: as in `Provenance`.
 
     `sweep`: with everything definite that depends on the machine, as a run keeps it.
     """
@@ -126,7 +137,10 @@ class Plan:
 
 
 def make_plan(sweep: SweepSpec, provenance: Provenance) -> Plan:
-    """Check every name and setting of `sweep` and expand it; ConfigError or ContractError before any work."""
+    """Check every name and setting of `sweep` and expand it.
+
+    Raise ConfigError or ContractError before any work is done.
+    """
     checkpoints: dict[str, Checkpoint] = {}
     cells: dict[str, Cell] = {}
     measurements: list[Measurement] = []
@@ -134,12 +148,12 @@ def make_plan(sweep: SweepSpec, provenance: Provenance) -> Plan:
     for row in rows:
         for n, train_seed in [(n, seed) for n in row.entry.n for seed in sweep.train_seeds]:
             made = _checkpoint(row, n, train_seed)
+            # Two rows that differ in runtime settings alone share one fit.
             made = checkpoints.setdefault(made.key, made)
             for cell in _cells(row, made):
                 _add_cell(cells, cell)
-            if made.trainable:
-                key = digest(measurement_specification(row, made.key))
-                measurements.append(Measurement(made, row.entry.name, row.runtime, key))
+            if made.trainable and sweep.measure:
+                measurements.append(_measurement(row, made, sweep.measure))
     check_no_empty_evaluation(sweep)
     sweep = sweep.model_copy(update={"policies": _entries(rows)})
     return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), tuple(measurements), provenance.data)
@@ -176,7 +190,7 @@ def _checkpoint(row: Row, n: int, train_seed: int) -> Checkpoint:
 
 
 def _cells(row: Row, checkpoint: Checkpoint) -> list[Cell]:
-    """The cells of a checkpoint that `row` asks for."""
+    """Return the cells in which `row` evaluates `checkpoint`."""
     found = []
     for evaluation, column in row.columns(checkpoint.n):
         episodes = checkpoint.n if evaluation.episodes == "each" else int(evaluation.episodes)
@@ -197,8 +211,16 @@ def _cells(row: Row, checkpoint: Checkpoint) -> list[Cell]:
     return found
 
 
+def _measurement(row: Row, checkpoint: Checkpoint, how: MeasureEntry) -> Measurement:
+    key = digest(measurement_specification(row, checkpoint.key, how))
+    return Measurement(checkpoint, row.entry.name, row.runtime, how, key)
+
+
 def _add_cell(cells: dict[str, Cell], cell: Cell) -> None:
-    """Add `cell`; ConfigError where another has its name, so that no table pools two."""
+    """Add `cell`; raise ConfigError if a different cell has the same name.
+
+    Tables group episodes by name, so they would pool the two cells.
+    """
     other = cells.setdefault(cell.name, cell)
     if other.key != cell.key:
         hint = "leave one out, or give one's perturbation a `label`"

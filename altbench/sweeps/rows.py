@@ -1,4 +1,8 @@
-"""Rows and columns of a sweep's tables, checked: a policy entry on a task, and what it is played under."""
+"""Rows and columns of a sweep's tables, checked.
+
+A row is a policy entry on a task. A column is a split, perturbation and event under
+which the row's policy is evaluated.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +21,16 @@ from altbench.sweeps.kept import pinned
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, EventEntry, PerturbationEntry, PolicyEntry, SweepSpec
 
 KEY_PACKAGES = ("robosuite", "mujoco", "torch")
+"""Packages whose versions enter keys, since another version may give other numbers."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What numbers depend on besides the sweep: package versions, device, renderer, demonstrations, and the protocol.
+    """All that results depend on, apart from the sweep.
 
-    `data`: (task, N) -> checksum of the N demonstrations; empty while there are none yet. `protocol`: the version of
-    how episodes are played.
+    `versions`: of the packages in `KEY_PACKAGES`. `data`: (task, N) -> checksum of the
+    N demonstrations; empty before they are collected. `protocol`: the version of the
+    rollout loop (`PROTOCOL_VERSION`).
     """
 
     versions: Mapping[str, str]
@@ -41,20 +47,23 @@ def provenance_of(device: str, renderer: str, data: Mapping[tuple[str, int], str
 
 @dataclass(frozen=True)
 class Column:
-    """What a cell's episodes are played under: a column of the tables. Clean: the entry is called `clean`.
+    """A column of the tables: the split, perturbation and event of a cell's episodes.
 
-    `perturbation`: made from `entry` at `severity`, None where the column is clean; it travels to worker processes.
+    `entry`: the sweep's entry of the perturbation; a clean column has one named
+    `clean`. `perturbation`: made from `entry` at `severity`, or None if the column is
+    clean.
     """
 
     split: str
     entry: PerturbationEntry
     severity: int
     event: EventEntry | None = None
+    # Cells are pickled for worker processes, and perturbations with them.
     perturbation: AnyPerturbation | None = field(default=None, compare=False, repr=False)
 
     @property
     def where(self) -> str:
-        """Split and event as tables call them: `recall`, `recall+move15by0.08`."""
+        """The split and event in tables: `recall`, `recall+move15by0.08`."""
         return f"{self.split}+{self.event.title}" if self.event else self.split
 
     @property
@@ -64,7 +73,10 @@ class Column:
 
     @property
     def name(self) -> str:
-        """Readable and stable, such as `recall/clean` or `recall+move15by0.08/occlusion@wrist,step20-2`."""
+        """A readable and stable name.
+
+        Such as `recall/clean` or `recall+move15by0.08/occlusion@wrist,step20-2`.
+        """
         return f"{self.where}/{self.entry.title}" if self.clean else f"{self.where}/{self.entry.title}-{self.severity}"
 
 
@@ -74,9 +86,10 @@ Evaluations = tuple[tuple[EvaluationEntry, tuple[Column, ...]], ...]
 
 @dataclass(frozen=True)
 class Row:
-    """A policy entry on a task: what all its checkpoints, cells and measurements share. `config`: its checked settings.
+    """A policy entry on a task: what all its checkpoints, cells and measurements share.
 
-    `evaluations`: what the task's policies are played under, of which `columns` picks this row's own.
+    `config`: the policy's checked settings. `evaluations`: all of the task's; `columns`
+    returns those of this row.
     """
 
     sweep: SweepSpec
@@ -89,17 +102,17 @@ class Row:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All settings (JSON-able)."""
+        """All settings, as JSON."""
         values: dict[str, Any] = self.config.model_dump(mode="json")
         return values
 
     @property
     def runtime(self) -> dict[str, Any]:
-        """The settings that do not concern the fit."""
+        """The settings that do not change the fit."""
         return {k: v for k, v in self.settings.items() if k in self.policy.runtime_fields}
 
     def columns(self, n: int) -> list[tuple[EvaluationEntry, Column]]:
-        """What the row's policy, fitted to `n` demonstrations, is played under, in the sweep's order."""
+        """Return the row's columns for `n` demonstrations, in the sweep's order."""
         own = [(e, columns) for e, columns in self.evaluations if takes_part(e, self.entry.name, n)]
         return [(evaluation, column) for evaluation, columns in own for column in columns]
 
@@ -107,7 +120,10 @@ class Row:
 def make_row(
     sweep: SweepSpec, provenance: Provenance, task: TaskInfo, entry: PolicyEntry, evaluations: Evaluations
 ) -> Row:
-    """The row of `entry` on `task`; ConfigError or ContractError where they do not fit each other or the sweep."""
+    """Return the row of `entry` on `task`.
+
+    Raise ConfigError or ContractError if entry, task and sweep do not fit each other.
+    """
     where = f"policy {entry.name!r}"
     policy = registry.policy(entry.policy)
     config = resolve_config(policy, entry.preset, entry.config, where).resolve(provenance.device)
@@ -127,7 +143,7 @@ def make_row(
 
 
 def _check_kind(requirements: Any, where: str) -> None:
-    """ContractError where a policy's requirements are none, or its horizons are no whole numbers."""
+    """Raise ContractError unless these are Requirements with integer horizons."""
     if not isinstance(requirements, Requirements):
         raise ContractError(f"{where}: requirements: expected altbench.api.Requirements, got {requirements!r}")
     for name in ("obs_horizon", "pred_horizon", "action_horizon"):
@@ -137,7 +153,10 @@ def _check_kind(requirements: Any, where: str) -> None:
 
 
 def _check_replay(sweep: SweepSpec, entry: PolicyEntry, where: str) -> None:
-    """ConfigError where exact initial states would repeat, since what repeats would count as independent episodes."""
+    """Raise ConfigError if the split `replay` would repeat initial states.
+
+    Statistics would count the repeats as independent episodes.
+    """
     for n, evaluation in [(n, e) for n in entry.n for e in sweep.evaluations if takes_part(e, entry.name, n)]:
         wanted = evaluation.episodes
         if evaluation.split == "replay" and wanted != "each" and wanted > n:
@@ -148,14 +167,20 @@ def _check_replay(sweep: SweepSpec, entry: PolicyEntry, where: str) -> None:
 
 
 def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, Any], where: str) -> Any:
-    """A policy's settings: defaults, then the preset's, then `overrides`; ConfigError names what is unknown."""
+    """Return a policy's settings: defaults, then the preset's values, then `overrides`.
+
+    Raise ConfigError for an unknown preset or setting.
+    """
     if policy.presets and preset not in policy.presets:
         raise ConfigError(f"{where}: unknown preset {preset!r}{suggestion(preset, sorted(policy.presets))}")
     return policy.config_type.parse({**policy.presets.get(preset, {}), **overrides}, f"{where}: config")
 
 
 def make_evaluations(sweep: SweepSpec, task: TaskInfo) -> Evaluations:
-    """The sweep's evaluations on `task`, checked, with their perturbations made; ConfigError where one means nothing."""
+    """Check the sweep's evaluations on `task` and make their perturbations.
+
+    Raise ConfigError for an unknown name, or for an evaluation that `task` cannot have.
+    """
     labels = [entry.name for entry in sweep.policies]
     for evaluation in sweep.evaluations:
         if evaluation.split not in task.splits:
@@ -181,9 +206,14 @@ def _columns(evaluation: EvaluationEntry, task: TaskInfo) -> tuple[Column, ...]:
 
 
 def _perturbation(entry: PerturbationEntry, severity: int, task: TaskInfo) -> AnyPerturbation:
-    """`entry` at `severity`, made; ConfigError where its label, cameras or step mean nothing for `task`."""
+    """Make the perturbation of `entry` at `severity`.
+
+    Raise ConfigError if its label is taken, or if `task` lacks its cameras or step.
+    """
     if entry.label == CLEAN or (entry.label != entry.name and entry.label in registry.names("perturbation")):
-        raise ConfigError(f"perturbation {entry.name}: label {entry.label!r} means another; choose one of your own")
+        raise ConfigError(
+            f"perturbation {entry.name}: label {entry.label!r} names another perturbation; choose a different label"
+        )
     made = registry.perturbation(entry.name)(severity, **entry.options)
     where = f"{task.name}: perturbation {entry.name}"
     for camera in entry.cameras:
@@ -201,8 +231,8 @@ def _perturbation(entry: PerturbationEntry, severity: int, task: TaskInfo) -> An
 def _check_event(event: EventEntry, task: TaskInfo) -> None:
     if not task.movable:
         raise ConfigError(
-            f"{task.name} has nothing that can be moved in mid-episode, as the event {event.title} wants; leave the event"
-            " out, or put the task into a sweep of its own"
+            f"{task.name}: the event {event.title} moves an object during an episode, and this task has none that can "
+            "be moved; leave the event out, or give the task a sweep of its own"
         )
     if event.move_at >= task.horizon:
         raise ConfigError(
@@ -211,14 +241,14 @@ def _check_event(event: EventEntry, task: TaskInfo) -> None:
 
 
 def check_no_empty_evaluation(sweep: SweepSpec) -> None:
-    """ConfigError where no row takes part in an evaluation, which is a mistake."""
+    """Raise ConfigError if no row takes part in one of the evaluations: a mistake."""
     for evaluation in sweep.evaluations:
         if not any(takes_part(evaluation, entry.name, n) for entry in sweep.policies for n in entry.n):
             raise ConfigError(f"evaluations: split {evaluation.split!r} with n = {evaluation.n}: no policy has that n")
 
 
 def takes_part(evaluation: EvaluationEntry, label: str, n: int) -> bool:
-    """Whether the row `label` with `n` demonstrations is evaluated so."""
+    """Tell whether the row `label` with `n` demonstrations has this evaluation."""
     return (evaluation.n is None or n in evaluation.n) and (evaluation.policies is None or label in evaluation.policies)
 
 

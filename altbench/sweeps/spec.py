@@ -1,7 +1,7 @@
-"""Frozen specifications, and reading them from TOML: what a sweep is made of.
+"""The settings of a sweep, and reading them from TOML.
 
-`Spec` is the base of every settings model, also of the policies': frozen, and an unknown key is refused with the nearest
-valid one. `SweepSpec` is a whole sweep file; plan.py turns it into cells.
+`SweepSpec` is a whole sweep file; plan.py expands it into checkpoints and cells. All
+models here are frozen, and an unknown key is refused with the nearest valid one.
 """
 
 from __future__ import annotations
@@ -12,16 +12,23 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from altbench.core.errors import ConfigError, suggestion
-from altbench.core.spec import Spec, added, read_toml
+from altbench.core.spec import Spec, added, canonical, read_toml
 from altbench.core.task import FARTHEST_MOVE
 
 BUILT_IN_SWEEPS = Path(__file__).parent
+"""The folder of the sweep files that altbench brings."""
 CLEAN = "clean"
+"""The name of a column without perturbation."""
 Pixels = Annotated[int, pydantic.Field(ge=8, le=4096)]
+"""Height or width of an image."""
 
 
 class DemonstrationEntry(Spec):
-    """Which demonstrations a sweep uses: `n` collected by the task's expert, or those of `file`."""
+    """The demonstrations of a sweep: `n` from the task's expert, or those in `file`.
+
+    `placement`: on the task's grid, or uniform over its range. `seed`: root of their
+    seeds.
+    """
 
     n: int = pydantic.Field(default=30, ge=1)
     placement: Literal["grid", "uniform"] = "grid"
@@ -30,7 +37,11 @@ class DemonstrationEntry(Spec):
 
 
 class PolicyEntry(Spec):
-    """A row of the tables: a registered policy (or `file.py:Class`), a preset, settings that differ, and the N it gets."""
+    """A row of the tables: a policy with its settings, and the N it is fitted to.
+
+    `policy`: a registered name, or `file.py:Class`. `config`: settings that differ from
+    the preset's. `n`: numbers of demonstrations, one checkpoint for each.
+    """
 
     policy: str
     label: str = ""
@@ -45,10 +56,11 @@ class PolicyEntry(Spec):
 
 
 class PerturbationEntry(Spec):
-    """A perturbation of images or scene, at each of `severities`; `options` go to its constructor.
+    """A perturbation of images or scene, at each of `severities`.
 
-    `cameras`: which ones it reaches, empty: all. `from_step`: the control step it begins at. `label`: what tables call it,
-    where two entries differ in their options alone.
+    `options`: further arguments of its constructor. `cameras`: those that it changes;
+    empty means all. `from_step`: the control step at which it begins. `label`: its name
+    in tables, needed if two entries differ in options alone.
     """
 
     name: str
@@ -58,15 +70,30 @@ class PerturbationEntry(Spec):
     cameras: tuple[str, ...] = ()
     from_step: int = pydantic.Field(default=0, ge=0)
 
+    @pydantic.field_validator("options")
+    @classmethod
+    def _enter_keys(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            canonical(value)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+        return value
+
     @property
     def title(self) -> str:
-        """The name in tables and cells: `occlusion`; `occlusion@wrist,step20` where it reaches less than all."""
+        """The name in tables and cells: `occlusion`, or `occlusion@wrist,step20`.
+
+        The second if it does not change all cameras from the first step.
+        """
         where = [*self.cameras, *([f"step{self.from_step}"] if self.from_step else [])]
         return (self.label or self.name) + ("@" + ",".join(where) if where else "")
 
 
 class EventEntry(Spec):
-    """An event in mid-episode: just before control step `move_at`, what the task is about is shifted by `by` metres."""
+    """An event during an episode: the task's object is moved.
+
+    It is shifted by `by` metres just before control step `move_at`.
+    """
 
     move_at: int = pydantic.Field(ge=0)
     by: float
@@ -85,10 +112,10 @@ class EventEntry(Spec):
 
 
 class EvaluationEntry(Spec):
-    """A column block of the tables: `episodes` on `split`, clean unless `perturbations` are named.
+    """Columns of the tables: `episodes` on `split`, clean or under `perturbations`.
 
-    `episodes = "each"`: each demonstration once. `n` and `policies` (labels) narrow the rows that take part. `event`: what
-    happens in each episode.
+    `episodes = "each"`: each demonstration once. `n`, `policies`: only rows with such
+    an N or label take part; None means all. `event`: happens in each episode.
     """
 
     split: str
@@ -107,7 +134,10 @@ class EvaluationEntry(Spec):
 
 
 class MeasureEntry(Spec):
-    """How latency and memory are measured: decisions timed after `warmup` at batch 1 with `threads` threads."""
+    """How latency and memory are measured: at batch 1, with `threads` CPU threads.
+
+    `decisions`: how many are timed. `warmup`: how many precede them, untimed.
+    """
 
     decisions: int = pydantic.Field(default=40, ge=1)
     warmup: int = pydantic.Field(default=5, ge=0)
@@ -115,7 +145,12 @@ class MeasureEntry(Spec):
 
 
 class SweepSpec(Spec):
-    """A sweep: tasks × policies × N × training seeds, each evaluated on splits and perturbations."""
+    """A sweep: tasks × policies × N × training seeds, each with its evaluations.
+
+    `seed`: root of all seeds but that of collecting. `image_size`: height and width in
+    pixels. `train_threads`, `rollout_threads`: CPU threads of a job. `measure`: None,
+    or `measure = false` in TOML, leaves the measurements of latency and memory out.
+    """
 
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     description: str = ""
@@ -131,7 +166,12 @@ class SweepSpec(Spec):
     demonstrations: DemonstrationEntry = DemonstrationEntry()
     policies: tuple[PolicyEntry, ...] = pydantic.Field(min_length=1)
     evaluations: tuple[EvaluationEntry, ...] = pydantic.Field(min_length=1)
-    measure: MeasureEntry = MeasureEntry()
+    measure: MeasureEntry | None = MeasureEntry()
+
+    @pydantic.field_validator("measure", mode="before")
+    @classmethod
+    def _none_if_false(cls, value: object) -> object:
+        return None if value is False else value  # TOML has no null
 
     @pydantic.model_validator(mode="after")
     def _labels_differ(self) -> Self:
@@ -143,7 +183,10 @@ class SweepSpec(Spec):
 
 
 def load_sweep(name_or_file: str) -> SweepSpec:
-    """The sweep in a TOML file, or a built-in one by name (`quick`, `reference`, `small`)."""
+    """Read a sweep from a TOML file, or a built-in one by its name, such as `quick`.
+
+    Raise ConfigError if it is unknown, missing, or not a valid sweep.
+    """
     path = Path(name_or_file)
     if path.suffix != ".toml":
         built_in = {p.stem: p for p in BUILT_IN_SWEEPS.glob("*.toml")}
@@ -152,3 +195,8 @@ def load_sweep(name_or_file: str) -> SweepSpec:
             raise ConfigError(f"unknown sweep {name_or_file!r}{hint}; or name a file that ends in .toml")
         path = built_in[name_or_file]
     return SweepSpec.parse(read_toml(path), str(path.name))
+
+
+def list_sweeps() -> list[str]:
+    """Return the names of the built-in sweeps; `load_sweep` reads one."""
+    return sorted(path.stem for path in BUILT_IN_SWEEPS.glob("*.toml"))

@@ -1,1 +1,1 @@
-"""This machine: files written whole, worker processes, devices, the fingerprint, the doctor."""
+"""This machine: files, worker processes, devices, its fingerprint, and the doctor."""

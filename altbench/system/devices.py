@@ -1,4 +1,4 @@
-"""What this machine computes and renders with."""
+"""The device that policies compute on, and the OpenGL back end that renders."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from altbench.core import registry
 from altbench.core.errors import ConfigError, RenderingUnavailable, UnknownNameError
 
 NO_RENDERER = ("", "disable", "disabled", "off", "false", "0")
+"""The values of MUJOCO_GL with which MuJoCo renders nothing."""
 DEVICES = ("auto", "cpu", "cuda")
+"""The devices that a sweep or command may name."""
 ALSO_CALLED = {"gpu": "cuda", "nvidia": "cuda"}
-"""By its letters "gpu" is nearest to "cpu", which nobody means by it."""
+"""Common synonyms. Without them the nearest name to "gpu" would be "cpu"."""
 
 
 def resolve_device(device: str) -> str:
-    """`auto` is CUDA where there is one; UnknownNameError for other names, ConfigError for CUDA where there is none."""
+    """Return `cpu` or `cuda`; `auto` is CUDA if torch finds a CUDA device.
+
+    Raise UnknownNameError for another name, ConfigError for a missing CUDA device.
+    """
     if device not in DEVICES:
         raise UnknownNameError("device", device, DEVICES, like=ALSO_CALLED.get(device.lower(), ""))
     import torch
@@ -24,11 +29,19 @@ def resolve_device(device: str) -> str:
 
 
 def require_renderer() -> str:
-    """The OpenGL back end; RenderingUnavailable where there is none."""
+    """Return the OpenGL back end; raise RenderingUnavailable if none works."""
     renderer = registry.select_backend()
     if renderer.lower() in NO_RENDERER:
         raise RenderingUnavailable(
             "no off-screen OpenGL works here; install Debian's libegl1 and libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa); "
-            "`altbench doctor` says more"
+            "`altbench doctor` shows the reasons"
         )
     return renderer
+
+
+def set_threads(threads: int) -> None:
+    """Fix what the same computation may otherwise round differently from run to run."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic = True

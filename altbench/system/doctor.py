@@ -1,4 +1,7 @@
-"""Whether this machine can run the bench: versions, renderer, GPU, disk, processor; and what to do about each problem."""
+"""Can this machine run the bench? Versions, renderer, GPU, disk, processor.
+
+Each problem comes with advice on what to do.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,19 @@ from altbench.system.fingerprint import cpu_model, gpu_name, package_version, us
 from altbench.system.precision import choose_precision
 
 BACKENDS = {"egl": "libegl1 and libgl1-mesa-dri", "osmesa": "libosmesa6"}
-"""MuJoCo's off-screen OpenGL back ends in the order in which they are tried, and the Debian packages that they need."""
-LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
-FREE_DISK_BYTES = 2 * 10**9
-RENDER_TIMEOUT_S = 60
+"""MuJoCo's off-screen OpenGL back ends, and the Debian packages of each.
 
-# Draws one lit sphere and prints the driver's name. It runs in a process of its own: a bad driver crashes, not raises.
+In the order in which they are tried: EGL may use a GPU, OSMesa never does.
+"""
+LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
+"""The shared library of each back end, as `ctypes.util.find_library` names it."""
+FREE_DISK_BYTES = 2 * 10**9
+"""The free space, in bytes, below which the disk is a problem."""
+RENDER_TIMEOUT_S = 60
+"""Seconds that a back end may take for its first image; a broken one may hang."""
+
+# Draws one lit sphere and prints the driver's name. It needs a process of its own:
+# a bad driver does not raise, it crashes.
 _RENDER = """
 import mujoco
 model = mujoco.MjModel.from_xml_string(
@@ -47,7 +57,7 @@ renderer.close()
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: `ok`, what was found, and what to do where it is not ok."""
+    """One checked item: whether it is `ok`, what was found, and advice if it is not."""
 
     name: str
     ok: bool
@@ -56,7 +66,10 @@ class Finding:
 
 
 def diagnose(folder: Path | None = None) -> list[Finding]:
-    """Look at everything; `folder` is where runs are written (default: the current one). Takes a few seconds."""
+    """Check everything; takes a few seconds.
+
+    `folder`: where runs are written, for the free space; None: the current folder.
+    """
     return [
         check_python(),
         *check_packages(),
@@ -70,7 +83,7 @@ def diagnose(folder: Path | None = None) -> list[Finding]:
 
 
 def render(findings: Sequence[Finding], console: Console | None = None) -> None:
-    """Print the findings as a table, advice below each problem."""
+    """Print the findings as a table, with advice below each problem."""
     table = Table("", "what", "found", title="altbench doctor", title_justify="left")
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[bold red]no[/]"
@@ -83,18 +96,20 @@ def render(findings: Sequence[Finding], console: Console | None = None) -> None:
 
 
 def check_python() -> Finding:
-    """Python's version against what the package asks for."""
+    """Compare Python's version with the one that altbench requires."""
     try:
         wanted = metadata("altbench")["Requires-Python"] or ""
     except PackageNotFoundError:
         wanted = ""
     ok = platform.python_version() in SpecifierSet(wanted)
-    advice = f"altbench wants Python {wanted}: make a virtual environment with one of those and install it there"
+    advice = (
+        f"altbench needs Python {wanted}: make a virtual environment with such a version and install altbench there"
+    )
     return Finding("Python", ok, platform.python_version(), advice)
 
 
 def check_packages() -> list[Finding]:
-    """One finding for all requirements that hold, and one for each that does not."""
+    """Return a finding for all requirements that hold, and one for each other."""
     try:
         wanted = [Requirement(text) for text in requires("altbench") or []]
     except PackageNotFoundError:
@@ -106,18 +121,21 @@ def check_packages() -> list[Finding]:
 
 
 def check_requirement(requirement: Requirement) -> Finding | None:
-    """What is wrong with an installed package, None where it satisfies `requirement`."""
+    """Return what is wrong with an installed package, or None if it is as required."""
     found = package_version(requirement.name)
     if found is not None and requirement.specifier.contains(found, prereleases=True):
         return None
     advice = f"run `pip install -c constraints.txt '{requirement}'`"
     if requirement.name == "mujoco":
         advice += "; robosuite 1.5.2 breaks on mujoco 3.10 and later"
-    return Finding(requirement.name, False, f"{found or 'not installed'}, wanted {requirement.specifier}", advice)
+    return Finding(requirement.name, False, f"{found or 'not installed'}, expected {requirement.specifier}", advice)
 
 
 def check_mujoco_gl(value: str) -> Finding:
-    """The MUJOCO_GL setting: unset, or a back end that MuJoCo knows (whether it works is the renderer's finding)."""
+    """Check that MUJOCO_GL is unset or names a back end of MuJoCo.
+
+    `check_renderer` finds out whether the back end works.
+    """
     if not value:
         return Finding("MUJOCO_GL", True, "not set: EGL is tried first, then OSMesa")
     ok = value.lower() in (*BACKENDS, "glfw")
@@ -125,7 +143,7 @@ def check_mujoco_gl(value: str) -> Finding:
 
 
 def check_renderer(mujoco_gl: str) -> Finding:
-    """Draw an image with each back end until one works; only with `mujoco_gl` where that is set."""
+    """Draw an image with each back end until one works; if set, with `mujoco_gl`."""
     failures = []
     for backend in [mujoco_gl.lower()] if mujoco_gl else list(BACKENDS):
         driver, reason = try_backend(backend)
@@ -140,7 +158,10 @@ def check_renderer(mujoco_gl: str) -> Finding:
 
 
 def try_backend(backend: str) -> tuple[str, str]:
-    """(driver, "") where the back end draws an image in a process of its own, else ("", reason)."""
+    """Draw an image with a back end, in a process of its own.
+
+    Return (driver, "") if that works, else ("", reason).
+    """
     platforms = {"PYOPENGL_PLATFORM": backend} if backend in BACKENDS else {}
     environment = {**os.environ, "MUJOCO_GL": backend, **platforms}
     try:
@@ -160,7 +181,10 @@ def try_backend(backend: str) -> tuple[str, str]:
 
 
 def _reason(backend: str, status: int, stderr: str) -> str:
-    """Why a back end drew nothing: its library is missing, it crashed, or the error that Python printed last."""
+    """Return why a back end drew nothing.
+
+    Its library is missing, it crashed, or Python printed an error: the last one.
+    """
     library = LIBRARIES.get(backend)
     if library and find_library(library) is None:
         return f"lib{library} is not installed"
@@ -173,19 +197,19 @@ def _reason(backend: str, status: int, stderr: str) -> str:
 
 
 def check_gpu() -> Finding:
-    """The GPU; none is needed."""
+    """Return the GPU's name; a missing GPU is not a problem."""
     return Finding("GPU", True, gpu_name() or "none: everything runs on the processor")
 
 
 def check_disk(folder: Path) -> Finding:
-    """Free space where runs are written."""
+    """Check the free space in the folder where runs are written."""
     free = shutil.disk_usage(folder).free
     advice = f"free {FREE_DISK_BYTES / 1e9:.0f} GB, or write runs elsewhere with --out"
     return Finding("free disk", free > FREE_DISK_BYTES, f"{free / 1e9:.1f} GB in {folder}", advice)
 
 
 def check_processor() -> Finding:
-    """Cores that may be used, and a thread setting that would slow everything down."""
+    """Check that OMP_NUM_THREADS is at most the number of usable cores."""
     cores, threads = usable_cores(), os.environ.get("OMP_NUM_THREADS", "")
     detail = f"{cpu_model()}, {cores} core{'s' if cores != 1 else ''}"
     if threads:

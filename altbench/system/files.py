@@ -1,8 +1,12 @@
-"""Files that are whole or not there: written under another name, then moved into place."""
+"""Files and folders that are whole or missing.
+
+They are written under a temporary name, then moved into place.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,23 +15,42 @@ from pathlib import Path
 
 from altbench.core.errors import AltbenchError
 
+LEFTOVER = re.compile(r".+\.[0-9a-f]{8}\.tmp")
+"""The temporary names of `replacing`: what a killed process left may be deleted."""
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name in `path`'s folder (made if missing), to be written within the block.
+def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; the block makes a file or a folder there.
 
-    When the block ends well the file is flushed to disk and takes the place of `path`; when it raises, `path` stays as
-    it was and the temporary file is removed. After kill -9 a hidden `.NAME.*.tmp` may stay behind, never half a `path`.
+    `path`'s folder is made if missing. If the block ends well, the temporary file or
+    folder is flushed to disk and replaces `path`. If it raises, `path` stays as it was
+    and the temporary one is removed. After kill -9 a hidden `.NAME.*.tmp` may remain,
+    but never half a `path`. `flush=False`: for files that need not survive a crash of
+    the machine.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield temporary
-        _flush(temporary)
+        if flush:
+            # First, since a crash could else leave the new name without contents.
+            _flush_all(temporary)
+        if temporary.is_dir() and path.is_dir():
+            shutil.rmtree(path)  # a rename onto a folder with files fails
         temporary.replace(path)
-        _flush(path.parent)
+        if flush:
+            _flush(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _flush_all(path: Path) -> None:
+    for part in (*path.rglob("*"), path):
+        _flush(part)
 
 
 def _flush(path: Path) -> None:
@@ -39,7 +62,10 @@ def _flush(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """`folder` with all above it; AltbenchError where it cannot be one, so that this is found before any work."""
+    """Make `folder` and its parents; raise AltbenchError if that is impossible.
+
+    Commands call this first, so that a bad --out is found before any work.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -47,7 +73,7 @@ def make_folder(folder: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """AltbenchError where `make_folder` would fail because a file is in the way; makes nothing."""
+    """Raise AltbenchError if a file is where `make_folder` needs a folder."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():
         raise _no_folder(folder, "a file is there" if nearest == folder else f"{nearest} is a file")
@@ -59,28 +85,14 @@ def _no_folder(folder: Path, reason: object) -> AltbenchError:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, and vanishes when it does not."""
+    """Yield a temporary folder that becomes `path`, as in `replacing`."""
     make_folder(path.parent)
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    temporary.mkdir()
-    try:
+    with replacing(path) as temporary:
+        temporary.mkdir()
         yield temporary
-        _sync_files(temporary)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Write `text` to `path`, whole or not at all (`replacing`)."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _sync_files(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())

@@ -1,4 +1,7 @@
-"""What made a result: versions, processor, GPU, renderer, commit and data; every table and figure carries it."""
+"""The fingerprint of what made a result: versions, hardware, renderer, commit, data.
+
+Every table and figure carries it.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,20 @@ from altbench.core.errors import ResultsError
 from altbench.system.files import replacing
 
 PACKAGES = ("altbench", "robosuite", "mujoco", "torch", "numpy", "faiss-cpu", "gymnasium")
+"""The packages whose versions are recorded, in the order in which they are shown."""
 FILE = "fingerprint.json"
+"""The fingerprint's file in a run's folder."""
 _SOURCES = ("altbench", "envs", "policies", "demos", "pyproject.toml")
+"""Changes to these paths of a checkout make a fingerprint `dirty`."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Versions and hardware; None: there is none, or it could not be found out.
+    """Versions and hardware; None means missing or unknown.
 
-    `commit`: the source's git commit; `dirty`: whether the source differed from it. `data`: checksums of the
-    demonstrations, a space between them; `renderer`: the OpenGL back end and its own name.
+    `commit`: the source's git commit. `dirty`: whether the source differed from it.
+    `data`: checksums of the demonstrations, separated by spaces. `renderer`: the OpenGL
+    back end.
     """
 
     python: str
@@ -44,7 +51,7 @@ class Fingerprint:
     data: str | None
 
     def one_line(self) -> str:
-        """The whole fingerprint as one readable line."""
+        """Return the whole fingerprint as one readable line."""
         commit = f"commit {self.commit[:12]}{' + changes' if self.dirty else ''}" if self.commit else None
         parts = [
             " ".join(f"{name} {self.packages[name]}" for name in sorted(self.packages, key=_package_order)),
@@ -59,12 +66,12 @@ class Fingerprint:
         return " · ".join(part for part in parts if part)
 
     def to_json(self) -> str:
-        """JSON that `from_json` reads back; the same fingerprint gives the same text."""
+        """Return JSON that `from_json` reads; equal fingerprints give equal text."""
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(text: str) -> Fingerprint:
-        """What `to_json` wrote; ResultsError for anything else."""
+        """Read what `to_json` wrote; raise ResultsError for anything else."""
         try:
             return TypeAdapter(Fingerprint).validate_json(text)
         except ValidationError as error:
@@ -74,12 +81,15 @@ class Fingerprint:
 
 
 def _package_order(name: str) -> tuple[int, str]:
-    """Ours first, in the order of `PACKAGES`, whatever order a file has them in; then others by name."""
+    """Return a sort key: `PACKAGES` in their order, then others by name."""
     return (PACKAGES.index(name) if name in PACKAGES else len(PACKAGES), name)
 
 
 def collect(renderer: str | None = None, data: str | None = None) -> Fingerprint:
-    """The fingerprint of this machine and installation; imports none of the packages it names."""
+    """Return the fingerprint of this machine and installation.
+
+    Imports none of the packages, since torch and robosuite take seconds to load.
+    """
     commit, dirty = _commit()
     return Fingerprint(
         python=platform.python_version(),
@@ -96,7 +106,7 @@ def collect(renderer: str | None = None, data: str | None = None) -> Fingerprint
 
 
 def write_fingerprint(folder: Path, fingerprint: Fingerprint) -> Path:
-    """Write `folder`/fingerprint.json atomically."""
+    """Write `folder`/fingerprint.json, whole or not at all; return its path."""
     path = folder / FILE
     with replacing(path) as temporary:
         temporary.write_text(fingerprint.to_json(), encoding="utf-8")
@@ -104,13 +114,13 @@ def write_fingerprint(folder: Path, fingerprint: Fingerprint) -> Path:
 
 
 def load_fingerprint(folder: Path) -> Fingerprint | None:
-    """The fingerprint of the run in `folder`, None where it has none."""
+    """Read the fingerprint of the run in `folder`; None if it is missing."""
     path = folder / FILE
     return Fingerprint.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def differences(first: Fingerprint, second: Fingerprint) -> list[str]:
-    """What differs, one line each: `mujoco: 3.9.0 -> 3.8.1`."""
+    """List the differences, one line each: `mujoco: 3.9.0 -> 3.8.1`."""
     sides = [_flat(first), _flat(second)]
     names = [*sides[0], *(name for name in sides[1] if name not in sides[0])]
     pairs = [(name, sides[0].get(name, "none"), sides[1].get(name, "none")) for name in names]
@@ -118,7 +128,7 @@ def differences(first: Fingerprint, second: Fingerprint) -> list[str]:
 
 
 def package_version(name: str) -> str | None:
-    """The installed version of a distribution, None where it is not installed."""
+    """Return the installed version of a distribution; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -126,7 +136,7 @@ def package_version(name: str) -> str | None:
 
 
 def cpu_model() -> str:
-    """The processor's name as the operating system tells it."""
+    """Return the processor's name as the operating system reports it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -139,12 +149,12 @@ def machine(device: str) -> str:
 
 
 def usable_cores() -> int:
-    """Number of logical processors that this process may use."""
+    """Return the number of logical processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpu_name() -> str | None:
-    """Name and driver of the first NVIDIA GPU, None without one."""
+    """Return the name and driver of the first NVIDIA GPU; None without one."""
     if shutil.which("nvidia-smi") is None:
         return None
     lines = _output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines()
@@ -178,7 +188,11 @@ def _commit() -> tuple[str | None, bool | None]:
 
 
 def _source_folder() -> Path | None:
-    """The git checkout that this package runs from, or was installed from where both still hold the same code."""
+    """Return the git checkout of this package's source; None if it is unknown.
+
+    The package runs from it, or was installed from it and both still hold the same
+    code.
+    """
     package = Path(__file__).parents[1]
     candidates = [package.parent]
     try:
@@ -190,7 +204,7 @@ def _source_folder() -> Path | None:
 
 
 def _holds(source: Path, package: Path) -> bool:
-    """Whether `source` is in git and has the same Python files as `package`."""
+    """Tell whether `source` is in git and has the same Python files as `package`."""
     if not _output("git", "-C", str(source), "ls-files", "__init__.py").strip():
         return False
     if source.resolve() == package.resolve():
@@ -200,7 +214,10 @@ def _holds(source: Path, package: Path) -> bool:
 
 
 def _output(*command: str) -> str:
-    """Standard output of a command, empty where it is missing, fails or takes longer than ten seconds."""
+    """Return a command's standard output.
+
+    Empty if the command is missing, fails, or takes longer than ten seconds.
+    """
     if shutil.which(command[0]) is None:
         return ""
     try:

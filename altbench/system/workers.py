@@ -1,4 +1,4 @@
-"""Child processes that do not outlive the process that wanted their work."""
+"""Worker processes that end with the process that started them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from altbench.core.errors import AltbenchError
 
+if TYPE_CHECKING:
+    from pebble import ProcessPool
+
 CHECK_S = 1.0
+"""Seconds between a worker's checks that its parent still runs."""
 
 
 def init_worker(parent: int) -> None:
-    """What every worker process does first: leave Ctrl-C to `parent`, and end with it."""
-    # Ctrl-C reaches the whole process group; stopping the workers is the parent's decision.
+    """Leave Ctrl-C to `parent`, and end with it: what a worker does first."""
+    # Ctrl-C reaches all processes of a terminal; the parent decides what stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(parent)
 
 
 def end_with(parent: int) -> None:
-    """End this process, within a second or so, when its parent process `parent` is gone, even by kill -9."""
+    """End this process about a second after its parent process `parent` has ended.
+
+    Also if the parent was ended by kill -9.
+    """
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
@@ -34,17 +42,44 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def finished(work: Callable[[Any, int], None], plan: Any, indices: Sequence[int], workers: int) -> Iterator[int]:
-    """Each of `indices` as soon as `work(plan, index)` is done in one of `workers` processes, in any order.
+def spawned_pool(workers: int, prepare: Callable[..., None] | None = None, *args: Any) -> ProcessPool:
+    """Return a pool of processes that leave Ctrl-C to this one and end with it.
 
-    What `work` raises is raised here; AltbenchError where a worker dies. Whatever happens, the workers end.
+    Each calls `prepare(*args)` before its first work.
     """
-    from pebble import ProcessExpired, ProcessPool
+    from pebble import ProcessPool
 
-    # Spawned, because OpenGL contexts do not survive a fork.
+    # Not forked: OpenGL contexts and thread pools do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPool(workers, context=context, initializer=init_worker, initargs=[os.getpid()])
+    return ProcessPool(workers, context=context, initializer=_begin, initargs=[os.getpid(), prepare, args])
+
+
+def _begin(parent: int, prepare: Callable[..., None] | None, args: Sequence[Any]) -> None:
+    init_worker(parent)
+    if prepare is not None:
+        prepare(*args)
+
+
+@contextmanager
+def worker_pool(workers: int, prepare: Callable[..., None] | None = None, *args: Any) -> Iterator[ProcessPool]:
+    """Yield a `spawned_pool` whose workers end with the block, also if it raises."""
+    pool = spawned_pool(workers, prepare, *args)
     try:
+        yield pool
+    finally:
+        pool.stop()
+        pool.join()
+
+
+def finished(work: Callable[[Any, int], None], plan: Any, indices: Sequence[int], workers: int) -> Iterator[int]:
+    """Call `work(plan, index)` in worker processes; yield each index once finished.
+
+    The order is that in which they finish. Raise what `work` raises, or AltbenchError
+    if a worker dies. In any case all workers end.
+    """
+    from pebble import ProcessExpired
+
+    with worker_pool(workers) as pool:
         running = {pool.schedule(work, args=[plan, index]): index for index in indices}
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -53,8 +88,5 @@ def finished(work: Callable[[Any, int], None], plan: Any, indices: Sequence[int]
                     future.result()
                 except ProcessExpired as error:
                     where = f"a worker process died at number {index} (exit code {error.exitcode})"
-                    raise AltbenchError(f"{where}; the same command goes on with what is missing") from error
+                    raise AltbenchError(f"{where}; the same command continues with what is missing") from error
                 yield index
-    finally:
-        pool.stop()
-        pool.join()

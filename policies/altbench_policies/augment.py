@@ -1,7 +1,8 @@
-"""Batched image augmentation from an explicit generator: shift or crop, resized crop, colour jitter, overlay, erasing.
+"""Batched image augmentation from an explicit generator.
 
-Shift and crop are one gather of uint8 rows from a padded bank through a strided view, and colour jitter is one 3×3
-matrix per image, so that the whole costs a small part of a training step.
+Shift, crop, resized crop, colour jitter, overlay and erasing. Shift and crop are one
+gather of uint8 rows from a padded bank through a strided view. Colour jitter is one 3×3
+matrix per image. So all of it takes a small part of a training step.
 """
 
 from __future__ import annotations
@@ -15,22 +16,30 @@ from torch import Tensor
 
 from altbench.api import Spec, added
 
-SMALLEST_ERASED = 0.02  # of the area; this and the aspects as in Zhong et al. 2020
+SMALLEST_ERASED = 0.02
+"""The smallest part of the area that a rectangle covers (Zhong et al. 2020)."""
 ASPECTS = (0.3, 1 / 0.3)
-GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
+"""Range of the aspect of rectangles (Zhong et al. 2020)."""
+GREY = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a grey image (luma of ITU-R BT.601)."""
 
 
 class AugmentSpec(Spec):
-    """Strength of augmentation; the defaults of this base change nothing.
+    """Config of augmentation; the defaults of this base change nothing.
 
-    `shift`: up to so many pixels along each axis, the border repeated. `crop`: the part of each side that a random crop
-    keeps in training, the central crop otherwise (1: whole image). `crop_scale`: random resized crop, smallest fraction
-    of the area. `brightness`, `contrast`, `saturation`: factors drawn from [1 − s, 1 + s]; `hue`: fraction of a full
-    turn, ± so much. `disturbed`: share of
-    the samples that are recoloured, overlaid and erased at all. `overlay`: every other image is blended with a field of
-    random colours, by up to so much (after Hansen & Wang 2021, arXiv 2011.13389, who take photographs). `erase`: each of
-    so many rectangles is painted over the image every other time, in a colour of its own (random erasing, Zhong et al.
-    2020, arXiv 1708.04896); `erase_area`: the largest part of the area that one covers.
+    `shift`: largest shift along each axis, in pixels; the border is repeated. `crop`:
+    the part of each side that a random crop keeps in training (1: whole image); acting
+    takes the central crop. `crop_scale`: smallest fraction of the area that a random
+    resized crop keeps. `brightness`, `contrast`, `saturation`: s; the factor is drawn
+    from [1 − s, 1 + s]. `hue`: largest rotation, as a fraction of a full turn, either
+    way.
+
+    `disturbed`: the share of the samples that are recoloured, overlaid and erased at
+    all. `overlay`: every other image is blended with a field of random colours, with a
+    weight of at most this (after Hansen & Wang 2021, arXiv 2011.13389, who blend with
+    photographs). `erase`: number of rectangles; each is painted over every other image,
+    in a colour of its own (random erasing, Zhong et al. 2020, arXiv 1708.04896).
+    `erase_area`: the largest part of the area that one rectangle covers.
     """
 
     shift: int = Field(default=0, ge=0)
@@ -46,14 +55,15 @@ class AugmentSpec(Spec):
     erase_area: float = added(0.15, ge=SMALLEST_ERASED, le=1)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """(H, W) of the images that the network sees, for camera images of `height` × `width`."""
+        """Return (H, W) of what the network sees of images of `height` × `width`."""
         return max(1, round(self.crop * height)), max(1, round(self.crop * width))
 
 
 class ImageBank:
     """Training images of one camera, from which augmented batches are cut.
 
-    `images`: uint8 (N, H, W, 3); kept padded by `spec.shift` pixels, on the device of `images`.
+    `images`: uint8 (N, H, W, 3). They are kept padded by `spec.shift` pixels, on their
+    device.
     """
 
     def __init__(self, images: Tensor, spec: AugmentSpec) -> None:
@@ -62,9 +72,10 @@ class ImageBank:
         self._padded = _pad(images, spec.shift)
 
     def augmented(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Augmented images of frames `rows` int64 (B,) or (B, To): float (B·To, 3, h, w) in [-1, 1], channels last.
+        """Return augmented images of frames `rows`, int64 (B,) or (B, To).
 
-        The To frames of one sample share one augmentation, so that the motion between them is kept.
+        float (B·To, 3, h, w) in [-1, 1], channels last. The To frames of one sample
+        share one augmentation, so that the motion between them is kept.
         """
         samples, frames = rows.shape[0], rows.numel() // max(1, rows.shape[0])
         tops, lefts = (self._offsets(axis, samples, generator) for axis in (0, 1))
@@ -77,7 +88,7 @@ class ImageBank:
         return torch.randint(0, room + 1, (samples,), generator=generator)
 
     def _cut(self, rows: Tensor, tops: Tensor, lefts: Tensor) -> Tensor:
-        """uint8 (B, h, w, 3): one indexing of a view that holds every window of every image."""
+        """Cut uint8 (B, h, w, 3) by one indexing of a view of all windows."""
         count, height, width, _ = self._padded.shape
         h, w = self.size
         image, row, column, _ = self._padded.stride()
@@ -87,7 +98,10 @@ class ImageBank:
 
 
 def plain(images: Tensor, spec: AugmentSpec) -> Tensor:
-    """Images without augmentation, centre-cropped: uint8 (B, H, W, 3) -> float (B, 3, h, w) in [-1, 1]."""
+    """Return images without augmentation, centre-cropped.
+
+    uint8 (B, H, W, 3) -> float (B, 3, h, w) in [-1, 1].
+    """
     height, width = int(images.shape[1]), int(images.shape[2])
     h, w = spec.output_size(height, width)
     top, left = (height - h) // 2, (width - w) // 2
@@ -95,19 +109,20 @@ def plain(images: Tensor, spec: AugmentSpec) -> Tensor:
 
 
 def distort(pixels: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
-    """All but shift and crop, of uint8 (B, h, w, 3), B a multiple of `samples`: as `augmented` returns.
+    """Apply all of `spec` but shift and crop to uint8 (B, h, w, 3).
 
-    Consecutive images of one sample share the draw.
+    Returns what `ImageBank.augmented` returns. B is a multiple of `samples`;
+    consecutive images of one sample share the draw.
     """
     channels_first = pixels.permute(0, 3, 1, 2)
-    disturbs = _recolours(spec) or bool(spec.overlay or spec.erase)
-    if not disturbs and spec.crop_scale == 1:
+    perturbs = _recolours(spec) or bool(spec.overlay or spec.erase)
+    if not perturbs and spec.crop_scale == 1:
         return _to_unit(channels_first.float())
-    x = channels_first.to(torch.float32, memory_format=torch.contiguous_format)  # one pass, not two
+    x = channels_first.to(torch.float32, memory_format=torch.contiguous_format)  # converted in one pass
     if spec.crop_scale < 1:
         x = _resized_crop(x, spec.crop_scale, samples, generator)
-    if disturbs:
-        x = _disturb_some(x, spec, samples, generator)
+    if perturbs:
+        x = _perturb_some(x, spec, samples, generator)
     return _channels_last(_to_unit(x))
 
 
@@ -115,19 +130,19 @@ def _recolours(spec: AugmentSpec) -> bool:
     return bool(spec.brightness or spec.contrast or spec.saturation or spec.hue)
 
 
-def _disturb_some(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
-    """x (B, 3, h, w) with the share `disturbed` of its samples disturbed."""
+def _perturb_some(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
+    """Perturb the share `disturbed` of the samples of x (B, 3, h, w)."""
     if spec.disturbed == 1:
-        return _disturb(x, spec, samples, generator)
+        return _perturb(x, spec, samples, generator)
     chosen = torch.randperm(samples, generator=generator)[: round(spec.disturbed * samples)].to(x.device)
     by_sample = x.view(samples, -1, *x.shape[1:])
-    some = _disturb(by_sample[chosen].flatten(0, 1), spec, len(chosen), generator)
+    some = _perturb(by_sample[chosen].flatten(0, 1), spec, len(chosen), generator)
     by_sample[chosen] = some.view(len(chosen), *by_sample.shape[1:])
     return x
 
 
-def _disturb(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
-    """Colour jitter, overlay and erasing of x (B, 3, h, w)."""
+def _perturb(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
+    """Apply colour jitter, overlay and erasing to x (B, 3, h, w)."""
     if _recolours(spec):
         x = _jitter(x, spec, samples, generator)
     if spec.overlay:
@@ -142,7 +157,10 @@ def _to_unit(x: Tensor) -> Tensor:
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """`x.contiguous(memory_format=torch.channels_last)`, channel by channel: a CPU takes two thirds of the time."""
+    """Return `x.contiguous(memory_format=torch.channels_last)`, copied by channel.
+
+    On a CPU this takes two thirds of the time.
+    """
     made = torch.empty_like(x, memory_format=torch.channels_last)
     for channel in range(x.shape[1]):
         made[:, channel] = x[:, channel]
@@ -150,7 +168,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 def _pad(images: Tensor, pixels: int) -> Tensor:
-    """uint8 (N, H, W, 3) with the border repeated `pixels` times on each side."""
+    """Repeat the border of uint8 (N, H, W, 3) `pixels` times on each side."""
     if pixels == 0:
         return images.contiguous()
     _, height, width, _ = images.shape
@@ -164,7 +182,10 @@ def _uniform(low: float, high: float, samples: int, generator: torch.Generator) 
 
 
 def _resized_crop(x: Tensor, smallest: float, samples: int, generator: torch.Generator) -> Tensor:
-    """Crops of `smallest` to 1 of the area, of any aspect that fits inside, stretched back bilinearly."""
+    """Crop, and stretch the crop back bilinearly.
+
+    A crop has `smallest` to 1 of the area, and any aspect that fits inside.
+    """
     area = _uniform(smallest, 1.0, samples, generator)
     aspect = torch.exp(_uniform(-1.0, 1.0, samples, generator) * -torch.log(area))
     sides = torch.stack([(area / aspect).sqrt(), (area * aspect).sqrt()], 1)  # x, y; each at most 1
@@ -175,7 +196,10 @@ def _resized_crop(x: Tensor, smallest: float, samples: int, generator: torch.Gen
 
 
 def _grid(x: Tensor, sides: Tensor, centres: Tensor) -> Tensor:
-    """Sampling grid (B, h, w, 2) for axis-aligned boxes; cheaper than affine_grid's matrix product."""
+    """Return the sampling grid (B, h, w, 2) for axis-aligned boxes.
+
+    It is cheaper than the matrix product of affine_grid.
+    """
     batch, _, height, width = x.shape
     xs = (torch.arange(width, device=x.device) * 2 + 1) / width - 1
     ys = (torch.arange(height, device=x.device) * 2 + 1) / height - 1
@@ -186,9 +210,10 @@ def _grid(x: Tensor, sides: Tensor, centres: Tensor) -> Tensor:
 
 
 def _jitter(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generator) -> Tensor:
-    """Brightness, contrast about the image's mean grey, saturation and hue as one affine map of RGB, then clipped.
+    """Apply colour jitter as one affine map of RGB, then clip.
 
-    Hue is a rotation about the grey axis, which is linear, where HSV's is not.
+    Brightness, contrast, saturation and hue change. Contrast is about the image's mean
+    grey. Hue is a rotation about the grey axis, which is linear; HSV's hue is not.
     """
     repeat = x.shape[0] // samples
     strengths = (spec.brightness, spec.contrast, spec.saturation)
@@ -202,10 +227,11 @@ def _jitter(x: Tensor, spec: AugmentSpec, samples: int, generator: torch.Generat
 
 
 def _overlay(x: Tensor, most: float, samples: int, generator: torch.Generator) -> None:
-    """Blend a field of random colours into half of the samples of x (B, 3, h, w), in place, each by up to `most`.
+    """Blend a field of random colours into half of the samples of x, in place.
 
-    The field has one colour per cell and is smooth between; how many cells, from 2 by 2 to a cell per pixel, is drawn for
-    the whole batch, evenly in the logarithm: between haze and noise.
+    x: (B, 3, h, w). The weight is at most `most`. The field has one colour per cell and
+    is smooth between them. The number of cells, from 2 by 2 to one per pixel, is drawn
+    for the whole batch, evenly in the logarithm: the field is between haze and noise.
     """
     height, width = x.shape[2:]
     finest = math.log2(min(height, width))
@@ -220,7 +246,10 @@ def _overlay(x: Tensor, most: float, samples: int, generator: torch.Generator) -
 
 
 def _erase(x: Tensor, largest: float, samples: int, generator: torch.Generator) -> None:
-    """Paint one rectangle over half of the samples of x (B, 3, h, w), in place; it may stand out over the border."""
+    """Paint one rectangle over half of the samples of x (B, 3, h, w), in place.
+
+    It may reach over the border.
+    """
     height, width = x.shape[2:]
     area = _uniform(SMALLEST_ERASED, largest, samples, generator)
     aspect = torch.exp(_uniform(math.log(ASPECTS[0]), math.log(ASPECTS[1]), samples, generator))
@@ -235,20 +264,23 @@ def _erase(x: Tensor, largest: float, samples: int, generator: torch.Generator) 
 
 
 def _inside(lengths: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """bool (B, size): which of `size` pixels lie in a stretch of `lengths` (B,) pixels about a random centre."""
+    """Return which of `size` pixels lie in a random stretch, bool (B, size).
+
+    A stretch has `lengths` (B,) pixels about a random centre.
+    """
     centres = size * torch.rand(lengths.shape[0], generator=generator)
     distances = (torch.arange(size) + 0.5 - centres[:, None]).abs()
     return distances < lengths[:, None] / 2
 
 
 def _saturate(factor: Tensor) -> Tensor:
-    """(B, 1, 1) -> matrices (B, 3, 3) that blend each colour with its grey."""
+    """Return matrices (B, 3, 3) that blend colours with their grey; factor: (B, 1, 1)."""
     grey = torch.tensor(GREY).expand(3, 3)
     return factor * torch.eye(3) + (1 - factor) * grey
 
 
 def _hue(turns: Tensor) -> Tensor:
-    """(B,) -> rotations (B, 3, 3) about (1, 1, 1) by so many turns (Rodrigues' formula)."""
+    """Return rotations (B, 3, 3) about (1, 1, 1) by `turns` (B,) (Rodrigues' formula)."""
     angle = (2 * math.pi * turns).view(-1, 1, 1)
     cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
     return torch.cos(angle) * torch.eye(3) + torch.sin(angle) * cross + (1 - torch.cos(angle)) / 3

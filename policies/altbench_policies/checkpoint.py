@@ -1,17 +1,16 @@
-"""Checkpoints as plain files: TOML for values, safetensors for weights, .npy for arrays; nothing is ever unpickled.
+"""Checkpoints as plain files.
 
-Every file is written to a temporary name and renamed; `checkpoint.toml`, written last, lists the others with their
-SHA-256, so that a folder is either whole or refused.
+TOML holds values, safetensors weights, .npy arrays. Nothing is ever unpickled. Each
+file is written to a temporary name and then renamed. `checkpoint.toml` is written last
+and lists the others with their SHA-256. So a folder is either whole, or `read` refuses
+it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ import tomli_w
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from altbench.api import CheckpointError
+from altbench import api
+from altbench.api import CheckpointError, ConfigError, replacing
 
 INDEX = "checkpoint.toml"
 WEIGHTS = "weights.safetensors"
@@ -30,26 +30,33 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`values`: TOML values; `tensors`: name -> tensor, read to the CPU; `arrays`: name -> plain array."""
+    """The contents of a checkpoint.
+
+    `values`: TOML values. `tensors`: name -> tensor; `read` puts them on the CPU.
+    `arrays`: name -> plain array.
+    """
 
     values: Mapping[str, Any]
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def array(self, name: str) -> NDArray[Any]:
-        """The array `name`, or CheckpointError."""
+        """Return the array `name`; raise CheckpointError if it is missing."""
         if name not in self.arrays:
             raise CheckpointError(f"checkpoint: expected {name}.npy beside {INDEX}, it lists {sorted(self.arrays)}")
         return self.arrays[name]
 
     def value(self, name: str) -> Any:
-        """The value `name`, or CheckpointError."""
+        """Return the value `name`; raise CheckpointError if it is missing."""
         if name not in self.values:
             raise CheckpointError(f"{INDEX}: expected the key {name!r}, it has {sorted(self.values)}")
         return self.values[name]
 
     def fill(self, module: nn.Module) -> None:
-        """Load `tensors` as the state of `module`, or CheckpointError where names or shapes differ."""
+        """Load `tensors` into `module`.
+
+        Raises CheckpointError if names or shapes differ.
+        """
         try:
             module.load_state_dict(dict(self.tensors))
         except RuntimeError as error:
@@ -61,13 +68,17 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` into the existing `folder`."""
     write_tensors(folder / WEIGHTS, checkpoint.tensors)
     for name, array in checkpoint.arrays.items():
-        _replace(folder / f"{name}.npy", partial(_write_array, array=array))
+        _write_array(folder / f"{name}.npy", array)
     names = [WEIGHTS, *(f"{name}.npy" for name in checkpoint.arrays)]
-    write_toml(folder / INDEX, {"values": checkpoint.values, "sha256": {n: _sha256(folder / n) for n in names}})
+    write_toml(folder / INDEX, {"values": checkpoint.values, "sha256": {n: sha256_of(folder / n) for n in names}})
 
 
 def read(folder: Path) -> Checkpoint:
-    """Read what `write` wrote; CheckpointError, which names the file, where one is missing, damaged or foreign."""
+    """Read what `write` wrote.
+
+    Raises CheckpointError, with the file's name, if a file is missing, damaged, or not
+    of this format.
+    """
     index = read_toml(folder / INDEX)
     files = index.get("sha256")
     if not isinstance(index.get("values"), dict) or not isinstance(files, dict) or WEIGHTS not in files:
@@ -78,7 +89,7 @@ def read(folder: Path) -> Checkpoint:
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"{path}: missing, though {INDEX} lists it; fit and save the policy again")
-        if _sha256(path) != expected:
+        if sha256_of(path) != expected:
             raise CheckpointError(
                 f"{path}: damaged, its SHA-256 is not the one in {INDEX}; fit and save the policy again"
             )
@@ -87,28 +98,30 @@ def read(folder: Path) -> Checkpoint:
 
 
 def write_toml(path: Path, values: Mapping[str, Any]) -> None:
-    """Write `values` atomically."""
-    _replace(path, lambda temporary: temporary.write_text(tomli_w.dumps(values), encoding="utf-8"))
+    """Write `values` as TOML, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(tomli_w.dumps(values), encoding="utf-8")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read TOML; CheckpointError where it is missing or malformed."""
+    """Read TOML; raise CheckpointError if the file is missing or is not valid TOML."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing; is this a folder that a policy was saved to?")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: missing; is this a folder that a policy was saved to?") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: damaged ({error}); fit and save the policy again") from None
+        return api.read_toml(path)
+    except ConfigError as error:
+        raise CheckpointError(f"{error}; fit and save the policy again") from None
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors atomically as safetensors."""
+    """Write tensors as safetensors, whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    _replace(path, lambda temporary: safetensors.torch.save_file(plain, temporary))
+    with replacing(path) as temporary:
+        safetensors.torch.save_file(plain, temporary)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read safetensors to the CPU; CheckpointError where the file is missing or damaged."""
+    """Read safetensors to the CPU; raise CheckpointError if missing or damaged."""
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load_file(path, device="cpu")
     except FileNotFoundError:
@@ -118,8 +131,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def numpy_of(tensor: Tensor) -> NDArray[Any]:
-    """The tensor as an array on the CPU."""
+    """Return the tensor as an array on the CPU."""
     array: NDArray[Any] = tensor.detach().cpu().numpy()
     return array
 
@@ -133,18 +152,5 @@ def _read_array(path: Path) -> NDArray[Any]:
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
-    with path.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
-
-
-def _replace(path: Path, write_to: Callable[[Path], Any]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    write_to(temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,7 @@
-"""What the chunk policies share: fitting, saving and loading a network that turns To observations into a chunk."""
+"""The base of policies whose network turns To observations into a chunk of actions.
+
+It fits, saves and loads the network, and acts with it.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from altbench.api import Decision, Demonstration, FitContext, Footprint, Observation, Requirements, TaskInfo, Trainable
@@ -29,10 +32,26 @@ from altbench_policies.vision import count_bytes, seeded_network
 
 
 class ChunkSpec(ObservationSpec, TrainingSpec):
-    """Settings of a chunk policy: `pred_horizon` (Tp) actions are predicted, `action_horizon` (Ta) of them executed."""
+    """Config of a chunk policy.
+
+    `pred_horizon`: Tp, the actions that are predicted. `action_horizon`: Ta, those of
+    them that are executed.
+    """
 
     pred_horizon: int = Field(default=16, ge=1)
     action_horizon: int = Field(default=8, ge=1)
+
+    @property
+    def past(self) -> int:
+        """The number of steps before the present frame; they are never executed."""
+        return 0
+
+    @model_validator(mode="after")
+    def _chunk_is_long_enough(self) -> Self:
+        if self.past + self.action_horizon > self.pred_horizon:
+            before = f" − {self.past} (steps before the present frame)" if self.past else ""
+            raise ValueError(f"action_horizon {self.action_horizon} exceeds pred_horizon {self.pred_horizon}{before}")
+        return self
 
 
 Config = TypeVar("Config", bound=ChunkSpec)
@@ -73,23 +92,23 @@ class Example:
 
 
 class ChunkSampler:
-    """Augmented observations with the chunks that begin `past` steps before the present frame."""
+    """Augmented observations, each with its demonstrated chunk."""
 
-    def __init__(self, network: RangedNetwork, config: ChunkSpec, frames: Frames, past: int) -> None:
+    def __init__(self, network: RangedNetwork, config: ChunkSpec, frames: Frames) -> None:
         self.batch_size, self.total = config.batch_size, len(frames)
         self.observations = ObservationSampler(network.observation, frames)
         self.actions = network.action_range.normalize(frames.actions)
-        self.rows = action_rows(frames, config.pred_horizon, past)
+        self.rows = action_rows(frames, config.pred_horizon, config.past)
 
     def sample(self, generator: torch.Generator) -> Example:
-        """A batch of different frames."""
+        """Draw a batch of different frames."""
         rows = draw_rows(self.total, self.batch_size, generator)
         chunk = self.actions[self.rows[rows].to(self.actions.device)]
         return Example(self.observations.sample(rows, generator), chunk)
 
 
 class ChunkPolicy(Trainable[Config], Generic[Config, Network]):
-    """Base of the policies: everything but the network, what it minimises, and how it decides."""
+    """Base of the chunk policies: all but the network, its objective and its decisions."""
 
     runtime_fields: ClassVar[frozenset[str]] = frozenset({"checkpoint_seconds"})
 
@@ -100,24 +119,24 @@ class ChunkPolicy(Trainable[Config], Generic[Config, Network]):
 
     @abstractmethod
     def make_network(self, image_size: tuple[int, int]) -> Network:
-        """A network with fresh weights for images of `image_size` (H, W)."""
+        """Make a network with fresh weights for images of `image_size` (H, W)."""
 
     @abstractmethod
     def make_objective(self, network: Network, frames: Frames) -> Objective[Any]:
-        """What `network` is to minimise over `frames`."""
+        """Make what `network` is to minimise over `frames`."""
 
     @abstractmethod
     def decide(self, network: Network, seen: Seen, slots: Sequence[int]) -> Tensor:
-        """Normalised executed actions, float32 (B, Ta, Da)."""
+        """Return normalised actions to execute, float32 (B, Ta, Da)."""
 
     @property
     def frames_per_sample(self) -> int:
-        """Observations in one sample of a training batch."""
+        """The number of observations in one sample of a training batch."""
         return self.config.obs_horizon
 
     @property
     def requirements(self) -> Requirements:
-        """Images of its cameras over To frames; once fitted, of the size it was fitted to."""
+        """Images of its cameras over To frames; once fitted, of the fitted size."""
         horizons = self.config.obs_horizon, self.config.pred_horizon, self.config.action_horizon
         size = self.network.observation.image_size if self.network else None
         return Requirements(self.cameras, *horizons, image_size=size)
@@ -135,7 +154,7 @@ class ChunkPolicy(Trainable[Config], Generic[Config, Network]):
             context,
             frames=len(frames),
             images_per_step=min(self.config.batch_size, len(frames)) * self.frames_per_sample * len(self.cameras),
-            fingerprint=training_digest(self.name, self.version, config, frames.digest()),
+            digest=training_digest(self.name, self.version, config, frames.digest()),
         )
         self.network = network
 
@@ -146,7 +165,10 @@ class ChunkPolicy(Trainable[Config], Generic[Config, Network]):
         checkpoint.write(folder, checkpoint.Checkpoint(values, network.state_dict()))
 
     def load(self, folder: Path, device: str = "cpu") -> None:
-        """Read what `save` wrote; CheckpointError where it is damaged or of other settings."""
+        """Read what `save` wrote.
+
+        Raises CheckpointError if it is damaged or of another config.
+        """
         saved = checkpoint.read(folder)
         height, width = saved.value("image_size")
         network = seeded_network(lambda: self.make_network((height, width)), 0, device)
@@ -155,17 +177,17 @@ class ChunkPolicy(Trainable[Config], Generic[Config, Network]):
 
     @torch.inference_mode()
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
-        """Chunks (B, Ta, Da) in the task's units."""
+        """Return chunks (B, Ta, Da) in the task's units."""
         network = self.fitted()
         chunk = self.decide(network, network.observation.observe(observation), slots)
         return Decision(checkpoint.numpy_of(network.action_range.restore(chunk).contiguous()))
 
     def footprint(self) -> Footprint:
-        """Bytes of the network."""
+        """Return the bytes of the network."""
         return Footprint(count_bytes(self.network)) if self.network else Footprint()
 
     def fitted(self) -> Network:
-        """The network, or CheckpointError where there is none yet."""
+        """Return the network; raise CheckpointError before `fit` or `load`."""
         if self.network is None:
             raise input_checks.not_fitted(self.name)
         return self.network

@@ -1,4 +1,4 @@
-"""Demonstrations as flat tensors of frames, and the windows of them that one training sample sees."""
+"""Demonstrations as flat tensors of frames, and the windows that a sample sees."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from altbench.api import DatasetError, Demonstration
 class Frames:
     """All N frames of some demonstrations, one after the other.
 
-    `pixels`: camera -> uint8 (N, H, W, 3). `agent_pos`: float32 (N, Dp). `actions`: float32 (N, Da). `first` and
-    `last`: int64 (N,), the rows where each frame's episode begins and ends. `episode`: int64 (N,), its
-    `Demonstration.index`.
+    `pixels`: camera -> uint8 (N, H, W, 3). `agent_pos`: float32 (N, Dp). `actions`:
+    float32 (N, Da). `first` and `last`: int64 (N,), the rows where each frame's episode
+    begins and ends. `episode`: int64 (N,), its `Demonstration.index`.
     """
 
     pixels: dict[str, Tensor]
@@ -39,7 +39,7 @@ class Frames:
         return int(shape[1]), int(shape[2])
 
     def digest(self) -> str:
-        """SHA-256 of everything that training reads, in hexadecimal."""
+        """Return the SHA-256 of everything that training reads, in hexadecimal."""
         sha = hashlib.sha256()
         for tensor in (self.first, self.last, self.agent_pos, self.actions, *self.pixels.values()):
             sha.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
@@ -47,7 +47,10 @@ class Frames:
 
 
 def join(demonstrations: Sequence[Demonstration], cameras: Sequence[str], device: str = "cpu") -> Frames:
-    """The frames of `demonstrations` on `device`; DatasetError where there are none, or they do not fit together."""
+    """Return the frames of `demonstrations`, on `device`.
+
+    Raises DatasetError if `demonstrations` is empty, or their shapes differ.
+    """
     if not demonstrations:
         raise DatasetError("expected at least one demonstration to learn from, got none")
     _check(demonstrations, cameras)
@@ -64,22 +67,30 @@ def join(demonstrations: Sequence[Demonstration], cameras: Sequence[str], device
 
 
 def observation_rows(frames: Frames, horizon: int) -> Tensor:
-    """int64 (N, To): the rows seen at each frame, oldest first, the episode's first frame repeated before it."""
+    """Return int64 (N, To): the rows seen at each frame, oldest first.
+
+    Before an episode begins, its first frame is repeated.
+    """
     rows = torch.arange(len(frames))[:, None] + torch.arange(1 - horizon, 1)
     return torch.maximum(rows, frames.first[:, None])
 
 
 def action_rows(frames: Frames, horizon: int, past: int = 0) -> Tensor:
-    """int64 (N, horizon): the rows of the actions from `past` steps before each frame on.
+    """Return int64 (N, `horizon`): the rows of each frame's chunk of actions.
 
-    Before its episode the first action is repeated, past its end the last; a window never enters another episode.
+    A chunk begins `past` steps before its frame. Before its episode the first action is
+    repeated, past its end the last one. A window never enters another episode.
     """
     rows = torch.arange(len(frames))[:, None] + torch.arange(-past, horizon - past)
     return torch.minimum(torch.maximum(rows, frames.first[:, None]), frames.last[:, None])
 
 
 def draw_rows(total: int, count: int, generator: torch.Generator) -> Tensor:
-    """int64 (min(count, total),): different rows, so that no sample meets itself in its batch."""
+    """Draw min(count, total) different rows: int64 (min(count, total),).
+
+    They differ so that no sample meets itself in its batch, which the contrastive loss
+    would count as a wrong partner.
+    """
     return torch.randperm(total, generator=generator)[:count]
 
 

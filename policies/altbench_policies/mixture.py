@@ -1,8 +1,9 @@
-"""Mixtures of Gaussians over actions: the head of a network, the log-likelihood, and draws with little noise.
+"""Mixtures of Gaussians over actions: a network's head, log-likelihood, and draws.
 
-Source: robomimic's GMM policies (Mandlekar et al. 2021, "What Matters in Learning from Offline Human Demonstrations for
-Robot Manipulation", appendix on BC and BC-RNN): means through tanh, standard deviations through softplus above a floor,
-and at evaluation a fixed small standard deviation in place of the learned ones.
+Source: robomimic's GMM policies (Mandlekar et al. 2021, "What Matters in Learning from
+Offline Human Demonstrations for Robot Manipulation", appendix on BC and BC-RNN). Means
+pass through tanh, standard deviations through softplus above a floor. Acting draws with
+a small fixed standard deviation instead of the learned ones.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ MIXTURE_RUNTIME_FIELDS = frozenset({"evaluation_std"})
 
 
 class MixtureSpec(Spec):
-    """Settings of a mixture over normalised actions.
+    """Config of a mixture over normalised actions.
 
-    `modes`: Gaussians per mixture. `min_std`: floor of the learned standard deviations. `evaluation_std`: what actions are
-    drawn with (None: the learned ones); it does not concern the fit.
+    `modes`: Gaussians per mixture. `min_std`: floor of the learned standard deviations.
+    `evaluation_std`: standard deviation of the actions that are drawn in acting (None:
+    the learned ones); the fit does not depend on it.
     """
 
     modes: int = Field(default=5, ge=1)
@@ -35,22 +37,26 @@ class MixtureSpec(Spec):
 
 @dataclass(frozen=True)
 class Mixture:
-    """Mixtures of M diagonal Gaussians over D numbers: `logits` (..., M), `means` and `stds` (..., M, D), float32."""
+    """Mixtures of M diagonal Gaussians over D numbers, float32.
+
+    `logits`: (..., M). `means` and `stds`: (..., M, D).
+    """
 
     logits: Tensor
     means: Tensor
     stds: Tensor
 
     def log_prob(self, values: Tensor) -> Tensor:
-        """Natural logarithm of the density at `values` (..., D): (...)."""
+        """Return the natural logarithm of the density at `values` (..., D): (...)."""
         distance = (values.unsqueeze(-2) - self.means) / self.stds
         gaussians = -0.5 * (distance.square() + math.log(2 * math.pi)) - self.stds.log()
         return (self.logits.log_softmax(-1) + gaussians.sum(-1)).logsumexp(-1)
 
     def draw(self, generators: Sequence[torch.Generator], std: float | None) -> Tensor:
-        """One draw per mixture, (B, ..., D), with `std` in place of the learned ones where it is given.
+        """Draw once from each mixture: (B, ..., D).
 
-        Row b is drawn from `generators[b]` alone, so that batch mates do not matter.
+        `std` replaces the learned standard deviations (None: it does not). Row b is
+        drawn from `generators[b]` alone, so that batch mates do not matter.
         """
         shape, device = self.means.shape[1:-2], self.means.device
         picks = torch.stack([torch.rand(shape, generator=g) for g in generators]).to(device)
@@ -63,9 +69,10 @@ class Mixture:
 
 
 class MixtureHead(nn.Module):
-    """Features -> `count` mixtures over `dimension` numbers each, by one linear layer, in fp32 always.
+    """A linear layer: features -> `count` mixtures over `dimension` numbers each.
 
-    A mixture's standard deviations reach down to 1e-4: bf16 would round its means by more.
+    It computes in fp32 always. A mixture's standard deviations go down to 1e-4, and
+    bf16 would round its means by more.
     """
 
     def __init__(self, config: MixtureSpec, inputs: int, count: int, dimension: int) -> None:
@@ -74,7 +81,7 @@ class MixtureHead(nn.Module):
         self.linear = nn.Linear(inputs, math.prod(self.shape))
 
     def forward(self, features: Tensor) -> Mixture:
-        """(..., inputs) -> mixtures (..., count)."""
+        """Return mixtures (..., count) for features (..., inputs)."""
         with torch.autocast(features.device.type, enabled=False):
             numbers = self.linear(features.float()).unflatten(-1, self.shape)
         dimension = (self.shape[-1] - 1) // 2

@@ -1,37 +1,36 @@
-"""What the policies whose head is an MLP share: its settings and the size for two cores, and its hidden layers."""
+"""Policies with an MLP as their head: its config for two cores, and its hidden layers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 
 from altbench_policies.chunk_policy import ChunkSpec
 
 
 class MlpSpec(ChunkSpec):
-    """`hidden`: widths of the MLP's hidden layers. The chunk is the `pred_horizon` actions from the present frame on."""
+    """Config of a policy with an MLP head. `hidden`: widths of its hidden layers.
+
+    The chunk is the `pred_horizon` actions from the present frame on.
+    """
 
     hidden: tuple[int, ...] = (512, 512)
 
-    # the size for two cores
+    # The defaults of the base, changed to a size that two cores can train.
     pred_horizon: int = Field(default=8, ge=1)
     shift: int = Field(default=4, ge=0)
     train_steps: int | None = Field(default=1500, ge=0)
     warmup_steps: int = Field(default=50, ge=0)
 
-    @model_validator(mode="after")
-    def _horizons_fit(self) -> Self:
-        if self.action_horizon > self.pred_horizon:
-            raise ValueError(f"action_horizon {self.action_horizon} exceeds pred_horizon {self.pred_horizon}")
-        return self
-
 
 def hidden_layers(inputs: int, widths: Sequence[int]) -> tuple[nn.Sequential, int]:
-    """Linear layers of `widths`, each with a ReLU behind it: (B, inputs) -> (B, F), and F."""
+    """Return linear layers of `widths`, each followed by a ReLU, and F.
+
+    They map (B, inputs) -> (B, F).
+    """
     sizes = [inputs, *widths]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):

@@ -1,4 +1,4 @@
-"""What bc and diffusion condition on: To observations of images and pose -> one vector."""
+"""The observation as one vector: To frames of images, and the pose."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from altbench_policies.vision import VisionSpec, make_encoder
 
 
 class ObservationSpec(VisionSpec, AugmentSpec):
-    """Settings of the condition.
+    """Config of the observation that a network sees.
 
-    `cameras`: empty for all of the task's. `share_encoder`: one encoder for all cameras in place of one each.
-    `view_features`: length of one image's vector, by a linear layer (0: the encoder's own features). `pose`: whether
-    the normalised agent_pos is seen.
+    `cameras`: which views (empty: all of the task's). `share_encoder`: use one encoder
+    for all cameras instead of one each. `view_features`: length of one image's vector,
+    made by a linear layer (0: the encoder's own features). `pose`: whether the network
+    sees the normalised agent_pos.
     """
 
     cameras: tuple[str, ...] = ()
@@ -34,14 +35,17 @@ class ObservationSpec(VisionSpec, AugmentSpec):
 
 @dataclass(frozen=True)
 class Seen:
-    """A batch: `images` camera -> float (B·To, 3, h, w); `pose` normalised, float (B, To, Dp)."""
+    """A batch of observations, as a network sees them.
+
+    `images`: camera -> float (B·To, 3, h, w). `pose`: normalised, float (B, To, Dp).
+    """
 
     images: Mapping[str, Tensor]
     pose: Tensor
 
 
 class ObservationInput(nn.Module):
-    """What a network sees: its cameras, and the range of the pose."""
+    """Base of what a network sees: its cameras, and the range of the pose."""
 
     def __init__(
         self, config: ObservationSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]
@@ -51,7 +55,10 @@ class ObservationInput(nn.Module):
         self.pose_range = MinMax(pose_dim)
 
     def observe(self, observation: Observation) -> Seen:
-        """The bench's observation as this network wants it: no augmentation, on its device."""
+        """Return the bench's observation as this network sees it.
+
+        Images are not augmented; the tensors are on the network's device.
+        """
         device, horizon = self.pose_range.middle.device, self.config.obs_horizon
         images = {}
         for camera in self.cameras:
@@ -62,7 +69,7 @@ class ObservationInput(nn.Module):
 
 
 class ObservationEncoder(ObservationInput):
-    """Encodes To frames of every camera and the pose into (B, `dimension`)."""
+    """An encoder of To frames of every camera and the pose into (B, `dimension`)."""
 
     def __init__(
         self, config: ObservationSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]
@@ -81,7 +88,7 @@ class ObservationEncoder(ObservationInput):
         return nn.Sequential(encoder, nn.Linear(features, self.config.view_features))
 
     def forward(self, seen: Seen) -> Tensor:
-        """-> float32 (B, dimension): per camera its To features, then the To poses."""
+        """Return float32 (B, dimension): each camera's To features, then the To poses."""
         batch = seen.pose.shape[0]
         parts = [seen.pose.flatten(1)] if self.config.pose else []
         for i, camera in enumerate(self.cameras):
@@ -90,7 +97,11 @@ class ObservationEncoder(ObservationInput):
         return torch.cat(parts, dim=1)
 
     def by_step(self, features: Tensor) -> Tensor:
-        """What `forward` gives, (B, dimension), by step: (B, To, dimension / To), the views' features, then the pose."""
+        """Reorder what `forward` returns, (B, dimension), by step.
+
+        Returns (B, To, dimension / To). A step has its views' features first, then its
+        pose.
+        """
         horizon, cameras = self.config.obs_horizon, len(self.cameras)
         lengths = [horizon * self.features] * cameras
         lengths += [self.dimension - sum(lengths)] if self.config.pose else []
@@ -101,7 +112,8 @@ class ObservationEncoder(ObservationInput):
 class ObservationSampler:
     """Augmented training observations, cut from banks of all frames.
 
-    `rows`: int64 (N, T), the frames that one sample at each frame sees; by default the last To.
+    `rows`: int64 (N, T), the frames that the sample at each frame sees; by default the
+    last To.
     """
 
     def __init__(self, sees: ObservationInput, frames: Frames, rows: Tensor | None = None) -> None:
@@ -110,7 +122,7 @@ class ObservationSampler:
         self.poses = sees.pose_range.normalize(frames.agent_pos)
 
     def sample(self, rows: Tensor, generator: torch.Generator) -> Seen:
-        """What is seen at frames `rows` (B,)."""
+        """Return what is seen at frames `rows` (B,), augmented from `generator`."""
         windows = self.rows[rows]
         images = {camera: bank.augmented(windows, generator) for camera, bank in self.banks.items()}
         return Seen(images, self.poses[windows.to(self.poses.device)])

@@ -1,4 +1,7 @@
-"""Pretrained ResNet-18 weights in torchvision's layout, from a safetensors file or from the Hugging Face Hub."""
+"""Pretrained ResNet-18 weights in torchvision's layout.
+
+They come from a safetensors file or from the Hugging Face Hub.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,18 @@ from torch import Tensor, nn
 from altbench.api import ConfigError
 
 IMAGENET = "imagenet"
-HUB, HUB_FILE = "timm/resnet18.tv_in1k", "model.safetensors"  # torchvision's ImageNet weights, nothing pickled
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours, in [0, 1]
+"""The value of `weights` that stands for the Hub's file."""
+HUB, HUB_FILE = "timm/resnet18.tv_in1k", "model.safetensors"
+"""Torchvision's ImageNet weights on the Hub: repository and file; nothing is pickled."""
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's red, green and blue, in [0, 1]."""
 
 
 class ImageNetRange(nn.Module):
-    """Images in [-1, 1] -> standardised as ImageNet's were: what pretrained weights expect."""
+    """A map of images in [-1, 1] to the range that pretrained weights expect.
+
+    That is ImageNet's: each colour less its mean, in units of its standard deviation.
+    """
 
     scale: Tensor
     offset: Tensor
@@ -30,12 +39,16 @@ class ImageNetRange(nn.Module):
         self.register_buffer("offset", (0.5 - mean) / deviation, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> the same shape."""
+        """Standardise images (B, 3, H, W); the shape stays."""
         return images * self.scale + self.offset
 
 
 def weights_file(weights: str) -> Path:
-    """The safetensors file that `weights` names: a path, or "imagenet" for the Hub's; ConfigError where there is none."""
+    """Return the safetensors file that `weights` names.
+
+    `weights`: a path, or "imagenet" for the Hub's file. Raises ConfigError if the file
+    is missing or cannot be fetched.
+    """
     if weights != IMAGENET:
         path = Path(weights)
         if not path.is_file():
@@ -47,7 +60,7 @@ def weights_file(weights: str) -> Path:
         from huggingface_hub import hf_hub_download
 
         return Path(hf_hub_download(HUB, HUB_FILE))
-    except Exception as error:  # whatever it was, the way out is the same
+    except Exception as error:  # whatever the reason, the user can do the same
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"weights = 'imagenet': tried to fetch {HUB_FILE} of {HUB} from the Hugging Face Hub and its cache: "
@@ -56,20 +69,29 @@ def weights_file(weights: str) -> Path:
         ) from None
 
 
-def load_resnet18(convolutions: nn.Module, path: Path) -> str:
-    """Copy torchvision's ResNet-18 weights at `path` into those of `vision.make_convolutions`; the file's SHA-256.
+def load_resnet18(convolutions: nn.Module, path: Path, sha256: str = "") -> str:
+    """Copy torchvision's ResNet-18 weights at `path`; return the file's SHA-256.
 
-    `convolutions`: width 1, norm "batch". The classifier is left out. ConfigError where a tensor is missing or differs.
+    They go into `convolutions`, which `vision.make_convolutions` made with width 1 and
+    norm "batch". The classifier is left out. `sha256`: the expected digest ("": any
+    file). Raises ConfigError if the file has another digest, or a tensor is missing or
+    of another shape.
     """
+    contents = path.read_bytes()
+    came = hashlib.sha256(contents).hexdigest()
+    if sha256 not in ("", came):
+        raise ConfigError(
+            f"{path}: expected the file with SHA-256 {sha256}, by which results are keyed, got {came}; "
+            "use that file, or make the policy again"
+        )
     try:
-        theirs = safetensors.torch.load_file(path)
+        theirs = safetensors.torch.load(contents)
     except safetensors.SafetensorError as error:
         raise ConfigError(f"{path}: expected safetensors ({error}); pickled .pth files are never read") from None
     with torch.no_grad():
         for name, tensor in convolutions.state_dict().items():
             _copy(tensor, theirs, _torchvision_name(name), path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return came
 
 
 def _copy(tensor: Tensor, theirs: dict[str, Tensor], name: str, path: Path) -> None:
@@ -85,7 +107,10 @@ def _copy(tensor: Tensor, theirs: dict[str, Tensor], name: str, path: Path) -> N
 
 
 def _torchvision_name(ours: str) -> str:
-    """`0.0.0.weight` -> `conv1.weight`, `3.first.0.1.bias` -> `layer2.0.bn1.bias`."""
+    """Return torchvision's name: `0.0.0.weight` -> `conv1.weight`.
+
+    Another example: `3.first.0.1.bias` -> `layer2.0.bn1.bias`.
+    """
     block, _, rest = ours.partition(".")
     module, _, leaf = rest.rpartition(".")
     if block == "0":

@@ -1,8 +1,9 @@
-"""The one training loop that serves alt, diffusion and bc: seeded, logged, and resumable bit for bit.
+"""The one training loop of all policies that learn: seeded, logged, resumable.
 
-Everything random in step s is drawn from a generator seeded by (seed, s); so a run that is killed and started again
-passes through the same weights as one that was not, on a CPU and given the same number of threads. (On a GPU some gradients,
-such as attention's, are added up in no fixed order.)
+Everything random in step s is drawn from a generator that is seeded by (seed, s). So a
+run that is killed and started again has the same weights, bit for bit, as one that was
+not. This holds on a CPU with the same number of threads; on a GPU some gradients, such
+as attention's, are summed in no fixed order.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from altbench.api import FitContext, Spec, changed, choose_precision
 from altbench_policies.resume import Resumable
@@ -26,14 +28,15 @@ Batch = TypeVar("Batch")
 
 
 class TrainingSpec(Spec):
-    """Settings of the loop.
+    """Config of the training loop.
 
-    `train_steps` gradient steps; where it is None, `epochs` passes over the frames (0 steps leaves
-    the initial weights). `schedule`: of the learning rate after a linear warm-up. `precision`:
-    "bf16" runs the network under autocast, the weights stay fp32; "auto" is bf16 where the hardware
-    multiplies it, fp32 elsewhere. `ema_power` > 0 keeps averaged weights, and those are what the
-    policy acts with. `max_gradient`: the gradient's norm is clipped to it (0: not).
-    `checkpoint_seconds`: how often the state to resume from is written.
+    `train_steps`: gradient steps; None: `epochs` passes over the frames (0 steps keep
+    the initial weights). `schedule`: learning rate after a linear warm-up. `precision`:
+    with "bf16" the network runs under autocast; the weights stay fp32. "auto" is bf16
+    if the hardware multiplies it, else fp32. `ema_power` > 0: averaged weights are
+    kept, and the policy acts with them. `max_gradient`: largest norm of the gradient,
+    clipped (0: not clipped). `checkpoint_seconds`: time between two states to resume
+    from.
     """
 
     train_steps: int | None = Field(default=None, ge=0)
@@ -58,21 +61,24 @@ class TrainingSpec(Spec):
         return self.model_copy(update={"precision": choose_precision(device).precision})
 
     def total_steps(self, frames: int) -> int:
-        """Gradient steps for a training set of `frames`."""
+        """Return the number of gradient steps for a training set of `frames`."""
         if self.train_steps is not None:
             return self.train_steps
         return math.ceil(self.epochs * frames / min(self.batch_size, frames))
 
 
 class Objective(Protocol[Batch]):
-    """What is minimised: batches, and the loss of one."""
+    """What training minimises: it draws batches, and gives the loss of one."""
 
     def sample(self, generator: torch.Generator) -> Batch:
-        """A batch drawn from `generator` alone, on the network's device; runs without gradients and in fp32."""
+        """Draw a batch from `generator` alone, on the network's device.
+
+        Runs without gradients and in fp32.
+        """
         ...
 
     def loss(self, batch: Batch) -> Tensor:
-        """The mean loss of `batch`, a scalar; runs under autocast where the settings ask for bf16."""
+        """Return the mean loss of `batch`, a scalar; runs under autocast with "bf16"."""
         ...
 
 
@@ -84,19 +90,20 @@ def train(
     *,
     frames: int,
     images_per_step: int,
-    fingerprint: str,
+    digest: str,
 ) -> None:
-    """Minimise `objective` over the weights of `network`, in place; it ends in evaluation mode.
+    """Minimise `objective` over the weights of `network`, in place.
 
-    `frames`: size of the training set. `images_per_step`: for the throughput that is logged. `fingerprint`: names the
-    data and the settings; a state in `context.folder` made with another is not resumed from.
+    The network ends in evaluation mode. `frames`: size of the training set.
+    `images_per_step`: for the throughput that is logged. `digest`: names the data and
+    the config; a state in `context.folder` with another digest is not used.
     """
     if config.precision == "auto":
         config = config.resolve(context.device)
-        fingerprint += f"-{config.precision}"
+        digest += f"-{config.precision}"
     total = config.total_steps(frames)
     learner = Learner(network, config, total)
-    state = Resumable(context.folder, learner, f"{fingerprint}-{context.seed}-{total}", config.checkpoint_seconds)
+    state = Resumable(context.folder, learner, f"{digest}-{context.seed}-{total}", config.checkpoint_seconds)
     step = state.resume()
     with TrainingLog(context, step, total, images_per_step) as log:
         while step < total:
@@ -108,9 +115,10 @@ def train(
 
 
 class Learner:
-    """A network with its optimizer and averaged weights: what one gradient step changes.
+    """A network, its optimizer and averaged weights: all that a gradient step changes.
 
-    `data_seconds`: host time spent so far in `Objective.sample`, where batches are cut and augmented in the loop itself.
+    `data_seconds`: host time spent so far in `Objective.sample`, which cuts and
+    augments batches in the loop itself.
     """
 
     def __init__(self, network: nn.Module, config: TrainingSpec, total: int) -> None:
@@ -120,7 +128,9 @@ class Learner:
         self.optimizer = kind(
             self.parameters, config.learning_rate, config.betas, weight_decay=config.weight_decay, fused=True
         )
-        for parameter in self.parameters:  # made now, so that a state to resume from has tensors to be copied into
+        # The optimizer would make its state at the first step. It is made here, because a
+        # resumed run copies its saved tensors into these.
+        for parameter in self.parameters:
             moments = {k: torch.zeros_like(parameter) for k in ("exp_avg", "exp_avg_sq")}
             self.optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
         self.averages = [p.detach().clone() for p in self.parameters] if config.ema_power else []
@@ -129,7 +139,7 @@ class Learner:
         self.data_seconds = 0.0
 
     def step(self, objective: Objective[Batch], step: int, seed: int) -> Tensor:
-        """Gradient step number `step` (from 0); the loss, detached."""
+        """Take gradient step number `step` (from 0); return the loss, detached."""
         generator = step_generator(seed, step)
         batch = self._sample(objective, generator)
         with (
@@ -142,10 +152,11 @@ class Learner:
         return loss.detach()
 
     def _sample(self, objective: Objective[Batch], generator: torch.Generator) -> Batch:
-        """A batch, its time added to `data_seconds`.
+        """Draw a batch; add its time to `data_seconds`.
 
-        A GPU is waited for first, so that the step before is not counted: that costs nothing, since the copy of the rows
-        drawn on the CPU waits for it anyway. Kernels of the sample that run on after its last copy are not counted.
+        On a GPU, wait for the step before, so that it is not counted. The wait costs
+        nothing: copying the rows, which are drawn on the CPU, would wait for it anyway.
+        Kernels that run on after the last copy of the sample are not counted.
         """
         if self.device == "cuda":
             torch.cuda.synchronize()
@@ -156,7 +167,7 @@ class Learner:
         return batch
 
     def update(self, step: int) -> None:
-        """Apply the gradients of step number `step` to the weights, and the weights to their averages."""
+        """Apply the gradients of step number `step`, then update the averaged weights."""
         if self.config.max_gradient:
             nn.utils.clip_grad_norm_(self.parameters, self.config.max_gradient)
         for group in self.optimizer.param_groups:
@@ -164,11 +175,15 @@ class Learner:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.averages:
-            with torch.no_grad():
-                torch._foreach_lerp_(self.averages, self.parameters, 1 - self.average_decay(step))
+            average = get_ema_multi_avg_fn(self.average_decay(step))  # type: ignore[no-untyped-call]
+            average(self.averages, self.parameters, None)
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of step number `step`: linear warm-up, then constant or a half cosine down to 0."""
+        """Return the learning rate of step number `step`.
+
+        It rises linearly during warm-up. Then it is constant, or falls to 0 along a
+        half cosine.
+        """
         config, warmup = self.config, self.config.warmup_steps
         if step < warmup:
             return config.learning_rate * (step + 1) / warmup
@@ -178,11 +193,15 @@ class Learner:
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def average_decay(self, step: int) -> float:
-        """Decay of the averaged weights: 1 − (1 + step)^−power, at most `ema_max` (as in diffusion policy's EMA)."""
+        """Return the decay of the averaged weights.
+
+        1 − (1 + step)^−power, at most `ema_max`. Source: the EMA of diffusion policy's
+        code (Chi et al. 2023).
+        """
         return min(self.config.ema_max, 1 - float((1 + step) ** -self.config.ema_power))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Name -> every tensor that a gradient step changes (the live ones)."""
+        """Return name -> every tensor that a gradient step changes; the live ones."""
         live = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         for i, parameter in enumerate(self.parameters):
             live |= {f"optimizer.{i}.{k}": v for k, v in self.optimizer.state[parameter].items()}
@@ -198,7 +217,10 @@ class Learner:
 
 @contextmanager
 def _dropout_from(generator: torch.Generator, device: str) -> Iterator[None]:
-    """What layers draw from the global generators of the CPU and `device` comes from `generator`; they are put back."""
+    """Draw from `generator` what layers draw from the global generators.
+
+    The layers draw from those of the CPU and of `device`. Both are restored afterwards.
+    """
     seed = int(torch.randint(2**62, (), generator=generator))
     with torch.random.fork_rng([torch.cuda.current_device()] if device == "cuda" else []):
         torch.manual_seed(seed)
@@ -206,6 +228,6 @@ def _dropout_from(generator: torch.Generator, device: str) -> Iterator[None]:
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
-    """The CPU generator that everything random in gradient step `step` is drawn from."""
+    """Return the CPU generator for everything random in gradient step `step`."""
     words = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(words[0]) >> 1)

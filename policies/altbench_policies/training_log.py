@@ -1,4 +1,7 @@
-"""Loss, throughput, learning rate and wait for data of a training run, to TensorBoard and the caller, once a second."""
+"""The log of a training run, once a second, to TensorBoard and the caller.
+
+It holds loss, throughput, learning rate, and the wait for data.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,16 @@ from torch import Tensor
 
 from altbench.api import FitContext
 
-INTERVAL = 1.0  # seconds; reading the loss waits for an accelerator, so it is read no more often than this
+INTERVAL = 1.0
+"""Seconds between reports. Reading the loss waits for a GPU, so it is read this rarely."""
 
 
 class TrainingLog:
-    """Averages the loss between reports; a context manager, which closes its files.
+    """A log that averages the loss between reports.
 
-    The metric `data_share` is the part of the loop's time, from the making of this log on (so in this process, where a
-    run was resumed), that was spent waiting for data.
+    As a context manager it closes its files. `data_share`: the part of the loop's time
+    that was spent waiting for data. It counts from the making of this log, so in a
+    resumed run from the start of this process.
     """
 
     def __init__(self, context: FitContext, first: int, total: int, images_per_step: int) -> None:
@@ -30,7 +35,10 @@ class TrainingLog:
         self._writer = _writer(context, first) if first < total else None
 
     def record(self, step: int, loss: Tensor, learning_rate: float, data_seconds: float) -> None:
-        """Note the loss of step number `step` (from 1); `data_seconds` were spent on data since the log was made."""
+        """Note the loss of step number `step` (from 1).
+
+        `data_seconds`: time spent on data since the log was made.
+        """
         self._sum = loss.clone() if self._sum is None else self._sum + loss
         elapsed = time.perf_counter() - self._time
         if elapsed < INTERVAL and step < self.total:
@@ -62,7 +70,10 @@ class TrainingLog:
 
 
 def _writer(context: FitContext, first: int) -> torch.utils.tensorboard.SummaryWriter | None:
-    """A TensorBoard writer under the run's folder; what a killed run wrote past `first` is hidden."""
+    """Return a TensorBoard writer in the run's folder, or None without a folder.
+
+    Steps past `first`, which a killed run wrote, are hidden.
+    """
     if context.folder is None:
         return None
     from torch.utils.tensorboard import SummaryWriter

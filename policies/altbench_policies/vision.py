@@ -1,4 +1,7 @@
-"""Image encoders: ResNet-18 of any width and two small CNNs from torch.nn, a library's ViT, with three ways to pool."""
+"""Image encoders, with three ways to pool their feature maps.
+
+ResNet-18 of any width and two small CNNs are made from torch.nn; the ViT is kornia's.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,26 @@ from altbench_policies.vit import VisionTransformer
 
 Norm = Literal["group", "batch", "none"]
 Network = TypeVar("Network", bound=nn.Module)
-CHANNELS_PER_GROUP = 16  # as in diffusion policy's replacement of BatchNorm
-
-# (channels, kernel, stride, padding) per layer, before the width multiplier
+CHANNELS_PER_GROUP = 16
+"""Channels per group of GroupNorm, as where diffusion policy's code replaces BatchNorm."""
 CNN_LAYERS: dict[str, tuple[tuple[int, int, int, int], ...]] = {
     "cnn3": ((32, 8, 4, 0), (64, 4, 2, 0), (64, 3, 1, 0)),
     "cnn4": ((16, 5, 2, 2), (32, 3, 2, 1), (64, 3, 2, 1), (64, 3, 2, 1)),
 }
+"""Each layer's (channels, kernel, stride, padding), before the width multiplier."""
 RESNET_WIDTHS = (64, 128, 256, 512)
+"""Channels of the four stages of a ResNet-18 (He et al. 2016, table 1)."""
 
 
 class VisionSpec(Spec):
-    """Settings of an image encoder.
+    """Config of an image encoder.
 
-    `width` multiplies every layer's channels. "vit" is kornia's ViT-Tiny of `vit_depth` blocks, with patches of `vit_patch`
-    pixels: `pip install 'altbench[vit]'`. `norm` is of convolutions: GroupNorm by default, because averaged weights (EMA)
-    and BatchNorm do not go together. `pooling`: `average` (C features), `flat` (C·h·w) or `spatial_softmax` (expected x
-    and y of `keypoints` learned maps: 2·keypoints features).
+    `width` multiplies every layer's channels. "vit" is kornia's ViT-Tiny of `vit_depth`
+    blocks, with patches of `vit_patch` pixels: `pip install 'altbench[vit]'`. `norm`:
+    normalisation of convolutions; GroupNorm by default, because averaged weights (EMA)
+    and BatchNorm do not work together. `pooling`: `average` (C features), `flat`
+    (C·h·w), or `spatial_softmax` (expected x and y of `keypoints` learned maps:
+    2·keypoints features).
     """
 
     encoder: Literal["resnet18", "cnn3", "cnn4", "vit"] = "cnn4"
@@ -44,7 +50,10 @@ class VisionSpec(Spec):
 
 
 def make_encoder(spec: VisionSpec, image_size: tuple[int, int]) -> tuple[nn.Module, int]:
-    """An encoder float (B, 3, H, W) -> (B, F) for images of `image_size` (H, W), and its F."""
+    """Make an encoder for images of `image_size` (H, W); return it and its F.
+
+    It maps float (B, 3, H, W) to (B, F).
+    """
     convolutions, (channels, height, width) = make_convolutions(spec, image_size)
     if spec.pooling == "average":
         return nn.Sequential(convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
@@ -54,7 +63,10 @@ def make_encoder(spec: VisionSpec, image_size: tuple[int, int]) -> tuple[nn.Modu
 
 
 def make_convolutions(spec: VisionSpec, image_size: tuple[int, int]) -> tuple[nn.Module, tuple[int, int, int]]:
-    """An encoder without its pooling: float (B, 3, H, W) -> (B, C, h, w), and (C, h, w)."""
+    """Make an encoder without its pooling; return it and its output's (C, h, w).
+
+    It maps float (B, 3, H, W) to (B, C, h, w).
+    """
     if spec.encoder == "vit":
         convolutions: nn.Module = VisionTransformer(image_size, spec.vit_patch, spec.vit_depth, spec.width)
     else:
@@ -63,9 +75,10 @@ def make_convolutions(spec: VisionSpec, image_size: tuple[int, int]) -> tuple[nn
 
 
 class SpatialSoftmax(nn.Module):
-    """Feature maps (B, C, h, w) -> expected image coordinates in [-1, 1] of `keypoints` learned maps, (B, 2·keypoints).
+    """The expected image coordinates, in [-1, 1], of `keypoints` learned maps.
 
-    Source: Finn et al., "Deep spatial autoencoders for visuomotor learning" (2016), section V-A.
+    Feature maps (B, C, h, w) -> (B, 2·keypoints). Source: Finn et al., "Deep spatial
+    autoencoders for visuomotor learning" (2016), section V-A.
     """
 
     def __init__(self, channels: int, keypoints: int) -> None:
@@ -73,7 +86,7 @@ class SpatialSoftmax(nn.Module):
         self.maps = nn.Conv2d(channels, keypoints, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, 2·keypoints): all x, then all y."""
+        """Map (B, C, h, w) to (B, 2·keypoints): all x, then all y."""
         maps = self.maps(features).float()
         weights = maps.flatten(2).softmax(dim=2).view_as(maps)
         ys = torch.linspace(-1, 1, maps.shape[2], device=maps.device)
@@ -92,7 +105,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if plain else _conv(inputs, outputs, 1, stride, 0, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
+        """Map (B, inputs, h, w) to (B, outputs, h / stride, w / stride)."""
         return F.relu(self.second(self.first(x)) + self.shortcut(x))
 
 
@@ -140,7 +153,10 @@ def _scaled(channels: int, width: float) -> int:
 
 
 def _output_shape(convolutions: nn.Module, image_size: tuple[int, int]) -> tuple[int, int, int]:
-    """(C, h, w) that `convolutions` make of an image; they are put in evaluation mode while it is found out."""
+    """Return the (C, h, w) that `convolutions` make of an image.
+
+    They run once in evaluation mode, so that BatchNorm's statistics stay as they are.
+    """
     device = next(convolutions.parameters()).device
     with torch.no_grad():
         shape = convolutions.eval()(torch.zeros(1, 3, *image_size, device=device)).shape
@@ -149,9 +165,10 @@ def _output_shape(convolutions: nn.Module, image_size: tuple[int, int]) -> tuple
 
 
 def seeded_network(make: Callable[[], Network], seed: int, device: str) -> Network:
-    """The network that `make` builds, with the initial weights that `seed` names, on `device`, channels last.
+    """Build a network with `make`, with initial weights that `seed` names.
 
-    The weights are drawn on the CPU, alike for every device; the global generator is put back as it was.
+    It is on `device`, channels last. The weights are drawn on the CPU, so they are the
+    same for every device. The global generator is restored afterwards.
     """
     before = torch.default_generator.get_state()
     torch.default_generator.manual_seed(seed)
@@ -164,6 +181,6 @@ def seeded_network(make: Callable[[], Network], seed: int, device: str) -> Netwo
 
 
 def count_bytes(module: nn.Module) -> int:
-    """Bytes of all parameters and buffers of `module`."""
+    """Return the bytes of all parameters and buffers of `module`."""
     tensors = [*module.parameters(), *module.buffers()]
     return sum(t.numel() * t.element_size() for t in tensors)

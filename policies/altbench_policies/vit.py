@@ -1,4 +1,7 @@
-"""A vision transformer from kornia, which needs no torchvision, as one more encoder of images into feature maps."""
+"""A vision transformer from kornia, as an encoder of images into feature maps.
+
+Unlike torchvision's, it needs no further package.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,19 @@ from torch import Tensor, nn
 
 from altbench.api import ConfigError
 
-HEAD = 64  # numbers per attention head (Dosovitskiy et al. 2021, table 1)
-WIDTH = 192  # of ViT-Tiny
+HEAD = 64
+"""Numbers per attention head (Dosovitskiy et al. 2021, table 1)."""
+WIDTH = 192
+"""Length of ViT-Tiny's tokens (Touvron et al. 2021, table 1), before the width multiplier."""
 
 
 class VisionTransformer(nn.Module):
-    """ViT-Tiny of `depth` blocks, `width` times as wide: (B, 3, H, W) -> its patches' tokens as maps (B, C, s, s).
+    """ViT-Tiny of `depth` blocks, `width` times as wide.
 
-    Images are resized to the nearest square of whole patches; 84 × 84 are seven patches of 12 each way, untouched. The
-    class token is dropped: the encoder's pooling says what becomes of the others. Source: Dosovitskiy et al. 2021.
+    Images -> maps of their patches' tokens: (B, 3, H, W) -> (B, C, s, s). Images are
+    resized to the nearest square of whole patches; images of 84 × 84 stay as they are,
+    with seven patches of 12 each way. The class token is dropped, since the encoder's
+    pooling combines the other tokens. Source: Dosovitskiy et al. 2021.
     """
 
     def __init__(self, image_size: tuple[int, int], patch: int, depth: int, width: float) -> None:
@@ -30,11 +37,11 @@ class VisionTransformer(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C, s, s)."""
+        """Map (B, 3, H, W) to (B, C, s, s)."""
         if images.shape[-2:] != (self.side, self.side):
             images = F.interpolate(images, (self.side, self.side), mode="bilinear", antialias=True)
         tokens: Tensor = self.transformer(images)[:, 1:]
-        self.transformer.encoder.results = []  # kornia keeps every block's output, and with it the graph
+        self.transformer.encoder.results = []  # kornia keeps every block's output, and so the graph
         return tokens.transpose(1, 2).reshape(len(images), -1, self.patches, self.patches)
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from altbench.core.policy import Observation
-from altbench_policies.alt_plus.policy import familiar_limit
+from altbench_policies.alt_plus import policy as alt_plus_policy
+from altbench_policies.alt_plus.policy import familiar_limit, usual_miss
+from altbench_policies.lookup.table import first_frame_scores
 
 
 def decide(policy, observation):
@@ -72,7 +74,8 @@ def test_shrinkage_leaves_small_corrections_out(make_policy, fitted, unit, tmp_p
     change = np.zeros((2, 8, 10), np.float32)
     change[0, :, 0], change[1, :, 0] = 0.001 * half[0], half[0]
     weights = (fitted._correction(change) / change[:, :1, :1])[:, 0, 0]
-    noise = fitted.config.shrinkage * (fitted.fitted().miss if unit == "miss" else 1)
+    made = fitted.fitted()
+    noise = fitted.config.shrinkage * (usual_miss(made.network, made.table, made.predicted) if unit == "miss" else 1)
     expected = [d**2 / (d**2 + noise**2) for d in (0.001, 1)]
     assert weights == pytest.approx(expected, rel=1e-4) and weights[0] < 0.002
 
@@ -85,7 +88,8 @@ def test_what_the_network_misses_by_is_measured_on_its_training_frames(fitted, o
             rows = np.minimum(frame + np.arange(8), len(demo) - 1)
             told = decide_by_regression(fitted, observe(demo, [frame], 1))
             errors.append((np.abs(told - demo.actions[rows])[:, :3] / half).max())
-    assert fitted.fitted().miss == pytest.approx(np.median(errors), rel=1e-4)
+    made = fitted.fitted()
+    assert usual_miss(made.network, made.table, made.predicted) == pytest.approx(np.median(errors), rel=1e-4)
 
 
 def test_no_change_is_no_correction_without_shrinkage(fit_policy):
@@ -132,7 +136,7 @@ def test_an_episode_is_corrected_where_it_begins_with_a_familiar_image(
 
 
 def test_familiar_is_what_is_as_near_as_some_pairs_of_demonstrations(fitted, demonstrations):
-    scores = fitted.fitted().first_scores
+    scores = first_frame_scores(fitted.fitted().table)
     assert len(scores) == len(demonstrations) * (len(demonstrations) - 1) // 2 and scores.min() > 0
     keys = fitted.fitted().table.keys
     first = np.flatnonzero(fitted.fitted().table.demonstrated.frame == 0)
@@ -140,6 +144,28 @@ def test_familiar_is_what_is_as_near_as_some_pairs_of_demonstrations(fitted, dem
     limits = [familiar_limit(scores, share) for share in (0, 0.5, 1)]
     assert limits == pytest.approx([scores.min(), np.median(scores), scores.max()])
     assert familiar_limit(scores[:0], 0.2) == np.inf
+
+
+def count_calls(monkeypatch, name):
+    """A list that grows with each call of a function of alt_plus.policy."""
+    calls, real = [], getattr(alt_plus_policy, name)
+    monkeypatch.setattr(alt_plus_policy, name, lambda *args: calls.append(name) or real(*args))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"), [({}, []), ({"familiar": 0.2}, ["limit"]), ({"shrinkage_unit": "miss"}, ["miss"])]
+)
+def test_a_policy_works_out_what_its_settings_ask_for_once(
+    changes, expected, make_policy, fitted, observe, demonstrations, tmp_path, monkeypatch
+):
+    limits, misses = (count_calls(monkeypatch, name) for name in ("familiar_limit", "usual_miss"))
+    fitted.save(tmp_path)
+    policy = make_policy("alt_plus", train_steps=20, **changes)
+    policy.load(tmp_path)
+    for frame in (3, 5):
+        decide(policy, observe(demonstrations[0], [frame], 1))
+    assert ["limit"] * len(limits) + ["miss"] * len(misses) == expected
 
 
 def test_it_flags_what_it_never_saw_and_holds(make_policy, fitted, observe, demonstrations, tmp_path):

@@ -95,7 +95,7 @@ def test_open_loop_weighs_the_cameras_alike(make_policy, observe, demonstrations
 
 def test_an_open_loop_checkpoint_of_other_settings_is_refused(fit_policy, make_policy, tmp_path):
     fit_policy("open_loop").save(tmp_path)
-    with pytest.raises(CheckpointError, match="these settings make 600"):
+    with pytest.raises(CheckpointError, match="this config makes 600"):
         make_policy("open_loop", pixels=10).load(tmp_path)
 
 

@@ -10,11 +10,15 @@ import torch
 
 from altbench.core.task import TaskInfo
 from altbench_policies.diffusion.config import PRESETS, DiffusionSpec
-from altbench_policies.diffusion.policy import Denoiser, DenoisingObjective, make_scheduler
+from altbench_policies.diffusion.policy import DENOISERS, DenoisingObjective, make_scheduler
 from altbench_policies.diffusion.transformer import DiffusionTransformer
 from altbench_policies.diffusion.unet import StepEmbedding, UNet
 from altbench_policies.frames import join
 from altbench_policies.observation import Seen
+
+
+def make_denoiser(config, task, size=(40, 40)):
+    return DENOISERS[config.backbone](config, task.cameras, task, size)
 
 
 def alpha_bars(steps=100):
@@ -34,7 +38,7 @@ def sample_and_noise():
 
 def test_the_paper_preset_has_the_published_size(task):
     with torch.device("meta"):
-        network = Denoiser(DiffusionSpec.parse(PRESETS["paper"], "diffusion"), task.cameras, task, (84, 84))
+        network = make_denoiser(DiffusionSpec.parse(PRESETS["paper"], "diffusion"), task, (84, 84))
     sizes = [sum(p.numel() for p in m.parameters()) for m in (network, network.unet, *network.observation.encoders)]
     assert sizes == [278_120_906, 255_726_730, 11_197_088, 11_197_088]
 
@@ -106,7 +110,7 @@ def small_transformer():
 
 def test_the_transformer_has_the_published_size(task):
     with torch.device("meta"):
-        network = Denoiser(DiffusionSpec.parse(PRESETS["paper_transformer"], "diffusion"), task.cameras, task, (84, 84))
+        network = make_denoiser(DiffusionSpec.parse(PRESETS["paper_transformer"], "diffusion"), task, (84, 84))
     assert (
         sum(p.numel() for p in network.transformer.parameters()) == 8_998_154
     )  # 9 M in Chi et al.'s table of settings
@@ -128,6 +132,14 @@ def test_the_transformer_looks_back_alone():
     assert ((network(noisy, steps + 1, seen) - out).abs().amax(dim=2) > 1e-7).all()
 
 
+def test_the_published_transformer_sets_no_size_of_a_unet():
+    sizes = {"widths", "kernel", "groups", "step_features"}
+    assert not sizes & PRESETS["paper_transformer"].keys()
+    # as when it named the default widths, so that results keep their keys
+    named = DiffusionSpec.parse({**PRESETS["paper_transformer"], "widths": (64, 128, 256)}, "diffusion")
+    assert DiffusionSpec.parse(PRESETS["paper_transformer"], "diffusion") == named
+
+
 def test_every_weight_of_the_transformer_learns():
     network = small_transformer()
     network(torch.randn(3, 12, 10), torch.tensor([1, 50, 99]), torch.randn(3, 2, 6)).square().sum().backward()
@@ -136,7 +148,7 @@ def test_every_weight_of_the_transformer_learns():
 
 def test_its_condition_is_what_the_encoder_sees_step_by_step(task):
     settings = DiffusionSpec(width=0.25, view_features=5, backbone="transformer", hidden=16, layers=1)
-    network = Denoiser(settings, task.cameras, task, (40, 40))
+    network = make_denoiser(settings, task)
     images = {camera: torch.randn(6, 3, 40, 40) for camera in task.cameras}
     seen = Seen(images, torch.randn(3, 2, task.agent_pos_dim))
     condition = network.condition(seen)
@@ -170,7 +182,7 @@ def test_a_denoiser_that_knows_the_answer_gives_its_executed_part(
 
 def test_the_objective_is_the_error_of_the_noise(demonstrations, task):
     settings = DiffusionSpec(width=0.25, view_features=8, widths=(8, 16), batch_size=4, noise_draws=3, groups=4)
-    network = Denoiser(settings, task.cameras, task, (40, 40))
+    network = make_denoiser(settings, task)
     frames = join(demonstrations, task.cameras)
     network.fit_ranges(frames)
     objective = DenoisingObjective(network, settings, frames)
@@ -190,7 +202,7 @@ class Constant(torch.nn.Module):
 def test_it_learns_one_batch_by_heart(demonstrations, task, backbone):
     sizes = {"widths": (32, 64), "hidden": 64, "layers": 2, "dropout": 0.0}
     settings = DiffusionSpec(width=0.25, view_features=16, batch_size=8, noise_draws=2, backbone=backbone, **sizes)
-    network = Denoiser(settings, task.cameras, task, (40, 40))
+    network = make_denoiser(settings, task)
     frames = join(demonstrations, task.cameras)
     network.fit_ranges(frames)
     objective = DenoisingObjective(network, settings, frames)
@@ -220,6 +232,6 @@ def test_the_same_noise_drives_a_slot_whoever_shares_its_batch(fit_policy, obser
 def test_cameras_are_encoded_apart_unless_shared(task):
     def encoders(**changes):
         settings = DiffusionSpec(width=0.25, widths=(8,), **changes)
-        return len(Denoiser(settings, task.cameras, TaskInfo("T", 1, 9, 1, ("x",)), (40, 40)).observation.encoders)
+        return len(make_denoiser(settings, TaskInfo("T", 1, 9, 1, ("x",))).observation.encoders)
 
     assert (encoders(), encoders(share_encoder=True)) == (2, 1)

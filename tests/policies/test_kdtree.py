@@ -78,7 +78,7 @@ def test_a_tree_smaller_than_the_matches_asked_for(make_policy, observe, demonst
 
 def test_a_checkpoint_of_other_settings_is_refused(fit_policy, make_policy, tmp_path):
     fit_policy("kdtree").save(tmp_path)
-    with pytest.raises(CheckpointError, match=r"216 numbers, these settings make 227: .* another configuration"):
+    with pytest.raises(CheckpointError, match=r"216 numbers, this config makes 227: .* another configuration"):
         make_policy("kdtree", observation="both").load(tmp_path)
 
 

@@ -166,7 +166,7 @@ def test_files_that_are_no_checkpoints_say_so(make, tmp_path):
         make(path, None, trust=True)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("data", "{}")
-    with pytest.raises(CheckpointError, match="of none of the algorithms ppo, a2c, td3, sac; say which"):
+    with pytest.raises(CheckpointError, match="expected a model of ppo, a2c, td3, sac, found another; set algo"):
         make(path, None, trust=True)
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from altbench.core.policy import FitContext
 from altbench.system.precision import PrecisionChoice
-from altbench_policies import resume, training
+from altbench_policies import checkpoint, resume, training
 from altbench_policies.training import Learner, TrainingSpec, step_generator, train
 
 STEPS = 12
@@ -49,12 +49,12 @@ def settings(**changes):
     return TrainingSpec(train_steps=STEPS, warmup_steps=3, ema_power=0.75, precision="fp32", **changes)
 
 
-def run(folder: Path | None, stop_at: int | None = None, fingerprint="f", seed=0, **changes):
+def run(folder: Path | None, stop_at: int | None = None, digest="f", seed=0, **changes):
     made = network()
     objective = Line(made, stop_at)
     context = FitContext(seed, folder=folder)
     spec = settings(**changes)
-    train(made, objective, spec, context, frames=100, images_per_step=4, fingerprint=fingerprint)
+    train(made, objective, spec, context, frames=100, images_per_step=4, digest=digest)
     return made.state_dict(), objective.calls
 
 
@@ -85,7 +85,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     assert_same(first, second)
 
 
-@pytest.mark.parametrize("change", [{"fingerprint": "other"}, {"seed": 1}])
+@pytest.mark.parametrize("change", [{"digest": "other"}, {"seed": 1}])
 def test_a_state_of_something_else_is_not_resumed_from(tmp_path, change):
     run(tmp_path)
     _, steps = run(tmp_path, **change)
@@ -133,13 +133,35 @@ def test_the_state_is_one_file_and_its_index(tmp_path, save_always):
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == [f"state-{STEPS}.safetensors", "state.toml"]
 
 
+def test_the_leftovers_of_a_killed_run_are_removed(tmp_path):
+    leftovers = [tmp_path / name for name in (".state-3.safetensors.0a1b2c3d.tmp", ".state.toml.0a1b2c3d.tmp")]
+    for path in (*leftovers, tmp_path / "state-3.safetensors"):
+        path.write_bytes(b"half")
+    run(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == [f"state-{STEPS}.safetensors", "state.toml"]
+
+
+def test_a_state_that_cannot_be_written_leaves_the_one_before_it(tmp_path, monkeypatch, save_always):
+    def fail(tensors, path):
+        Path(path).write_bytes(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_at=7, **save_always)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="disk full"):
+        patched.setattr(checkpoint.safetensors.torch, "save_file", fail)
+        run(tmp_path, **save_always)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+
+
 def test_logs_and_progress_report_the_same_steps(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     seen = []
     made = network()
     context = FitContext(0, folder=tmp_path, progress=lambda done, total, metrics: seen.append((done, total, metrics)))
-    train(made, Line(made), settings(), context, frames=100, images_per_step=4, fingerprint="f")
+    train(made, Line(made), settings(), context, frames=100, images_per_step=4, digest="f")
     done, total, metrics = seen[-1]
     assert (done, total) == (STEPS, STEPS)
     assert set(metrics) == {"loss", "images_per_second", "learning_rate", "data_share"}
@@ -169,12 +191,21 @@ def test_the_wait_for_data_is_told_as_a_share_of_the_loop_s_time(tmp_path, monke
         objective = Clocked(made, stop_at)
         monkeypatch.setattr(time, "perf_counter", lambda: objective.now)
         context = FitContext(0, folder=tmp_path, progress=lambda done, total, metrics: found.append(metrics))
-        train(made, objective, settings(**save_always), context, frames=100, images_per_step=4, fingerprint="f")
+        train(made, objective, settings(**save_always), context, frames=100, images_per_step=4, digest="f")
         return [metrics["data_share"] for metrics in found]
 
     with pytest.raises(KeyboardInterrupt):
         shares(stop_at=7)
     assert shares() == [0.75] * (STEPS - 7)
+
+
+def test_the_digest_of_a_fit_takes_what_json_can_hold_alone():
+    config = {"betas": (0.9, 0.999), "hidden": 3, "cameras": ()}
+    digest = resume.training_digest("alt", 1, config, "d")
+    assert digest == "7aa808ff3f5a413c4742bb93dad39f0276eca4738475fa76546d6d2bd1d8fd25"
+    assert digest != resume.training_digest("alt", 2, config, "d") != resume.training_digest("alt", 1, config, "e")
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        resume.training_digest("alt", 1, {"weights": torch.zeros(1)}, "d")
 
 
 def test_learning_rate_warms_up_then_follows_a_half_cosine():
@@ -218,7 +249,7 @@ def test_automatic_precision_trains_as_the_machines_own_does(value, monkeypatch)
     for precision in ("auto", value):
         made = network()
         spec = TrainingSpec(train_steps=3, precision=precision)
-        train(made, Line(made), spec, FitContext(0), frames=100, images_per_step=4, fingerprint="f")
+        train(made, Line(made), spec, FitContext(0), frames=100, images_per_step=4, digest="f")
         weights.append(made.state_dict())
     assert_same(*weights)
 
@@ -230,9 +261,20 @@ def test_a_state_of_another_precision_is_not_resumed_from(tmp_path, monkeypatch)
         made = network()
         objective = Line(made)
         spec = TrainingSpec(train_steps=3, precision="auto")
-        train(made, objective, spec, FitContext(0, folder=tmp_path), frames=9, images_per_step=4, fingerprint="f")
+        train(made, objective, spec, FitContext(0, folder=tmp_path), frames=9, images_per_step=4, digest="f")
         steps.append(objective.calls)
     assert steps == [3, 0, 3]
+
+
+def test_averaged_weights_are_the_interpolation_to_the_last_bit():
+    made = network()
+    learner = Learner(made, settings(), total=STEPS)
+    expected = [p.detach().clone() for p in made.parameters()]
+    for step in range(4):
+        learner.step(Line(made), step, seed=0)
+        for average, parameter in zip(expected, made.parameters(), strict=True):
+            average.lerp_(parameter.detach(), 1 - learner.average_decay(step))
+    assert all(torch.equal(a, e) for a, e in zip(learner.averages, expected, strict=True))
 
 
 def test_epochs_are_passes_over_the_frames():

@@ -116,6 +116,15 @@ def test_other_weights_at_the_same_path_are_other_settings(weights, make_policy,
     assert first.parse(first.model_dump(mode="json"), "alt") == first, "a checkpoint's card keeps its own"
 
 
+def test_a_file_that_changed_since_the_settings_were_made_is_refused(weights, make_policy, demonstrations, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(weights.read_bytes())
+    policy = make_policy("alt", weights=str(path), encoder="resnet18", norm="batch", width=1, train_steps=0)
+    safetensors.torch.save_file({name: tensor + 1 for name, tensor in torchvision_tensors().items()}, path)
+    with pytest.raises(ConfigError, match=rf"expected the file with SHA-256 {policy.config.weights_sha256}, .* got"):
+        policy.fit(demonstrations, FitContext(0))
+
+
 def test_weights_that_do_not_fit_are_refused(weights, make_policy, demonstrations, tmp_path):
     with pytest.raises(ConfigError, match=r"set encoder = 'resnet18', norm = 'batch' and width = 1, got 'cnn4'"):
         make_policy("alt", weights=str(weights), width=1)

@@ -1,1 +1,1 @@
-"""What several experiments share: presets, audits, detectors, tables and texts."""
+"""What several experiments share: sweeps, audits, detectors, tables and texts."""

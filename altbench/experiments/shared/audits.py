@@ -1,4 +1,4 @@
-"""What the audits E2 and E5 share: S of an experiment's recorded cells under several distances, and S in words."""
+"""What the audits E2 and E5 share: S of recorded cells under several distances."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from altbench.audit.cases import AuditedEpisode, Case, audit_episodes, case_of, 
 from altbench.audit.tables import score
 from altbench.core import registry
 from altbench.experiments.shared import expert as expert_control
-from altbench.experiments.shared.experiment import Run
+from altbench.experiments.shared.experiment import ExperimentRun
+from altbench.experiments.shared.texts import prose
 from altbench.report.table import Block, Table
 from altbench.stats.scores import bootstrap_mean, summarise
 from altbench.stats.trajectories import Source, find_distance
@@ -21,7 +22,7 @@ from altbench.stats.trajectories import Source, find_distance
 
 @dataclass(frozen=True)
 class Way:
-    """A way to compare trajectories: a distance (`altbench.trajectories.DISTANCES`) of a source."""
+    """A way to compare trajectories: a distance of `stats.trajectories` and a source."""
 
     title: str
     distance: str
@@ -33,9 +34,16 @@ WARPED = Way("positions, time warping", "dtw", "positions")
 ACTIONS = Way("actions, resampled", "resampled", "actions")
 WAYS = (POSITIONS, WARPED, ACTIONS)
 
+WAYS_NOTE = """
+    Resampling compares motions at equal shares of time. An episode that fails runs to
+    the horizon, so that its first part is compared with all of a demonstration; S falls
+    although the motion may be a demonstration's. Time warping compares shapes alone.
+    Actions are the commanded positions.
+    """
 
-def audited(run: Run, way: Way) -> list[AuditedEpisode]:
-    """The audit of all recorded cells that are of a case, and of the expert's (`expert_control`)."""
+
+def audited(run: ExperimentRun, way: Way) -> list[AuditedEpisode]:
+    """Audit all recorded cells that belong to a case, and the expert's cells."""
     distance, found, known = find_distance(way.distance), [], {}
     for cell, records in (*((cell, run.records(cell)) for cell in run.recorded), *expert_control.played(run)):
         point = cell.checkpoint
@@ -49,18 +57,28 @@ def audited(run: Run, way: Way) -> list[AuditedEpisode]:
     return found
 
 
-def frames(run: Run, positions: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Title of each way -> its episodes, as `audit_cases.frame_of`; `positions`: those of `POSITIONS`."""
+def frames(run: ExperimentRun, positions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return each way's episodes as a frame of `audit.cases.frame_of`, by title.
+
+    `positions` is the frame of `POSITIONS`, which is not computed again.
+    """
     return {way.title: positions if way == POSITIONS else frame_of(audited(run, way)) for way in WAYS}
 
 
 def episodes_table(frame: pd.DataFrame) -> Table:
-    """Every episode with what its S was computed from: a CSV alone, too long to be read."""
+    """Return every episode with what its S was computed from.
+
+    The table is a CSV alone, because it is too long to be read.
+    """
     return Table("Every episode", frame, (), "Every episode: S, its two nearest demonstrations, and the distances.")
 
 
 def ways_table(by_way: dict[str, pd.DataFrame], by: Sequence[str], heads: Sequence[str]) -> Table:
-    """Highest and mean S by the columns `by` (shown as `heads`), a column per way, and the mean of successes alone."""
+    """Tabulate highest and mean S by the columns `by`, with a column per way.
+
+    The mean over successful episodes stands beside them. `heads`: the names of `by` in
+    the table that people read.
+    """
     rows: list[dict[str, Any]] = []
     texts: dict[tuple[str, ...], list[str]] = {}
     for title, frame in by_way.items():
@@ -72,12 +90,7 @@ def ways_table(by_way: dict[str, pd.DataFrame], by: Sequence[str], heads: Sequen
             texts.setdefault(tuple(shown), []).append(_ways_text(rows[-1]))
     header = (*heads, *(f"{title}: max, mean [95 %], successes' mean" for title in by_way))
     block = Block("S by way of comparing", header, tuple((*k, *t) for k, t in texts.items()), names=len(by))
-    note = (
-        "Resampling goes by the share of time: an episode that fails runs to the horizon, so that its first part is"
-        " compared with all of a demonstration, and S falls although the motion may be a demonstration's. Time warping"
-        " goes by shape alone. Actions are the commanded positions."
-    )
-    return Table("Does the way of comparing matter?", pd.DataFrame(rows), (block,), note)
+    return Table("Does the way of comparing matter?", pd.DataFrame(rows), (block,), prose(WAYS_NOTE))
 
 
 def _ways_text(row: dict[str, Any]) -> str:
@@ -89,7 +102,11 @@ def _ways_text(row: dict[str, Any]) -> str:
 
 
 def highest(frame: pd.DataFrame, case: Case | None = None, **where: object) -> str:
-    """Highest S of the rows of `frame` that have the values `where`, in `case`, how many it is of, and their mean."""
+    """Return the highest S with its number of episodes and their mean, as text.
+
+    Only rows of `frame` with the values `where` count, and of `case` alone if it is
+    given. Empty without episodes.
+    """
     own = frame if case is None else frame[frame["case"] == case.name]
     for column, value in where.items():
         own = own[own[column] == value]
@@ -99,7 +116,10 @@ def highest(frame: pd.DataFrame, case: Case | None = None, **where: object) -> s
 
 @dataclass(frozen=True)
 class Gap:
-    """Mean S of `first` minus that of `second` over the `n` episodes that both have, with its 95 % bootstrap interval."""
+    """Mean S of `first` minus that of `second` on the `n` episodes that both played.
+
+    `low`, `high`: its 95 % bootstrap interval.
+    """
 
     first: str
     second: str
@@ -110,13 +130,16 @@ class Gap:
 
     @property
     def text(self) -> str:
-        """`diffusion - bc: 0.11 [0.04, 0.18] (100 pairs)`."""
+        """The gap as `diffusion - bc: 0.11 [0.04, 0.18] (100 pairs)`."""
         interval = f"[{score(self.low, 2)}, {score(self.high, 2)}]"
         return f"{self.first} - {self.second}: {score(self.mean, 2)} {interval} ({self.n} pairs)"
 
 
 def paired_gap(frame: pd.DataFrame, first: str, second: str) -> Gap | None:
-    """The gap of two policies (labels) over the episodes of `frame`; None where fewer than two are paired."""
+    """Return the gap of two policies (labels) on the episodes of `frame`.
+
+    None if fewer than two episodes are paired.
+    """
     wide = frame.pivot_table(index=["case", "seed", "episode"], columns="label", values="s")
     if not {first, second} <= set(wide.columns):
         return None

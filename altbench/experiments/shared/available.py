@@ -1,4 +1,7 @@
-"""What of a sweep this installation can run: rows whose policy or settings it does not know are left out, and named."""
+"""The part of a sweep that this installation can run.
+
+Rows with an unknown policy or unknown settings are left out, and named.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from altbench.sweeps.spec import EvaluationEntry, PolicyEntry, SweepSpec
 
 
 def only_available(sweep: SweepSpec) -> tuple[SweepSpec | None, tuple[str, ...]]:
-    """`sweep` without the rows that cannot be made, and why not; None where nothing is left to run."""
+    """Return `sweep` without the rows that cannot be made, and why they cannot.
+
+    None in place of the sweep if nothing is left to run.
+    """
     reasons = {entry.name: _why_not(entry) for entry in sweep.policies}
     left_out = tuple(f"{name}: {reason}" for name, reason in reasons.items() if reason)
     kept = [entry for entry in sweep.policies if not reasons[entry.name]]
@@ -22,7 +28,7 @@ def only_available(sweep: SweepSpec) -> tuple[SweepSpec | None, tuple[str, ...]]
 
 
 def _why_not(entry: PolicyEntry) -> str:
-    """In words, why a row cannot be made; empty where it can."""
+    """Say why a row cannot be made; empty if it can."""
     try:
         resolve_config(registry.policy(entry.policy), entry.preset, entry.config, f"policy {entry.name!r}")
     except UnknownNameError:
@@ -33,7 +39,7 @@ def _why_not(entry: PolicyEntry) -> str:
 
 
 def _evaluations(wanted: Sequence[EvaluationEntry], rows: Sequence[PolicyEntry]) -> tuple[EvaluationEntry, ...]:
-    """The evaluations that any of `rows` still takes part in."""
+    """Keep the evaluations that any of `rows` still takes part in."""
     found = []
     for evaluation in wanted:
         names = None

@@ -1,5 +1,7 @@
-"""Detectors of strange keys: the lookup's own similarity, k-nearest-neighbour distance, Mahalanobis distance; and how good
-they are. A score is higher where a key is stranger.
+"""Detectors of strange keys, and how good they are.
+
+They are the lookup's own similarity, the distance to the k-th nearest neighbour, and
+the Mahalanobis distance. A stranger key has a higher score.
 """
 
 from __future__ import annotations
@@ -15,18 +17,25 @@ from altbench.core.types import Float32, Float64
 from altbench.stats.scores import auroc
 
 Scorer = Callable[[Float32], Float64]
-"""Keys (M, D) -> scores (M,)."""
+"""Maps keys (M, D) to scores (M,)."""
 
 NEIGHBOURS = 10
+"""The k of the k-NN detector: its score is the distance to the k-th nearest key."""
 SHRINKAGE = 0.1
-"""Share of the mean variance that is added to every direction, since keys have nearly as many as there are frames."""
+"""Weight of a spherical covariance that is mixed into the keys' own.
+
+Keys have nearly as many dimensions as there are training frames, so that their
+covariance alone could not be inverted.
+"""
 DETECTED = 0.95
+"""Share of the strange episodes to detect, at which false alarms are counted."""
 RESAMPLES = 1000
+"""Bootstrap resamples of an AUROC's interval."""
 
 
 @dataclass(frozen=True)
 class Detector:
-    """`fit` makes a scorer of training keys (M, D), each of length 1."""
+    """A detector: `fit` makes a scorer from training keys (M, D), each of length 1."""
 
     name: str
     what: str
@@ -38,10 +47,11 @@ def _lookup(training: Float32) -> Scorer:
 
 
 def _neighbours(training: Float32) -> Scorer:
-    """Distance to the k-th nearest training key (Sun et al. 2022); keys have length 1."""
+    """Score by the distance to the k-th nearest training key (Sun et al. 2022)."""
     k = min(NEIGHBOURS, len(training))
 
     def score(keys: Float32) -> Float64:
+        # Keys have length 1, so that |a - b|² = 2 - 2 a·b.
         kth = np.partition(keys @ training.T, -k, axis=1)[:, -k]
         distance: Float64 = np.sqrt(np.maximum(2.0 - 2.0 * kth.astype(np.float64), 0.0))
         return distance
@@ -50,7 +60,10 @@ def _neighbours(training: Float32) -> Scorer:
 
 
 def _mahalanobis(training: Float32) -> Scorer:
-    """Distance from a Gaussian fitted to all training keys (Lee et al. 2018, one class), its covariance shrunk."""
+    """Score by the distance from a Gaussian fitted to all training keys.
+
+    Source: Lee et al. 2018, with one class. The covariance is shrunk.
+    """
     keys = training.astype(np.float64)
     mean, covariance = keys.mean(axis=0), np.cov(keys, rowvar=False)
     size = len(mean)
@@ -73,11 +86,13 @@ DETECTORS = (
 
 
 def calibrated(detector: Detector, demonstrations: Sequence[Float32], every: int, rate: float) -> float:
-    """The threshold that a new demonstration's highest score exceeds with a chance of at most `rate`, as ALT's.
+    """Return the threshold that few new demonstrations exceed: at most `rate`.
 
-    Each demonstration's keys (T, D) are scored, `every` frames apart, by a detector fitted to all others; split conformal
-    prediction over their maxima, or the largest where there are too few for `rate`. inf for fewer than two. The rate is
-    nominal: the keys were trained on these demonstrations too.
+    It is ALT's own rule. Each demonstration's keys (T, D) are scored, `every` frames
+    apart, by a detector fitted to all others. The threshold is the conformal quantile
+    of their highest scores, or the largest if there are too few for `rate`; inf for
+    fewer than two demonstrations. The rate is nominal: the keys were trained on these
+    demonstrations too.
     """
     if len(demonstrations) < 2:
         return math.inf
@@ -85,12 +100,16 @@ def calibrated(detector: Detector, demonstrations: Sequence[Float32], every: int
     for i, keys in enumerate(demonstrations):
         others = np.concatenate([k for j, k in enumerate(demonstrations) if j != i])
         highest.append(float(detector.fit(others)(keys[::every]).max()))
+    # Without the small number, rounding in the product could raise the rank by one.
     rank = min(len(highest), math.ceil((len(highest) + 1) * (1 - rate) - 1e-9))
     return sorted(highest)[rank - 1]
 
 
 def false_alarms_at_detection(clean: ArrayLike, strange: ArrayLike, share: float = DETECTED) -> tuple[int, int]:
-    """Clean episodes that are flagged (of how many) by the highest threshold that flags `share` of the strange ones."""
+    """Count the clean episodes flagged when `share` of the strange ones are flagged.
+
+    Return that count and the number of clean episodes.
+    """
     below, above = np.asarray(clean, np.float64), np.sort(np.asarray(strange, np.float64))[::-1]
     if above.size == 0:
         return 0, 0
@@ -99,7 +118,10 @@ def false_alarms_at_detection(clean: ArrayLike, strange: ArrayLike, share: float
 
 
 def auroc_interval(clean: Float64, strange: Float64) -> tuple[float, float, float] | None:
-    """AUROC with its 95 % bootstrap interval over episodes (percentiles, seeded); None where a side is empty."""
+    """Return the AUROC with its 95 % bootstrap interval over episodes.
+
+    Percentile interval, with a fixed seed. None if a side is empty.
+    """
     value = auroc(clean, strange)
     if value is None:
         return None

@@ -1,8 +1,8 @@
-"""Keys of frames: what a policy that looks things up makes of an image, for demonstrations and for episodes played again."""
+"""Keys of frames: a lookup policy's embeddings of demonstrations and replayed episodes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,32 +12,36 @@ import numpy as np
 
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
-from altbench.core.errors import AltbenchError
+from altbench.core.errors import AltbenchError, ContractError
 from altbench.core.policy import Decision, Observation, Policy, Requirements
 from altbench.core.types import Float32, Float64, Int64
-from altbench.experiments.shared.experiment import Run
+from altbench.experiments.shared.arrays import read_arrays, write_arrays
+from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.rollout.episode import make_env, run_episode
 from altbench.rollout.records import NOT_COUNTED
 from altbench.runner.episodes import episode_plans
 from altbench.sweeps.plan import Cell
-from altbench.system.files import replacing
 
 BATCH = 64
+"""Frames embedded at a time; it limits memory and changes no key."""
 
 
 @runtime_checkable
 class Embeds(Protocol):
-    """A policy with a key: `embed` makes float32 (B, D), of length 1, of the last frame of each of B slots."""
+    """A policy that has keys."""
 
     def embed(self, observation: Observation) -> Float32:
-        """The keys."""
+        """Return keys of each slot's last frame, float32 (B, D), of length 1."""
         ...
 
 
 def frame_keys(policy: Policy, demonstration: Demonstration) -> Float32:
-    """Keys of all frames of a demonstration, float32 (T, D); TypeError where the policy has none."""
+    """Return the keys of all frames of a demonstration, float32 (T, D).
+
+    Raise ContractError if the policy has no keys.
+    """
     if not isinstance(policy, Embeds):
-        raise TypeError(f"{policy.name} has no keys (no method embed)")
+        raise ContractError(f"{policy.name}: expected a policy with keys (a method `embed`), got one without")
     cameras = policy.requirements.cameras
     parts = []
     for begin in range(0, len(demonstration), BATCH):
@@ -48,16 +52,27 @@ def frame_keys(policy: Policy, demonstration: Demonstration) -> Float32:
 
 
 def join(keys: Sequence[Float32]) -> tuple[Float32, Int64, Int64]:
-    """Keys of several episodes one below the other (M, D), with the number of episode and frame of each row (M,)."""
+    """Stack the keys of several episodes (M, D).
+
+    Also return the number of the episode and of the frame of each row, (M,) each.
+    """
     episode = np.concatenate([np.full(len(k), i) for i, k in enumerate(keys)])
     frame = np.concatenate([np.arange(len(k)) for k in keys])
     return np.concatenate(keys), episode, frame
 
 
+def split(keys: Float32, episode: Int64) -> list[Float32]:
+    """Return the keys of each episode again, from what `join` stacked."""
+    return np.split(keys, np.flatnonzero(np.diff(episode)) + 1)
+
+
 @dataclass(frozen=True)
-class Watched:
-    """Decisions of a cell's first episodes that count: `episode` (from 0, among those) and control `step` (M,), `keys`
-    (M, D); `success` (episodes,)."""
+class EmbeddedEpisodes:
+    """The keys of the decisions of a cell's first counted episodes.
+
+    For each decision: `episode`, its number from 0 among those (M,); control `step`
+    (M,); `keys` (M, D). For each episode: `success` (episodes,).
+    """
 
     episode: Int64
     step: Int64
@@ -65,22 +80,23 @@ class Watched:
     success: Float64
 
     def highest(self, scores: Float64) -> Float64:
-        """Each episode's highest of the decisions' `scores` (M,)."""
+        """Return each episode's highest score, from the decisions' `scores` (M,)."""
         return np.array([scores[self.episode == e].max() for e in range(len(self.success))])
 
     def first(self, scores: Float64) -> Float64:
-        """Each episode's score at its first decision, before anything has moved."""
+        """Return each episode's score at its first decision, before anything has moved."""
         return np.array([scores[self.episode == e][0] for e in range(len(self.success))])
 
 
-class _Watcher(Policy):
-    """Plays as `inner` does and keeps the keys."""
+class _KeyRecorder(Policy[Any]):
+    """A policy that acts as `inner` does and keeps the keys that `embed` makes."""
 
-    name = "watcher"
+    name = "key_recorder"
 
-    def __init__(self, inner: Policy) -> None:
+    def __init__(self, inner: Policy[Any], embed: Callable[[Observation], Float32]) -> None:
         super().__init__(inner.task, inner.config)
-        self.inner, self.keys = inner, []  # type: Policy, list[Float32]
+        self.inner, self.embed = inner, embed
+        self.keys: list[Float32] = []
 
     @property
     def requirements(self) -> Requirements:
@@ -91,49 +107,48 @@ class _Watcher(Policy):
         self.inner.reset(slots, seeds)
 
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
-        assert isinstance(self.inner, Embeds)
-        self.keys.append(self.inner.embed(observation)[0])
+        self.keys.append(self.embed(observation)[0])
         return self.inner.act(observation, slots)
 
 
-def watch(run: Run, cell: Cell, episodes: int) -> Watched | None:
-    """Play those of a recorded cell's first `episodes` that count again; None where there are none, or no keys.
+def embed_episodes(run: ExperimentRun, cell: Cell, episodes: int) -> EmbeddedEpisodes | None:
+    """Replay a recorded cell's first `episodes` that count, and return their keys.
 
-    AltbenchError where an episode ends otherwise than recorded.
+    None if there are no such episodes, or if the policy has no keys. Raise
+    AltbenchError if an episode does not end as recorded.
     """
-    inner, setting = run.policy(cell.checkpoint, cell.runtime), run.setting(cell.checkpoint)
-    if inner is None or not hasattr(inner, "embed"):
+    inner, planned = run.policy(cell.checkpoint, cell.runtime), run.run_of(cell.checkpoint)
+    if inner is None or not isinstance(inner, Embeds):
         return None
-    watcher = _Watcher(inner)
+    recorder = _KeyRecorder(inner, inner.embed)
     task = registry.task(cell.checkpoint.task)
-    env = make_env(task, watcher.requirements, setting.sweep.image_size, setting.sweep.render_profile)
+    env = make_env(task, recorder.requirements, planned.sweep.image_size, planned.sweep.render_profile)
     parts: list[tuple[int, int, Any]] = []
     success: list[float] = []
     with closing(env):
-        for plan, record in zip(episode_plans(setting, cell)[:episodes], run.records(cell), strict=False):
+        for plan, record in zip(episode_plans(planned, cell)[:episodes], run.records(cell), strict=False):
             if record.status in NOT_COUNTED:
                 continue
-            again = run_episode(env, watcher, plan, setting.sweep.decision_timeout_s)
+            again = run_episode(env, recorder, plan, planned.sweep.decision_timeout_s)
+            # Keys of another motion do not belong to the recorded success.
             if (again.status, again.success, again.steps) != (record.status, record.success, record.steps):
-                raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
-            looked = watcher.keys[: len(again.decisions)]  # it may have looked once more, and failed
-            parts += [(len(success), d.step, key) for d, key in zip(again.decisions, looked, strict=True)]
+                raise AltbenchError(f"{cell.name}, episode {record.episode}: replayed, it does not end as recorded")
+            # The policy may have embedded one more image, and then failed to decide.
+            keys = recorder.keys[: len(again.decisions)]
+            parts += [(len(success), d.step, key) for d, key in zip(again.decisions, keys, strict=True)]
             success.append(float(again.success))
     if not parts:
         return None
-    number, step, keys = zip(*parts, strict=True)
-    return Watched(np.array(number), np.array(step), np.stack(keys), np.array(success))
+    episode, step, embedded = zip(*parts, strict=True)
+    return EmbeddedEpisodes(np.array(episode), np.array(step), np.stack(embedded), np.array(success))
 
 
-def write_watched(path: Path, found: Watched) -> None:
-    """Plain arrays, whole or not at all."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **vars(found))
+def write_embedded(path: Path, found: EmbeddedEpisodes) -> None:
+    """Write embedded episodes as plain arrays, whole or not at all."""
+    write_arrays(path, **vars(found))
 
 
-def read_watched(path: Path) -> Watched | None:
-    """What `write_watched` wrote; None where there is nothing."""
-    if not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as found:
-        return Watched(**{name: found[name] for name in ("episode", "step", "keys", "success")})
+def read_embedded(path: Path) -> EmbeddedEpisodes | None:
+    """Read what `write_embedded` wrote; None if the file is missing."""
+    found = read_arrays(path)
+    return None if found is None else EmbeddedEpisodes(**found)

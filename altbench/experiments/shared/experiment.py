@@ -1,8 +1,9 @@
-"""What an experiment is: a question, the sweeps that answer it, and a report made of whatever has been run.
+"""What an experiment is: a question, the sweeps that answer it, and a report.
 
-All experiments of one `altbench reproduce --out OUT` share the run folder OUT/run, so that demonstrations, checkpoints
-and cells that several ask for are made once. A report never starts work: it reads what is there, leaves empty what is
-not, and says which.
+All experiments of one `altbench experiments run --out OUT` share the run folder
+OUT/run, so that demonstrations, checkpoints and cells that several need are made once.
+A report never starts work: it reads the records that exist, leaves missing numbers
+empty, and names them.
 """
 
 from __future__ import annotations
@@ -22,24 +23,26 @@ from altbench.report.table import Table
 from altbench.results import cells as cells_module
 from altbench.results import frames
 from altbench.results import measures as measures_module
-from altbench.results.checkpoints import find_checkpoint, load_checkpoint
+from altbench.results.checkpoints import find_checkpoint
 from altbench.results.folder import RunFolder
 from altbench.results.frames import Recorded
+from altbench.results.run import Run
 from altbench.rollout.records import EpisodeRecord, MeasureRecord
-from altbench.runner.context import Setting, set_threads, training_demonstrations
-from altbench.sweeps.plan import Cell, Checkpoint, Plan
+from altbench.sweeps.plan import Cell, Checkpoint
 from altbench.sweeps.spec import SweepSpec
+from altbench.system.devices import set_threads
 
 Preset = Literal["small", "paper"]
 Say = Callable[[str], None]
-"""Takes a line of progress."""
+"""Shows one line of progress."""
 
 
 @dataclass(frozen=True)
 class Reported:
-    """A number of the paper's beside ours. `second_hand`: known from notes on the paper alone, marked † in reports.
+    """A number of the paper beside ours.
 
-    `ours`: as text, with its interval; empty where it was not measured.
+    `ours`: as text, with its interval; empty if it was not measured. `second_hand`:
+    known from notes on the paper alone; reports mark it with †.
     """
 
     quantity: str
@@ -50,7 +53,7 @@ class Reported:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report: prose in Markdown, then tables and figures, each under the file stem that names it."""
+    """A part of a report: Markdown text, then tables and figures by file stem."""
 
     heading: str
     text: str = ""
@@ -58,11 +61,17 @@ class Section:
     figures: Mapping[str, Figure] = field(default_factory=dict)
 
 
+def drawn(**figures: Figure | None) -> dict[str, Figure]:
+    """Return the figures by file stem, without those that had nothing to show."""
+    return {stem: figure for stem, figure in figures.items() if figure is not None}
+
+
 @dataclass(frozen=True)
 class Report:
-    """What an experiment found. `summary`: the answer in a few sentences, from the numbers that are there.
+    """What an experiment found.
 
-    `missing`: what was to be there beyond the run's own cells (those are listed by the writer).
+    `summary`: the answer in a few sentences, from the numbers that exist; empty without
+    any. `missing`: what is missing beyond the run's own cells, which the writer lists.
     """
 
     summary: str
@@ -72,23 +81,23 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Run:
+class ExperimentRun:
     """What there is for an experiment under `root` (OUT/run), of its own sweeps alone.
 
     `left_out`: rows that this installation cannot make, each with the reason. `own`: a folder of the experiment's own, for
-    what it computes besides cells.
+    what it computes besides cells. `preset`: what the sweeps were asked for with.
     """
 
     root: Path
     own: Path
-    settings: tuple[Setting, ...] = ()
-    plans: tuple[Plan, ...] = ()
+    runs: tuple[Run, ...] = ()
     left_out: tuple[str, ...] = ()
+    preset: Preset = "small"
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """Every cell that the sweeps ask for, once."""
-        return tuple({cell.key: cell for plan in self.plans for cell in plan.cells}.values())
+        return tuple({cell.key: cell for run in self.runs for cell in run.plan.cells}.values())
 
     @cached_property
     def _found(self) -> Recorded:
@@ -108,13 +117,13 @@ class Run:
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Every checkpoint that the sweeps ask for, once."""
-        return tuple({c.key: c for plan in self.plans for c in plan.checkpoints}.values())
+        return tuple({c.key: c for run in self.runs for c in run.plan.checkpoints}.values())
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
         """Names of the cells, measurements and checkpoints that are not there (or await another try)."""
         cells = [c.name for c in self.cells if not self._found.is_finished(c.key)]
-        asked = {m.key: m.name for plan in self.plans for m in plan.measurements}
+        asked = {m.key: m.name for run in self.runs for m in run.plan.measurements}
         unmeasured = [
             f"{n}/measure" for k, n in asked.items() if not measures_module.measure_path(self.root, k).is_file()
         ]
@@ -143,7 +152,7 @@ class Run:
 
     def measures(self) -> list[MeasureRecord]:
         """The measurements that are there."""
-        return measures_module.load_measures(self.root, {m.key for plan in self.plans for m in plan.measurements})
+        return measures_module.load_measures(self.root, {m.key for run in self.runs for m in run.plan.measurements})
 
     def folder(self, checkpoint: Checkpoint) -> Path | None:
         """Where a fitted checkpoint lies; None where it is not there."""
@@ -151,20 +160,20 @@ class Run:
 
     def policy(self, checkpoint: Checkpoint, runtime: Mapping[str, Any] | None = None) -> Policy | None:
         """A fitted checkpoint's policy, ready to act as in rollouts, with their threads; None where it is not there."""
-        folder, setting = self.folder(checkpoint), self.setting(checkpoint)
-        set_threads(setting.sweep.rollout_threads)
-        return None if folder is None else load_checkpoint(folder, setting.device, runtime)
+        run = self.run_of(checkpoint)
+        set_threads(run.sweep.rollout_threads)
+        return None if self.folder(checkpoint) is None else run.policy(checkpoint, runtime)
 
     def demonstrations(self, checkpoint: Checkpoint) -> tuple[Demonstration, ...]:
         """The demonstrations that a checkpoint is fitted to; empty where they have not been collected."""
-        setting = self.setting(checkpoint)
-        return training_demonstrations(setting, checkpoint) if setting.data[checkpoint.task].is_file() else ()
+        run = self.run_of(checkpoint)
+        return run.demonstrations(checkpoint) if run.data[checkpoint.task].is_file() else ()
 
-    def setting(self, checkpoint: Checkpoint) -> Setting:
-        """The setting of the (first) sweep that asks for a checkpoint."""
-        for setting, plan in zip(self.settings, self.plans, strict=True):
-            if any(c.key == checkpoint.key for c in plan.checkpoints):
-                return setting
+    def run_of(self, checkpoint: Checkpoint) -> Run:
+        """Return the run of the first sweep that asks for a checkpoint."""
+        for run in self.runs:
+            if any(c.key == checkpoint.key for c in run.plan.checkpoints):
+                return run
         raise KeyError(checkpoint.name)
 
 
@@ -173,26 +182,28 @@ def _no_sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return ()
 
 
-def _nothing_to_compute(run: Run, preset: Preset, say: Say) -> None:
-    del run, preset, say
+def _nothing_to_compute(run: ExperimentRun, say: Say) -> None:
+    del run, say
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment. `id`: as the paper's list has it (E3); `name`: in words (main-table); `question`: one sentence.
+    """One experiment.
 
-    `sweeps`: what it runs, in order, for a preset; all that a row could want may be asked for, since rows that this
-    installation does not know are left out and named. `compute`: what it computes besides cells, into `run.own`,
-    resumable; called once the sweeps have run. `report`: starts no work.
+    `id`: as in the paper's list (E3); `name`: in words (main-table); `question`: one
+    sentence. `sweeps`: what it runs for a preset, in order; it may ask for rows that
+    this installation does not know, which are left out and named. `compute`: computes
+    what it needs besides cells, into `run.own`; called after the sweeps have run, and
+    resumable. `report`: reads records and starts no work.
     """
 
     id: str
     name: str
     title: str
     question: str
-    report: Callable[[Run, Preset], Report]
+    report: Callable[[ExperimentRun], Report]
     sweeps: Callable[[Preset], Sequence[SweepSpec]] = _no_sweeps
-    compute: Callable[[Run, Preset, Say], None] = _nothing_to_compute
+    compute: Callable[[ExperimentRun, Say], None] = _nothing_to_compute
 
     @property
     def folder(self) -> str:

@@ -1,6 +1,7 @@
-"""The audits' control: the task's scripted expert, which has seen no demonstration, on the very same episodes.
+"""The audits' control: the task's scripted expert on the very same episodes.
 
-What S a motion has that is certainly not recalled, tells how much of a policy's S is the task's and the data set's.
+The expert has seen no demonstration, so that its motion is certainly not recalled. Its
+S shows how much of a policy's S comes from the task and the data set alone.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from altbench.audit.cases import case_of
 from altbench.core import registry
 from altbench.core.policy import Decision, Observation, Policy, Requirements
 from altbench.core.spec import Spec
-from altbench.core.task import Expert, TaskInfo
-from altbench.experiments.shared.experiment import Run, Say
+from altbench.core.task import Expert, TaskEnv, TaskInfo, task_of
+from altbench.experiments.shared.experiment import ExperimentRun, Say
 from altbench.results import cells
 from altbench.rollout.episode import make_env, run_episode
 from altbench.rollout.records import EpisodeRecord
@@ -26,11 +27,12 @@ from altbench.runner.episodes import cell_header, episode_plans
 from altbench.sweeps.plan import Cell
 
 EXPERT = "expert"
+"""The control's label in tables."""
 NEEDS = Requirements(cameras=(), obs_horizon=1, pred_horizon=1, action_horizon=1)
 
 
-class _Watching(Policy):
-    """An expert as a policy: it looks at the simulator, not at the observation."""
+class _ExpertPolicy(Policy):
+    """An expert as a policy: it reads the simulator's state, not the observation."""
 
     name = EXPERT
 
@@ -51,13 +53,13 @@ class _Watching(Policy):
         return Decision(np.asarray(self.expert.act(self.simulated), np.float32)[None, None])
 
     @property
-    def simulated(self) -> Any:
-        """The simulator behind Gymnasium's wrappers."""
-        return self.env.unwrapped
+    def simulated(self) -> TaskEnv:
+        """The task behind Gymnasium's wrappers."""
+        return task_of(self.env)
 
 
-def play(run: Run, say: Say) -> None:
-    """Have the expert play the episodes of every audited case that it has not played yet, undisturbed."""
+def play(run: ExperimentRun, say: Say) -> None:
+    """Let the expert play every audited case that it has not played yet, unperturbed."""
     for cell in _cells(run):
         if not cells.is_finished(run.own, cell.key):
             say(f"playing {cell.checkpoint.task} by its expert, {cell.column.name}")
@@ -65,8 +67,8 @@ def play(run: Run, say: Say) -> None:
             cells.write_cell(run.own, header, list(_episodes(run, cell)))
 
 
-def played(run: Run) -> list[tuple[Cell, tuple[EpisodeRecord, ...]]]:
-    """The expert's cells that are there, and their episodes."""
+def played(run: ExperimentRun) -> list[tuple[Cell, tuple[EpisodeRecord, ...]]]:
+    """Return the expert's recorded cells and their episodes."""
     return [
         (cell, cells.read_cell(cells.cell_path(run.own, cell.key)).episodes)
         for cell in _cells(run)
@@ -74,13 +76,16 @@ def played(run: Run) -> list[tuple[Cell, tuple[EpisodeRecord, ...]]]:
     ]
 
 
-def missing(run: Run) -> tuple[str, ...]:
-    """Names of the expert's cells that are not there."""
+def missing(run: ExperimentRun) -> tuple[str, ...]:
+    """Return the names of the expert's cells that are missing."""
     return tuple(cell.name for cell in _cells(run) if not cells.is_recorded(run.own, cell.key))
 
 
-def _cells(run: Run) -> list[Cell]:
-    """One cell per task and case: the first that the sweeps ask for, as the expert's; under that one's key."""
+def _cells(run: ExperimentRun) -> list[Cell]:
+    """Return one cell per task and case: the first that the sweeps ask for.
+
+    It has the expert's label, and the key of the cell that it is made from.
+    """
     found: dict[tuple[str, str], Cell] = {}
     for cell in run.cells:
         case = case_of(cell)
@@ -90,10 +95,10 @@ def _cells(run: Run) -> list[Cell]:
     return list(found.values())
 
 
-def _episodes(run: Run, cell: Cell) -> Iterator[EpisodeRecord]:
-    task, setting = registry.task(cell.checkpoint.task), run.setting(cell.checkpoint)
-    env = make_env(task, NEEDS, setting.sweep.image_size, setting.sweep.render_profile)
+def _episodes(run: ExperimentRun, cell: Cell) -> Iterator[EpisodeRecord]:
+    task, planned = registry.task(cell.checkpoint.task), run.run_of(cell.checkpoint)
+    env = make_env(task, NEEDS, planned.sweep.image_size, planned.sweep.render_profile)
     with closing(env):
-        expert = _Watching(task, registry.expert(task.name), env)
-        for plan in episode_plans(setting, cell):
+        expert = _ExpertPolicy(task, registry.expert(task.name), env)
+        for plan in episode_plans(planned, cell):
             yield run_episode(env, expert, replace(plan, perturbation=None))

@@ -1,8 +1,8 @@
-"""Success as a matrix: named rows against named columns of an experiment's cells, with what is missing left empty."""
+"""Success as a matrix of named rows and columns; missing numbers stay empty."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,30 +11,30 @@ import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import Run
-from altbench.experiments.shared.texts import rate_text
+from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.report.dots import Dot, draw_dots
 from altbench.report.style import headline, styled, styles_beside_names
 from altbench.report.success import SEEDS_NOTE, SIGNIFICANT, beats_all
-from altbench.report.table import Block, Table, percentage
+from altbench.report.table import Block, Table, percentage, rate_text
 from altbench.stats.rates import RANKED_FROM, Rate, ranked, success_rate
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import CLEAN
 
 Where = Mapping[str, Any]
-"""Columns of `results.load_episodes` -> the value they must have."""
+"""Which episodes: columns of `results.load_episodes` and the value each must have."""
 
 PLAIN_NOTE = "Successes/episodes, rate and Wilson 95 % interval. Empty: not measured."
-"""Where rows have no episodes in common, so that none can be better."""
+"""The note of a table whose rows are not compared."""
 NOTE = (
     "Successes/episodes, rate and Wilson 95 % interval. Bold: better than every other row (exact McNemar test on the same"
     f" episodes, Holm-corrected, p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked. Empty: not measured."
 )
+"""The note of a table whose rows are compared."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One number of a matrix. `absent`: how many of its `cells` have no record."""
+    """One number of a matrix; `absent` of its `cells` have no record."""
 
     rate: Rate
     cells: int
@@ -44,43 +44,58 @@ class Entry:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Rates by row and column; `rows` and `columns` in the order in which they are shown."""
+    """Rates by row and column, in the order in which both are shown."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     entries: Mapping[tuple[str, str], Entry]
 
     def rate(self, row: str, column: str) -> Rate:
-        """One rate."""
+        """Return one rate."""
         return self.entries[row, column].rate
 
     def text(self, row: str, column: str) -> str:
-        """One number as tables show it."""
+        """Return one number as tables show it; empty without any record."""
         entry = self.entries[row, column]
         partly = f" ({entry.cells - entry.absent} of {entry.cells} cells)" if 0 < entry.absent < entry.cells else ""
         return rate_text(entry.rate) + partly if entry.absent < entry.cells else ""
 
 
 def clean(split: str, **where: Any) -> Where:
-    """The unperturbed episodes of a split."""
+    """Name the unperturbed episodes of a split."""
     return {"split": split, "perturbation": CLEAN, **where}
 
 
 def chosen(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
-    """The rows of `frame` that have the values `where`."""
+    """Return the rows of `frame` that have the values `where`."""
     mask = pd.Series(True, index=frame.index)
     for column, value in where.items():
         mask &= frame[column] == value
     return frame[mask]
 
 
-def cells_of(run: Run, where: Where) -> list[Cell]:
-    """The cells that `where` names, recorded or not."""
+def cells_of(run: ExperimentRun, where: Where) -> list[Cell]:
+    """Return the cells that `where` names, recorded or not."""
     return [cell for cell in run.cells if all(_values(cell)[name] == value for name, value in where.items())]
 
 
-def matrix(run: Run, rows: Mapping[str, Where], columns: Mapping[str, Where]) -> Matrix:
-    """Rates of the cells where a row and a column meet; rows that no cell belongs to are left out."""
+def recorded_cells(run: ExperimentRun, where: Where) -> list[Cell]:
+    """Return the recorded cells that `where` names."""
+    recorded = {cell.key for cell in run.recorded}
+    return [cell for cell in cells_of(run, where) if cell.key in recorded]
+
+
+def label_rows(run: ExperimentRun, labels: Iterable[str]) -> dict[str, Where]:
+    """Make a row of each label that the run has cells of."""
+    rows = {label: {"label": label} for label in labels}
+    return {label: where for label, where in rows.items() if cells_of(run, where)}
+
+
+def matrix(run: ExperimentRun, rows: Mapping[str, Where], columns: Mapping[str, Where]) -> Matrix:
+    """Return the rates of the cells where each row and column meet.
+
+    Rows without any cell are left out.
+    """
     frame, recorded = run.episodes(), {cell.key for cell in run.recorded}
     kept = {name: where for name, where in rows.items() if cells_of(run, where)}
     entries = {}
@@ -96,9 +111,11 @@ def matrix(run: Run, rows: Mapping[str, Where], columns: Mapping[str, Where]) ->
 
 
 def matrix_table(title: str, found: Matrix, names: str = "policy", note: str = NOTE, turned: bool = False) -> Table:
-    """The matrix as a table; the CSV has one row per number. The note says how training seeds count, where several do.
+    """Return the matrix as a table; its CSV has one row per number.
 
-    `names`: what the first column names. `turned`: the matrix's columns are the table's rows, for few rows and many columns.
+    `names`: the head of the first column. `turned`: the matrix's columns become the
+    table's rows, for few rows and many columns. The note says how several training
+    seeds count.
     """
     rows = [
         {
@@ -132,7 +149,10 @@ def _block(title: str, found: Matrix, names: str, turned: bool) -> Block:
 
 
 def dot_plot(title: str, found: Matrix) -> Figure | None:
-    """A panel per column, a dot with its interval per row; None where nothing was measured."""
+    """Draw a panel per column, with a dot and its interval per row.
+
+    None if nothing was measured.
+    """
     if not any(entry.rate.episodes for entry in found.entries.values()):
         return None
     dots = {place: dot for place, entry in found.entries.items() if (dot := _dot(entry.rate)) is not None}
@@ -141,11 +161,16 @@ def dot_plot(title: str, found: Matrix) -> Figure | None:
 
 
 def heat_map(title: str, found: Matrix) -> Figure | None:
-    """Columns of the matrix downwards, its rows across, the rate in % in each field; None where nothing was measured."""
+    """Draw the rate in % in a field per column (downwards) and row (across).
+
+    None if nothing was measured.
+    """
     if not any(entry.rate.episodes for entry in found.entries.values()):
         return None
     rates = [[found.rate(row, column).value for row in found.rows] for column in found.columns]
-    wide = max(0.75, 0.08 * max(map(len, found.rows)))  # of a column, so that the names above keep apart
+    wide = max(
+        0.75, 0.08 * max(map(len, found.rows))
+    )  # a column in inches; narrower, and the names above would overlap
     size = (1.9 + wide * len(found.rows), 1.1 + 0.235 * len(found.columns))
     with styled():
         figure = Figure(figsize=size, layout="constrained")
@@ -171,7 +196,7 @@ def _dot(rate: Rate) -> Dot | None:
 
 
 def _values(cell: Cell) -> dict[str, Any]:
-    """A cell's values in the columns of `results.load_episodes`."""
+    """Return a cell's values in the columns of `results.load_episodes`."""
     point = cell.checkpoint
     return {
         "task": point.task,

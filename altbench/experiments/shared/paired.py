@@ -1,4 +1,4 @@
-"""Rows against one row on the same episodes: differences of success with intervals and exact tests."""
+"""Rows compared with one row on the same episodes: differences, intervals, exact tests."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ import pandas as pd
 from altbench.experiments.shared.texts import frame_table
 from altbench.report.success import SIGNIFICANT
 from altbench.report.table import Table
-from altbench.stats.paired import PairedTest, paired_counts, paired_difference_interval, paired_tests
+from altbench.stats.paired import PairedCounts, PairedTest, paired_counts, paired_difference_interval, paired_tests
 from altbench.stats.rates import RANKED_FROM
 
 PAIR = ("train_seed", "seed", "episode")
+"""Columns that name the same episode in two groups."""
 COLUMNS = ["row", "against", "pairs", "difference", "low", "high", "p_holm", "better"]
 
 
 def paired_table(title: str, groups: Mapping[str, pd.DataFrame], against: str, names: str, what: str) -> Table:
-    """Success of each of `groups` (name -> episodes) minus that of the group `against`; Newcombe's intervals.
+    """Tabulate the success of each of `groups` minus that of the group `against`.
 
-    `better`: significantly so (`stats.paired_tests` over the table, at least 50 episodes). Without rows where `against` has
-    no episodes. The intervals are of one training seed, which all experiments that compare so have. `what`: the
-    episodes, in words.
+    `groups`: name -> episodes. Intervals are Newcombe's; `better` in the data:
+    significantly so, by `stats.paired_tests` over the table and on at least 50
+    episodes. No rows if `against` has no episodes. `what`: the episodes, in words.
     """
     base = groups.get(against, pd.DataFrame())
-    others = {name: group for name, group in groups.items() if name != against and _shared(base, group)}
-    tests = paired_tests(base, list(others.values()))
-    rows = [_difference(name, against, base, own, t) for (name, own), t in zip(others.items(), tests, strict=True)]
+    counts = {name: _counts(base, group) for name, group in groups.items() if name != against}
+    # Newcombe's intervals hold for one training seed: all experiments that compare here
+    # have one.
+    shared = {name: found for name, found in counts.items() if found is not None}
+    tests = paired_tests(base, [groups[name] for name in shared])
+    rows = [_difference(name, against, shared[name], test) for name, test in zip(shared, tests, strict=True)]
     data = pd.DataFrame(rows, columns=COLUMNS)
     texts = {
         names: list(data["row"]),
@@ -42,19 +46,17 @@ def paired_table(title: str, groups: Mapping[str, pd.DataFrame], against: str, n
 
 
 def better(table: Table) -> list[str]:
-    """Rows of a `paired_table` that are significantly better."""
+    """Return the rows of a `paired_table` that are significantly better."""
     return list(table.data.loc[table.data["better"].astype(bool), "row"])
 
 
-def _shared(first: pd.DataFrame, second: pd.DataFrame) -> bool:
-    """Whether there are episodes that both played."""
-    return bool(len(first) and len(second) and paired_counts(first, second, PAIR).total)
+def _counts(first: pd.DataFrame, second: pd.DataFrame) -> PairedCounts | None:
+    """Count the outcomes of the episodes that both played; None without such episodes."""
+    found = paired_counts(first, second, PAIR) if len(first) and len(second) else None
+    return found if found is not None and found.total else None
 
 
-def _difference(
-    name: str, against: str, base: pd.DataFrame, own: pd.DataFrame, test: PairedTest
-) -> dict[str, str | float | bool]:
-    counts = paired_counts(base, own, PAIR)
+def _difference(name: str, against: str, counts: PairedCounts, test: PairedTest) -> dict[str, str | float | bool]:
     low, high = paired_difference_interval(counts)
     judged = test.pairs >= RANKED_FROM and test.p < SIGNIFICANT and counts.difference > 0
     values = {"pairs": counts.total, "difference": counts.difference, "low": low, "high": high, "p_holm": test.p}

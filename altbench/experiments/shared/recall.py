@@ -1,11 +1,13 @@
-"""Trajectory recall: whether a policy, put where a demonstration began, does what that demonstration did."""
+"""Recall: whether a policy that starts where a demonstration began repeats it."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from altbench.core import registry
-from altbench.experiments.shared.experiment import Run
+from altbench.experiments.shared.experiment import ExperimentRun
+from altbench.experiments.shared.matrix import clean, recorded_cells
 from altbench.rollout.records import NOT_COUNTED, EpisodeRecord
 from altbench.stats.memorisation import TrainingSet
 from altbench.stats.rates import Rate, rate_of
@@ -13,45 +15,60 @@ from altbench.stats.trajectories import demonstration_trajectory, episode_trajec
 from altbench.sweeps.plan import Cell
 
 DISTANCE = "resampled"
+"""Distance of `stats.trajectories`: mean position distance after resampling."""
 FEWEST = 2
-"""Demonstrations and trajectory points below which nothing can be said."""
+"""Least number of demonstrations, and of points of a trajectory, that can be compared.
+"""
 
 
-def trajectory_recall(run: Run, cell: Cell) -> Rate:
-    """Episodes of a `recall` or `replay` cell whose motion is nearest to the very demonstration they began from.
+def trajectory_recall(run: ExperimentRun, cell: Cell) -> Rate:
+    """Return the share of episodes whose motion is nearest to their own demonstration.
 
-    Nearest by mean position distance after resampling (`altbench.trajectories`). Episodes that ended before they moved
-    do not recall.
+    An episode of a `recall` or `replay` cell begins from one demonstration, its own.
+    Nearest is meant by `DISTANCE`. Episodes that ended before they moved do not recall.
     """
     demonstrations, records = run.demonstrations(cell.checkpoint), _counted(run.records(cell))
     if len(demonstrations) < FEWEST or not records:
         return rate_of(0, 0)
-    arms = registry.task(cell.checkpoint.task).arms
-    paths = [demonstration_trajectory(d, arms) for d in demonstrations]
-    known = TrainingSet(paths, [d.index for d in demonstrations], find_distance(DISTANCE))
-    hits = 0
-    for record in records:
-        path = episode_trajectory(record.trajectory, arms)
-        own = demonstrations[record.episode % len(demonstrations)].index
-        hits += len(path) >= FEWEST and known.audit(path).nearest == own
+    own = [demonstrations[record.episode % len(demonstrations)].index for record in records]
+    hits = sum(found == begun for found, begun in zip(nearest_demonstrations(run, cell), own, strict=True))
     return rate_of(hits, len(records))
 
 
-def lookup_recall(run: Run, cell: Cell) -> Rate:
-    """Episodes of a `recall` or `replay` cell most of whose decisions retrieved the demonstration they began from.
+def nearest_demonstrations(run: ExperimentRun, cell: Cell) -> list[int | None]:
+    """Return which demonstration each counted episode's motion is nearest to.
 
-    Without episodes for a policy that does not say what it retrieves.
+    None for an episode that ended before it moved.
+    """
+    arms, demonstrations = registry.task(cell.checkpoint.task).arms, run.demonstrations(cell.checkpoint)
+    paths = [demonstration_trajectory(d, arms) for d in demonstrations]
+    known = TrainingSet(paths, [d.index for d in demonstrations], find_distance(DISTANCE))
+    moved = [episode_trajectory(record.trajectory, arms) for record in _counted(run.records(cell))]
+    return [known.audit(path).nearest if len(path) >= FEWEST else None for path in moved]
+
+
+def lookup_recall(run: ExperimentRun, cell: Cell) -> Rate:
+    """Return the share of episodes that mostly retrieved their own demonstration.
+
+    Mostly: in more than half of the decisions. The rate has no episodes if the policy
+    does not report what it retrieves.
     """
     demonstrations, records = run.demonstrations(cell.checkpoint), _counted(run.records(cell))
-    told = [record for record in records if any(d.matches for d in record.decisions)]
-    if not demonstrations or not told:
+    with_matches = [record for record in records if any(d.matches for d in record.decisions)]
+    if not demonstrations or not with_matches:
         return rate_of(0, 0)
     hits = 0
-    for record in told:
+    for record in with_matches:
         votes = Counter(d.matches[0][0] for d in record.decisions if d.matches)
         own = demonstrations[record.episode % len(demonstrations)].index
         hits += votes[own] > sum(votes.values()) / 2
-    return rate_of(hits, len(told))
+    return rate_of(hits, len(with_matches))
+
+
+def pooled(run: ExperimentRun, label: str, recall: Callable[[ExperimentRun, Cell], Rate]) -> Rate:
+    """Return `recall` (one of the above) over all recorded `recall` cells of a row."""
+    rates = [recall(run, cell) for cell in recorded_cells(run, clean("recall", label=label))]
+    return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
 
 
 def _counted(records: tuple[EpisodeRecord, ...]) -> list[EpisodeRecord]:

@@ -1,4 +1,4 @@
-"""A report as a folder: report.md beside its tables, figures and episodes; and an index over all reports of an OUT."""
+"""A report as a folder of text, tables, figures and episodes; and an index of reports."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from altbench.experiments.shared.experiment import Experiment, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Report, Reported, Section
 from altbench.report.style import add_footer, save, styled
 from altbench.report.table import Block, Table, pipe_table, write_table
-from altbench.results.folder import LEFTOVER
-from altbench.system.files import new_folder, write_text
+from altbench.system.files import LEFTOVER, new_folder, write_text
 from altbench.system.fingerprint import Fingerprint
 
 REPORT, ABOUT, INDEX = "report.md", "report.json", "README.md"
 MOST_NAMED = 60
-"""Missing cells that are named one by one."""
+"""How many missing pieces of work a report names one by one."""
+_INDEX_HEAD = """# The paper's experiments
+
+`altbench experiments` wrote these reports; `missing` counts the pieces of work that are missing."""
 _SECOND_HAND = "† second-hand: from notes on the published version, not from the paper's own text."
 
 
-def write_report(
-    experiment: Experiment, report: Report, run: Run, out: Path, preset: str, made_by: Fingerprint
-) -> Path:
-    """Write the folder of `experiment` under `out`, whole or not at all, and the index beside it; the report's path."""
+def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out: Path, made_by: Fingerprint) -> Path:
+    """Write the folder of `experiment` under `out`, whole or not at all.
+
+    Also write the index beside it. Return the report's path.
+    """
     folder = out / experiment.folder
     with new_folder(folder) as temporary:
         for section in report.sections:
@@ -36,16 +39,19 @@ def write_report(
                     save(figure, temporary / f"{stem}.png")
         if run.recorded:
             run.write_episodes(temporary)
-        write_text(temporary / REPORT, to_markdown(experiment, report, run, preset, made_by))
-        write_text(temporary / ABOUT, json.dumps(_about(experiment, report, run, preset, made_by), indent=1) + "\n")
+        write_text(temporary / REPORT, to_markdown(experiment, report, run, made_by))
+        write_text(temporary / ABOUT, json.dumps(_about(experiment, report, run, made_by), indent=1) + "\n")
     write_index(out)
     return folder / REPORT
 
 
-def to_markdown(experiment: Experiment, report: Report, run: Run, preset: str, made_by: Fingerprint) -> str:
-    """The whole report as Markdown; tables inline, figures by reference."""
-    command = f"`altbench reproduce {experiment.id} --preset {preset}`"
-    parts = [f"# {experiment.id}: {experiment.title}", f"{experiment.question} Preset `{preset}`; made by {command}."]
+def to_markdown(experiment: Experiment, report: Report, run: ExperimentRun, made_by: Fingerprint) -> str:
+    """Return the whole report as Markdown: tables inline, figures by reference."""
+    command = f"`altbench reproduce {experiment.id} --preset {run.preset}`"
+    parts = [
+        f"# {experiment.id}: {experiment.title}",
+        f"{experiment.question} Preset `{run.preset}`; made by {command}.",
+    ]
     parts += [f"**{report.summary}**"] if report.summary else []
     for section in report.sections:
         parts += _section(section)
@@ -57,7 +63,7 @@ def to_markdown(experiment: Experiment, report: Report, run: Run, preset: str, m
 
 
 def write_index(out: Path) -> None:
-    """OUT/README.md: every report that is there, its answer, and how much of it is missing."""
+    """Write OUT/README.md: every report, its answer, and how much of it is missing."""
     abouts = [path for path in sorted(out.glob(f"*/{ABOUT}")) if not LEFTOVER.fullmatch(path.parent.name)]
     found = [json.loads(path.read_text(encoding="utf-8")) for path in abouts]
     rows = tuple(
@@ -70,8 +76,7 @@ def write_index(out: Path) -> None:
         for about in found
     )
     block = Block("", ("id", "experiment", "answer", "missing"), rows, names=4)
-    text = "# The paper's experiments\n\n`altbench reproduce` wrote these; `missing` counts what was not there yet.\n\n"
-    write_text(out / INDEX, f"{text}{pipe_table(block)}\n")
+    write_text(out / INDEX, f"{_INDEX_HEAD}\n\n{pipe_table(block)}\n")
 
 
 def _section(section: Section) -> Iterator[str]:
@@ -81,7 +86,7 @@ def _section(section: Section) -> Iterator[str]:
     for stem, table in section.tables.items():
         yield from _inline(stem, table)
     for stem, figure in section.figures.items():
-        title = " ".join(figure.get_suptitle().split())  # which may stand on several lines
+        title = " ".join(figure.get_suptitle().split())  # a long title has several lines
         yield f"![{title or section.heading}]({stem}.png)"
 
 
@@ -105,9 +110,9 @@ def _beside(reported: Sequence[Reported]) -> list[str]:
 
 def _missing(names: Sequence[str], cells: int) -> list[str]:
     if not names:
-        return [f"Nothing: all {cells} cells are there." if cells else "Nothing."]
+        return [f"Nothing: all {cells} cells are recorded." if cells else "Nothing."]
     more = [f"and {len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
-    begun = f"{len(names)} pieces of work, of {cells} cells in all, are not there; their numbers are empty above."
+    begun = f"{len(names)} pieces of work are missing ({cells} cells in all); their numbers are empty above."
     return [begun, _listing([*(f"`{name}`" for name in names[:MOST_NAMED]), *more])]
 
 
@@ -115,12 +120,12 @@ def _listing(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _about(experiment: Experiment, report: Report, run: Run, preset: str, made_by: Fingerprint) -> dict[str, Any]:
+def _about(experiment: Experiment, report: Report, run: ExperimentRun, made_by: Fingerprint) -> dict[str, Any]:
     return {
         "id": experiment.id,
         "folder": experiment.folder,
         "title": experiment.title,
-        "preset": preset,
+        "preset": run.preset,
         "summary": report.summary,
         "missing": [*report.missing, *run.missing],
         "left_out": sorted(set(run.left_out)),

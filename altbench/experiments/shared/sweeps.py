@@ -1,7 +1,7 @@
-"""What the experiments share: how a sweep of theirs is made, so that the same row is the same cell in each of them.
+"""Making the experiments' sweeps, so that the same row is the same cell in all of them.
 
-A cell's key holds its row's label and its number of episodes: experiments that want the same numbers must ask for them
-with the same words, which these functions see to.
+A cell's key holds its row's label and its number of episodes. Experiments that need the
+same numbers must therefore name them in the same words; these functions do.
 """
 
 from __future__ import annotations
@@ -21,18 +21,30 @@ from altbench.sweeps.spec import (
 )
 
 TASK = "Lift"
+"""The task of every experiment but E5."""
 N = 30
-"""Demonstrations that policies are fitted to, unless an experiment is about their number; as in the paper."""
+"""Demonstrations that policies are fitted to, as in the paper.
+
+Experiments about the number of demonstrations have others too.
+"""
 COLLECTED = 120
-"""Demonstrations of Lift in the run folder; those of a smaller N are the first passes over the grid."""
+"""Demonstrations of Lift in the run folder.
+
+A smaller N takes the first passes over the grid, so that all share one file.
+"""
 EPISODES = 100
+"""Episodes of a cell, unless its evaluation says otherwise."""
 POLICIES = ("alt", "alt_plus", "kdtree", "open_loop", "bc", "act", "diffusion")
-"""The rows of the main table, and of every experiment that asks how policies differ."""
+"""The rows of the main table, and of every experiment that compares policies."""
 OUT_OF_DISTRIBUTION = ("interpolate", "extrapolate_side", "extrapolate_back")
+"""Splits with poses between and beyond the demonstrated ones."""
 
 
 def row(policy: str, preset: Preset, label: str = "", n: Sequence[int] = (N,), **config: Any) -> PolicyEntry:
-    """A row of the tables: `policy` at its own preset of that name, with the settings `config` instead of its own."""
+    """Make a row of the tables: `policy` at its own preset of that name.
+
+    `config`: settings that differ from that preset's.
+    """
     return PolicyEntry(policy=policy, label=label, preset=preset, n=tuple(n), config=config)
 
 
@@ -44,7 +56,7 @@ def evaluation(
     perturbations: Sequence[PerturbationEntry] = (),
     event: EventEntry | None = None,
 ) -> EvaluationEntry:
-    """A column: `split`, `replay` with each demonstration once."""
+    """Make a column of the tables; `replay` plays each demonstration once."""
     wanted = "each" if split == "replay" else episodes
     return EvaluationEntry(
         split=split,
@@ -65,7 +77,7 @@ def make_sweep(
     train_seeds: Sequence[int] = (0,),
     collected: int = COLLECTED,
 ) -> SweepSpec:
-    """A sweep that shares demonstrations, checkpoints and cells with all others made here."""
+    """Make a sweep that shares demonstrations, checkpoints and cells with all others."""
     return SweepSpec(
         name=name,
         description=f"experiment {name}",

@@ -1,7 +1,8 @@
 """Exact t-SNE in numpy: a map of points in the plane that keeps neighbours together.
 
-Source: van der Maaten and Hinton, "Visualizing data using t-SNE" (2008), with early exaggeration, gains and momentum as
-there. It begins from the two principal components, so that the same points give the same map.
+Source: van der Maaten and Hinton, "Visualizing data using t-SNE" (2008), with its early
+exaggeration, gains and momentum. It begins from the two principal components, so that
+the same points give the same map.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import numpy as np
 from altbench.core.types import Float64
 
 EXAGGERATION, EXAGGERATED = 12.0, 250
-"""By how much, and for how many iterations, attraction is exaggerated at first."""
+"""Factor by which attraction is exaggerated at first, and for how many iterations."""
 TINY = 1e-12
+"""Least probability and scale, against divisions by zero."""
 
 
 def tsne(points: Float64, perplexity: float = 30.0, iterations: int = 750) -> Float64:
-    """A map (M, 2) of `points` (M, D); M must exceed three times the perplexity, which is lowered where it does not."""
+    """Return a map (M, 2) of `points` (M, D).
+
+    The perplexity is lowered to (M - 1) / 3 if it is higher.
+    """
     count = len(points)
     near = _neighbours(_squared_distances(points), min(perplexity, (count - 1) / 3))
     near = np.maximum((near + near.T) / (2 * count), TINY)
@@ -34,7 +39,7 @@ def tsne(points: Float64, perplexity: float = 30.0, iterations: int = 750) -> Fl
 
 
 def _gradient(near: Float64, placed: Float64) -> Float64:
-    """Equation 5 of the source, (M, 2)."""
+    """Return the gradient (M, 2), equation 5 of the source."""
     weight = 1 / (1 + _squared_distances(placed))
     np.fill_diagonal(weight, 0.0)
     pull = (near - np.maximum(weight / weight.sum(), TINY)) * weight
@@ -43,9 +48,14 @@ def _gradient(near: Float64, placed: Float64) -> Float64:
 
 
 def _neighbours(squared: Float64, perplexity: float) -> Float64:
-    """Conditional probabilities (M, M) whose entropy is that of `perplexity` equal neighbours, by bisection."""
+    """Return conditional probabilities (M, M) by bisection.
+
+    Each row's entropy is that of `perplexity` equal neighbours.
+    """
     low, high = np.zeros(len(squared)), np.full(len(squared), np.inf)
     scale = np.ones(len(squared)) / np.maximum(np.median(squared, axis=1), TINY)
+    # Shifted so that the nearest point has distance 0: else all weights could underflow
+    # to 0.
     shifted = squared - np.min(squared + np.diag(np.full(len(squared), np.inf)), axis=1)[:, None]
     for _ in range(64):
         weight = np.exp(-np.maximum(shifted, 0.0) * scale[:, None])
@@ -61,7 +71,10 @@ def _neighbours(squared: Float64, perplexity: float) -> Float64:
 
 
 def _principal(points: Float64) -> Float64:
-    """The two principal components (M, 2), the first with a standard deviation of 1e-4."""
+    """Return the two principal components (M, 2).
+
+    The first has a standard deviation of 1e-4, so that the map begins small.
+    """
     centred = points - points.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     placed = centred @ axes[:2].T

@@ -1,1 +1,1 @@
-"""Scripted experts, a file for each task, and what they share."""
+"""Scripted experts, one file per task, and what they share."""

@@ -1,4 +1,4 @@
-"""The scripted expert for Lift: above the cube, down, close, lift, in absolute pose actions."""
+"""The scripted expert for Lift: move above the cube, descend, close, lift."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from altbench.api import Float32, Float64, SimulatedTask
+from altbench.api import Float32, Float64, TaskEnv
 from altbench_demos.experts.waypoints import (
     CLOSE_STEPS,
     CLOSE_TOLERANCE,
@@ -22,45 +22,50 @@ from altbench_demos.experts.waypoints import (
     yaw_of,
 )
 
-TABLE = 0.8  # m, world: no target lies lower (the floor of the workspace)
-GRASP_BELOW_CENTRE = 0.005  # m: how far below the cube's centre the grip site closes
+TABLE = 0.8
+"""m, world: the table's height. No target lies lower."""
+GRASP_BELOW_CENTRE = 0.005
+"""m: how far below the cube's centre the grip site closes."""
 
-Stage = Literal["approach", "close", "lift"]
+Phase = Literal["approach", "close", "lift"]
 
 
 class LiftExpert:
-    """`altbench.api.Expert` for Lift. The seed draws its style: speed, approach height, steepness of the descent."""
+    """The `altbench.api.Expert` for Lift.
+
+    The seed draws its style: speed, approach height, steepness of the descent.
+    """
 
     def __init__(self) -> None:
-        self._stage: Stage = "approach"
+        self._phase: Phase = "approach"
         self._closing = 0
         self._style = Style(0.0, 0.0, 0.0)
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode in a style drawn from `seed`."""
         del env  # every episode of Lift begins alike
-        self._stage, self._closing = "approach", 0
+        self._phase, self._closing = "approach", 0
         self._style = Style.draw(np.random.default_rng(seed))
 
-    def act(self, env: SimulatedTask) -> Float32:
-        """The next `ee_pose` action, float32 (10,)."""
+    def act(self, env: TaskEnv) -> Float32:
+        """Return the next `ee_pose` action, float32 (10,)."""
         poses = env.privileged()
         position, cube = poses["gripper_position"], poses["cube_position"]
         grasp = cube - np.array([0.0, 0.0, GRASP_BELOW_CENTRE])
-        self._next_stage(position, cube, grasp)
-        if self._stage == "approach":
+        self._next_phase(position, cube, grasp)
+        if self._phase == "approach":
             target, gripper = self._style.funnel(position, grasp), OPEN
         else:
-            target, gripper = grasp if self._stage == "close" else position + UP, CLOSED
+            target, gripper = grasp if self._phase == "close" else position + UP, CLOSED
         goal = pointing_down(nearest_quarter(yaw_of(poses["cube_quaternion"])))
         return action(self._style.ahead(position, target, TABLE), turned(poses["gripper_quaternion"], goal), gripper)
 
-    def _next_stage(self, position: Float64, cube: Float64, grasp: Float64) -> None:
-        if self._stage == "approach" and np.linalg.norm(position - grasp) < CLOSE_TOLERANCE:
-            self._stage, self._closing = "close", 0
-        elif self._stage == "close":
+    def _next_phase(self, position: Float64, cube: Float64, grasp: Float64) -> None:
+        if self._phase == "approach" and np.linalg.norm(position - grasp) < CLOSE_TOLERANCE:
+            self._phase, self._closing = "close", 0
+        elif self._phase == "close":
             self._closing += 1
             if self._closing >= CLOSE_STEPS:
-                self._stage = "lift"
-        elif self._stage == "lift" and position[2] - cube[2] > LOST:
-            self._stage = "approach"
+                self._phase = "lift"
+        elif self._phase == "lift" and position[2] - cube[2] > LOST:
+            self._phase = "approach"

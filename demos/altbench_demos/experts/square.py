@@ -1,4 +1,4 @@
-"""The scripted expert for Square: grasp the nut's handle, align the nut above the peg, lower it."""
+"""The scripted expert for Square: grasp the nut, align it above the peg, lower it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,29 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from altbench.api import Float64, SimulatedTask
+from altbench.api import Float64, TaskEnv
 from altbench_demos.experts.pick_and_place import PickAndPlace, Plan
 from altbench_demos.experts.waypoints import QUARTER_TURN, UP, nearest_quarter, yaw_of
 
-PEG_TOP = 0.1  # m above the peg's middle
-HOVER = PEG_TOP + 0.015  # m above the peg's middle: where the nut waits until it is aligned
-ALIGNED, ALIGNED_TURN = 0.004, 0.06  # m, rad: the hole is 7 mm wider than the peg on each side
-STILL = 0.003  # m per control step: faster, the nut would swing past the peg
-AROUND = 0.012  # m from the peg's axis: no nut under the peg's top is so near without being around it
-SINK = 0.04  # m ahead: how fast the nut is lowered, slowly enough to be kept aligned
-OUTWARDS = 0.12  # how far beyond the handle's middle to grasp it, seen from the nut's: the peg is at the arm's reach
+PEG_TOP = 0.1
+"""m: the peg's top above its middle."""
+HOVER = PEG_TOP + 0.015
+"""m above the peg's middle: where the nut waits until it is aligned."""
+ALIGNED, ALIGNED_TURN = 0.004, 0.06
+"""m, rad: an aligned nut's error, at most. The hole leaves 7 mm on each side."""
+STILL = 0.003
+"""m per control step: an aligned nut's speed, at most. A faster one overshoots."""
+AROUND = 0.012
+"""m from the peg's axis: a nut so near, and under the peg's top, is around the peg."""
+SINK = 0.04
+"""m ahead: how fast the nut is lowered, slowly enough to stay aligned."""
+OUTWARDS = 0.12
+"""Where to grasp beyond the handle's middle, as a share of the way from the nut's
+middle to it: the peg is at the end of the arm's reach."""
 
 
 class SquareExpert(PickAndPlace):
-    """`altbench.api.Expert` for Square."""
+    """The `altbench.api.Expert` for Square."""
 
     floor = 0.82
     carry_height = (0.0, 0.02)
@@ -28,15 +36,15 @@ class SquareExpert(PickAndPlace):
 
     def __init__(self) -> None:
         super().__init__()
-        self._before = np.zeros(2)  # where the nut was one control step ago
+        self._before = np.zeros(2)  # the nut's position one control step ago
 
-    def reset(self, env: SimulatedTask, seed: int) -> None:
+    def reset(self, env: TaskEnv, seed: int) -> None:
         """Begin an episode in a style drawn from `seed`."""
         super().reset(env, seed)
         self._before = np.zeros(2)
 
     def plan(self, poses: Mapping[str, Float64]) -> Plan:
-        """From the nut's pose, its handle's and the peg's position."""
+        """Plan from the nut's pose and the positions of its handle and of the peg."""
         nut, handle, peg = poses["nut_position"], poses["handle_position"], poses["peg_position"]
         yaw = yaw_of(poses["nut_quaternion"])
         turn = _turn_onto_peg(yaw)
@@ -55,5 +63,8 @@ class SquareExpert(PickAndPlace):
 
 
 def _turn_onto_peg(yaw: float) -> float:
-    """How far (rad) to turn a nut so that it fits: a handle that points away from the robot is out of reach there."""
+    """Return how far (rad) to turn the nut so that it fits onto the peg.
+
+    Its handle must not point away from the robot: there it is out of the arm's reach.
+    """
     return -nearest_quarter(yaw) if abs(yaw) > QUARTER_TURN else float(np.copysign(QUARTER_TURN, yaw) - yaw)

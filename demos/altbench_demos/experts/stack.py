@@ -1,4 +1,4 @@
-"""The scripted expert for Stack: grasp the red cube clear of the green one, put it on top, let go."""
+"""The scripted expert for Stack: put the red cube on the green one, and let go."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from altbench.api import Float64
 from altbench_demos.experts.pick_and_place import PickAndPlace, Plan
 from altbench_demos.experts.waypoints import QUARTER_TURN, UP, nearest_quarter, yaw_of
 
-GRASP_BELOW_CENTRE = 0.005  # m: how far below the cube's centre the grip site closes
-ON_TOP = 0.045  # m between the centres of stacked cubes
-ALIGNED, RESTING = 0.008, 0.004  # m: near enough to let go, sideways and above
-CLEAR = 0.12  # m between the cubes from where on an open gripper fits between them however it is turned
+GRASP_BELOW_CENTRE = 0.005
+"""m: how far below the cube's centre the grip site closes."""
+ON_TOP = 0.045
+"""m between the centres of stacked cubes."""
+ALIGNED, RESTING = 0.008, 0.004
+"""m, sideways and above: how near to its place the cube is let go."""
+CLEAR = 0.12
+"""m between the cubes: further apart, an open gripper fits between at any yaw."""
 
 
 class StackExpert(PickAndPlace):
-    """`altbench.api.Expert` for Stack."""
+    """The `altbench.api.Expert` for Stack."""
 
     floor = 0.8
     carry_height = (0.03, 0.06)
 
     def plan(self, poses: Mapping[str, Float64]) -> Plan:
-        """From the cubes' poses."""
+        """Plan from the cubes' poses."""
         red, green = poses["red_position"], poses["green_position"]
         goal = green + ON_TOP * UP
         off = red - goal
@@ -37,9 +41,13 @@ class StackExpert(PickAndPlace):
 
 
 def _grasp_yaw(red_yaw: float, to_green: Float64) -> float:
-    """Fingers along the red cube's sides; where the green one is near, along those that it is not beside."""
+    """Return the yaw (rad) at which to grasp the red cube by two of its sides.
+
+    If the green cube is near, the fingers take the sides that it is not beside.
+    """
     yaw = nearest_quarter(red_yaw)
     if np.linalg.norm(to_green) > CLEAR:
         return yaw
     other = yaw - QUARTER_TURN if yaw > 0 else yaw + QUARTER_TURN
-    return max(yaw, other, key=lambda y: abs(float(to_green @ [np.cos(y), np.sin(y)])))  # fingers are across that axis
+    # The fingers close across the gripper's x axis: it must point at the green cube.
+    return max(yaw, other, key=lambda y: abs(float(to_green @ [np.cos(y), np.sin(y)])))

@@ -1,1 +1,1 @@
-"""Foreign formats of demonstrations: importers and exporters, and what they share."""
+"""Importers and exporters of other projects' formats, and what they share."""

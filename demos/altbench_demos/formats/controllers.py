@@ -1,7 +1,8 @@
-"""What the numbers of a recorded action mean, and what they are as ours: robosuite's controllers, old and new.
+"""Conversion between the actions of robosuite's controllers and ours.
 
-Sources: robosuite 1.0 to 1.5, `controllers/osc.py` and `controllers/parts/arm/osc.py` (OSC_POSE): a delta moves the grip
-site's present pose by 5 cm and 0.5 rad per unit, an absolute command is its position and rotation vector.
+Sources: robosuite 1.0 to 1.5, `controllers/osc.py` and `controllers/parts/arm/osc.py`
+(OSC_POSE). A delta action moves the grip site's present pose by 5 cm and 0.5 rad per
+unit. An absolute command is the grip site's position and rotation vector.
 """
 
 from __future__ import annotations
@@ -13,10 +14,15 @@ import numpy as np
 
 from altbench.api import ControlMode, DatasetError, Float32, Float64, NativeModel, TaskInfo
 
-AGENT = 11  # numbers of `agent_pos` per arm, of which the first nine are the grip site's position and rot6d
+AGENT = 11
+"""Numbers of `agent_pos` per arm: position, rot6d, two finger positions."""
 POSE = 9
-NATIVE = 7  # numbers of robosuite's action per arm: position, rotation vector, gripper
-POSITION_SCALE, ROTATION_SCALE = 0.05, 0.5  # m and rad per unit of a delta action
+"""Numbers of a pose per arm, the first of `agent_pos` and of a pose action: position
+and rot6d."""
+NATIVE = 7
+"""Numbers of robosuite's action per arm: position, rotation vector, gripper."""
+POSITION_SCALE, ROTATION_SCALE = 0.05, 0.5
+"""m and rad per unit of a delta action, as robosuite's default controller has them."""
 EXPECTED: dict[str, Any] = {
     "type": "OSC_POSE",
     "input_max": 1.0,
@@ -28,13 +34,16 @@ EXPECTED: dict[str, Any] = {
     "impedance_mode": "fixed",
     "interpolation": None,
 }
+"""robosuite's default controller, under which our tasks run. Another one would give the
+recorded actions another meaning."""
 DELTA_ONLY = ("input_max", "input_min", "output_max", "output_min")
+"""Keys of `EXPECTED` that have no effect on absolute actions."""
 
 
 def recorded_mode(config: Any, task: TaskInfo, where: str) -> ControlMode:
-    """Whether actions under robosuite's controller configuration are ours as pose or as delta actions.
+    """Return which of our control modes robosuite's controller configuration means.
 
-    DatasetError with both sides where they are neither.
+    DatasetError with what was expected and what came if it means neither.
     """
     modes = {_mode(part, task, where) for part in _parts(config, where)}
     if len(modes) != 1:
@@ -43,7 +52,11 @@ def recorded_mode(config: Any, task: TaskInfo, where: str) -> ControlMode:
 
 
 def _parts(config: Any, where: str) -> list[Mapping[str, Any]]:
-    """The controllers of the arms: one flat configuration up to robosuite 1.4, one per body part since; or a list."""
+    """Return the configurations of the arms' controllers.
+
+    robosuite up to 1.4 has one flat configuration, later versions one per body part. A
+    file may also hold a list of either.
+    """
     if isinstance(config, list) and config:
         return [part for each in config for part in _parts(each, where)]
     if not isinstance(config, dict):
@@ -59,7 +72,8 @@ def _parts(config: Any, where: str) -> list[Mapping[str, Any]]:
 
 
 def _mode(part: Mapping[str, Any], task: TaskInfo, where: str) -> ControlMode:
-    old = "control_delta" in part or "input_type" not in part  # before 1.5, in the world's frame
+    # robosuite before 1.5: these keys, and deltas in the world's frame.
+    old = "control_delta" in part or "input_type" not in part
     absolute = part.get("control_delta") is False if old else part.get("input_type") == "absolute"
     frame = "world" if old else part.get("input_ref_frame", "world")
     for key, expected in EXPECTED.items():
@@ -67,7 +81,8 @@ def _mode(part: Mapping[str, Any], task: TaskInfo, where: str) -> ControlMode:
             continue
         if not _same(part.get(key, expected), expected):
             raise DatasetError(f"{where}: expected a controller with {key} {expected}, got {_short(part[key])}")
-    wanted = "world" if absolute else "base" if task.arms > 1 else frame  # one arm's base is not turned
+    # The base of a single arm is not turned, so that both frames are the same.
+    wanted = "world" if absolute else "base" if task.arms > 1 else frame
     if frame != wanted:
         kind = "absolute" if absolute else "delta"
         raise DatasetError(f"{where}: expected {kind} actions in the frame {wanted}, got {_short(frame)}")
@@ -85,7 +100,10 @@ def _same(found: Any, expected: Any) -> bool:
 
 
 def pose_actions_from_native(actions: Float64) -> Float32:
-    """Absolute commands (T, 7 per arm: position, rotation vector, gripper) as our pose actions (T, 10 per arm)."""
+    """Convert absolute commands (T, 7 per arm) to our pose actions (T, 10 per arm).
+
+    A command is position, rotation vector, gripper.
+    """
     from scipy.spatial.transform import Rotation
 
     arms = np.split(actions, actions.shape[1] // NATIVE, axis=1)
@@ -93,7 +111,10 @@ def pose_actions_from_native(actions: Float64) -> Float32:
 
 
 def native_from_pose_actions(actions: Float32) -> Float64:
-    """Our pose actions (T, 10 per arm) as absolute commands (T, 7 per arm): the inverse of `pose_actions_from_native`."""
+    """Convert our pose actions (T, 10 per arm) to absolute commands (T, 7 per arm).
+
+    This is the inverse of `pose_actions_from_native`.
+    """
     from scipy.spatial.transform import Rotation
 
     parts = []
@@ -103,7 +124,10 @@ def native_from_pose_actions(actions: Float32) -> Float64:
 
 
 def pose_actions_from_deltas(actions: Float64, agent_pos: Float32) -> Float32:
-    """Delta actions (T, 7 per arm) as the poses that the controller makes of them: the pose seen, moved and turned."""
+    """Convert delta actions (T, 7 per arm) to the poses that the controller aims at.
+
+    Each is the pose in `agent_pos` (T, Dp), moved and turned by the delta.
+    """
     from scipy.spatial.transform import Rotation
 
     parts = []
@@ -117,7 +141,10 @@ def pose_actions_from_deltas(actions: Float64, agent_pos: Float32) -> Float32:
 
 
 def pose_actions_from_poses(reached: Float32, actions: Float64) -> Float32:
-    """Pose actions (T, 10 per arm) that name the poses `reached` (T, Dp) as targets, with the recorded grippers."""
+    """Make pose actions (T, 10 per arm) with the poses in `reached` (T, Dp) as targets.
+
+    The grippers are those of the recorded `actions` (T, Da).
+    """
     arms = reached.shape[1] // AGENT
     grippers = [part[:, -1:] for part in np.split(actions, arms, axis=1)]
     poses = [part[:, :POSE] for part in np.split(reached, arms, axis=1)]
@@ -125,7 +152,8 @@ def pose_actions_from_poses(reached: Float32, actions: Float64) -> Float32:
 
 
 def matrices(rot6d: Float64) -> Float64:
-    """Rotations (T, 3, 3) from their first two columns (T, 6) by Gram–Schmidt."""
+    """Return rotations (T, 3, 3) from their first two columns (T, 6) by
+    Gram–Schmidt."""
     x = rot6d[:, :3] / np.linalg.norm(rot6d[:, :3], axis=1, keepdims=True)
     y = rot6d[:, 3:] - np.sum(x * rot6d[:, 3:], axis=1, keepdims=True) * x
     y /= np.linalg.norm(y, axis=1, keepdims=True)
@@ -133,7 +161,7 @@ def matrices(rot6d: Float64) -> Float64:
 
 
 def native_config(mode: ControlMode, native: NativeModel) -> list[dict[str, Any]]:
-    """robosuite's (1.5) controller configuration of each robot for actions of `mode`."""
+    """Return robosuite's (1.5) controller configuration of each robot for `mode`."""
     absolute = {"input_type": "absolute", "input_ref_frame": "world"}
     kind = absolute if mode == "ee_pose" else {"input_type": "delta", "input_ref_frame": "base"}
     part = {**EXPECTED, "uncouple_pos_ori": True, "ramp_ratio": 0.2, **kind, "gripper": {"type": "GRIP"}}

@@ -1,4 +1,7 @@
-"""Objects that stand in the model and not in its states, such as a door: their pose read from MJCF, and written into it."""
+"""Objects whose pose is in the model and not in its states, such as a door.
+
+Their pose is read from MJCF and written into it.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,25 @@ import numpy as np
 from altbench.api import DatasetError, Float64, NativeModel
 from altbench_demos.formats import mjcf
 
-UPRIGHT = 1e-3  # of a quaternion's x and y: no more tilted
-SAME_HEIGHT = 0.01  # m
-OTHER_TURNS = ("axisangle", "euler", "xyaxes", "zaxis")  # that robosuite does not write
+UPRIGHT = 1e-3
+"""A quaternion's x and y, at most: about 0.1 degrees of tilt. Our pose has no tilt."""
+SAME_HEIGHT = 0.01
+"""m: how far a body's height may be from the task's."""
+OTHER_TURNS = ("axisangle", "euler", "xyaxes", "zaxis")
+"""MJCF's other ways to write a rotation. robosuite writes quaternions alone."""
 
 
 def pose(xml: str, native: NativeModel, where: str) -> Float64 | None:
-    """x, y (m) and yaw (rad) of each of `native.fixed_bodies` in the model `xml`, (P,); None where the task has none.
+    """Read x, y (m) and yaw (rad) of each of `native.fixed_bodies` from MJCF.
 
-    DatasetError where the model does not tell, or has them tilted or at another height.
+    The result is (P,), or None if the task has no fixed bodies. DatasetError if the
+    model does not contain them, or if they are tilted or at another height.
     """
     if not native.fixed_bodies:
         return None
     if not xml:
         bodies = ", ".join(native.fixed_bodies)
-        raise DatasetError(f"{where}: expected a model that tells where {bodies} stands, got none; --model names one")
+        raise DatasetError(f"{where}: expected a model with the pose of {bodies}, got none; name one with --model")
     there = {body.attributes.get("name"): body.attributes for body in mjcf.scan(xml, where).children}
     parts = [_pose(there.get(name, {}), z, f"{where}: {name}") for name, z in native.fixed_bodies.items()]
     return np.concatenate(parts)
@@ -41,7 +48,7 @@ def _pose(attributes: Mapping[str, str], height: float, where: str) -> Float64:
 
 
 def _numbers(text: str) -> Float64:
-    """The numbers in `text`; none at all where one is none, or not finite."""
+    """Parse the numbers in `text`; an empty array if one is not a finite number."""
     try:
         found = np.array([float(number) for number in text.split()[:9]])
     except ValueError:
@@ -50,10 +57,15 @@ def _numbers(text: str) -> Float64:
 
 
 def placed(native: NativeModel, where_they_stand: Float64) -> str:
-    """The present model ("": none) with `native.fixed_bodies` at the pose (P,) that `pose` reads."""
+    """Return the present model ("": none) with `native.fixed_bodies` at a pose (P,).
+
+    The pose is what `pose` reads.
+    """
     if not native.fixed_bodies or not native.xml:
         return native.xml
-    root = ElementTree.fromstring(native.xml)  # our own: nothing foreign is parsed so
+    # This parser expands entities. It may only parse our own model, never a foreign
+    # one.
+    root = ElementTree.fromstring(native.xml)
     for (name, height), part in zip(native.fixed_bodies.items(), where_they_stand.reshape(-1, 3), strict=True):
         body = root.find(f".//body[@name='{name}']")
         if body is None:

@@ -1,126 +1,119 @@
-"""HDF5 files of unknown origin, read without trust: every type, shape and size is looked at before memory is reserved.
+"""Reading of other projects' HDF5 files without trusting them.
 
-Links that lead elsewhere are refused, and so is everything that Python would have to unpickle.
+The guards of `altbench.api.hdf5` and limits on types, shapes and sizes apply before
+memory is reserved. Links that lead out of the file are refused, and so is everything
+that Python would have to unpickle.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from altbench.api import AltbenchError, DatasetError
+from altbench.api import DatasetError, hdf5
 
-MAX_FRAMES = 100_000  # of one episode: 83 minutes at 20 Hz
+MAX_FRAMES = 100_000
+"""Frames of one episode, at most: 83 minutes at 20 Hz."""
 MAX_EPISODES = 100_000
-MAX_ARRAY_BYTES = 8 << 30
-MAX_DEFLATE_RATIO = 1100  # deflate reaches 1032; what claims more was never written
+"""Members of a group of episodes, at most. All their names are listed."""
 MAX_TEXT = 16 << 20
-FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_LZF, h5py.h5z.FILTER_FLETCHER32}
-NUMBERS = "fiub"  # numpy's kinds: float, int, unsigned, bool
+"""Characters of a text attribute, at most. robosuite's models are far smaller."""
+STORAGE = hdf5.Storage(
+    frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_LZF, h5py.h5z.FILTER_FLETCHER32}),
+    "plain, gzip- or lzf-compressed",
+    chunk_factor=64,
+    free_chunk=1024,
+    max_bytes=8 << 30,
+)
+"""Other projects also use lzf and checksums, and chunks longer than a short episode."""
+NUMBERS = "fiub"
+"""numpy's kinds of numbers: float, int, unsigned, bool."""
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[h5py.File]:
-    """The file opened for reading; whatever goes wrong with it in the block becomes a DatasetError with the reason."""
+    """Open the file for reading.
+
+    Every error with it in the block becomes a DatasetError with the reason.
+    """
     if not path.is_file():
-        raise DatasetError(f"{path}: expected an HDF5 file, but there is {'a folder' if path.is_dir() else 'none'}")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except AltbenchError:
-        raise
-    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, TypeError, ... for what it cannot read
-        raise DatasetError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
-
-
-def group(parent: h5py.Group, name: str) -> h5py.Group:
-    """The group `name` directly inside `parent`; DatasetError where it is missing or leads elsewhere."""
-    found = _child(parent, name)
-    if not isinstance(found, h5py.Group):
-        raise DatasetError(f"{_where(parent, name)}: expected a group, got an array")
-    return found
+        found = "a folder" if path.is_dir() else "a path where no file exists"
+        raise DatasetError(f"{path}: expected an HDF5 file, got {found}")
+    with hdf5.guarded(path), h5py.File(path, "r") as file:
+        yield file
 
 
 def numbered(parent: h5py.Group, prefix: str) -> list[str]:
-    """Names of `parent`'s members `PREFIX0`, `PREFIX1`, ..., by number; DatasetError where there are none."""
+    """Return the names of `parent`'s members `PREFIX0`, `PREFIX1`, ..., by number.
+
+    DatasetError if there are no such members.
+    """
     if len(parent) > MAX_EPISODES:
-        raise DatasetError(f"{_where(parent, '')}: expected at most {MAX_EPISODES:,} members, got {len(parent):,}")
+        raise DatasetError(f"{hdf5.place(parent, '')}: expected at most {MAX_EPISODES:,} members, got {len(parent):,}")
     found = [name for name in parent if re.fullmatch(re.escape(prefix) + r"\d{1,9}", name)]
     if not found:
-        raise DatasetError(f"{_where(parent, '')}: expected {prefix}0, {prefix}1, ..., got {sorted(parent)[:5]}")
+        raise DatasetError(f"{hdf5.place(parent, '')}: expected {prefix}0, {prefix}1, ..., got {sorted(parent)[:5]}")
     return sorted(found, key=lambda name: int(name.removeprefix(prefix)))
 
 
 def numbers(parent: h5py.Group, name: str, columns: int | None = None) -> NDArray[np.float64]:
-    """The array `name`, float64 (T, columns), or (T,) without `columns`; 1 to MAX_FRAMES rows, all finite."""
+    """Read the array `name` as float64 (T, columns), or (T,) without `columns`.
+
+    DatasetError unless it has 1 to MAX_FRAMES rows of finite values.
+    """
     found = _dataset(parent, name)
     shape = (None,) if columns is None else (None, columns)
-    _check_shape(_where(parent, name), found, NUMBERS, shape)
+    _check_shape(hdf5.place(parent, name), found, NUMBERS, shape)
     values = np.asarray(found[...], dtype=np.float64)
     if not np.isfinite(values).all():
-        raise DatasetError(f"{_where(parent, name)}: expected finite values, got NaN or infinity")
+        raise DatasetError(f"{hdf5.place(parent, name)}: expected finite values, got NaN or infinity")
     return values
 
 
 def images(parent: h5py.Group, name: str, frames: int) -> NDArray[np.uint8]:
-    """The images `name`, uint8 (frames, H, W, 3)."""
+    """Read the images `name`, uint8 (frames, H, W, 3)."""
     found = _dataset(parent, name)
-    _check_shape(_where(parent, name), found, "u", (frames, None, None, 3))
+    _check_shape(hdf5.place(parent, name), found, "u", (frames, None, None, 3))
     if found.dtype != np.uint8 or not all(8 <= side <= 2048 for side in found.shape[1:3]):
-        raise DatasetError(f"{_where(parent, name)}: expected uint8 images of 8 to 2048 pixels, got {_kind(found)}")
+        raise DatasetError(f"{hdf5.place(parent, name)}: expected uint8 images of 8 to 2048 pixels, got {_kind(found)}")
     return np.asarray(found[...], dtype=np.uint8)
 
 
 def image_size(parent: h5py.Group, name: str) -> tuple[int, int]:
-    """(H, W) of the images `name`."""
+    """Return the size (H, W) of the images `name`."""
     found = _dataset(parent, name)
     if found.ndim != 4:
-        raise DatasetError(f"{_where(parent, name)}: expected images (T, H, W, 3), got {_kind(found)}")
+        raise DatasetError(f"{hdf5.place(parent, name)}: expected images (T, H, W, 3), got {_kind(found)}")
     return int(found.shape[1]), int(found.shape[2])
 
 
 def width(parent: h5py.Group, name: str) -> int:
-    """Columns of the array `name`, which must have two dimensions."""
+    """Count the columns of the array `name`, which must have two dimensions."""
     found = _dataset(parent, name)
     if found.ndim != 2:
-        raise DatasetError(f"{_where(parent, name)}: expected an array of two dimensions, got {_kind(found)}")
+        raise DatasetError(f"{hdf5.place(parent, name)}: expected an array of two dimensions, got {_kind(found)}")
     return int(found.shape[1])
 
 
 def text(parent: h5py.Group, name: str) -> str:
-    """The text attribute `name` of `parent`."""
-    where = _where(parent, f"@{name}")
-    if name not in parent.attrs:
-        raise DatasetError(f"{where}: missing")
-    attribute = parent.attrs.get_id(name)
-    if h5py.check_string_dtype(attribute.dtype) is None or attribute.shape != ():
-        raise DatasetError(f"{where}: expected a text, got {attribute.dtype} {attribute.shape}")
-    found = parent.attrs[name]
-    found = found.decode("utf-8") if isinstance(found, bytes) else found
-    if not isinstance(found, str) or len(found) > MAX_TEXT:
-        raise DatasetError(f"{where}: expected a text of at most {MAX_TEXT:,} characters")
-    return found
+    """Read the text attribute `name` of `parent`."""
+    return hdf5.text(parent, name, MAX_TEXT, fixed_length=True)
 
 
 def optional_text(parent: h5py.Group, name: str) -> str:
-    """The text attribute `name` of `parent`, "" where there is none."""
+    """Read the text attribute `name` of `parent`; "" if it is missing."""
     return text(parent, name) if name in parent.attrs else ""
 
 
 def vector(parent: h5py.Group, name: str, length: int) -> NDArray[np.float64]:
-    """The attribute `name` of `parent`, float64 (length,), finite."""
-    where = _where(parent, f"@{name}")
-    if name not in parent.attrs:
-        raise DatasetError(f"{where}: missing")
-    attribute = parent.attrs.get_id(name)
+    """Read the attribute `name` of `parent`: float64 (length,), all finite."""
+    where, attribute = hdf5.place(parent, f"@{name}"), hdf5.attribute(parent, name)
     if attribute.dtype.kind != "f" or attribute.shape != (length,):
         raise DatasetError(f"{where}: expected {length} numbers, got {attribute.dtype} {attribute.shape}")
     values = np.asarray(parent.attrs[name], dtype=np.float64)
@@ -129,40 +122,10 @@ def vector(parent: h5py.Group, name: str, length: int) -> NDArray[np.float64]:
     return values
 
 
-def json_object(where: str, content: str) -> dict[str, Any]:
-    """`content` parsed as a JSON object."""
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{where}: expected JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise DatasetError(f"{where}: expected a JSON object, got {type(found).__name__}")
-    return found
-
-
-def _child(parent: h5py.Group, name: str) -> Any:
-    link = parent.get(name, getlink=True)
-    if link is None:
-        raise DatasetError(f"{_where(parent, name)}: missing")
-    if not isinstance(link, h5py.HardLink):
-        raise DatasetError(f"{_where(parent, name)}: expected data, got a link to elsewhere")
-    return parent[name]
-
-
 def _dataset(parent: h5py.Group, name: str) -> h5py.Dataset:
-    """The array `name`, which lies inside the file, packed in no unknown way, and claims no more than is stored."""
-    found, where = _child(parent, name), _where(parent, name)
-    if not isinstance(found, h5py.Dataset):
-        raise DatasetError(f"{where}: expected an array, got a group")
-    settings = found.id.get_create_plist()
-    filters = {settings.get_filter(i)[0] for i in range(settings.get_nfilters())}
-    if found.external or found.is_virtual or not filters <= FILTERS:
-        raise DatasetError(f"{where}: expected plain, gzip- or lzf-compressed data inside the file")
-    stored = int(found.id.get_storage_size())
-    if found.nbytes > MAX_DEFLATE_RATIO * stored or found.nbytes > MAX_ARRAY_BYTES:
-        raise DatasetError(f"{where}: claims {found.nbytes:,} bytes, but {stored:,} are stored")
-    if any(chunk > max(64 * whole, 1024) for chunk, whole in zip(found.chunks or (), found.shape, strict=False)):
-        raise DatasetError(f"{where}: expected chunks about as large as the array {found.shape}, got {found.chunks}")
+    """Return the array `name`, unread, once its storage is checked."""
+    found = hdf5.array(parent, name)
+    hdf5.check_storage(hdf5.place(parent, name), found, STORAGE)
     return found
 
 
@@ -177,7 +140,3 @@ def _check_shape(where: str, found: h5py.Dataset, kinds: str, shape: tuple[int |
 
 def _kind(found: h5py.Dataset) -> str:
     return f"{found.dtype} {found.shape}"
-
-
-def _where(parent: h5py.Group, name: str) -> str:
-    return f"{parent.file.filename}: {str(parent.name).rstrip('/')}/{name}"

@@ -1,7 +1,9 @@
-"""Import and export Minari data sets (https://minari.farama.org): Gymnasium's own format, read by `minari.load_dataset`.
+"""Import and export of Minari data sets (https://minari.farama.org).
 
-Export needs the extra `altbench[minari]`; import reads the files themselves. Minari keeps images as JPEG, which loses
-detail, so that an import draws them again from the simulator states in `infos/sim_state`.
+Minari is Gymnasium's own format, read by `minari.load_dataset`. Export needs the extra
+`altbench[minari]`; import reads the files without it. Minari keeps images as JPEG,
+which loses detail. So an import draws them again from the simulator states in
+`infos/sim_state`.
 """
 
 from __future__ import annotations
@@ -24,18 +26,26 @@ from altbench.api import (
     ImportOptions,
     Recording,
     StateViewer,
+    hdf5,
 )
-from altbench_demos.formats import foreign_hdf5, mjcf, staging
+from altbench_demos.formats import foreign_hdf5, mjcf, viewing
 
 DATASET_ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+", re.ASCII)
+"""A data set's id, as Minari forms it. It becomes a path, so `..` must not match."""
 MAX_METADATA_BYTES = 16 << 20
-SMALLEST_IMAGE = 32  # pixels: Minari takes smaller ones for no images, and cannot read back what it wrote
+"""Bytes of a data set's metadata.json, at most. It is read whole."""
+SMALLEST_IMAGE = 32
+"""Pixels of an image's side, at least. Minari does not treat smaller arrays as images,
+and cannot read back what it wrote."""
 STATES = "sim_state"
-POSE = "object_pose"  # beside them, where the states do not tell it
+"""The key of the simulator states in an episode's `infos`."""
+POSE = "object_pose"
+"""The key of the object pose in `infos`, for tasks whose states do not contain it."""
 
 
 def read_minari(path: Path, viewer: StateViewer, options: ImportOptions) -> Recording:
-    """`altbench.api.Importer` of a data set's folder, or of the id of one that Minari keeps."""
+    """Read a data set's folder, or the data set of an id: an
+    `altbench.api.Importer`."""
     folder = _folder(path)
     metadata = _metadata(folder)
     mode, size = _convention(folder, metadata, viewer, options)
@@ -49,12 +59,12 @@ def read_minari(path: Path, viewer: StateViewer, options: ImportOptions) -> Reco
 
 
 def datasets_root() -> Path:
-    """Where Minari keeps its data sets."""
+    """Return the folder in which Minari keeps its data sets."""
     return Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
 
 
 def _folder(path: Path) -> Path:
-    """The folder that holds metadata.json."""
+    """Return the folder with metadata.json; DatasetError if missing."""
     candidates = [path, path / "data", datasets_root() / path / "data"]
     found = next((each for each in candidates if (each / "metadata.json").is_file()), None)
     if found is None:
@@ -71,7 +81,7 @@ def _metadata(folder: Path) -> dict[str, Any]:
         content = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{file}: cannot be read: {error}") from error
-    metadata = foreign_hdf5.json_object(str(file), content)
+    metadata = hdf5.json_object(str(file), content)
     if metadata.get("data_format") != "hdf5":
         raise DatasetError(f"{file}: expected data_format hdf5, got {metadata.get('data_format')!r}"[:300])
     return metadata
@@ -80,9 +90,12 @@ def _metadata(folder: Path) -> dict[str, Any]:
 def _convention(
     folder: Path, metadata: Mapping[str, Any], viewer: StateViewer, options: ImportOptions
 ) -> tuple[ControlMode, tuple[int, int]]:
-    """Control mode and image size of the environment that the data set names, which must be the task's."""
+    """Return control mode and image size (H, W) of the data set's environment.
+
+    DatasetError unless that environment is the task's.
+    """
     where = f"{folder}: env_spec"
-    spec = foreign_hdf5.json_object(where, str(metadata.get("env_spec", "{}")))
+    spec = hdf5.json_object(where, str(metadata.get("env_spec", "{}")))
     kwargs = spec.get("kwargs", {})
     if spec.get("id") != viewer.info.env_id or not isinstance(kwargs, dict):
         raise DatasetError(f"{where}: expected demonstrations of {viewer.info.env_id}, got {spec.get('id')!r}"[:300])
@@ -90,7 +103,7 @@ def _convention(
     if mode not in get_args(ControlMode) or options.control_mode not in (None, mode):
         wanted = options.control_mode or " or ".join(get_args(ControlMode))
         raise DatasetError(f"{where}: expected actions {wanted}, got {mode!r}"[:300])
-    size = options.image_size or kwargs.get("image_size") or staging.DEFAULT_IMAGE_SIZE
+    size = options.image_size or kwargs.get("image_size") or viewing.DEFAULT_IMAGE_SIZE
     if not (isinstance(size, list | tuple) and len(size) == 2 and all(type(s) is int and 8 <= s <= 2048 for s in size)):
         raise DatasetError(f"{where}: expected image_size [height, width] from 8 to 2048, got {size!r}"[:300])
     return cast(ControlMode, mode), (size[0], size[1])
@@ -101,9 +114,9 @@ def _demonstration(
 ) -> Demonstration:
     where = f"{main}: {name}"
     states, actions, fixed = _episode(main, name, viewer, mode)
-    views = staging.look_along(viewer, states, where, fixed)
-    frames = min(staging.until_success(views, len(actions)), len(actions))
-    return staging.demonstration(
+    views = viewing.look_along(viewer, states, where, fixed)
+    frames = min(viewing.until_success(views, len(actions)), len(actions))
+    return viewing.demonstration(
         viewer,
         index,
         views=views[:frames],
@@ -117,20 +130,23 @@ def _demonstration(
 
 
 def _episode(main: Path, name: str, viewer: StateViewer, mode: ControlMode) -> tuple[Float64, Float64, Float64 | None]:
-    """States (T + 1, Ds), that after the last action included, actions (T, Da), the pose of fixed bodies (P,)."""
+    """Read states (T + 1, Ds), actions (T, Da) and the pose of fixed bodies (P,).
+
+    The states include the one after the last action.
+    """
     where = f"{main}: {name}"
     with foreign_hdf5.reading(main) as file:
-        episode = foreign_hdf5.group(file, name)
+        episode = hdf5.group(file, name)
         actions = foreign_hdf5.numbers(episode, "actions", viewer.info.action_dim(mode))
-        infos = foreign_hdf5.group(episode, "infos") if "infos" in episode else {}
+        infos = hdf5.group(episode, "infos") if "infos" in episode else {}
         wanted = [STATES, POSE] if viewer.native.fixed_bodies else [STATES]
         if missing := [key for key in wanted if key not in infos]:
             raise DatasetError(f"{where}: expected simulator states as infos/{missing[0]}, got {sorted(infos)[:9]}")
         fixed = foreign_hdf5.numbers(infos, POSE, len(viewer.info.pose_names))[0] if POSE in wanted else None
         states = foreign_hdf5.numbers(infos, STATES, foreign_hdf5.width(infos, STATES))
-    staging.check_equal_length(where, states=len(states), **{"actions and 1": len(actions) + 1})
+    viewing.check_equal_length(where, states=len(states), **{"actions and 1": len(actions) + 1})
     states = mjcf.map_states(states, "", viewer.native, where)
-    staging.check_frequency(states, viewer.info, where)
+    viewing.check_frequency(states, viewer.info, where)
     return states, actions, fixed
 
 
@@ -138,7 +154,10 @@ def _episode(main: Path, name: str, viewer: StateViewer, mode: ControlMode) -> t
 
 
 def write_minari(recording: Recording, viewer: StateViewer, out: str) -> str:
-    """`altbench.api.Exporter`: the data set with the id `out` (such as `altbench/lift-v0`), where Minari keeps its own."""
+    """Write the Minari data set `out`, such as `altbench/lift-v0`.
+
+    This is an `altbench.api.Exporter`; Minari keeps the data set among its own.
+    """
     minari = _minari()
     if not DATASET_ID.fullmatch(out):
         raise ConfigError(f"--out {out!r}: expected the id of a Minari data set, such as altbench/lift-v0")
@@ -152,7 +171,8 @@ def write_minari(recording: Recording, viewer: StateViewer, out: str) -> str:
         _buffer(minari.data_collector.EpisodeBuffer, d, viewer, recording.image_size) for d in recording.demonstrations
     ]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # Minari recommends a code link and an e-mail address
+        # Minari warns that a code link and an e-mail address are missing.
+        warnings.simplefilter("ignore", UserWarning)
         minari.create_dataset_from_buffers(
             out,
             buffers,
@@ -166,7 +186,10 @@ def write_minari(recording: Recording, viewer: StateViewer, out: str) -> str:
 
 
 def _buffer(episode_buffer: Any, d: Demonstration, viewer: StateViewer, size: tuple[int, int]) -> Any:
-    """One episode: T steps, T + 1 observations and infos; the last is a simulated step from the last recorded state."""
+    """Make one episode of T steps, with T + 1 observations and infos.
+
+    The last observation is not recorded but simulated, one step from the last state.
+    """
     pose = d.initial_state.object_pose if viewer.native.fixed_bodies else None
     last_state = viewer.after(d.states[-1], d.actions[-1], d.control_mode, pose)
     last = viewer.look(last_state, size, pose)

@@ -1,6 +1,8 @@
-"""Which joint is where in a state that was recorded with another model: read from its MJCF, mapped by joint name.
+"""Mapping of states recorded with another model to states of the present one.
 
-The XML is only scanned for bodies and joints. Document types and entities are refused, so nothing is expanded or fetched.
+The other model's MJCF gives its joints, which are matched by name. The XML is only
+scanned for bodies and joints. Document types and entities are refused, so that nothing
+is expanded or fetched.
 """
 
 from __future__ import annotations
@@ -15,17 +17,20 @@ from numpy.typing import NDArray
 
 from altbench.api import DatasetError, Float64, NativeModel
 
-SIZES = {"free": (7, 6), "ball": (4, 3), "hinge": (1, 1), "slide": (1, 1)}  # MuJoCo: positions, velocities
+SIZES = {"free": (7, 6), "ball": (4, 3), "hinge": (1, 1), "slide": (1, 1)}
+"""MuJoCo's joint types: how many positions and velocities each has in a state."""
 MAX_JOINTS = 10_000
-RENAMED = (  # what robosuite called a joint once -> what it calls it now
+"""Joints of a model, at most. robosuite's models have fewer than 100."""
+RENAMED = (
     (re.compile(r"_jnt(\d+)$"), r"_joint\1"),  # before 1.2
     (re.compile(r"^gripper(\d+)_(?!right_|left_)"), r"gripper\1_right_"),  # before 1.5
 )
+"""robosuite's earlier names of joints -> its present ones."""
 
 
 @dataclass
 class Body:
-    """A body as the XML has it, with its joints (name, type) and its children."""
+    """A body of the model: XML attributes, joints (name, type) and children."""
 
     attributes: dict[str, str] = field(default_factory=dict)
     joints: list[tuple[str, str]] = field(default_factory=list)
@@ -33,7 +38,7 @@ class Body:
 
 
 class _Scanner:
-    """Collects the tree of bodies and their joints below `worldbody`."""
+    """A collector of the bodies and joints below `worldbody`, for expat's events."""
 
     def __init__(self) -> None:
         self.world = Body()
@@ -64,7 +69,10 @@ class _Scanner:
 
 
 def joint_types(xml: str, where: str) -> list[tuple[str, str]]:
-    """(name, type) of the model's joints in the order of its states: a body's own first, then its children's."""
+    """Return (name, type) of the model's joints in the order of its states.
+
+    MuJoCo's order: a body's own joints first, then its children's.
+    """
     found, waiting = [], [scan(xml, where)]
     while waiting:
         body = waiting.pop()
@@ -77,23 +85,27 @@ def joint_types(xml: str, where: str) -> list[tuple[str, str]]:
 
 
 def scan(xml: str, where: str) -> Body:
-    """The world of the model `xml`, whose children are its outermost bodies; DatasetError for what is no plain MJCF."""
+    """Return the world body of the model `xml`; its children are the outermost bodies.
+
+    DatasetError if `xml` is not plain MJCF.
+    """
     scanner, parser = _Scanner(), expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = scanner.start, scanner.end
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = _refuse
     try:
         parser.Parse(xml.encode("utf-8", "surrogatepass"), True)
     except expat.ExpatError as error:
-        raise DatasetError(f"{where}: expected a model in MJCF, got what is no XML: {error}") from None
+        raise DatasetError(f"{where}: expected a model in MJCF, got text that is not XML: {error}") from None
     except _Refused:
         raise DatasetError(f"{where}: expected a model in MJCF without document type and entities") from None
     return scanner.world
 
 
 def state_columns(xml: str, native: NativeModel, where: str) -> NDArray[np.int64]:
-    """Columns of a state recorded with the model `xml` that make up a present state: `present = old[..., columns]`.
+    """Return the columns of an old state that make up a present one.
 
-    DatasetError names the joints of either model that the other lacks.
+    `present = old[..., columns]`, where `old` was recorded with the model `xml`.
+    DatasetError with the joints of both models if they differ.
     """
     joints = joint_types(xml, where)
     positions = 1
@@ -118,7 +130,10 @@ def state_columns(xml: str, native: NativeModel, where: str) -> NDArray[np.int64
 
 
 def map_states(states: Float64, xml: str, native: NativeModel, where: str) -> Float64:
-    """`states` (T, any), recorded with the model `xml` ("": the present one), as present states (T, Ds)."""
+    """Convert `states` (T, any) of the model `xml` to present states (T, Ds).
+
+    `xml` "": the present model.
+    """
     if not xml:
         if states.shape[1] != native.state_dim:
             raise DatasetError(f"{where}: expected states of {native.state_dim} numbers, got {states.shape[1]}")

@@ -1,13 +1,13 @@
-"""Import and export robomimic's HDF5: `data/demo_i/{obs,actions,states}`, described by the JSON `env_args`.
+"""Import and export of robomimic's HDF5: `data/demo_i/{obs,actions,states}`.
 
-Actions may be absolute or delta commands of robosuite's OSC_POSE (both told by `env_args`). Images are taken over where
-the file has all of the task's cameras, and drawn from the states where it has none.
+The JSON attribute `env_args` describes them. Actions may be absolute or delta commands
+of robosuite's OSC_POSE. Images are copied if the file has those of all the task's
+cameras, and drawn from the states if it has none.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -28,17 +28,25 @@ from altbench.api import (
     StateViewer,
     UInt8,
     View,
+    hdf5,
+    replacing,
 )
-from altbench_demos.formats import controllers, fixed_bodies, foreign_hdf5, mjcf, staging
+from altbench_demos.formats import controllers, fixed_bodies, foreign_hdf5, mjcf, viewing
 from altbench_demos.formats.robosuite_file import model_xml
 
-ROBOSUITE_TYPE, GYMNASIUM_TYPE = 1, 2  # robomimic's EnvType
-SAME_PLACE = 0.01  # m: a recorded gripper position further from ours means another scene
+ROBOSUITE_TYPE, GYMNASIUM_TYPE = 1, 2
+"""robomimic's numbers for kinds of environments, `EnvType`."""
+SAME_PLACE = 0.01
+"""m: how far a recorded gripper may be from ours. Further means another scene."""
 
 
 @dataclass(frozen=True)
 class _Header:
-    """What a file says of itself: action convention as `recorded`, and our camera -> its images' name (empty: none)."""
+    """A file's description of itself.
+
+    `recorded`: the actions' control mode; `native_actions`: they are robosuite's, not
+    ours. `cameras`: our camera -> its images' name in the file (empty: no images).
+    """
 
     recorded: ControlMode
     native_actions: bool
@@ -49,12 +57,13 @@ class _Header:
 
 
 def read_robomimic(path: Path, viewer: StateViewer, options: ImportOptions) -> Recording:
-    """`altbench.api.Importer` of robomimic's format.
+    """Read a file of robomimic's format: an `altbench.api.Importer`.
 
-    `control_mode` None: the file's own; "ee_pose" of delta actions: the pose that the controller makes of each.
+    `options.control_mode` None: the file's own. "ee_pose" for a file of delta actions:
+    each becomes the pose that the controller aims at.
     """
     with foreign_hdf5.reading(path) as file:
-        header = _header(path, foreign_hdf5.group(file, "data"), viewer, options)
+        header = _header(path, hdf5.group(file, "data"), viewer, options)
     mode = options.control_mode or header.recorded
     if (header.recorded, mode) == ("ee_pose", "ee_delta"):
         raise DatasetError(f"{path}: expected delta actions for --control-mode ee_delta, got absolute ones")
@@ -71,7 +80,7 @@ def read_robomimic(path: Path, viewer: StateViewer, options: ImportOptions) -> R
 
 def _header(path: Path, data: h5py.Group, viewer: StateViewer, options: ImportOptions) -> _Header:
     where = f"{path}: env_args"
-    args = foreign_hdf5.json_object(where, foreign_hdf5.text(data, "env_args"))
+    args = hdf5.json_object(where, foreign_hdf5.text(data, "env_args"))
     kwargs = args.get("env_kwargs", {})
     if not isinstance(kwargs, dict):
         raise DatasetError(f"{where}: expected env_kwargs, got {kwargs!r}"[:300])
@@ -85,7 +94,7 @@ def _header(path: Path, data: h5py.Group, viewer: StateViewer, options: ImportOp
     if frequency != viewer.info.control_hz:
         raise DatasetError(f"{where}: expected control at {viewer.info.control_hz:g} Hz, got {frequency!r} Hz"[:300])
     names = foreign_hdf5.numbered(data, "demo_")
-    cameras, size = _cameras(path, foreign_hdf5.group(data, names[0]), viewer, options)
+    cameras, size = _cameras(path, hdf5.group(data, names[0]), viewer, options)
     made_with = f"altbench {expected}" if ours else f"robosuite {str(args.get('env_version', 'unknown'))[:32]}"
     return _Header(_recorded_mode(where, kwargs, viewer, ours), not ours, cameras, size, names, made_with)
 
@@ -103,9 +112,12 @@ def _recorded_mode(where: str, kwargs: Mapping[str, Any], viewer: StateViewer, o
 def _cameras(
     path: Path, demo: h5py.Group, viewer: StateViewer, options: ImportOptions
 ) -> tuple[dict[str, str], tuple[int, int]]:
-    """Our camera -> the name of its images in the file (empty: to be drawn), and their size."""
-    drawn_size = options.image_size or staging.DEFAULT_IMAGE_SIZE
-    obs = foreign_hdf5.group(demo, "obs") if "obs" in demo else {}
+    """Return our camera -> the name of its images in the file, and their size (H, W).
+
+    Empty if the images are to be drawn.
+    """
+    drawn_size = options.image_size or viewing.DEFAULT_IMAGE_SIZE
+    obs = hdf5.group(demo, "obs") if "obs" in demo else {}
     there = sorted(name for name in obs if name.endswith("_image"))
     if options.render or not there:
         return {}, drawn_size
@@ -130,11 +142,16 @@ def _cameras(
 
 @dataclass(frozen=True)
 class _Episode:
+    """One episode of T frames as the file has it; optional parts are None if missing.
+
+    `eef`: recorded gripper positions (T, 3), m. `fixed`: the pose of fixed bodies (P,).
+    """
+
     states: Float64
     actions: Float64
     rewards: Float64 | None
     eef: Float64 | None
-    fixed: Float64 | None  # the pose of fixed bodies, (P,)
+    fixed: Float64 | None
     pixels: dict[str, UInt8] | None
 
 
@@ -143,12 +160,12 @@ def _demonstration(
 ) -> Demonstration:
     where = f"{path}: {header.names[index]}"
     episode = _episode(path, header, index, viewer, options)
-    views = staging.look_along(viewer, episode.states, where, episode.fixed)
+    views = viewing.look_along(viewer, episode.states, where, episode.fixed)
     _check_place(where, episode.eef, views)
-    frames = min(staging.until_success(views, len(episode.states)), len(views))
+    frames = min(viewing.until_success(views, len(episode.states)), len(views))
     rewarded = episode.rewards is not None and bool((episode.rewards[:frames] > 0).any())
     pixels = episode.pixels and {camera: images[:frames] for camera, images in episode.pixels.items()}
-    return staging.demonstration(
+    return viewing.demonstration(
         viewer,
         index,
         views=views[:frames],
@@ -164,33 +181,33 @@ def _demonstration(
 def _episode(path: Path, header: _Header, index: int, viewer: StateViewer, options: ImportOptions) -> _Episode:
     where, dim = f"{path}: {header.names[index]}", viewer.info.action_dim
     with foreign_hdf5.reading(path) as file:
-        demo = foreign_hdf5.group(foreign_hdf5.group(file, "data"), header.names[index])
+        demo = hdf5.group(hdf5.group(file, "data"), header.names[index])
         states = foreign_hdf5.numbers(demo, "states", foreign_hdf5.width(demo, "states"))
         actions = foreign_hdf5.numbers(
             demo, "actions", dim("ee_delta") if header.native_actions else dim(header.recorded)
         )
         rewards = foreign_hdf5.numbers(demo, "rewards") if "rewards" in demo else None
-        obs = foreign_hdf5.group(demo, "obs") if "obs" in demo else {}
+        obs = hdf5.group(demo, "obs") if "obs" in demo else {}
         eef = foreign_hdf5.numbers(obs, "robot0_eef_pos", 3) if "robot0_eef_pos" in obs else None
         pixels = {c: foreign_hdf5.images(obs, name, len(states)) for c, name in header.cameras.items()}
         model = foreign_hdf5.optional_text(demo, "model_file")
         fixed = None if header.native_actions else _our_fixed_pose(demo, viewer)
     others = {name: len(found) for name, found in (("rewards", rewards), ("robot0_eef_pos", eef)) if found is not None}
-    staging.check_equal_length(where, states=len(states), actions=len(actions), **others)
+    viewing.check_equal_length(where, states=len(states), actions=len(actions), **others)
     if any(images.shape[1:3] != header.image_size for images in pixels.values()):
         raise DatasetError(
             f"{where}: expected images of {header.image_size} as in the file's first episode, got others"
         )
     xml = model_xml(path, model, options.model)
     present = mjcf.map_states(states, xml, viewer.native, where)
-    staging.check_frequency(present, viewer.info, where)
+    viewing.check_frequency(present, viewer.info, where)
     if header.native_actions:
         fixed = fixed_bodies.pose(xml, viewer.native, where)
     return _Episode(present, actions, rewards, eef, fixed, pixels or None)
 
 
 def _our_fixed_pose(demo: h5py.Group, viewer: StateViewer) -> Float64 | None:
-    """Where fixed bodies stand, as our own files say it."""
+    """Read the pose of fixed bodies (P,) from one of our own files."""
     if not viewer.native.fixed_bodies:
         return None
     return foreign_hdf5.vector(demo, "object_pose", len(viewer.info.pose_names))
@@ -205,7 +222,7 @@ def _actions(actions: Float64, views: list[View], header: _Header, mode: Control
 
 
 def _check_place(where: str, eef: Float64 | None, views: list[View]) -> None:
-    """DatasetError where the recorded gripper positions are not those of the states in the present model."""
+    """Raise DatasetError unless recorded gripper positions agree with the states'."""
     if eef is None:
         return
     ours = np.stack([view.agent_pos[:3] for view in views])
@@ -219,23 +236,21 @@ def _check_place(where: str, eef: Float64 | None, views: list[View]) -> None:
 
 
 def write_robomimic(recording: Recording, viewer: StateViewer, out: str) -> str:
-    """`altbench.api.Exporter`: the HDF5 file `out` with robosuite's names, absolute or delta commands, and the model."""
+    """Write the HDF5 file `out`: an `altbench.api.Exporter`.
+
+    It has robosuite's names, absolute or delta commands, and the model.
+    """
     path = Path(out)
     if path.exists():
         raise DatasetError(f"{path}: exists; choose another file")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "w") as file:
+        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
             data = file.create_group("data")
             total = sum(_write(data, d, viewer) for d in recording.demonstrations)
             data.attrs["total"] = np.int64(total)
             data.attrs["env_args"] = json.dumps(_env_args(recording, viewer), sort_keys=True)
-        temporary.replace(path)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return f"{path}: {recording.episodes} demonstrations, {total} frames; robomimic reads it with --dataset {path}"
 
 
@@ -256,7 +271,10 @@ def _write(data: h5py.Group, d: Demonstration, viewer: StateViewer) -> int:
 
 
 def _low_dimensional(d: Demonstration, arms: int) -> dict[str, Float64]:
-    """robosuite's names of what `agent_pos` holds; the orientation is the grip site's quaternion (xyzw)."""
+    """Return the parts of `agent_pos` under robosuite's names.
+
+    The orientation is the grip site's quaternion (xyzw).
+    """
     from scipy.spatial.transform import Rotation
 
     found: dict[str, Float64] = {}

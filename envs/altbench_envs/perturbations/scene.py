@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from altbench.api import PerturbationUnsupported, ScenePerturbation, SimulatedTask, UInt8
+from altbench.api import PerturbationUnsupported, ScenePerturbation, TaskEnv, UInt8
 from altbench_envs.perturbations.validation import check_options, checked_severity
 from altbench_envs.robosuite_env.visuals import Visuals
 
@@ -20,14 +20,14 @@ class VisualPerturbation(ScenePerturbation):
         self.severity = checked_severity(self.name, severity)
         check_options(self.name, options)
 
-    def begin(self, env: SimulatedTask, rng: np.random.Generator, cameras: Sequence[str]) -> None:
+    def begin(self, env: TaskEnv, rng: np.random.Generator, cameras: Sequence[str]) -> None:
         """Change the scene; PerturbationUnsupported where there is nothing to change."""
         visuals = self._visuals(env)
         if self.severity:
             self._change(visuals, rng, cameras)
             visuals.show()
 
-    def end(self, env: SimulatedTask) -> None:
+    def end(self, env: TaskEnv) -> None:
         """Put everything back."""
         visuals = getattr(env, "visuals", None)
         if isinstance(visuals, Visuals):
@@ -37,7 +37,7 @@ class VisualPerturbation(ScenePerturbation):
     def _change(self, visuals: Visuals, rng: np.random.Generator, cameras: Sequence[str]) -> None:
         """Make the change at a severity from 1 on, keeping what it replaces."""
 
-    def _visuals(self, env: SimulatedTask) -> Visuals:
+    def _visuals(self, env: TaskEnv) -> Visuals:
         visuals = getattr(env, "visuals", None)
         if not isinstance(visuals, Visuals):
             raise PerturbationUnsupported(

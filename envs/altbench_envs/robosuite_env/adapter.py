@@ -17,7 +17,9 @@ from altbench.api import (
     InitialState,
     NativeModel,
     ObsType,
+    PoseTask,
     RenderProfile,
+    RestorableTask,
     UInt8,
     UnknownNameError,
     suggestion,
@@ -36,8 +38,8 @@ RESET_OPTIONS = ("split", "episode", "initial_state", *MOVE_OPTIONS)
 ROBOT_STREAM, OBJECT_STREAM, EVENT_STREAM = 0, 1, 2  # of an episode's seed: its robot noise is the same in every split
 
 
-class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
-    """`altbench.api.SimulatedTask` over one robosuite task; `step` is `advance`, then `observe`.
+class RobosuiteEnv(PoseTask, RestorableTask):
+    """One robosuite task as an `altbench.api.TaskEnv`.
 
     Observation: `pixels` {camera: uint8 (H, W, 3)} or, with `obs_type="state"`, `environment_state` float32 (De,); and
     `agent_pos` float32 (Dp,): per arm the grip site's position (m, world), rot6d, finger positions (m).
@@ -69,7 +71,7 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
         self.render_mode = None if render_mode is None else _one_of("render_mode", render_mode, ("rgb_array",))
         self.image_size, self._render_size = _size("image_size", image_size), _size("render_size", render_size)
         self.info, self._scene = scene.info, scene
-        self._simulator = Simulator(scene, self.control_mode)
+        self._simulator = Simulator(scene.robosuite_model(), self.control_mode)
         self._renderer: Renderer | None = None
         self.visuals = Visuals(self._simulator, scene.cameras)
         self._initial_state: InitialState | None = None
@@ -116,11 +118,6 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
         self._shift = move and Shift(self._simulator, self._scene, self.placement, *move, rng)
         return self.observe(), self._state_of_affairs()
 
-    def step(self, action: Float32) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """`advance`, then `observe`."""
-        reward, terminated, truncated, info = self.advance(action)
-        return self.observe(), reward, terminated, truncated, info
-
     def render(self) -> UInt8 | None:
         """The first camera's image, uint8 (H, W, 3), with `render_mode="rgb_array"`; else None."""
         if self.render_mode is None:
@@ -133,7 +130,7 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
             self._renderer.close()
             self._renderer = self.visuals.renderer = None
 
-    # ----------------------------------------------------------------------------------------------- SimulatedTask
+    # ----------------------------------------------------------------------------------------------------- TaskEnv
 
     def advance(self, action: Float32) -> tuple[float, bool, bool, dict[str, Any]]:
         """Execute one action (Da,) for one control step, without rendering: reward, terminated, truncated, info.
@@ -181,6 +178,8 @@ class RobosuiteEnv(gymnasium.Env[dict[str, Any], Float32]):
             poses[f"{name}_position"] = self._simulator.site_position(arm)
             poses[f"{name}_quaternion"] = Rotation.from_matrix(self._simulator.site_matrix(arm)).as_quat()
         return poses
+
+    # ---------------------------------------------------------------------------------------------------- PoseTask
 
     def as_pose(self, action: Float32) -> Float32:
         """The `ee_pose` action with the same goal as the `ee_delta` action has in the present state."""

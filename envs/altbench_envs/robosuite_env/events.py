@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from altbench.api import FARTHEST_MOVE, ConfigError, Float64, TaskInfo
 from altbench_envs.robosuite_env.placement import Placement
 from altbench_envs.robosuite_env.scene import Scene
-
-if TYPE_CHECKING:
-    from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.simulator import Simulator
 
 MOVE_OPTIONS = ("move_at", "by")
 DIRECTIONS = 64  # drawn for each event and tried in turn

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 
 from altbench.api import Float64
 from altbench_envs.robosuite_env.actions import rot6d_from_matrix
-
-if TYPE_CHECKING:
-    from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.simulator import Simulator
 
 OBJECT_LOW = (-2.0,) * 3 + (-1.0,) * 6 + (-4.0,) * 3  # bounds of `seen_object`
 OBJECT_HIGH = (2.0,) * 3 + (1.0,) * 6 + (4.0,) * 3
@@ -24,7 +22,7 @@ def place_flat(simulator: Simulator, qpos: Float64, joint: str, pose: tuple[floa
     qpos[address : address + 7] = (x, y, z, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2))
 
 
-def park(simulator: Simulator, qpos: Float64, heights: dict[str, float]) -> None:
+def park(simulator: Simulator, qpos: Float64, heights: Mapping[str, float]) -> None:
     """Stand the free joints in `heights` (their z, m) out of sight, on the floor: robosuite lets them fall from 10 m."""
     for number, (joint, height) in enumerate(heights.items()):
         place_flat(simulator, qpos, joint, (OUT_OF_SIGHT + number, OUT_OF_SIGHT, height, 0.0))

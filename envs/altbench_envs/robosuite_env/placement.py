@@ -10,7 +10,7 @@ import numpy as np
 from altbench.api import Float64, UnknownNameError
 
 POSE_SPLITS = ("uniform", "grid", "interpolate", "extrapolate_side", "extrapolate_back")  # draw a pose
-STATE_SPLITS = ("recall", "replay")  # take it from a demonstration's InitialState
+STATE_SPLITS = ("replay", "recall")  # take it from a demonstration's InitialState
 GRID_SEED = 20250505  # draws the grid's remaining pose variables (yaw), once and for all
 
 

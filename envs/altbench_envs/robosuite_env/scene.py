@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from altbench.api import ConfigError, Float64, TaskInfo
+from altbench.api import ConfigError, Float64, TaskEnv, TaskInfo
 from altbench_envs.robosuite_env.placement import Placement
-
-if TYPE_CHECKING:
-    from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.simulator import RobosuiteModel, Simulator
 
 
 class Scene(ABC):
@@ -40,6 +38,17 @@ class Scene(ABC):
     pose_bodies: ClassVar[tuple[str, ...]] = ()
     fixed_bodies: ClassVar[Mapping[str, float]] = {}
     moved_joints: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def make(cls, **options: Any) -> TaskEnv:
+        """Make the task's environment; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
+        from altbench_envs.robosuite_env.adapter import RobosuiteEnv
+
+        return RobosuiteEnv(cls(), **options)
+
+    def robosuite_model(self) -> RobosuiteModel:
+        """Return what robosuite must build."""
+        return RobosuiteModel(self.robosuite_name, self.robots, self.options, self.info.control_hz)
 
     @abstractmethod
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,6 @@ from altbench.api import ConfigError, ControlMode, Float64, JointRanges, Simulat
 from altbench_envs.robosuite_env.actions import absolute_command, matrix_from_rotation_vector
 from altbench_envs.robosuite_env.control import FastOsc
 from altbench_envs.robosuite_env.rendering import select_backend
-from altbench_envs.robosuite_env.scene import Scene
 
 MODEL_SEED = 0  # robosuite draws object sizes when it builds the model: one size for all episodes
 START_NOISE = 0.02  # rad per joint, normal: robosuite's default initialization_noise
@@ -38,6 +38,16 @@ def import_robosuite() -> Any:
 
 
 @dataclass(frozen=True)
+class RobosuiteModel:
+    """What robosuite builds: the `name` of its task, its `robots`, further `options`, and control steps per second."""
+
+    name: str
+    robots: tuple[str, ...]
+    options: Mapping[str, Any]
+    control_hz: float
+
+
+@dataclass(frozen=True)
 class Arm:
     """One arm: its robosuite robot and part name, and where its joints, fingers and grip site are in the model."""
 
@@ -56,24 +66,24 @@ class Arm:
 class Simulator:
     """One robosuite environment, driven through its controllers and MuJoCo alone."""
 
-    def __init__(self, scene: Scene, control_mode: ControlMode) -> None:
+    def __init__(self, model: RobosuiteModel, control_mode: ControlMode) -> None:
         robosuite = import_robosuite()
         import mujoco
 
         self._mujoco, self._mode = mujoco, control_mode
         self.robosuite = robosuite.make(
-            scene.robosuite_name,
-            robots=list(scene.robots),
-            controller_configs=[_controllers(robosuite, robot, control_mode) for robot in scene.robots],
+            model.name,
+            robots=list(model.robots),
+            controller_configs=[_controllers(robosuite, robot, control_mode) for robot in model.robots],
             has_renderer=False,
             has_offscreen_renderer=False,
             use_camera_obs=False,
             renderer="mujoco",  # "mjviewer" would touch the viewer on each reset
             hard_reset=False,
             ignore_done=True,
-            control_freq=scene.info.control_hz,
+            control_freq=model.control_hz,
             seed=MODEL_SEED,
-            **scene.options,
+            **model.options,
         )
         self.robosuite.deterministic_reset = True  # robosuite itself draws nothing from here on
         self.robosuite.reset()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from altbench.api import Float64, TaskInfo
-from altbench_envs.robosuite_env.objects import OBJECT_HIGH, OBJECT_LOW, named_pose, park, place_flat, seen_object
+from altbench_envs.robosuite_env.objects import named_pose
 from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Placement
-from altbench_envs.robosuite_env.scene import Scene
-
-if TYPE_CHECKING:
-    import gymnasium
-
-    from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.single_object import SingleObjectScene
 
 TASK = TaskInfo(
     name="Can",
@@ -22,7 +18,7 @@ TASK = TaskInfo(
     horizon=200,
     grid_size=30,
     pose_names=("x", "y", "yaw"),
-    splits=(*POSE_SPLITS, *STATE_SPLITS),
+    splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
 )
 BIN_FLOOR = 0.82  # m, world; the can's bin is centred on (0.10, -0.25), the robot stands at (-0.50, -0.10)
@@ -32,12 +28,10 @@ HALF_TURN = float(np.pi)
 LOW, HIGH = (-0.01, -0.41, -HALF_TURN), (0.21, -0.09, HALF_TURN)  # robosuite's: as far as a can fits beside the walls
 
 
-class CanScene(Scene):
+class CanScene(SingleObjectScene):
     """The can's pose is (x, y, yaw). Success (robosuite's): the can is in the compartment away from the robot and to the
     left, and the gripper more than 4 cm from it. The range is robosuite's own, which leaves blind replay no chance;
     extrapolating, the can lies up to 3 cm nearer one of the bin's walls: left or right, or away from the robot.
-
-    `environment_state` (12,): can position (3), can rot6d (6), from the grip site to the can (3); m, world.
     """
 
     info = TASK
@@ -47,28 +41,16 @@ class CanScene(Scene):
         "altbench": Placement(LOW, HIGH, (6, 5), beyond=0.03),
         "robosuite": Placement(LOW, HIGH, (6, 5), beyond=0.03),
     }
-    state_bounds = (OBJECT_LOW, OBJECT_HIGH)
     pose_bodies = ("Can_main",)
     moved_joints = ("Can_joint0",)
+    unused = UNUSED
 
-    def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
-        """Write the can's pose (x, y, yaw) into `qpos`, standing in its bin; the other objects stand out of sight."""
-        x, y, yaw = pose
-        place_flat(simulator, qpos, "Can_joint0", (x, y, STANDING, yaw))
-        park(simulator, qpos, UNUSED)
-
-    def environment_state(self, simulator: Simulator) -> Float64:
-        """Can position (3), can rot6d (6), grip site to can (3)."""
-        return seen_object(simulator, "Can_main")
+    def resting_height(self, simulator: Simulator) -> float:
+        """Return the height of a standing can's centre."""
+        del simulator
+        return STANDING
 
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
         """`can_position` (3,), `can_quaternion` (4,) xyzw, and `goal_position` (3,), a can's place in its compartment."""
         goal = np.array(simulator.body("VisualCan_main").xpos)
         return {**named_pose(simulator, "Can_main", "can"), "goal_position": goal}
-
-
-def make(**options: Any) -> gymnasium.Env[dict[str, Any], Any]:
-    """Gymnasium's entry point of altbench/Can-v0; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
-    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
-
-    return RobosuiteEnv(CanScene(), **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,11 +11,7 @@ from altbench_envs.robosuite_env.actions import rot6d_from_matrix
 from altbench_envs.robosuite_env.objects import OBJECT_HIGH, OBJECT_LOW, named_pose
 from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Placement
 from altbench_envs.robosuite_env.scene import Scene
-
-if TYPE_CHECKING:
-    import gymnasium
-
-    from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.simulator import Simulator
 
 TASK = TaskInfo(
     name="Door",
@@ -23,7 +19,7 @@ TASK = TaskInfo(
     horizon=140,
     grid_size=30,
     pose_names=("x", "y", "yaw"),
-    splits=(*POSE_SPLITS, *STATE_SPLITS),
+    splits=(*STATE_SPLITS, *POSE_SPLITS),
 )
 DOOR_HEIGHT = (
     1.1  # m, world: the door's middle; the robot stands at x = -0.56 and looks along +x, the door to its right
@@ -80,10 +76,3 @@ class DoorScene(Scene):
         points = {"handle_position": np.array(handle.xpos), "hinge_position": np.array(hinge.xanchor)}
         latch, door = (named_pose(simulator, f"Door_{name}", name) for name in ("latch", "door"))
         return {**points, **latch, **door}
-
-
-def make(**options: Any) -> gymnasium.Env[dict[str, Any], Any]:
-    """Gymnasium's entry point of altbench/Door-v0; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
-    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
-
-    return RobosuiteEnv(DoorScene(), **options)

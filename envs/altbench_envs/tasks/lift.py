@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from altbench.api import Float64, TaskInfo
-from altbench_envs.robosuite_env.actions import rot6d_from_matrix
+from altbench_envs.robosuite_env.objects import named_pose
 from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Placement
-from altbench_envs.robosuite_env.scene import Scene
-
-if TYPE_CHECKING:
-    import gymnasium
-
-    from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.single_object import SingleObjectScene
 
 TASK = TaskInfo(
     name="Lift",
@@ -22,7 +18,7 @@ TASK = TaskInfo(
     horizon=80,
     grid_size=30,
     pose_names=("x", "y", "yaw"),
-    splits=(*POSE_SPLITS, *STATE_SPLITS),
+    splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
 )
 TABLE_HEIGHT = 0.8  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x
@@ -30,11 +26,8 @@ HALF_TURN = float(np.pi)
 EIGHTH_TURN = HALF_TURN / 4
 
 
-class LiftScene(Scene):
-    """The cube's pose is (x, y, yaw). Success (robosuite's): the cube's centre is 4 cm above the table.
-
-    `environment_state` (12,): cube position (3), cube rot6d (6), from the grip site to the cube (3); m, world.
-    """
+class LiftScene(SingleObjectScene):
+    """The cube's pose is (x, y, yaw). Success (robosuite's): the cube's centre is 4 cm above the table."""
 
     info = TASK
     robosuite_name = "Lift"
@@ -43,31 +36,13 @@ class LiftScene(Scene):
         "altbench": Placement((-0.14, -0.14, -EIGHTH_TURN), (0.14, 0.14, EIGHTH_TURN), (6, 5), beyond=0.04),
         "robosuite": Placement((-0.03, -0.03, -HALF_TURN), (0.03, 0.03, HALF_TURN), (6, 5), beyond=0.01),
     }
-    state_bounds = ((-2.0,) * 3 + (-1.0,) * 6 + (-4.0,) * 3, (2.0,) * 3 + (1.0,) * 6 + (4.0,) * 3)
     pose_bodies = ("cube_main",)
     moved_joints = ("cube_joint0",)
 
-    def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
-        """Write the cube's pose (x, y, yaw) into `qpos`, at rest on the table."""
-        address = simulator.joint_address("cube_joint0")
-        x, y, yaw = pose
-        height = TABLE_HEIGHT + float(simulator.robosuite.cube.size[2])
-        qpos[address : address + 7] = (x, y, height, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2))
-
-    def environment_state(self, simulator: Simulator) -> Float64:
-        """Cube position (3), cube rot6d (6), grip site to cube (3)."""
-        cube = simulator.body("cube_main")
-        to_cube = cube.xpos - simulator.site_position(simulator.arms[0])
-        return np.concatenate([cube.xpos, rot6d_from_matrix(cube.xmat.reshape(3, 3)), to_cube])
+    def resting_height(self, simulator: Simulator) -> float:
+        """Return the height of the cube's centre; robosuite draws the cube's size when it builds the model."""
+        return TABLE_HEIGHT + float(simulator.robosuite.cube.size[2])
 
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
         """`cube_position` (3,) and `cube_quaternion` (4,) xyzw."""
-        cube = simulator.body("cube_main")
-        return {"cube_position": np.array(cube.xpos), "cube_quaternion": np.roll(cube.xquat, -1)}
-
-
-def make(**options: Any) -> gymnasium.Env[dict[str, Any], Any]:
-    """Gymnasium's entry point of altbench/Lift-v0; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
-    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
-
-    return RobosuiteEnv(LiftScene(), **options)
+        return named_pose(simulator, "cube_main", "cube")

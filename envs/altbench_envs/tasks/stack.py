@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,11 +10,7 @@ from altbench.api import Float64, TaskInfo
 from altbench_envs.robosuite_env.objects import OBJECT_HIGH, OBJECT_LOW, named_pose, place_flat, seen_object
 from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Placement
 from altbench_envs.robosuite_env.scene import Scene
-
-if TYPE_CHECKING:
-    import gymnasium
-
-    from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.simulator import Simulator
 
 TASK = TaskInfo(
     name="Stack",
@@ -22,7 +18,7 @@ TASK = TaskInfo(
     horizon=140,
     grid_size=30,
     pose_names=("red_x", "red_y", "red_yaw", "green_x", "green_y", "green_yaw"),
-    splits=(*POSE_SPLITS, *STATE_SPLITS),
+    splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
 )
 TABLE_HEIGHT = 0.8  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x
@@ -77,10 +73,3 @@ class StackScene(Scene):
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
         """`red_position` (3,), `red_quaternion` (4,) xyzw, and the same of `green`."""
         return {**named_pose(simulator, "cubeA_main", "red"), **named_pose(simulator, "cubeB_main", "green")}
-
-
-def make(**options: Any) -> gymnasium.Env[dict[str, Any], Any]:
-    """Gymnasium's entry point of altbench/Stack-v0; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
-    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
-
-    return RobosuiteEnv(StackScene(), **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,11 +10,7 @@ from altbench.api import Float64, TaskInfo
 from altbench_envs.robosuite_env.objects import OBJECT_HIGH, OBJECT_LOW, named_pose, place_flat, seen_object
 from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Placement
 from altbench_envs.robosuite_env.scene import Scene
-
-if TYPE_CHECKING:
-    import gymnasium
-
-    from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.simulator import Simulator
 
 TASK = TaskInfo(
     name="ToolHang",
@@ -22,7 +18,7 @@ TASK = TaskInfo(
     horizon=500,
     grid_size=30,
     pose_names=("frame_x", "frame_y", "frame_yaw", "tool_x", "tool_y", "tool_yaw"),
-    splits=(*POSE_SPLITS, *STATE_SPLITS),
+    splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
 )
 TABLE_HEIGHT = 0.8  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x
@@ -96,10 +92,3 @@ class ToolHangScene(Scene):
         rod, far = -frame.xmat.reshape(3, 3)[:, 2], tool.xmat.reshape(3, 3)[:, 0]
         yaws = np.arctan2(rod[1], rod[0]), np.arctan2(far[1], far[0])
         return np.array([*frame.xpos[:2], yaws[0], *tool.xpos[:2], yaws[1]])
-
-
-def make(**options: Any) -> gymnasium.Env[dict[str, Any], Any]:
-    """Gymnasium's entry point of altbench/ToolHang-v0; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
-    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
-
-    return RobosuiteEnv(ToolHangScene(), **options)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,11 +12,7 @@ from altbench_envs.robosuite_env.actions import rot6d_from_matrix
 from altbench_envs.robosuite_env.objects import named_pose, place_flat
 from altbench_envs.robosuite_env.placement import POSE_SPLITS, STATE_SPLITS, Placement
 from altbench_envs.robosuite_env.scene import Scene
-
-if TYPE_CHECKING:
-    import gymnasium
-
-    from altbench_envs.robosuite_env.simulator import Simulator
+from altbench_envs.robosuite_env.simulator import Simulator
 
 TASK = TaskInfo(
     name="Transport",
@@ -24,7 +20,7 @@ TASK = TaskInfo(
     horizon=450,
     grid_size=30,
     pose_names=("start_x", "start_y", "payload_yaw", "target_x", "target_y", "trash_yaw"),
-    splits=(*POSE_SPLITS, *STATE_SPLITS),
+    splits=(*STATE_SPLITS, *POSE_SPLITS),
     cameras=("agentview", "wrist_right", "wrist_left"),
     arms=2,
     movable=True,
@@ -138,10 +134,3 @@ class TransportScene(Scene):
         yaws = np.arctan2(payload[0, 2], -payload[1, 2]), np.arctan2(trash[1, 0], trash[0, 0])
         start, target = (simulator.body(OBJECTS[name]).xpos[:2] for name in ("start_bin", "target_bin"))
         return np.array([*start, yaws[0], *target, yaws[1]])
-
-
-def make(**options: Any) -> gymnasium.Env[dict[str, Any], Any]:
-    """Gymnasium's entry point of altbench/Transport-v0; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
-    from altbench_envs.robosuite_env.adapter import RobosuiteEnv
-
-    return RobosuiteEnv(TransportScene(), **options)

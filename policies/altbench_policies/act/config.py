@@ -1,4 +1,4 @@
-"""Settings of ACT, and its presets."""
+"""The config of ACT, and its presets."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from altbench_policies.chunk_policy import ChunkSpec
 
 
 class ActSpec(ChunkSpec):
-    """Settings of ACT; see also ChunkSpec, ObservationSpec, VisionSpec, AugmentSpec and TrainingSpec.
+    """Config of ACT; see also ChunkSpec, ObservationSpec, VisionSpec and TrainingSpec.
 
-    `patch` × `patch` cells of an encoder's feature map are a token; so `pooling`, `keypoints` and `view_features` have no
-    effect. `hidden` (the tokens' length), `heads`, `feedforward` and `dropout` are of all transformer layers, of which
-    there are `style_layers` in the encoder of actions, `encoder_layers` and `decoder_layers`. `latent`: length of the
-    style z. `kl_weight`: of the KL divergence beside the L1 distance. `mask_padding`: actions past an episode's end are
-    neither seen nor learned (otherwise they repeat the last one). `temporal_ensemble`: decide at every step, and execute
-    the mean of what all chunks say of it, the i-th (0 the oldest) with the weight exp(−`ensemble_rate`·i).
+    `patch`: `patch` × `patch` cells of an encoder's feature map are one token; so
+    `pooling`, `keypoints` and `view_features` have no effect. `hidden` (length of the
+    tokens), `heads`, `feedforward` and `dropout` hold for all transformer layers.
+    `style_layers`, `encoder_layers`, `decoder_layers`: the number of layers in the
+    encoder of actions, the encoder and the decoder. `latent`: length of the style z.
+    `kl_weight`: weight of the KL divergence beside the L1 distance. `mask_padding`:
+    actions past an episode's end are neither seen nor learned (otherwise they repeat
+    the last one). `temporal_ensemble`: decide at every step, and execute the mean of
+    what all chunks predict for it; the i-th (0 the oldest) has the weight
+    exp(−`ensemble_rate`·i).
     """
 
     patch: int = Field(default=2, ge=1)
@@ -34,7 +38,7 @@ class ActSpec(ChunkSpec):
     temporal_ensemble: bool = False
     ensemble_rate: float = Field(default=0.01, ge=0)
 
-    # the size for two cores
+    # The defaults of the base, changed to a size that two cores can train.
     pose: bool = False
     obs_horizon: int = Field(default=1, ge=1, le=1)
     pred_horizon: int = Field(default=8, ge=1)
@@ -44,8 +48,6 @@ class ActSpec(ChunkSpec):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.action_horizon > self.pred_horizon:
-            raise ValueError(f"action_horizon {self.action_horizon} exceeds pred_horizon {self.pred_horizon}")
         if self.temporal_ensemble and self.action_horizon != 1:
             raise ValueError(
                 f"temporal_ensemble decides at every step: action_horizon must be 1, got {self.action_horizon}"
@@ -59,7 +61,7 @@ RUNTIME_FIELDS = frozenset({"action_horizon", "temporal_ensemble", "ensemble_rat
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
-    "paper": {  # table III of the paper, but for what the README lists
+    "paper": {  # table III of the paper; the README lists the differences
         "encoder": "resnet18",
         "patch": 1,
         "pose": True,

@@ -1,6 +1,7 @@
-"""ACT's network: a conditional variational autoencoder of action chunks, made of transformers.
+"""ACT's network: a conditional variational autoencoder of chunks, made of transformers.
 
-Source: Zhao et al. 2023, "Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware", section IV and figure 4.
+Source: Zhao et al. 2023, "Learning Fine-Grained Bimanual Manipulation with Low-Cost
+Hardware", section IV and figure 4.
 """
 
 from __future__ import annotations
@@ -28,16 +29,22 @@ class Style:
     log_variance: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """z (B, Dz) from standard normal `noise` of the same shape."""
+        """Return z (B, Dz) from standard normal `noise` of the same shape."""
         return self.mean + noise * (self.log_variance / 2).exp()
 
     def divergence(self) -> Tensor:
-        """The KL divergence from the standard normal, (B,) (Kingma & Welling 2014, appendix B)."""
+        """Return the KL divergence from the standard normal, (B,).
+
+        Source: Kingma & Welling 2014, appendix B.
+        """
         return -0.5 * (1 + self.log_variance - self.mean.square() - self.log_variance.exp()).sum(dim=1)
 
 
 class StyleEncoder(nn.Module):
-    """Pose and demonstrated chunk -> the posterior of the style z; used in training alone."""
+    """A transformer from pose and demonstrated chunk to the posterior of the style z.
+
+    It is used in training alone.
+    """
 
     def __init__(self, config: ActSpec, pose_dim: int, action_dim: int) -> None:
         super().__init__()
@@ -49,7 +56,11 @@ class StyleEncoder(nn.Module):
         self.head = nn.Linear(width, 2 * config.latent)
 
     def forward(self, pose: Tensor, chunk: Tensor, padded: Tensor | None) -> Style:
-        """pose (B, Dp), chunk (B, Tp, Da); `padded` bool (B, Tp): actions to leave out."""
+        """Return the posterior of z.
+
+        `pose`: (B, Dp). `chunk`: (B, Tp, Da). `padded`: bool (B, Tp), the actions to
+        leave out (None: none).
+        """
         tokens = torch.cat([self.summary.expand(len(pose), 1, -1), self.pose(pose)[:, None], self.action(chunk)], dim=1)
         left_out = None if padded is None else F.pad(padded, (2, 0))
         summary = self.transformer(tokens + self.positions, src_key_padding_mask=left_out)[:, 0]
@@ -58,24 +69,27 @@ class StyleEncoder(nn.Module):
 
 
 class ImageTokens(nn.Module):
-    """One camera: float (B, 3, h, w) -> (B, `count`, width), a token for each `patch`² cells of the feature map."""
+    """One camera's images as tokens, one for each `patch`² cells of the feature map.
+
+    float (B, 3, h, w) -> (B, `count`, width).
+    """
 
     def __init__(self, config: ActSpec, image_size: tuple[int, int]) -> None:
         super().__init__()
         patch = config.patch
         self.convolutions, (channels, height, width) = make_convolutions(config, config.output_size(*image_size))
-        self.padding = (0, -width % patch, 0, -height % patch)  # so that no cell is left over
+        self.padding = (0, -width % patch, 0, -height % patch)  # so that patches cover all cells
         self.project = nn.Conv2d(channels, config.hidden, patch, patch)
         self.count = math.ceil(height / patch) * math.ceil(width / patch)
 
     def forward(self, images: Tensor) -> Tensor:
-        """All patches, row by row."""
+        """Return the tokens of all patches, row by row."""
         cells: Tensor = self.project(F.pad(self.convolutions(images), self.padding))
         return cells.flatten(2).transpose(1, 2)
 
 
 class ActNetwork(RangedNetwork):
-    """Images, pose and style -> a normalised chunk."""
+    """A network from images, pose and style to a normalised chunk."""
 
     def __init__(self, config: ActSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]) -> None:
         super().__init__(task, ObservationInput(config, cameras, task.agent_pos_dim, image_size))
@@ -93,8 +107,11 @@ class ActNetwork(RangedNetwork):
         self.head = nn.Linear(width, task.action_dim())
 
     def forward(self, seen: Seen, latent: Tensor | None = None) -> Tensor:
-        """-> float32 (B, Tp, Da), from the present frame on; z is 0 where no `latent` (B, Dz) is given."""
-        pose = seen.pose[:, -1] * self.config.pose  # zeros where it is not to be seen
+        """Return float32 (B, Tp, Da), from the present frame on.
+
+        `latent`: z (B, Dz); None: z = 0.
+        """
+        pose = seen.pose[:, -1] * self.config.pose  # zeros if it is not to be seen
         if latent is None:
             latent = pose.new_zeros(len(pose), self.config.latent)
         tokens = [self.latent(latent)[:, None], self.pose(pose)[:, None]]
@@ -110,7 +127,11 @@ class ActNetwork(RangedNetwork):
 
 
 def _positions(count: int, width: int) -> nn.Parameter:
-    """Learned positions, from N(0, 1): as large as what the tokens hold, since nothing adds them again further on."""
+    """Return learned positions, initially from N(0, 1).
+
+    They are as large as what the tokens hold, because they are added once, not in each
+    layer.
+    """
     return nn.Parameter(torch.randn(1, count, width))
 
 

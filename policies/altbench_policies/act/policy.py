@@ -1,4 +1,4 @@
-"""ACT: action chunking with transformers; what it minimises, and the ensemble over past chunks."""
+"""ACT: action chunking with transformers, its objective, and its temporal ensemble."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ class ActExample(Example):
 
 
 class ActObjective:
-    """Mean L1 distance of the chunk, and the style's divergence from a standard normal (algorithm 1 of the paper)."""
+    """Mean L1 distance of the chunk, and the style's divergence from a standard normal.
+
+    Source: Zhao et al. 2023, algorithm 1.
+    """
 
     def __init__(self, network: ActNetwork, config: ActSpec, frames: Frames) -> None:
         self.network, self.config, self.total = network, config, len(frames)
@@ -39,15 +42,16 @@ class ActObjective:
         self.padded = steps > frames.last[:, None]
 
     def sample(self, generator: torch.Generator) -> ActExample:
-        """A batch of different frames."""
+        """Draw a batch of different frames."""
         rows, device = draw_rows(self.total, self.config.batch_size, generator), self.actions.device
         noise = torch.randn(len(rows), self.config.latent, generator=generator).to(device)
-        torch.randint(2**62, (), generator=generator)  # of no use now; what is drawn after it stays as published
+        # This draw is not used. Without it the next ones would differ from published runs.
+        torch.randint(2**62, (), generator=generator)
         seen = self.observations.sample(rows, generator)
         return ActExample(seen, self.actions[self.rows[rows].to(device)], noise, self.padded[rows].to(device))
 
     def loss(self, batch: ActExample) -> Tensor:
-        """Distance and weighted divergence."""
+        """Return distance and weighted divergence."""
         masked = self.config.mask_padding
         style: Style = self.network.style(batch.seen.pose[:, -1], batch.chunk, batch.padded if masked else None)
         chunk = self.network(batch.seen, style.sample(batch.noise))
@@ -59,7 +63,10 @@ class ActObjective:
 
 
 class Act(ChunkPolicy[ActSpec, ActNetwork]):
-    """Action chunking with transformers: a CVAE of chunks, its style z = 0 at run time. Source: Zhao et al. 2023."""
+    """Action chunking with transformers.
+
+    A CVAE of chunks that acts with the style z = 0. Source: Zhao et al. 2023.
+    """
 
     name: ClassVar[str] = "act"
     version: ClassVar[int] = 1
@@ -71,11 +78,11 @@ class Act(ChunkPolicy[ActSpec, ActNetwork]):
         self._past: dict[int, deque[Tensor]] = {}
 
     def make_network(self, image_size: tuple[int, int]) -> ActNetwork:
-        """The autoencoder."""
+        """Make the autoencoder."""
         return ActNetwork(self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: ActNetwork, frames: Frames) -> ActObjective:
-        """Reconstruction of the next Tp actions."""
+        """Make the reconstruction of the next Tp actions."""
         return ActObjective(network, self.config, frames)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
@@ -84,11 +91,11 @@ class Act(ChunkPolicy[ActSpec, ActNetwork]):
         self._past |= {slot: deque(maxlen=self.config.pred_horizon) for slot in slots}
 
     def inference_note(self) -> str:
-        """Whether chunks are averaged."""
+        """Return whether chunks are averaged."""
         return "temporal ensemble" if self.config.temporal_ensemble else ""
 
     def decide(self, network: ActNetwork, seen: Seen, slots: Sequence[int]) -> Tensor:
-        """The first Ta actions of the chunk, or the ensemble's one."""
+        """Return the first Ta actions of the chunk, or the ensemble's one."""
         input_checks.check_begun(slots, self._past)
         chunks: Tensor = network(seen)
         if not self.config.temporal_ensemble:
@@ -99,8 +106,11 @@ class Act(ChunkPolicy[ActSpec, ActNetwork]):
 
 
 def ensemble(chunks: Sequence[Tensor], rate: float) -> Tensor:
-    """The present action (Da,): the weighted mean of what `chunks` (Tp, Da), decided one step apart, oldest first, say of
-    it; the i-th weighs exp(−rate·i) (section IV-A of the paper)."""
+    """Return the weighted mean of what `chunks` predict for the present action, (Da,).
+
+    `chunks`: each (Tp, Da), decided one step apart, oldest first. The i-th weighs
+    exp(−rate·i). Source: Zhao et al. 2023, section IV-A.
+    """
     says = torch.stack([chunk[age] for age, chunk in zip(range(len(chunks) - 1, -1, -1), chunks, strict=True)])
     weights = torch.exp(-rate * torch.arange(len(chunks), device=says.device))
     return (weights / weights.sum()) @ says

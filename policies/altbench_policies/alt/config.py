@@ -1,8 +1,7 @@
-"""Settings of the action lookup table, and its presets."""
+"""The config of the action lookup table, and its presets."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,6 +9,7 @@ from pydantic import Field, model_validator
 
 from altbench.api import added, changed
 from altbench_policies.augment import AugmentSpec
+from altbench_policies.checkpoint import sha256_of
 from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
 from altbench_policies.lookup.index import IndexSpec
 from altbench_policies.training import TrainingSpec
@@ -17,22 +17,34 @@ from altbench_policies.vision import VisionSpec
 
 
 class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
-    """Settings of ALT; see also FlagSpec, IndexSpec, VisionSpec, AugmentSpec and TrainingSpec.
+    """Config of ALT.
 
-    `weights`: what a ResNet-18 (`norm = "batch"`, `width = 1`) begins with: "" for a draw from the seed, "imagenet" for
-    torchvision's from the Hugging Face Hub, or the path of a safetensors file in torchvision's layout. `weights_sha256`: of
-    that file, found out where it is not given, so that results are keyed by what the file held.
-    `weight_precision`: of the weights once trained, in memory and in the checkpoint; it computes in float32.
-    `cameras`: which views make the key (empty: all of the task's). `fuse`: "mlp" joins the views by
-    Linear(`hidden`)–ReLU–Linear(`embedding`); "concat" uses the views' unit vectors side by side. `view_features`:
-    length of one view's vector (0: the encoder's own features, with no linear layer). `pose`: adds a branch
-    Dp–`pose_hidden`–ReLU–`pose_features` of the normalised agent_pos, scaled by `pose_weight`, with noise of standard
-    deviation `pose_noise` (in units of half the demonstrations' range) as its augmentation. `temporal_positive`: the
-    second view of a pair is of a frame at most so many steps away in the same demonstration (0: the same frame).
-    `logits`: how NT-Xent's similarities are computed in bf16 training: in "fp32", or as "autocast" rounds them (gradients
-    off by 3 to 11 %), which was done before this setting existed.
-    `appearance`: share of the similarity that plain thumbnails of `appearance_size`² grey pixels per view have beside
-    the learned key (0: none, as in the paper); it is what tells unrelated images from new places (README.md).
+    See also FlagSpec, IndexSpec, VisionSpec, AugmentSpec and TrainingSpec.
+
+    `weights`: what a ResNet-18 (`norm = "batch"`, `width = 1`) begins with: "" for a
+    draw from the seed, "imagenet" for torchvision's from the Hugging Face Hub, or the
+    path of a safetensors file in torchvision's layout. `weights_sha256`: the digest of
+    that file, computed if it is not given, so that results are keyed by what the file
+    held. `weight_precision`: precision of the trained weights, in memory and in the
+    checkpoint; the network computes in float32.
+
+    `cameras`: which views make the key (empty: all of the task's). `fuse`: "mlp" joins
+    the views by Linear(`hidden`)–ReLU–Linear(`embedding`); "concat" sets the views'
+    unit vectors side by side. `view_features`: length of one view's vector (0: the
+    encoder's own features, without a linear layer). `pose`: adds a branch
+    Dp–`pose_hidden`–ReLU–`pose_features` of the normalised agent_pos, scaled by
+    `pose_weight`. Its augmentation is noise of standard deviation `pose_noise`, in
+    units of half the demonstrations' range.
+
+    `logits`: how NT-Xent's similarities are computed in bf16 training: in "fp32", or
+    as "autocast" rounds them (gradients off by 3 to 11 %), which was done before this
+    setting existed.
+
+    `temporal_positive`: the second view of a pair is of a frame at most so many steps
+    away in the same demonstration (0: the same frame). `appearance`: the share of the
+    similarity that plain thumbnails of `appearance_size`² grey pixels per view have
+    beside the learned key (0: none, as in the paper); they tell unrelated images from
+    new places (README.md).
     """
 
     weights: str = added("")
@@ -56,7 +68,7 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     appearance: float = Field(default=0.3, ge=0, lt=1)
     appearance_size: int = Field(default=12, ge=1)
 
-    # the size for two cores
+    # The defaults of the base, changed to a size that two cores can train.
     encoder: Literal["resnet18", "cnn3", "cnn4", "vit"] = "cnn4"
     pooling: Literal["average", "flat", "spatial_softmax"] = "flat"
     shift: int = Field(default=1, ge=0)
@@ -70,11 +82,14 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     @model_validator(mode="before")
     @classmethod
     def _name_the_contents(cls, values: Any) -> Any:
-        """Of a file that is there; a missing one is told when it is wanted, which a fitted policy never does."""
+        """Set `weights_sha256` from the weights file, if it exists.
+
+        A missing file raises later, in `fit`; a fitted policy does not need it.
+        """
         path = Path(str(values.get("weights") or "")) if isinstance(values, dict) else Path()
         if not path.is_file() or values.get("weights_sha256"):
             return values
-        return {**values, "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        return {**values, "weights_sha256": sha256_of(path)}
 
     @model_validator(mode="after")
     def _pretrained_weights_fit(self) -> Self:

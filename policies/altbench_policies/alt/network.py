@@ -1,4 +1,7 @@
-"""ALT's key: one encoder for all views, fused to a unit vector, and the contrastive loss that trains it."""
+"""ALT's key, and the contrastive loss that trains it.
+
+One encoder serves all views; their vectors are fused to one of length 1.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,14 @@ from altbench_policies.pretrained import ImageNetRange, load_resnet18, weights_f
 from altbench_policies.vision import make_encoder
 
 EMBEDDING_BATCH = 256
+"""Frames that are embedded at once when a table is built; bounds memory."""
 
 
 class KeyNetwork(nn.Module):
-    """V views (and the pose) of a frame -> its key, a unit vector. Source: He et al. 2025 (arXiv 2505.05787)."""
+    """A network from V views (and the pose) of a frame to its key, a unit vector.
+
+    Source: He et al. 2025 (arXiv 2505.05787).
+    """
 
     def __init__(self, config: AltSpec, cameras: Sequence[str], pose_dim: int, image_size: tuple[int, int]) -> None:
         super().__init__()
@@ -55,7 +62,10 @@ class KeyNetwork(nn.Module):
             )
 
     def forward(self, images: Tensor, pose: Tensor) -> Tensor:
-        """`images` float (V·B, 3, H, W), view by view, `pose` normalised (B, Dp) -> keys float32 (B, D) of length 1."""
+        """Return keys float32 (B, D) of length 1.
+
+        `images`: float (V·B, 3, H, W), view by view. `pose`: normalised (B, Dp).
+        """
         batch = pose.shape[0]
         features = self.view(self.encoder(images)).view(-1, batch, self.features)
         parts = [self._unit(view) for view in features]
@@ -64,13 +74,16 @@ class KeyNetwork(nn.Module):
         return F.normalize(self.fuse(torch.cat(parts, dim=1)).float(), dim=1)
 
     def load_pretrained(self) -> str:
-        """Begin with the weights that the settings name; the SHA-256 of their file."""
+        """Load the weights that the config names; return the SHA-256 of their file."""
         encoder: Any = self.encoder
-        return load_resnet18(encoder[1][0], weights_file(self.config.weights))
+        return load_resnet18(encoder[1][0], weights_file(self.config.weights), self.config.weights_sha256)
 
     @torch.inference_mode()
     def embed(self, pixels: Mapping[str, Tensor], agent_pos: Tensor) -> Float32:
-        """Camera -> uint8 (B, H, W, 3), and agent_pos (B, Dp), without augmentation -> keys float32 (B, D)."""
+        """Return keys float32 (B, D) of images without augmentation.
+
+        `pixels`: camera -> uint8 (B, H, W, 3). `agent_pos`: (B, Dp).
+        """
         device = self.pose_range.middle.device
         views = [pixels[camera].to(device) for camera in self.cameras]
         images = torch.cat([plain(view, self.config) for view in views])
@@ -79,7 +92,11 @@ class KeyNetwork(nn.Module):
         return keys
 
     def _with_appearance(self, learned: Tensor, views: Sequence[Tensor]) -> Tensor:
-        """Keys whose products are (1 − w) · the learned similarity + w · that of the thumbnails, w = `appearance`."""
+        """Return keys that have the thumbnails' part beside the learned one.
+
+        Their products are (1 − w) · the learned similarity + w · that of the
+        thumbnails, with w = `appearance`.
+        """
         weight = self.config.appearance
         if weight == 0:
             return learned
@@ -87,21 +104,25 @@ class KeyNetwork(nn.Module):
         return torch.cat([(1 - weight) ** 0.5 * learned, weight**0.5 * plain_part], dim=1)
 
     def embed_frames(self, frames: Frames) -> Float32:
-        """Keys (N, D) of all frames, without augmentation."""
+        """Return keys (N, D) of all frames, without augmentation."""
         batches = [slice(b, b + EMBEDDING_BATCH) for b in range(0, len(frames), EMBEDDING_BATCH)]
         keys = [self.embed({c: p[rows] for c, p in frames.pixels.items()}, frames.agent_pos[rows]) for rows in batches]
         return np.concatenate(keys)
 
     def _unit(self, part: Tensor) -> Tensor:
-        """Side by side, views must weigh the same; the MLP finds its own weights."""
+        """Scale views to length 1 if they are set side by side.
+
+        So they weigh the same. With the MLP they stay as they are: it learns its own
+        weights.
+        """
         return F.normalize(part.float(), dim=1) if self.config.fuse == "concat" else part.float()
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float, logits: str = "fp32") -> Tensor:
-    """Normalised temperature-scaled cross entropy of B pairs of unit vectors (B, D), a scalar.
+    """Return the normalised temperature-scaled cross entropy of B pairs, a scalar.
 
-    Each vector must pick its partner among the other 2B − 1. `logits`: as in AltSpec. Source: Chen et al. 2020 (SimCLR),
-    equation 1.
+    `first`, `second`: unit vectors (B, D). Each must pick its partner among the other
+    2B − 1. `logits`: as in AltSpec. Source: Chen et al. 2020 (SimCLR), equation 1.
     """
     device, batch = first.device, first.shape[0]
     keys = torch.cat([first, second]).float()
@@ -115,7 +136,10 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float, logits: str = "fp
 
 @dataclass(frozen=True)
 class Pairs:
-    """Two augmented views of B frames: `images` float (V·2B, 3, H, W), `pose` float (2B, Dp)."""
+    """Two augmented views of B frames.
+
+    `images`: float (V·2B, 3, H, W). `pose`: float (2B, Dp).
+    """
 
     images: Tensor
     pose: Tensor
@@ -130,7 +154,7 @@ class PairObjective:
         self.poses = network.pose_range.normalize(frames.agent_pos)
 
     def sample(self, generator: torch.Generator) -> Pairs:
-        """Pairs of `batch_size` different frames."""
+        """Draw pairs of `batch_size` different frames."""
         anchors = draw_rows(len(self.frames), self.config.batch_size, generator)
         rows = torch.cat([anchors, self._partners(anchors, generator)])
         images = torch.cat([bank.augmented(rows, generator) for bank in self.banks])
@@ -138,7 +162,7 @@ class PairObjective:
         return Pairs(images, self.poses[rows.to(self.poses.device)] + self.config.pose_noise * noise)
 
     def loss(self, batch: Pairs) -> Tensor:
-        """NT-Xent of the batch."""
+        """Return the NT-Xent of the batch."""
         first, second = self.network(batch.images, batch.pose).chunk(2)
         return nt_xent(first, second, self.config.temperature, self.config.logits)
 

@@ -1,4 +1,4 @@
-"""ALT: encode the present frame, look up the nearest training frame, return what its demonstration did next."""
+"""ALT: encode the present frame, look up the nearest training frame, act as it did."""
 
 from __future__ import annotations
 
@@ -32,13 +32,16 @@ from altbench_policies.training import train
 from altbench_policies.vision import count_bytes, seeded_network
 
 NOTES = ("weights_sha256",)
+"""Values that a checkpoint may have beyond what acting needs."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What fitting makes: the key's network, the table, and the calibration scores, one per demonstration.
+    """What fitting makes.
 
-    `recall`: how often the lookup finds what exact search does. `notes`: what else a checkpoint tells of the fit.
+    `network`: the key's network. `calibration_scores`: one per demonstration. `recall`:
+    how often the lookup finds what exact search finds. `notes`: what else a checkpoint
+    records of the fit.
     """
 
     network: KeyNetwork
@@ -49,7 +52,10 @@ class Fitted:
 
 
 class Alt(Trainable[AltSpec]):
-    """Action lookup table: what followed the most similar training frame. Source: He et al. 2025 (arXiv 2505.05787)."""
+    """The action lookup table: what followed the most similar training frame.
+
+    Source: He et al. 2025 (arXiv 2505.05787).
+    """
 
     name: ClassVar[str] = "alt"
     version: ClassVar[int] = 1
@@ -70,7 +76,10 @@ class Alt(Trainable[AltSpec]):
         return Requirements(self.cameras, self.config.obs_horizon, horizon, horizon, image_size=size)
 
     def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
-        """Train the key, then embed every frame without augmentation and calibrate the threshold."""
+        """Train the key, embed every frame, and calibrate the threshold.
+
+        The frames are embedded without augmentation.
+        """
         frames = join(demonstrations, self.cameras, context.device)
         network = self._network(frames.image_size, context.seed, context.device)
         network.pose_range.fit(frames.agent_pos)
@@ -82,7 +91,7 @@ class Alt(Trainable[AltSpec]):
             context,
             frames=len(frames),
             images_per_step=2 * len(self.cameras) * min(self.config.batch_size, len(frames)),
-            fingerprint=self._fingerprint(frames),
+            digest=self._training_digest(frames),
         )
         self._settle(network)
         keys = network.embed_frames(frames)
@@ -100,7 +109,10 @@ class Alt(Trainable[AltSpec]):
         checkpoint.write(folder, checkpoint.Checkpoint(values, fitted.network.state_dict(), arrays))
 
     def load(self, folder: Path, device: str = "cpu") -> None:
-        """Read what `save` wrote; CheckpointError where it is damaged or of other settings."""
+        """Read what `save` wrote.
+
+        Raises CheckpointError if it is damaged or of another config.
+        """
         saved = checkpoint.read(folder)
         height, width = saved.value("image_size")
         network = self._network((height, width), 0, device)
@@ -112,12 +124,12 @@ class Alt(Trainable[AltSpec]):
         self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"), recall, notes)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Forget the gripper command that each slot was last given."""
+        """Forget the last gripper command of each slot; nothing here is random."""
         del seeds  # nothing here is random
         self.flag.reset(slots)
 
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
-        """Chunks (B, Ta, Da) with score, flag and matches."""
+        """Return chunks (B, Ta, Da) with score, flag and matches."""
         table = self.fitted().table
         self.flag.check_begun(slots)
         found = table.lookup(self.embed(observation), self.config.top_k)
@@ -125,7 +137,7 @@ class Alt(Trainable[AltSpec]):
         return self.flag.decision(observation, slots, table, found, chunk, self.threshold)
 
     def embed(self, observation: Observation) -> Float32:
-        """Keys of the last frame of each slot, float32 (B, D) of length 1."""
+        """Return the key of each slot's last frame, float32 (B, D) of length 1."""
         network = self.fitted().network
         last = {c: input_checks.images(observation, c, network.image_size)[:, -1] for c in self.cameras}
         return network.embed(last, torch.from_numpy(observation.agent_pos[:, -1]))
@@ -136,13 +148,13 @@ class Alt(Trainable[AltSpec]):
         return self.flag.threshold(self.fitted().calibration_scores)
 
     def footprint(self) -> Footprint:
-        """Bytes of the network, and of the table with its actions."""
+        """Return the bytes of the network, and of the table with its actions."""
         if self._fitted is None:
             return Footprint()
         return Footprint(count_bytes(self._fitted.network), self._fitted.table.bytes)
 
     def inference_note(self) -> str:
-        """Index and its size; where it is not exact, how often it finds what exact search does."""
+        """Return the index and its size; if it is not exact, also its recall@1."""
         if self._fitted is None:
             return ""
         index = self._fitted.table.index
@@ -150,7 +162,7 @@ class Alt(Trainable[AltSpec]):
         return note if index.exact else f"{note}, recall@1 {self._fitted.recall:.3f}"
 
     def fitted(self) -> Fitted:
-        """What fitting made, or CheckpointError where there is nothing yet."""
+        """Return what `fit` made; raise CheckpointError before `fit` or `load`."""
         if self._fitted is None:
             raise input_checks.not_fitted(self.name)
         return self._fitted
@@ -161,10 +173,10 @@ class Alt(Trainable[AltSpec]):
         )
 
     def _settle(self, network: KeyNetwork) -> None:
-        """Give `network`, once trained, the precision that it is to be held in."""
+        """Round a trained network to the precision that it is held in."""
         if self.config.weight_precision == "float16":
             hold_in_half(network)
 
-    def _fingerprint(self, frames: Frames) -> str:
+    def _training_digest(self, frames: Frames) -> str:
         config = self.config.model_dump(exclude=set(self.runtime_fields))
         return training_digest(self.name, self.version, config, frames.digest())

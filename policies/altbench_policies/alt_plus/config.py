@@ -1,4 +1,4 @@
-"""Settings of ALT+, and its presets."""
+"""The config of ALT+, and its presets."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ from altbench_policies.lookup.index import IndexSpec
 
 
 class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
-    """Settings of ALT+; see also FlagSpec, IndexSpec and BehaviourCloningSpec (its network is a regressor's).
+    """Config of ALT+; see also FlagSpec, IndexSpec and BehaviourCloningSpec.
 
-    `appearance`: share of the similarity that plain thumbnails of `appearance_size`² grey pixels per view have beside
-    the learned key. `correct`: whether the retrieved chunk is carried to the present observation (False: played as
-    demonstrated). `shrinkage`: a correction d weighs d² / (d² + `shrinkage`²), so that those which are the network's own
-    noise leave the demonstration as it was; d is the largest change of a position, in half the demonstrations' range, or,
-    with `shrinkage_unit` "miss", in what the network misses by on the frames that it was trained on (in the median).
-    `familiar`: correct only in episodes whose first image is as near to some demonstration's first as those of this share
-    of all pairs of demonstrations are to each other (None: in all).
+    BehaviourCloningSpec configures its network, a regressor. `appearance`: the share of
+    the similarity that plain thumbnails of `appearance_size`² grey pixels per view have
+    beside the learned key. `correct`: whether the retrieved chunk is corrected for the
+    present observation (False: executed as demonstrated).
+
+    `shrinkage`: a correction d weighs d² / (d² + `shrinkage`²), so that small ones,
+    which are the network's own noise, leave the demonstration as it was. d is the
+    largest change of a position. `shrinkage_unit`: the unit of d; "range": half the
+    demonstrations' range; "miss": the network's median error on the frames that it was
+    trained on.
+
+    `familiar`: correct only episodes that begin with a familiar image (None: all). An
+    image is familiar if it is as near to some demonstration's first image as this share
+    of all pairs of demonstrations are to each other.
     """
 
     appearance: float = Field(default=0.8, ge=0, lt=1)
@@ -31,7 +38,8 @@ class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
     shrinkage_unit: Literal["range", "miss"] = added("range")
     familiar: float | None = added(None, ge=0, le=1)
 
-    # the size for two cores; no bottleneck behind the views, a narrow head: README.md has what each of these bought
+    # A size that two cores can train, without a bottleneck behind the views, and with a
+    # narrow head. README.md says what each of these gained.
     hidden: tuple[int, ...] = (256, 128)
     key_precision: Literal["float32", "float16"] = "float16"
     obs_horizon: int = Field(default=1, ge=1)
@@ -45,12 +53,12 @@ RUNTIME_FIELDS = FLAG_FIELDS | {"correct", "shrinkage", "checkpoint_seconds"}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
-    "robust": {  # `small` for disturbed images, at the price of precision on clean ones: README.md has both
+    "robust": {  # for perturbed images; on clean ones it is less precise than `small` (README.md)
         **{"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.05},
         **{"disturbed": 0.5, "overlay": 0.5, "erase": 1, "train_steps": 6000},
         **{"appearance": 0.5, "familiar": 0.2, "shrinkage": 0.5, "shrinkage_unit": "miss"},
     },
-    "paper": {  # ALT's encoder and chunks at the published size, trained as bc's
+    "paper": {  # ALT's encoder and chunks at the published size, trained as bc's `paper`
         "encoder": "resnet18",
         "pooling": "spatial_softmax",
         "shift": 0,

@@ -1,4 +1,7 @@
-"""ALT+: look the present frame up, then carry the retrieved chunk by what the network sees to differ."""
+"""ALT+: look the present frame up, then correct the retrieved chunk.
+
+The correction is the difference between the network's predictions here and there.
+"""
 
 from __future__ import annotations
 
@@ -40,38 +43,44 @@ from altbench_policies.observation import Seen
 from altbench_policies.vision import count_bytes
 
 FIT_BATCH = 256
+"""Frames that are run through the network at once when a table is built; bounds memory."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The regressor, the table, what it predicted at each of the table's N frames (float32 (N, Ta, Da), in the task's
-    units), and the calibration scores, one per demonstration.
+    """What fitting makes, and what follows from it.
 
-    `first_scores`: those of any two demonstrations' first frames. `miss`: by how much predictions miss what was demonstrated
-    at the table's frames, the largest error of a position in half the demonstrations' range, in the median.
+    `predicted`: the regressor's chunks at the table's N frames, float32 (N, Ta, Da), in the
+    task's units. `calibration_scores`: float32, one per demonstration. `familiar_limit`: the
+    score up to which an episode's first image is familiar (inf: every image is).
+    `shrinkage_unit`: the unit of `shrinkage`, in half the demonstrations' range.
     """
 
     network: ChunkRegressor
     table: Table
     predicted: Float32
     calibration_scores: Float32
-    first_scores: Float32
-    miss: float
+    familiar_limit: float
+    shrinkage_unit: float
 
     @classmethod
-    def of(cls, network: ChunkRegressor, table: Table, predicted: Float32, calibration_scores: Float32) -> Self:
-        """With what follows from the others."""
-        shown = table.demonstrated.chunk(np.arange(len(table.demonstrated)), predicted.shape[1])
-        miss = float(np.median(largest_move(predicted - shown, numpy_of(network.action_range.half_range))))
-        return cls(network, table, predicted, calibration_scores, first_frame_scores(table), miss)
+    def of(
+        cls, config: AltPlusSpec, network: ChunkRegressor, table: Table, predicted: Float32, calibration_scores: Float32
+    ) -> Self:
+        """Add what follows from the others, as far as `config` uses it."""
+        limit = math.inf if config.familiar is None else familiar_limit(first_frame_scores(table), config.familiar)
+        unit = usual_miss(network, table, predicted) if config.shrinkage_unit == "miss" else 1.0
+        return cls(network, table, predicted, calibration_scores, limit, unit)
 
 
 class AltPlus(Trainable[AltPlusSpec]):
-    """The retrieved chunk, plus how the network's prediction here differs from its prediction at the retrieved frame.
+    """A retrieved chunk, plus the difference of two predictions of the network.
 
-    On a training frame the difference is nil and the demonstration is replayed; elsewhere the chunk keeps the
-    demonstration's residual and moves with the object. With `familiar`, episodes that begin with an image that is not
-    are played as demonstrated. Ours; after ALT (He et al. 2025, arXiv 2505.05787).
+    The network predicts a chunk here and at the retrieved frame. On a training frame
+    the difference is zero and the demonstration is replayed. Elsewhere the chunk keeps
+    the demonstration's residual and moves with the object. With `familiar` set, an
+    episode whose first image is unlike every demonstration's is executed uncorrected.
+    Ours; after ALT (He et al. 2025, arXiv 2505.05787).
     """
 
     name: ClassVar[str] = "alt_plus"
@@ -93,16 +102,19 @@ class AltPlus(Trainable[AltPlusSpec]):
         return self.regressor.requirements
 
     def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
-        """Train the regressor, then run it over every frame without augmentation and calibrate the threshold."""
+        """Train the regressor, run it over every frame, and calibrate the threshold.
+
+        The frames are not augmented in the second part.
+        """
         self.regressor.fit(demonstrations, context)
         frames = join(demonstrations, self.cameras, context.device)
         keys, predicted = self._over(frames)
         table = Table.of(frames, keys, self.config)
         scores = leave_one_out_scores(table, self.config.action_horizon)
-        self._fitted = Fitted.of(self.regressor.fitted(), table, predicted, scores)
+        self._fitted = Fitted.of(self.config, self.regressor.fitted(), table, predicted, scores)
 
     def save(self, folder: Path) -> None:
-        """Write the network, the table, the predictions at its frames, and the calibration scores."""
+        """Write the network, the table, its predictions and the calibration scores."""
         fitted = self.fitted()
         values = {"image_size": list(fitted.network.observation.image_size)}
         arrays = {"predicted": fitted.predicted, "calibration_scores": fitted.calibration_scores}
@@ -110,15 +122,18 @@ class AltPlus(Trainable[AltPlusSpec]):
         checkpoint.write(folder, written)
 
     def load(self, folder: Path, device: str = "cpu") -> None:
-        """Read what `save` wrote; CheckpointError where it is damaged or of other settings."""
+        """Read what `save` wrote.
+
+        Raises CheckpointError if it is damaged or of another config.
+        """
         self.regressor.load(folder, device)
         saved = checkpoint.read(folder)
         table = Table.from_arrays(saved.arrays, self.config)
         predicted, scores = saved.array("predicted"), saved.array("calibration_scores")
-        self._fitted = Fitted.of(self.regressor.fitted(), table, predicted, scores)
+        self._fitted = Fitted.of(self.config, self.regressor.fitted(), table, predicted, scores)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Forget the gripper command that each slot was last given, and what its episode began with."""
+        """Forget each slot's last gripper command, and how its episode began."""
         del seeds  # nothing here is random
         self.flag.reset(slots)
         for slot in slots:
@@ -126,7 +141,7 @@ class AltPlus(Trainable[AltPlusSpec]):
 
     @torch.inference_mode()
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
-        """Chunks (B, Ta, Da) with score, flag and matches."""
+        """Return chunks (B, Ta, Da) with score, flag and matches."""
         fitted, horizon = self.fitted(), self.config.action_horizon
         self.flag.check_begun(slots)
         views = {c: input_checks.images(observation, c, fitted.network.observation.image_size) for c in self.cameras}
@@ -141,49 +156,58 @@ class AltPlus(Trainable[AltPlusSpec]):
         return self.flag.decision(observation, slots, fitted.table, found, chunk, level)
 
     def footprint(self) -> Footprint:
-        """Bytes of the network, and of the table with its actions and predictions."""
+        """Return the bytes of the network and of the table.
+
+        The table has actions and predictions.
+        """
         if self._fitted is None:
             return Footprint()
         return Footprint(count_bytes(self._fitted.network), self._fitted.table.bytes + self._fitted.predicted.nbytes)
 
     def inference_note(self) -> str:
-        """Index and its size."""
+        """Return the index and its size."""
         if self._fitted is None:
             return ""
         return f"{self._fitted.table.index.kind} index, {len(self._fitted.table.index)} frames"
 
     def fitted(self) -> Fitted:
-        """What fitting made, or CheckpointError where there is nothing yet."""
+        """Return what `fit` made; raise CheckpointError before `fit` or `load`."""
         if self._fitted is None:
             raise input_checks.not_fitted(self.name)
         return self._fitted
 
     def _trusted(self, slots: Sequence[int], scores: Float32) -> NDArray[np.bool_]:
-        """Whether each slot's chunk is to be corrected (B,); by its `scores` (B,) where its episode has just begun."""
-        if self.config.familiar is None:
-            return np.ones(len(slots), np.bool_)
-        limit = familiar_limit(self.fitted().first_scores, self.config.familiar)
+        """Return whether each slot's chunk is to be corrected, bool (B,).
+
+        `scores` (B,) decide it at an episode's first decision, once: deciding anew at
+        each decision was worse (README.md).
+        """
         for slot, score in zip(slots, scores, strict=True):
-            self._familiar.setdefault(slot, bool(score <= limit))
+            if slot not in self._familiar:
+                self._familiar[slot] = bool(score <= self.fitted().familiar_limit)
         return np.array([self._familiar[slot] for slot in slots])
 
     def _correction(self, change: Float32) -> Float32:
-        """What is added to retrieved chunks where the prediction changed by `change` (B, Ta, Da), in the task's units.
+        """Return what is added to retrieved chunks, (B, Ta, Da), in the task's units.
 
-        Gripper commands are the demonstration's own.
+        `change` (B, Ta, Da): by how much the prediction changed. Gripper commands stay
+        the demonstration's own.
         """
         fitted = self.fitted()
         per_arm = change.reshape(*change.shape[:2], self.task.arms, POSE_ACTION_DIM).copy()
         per_arm[..., -1] = 0
         moved = largest_move(change, numpy_of(fitted.network.action_range.half_range)) ** 2
-        noise = (self.config.shrinkage * (fitted.miss if self.config.shrinkage_unit == "miss" else 1.0)) ** 2
+        noise = (self.config.shrinkage * fitted.shrinkage_unit) ** 2
         weight = moved / np.maximum(moved + noise, np.finfo(np.float32).tiny)
         corrected: Float32 = (per_arm.reshape(change.shape) * weight[:, None, None]).astype(np.float32)
         return corrected
 
     @torch.inference_mode()
     def _over(self, frames: Frames) -> tuple[Float32, Float32]:
-        """Keys (N, D) and predicted chunks (N, Ta, Da) at all frames, without augmentation."""
+        """Return keys (N, D) and predicted chunks (N, Ta, Da) at all frames.
+
+        There is no augmentation.
+        """
         network, rows = self.regressor.fitted(), observation_rows(frames, self.config.obs_horizon)
         keys, predicted = [], []
         for start in range(0, len(frames), FIT_BATCH):
@@ -196,7 +220,10 @@ class AltPlus(Trainable[AltPlusSpec]):
         return np.concatenate(keys), np.concatenate(predicted)
 
     def _look(self, seen: Seen, views: Sequence[Tensor]) -> tuple[Float32, Float32]:
-        """Keys (B, D) of length 1 and predicted chunks (B, Ta, Da); `views`: uint8 (B, H, W, 3) per camera."""
+        """Return keys (B, D) of length 1 and predicted chunks (B, Ta, Da).
+
+        `views`: uint8 (B, H, W, 3) per camera.
+        """
         network, weight = self.regressor.fitted(), self.config.appearance
         features, chunk = network.look(seen)
         parts = [(1 - weight) ** 0.5 * F.normalize(features, dim=1)]
@@ -207,17 +234,31 @@ class AltPlus(Trainable[AltPlusSpec]):
 
 
 def largest_move(change: Float32, half_range: Float32) -> Float32:
-    """The largest change of a position in chunks (B, Ta, Da), in units of `half_range` (Da,), over steps and arms: (B,)."""
+    """Return the largest change of a position in chunks (B, Ta, Da): (B,).
+
+    It is in units of `half_range` (Da,), and the largest over steps and arms.
+    """
     inverse = np.divide(1, half_range, out=np.zeros_like(half_range), where=half_range > 0)
     by_arm = np.abs(change * inverse).reshape(*change.shape[:2], -1, POSE_ACTION_DIM)
     moved: Float32 = by_arm[..., :3].max(axis=(1, 2, 3))
     return moved
 
 
-def familiar_limit(first_scores: Float32, share: float) -> float:
-    """The score up to which an episode's first image is familiar: that of a `share` of all pairs of demonstrations.
+def usual_miss(network: ChunkRegressor, table: Table, predicted: Float32) -> float:
+    """Return the median error of `predicted` at the table's frames.
 
-    Leaving one demonstration out at a time, as the flag does, would ask for more of a table with several demonstrations of
-    each pose: pairs say how different places look however often each was shown. inf without a pair.
+    An error is the `largest_move` between predicted and demonstrated chunk.
+    """
+    shown = table.demonstrated.chunk(np.arange(len(table.demonstrated)), predicted.shape[1])
+    return float(np.median(largest_move(predicted - shown, numpy_of(network.action_range.half_range))))
+
+
+def familiar_limit(first_scores: Float32, share: float) -> float:
+    """Return the score up to which an episode's first image is familiar.
+
+    A `share` of all pairs of demonstrations have a lower score for each other's first
+    images. Without a pair it is inf. Leaving one demonstration out, as the flag does,
+    would ask for more if a table has several demonstrations of each pose. Pairs tell
+    how different places look, however often each was demonstrated.
     """
     return float(np.quantile(first_scores, share)) if len(first_scores) else math.inf

@@ -1,4 +1,4 @@
-"""Settings of behaviour cloning, and its presets."""
+"""The config of behaviour cloning, and its presets."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from altbench_policies.mlp import MlpSpec
 
 
 class BehaviourCloningSpec(MlpSpec):
-    """Settings of bc; see also MlpSpec, ChunkSpec, ObservationSpec, VisionSpec, AugmentSpec and TrainingSpec.
+    """Config of bc. `distance`: "l1" or "l2" between normalised actions.
 
-    `distance`: "l1" or "l2" between normalised actions.
+    See also MlpSpec, ChunkSpec, ObservationSpec, VisionSpec, AugmentSpec and
+    TrainingSpec.
     """
 
     distance: Literal["l1", "l2"] = "l1"
@@ -18,7 +19,7 @@ class BehaviourCloningSpec(MlpSpec):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
-    "paper": {  # as the diffusion policy's, but for the head: there is no published bc to follow
+    "paper": {  # the diffusion policy's with another head: no published bc to follow
         "encoder": "resnet18",
         "pooling": "spatial_softmax",
         "shift": 0,

@@ -1,4 +1,4 @@
-"""Behaviour cloning: the observation encoder and an MLP that regresses the next chunk of actions."""
+"""Behaviour cloning: an MLP regresses the next chunk from the encoded observation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from altbench_policies.observation import Seen
 
 
 class ChunkRegressor(ChunkNetwork):
-    """Observation -> normalised chunk."""
+    """A network from the observation to a normalised chunk."""
 
     def __init__(
         self, config: BehaviourCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
@@ -30,11 +30,11 @@ class ChunkRegressor(ChunkNetwork):
         self.head = layers.append(nn.Linear(width, self.shape[0] * self.shape[1]))
 
     def forward(self, seen: Seen) -> Tensor:
-        """-> float32 (B, Tp, Da), from the present frame on."""
+        """Return float32 (B, Tp, Da), from the present frame on."""
         return self.look(seen)[1]
 
     def look(self, seen: Seen) -> tuple[Tensor, Tensor]:
-        """-> what the last layer sees, float32 (B, F), and the chunk (B, Tp, Da)."""
+        """Return what the last layer sees, float32 (B, F), and the chunk (B, Tp, Da)."""
         features: Tensor = self.head[:-1](self.observation(seen))
         chunk: Tensor = self.head[-1](features).float()
         return features.float(), chunk.view(-1, *self.shape)
@@ -44,20 +44,23 @@ class RegressionObjective:
     """Mean L1 or L2 distance between predicted and demonstrated normalised chunks."""
 
     def __init__(self, network: ChunkRegressor, config: BehaviourCloningSpec, frames: Frames) -> None:
-        self.network, self.sampler = network, ChunkSampler(network, config, frames, past=0)
+        self.network, self.sampler = network, ChunkSampler(network, config, frames)
         self.distance = F.l1_loss if config.distance == "l1" else F.mse_loss
 
     def sample(self, generator: torch.Generator) -> Example:
-        """A batch of different frames."""
+        """Draw a batch of different frames."""
         return self.sampler.sample(generator)
 
     def loss(self, batch: Example) -> Tensor:
-        """The mean distance."""
+        """Return the mean distance."""
         return self.distance(self.network(batch.seen), batch.chunk)
 
 
 class BehaviourCloning(ChunkPolicy[BehaviourCloningSpec, ChunkRegressor]):
-    """Deterministic chunks by regression: the baseline that neither looks up nor samples."""
+    """Deterministic chunks by regression.
+
+    The baseline that neither looks up nor samples.
+    """
 
     name: ClassVar[str] = "bc"
     version: ClassVar[int] = 1
@@ -68,20 +71,20 @@ class BehaviourCloning(ChunkPolicy[BehaviourCloningSpec, ChunkRegressor]):
         self._begun: set[int] = set()
 
     def make_network(self, image_size: tuple[int, int]) -> ChunkRegressor:
-        """The encoder with an MLP head."""
+        """Make the encoder with an MLP head."""
         return ChunkRegressor(self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: ChunkRegressor, frames: Frames) -> RegressionObjective:
-        """Regression of the next Tp actions."""
+        """Make the regression of the next Tp actions."""
         return RegressionObjective(network, self.config, frames)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Nothing is kept between decisions, and nothing here is random."""
+        """Begin the slots; nothing is random, and nothing is kept between decisions."""
         del seeds
         self._begun.update(slots)
 
     def decide(self, network: ChunkRegressor, seen: Seen, slots: Sequence[int]) -> Tensor:
-        """The first Ta of the regressed actions."""
+        """Return the first Ta of the regressed actions."""
         input_checks.check_begun(slots, self._begun)
         chunk: Tensor = network(seen)
         return chunk[:, : self.config.action_horizon]

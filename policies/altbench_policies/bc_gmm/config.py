@@ -1,4 +1,4 @@
-"""Settings of behaviour cloning with a mixture head, and its presets."""
+"""The config of behaviour cloning with a mixture head, and its presets."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from altbench_policies.mlp import MlpSpec
 
 
 class MixtureCloningSpec(MlpSpec, MixtureSpec):
-    """Settings of bc_gmm; see also MixtureSpec, MlpSpec, ChunkSpec, ObservationSpec and those that it names.
+    """Config of bc_gmm; see also MixtureSpec, MlpSpec and the latter's bases.
 
-    `mixture`: "step", a mixture for each of the Tp actions from the present frame on, as robomimic has it for its one
-    action; "chunk", one over whole chunks, so that all their actions come from one mode.
+    `mixture`: "step": a mixture for each of the Tp actions from the present frame on,
+    as robomimic has it for its one action. "chunk": one mixture over whole chunks, so
+    that all their actions come from one mode.
     """
 
     mixture: Literal["step", "chunk"] = "step"
@@ -20,7 +21,7 @@ class MixtureCloningSpec(MlpSpec, MixtureSpec):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
-    "paper": {  # robomimic's image policies (one action per decision), but for what the README lists
+    "paper": {  # robomimic's image policies (one action per decision); the README lists differences
         "encoder": "resnet18",
         "pooling": "spatial_softmax",
         "shift": 0,

@@ -1,4 +1,7 @@
-"""Behaviour cloning with a mixture of Gaussians: the observation encoder, an MLP, and a mixture per action."""
+"""Behaviour cloning with a mixture of Gaussians for each action.
+
+The observation encoder and an MLP predict the mixtures.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from altbench_policies.observation import Seen
 
 
 class ChunkMixture(ChunkNetwork):
-    """Observation -> mixtures over normalised actions."""
+    """A network from the observation to mixtures over normalised actions."""
 
     def __init__(
         self, config: MixtureCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
@@ -31,7 +34,10 @@ class ChunkMixture(ChunkNetwork):
         self.head = MixtureHead(config, width, *self.shape)
 
     def forward(self, seen: Seen) -> Mixture:
-        """-> mixtures (B, Tp) over Da numbers, or (B, 1) over Tp·Da, from the present frame on."""
+        """Return mixtures (B, Tp) over Da numbers, or (B, 1) over Tp·Da.
+
+        They are of the actions from the present frame on.
+        """
         mixture: Mixture = self.head(self.mlp(self.observation(seen)))
         return mixture
 
@@ -40,22 +46,23 @@ class LikelihoodObjective:
     """Mean negative log-likelihood of the demonstrated normalised chunks."""
 
     def __init__(self, network: ChunkMixture, config: MixtureCloningSpec, frames: Frames) -> None:
-        self.network, self.sampler = network, ChunkSampler(network, config, frames, past=0)
+        self.network, self.sampler = network, ChunkSampler(network, config, frames)
 
     def sample(self, generator: torch.Generator) -> Example:
-        """A batch of different frames."""
+        """Draw a batch of different frames."""
         return self.sampler.sample(generator)
 
     def loss(self, batch: Example) -> Tensor:
-        """The mean over chunks and mixtures."""
+        """Return the mean over chunks and mixtures."""
         mixture: Mixture = self.network(batch.seen)
         return -mixture.log_prob(batch.chunk.view(-1, *self.network.shape)).mean()
 
 
 class MixtureCloning(ChunkPolicy[MixtureCloningSpec, ChunkMixture]):
-    """Behaviour cloning with a mixture of Gaussians per action (robomimic's BC-GMM), drawn with little noise.
+    """Behaviour cloning with a mixture of Gaussians per action (robomimic's BC-GMM).
 
-    Each slot draws from its own generator, so batch mates do not matter.
+    It draws with little noise. Each slot draws from its own generator, so batch mates
+    do not matter.
     """
 
     name: ClassVar[str] = "bc_gmm"
@@ -68,20 +75,20 @@ class MixtureCloning(ChunkPolicy[MixtureCloningSpec, ChunkMixture]):
         self._generators: dict[int, torch.Generator] = {}
 
     def make_network(self, image_size: tuple[int, int]) -> ChunkMixture:
-        """The encoder, an MLP and the mixture head."""
+        """Make the encoder, an MLP and the mixture head."""
         return ChunkMixture(self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: ChunkMixture, frames: Frames) -> LikelihoodObjective:
-        """Likelihood of the next Tp actions."""
+        """Make the likelihood of the next Tp actions."""
         return LikelihoodObjective(network, self.config, frames)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Seed each slot's draws; they go on with every decision."""
+        """Seed each slot's draws; each decision draws anew."""
         for slot, seed in zip(slots, seeds, strict=True):
             self._generators[slot] = torch.Generator().manual_seed(seed)
 
     def decide(self, network: ChunkMixture, seen: Seen, slots: Sequence[int]) -> Tensor:
-        """The first Ta of the drawn actions."""
+        """Return the first Ta of the drawn actions."""
         input_checks.check_begun(slots, self._generators)
         mixture: Mixture = network(seen)
         drawn = mixture.draw([self._generators[slot] for slot in slots], self.config.evaluation_std)

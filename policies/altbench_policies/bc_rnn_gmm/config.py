@@ -1,4 +1,4 @@
-"""Settings of recurrent behaviour cloning, and its presets."""
+"""The config of recurrent behaviour cloning, and its presets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from altbench_policies.mixture import MixtureSpec
 
 
 class RecurrentCloningSpec(ChunkSpec, MixtureSpec):
-    """Settings of bc_rnn_gmm; see also MixtureSpec, ChunkSpec, ObservationSpec, VisionSpec, AugmentSpec and TrainingSpec.
+    """Config of bc_rnn_gmm; see also MixtureSpec, ChunkSpec and the latter's bases.
 
-    It sees one observation and gives one action at each step: To = Tp = Ta = 1. `sequence`: steps of a training sample,
-    and decisions after which the memory is cleared. `rnn_hidden` and `rnn_layers`: the LSTM's. `batch_size` counts
+    The policy sees one observation and gives one action at each step: To = Tp = Ta = 1.
+    `sequence`: steps of a training sample, and decisions after which the memory is
+    cleared. `rnn_hidden`, `rnn_layers`: the LSTM's sizes. `batch_size` counts
     sequences.
     """
 
@@ -25,11 +26,11 @@ class RecurrentCloningSpec(ChunkSpec, MixtureSpec):
     pred_horizon: int = Field(default=1, ge=1, le=1)
     action_horizon: int = Field(default=1, ge=1, le=1)
 
-    # Coordinates in [-1, 1], as robomimic has them. Flat features drift by several units in the first steps of training, and
-    # an LSTM that such an offset has saturated learns nothing more.
+    # Coordinates in [-1, 1], as in robomimic. Flat features drift by several units in the
+    # first steps of training. Such an offset saturates the LSTM, which then learns nothing.
     pooling: Literal["average", "flat", "spatial_softmax"] = "spatial_softmax"
 
-    # the size for two cores
+    # The defaults of the base, changed to a size that two cores can train.
     batch_size: int = Field(default=16, ge=2)
     shift: int = Field(default=4, ge=0)
     train_steps: int | None = Field(default=2500, ge=0)
@@ -38,7 +39,7 @@ class RecurrentCloningSpec(ChunkSpec, MixtureSpec):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
-    "paper": {  # robomimic's image policies, but for what the README lists
+    "paper": {  # robomimic's image policies; the README lists the differences
         "encoder": "resnet18",
         "shift": 0,
         "crop": 76 / 84,

@@ -1,4 +1,7 @@
-"""Recurrent behaviour cloning: the observation encoder, an LSTM over steps, and a mixture of Gaussians for the action."""
+"""Recurrent behaviour cloning: an LSTM over steps, and a mixture for each action.
+
+The LSTM reads encoded observations; the mixture is of Gaussians.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ Memory = tuple[Tensor, Tensor]
 
 
 class RecurrentMixture(ChunkNetwork):
-    """Sequences of observations -> a mixture over the normalised action of each step."""
+    """A network from sequences of observations to a mixture for each step's action."""
 
     def __init__(
         self, config: RecurrentCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
@@ -33,9 +36,10 @@ class RecurrentMixture(ChunkNetwork):
         self.head = MixtureHead(config, width, 1, task.action_dim())
 
     def forward(self, seen: Seen, steps: int, memory: Memory | None = None) -> tuple[Mixture, Memory]:
-        """`seen`: B sequences of T `steps`, as B·T observations -> mixtures (B, T), and the memory afterwards.
+        """Return mixtures (B, T), and the memory afterwards.
 
-        `memory`: where the sequences go on from; None: they begin.
+        `seen`: B sequences of T `steps`, as B·T observations. `memory`: the state to
+        continue from (None: the sequences begin).
         """
         features = self.observation(seen).view(-1, steps, self.observation.dimension)
         outputs, memory = self.rnn(features, memory)
@@ -44,7 +48,10 @@ class RecurrentMixture(ChunkNetwork):
 
 
 class SequenceObjective:
-    """Mean negative log-likelihood of the demonstrated actions of sequences, past an episode's end its last frame."""
+    """Mean negative log-likelihood of the demonstrated actions of sequences.
+
+    Past an episode's end its last frame is repeated.
+    """
 
     def __init__(self, network: RecurrentMixture, config: RecurrentCloningSpec, frames: Frames) -> None:
         self.network, self.config, self.total = network, config, len(frames)
@@ -53,14 +60,17 @@ class SequenceObjective:
         self.actions = network.action_range.normalize(frames.actions)
 
     def sample(self, generator: torch.Generator) -> Example:
-        """Sequences that begin at different frames: the observations one after the other, actions (B, T, Da)."""
+        """Draw sequences that begin at different frames.
+
+        The observations are one after the other; the actions are (B, T, Da).
+        """
         rows = draw_rows(self.total, self.config.batch_size, generator)
         seen = self.observations.sample(rows, generator)
         actions = self.actions[self.rows[rows].to(self.actions.device)]
         return Example(Seen(seen.images, seen.pose.flatten(0, 1)[:, None]), actions)
 
     def loss(self, batch: Example) -> Tensor:
-        """The mean over sequences and steps."""
+        """Return the mean over sequences and steps."""
         mixture, _ = self.network(batch.seen, self.config.sequence)
         loss: Tensor = -mixture.log_prob(batch.chunk).mean()
         return loss
@@ -68,7 +78,11 @@ class SequenceObjective:
 
 @dataclass
 class Episode:
-    """What a slot keeps: its generator, the decisions since it began, and its memory (layers, hidden) twice."""
+    """What a slot keeps.
+
+    `generator`: for its draws. `decisions`: their number since it began. `memory`: the
+    LSTM's, (layers, hidden) twice.
+    """
 
     generator: torch.Generator
     decisions: int
@@ -76,9 +90,10 @@ class Episode:
 
 
 class RecurrentCloning(ChunkPolicy[RecurrentCloningSpec, RecurrentMixture]):
-    """Recurrent behaviour cloning with a mixture of Gaussians (robomimic's BC-RNN), one action per decision.
+    """Recurrent behaviour cloning (robomimic's BC-RNN-GMM), one action per decision.
 
-    A slot's memory is cleared every `sequence` decisions, because training has seen none that is longer.
+    A slot's memory is cleared every `sequence` decisions, because training has no
+    longer sequences.
     """
 
     name: ClassVar[str] = "bc_rnn_gmm"
@@ -92,15 +107,15 @@ class RecurrentCloning(ChunkPolicy[RecurrentCloningSpec, RecurrentMixture]):
 
     @property
     def frames_per_sample(self) -> int:
-        """A sequence's."""
+        """The length of a sequence."""
         return self.config.sequence
 
     def make_network(self, image_size: tuple[int, int]) -> RecurrentMixture:
-        """The encoder, the LSTM and the mixture head."""
+        """Make the encoder, the LSTM and the mixture head."""
         return RecurrentMixture(self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: RecurrentMixture, frames: Frames) -> SequenceObjective:
-        """Likelihood of the actions of sequences."""
+        """Make the likelihood of the actions of sequences."""
         return SequenceObjective(network, self.config, frames)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
@@ -109,7 +124,7 @@ class RecurrentCloning(ChunkPolicy[RecurrentCloningSpec, RecurrentMixture]):
             self._episodes[slot] = Episode(torch.Generator().manual_seed(seed), 0, self._empty())
 
     def decide(self, network: RecurrentMixture, seen: Seen, slots: Sequence[int]) -> Tensor:
-        """The drawn action (B, 1, Da); the slots' memories move on by one step."""
+        """Return the drawn action (B, 1, Da); advance the slots' memories by a step."""
         input_checks.check_begun(slots, self._episodes)
         episodes = [self._episodes[slot] for slot in slots]
         for episode in episodes:

@@ -1,4 +1,4 @@
-"""Settings of the diffusion policy, and its presets."""
+"""The config of the diffusion policy, and its presets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from altbench_policies.chunk_policy import ChunkSpec
 
 
 class DiffusionSpec(ChunkSpec):
-    """Settings of the diffusion policy; see also ChunkSpec, ObservationSpec, VisionSpec, AugmentSpec and TrainingSpec.
+    """Config of the diffusion policy; see also ChunkSpec and its bases.
 
-    The sequence denoised begins To − 1 steps before the present frame. U-Net: `widths` of its levels, `kernel`,
-    `groups` of its GroupNorms, `step_features` of the diffusion step's embedding. `diffusion_steps`: T in training.
-    `scheduler`, `inference_steps`: how a decision is sampled. `noise_draws`: noises and diffusion steps per encoded
-    observation in a training batch (more than one spreads the encoder's cost). `backbone`: what predicts the noise;
-    a transformer has `layers` of `heads` with tokens of `hidden` numbers and `dropout`, and ignores the U-Net's sizes.
+    The denoised sequence begins To − 1 steps before the present frame.
+    `diffusion_steps`: T in training. `scheduler`, `inference_steps`: how a decision is
+    sampled. `noise_draws`: noises and diffusion steps per encoded observation in a
+    training batch (more than one spreads the encoder's cost).
+
+    `backbone`: what predicts the noise. A U-Net has `widths` of its levels, `kernel`,
+    `groups` of its GroupNorms, and `step_features`, the length of the diffusion step's
+    embedding. A transformer has `layers` of `heads`, with tokens of `hidden` numbers
+    and `dropout`. Each ignores the other's sizes.
     """
 
     widths: tuple[int, ...] = (64, 128, 256)
@@ -34,7 +38,7 @@ class DiffusionSpec(ChunkSpec):
     hidden: int = added(256, ge=4, multiple_of=2)
     dropout: float = added(0.3, ge=0, lt=1)
 
-    # the size for two cores
+    # The defaults of the base, changed to a size that two cores can train.
     shift: int = Field(default=4, ge=0)
     train_steps: int | None = Field(default=5000, ge=0)
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -43,11 +47,13 @@ class DiffusionSpec(ChunkSpec):
     warmup_steps: int = Field(default=200, ge=0)
     ema_power: float = Field(default=0.75, ge=0, lt=1)
 
+    @property
+    def past(self) -> int:
+        """The To − 1 steps of the older observations."""
+        return self.obs_horizon - 1
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        needed = self.obs_horizon - 1 + self.action_horizon
-        if needed > self.pred_horizon:
-            raise ValueError(f"obs_horizon − 1 + action_horizon = {needed} exceeds pred_horizon {self.pred_horizon}")
         if self.inference_steps > self.diffusion_steps:
             raise ValueError(f"inference_steps {self.inference_steps} exceeds diffusion_steps {self.diffusion_steps}")
         return self
@@ -75,12 +81,11 @@ class DiffusionSpec(ChunkSpec):
 
 RUNTIME_FIELDS = frozenset({"scheduler", "inference_steps", "checkpoint_seconds"})
 
-PAPER: dict[str, Any] = {
+PAPER: dict[str, Any] = {  # for either backbone
     "encoder": "resnet18",
     "pooling": "spatial_softmax",
     "shift": 0,
     "crop": 76 / 84,
-    "widths": (512, 1024, 2048),
     "scheduler": "ddpm",
     "inference_steps": 100,
     "train_steps": 100_000,
@@ -89,7 +94,7 @@ PAPER: dict[str, Any] = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
-    "paper": PAPER,
+    "paper": {**PAPER, "widths": (512, 1024, 2048)},
     "small_transformer": {"backbone": "transformer", "layers": 4, "hidden": 128, "dropout": 0.0},
-    "paper_transformer": {**PAPER, "widths": (64, 128, 256), "backbone": "transformer", "pred_horizon": 10},
+    "paper_transformer": {**PAPER, "backbone": "transformer", "pred_horizon": 10},
 }

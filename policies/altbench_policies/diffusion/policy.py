@@ -1,10 +1,12 @@
-"""Diffusion policy: a chunk of actions is denoised from noise, conditioned on what is seen.
+"""Diffusion policy: a chunk of actions is denoised from noise, given what is seen.
 
-Source: Chi et al., "Diffusion Policy" (RSS 2023), on images, with the CNN or the transformer. The schedulers are diffusers'.
+Source: Chi et al., "Diffusion Policy" (RSS 2023), on images, with the CNN or the
+transformer. The schedulers are diffusers'.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,38 +25,75 @@ from altbench_policies.frames import Frames
 from altbench_policies.observation import Seen
 
 
-class Denoiser(ChunkNetwork):
-    """The observation's encoder and what it conditions: `unet` or `transformer`, as the settings' backbone says."""
+class Denoiser(ChunkNetwork, ABC):
+    """Base of the denoisers: an observation encoder, and a backbone that it conditions."""
+
+    @abstractmethod
+    def condition(self, seen: Seen) -> Tensor:
+        """Return what the backbone is conditioned on, a row for each observation."""
+
+    @abstractmethod
+    def forward(self, noisy: Tensor, steps: Tensor, condition: Tensor) -> Tensor:
+        """Return the predicted noise, float32 (B, Tp, Da).
+
+        `noisy`: chunks (B, Tp, Da). `steps`: diffusion steps (B,). `condition`: from
+        the method of this name.
+        """
+
+
+class UNetDenoiser(Denoiser):
+    """A U-Net, conditioned on the observation as one vector."""
 
     def __init__(
         self, config: DiffusionSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
     ) -> None:
         super().__init__(config, cameras, task, image_size)
-        self.backbone, actions = config.backbone, task.action_dim()
-        if config.backbone == "unet":
-            sizes = config.widths, config.kernel, config.groups, config.step_features
-            self.unet = UNet(actions, self.observation.dimension, *sizes)
-        else:
-            horizons = config.obs_horizon, config.pred_horizon
-            seen = self.observation.dimension // config.obs_horizon
-            shape = config.hidden, config.layers, config.heads, config.dropout
-            self.transformer = DiffusionTransformer(actions, seen, horizons, *shape)
+        sizes = config.widths, config.kernel, config.groups, config.step_features
+        self.unet = UNet(task.action_dim(), self.observation.dimension, *sizes)
 
     def condition(self, seen: Seen) -> Tensor:
-        """What a backbone is conditioned on: (B, F), or step by step (B, To, F) for the transformer."""
+        """Return the observations' vectors (B, F)."""
         features: Tensor = self.observation(seen)
-        return features if self.backbone == "unet" else self.observation.by_step(features)
+        return features
 
     def forward(self, noisy: Tensor, steps: Tensor, condition: Tensor) -> Tensor:
-        """Noisy chunks (B, Tp, Da), diffusion steps (B,) and `condition` -> predicted noise float32 (B, Tp, Da)."""
-        network = self.unet if self.backbone == "unet" else self.transformer
-        noise: Tensor = network(noisy, steps, condition)
+        """Return the predicted noise; `condition`: (B, F)."""
+        noise: Tensor = self.unet(noisy, steps, condition)
         return noise
+
+
+class TransformerDenoiser(Denoiser):
+    """A transformer, which attends to the observations one by one."""
+
+    def __init__(
+        self, config: DiffusionSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
+    ) -> None:
+        super().__init__(config, cameras, task, image_size)
+        horizons = config.obs_horizon, config.pred_horizon
+        seen = self.observation.dimension // config.obs_horizon
+        shape = config.hidden, config.layers, config.heads, config.dropout
+        self.transformer = DiffusionTransformer(task.action_dim(), seen, horizons, *shape)
+
+    def condition(self, seen: Seen) -> Tensor:
+        """Return the observations' vectors step by step (B, To, F)."""
+        return self.observation.by_step(self.observation(seen))
+
+    def forward(self, noisy: Tensor, steps: Tensor, condition: Tensor) -> Tensor:
+        """Return the predicted noise; `condition`: (B, To, F)."""
+        noise: Tensor = self.transformer(noisy, steps, condition)
+        return noise
+
+
+DENOISERS: dict[str, type[Denoiser]] = {"unet": UNetDenoiser, "transformer": TransformerDenoiser}
+"""Backbone -> its network. Checkpoints name weights after the attributes `unet` and `transformer`."""
 
 
 @dataclass(frozen=True)
 class NoisyExample(Example):
-    """An example with the noise (B·draws, Tp, Da) added to its chunk at diffusion steps (B·draws,)."""
+    """An example with noise and diffusion steps for its chunk.
+
+    `noise`: (B·draws, Tp, Da). `steps`: (B·draws,), at which the noise is added.
+    """
 
     noise: Tensor
     steps: Tensor
@@ -65,11 +104,11 @@ class DenoisingObjective:
 
     def __init__(self, network: Denoiser, config: DiffusionSpec, frames: Frames) -> None:
         self.network, self.config = network, config
-        self.sampler = ChunkSampler(network, config, frames, past=config.obs_horizon - 1)
+        self.sampler = ChunkSampler(network, config, frames)
         self.scheduler = make_scheduler(config)
 
     def sample(self, generator: torch.Generator) -> NoisyExample:
-        """A batch of different frames, `noise_draws` noises each."""
+        """Draw a batch of different frames, with `noise_draws` noises each."""
         example = self.sampler.sample(generator)
         device, draws = example.chunk.device, self.config.noise_draws
         count = example.chunk.shape[0] * draws
@@ -78,7 +117,7 @@ class DenoisingObjective:
         return NoisyExample(example.seen, example.chunk, noise, steps)
 
     def loss(self, batch: NoisyExample) -> Tensor:
-        """The mean squared error."""
+        """Return the mean squared error."""
         draws = self.config.noise_draws
         condition = self.network.condition(batch.seen).repeat_interleave(draws, 0)
         noisy = self.scheduler.add_noise(batch.chunk.repeat_interleave(draws, 0), batch.noise, batch.steps)
@@ -86,9 +125,10 @@ class DenoisingObjective:
 
 
 class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
-    """Diffusion policy: a chunk denoised by a FiLM U-Net or a transformer. Source: Chi et al. 2023.
+    """Diffusion policy: a chunk denoised by a FiLM U-Net or a transformer.
 
-    Each slot draws noise from its own generator, so batch mates do not matter.
+    Source: Chi et al. 2023. Each slot draws noise from its own generator, so batch
+    mates do not matter.
     """
 
     name: ClassVar[str] = "diffusion"
@@ -102,20 +142,20 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
         self._scheduler: Any = None
 
     def make_network(self, image_size: tuple[int, int]) -> Denoiser:
-        """The encoder with its backbone."""
-        return Denoiser(self.config, self.cameras, self.task, image_size)
+        """Make the encoder with its backbone."""
+        return DENOISERS[self.config.backbone](self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: Denoiser, frames: Frames) -> DenoisingObjective:
-        """Prediction of the noise."""
+        """Make the prediction of the noise."""
         return DenoisingObjective(network, self.config, frames)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Seed each slot's noise; it advances with every decision."""
+        """Seed each slot's noise; each decision draws anew."""
         for slot, seed in zip(slots, seeds, strict=True):
             self._generators[slot] = torch.Generator().manual_seed(seed)
 
     def inference_note(self) -> str:
-        """Scheduler and steps."""
+        """Return scheduler and steps."""
         return f"{self.config.scheduler.upper()}, {self.config.inference_steps} steps"
 
     def decide(self, network: Denoiser, seen: Seen, slots: Sequence[int]) -> Tensor:
@@ -123,11 +163,11 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
         input_checks.check_begun(slots, self._generators)
         condition = network.condition(seen)
         chunk = self._denoise(network, condition, [self._generators[slot] for slot in slots])
-        present = self.config.obs_horizon - 1
+        present = self.config.past
         return chunk[:, present : present + self.config.action_horizon]
 
     def _denoise(self, network: Denoiser, condition: Tensor, generators: list[torch.Generator]) -> Tensor:
-        """Normalised chunks (B, Tp, Da) from noise of each slot's generator."""
+        """Return normalised chunks (B, Tp, Da), denoised from each generator's noise."""
         shape = (self.config.pred_horizon, self.task.action_dim())
         chunk = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(condition.device)
         self._scheduler = self._scheduler or make_scheduler(self.config)
@@ -140,8 +180,11 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
 
 
 def make_scheduler(config: DiffusionSpec) -> Any:
-    """diffusers' DDPM or DDIM scheduler: squared-cosine betas, epsilon prediction, samples clipped to [-1, 1]."""
-    # here and not above: the import takes a second, which a process that only lists policies need not spend
+    """Make diffusers' DDPM or DDIM scheduler.
+
+    Squared-cosine betas, epsilon prediction, samples clipped to [-1, 1].
+    """
+    # Not at the top of the file: the import takes a second, which listing policies can save.
     if config.scheduler == "ddpm":
         from diffusers.schedulers.scheduling_ddpm import DDPMScheduler as Scheduler
     else:

@@ -1,6 +1,8 @@
-"""The transformer that predicts the noise in a sequence of actions: each action looks back, and at what was seen by then.
+"""The transformer that predicts the noise in a sequence of actions.
 
-Source: Chi et al., "Diffusion Policy" (RSS 2023), section III-A: the time-series diffusion transformer, after minGPT.
+Each action attends to those before it and to what was seen by then. Source: Chi et al.,
+"Diffusion Policy" (RSS 2023), section III-A: the time-series diffusion transformer,
+after minGPT.
 """
 
 from __future__ import annotations
@@ -11,14 +13,16 @@ from torch import Tensor, nn
 from altbench_policies.diffusion.unet import sinusoids, step_frequencies
 
 DEVIATION = 0.02
-"""Of the initial weights, as in minGPT."""
+"""Standard deviation of the initial weights, as in minGPT."""
 
 
 class DiffusionTransformer(nn.Module):
-    """Noisy actions (B, Tp, Da), diffusion steps (B,) and observations (B, To, F) -> predicted noise (B, Tp, Da).
+    """A decoder of noisy actions.
 
-    Tokens are `hidden` long. What is attended to are the diffusion step and the To observations; action t sees the step,
-    the observations up to the t-th, and the actions up to itself.
+    Its memory is the diffusion step and the observations. Noisy actions (B, Tp, Da),
+    diffusion steps (B,) and observations (B, To, F) -> predicted noise (B, Tp, Da).
+    Tokens are `hidden` long. Action t attends to the diffusion step, the observations
+    up to the t-th, and the actions up to itself.
     """
 
     frequencies: Tensor
@@ -28,7 +32,7 @@ class DiffusionTransformer(nn.Module):
     def __init__(
         self, actions: int, seen: int, horizons: tuple[int, int], hidden: int, layers: int, heads: int, dropout: float
     ) -> None:
-        """`seen`: F. `horizons`: To and Tp."""
+        """Build the layers. `seen`: F. `horizons`: To and Tp."""
         super().__init__()
         observed, predicted = horizons
         self.action, self.observation = nn.Linear(actions, hidden), nn.Linear(seen, hidden)
@@ -43,24 +47,20 @@ class DiffusionTransformer(nn.Module):
         self.apply(_initialise)
         for parameter in (self.positions, self.places):
             nn.init.normal_(parameter, std=DEVIATION)
-        step, token = torch.arange(predicted)[:, None], torch.arange(1 + observed)
+        action, memory = torch.arange(predicted), torch.arange(1 + observed) - 1
+        # Memory begins with the diffusion step, which every action attends to.
         self.register_buffer("frequencies", step_frequencies(hidden), persistent=False)
-        self.register_buffer("later", token_mask(step, torch.arange(predicted)), persistent=False)
-        self.register_buffer("unseen", token_mask(step, token - 1), persistent=False)
+        self.register_buffer("later", action > action[:, None], persistent=False)
+        self.register_buffer("unseen", memory > action[:, None], persistent=False)
 
     def forward(self, noisy: Tensor, steps: Tensor, seen: Tensor) -> Tensor:
-        """-> float32 (B, Tp, Da)."""
+        """Return float32 (B, Tp, Da)."""
         step = sinusoids(steps, self.frequencies)[:, None]
         memory = self.condition(torch.cat([step, self.observation(seen)], dim=1) + self.places)
         tokens = self.action(noisy) + self.positions
         decoded = self.decoder(tokens, memory, tgt_mask=self.later, memory_mask=self.unseen)
         noise: Tensor = self.out(decoded).float()
         return noise
-
-
-def token_mask(step: Tensor, other: Tensor) -> Tensor:
-    """bool (T, S): what an action of `step` (T, 1) does not attend to, since it is of a later step `other` (S,)."""
-    return other > step
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,6 +1,7 @@
-"""The one-dimensional U-Net that predicts the noise in a sequence of actions, conditioned by FiLM.
+"""The one-dimensional U-Net that predicts the noise in a sequence of actions.
 
-Source: Chi et al., "Diffusion Policy" (RSS 2023), after Janner et al. (2022); FiLM: Perez et al. (2018).
+FiLM conditions it. Source: Chi et al., "Diffusion Policy" (RSS 2023), after Janner et
+al. (2022); FiLM: Perez et al. (2018).
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ class ConvBlock(nn.Sequential):
 
 
 class FilmBlock(nn.Module):
-    """Two convolution blocks with a shortcut; the condition scales and shifts the channels between them."""
+    """Two convolution blocks with a shortcut.
+
+    The condition scales and shifts the channels between them.
+    """
 
     def __init__(self, inputs: int, outputs: int, condition: int, kernel: int, groups: int) -> None:
         super().__init__()
@@ -33,20 +37,29 @@ class FilmBlock(nn.Module):
         self.shortcut = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """`x` (B, inputs, T), `condition` (B, condition) after its activation -> (B, outputs, T)."""
+        """Return (B, outputs, T).
+
+        `x`: (B, inputs, T). `condition`: (B, condition), after its activation.
+        """
         scale, shift = self.film(condition)[..., None].chunk(2, dim=1)
         hidden = torch.addcmul(shift, self.first(x), scale)
         return torch.add(self.second(hidden), self.shortcut(x))
 
 
 def step_frequencies(features: int) -> Tensor:
-    """float32 (features / 2,), from 1 down to 1e-4, evenly in the logarithm (Vaswani et al. 2017, section 3.5)."""
+    """Return float32 (features / 2,), from 1 down to 1e-4, evenly in the logarithm.
+
+    Source: Vaswani et al. 2017, section 3.5.
+    """
     half = features // 2
     return torch.exp(torch.arange(half) * (-math.log(10_000) / (half - 1)))
 
 
 def sinusoids(steps: Tensor, frequencies: Tensor) -> Tensor:
-    """Diffusion steps int (B,) -> float32 (B, features): all sines, then all cosines."""
+    """Embed diffusion steps int (B,) as float32 (B, features).
+
+    All sines come first, then all cosines.
+    """
     angles = steps[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
@@ -62,16 +75,18 @@ class StepEmbedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(features, 4 * features), nn.Mish(), nn.Linear(4 * features, features))
 
     def forward(self, steps: Tensor) -> Tensor:
-        """-> (B, features)."""
+        """Embed diffusion steps (B,) as (B, features)."""
         embedded: Tensor = self.mlp(sinusoids(steps, self.frequencies))
         return embedded
 
 
 class UNet(nn.Module):
-    """Noisy actions (B, Tp, Da), diffusion steps (B,) and condition (B, F) -> predicted noise (B, Tp, Da).
+    """A U-Net over the steps of a chunk.
 
-    Each level has two FiLM blocks and halves the sequence, but for the last; two more stand in the middle; on the way
-    up each level takes in what the same level gave on the way down.
+    Noisy actions (B, Tp, Da), diffusion steps (B,) and condition (B, F) -> predicted
+    noise (B, Tp, Da). Each level has two FiLM blocks, and each but the last halves the
+    sequence. Two more blocks are in the middle. On the way up, each level also reads
+    what the same level gave on the way down.
     """
 
     def __init__(
@@ -102,7 +117,7 @@ class UNet(nn.Module):
         self.out = nn.Sequential(ConvBlock(widths[0], widths[0], kernel, groups), nn.Conv1d(widths[0], actions, 1))
 
     def forward(self, noisy: Tensor, steps: Tensor, condition: Tensor) -> Tensor:
-        """-> float32 (B, Tp, Da)."""
+        """Return float32 (B, Tp, Da)."""
         film = self.activation(torch.cat([self.step(steps), condition], dim=1))
         x = noisy.transpose(1, 2)
         skips = []

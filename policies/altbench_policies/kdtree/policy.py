@@ -1,4 +1,7 @@
-"""KD-tree: what followed the demonstrated frame whose observation itself is nearest; nothing is learned."""
+"""KD-tree: what followed the demonstrated frame with the nearest observation.
+
+Nothing is learned.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.spatial import KDTree as Tree
@@ -32,14 +34,17 @@ from altbench_policies import checkpoint, input_checks
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.frames import join
 from altbench_policies.lookup.frames import Demonstrated
+from altbench_policies.lookup.raw import shrunk, side_by_side
 
 
 class KDTreeSpec(Spec):
-    """Settings of the KD-tree.
+    """Config of the KD-tree.
 
-    `observation`: what is compared. "pixels": each camera's image averaged down to `side` × `side` in colour; "pose":
-    agent_pos, and no images are asked for; "both". `cameras`: which views (empty: all of the task's). `pose_weight`:
-    weight of the pose's distance beside one camera's, with "both". `top_k`: matches reported.
+    `observation`: what is compared. "pixels": each camera's image averaged down to
+    `side` × `side` in colour. "pose": agent_pos; then no images are asked for. "both":
+    both. `cameras`: which views (empty: all of the task's). `pose_weight`: with "both",
+    the weight of the pose's distance beside one camera's. `top_k`: number of matches
+    reported.
     """
 
     observation: Literal["pixels", "pose", "both"] = "pixels"
@@ -52,9 +57,10 @@ class KDTreeSpec(Spec):
 
 @dataclass(frozen=True)
 class Memory:
-    """`tree` over N observations (N, F); `demonstrated`: what followed each.
+    """A tree over N observations (N, F), and what followed each.
 
-    `scales` float32 (P,): the unit of each camera, then of the pose. `image_size`: (H, W), None where only poses count.
+    `scales`: float32 (P,), the unit of each camera, then of the pose. `image_size`: (H,
+    W), None if only poses are compared.
     """
 
     tree: Tree
@@ -64,17 +70,24 @@ class Memory:
 
     @property
     def bytes(self) -> int:
-        """Bytes held: observations in the tree's float64, its order of them, actions. (Its nodes come to under 1 %.)"""
+        """The number of bytes held.
+
+        The tree's float64 observations, their order, and the actions. (Its nodes are
+        under 1 %.)
+        """
         return int(self.tree.data.nbytes + self.tree.indices.nbytes + self.scales.nbytes) + self.demonstrated.bytes
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Name -> plain array; `observations` float32 (N, F)."""
-        observations = np.asarray(self.tree.data, np.float32)  # exact: float32 is what went in
+        """Return name -> plain array; `observations` is float32 (N, F)."""
+        observations = np.asarray(self.tree.data, np.float32)  # exact, since float32 went in
         return {"observations": observations, "scales": self.scales, **self.demonstrated.arrays()}
 
 
 class KDTree(Trainable[KDTreeSpec]):
-    """The nearest demonstrated observation, found by a KD-tree, with nothing learned. Source: arXiv 2505.05787."""
+    """The nearest demonstrated observation, found by a KD-tree, with nothing learned.
+
+    Source: arXiv 2505.05787.
+    """
 
     name: ClassVar[str] = "kdtree"
     version: ClassVar[int] = 1
@@ -88,7 +101,7 @@ class KDTree(Trainable[KDTreeSpec]):
 
     @property
     def requirements(self) -> Requirements:
-        """Images of its cameras, where they count; the last frame alone is looked at."""
+        """Images of its cameras, if they are compared; the last frame alone."""
         horizon = self.config.action_horizon
         size = self._memory.image_size if self._memory else None
         return Requirements(self.cameras, 1, horizon, horizon, image_size=size)
@@ -101,7 +114,7 @@ class KDTree(Trainable[KDTreeSpec]):
         if self.config.observation == "both":
             scales[-1] /= self.config.pose_weight
         size = frames.image_size if self.cameras else None
-        self._memory = Memory(Tree(_joined(parts, scales)), scales, Demonstrated.of(frames), size)
+        self._memory = Memory(Tree(side_by_side(parts, scales)), scales, Demonstrated.of(frames), size)
         context.progress(1, 1, {})
 
     def save(self, folder: Path) -> None:
@@ -111,7 +124,10 @@ class KDTree(Trainable[KDTreeSpec]):
         checkpoint.write(folder, checkpoint.Checkpoint(values, arrays=memory.arrays()))
 
     def load(self, folder: Path, device: str = "cpu") -> None:
-        """Read what `save` wrote; CheckpointError where it is damaged or of other settings."""
+        """Read what `save` wrote.
+
+        Raises CheckpointError if it is damaged or of another config.
+        """
         del device  # trees live on the CPU
         saved = checkpoint.read(folder)
         observations, size = saved.array("observations"), tuple(saved.value("image_size"))
@@ -119,61 +135,57 @@ class KDTree(Trainable[KDTreeSpec]):
         numbers += self.task.agent_pos_dim if self.config.observation != "pixels" else 0
         if observations.shape[1] != numbers:
             raise CheckpointError(
-                f"{folder}: observations have {observations.shape[1]} numbers, these settings make {numbers}: they are "
+                f"{folder}: observations have {observations.shape[1]} numbers, this config makes {numbers}: they are "
                 "of another configuration"
             )
         demonstrated = Demonstrated.from_arrays(saved.arrays, len(observations))
         self._memory = Memory(Tree(observations), saved.array("scales"), demonstrated, size or None)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Nothing is random, and nothing is kept between decisions."""
+        """Begin the slots; nothing is random, and nothing is kept between decisions."""
         del seeds
         self._begun.update(slots)
 
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
-        """Chunks (B, Ta, Da) with matches; `similarities` is minus the distance."""
+        """Return chunks (B, Ta, Da) with matches; `similarities` is minus the distance."""
         memory = self.memory()
         input_checks.check_begun(slots, self._begun)
         pixels = {c: input_checks.images(observation, c, memory.image_size or (0, 0))[:, -1] for c in self.cameras}
         parts = self._parts(pixels, torch.from_numpy(observation.agent_pos[:, -1]))
         nearest = range(1, min(self.config.top_k, len(memory.demonstrated)) + 1)
-        distances, rows = memory.tree.query(_joined(parts, memory.scales), list(nearest))
+        distances, rows = memory.tree.query(side_by_side(parts, memory.scales), list(nearest))
         actions = memory.demonstrated.chunk(rows[:, 0], self.config.action_horizon)
         matches = memory.demonstrated.names(rows)
         return Decision(actions, matches=matches, similarities=-distances.astype(np.float32))
 
     def footprint(self) -> Footprint:
-        """Bytes of the tree and the actions."""
+        """Return the bytes of the tree and the actions."""
         return Footprint(table=self._memory.bytes) if self._memory else Footprint()
 
     def inference_note(self) -> str:
-        """What is compared, and with how many frames."""
+        """Return what is compared, and with how many frames."""
         return f"KD-tree of {self.config.observation}, {len(self._memory.demonstrated)} frames" if self._memory else ""
 
     def memory(self) -> Memory:
-        """What fitting made, or CheckpointError where there is nothing yet."""
+        """Return what `fit` made; raise CheckpointError before `fit` or `load`."""
         if self._memory is None:
             raise input_checks.not_fitted(self.name)
         return self._memory
 
     def _parts(self, pixels: Mapping[str, Tensor], agent_pos: Tensor) -> list[Float32]:
-        """What is compared, part by part: each camera's (N, 3·side²), the pose's (N, Dp); float32."""
-        parts = [_shrunk(pixels[camera], self.config.side) for camera in self.cameras]
+        """Return what is compared, part by part, float32.
+
+        Each camera's (N, 3·side²) in [0, 1], then the pose's (N, Dp).
+        """
+        parts = [shrunk(pixels[camera], self.config.side) / 255 for camera in self.cameras]
         if self.config.observation != "pixels":
             parts.append(agent_pos.float())
         return [numpy_of(part) for part in parts]
 
 
-def _shrunk(images: Tensor, side: int) -> Tensor:
-    """uint8 (N, H, W, 3) -> float32 (N, 3·side²) in [0, 1], averaged down."""
-    return F.adaptive_avg_pool2d(images.permute(0, 3, 1, 2).float(), side).flatten(1) / 255
-
-
 def _spread(part: Float32) -> float:
-    """How far its frames lie from their mean, root mean square; 1 where they do not differ."""
+    """Return how far frames lie from their mean, root mean square.
+
+    It is 1 if they do not differ.
+    """
     return float(np.sqrt(part.var(axis=0).sum())) or 1.0
-
-
-def _joined(parts: Sequence[Float32], scales: Float32) -> Float32:
-    """Parts side by side, each in its own unit, so that none drowns the others: (N, F)."""
-    return np.concatenate([part / scale for part, scale in zip(parts, scales, strict=True)], axis=1)

@@ -1,1 +1,5 @@
-"""What the lookup policies share: keys in an index, what followed each frame, and the out-of-distribution flag."""
+"""The parts of the policies that look something up.
+
+Keys in an index, what followed each frame, thumbnails and raw images, and the
+out-of-distribution flag.
+"""

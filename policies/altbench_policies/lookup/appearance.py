@@ -1,7 +1,8 @@
-"""The plain part of ALT's key: what the images look like, blurred, with no learning.
+"""The plain part of ALT's key: blurred images, with no learning.
 
-A contrastive encoder keeps what tells training frames apart and forgets what they share; so an unrelated photograph may
-come out as near to the table as a cube in a new place. Thumbnails keep what all frames share (a table, a gripper).
+A contrastive encoder keeps what tells training frames apart and forgets what they
+share. So an unrelated photograph may be as near to the table as a cube in a new place.
+Thumbnails keep what all frames share (a table, a gripper).
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from altbench_policies.augment import GREY
 
 
 def thumbnails(views: Sequence[Tensor], size: int) -> Tensor:
-    """Views uint8 (B, H, W, 3) -> unit vectors float32 (B, V·size²) whose products are mean normalised correlations.
+    """Return unit vectors whose products are mean normalised correlations.
 
-    Each view is made grey, averaged down to `size` × `size` and freed of its mean, so that gain and offset of the
-    brightness do not count; an image of one colour gives zeros, which correlate with nothing.
+    Views uint8 (B, H, W, 3) -> float32 (B, V·size²). Each view is made grey, averaged
+    down to `size` × `size`, and its mean is subtracted. So gain and offset of the
+    brightness do not count. An image of one colour gives zeros, which correlate with
+    nothing.
     """
     parts = [_thumbnail(view, size) for view in views]
     return torch.cat(parts, dim=1) / math.sqrt(len(parts))

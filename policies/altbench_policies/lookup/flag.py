@@ -1,4 +1,7 @@
-"""The out-of-distribution flag of the lookup policies: its threshold, and holding still where it is raised."""
+"""The out-of-distribution flag of the lookup policies.
+
+It has a threshold. When it is raised, the policy may hold still.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,22 @@ from altbench.api import AGENT_POS_DIM, POSE_ACTION_DIM, Decision, Float32, Obse
 from altbench_policies import input_checks
 from altbench_policies.lookup.table import Lookup, Table, conformal_threshold
 
-POSE = 9  # position and rot6d, the same in agent_pos and in an ee_pose action
+POSE = 9
+"""Numbers of position and rot6d, the first ones of agent_pos and of an ee_pose action."""
 GRIPPER_OPEN = -1.0
+"""The command that opens a gripper; held until a chunk gives another one."""
 FLAG_FIELDS = frozenset({"gamma", "false_alarm_rate", "when_ood", "top_k"})
+"""Fields of `FlagSpec`: all of them, since none changes what `fit` computes."""
 
 
 class FlagSpec(Spec):
-    """Settings of the flag; none of them concerns the fit.
+    """Config of the flag; the fit depends on none of it.
 
-    `gamma`: frames whose highest similarity is below are out of distribution; "calibrated" takes the threshold from
-    leave-one-demonstration-out, for `false_alarm_rate` false alarms per episode. `when_ood`: "act" plays the
-    retrieved chunk anyway, "hold" keeps the present pose and the last gripper command. `top_k`: matches reported.
+    `gamma`: frames whose highest similarity is below it are out of distribution.
+    "calibrated" takes the threshold from leave-one-demonstration-out, for
+    `false_alarm_rate` false alarms per episode. `when_ood`: "act" executes the
+    retrieved chunk anyway; "hold" keeps the present pose and the last gripper command.
+    `top_k`: number of matches reported.
     """
 
     gamma: float | Literal["calibrated"] = "calibrated"
@@ -32,23 +40,29 @@ class FlagSpec(Spec):
 
 
 class Flag:
-    """Scores what was looked up, and answers for the slots of a batch; `arms` of the task."""
+    """A flag that scores what was looked up and answers for the slots of a batch.
+
+    `arms`: of the task.
+    """
 
     def __init__(self, config: FlagSpec, arms: int) -> None:
         self.config, self.arms = config, arms
-        self._grippers: dict[int, Float32] = {}  # slot -> last command per arm, for holding
+        self._grippers: dict[int, Float32] = {}  # slot -> last command of each arm, to hold
 
     def reset(self, slots: Sequence[int]) -> None:
-        """Forget the gripper command that each slot was last given."""
+        """Forget the last gripper command of each slot."""
         for slot in slots:
             self._grippers[slot] = np.full(self.arms, GRIPPER_OPEN, np.float32)
 
     def check_begun(self, slots: Sequence[int]) -> None:
-        """ContractError where a slot has not been reset."""
+        """Raise ContractError if a slot has not been reset."""
         input_checks.check_begun(slots, self._grippers)
 
     def threshold(self, calibration_scores: Float32) -> float:
-        """The score above which a frame is out of distribution; `calibration_scores`: one per demonstration."""
+        """Return the score above which a frame is out of distribution.
+
+        `calibration_scores`: one per demonstration.
+        """
         if self.config.gamma == "calibrated":
             return conformal_threshold(calibration_scores, self.config.false_alarm_rate)
         return 1 - self.config.gamma
@@ -56,7 +70,11 @@ class Flag:
     def decision(
         self, observation: Observation, slots: Sequence[int], table: Table, found: Lookup, chunk: Float32, level: float
     ) -> Decision:
-        """`chunk` (B, Ta, Da), or the present pose held where `found` is stranger than `level`."""
+        """Return the decision: `chunk` (B, Ta, Da), or the present pose held.
+
+        A pose is held where the score of `found` is above `level` and `when_ood` is
+        "hold". `chunk` is changed in place.
+        """
         scores = 1 - found.similarities[:, 0]
         is_ood = scores > level
         for b, slot in enumerate(slots):
@@ -67,7 +85,10 @@ class Flag:
         return Decision(chunk, scores, is_ood, matches, found.similarities, np.full(len(scores), level, np.float32))
 
     def _hold(self, agent_pos: Float32, grippers: Float32) -> Float32:
-        """The present pose with the last gripper command (arms · 10,), to be repeated over the chunk."""
+        """Return the present pose with the last gripper command, (arms · 10,).
+
+        It is repeated over the chunk.
+        """
         poses = agent_pos.reshape(self.arms, AGENT_POS_DIM)[:, :POSE]
         action = np.concatenate([poses, grippers[:, None]], axis=1).reshape(self.arms * POSE_ACTION_DIM)
         held: Float32 = action.astype(np.float32)

@@ -1,4 +1,7 @@
-"""The frames of demonstrations as a lookup returns them: the chunk that followed each, and what to call it."""
+"""The frames of demonstrations, as a lookup returns them.
+
+A frame has the chunk that followed it, and a name.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from altbench_policies.frames import Frames
 class Demonstrated:
     """N frames: `actions` float32 (N, Da); `last`, `episode`, `frame` int64 (N,).
 
-    `last`: the row where each frame's episode ends; `episode`: `Demonstration.index`; `frame`: number in its episode.
+    `last`: the row where each frame's episode ends. `episode`: `Demonstration.index`.
+    `frame`: its number in the episode.
     """
 
     actions: Float32
@@ -28,13 +32,17 @@ class Demonstrated:
 
     @classmethod
     def of(cls, frames: Frames) -> Demonstrated:
-        """All of `frames`."""
+        """Take all of `frames`."""
         first, last, episode = (numpy_of(t) for t in (frames.first, frames.last, frames.episode))
         return cls(numpy_of(frames.actions), last, episode, np.arange(len(frames)) - first)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], rows: int) -> Demonstrated:
-        """Those whose `arrays()` are among `arrays`; CheckpointError where one is missing or has not `rows` rows."""
+        """Build from what `arrays` returned.
+
+        Raises CheckpointError if an array is missing, or has another number of rows
+        than `rows`.
+        """
         names = [field.name for field in fields(cls)]
         missing = [name for name in names if name not in arrays]
         if missing:
@@ -50,20 +58,23 @@ class Demonstrated:
         return len(self.actions)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Name -> plain array, everything that `from_arrays` needs."""
+        """Return name -> plain array, everything that `from_arrays` needs."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def bytes(self) -> int:
-        """Bytes held."""
+        """The number of bytes held."""
         return sum(array.nbytes for array in self.arrays().values())
 
     def chunk(self, rows: Int64, horizon: int) -> Float32:
-        """The next `horizon` actions from each of `rows` (B,), the episode's last one repeated: (B, horizon, Da)."""
+        """Return the next `horizon` actions from each of `rows` (B,): (B, horizon, Da).
+
+        Past an episode's end its last action is repeated.
+        """
         steps = np.minimum(rows[:, None] + np.arange(horizon), self.last[rows][:, None])
         chunk: Float32 = self.actions[steps]
         return chunk
 
     def names(self, rows: Int64) -> Int64:
-        """`rows` (B, k) as (episode, frame), int64 (B, k, 2)."""
+        """Return `rows` (B, k) as (episode, frame), int64 (B, k, 2)."""
         return np.stack([self.episode[rows], self.frame[rows]], axis=-1)

@@ -1,6 +1,8 @@
-"""How the table's keys are searched: exactly, or past some 10^4 frames by an index that trades exactness for time.
+"""The index that searches a table's keys.
 
-All of them are FAISS's, built in one thread from fixed seeds, so that equal keys make equal indexes.
+The search is exact, or, for more than about 10^4 frames, approximate and faster. All
+indexes are FAISS's, built in one thread from fixed seeds, so that equal keys make equal
+indexes.
 """
 
 from __future__ import annotations
@@ -18,24 +20,31 @@ from numpy.typing import NDArray
 from altbench.api import CheckpointError, Float32, Int64, Spec, added
 
 Kind = Literal["flat", "ivf", "hnsw", "pq"]
-FLAT_NUMBERS = (
-    1_500_000  # an exact search of so many numbers (N · D) took 0.08 ms, one of twice as many 0.15 (README.md)
-)
-TRAINING_POINTS = 64  # per centroid of k-means; more cost time and gain nothing
+FLAT_NUMBERS = 1_500_000
+"""Numbers (N · D) up to which "auto" is flat: it then takes 0.08 ms, 0.15 ms for twice that (README.md)."""
+TRAINING_POINTS = 64
+"""Points per centroid of k-means; more cost time and gain nothing."""
 SEED = 1
-HNSW_BUILD = 80  # efConstruction
-PQ_BITS = 4  # what FAISS's fast scan, in registers, is made for
-CLASSES = {"ivf": "IndexIVFFlat", "hnsw": "IndexHNSWFlat", "pq": "IndexRefine"}  # what FAISS calls those in index.npy
-RERANKED = 30  # candidates of the fast scan, per frame asked for, that are compared again in 8 bits
+"""Seed of k-means and of `nearby_queries`. Another one makes other indexes of equal keys."""
+HNSW_BUILD = 80
+"""FAISS's efConstruction: candidates at each step of building a graph."""
+PQ_BITS = 4
+"""Bits of a code; FAISS's fast scan, in registers, is made for 4."""
+CLASSES = {"ivf": "IndexIVFFlat", "hnsw": "IndexHNSWFlat", "pq": "IndexRefine"}
+"""Kind of index -> FAISS's class, as index.npy holds it."""
+RERANKED = 30
+"""Candidates of the fast scan that are compared again in 8 bits, for each frame asked for."""
 
 
 class IndexSpec(Spec):
-    """Settings of the lookup.
+    """Config of the index.
 
-    `index`: "flat" is exact; "ivf" looks into the `nprobe` nearest of `nlist` cells (0: 4·√N of them); "hnsw" walks a
-    graph of `hnsw_m` links per frame, `ef_search` candidates wide; "pq" compares `pq_m` parts of 4 bits, and the best
-    again in 8 bits per number, a quarter of the memory; "auto" is flat as long as that is fast, then ivf.
-    `key_precision`: of the keys that a flat index holds, in memory and in the checkpoint.
+    `index`: "flat" is exact. "ivf" looks into the `nprobe` nearest of `nlist` cells (0:
+    4·√N cells). "hnsw" walks a graph with `hnsw_m` links per frame, `ef_search`
+    candidates wide. "pq" compares `pq_m` parts of 4 bits, then the best candidates
+    again in 8 bits per number; it takes a quarter of the memory. "auto" is flat as long
+    as that is fast, then ivf. `key_precision`: precision of a flat index's keys, in
+    memory and in the checkpoint.
     """
 
     index: Literal["flat", "ivf", "hnsw", "pq", "auto"] = added("flat")
@@ -47,7 +56,10 @@ class IndexSpec(Spec):
     key_precision: Literal["float32", "float16"] = added("float32")
 
     def kind(self, frames: int, dimension: int) -> Kind:
-        """The index for `frames` keys of `dimension` numbers: "auto" resolved, and too few keys for codes kept flat."""
+        """Return the index for `frames` keys of `dimension` numbers.
+
+        "auto" is resolved; too few keys for codes are kept flat.
+        """
         if self.index == "pq" and frames < 2**PQ_BITS:
             return "flat"
         if self.index == "auto":
@@ -57,7 +69,10 @@ class IndexSpec(Spec):
 
 @dataclass(frozen=True)
 class KeyIndex:
-    """N keys of length 1, ready to be searched by inner product. `made` is FAISS's index, the only copy of the keys."""
+    """N keys of length 1, ready to be searched by inner product.
+
+    `made`: FAISS's index, the only copy of the keys.
+    """
 
     kind: Kind
     precision: str
@@ -65,7 +80,7 @@ class KeyIndex:
 
     @classmethod
     def of(cls, keys: Float32, spec: IndexSpec) -> Self:
-        """The index of `keys` (N, D)."""
+        """Build the index of `keys` (N, D)."""
         kind = spec.kind(*keys.shape)
         with one_thread():
             made = _BUILDERS[kind](np.ascontiguousarray(keys, dtype=np.float32), spec)
@@ -73,9 +88,10 @@ class KeyIndex:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], spec: IndexSpec) -> Self:
-        """The index whose `arrays` these are: `keys` (N, D) of a flat one, `index`, uint8, of the others.
+        """Build from what `arrays` returned.
 
-        CheckpointError where they are of another index than `spec` asks for.
+        A flat index has `keys` (N, D), the others `index`, uint8. Raises
+        CheckpointError if they are of another index than `spec` asks for.
         """
         if "keys" in arrays:
             keys = arrays["keys"]
@@ -90,7 +106,7 @@ class KeyIndex:
         return cls(spec.kind(made.ntotal, made.d), spec.key_precision, made)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What `from_arrays` needs, under the names that a checkpoint gives it."""
+        """Return what `from_arrays` needs, under the names that a checkpoint gives it."""
         if self.kind == "flat":
             return {"keys": self.keys.astype(self.precision, copy=False)}
         return {"index": faiss.serialize_index(self.made)}
@@ -105,19 +121,20 @@ class KeyIndex:
 
     @property
     def keys(self) -> Float32:
-        """A copy of the keys, float32 (N, D); as near as the index kept them."""
+        """A copy of the keys, float32 (N, D), in the precision that the index holds."""
         keys: Float32 = self.made.reconstruct_n(0, self.made.ntotal)
         return keys
 
     @property
     def bytes(self) -> int:
-        """Bytes held: keys or codes, cells, links."""
+        """The number of bytes held: keys or codes, cells, links."""
         return sum(array.nbytes for array in self.arrays().values())
 
     def search(self, key: Float32, k: int) -> tuple[Float32, Int64]:
-        """Similarities and rows, each (1, k), of the nearest to one key, float32 (1, D) and contiguous.
+        """Return similarities and rows, each (1, k), of the keys nearest to one key.
 
-        Where an approximate index finds fewer than `k`, the last one found is repeated.
+        `key`: float32 (1, D), contiguous. If an approximate index finds fewer than `k`,
+        the last one found is repeated.
         """
         similarities, rows = self.made.search(key, k)
         if rows[0, -1] < 0:
@@ -127,7 +144,10 @@ class KeyIndex:
 
 
 def read_index(saved: NDArray[Any]) -> Any:
-    """FAISS's index from its own bytes, uint8 (n,); CheckpointError where they are not such."""
+    """Return FAISS's index from its own bytes, uint8 (n,).
+
+    Raises CheckpointError if FAISS did not write them.
+    """
     try:
         return faiss.deserialize_index(np.ascontiguousarray(saved, dtype=np.uint8))
     except RuntimeError as error:
@@ -135,17 +155,22 @@ def read_index(saved: NDArray[Any]) -> Any:
 
 
 def recall_at_1(index: KeyIndex, keys: Float32, episode: Int64, queries: int = 256) -> float:
-    """How often `index` finds what exact search among `keys` (N, D) finds, for `nearby_queries`."""
+    """Return how often `index` finds what exact search among `keys` (N, D) finds.
+
+    It is asked at `nearby_queries`.
+    """
     asked = nearby_queries(keys, episode, queries)
     found = [int(index.search(query[None], 1)[1][0, 0]) for query in asked]
     return float(np.mean(exact_rows(keys, asked) == found))
 
 
 def nearby_queries(keys: Float32, episode: Int64, count: int) -> Float32:
-    """At most `count` queries float32 (n, D) of length 1 such as arise between demonstrations, the same ones each time.
+    """Return at most `count` queries float32 (n, D) of length 1.
 
-    A query is a key moved in a random direction by its distance to the nearest key of another demonstration: as far
-    from the table as demonstrations are from each other. `keys`: (N, D); `episode`: int64 (N,).
+    They are the same ones each time. They are like those that arise between
+    demonstrations: a key, moved in a random direction by its distance to the nearest
+    key of another demonstration. So they are as far from the table as demonstrations
+    are from each other. `keys`: (N, D); `episode`: int64 (N,).
     """
     rng = np.random.default_rng(SEED)
     rows = rng.choice(len(keys), min(count, len(keys)), replace=False)
@@ -159,13 +184,16 @@ def nearby_queries(keys: Float32, episode: Int64, count: int) -> Float32:
 
 
 def exact_rows(keys: Float32, queries: Float32) -> Int64:
-    """The row of the key nearest to each of `queries` (n, D), int64 (n,)."""
+    """Return the row of the key nearest to each of `queries` (n, D), int64 (n,)."""
     return np.array([(keys @ query).argmax() for query in queries])
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """FAISS builds in one thread inside, where the order of work and so the result is fixed; then as torch is set."""
+    """Let FAISS build in one thread; afterwards it uses as many as torch.
+
+    With one thread the order of work, and so the result, is fixed.
+    """
     faiss.omp_set_num_threads(1)
     try:
         yield
@@ -174,11 +202,15 @@ def one_thread() -> Iterator[None]:
 
 
 def _check_same(found: str, spec: IndexSpec, shape: tuple[int, ...], kind: str, precision: str) -> None:
-    """CheckpointError where a checkpoint holds another kind of index, or keys of another precision, than `spec` makes."""
+    """Raise CheckpointError if a checkpoint's index is not the one that `spec` makes.
+
+    It may be of another kind, or have keys of another precision. `found`: what the
+    checkpoint holds, in words.
+    """
     wanted = spec.kind(shape[0], shape[1])
     if wanted != kind or (kind == "flat" and spec.key_precision != precision):
         raise CheckpointError(
-            f"lookup table: the checkpoint holds {found}, these settings are of another configuration: index = "
+            f"lookup table: the checkpoint holds {found}, this config asks for another configuration: index = "
             f"{wanted!r}, key_precision = {spec.key_precision!r}; use those it was saved with, or fit again"
         )
 
@@ -214,7 +246,11 @@ def _hnsw(keys: Float32, spec: IndexSpec) -> Any:
 
 
 def _pq(keys: Float32, spec: IndexSpec) -> Any:
-    """Coarse codes of `pq_m` half bytes, scanned in registers; the best candidates compared again in 8 bits."""
+    """Return coarse codes of `pq_m` half bytes, with a second, finer comparison.
+
+    The coarse codes are scanned in registers; the best candidates are compared again in
+    8 bits.
+    """
     dimension = keys.shape[1]
     parts = next(m for m in range(min(spec.pq_m, dimension), 0, -1) if dimension % m == 0)
     coarse = faiss.IndexPQFastScan(dimension, parts, PQ_BITS, faiss.METRIC_INNER_PRODUCT)
@@ -230,7 +266,7 @@ def _pq(keys: Float32, spec: IndexSpec) -> Any:
 def _settle(clustering: Any) -> None:
     clustering.seed = SEED
     clustering.max_points_per_centroid = TRAINING_POINTS
-    clustering.min_points_per_centroid = 1  # few points are no reason to write warnings
+    clustering.min_points_per_centroid = 1  # no warnings about few points
 
 
 _BUILDERS = {"flat": _flat, "ivf": _ivf, "hnsw": _hnsw, "pq": _pq}

@@ -1,4 +1,4 @@
-"""Open loop: the demonstration whose first frame looks most alike, played to its end whatever happens."""
+"""Open loop: the demonstration that began most alike, executed to its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -30,12 +29,18 @@ from altbench.api import (
 from altbench_policies import checkpoint, input_checks
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.frames import join
+from altbench_policies.lookup.raw import shrunk, side_by_side
 
 ARRAYS = ("first_frames", "scales", "actions", "starts", "episodes")
+"""Arrays of a `Library` and of its checkpoint, by name."""
 
 
 class OpenLoopSpec(Spec):
-    """Settings: `cameras` (empty: all of the task's), `pixels`, the side that images are averaged down to for comparing."""
+    """Config of open_loop.
+
+    `cameras`: which views (empty: all of the task's). `pixels`: side that images are
+    averaged down to for comparing.
+    """
 
     cameras: tuple[str, ...] = ()
     action_horizon: int = Field(default=8, ge=1)
@@ -44,10 +49,12 @@ class OpenLoopSpec(Spec):
 
 @dataclass(frozen=True)
 class Library:
-    """E demonstrations: `first_frames` float32 (E, F), standardised; `scales` float32 (V,), each camera's unit.
+    """E demonstrations: their first frames, and their actions.
 
-    `actions` float32 (N, Da) of all, one after the other; `starts` int64 (E + 1,) where each begins; `episodes` int64
-    (E,), `Demonstration.index`.
+    `first_frames`: float32 (E, F), in units of `scales`. `scales`: float32 (V,), each
+    camera's unit. `actions`: float32 (N, Da), all demonstrations' one after the other.
+    `starts`: int64 (E + 1,), where each begins. `episodes`: int64 (E,),
+    `Demonstration.index`.
     """
 
     first_frames: Float32
@@ -59,13 +66,17 @@ class Library:
 
     @property
     def bytes(self) -> int:
-        """Bytes held."""
+        """The number of bytes held."""
         return sum(int(getattr(self, name).nbytes) for name in ARRAYS)
 
 
 @dataclass
 class Playback:
-    """What a slot plays: the demonstration's place in the library, the steps played, and how far its frame was."""
+    """What a slot executes.
+
+    `demonstration`: its place in the library (−1: not chosen yet). `step`: the steps
+    executed. `distance`: how far its first frame was.
+    """
 
     demonstration: int = -1
     step: int = 0
@@ -73,7 +84,7 @@ class Playback:
 
 
 class OpenLoop(Trainable[OpenLoopSpec]):
-    """The demonstration whose first frame looks most alike, played to its end without looking again."""
+    """The demonstration whose first frame looks most alike, executed blindly."""
 
     name: ClassVar[str] = "open_loop"
     version: ClassVar[int] = 1
@@ -86,7 +97,7 @@ class OpenLoop(Trainable[OpenLoopSpec]):
 
     @property
     def requirements(self) -> Requirements:
-        """Images of its cameras; looked at once per episode."""
+        """Images of its cameras, looked at once per episode."""
         horizon = self.config.action_horizon
         size = self._library.image_size if self._library else None
         return Requirements(self.cameras, 1, horizon, horizon, image_size=size)
@@ -98,7 +109,7 @@ class OpenLoop(Trainable[OpenLoopSpec]):
         views = [self._shrink(frames.pixels[camera][first]) for camera in self.cameras]
         scales = np.array([_spread(view) for view in views], np.float32)
         self._library = Library(
-            first_frames=_standardise(views, scales),
+            first_frames=side_by_side(views, scales),
             scales=scales,
             actions=numpy_of(frames.actions),
             starts=np.append(numpy_of(first), len(frames)),
@@ -114,26 +125,33 @@ class OpenLoop(Trainable[OpenLoopSpec]):
         checkpoint.write(folder, checkpoint.Checkpoint({"image_size": list(library.image_size)}, arrays=arrays))
 
     def load(self, folder: Path, device: str = "cpu") -> None:
-        """Read what `save` wrote; CheckpointError where it is damaged or of other settings."""
-        del device  # a handful of small arrays
+        """Read what `save` wrote.
+
+        Raises CheckpointError if it is damaged or of another config.
+        """
+        del device  # these are a few small arrays
         saved = checkpoint.read(folder)
         height, width = saved.value("image_size")
         library = Library(**{name: saved.array(name) for name in ARRAYS}, image_size=(height, width))
         features = 3 * self.config.pixels**2 * len(self.cameras)
         if library.first_frames.shape[1] != features:
             raise CheckpointError(
-                f"{folder}: first frames have {library.first_frames.shape[1]} numbers, these settings make {features}"
+                f"{folder}: first frames have {library.first_frames.shape[1]} numbers, this config makes "
+                f"{features}: they are of another configuration"
             )
         self._library = library
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Choose anew at the slot's next decision."""
+        """Let each slot choose a demonstration at its next decision."""
         del seeds  # nothing here is random
         for slot in slots:
             self._playing[slot] = Playback()
 
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
-        """The next Ta actions of each slot's demonstration, its last one repeated past the end."""
+        """Return the next Ta actions of each slot's demonstration.
+
+        Past its end, its last action is repeated.
+        """
         library = self.library()
         input_checks.check_begun(slots, self._playing)
         self._choose(observation, slots)
@@ -152,40 +170,38 @@ class OpenLoop(Trainable[OpenLoopSpec]):
         return Decision(library.actions[rows], matches=matches, similarities=similarities)
 
     def footprint(self) -> Footprint:
-        """Bytes of the library."""
+        """Return the bytes of the library."""
         return Footprint(table=self._library.bytes) if self._library else Footprint()
 
     def library(self) -> Library:
-        """What fitting made, or CheckpointError where there is nothing yet."""
+        """Return what `fit` made; raise CheckpointError before `fit` or `load`."""
         if self._library is None:
             raise input_checks.not_fitted(self.name)
         return self._library
 
     def _choose(self, observation: Observation, slots: Sequence[int]) -> None:
-        """Give the slots that have just begun the demonstration of the nearest first frame."""
+        """Choose the demonstration with the nearest first frame for slots that begin."""
         new = [b for b, slot in enumerate(slots) if self._playing[slot].demonstration < 0]
         if not new:
             return
         library = self.library()
         images = [input_checks.images(observation, camera, library.image_size)[new, -1] for camera in self.cameras]
-        seen = _standardise([self._shrink(image) for image in images], library.scales)
+        seen = side_by_side([self._shrink(image) for image in images], library.scales)
         for b, frame in zip(new, seen, strict=True):
             distances = np.linalg.norm(library.first_frames - frame, axis=1)
             nearest = int(distances.argmin())
             self._playing[slots[b]] = Playback(nearest, 0, float(distances[nearest]))
 
     def _shrink(self, images: Tensor) -> Float32:
-        """uint8 (B, H, W, 3) -> float32 (B, 3·pixels²), averaged down."""
-        small = F.adaptive_avg_pool2d(images.permute(0, 3, 1, 2).float(), self.config.pixels)
-        array: Float32 = numpy_of(small.flatten(1))
+        """Average uint8 (B, H, W, 3) down to float32 (B, 3·pixels²)."""
+        array: Float32 = numpy_of(shrunk(images, self.config.pixels))
         return array
 
 
 def _spread(view: Float32) -> float:
-    """How much first frames differ in one camera: the standard deviation of a pixel, averaged; 1 where they do not."""
+    """Return how much first frames differ in one camera.
+
+    It is the standard deviation of a pixel, averaged over pixels; 1 if they do not
+    differ.
+    """
     return float(view.std(axis=0).mean()) or 1.0
-
-
-def _standardise(views: Sequence[Float32], scales: Float32) -> Float32:
-    """Cameras side by side, each in its own unit, so that none drowns the others: (B, F)."""
-    return np.concatenate([view / scale for view, scale in zip(views, scales, strict=True)], axis=1)

@@ -8,13 +8,17 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from altbench.api import POSE_ACTION_DIM, ContractError, Decision, Observation, Policy, Requirements, Spec, TaskInfo
+from altbench.api import POSE_ACTION_DIM, Decision, Observation, Policy, Requirements, Spec, TaskInfo
+from altbench_policies import input_checks
 
 Point = tuple[float, float, float]
 
 
 class RandomSpec(Spec):
-    """Settings: the box `low` to `high` (m, world) that positions are drawn from, by default above robosuite's table."""
+    """Config of random: the box that positions are drawn from.
+
+    `low` to `high` (m, world), by default above robosuite's table.
+    """
 
     action_horizon: int = Field(default=8, ge=1)
     low: Point = (-0.2, -0.2, 0.82)
@@ -28,9 +32,10 @@ class RandomSpec(Spec):
 
 
 class Random(Policy[RandomSpec]):
-    """At each decision and for each arm a position, uniform in the box, and an open or closed gripper, held for the chunk.
+    """A random position and gripper command at each decision, for each arm.
 
-    The orientation stays as it is, which two zero columns mean in `ee_pose`.
+    The position is uniform in the box, the gripper open or closed; both are held for
+    the chunk. The orientation stays as it is, which two zero columns mean in `ee_pose`.
     """
 
     name: ClassVar[str] = "random"
@@ -52,11 +57,9 @@ class Random(Policy[RandomSpec]):
             self._rngs[slot] = np.random.default_rng(seed)
 
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
-        """One drawn action per slot, for Ta steps: (B, Ta, Da)."""
+        """Draw one action per slot, repeated for Ta steps: (B, Ta, Da)."""
         del observation
-        missing = [slot for slot in slots if slot not in self._rngs]
-        if missing:
-            raise ContractError(f"slot {missing[0]} has not begun an episode: call reset(slots, seeds) before act")
+        input_checks.check_begun(slots, self._rngs)
         actions = [np.concatenate([self._draw(self._rngs[slot]) for _ in range(self.task.arms)]) for slot in slots]
         chunk = np.repeat(np.array(actions, np.float32)[:, None], self.config.action_horizon, axis=1)
         return Decision(chunk)

@@ -1,27 +1,29 @@
-"""Settings of sb3: which file, and whether it may be read at all."""
+"""The config of sb3: which file, and whether it may be read at all."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from altbench.api import Spec
+from altbench_policies.checkpoint import sha256_of
 
 UNTRUSTED = (
-    "an SB3 checkpoint holds Python pickles, which run whatever code is in them as they are read; "
-    "say `trust = true` (`--trust` to `altbench demos collect`) if you made {path} yourself or trust who did"
+    "an SB3 checkpoint holds Python pickles, which run the code in them when they are read; "
+    "set `trust = true` (`altbench demos collect`: `--trust`) if you made {path} or trust its author"
 )
+"""Why a file is not read without `trust`, and what to do."""
 
 
 class StableBaselinesSpec(Spec):
-    """Settings of sb3.
+    """Config of sb3.
 
-    `path`: the zip that `model.save(path)` wrote. `algo`: the algorithm, found out where it is not given. `trust`: that
-    the zip's pickles may be loaded; without it nothing is read. `sha256`: of the file, found out where it is not given,
-    so that results are keyed by what the file holds; another file at the same path is refused.
+    `path`: the zip that `model.save(path)` wrote. `algo`: the algorithm; found from the
+    zip if not given. `trust`: whether the zip's pickles may be loaded; without it
+    nothing is read. `sha256`: digest of the file, computed if it is not given, so that
+    results are keyed by what the file holds; another file at the same path is refused.
     """
 
     path: str = Field(min_length=1)
@@ -32,13 +34,13 @@ class StableBaselinesSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _name_the_contents(cls, values: Any) -> Any:
-        """Reads bytes alone; and none where the file is not trusted."""
+        """Set `sha256` from the file, if it is trusted; only its bytes are read."""
         if not isinstance(values, dict) or not values.get("trust") or not isinstance(values.get("path"), str):
             return values
         path = Path(values["path"])
         if not path.is_file():
             raise ValueError(f"path: no such file {values['path']!r}; expected the zip that model.save(path) wrote")
-        return {**values, "sha256": values.get("sha256") or hashlib.sha256(path.read_bytes()).hexdigest()}
+        return {**values, "sha256": values.get("sha256") or sha256_of(path)}
 
     @model_validator(mode="after")
     def _trusted(self) -> Self:

@@ -1,4 +1,4 @@
-"""Loading a checkpoint of Stable-Baselines3, and what its spaces say."""
+"""Loading a checkpoint of Stable-Baselines3, and reading its spaces."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from gymnasium import spaces
 from altbench.api import CheckpointError, ContractError, ControlMode, Float32, Observation, TaskInfo
 from altbench_policies.sb3.config import UNTRUSTED, StableBaselinesSpec
 
-KEYS = ("agent_pos", "environment_state")  # in the order of gymnasium.wrappers.FlattenObservation
-TELLING = {"clip_range": "ppo", "gae_lambda": "a2c", "policy_delay": "td3", "target_entropy": "sac"}  # DDPG is a TD3
-TRAINING_ONLY: dict[str, Any] = {  # not needed to act: neither unpickled nor allocated
+KEYS = ("agent_pos", "environment_state")
+"""What a model may see, in the order of gymnasium.wrappers.FlattenObservation."""
+TELLING = {"clip_range": "ppo", "gae_lambda": "a2c", "policy_delay": "td3", "target_entropy": "sac"}
+"""Setting -> the algorithm that has it. PPO has gae_lambda, too, so the order counts; DDPG is a TD3."""
+TRAINING_ONLY: dict[str, Any] = {
     "seed": None,
     "env": None,
     "buffer_size": 1,
@@ -33,22 +35,25 @@ TRAINING_ONLY: dict[str, Any] = {  # not needed to act: neither unpickled nor al
     "ep_info_buffer": None,
     "ep_success_buffer": None,
 }
+"""What acting does not need. Given like this, it is neither unpickled nor allocated."""
 
 
 def load_model(config: StableBaselinesSpec) -> Any:
-    """The model on the CPU, ready to predict; CheckpointError where the file is missing, damaged or another's.
+    """Load the model on the CPU, ready to predict.
 
-    Runs the code that the file's pickles hold, and so refuses where `settings.trust` is not given.
+    This runs the code that the file's pickles hold. So it raises CheckpointError
+    without `config.trust`, and if the file is missing, damaged, or not the one that
+    `config` names.
     """
     if not config.trust:
         raise CheckpointError(UNTRUSTED.format(path=config.path))
     contents = _read(config)
     algo = config.algo or algorithm(contents, config.path)
-    import stable_baselines3  # here and not above: the import takes seconds, which only this policy needs spend
+    import stable_baselines3  # not at the top: it takes seconds
 
     kind = getattr(stable_baselines3, algo.upper())
     try:
-        with torch.random.fork_rng([]):  # its networks get initial weights before those of the file
+        with torch.random.fork_rng([]):  # initial weights are drawn before the file's
             return kind.load(io.BytesIO(contents), device="cpu", custom_objects=TRAINING_ONLY)
     except Exception as error:  # a pickle may raise anything
         reason = " ".join(str(error).split())[:300]
@@ -58,7 +63,10 @@ def load_model(config: StableBaselinesSpec) -> Any:
 
 
 def algorithm(contents: bytes, path: str) -> str:
-    """The algorithm that wrote a zip, by the names of its settings, which stand there in plain JSON."""
+    """Return the algorithm that wrote a zip.
+
+    It is found by the names of its settings, which the zip holds in plain JSON.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(contents)) as archive:
             names = json.loads(archive.read("data"))
@@ -66,12 +74,14 @@ def algorithm(contents: bytes, path: str) -> str:
         raise CheckpointError(f"{path}: not the zip that an SB3 model's save(path) writes") from None
     found = next((algo for setting, algo in TELLING.items() if setting in names), None)
     if found is None:
-        raise CheckpointError(f"{path}: of none of the algorithms {', '.join(TELLING.values())}; say which: algo = ...")
+        raise CheckpointError(
+            f"{path}: expected a model of {', '.join(TELLING.values())}, found another; set algo = ..."
+        )
     return found
 
 
 def _read(config: StableBaselinesSpec) -> bytes:
-    """The very bytes that `settings` name."""
+    """Read the bytes that `config` names; raise CheckpointError if they are others."""
     try:
         contents = Path(config.path).read_bytes()
     except OSError as error:
@@ -83,18 +93,24 @@ def _read(config: StableBaselinesSpec) -> bytes:
 
 
 def control_mode(space: gymnasium.Space[Any], task: TaskInfo) -> ControlMode:
-    """What actions of `space` mean on `task`, by their number; ContractError where they mean nothing."""
+    """Return the control mode in which actions of `space` make sense on `task`.
+
+    The number of actions decides. Raises ContractError if it fits no control mode.
+    """
     modes: tuple[ControlMode, ...] = ("ee_delta", "ee_pose")
     for mode in modes:
         if isinstance(space, spaces.Box) and space.shape == (task.action_dim(mode),):
             return mode
     expected = " or ".join(f"{task.action_dim(mode)} numbers ({mode})" for mode in modes)
-    raise ContractError(f"its actions are {space}; {task.name} takes {expected}")
+    raise ContractError(f"the model's actions are {space}; {task.name} takes {expected}")
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How a model wants to be shown an observation: as a dictionary of `keys`, or (`flat`) all of them in one vector."""
+    """How a model reads an observation.
+
+    It reads a dictionary of `keys`, or (`flat`) all of them in one vector.
+    """
 
     space: gymnasium.Space[Any]
     keys: tuple[str, ...]
@@ -102,7 +118,10 @@ class Reader:
 
     @classmethod
     def of(cls, space: gymnasium.Space[Any], task: TaskInfo) -> Reader:
-        """For a model that was trained on `space`; ContractError where `task` cannot show that."""
+        """Build the reader of a model that was trained on `space`.
+
+        Raises ContractError if `task` does not offer such observations.
+        """
         if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.shape[0] > task.agent_pos_dim:
             return cls(space, KEYS, flat=True)
         if isinstance(space, spaces.Dict) and space.spaces and set(space.spaces) <= set(KEYS):
@@ -110,12 +129,15 @@ class Reader:
             if pose is None or pose.shape == (task.agent_pos_dim,):
                 return cls(space, tuple(space.spaces), flat=False)
         raise ContractError(
-            f'it observes {space}; {task.name} shows, with obs_type="state", agent_pos ({task.agent_pos_dim},) and '
+            f'the model observes {space}; {task.name} shows, with obs_type="state", agent_pos ({task.agent_pos_dim},) and '
             "environment_state, as a Dict or flattened in this order (gymnasium.wrappers.FlattenObservation)"
         )
 
     def read(self, observation: Observation) -> Float32 | dict[str, Float32]:
-        """The newest observation of B slots; ContractError where its lengths are not those of training."""
+        """Return the newest observation of B slots, as the model reads it.
+
+        Raises ContractError if its lengths are not those of training.
+        """
         found = {key: value[:, -1] for key in self.keys if (value := getattr(observation, key)) is not None}
         shown: Any = np.concatenate(list(found.values()), axis=1) if self.flat else found
         expected = {"": self.space} if self.flat else dict(self.space.spaces)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A policy trained with Stable-Baselines3 on a task's state, played as it is."""
+"""A policy that was trained with Stable-Baselines3 on a task's state."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from altbench_policies.vision import count_bytes
 
 
 class StableBaselines(Policy[StableBaselinesSpec]):
-    """A checkpoint of Stable-Baselines3 (A2C, DDPG, PPO, SAC, TD3) that sees the state; loaded only if trusted.
+    """A checkpoint of Stable-Baselines3 (A2C, DDPG, PPO, SAC, TD3) that sees the state.
 
-    Observation and control mode follow from the spaces in the checkpoint. One deterministic action per decision.
+    It is loaded only if trusted. Observation and control mode follow from the spaces in
+    the checkpoint. One deterministic action per decision.
     """
 
     name: ClassVar[str] = "sb3"
@@ -33,7 +34,7 @@ class StableBaselines(Policy[StableBaselinesSpec]):
 
     @property
     def requirements(self) -> Requirements:
-        """The state, no images; the control mode that the number of its actions names."""
+        """The state, no images; the number of its actions decides the control mode."""
         return Requirements(
             cameras=(),
             obs_horizon=1,
@@ -44,20 +45,20 @@ class StableBaselines(Policy[StableBaselinesSpec]):
         )
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Nothing is kept between decisions, and nothing here is random."""
+        """Begin the slots; nothing is random, and nothing is kept between decisions."""
         del seeds
         self._begun.update(slots)
 
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
-        """The model's most likely action (B, 1, Da)."""
+        """Return the model's most likely action (B, 1, Da)."""
         input_checks.check_begun(slots, self._begun)
         actions, _ = self._model.predict(self._reader.read(observation), deterministic=True)
         return Decision(np.asarray(actions, dtype=np.float32)[:, None])
 
     def footprint(self) -> Footprint:
-        """Bytes of all the model's networks, critics among them."""
+        """Return the bytes of all the model's networks, critics included."""
         return Footprint(count_bytes(self._model.policy))
 
     def inference_note(self) -> str:
-        """The algorithm."""
+        """Return the algorithm."""
         return f"{type(self._model).__name__}, deterministic"

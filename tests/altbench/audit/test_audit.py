@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import CARETDOWNBASE
 from matplotlib.transforms import Bbox
 from rich.console import Console
+from running import run_bare
 from synthetic import FINGERPRINT
 
 from altbench.audit import run as audit_run
@@ -28,11 +29,6 @@ from altbench.core.errors import CheckpointError, ConfigError, DatasetError, Res
 from altbench.report.style import add_footer, policy_styles, styled
 from altbench.results import cells as results
 from altbench.rollout.records import EpisodeRecord, StepRecord
-from altbench.runner import main
-from altbench.runner.context import training_demonstrations
-from altbench.runner.executors import InlineExecutor
-from altbench.runner.jobs import MeasureJob
-from altbench.runner.progress import Board
 from altbench.stats.memorisation import TrainingSet
 from altbench.stats.trajectories import find_distance
 from altbench.sweeps.plan import Cell, make_plan
@@ -51,6 +47,7 @@ SWEEP = {
         {"policy": "random", "n": [6]},
     ],
     "evaluations": [{"split": "recall", "episodes": 4}],
+    "measure": False,
 }
 
 
@@ -59,12 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of `open_loop`, which recalls, and `random`, which does not."""
     fakes.register()
     root = tmp_path_factory.mktemp("run") / "fake"
-    whole = main.pending_jobs
-    with pytest.MonkeyPatch.context() as patch:
-        # Measuring starts processes that know no fake task.
-        patch.setattr(main, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
-        sweep = SweepSpec.parse(SWEEP, "fake.toml")
-        main.run_sweep(sweep, root, InlineExecutor(), Board(Console(file=io.StringIO())), "cpu", "none")
+    run_bare(SweepSpec.parse(SWEEP, "fake.toml"), root)
     return root
 
 
@@ -106,7 +98,7 @@ def test_open_loop_recalls_and_random_does_not(run: Path) -> None:
     subject = find("fake/open_loop/n6/s0", run)
     recalled = audit_run.audit(subject, DISTANCE, "positions")
     assert all(one.s is not None and one.s > 0.6 for one in recalled)
-    shown = [demonstration.index for demonstration in training_demonstrations(subject.setting, subject.checkpoint)]
+    shown = [demonstration.index for demonstration in subject.run.demonstrations(subject.checkpoint)]
     assert [one.likeness.nearest for one in recalled if one.likeness] == shown[:4]
     commanded = audit_run.audit(find("fake/open_loop/n6/s0", run), DISTANCE, "actions")
     assert [one.s for one in commanded] == [1.0] * 4
@@ -122,7 +114,7 @@ def test_a_row_that_shares_its_checkpoint_is_found_by_name(run: Path) -> None:
 def test_the_files_say_all_that_a_hand_needs(run: Path, tmp_path: Path) -> None:
     subject = find(checkpoint(run))
     audited = audit_run.audit(subject, DISTANCE, "positions")
-    table = audit_run.write(subject, audited, DISTANCE, "positions", tmp_path, "none")
+    table = audit_run.write(subject, audited, DISTANCE, "positions", tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     pictures = {f"{stem}.{suffix}" for stem in ("similarity", "distribution") for suffix in ("png", "svg")}
     assert names == pictures | {"audit.csv", "audit.md", "audit.tex", "audit.json", "episodes.csv", "fingerprint.json"}
@@ -144,7 +136,7 @@ def test_what_is_no_checkpoint_is_told_apart(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere: no such folder; expected a checkpoint's.* with --run RUN"):
         find("nowhere")
     with pytest.raises(
-        CheckpointError, match=r"expected a policy.toml in it; this run has the checkpoints fake-open_loop"
+        CheckpointError, match=r"expected a policy.json in it; this run has the checkpoints fake-open_loop"
     ):
         find(run)
     with pytest.raises(ResultsError, match="not a run's folder"):

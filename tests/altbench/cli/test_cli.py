@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from altbench import experiments
 from altbench.cli import app
 from altbench.cli.audit import audit
-from altbench.measure import policies
+from altbench.core.errors import ConfigError
+from altbench.experiments import reproduce
+from altbench.measure import policies, speed
+from altbench.system import devices
+
+
+def help_of(command: str, option: str) -> str:
+    """Return the help text of an option of `altbench bench`."""
+    found = typer.main.get_command(app.app).commands["bench"].commands[command]  # type: ignore[attr-defined]
+    return str(next(one.help for one in found.params if one.name == option)).removesuffix(".")
 
 
 @pytest.mark.parametrize("preset", ["small", "paper"])
@@ -19,12 +33,59 @@ def test_the_benchs_default_policies_are_those_of_its_help(monkeypatch: pytest.M
     measured: list[str] = []
     monkeypatch.setattr(policies, "policies", lambda _console, _preset, names, *_: measured.extend(names))
     CliRunner().invoke(app.app, ["bench", "policies", "--preset", preset, "--device", "cpu"], catch_exceptions=False)
-    command = typer.main.get_command(app.app).commands["bench"].commands["policies"]  # type: ignore[attr-defined]
-    told = next(option.help for option in command.params if option.name == "policy").partition("default ")[2]
+    told = help_of("policies", "policy").partition("default ")[2]
     always, _, paper = told.partition(", and with --preset paper also ")
     assert paper == "alt:compact"
     assert measured == [*always.split(", "), *([paper] if preset == "paper" else [])]
 
 
+def test_the_benchs_default_task_is_that_of_its_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[str] = []
+    monkeypatch.setattr(speed, "rollout", lambda _console, task, *_: played.append(task))
+    CliRunner().invoke(app.app, ["bench", "rollout"], catch_exceptions=False)
+    assert help_of("rollout", "task").endswith(f"default {played[0]}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["reproduce", "--list"], "show_list"),
+        (["experiments", "list"], "show_list"),
+        (["reproduce", "E3", "--dry-run"], "show_plans"),
+        (["experiments", "plan", "E3"], "show_plans"),
+        (["reproduce", "E3", "--report-only"], "report"),
+        (["experiments", "report", "E3"], "report"),
+        (["reproduce", "E3", "--preset", "small"], "reproduce"),
+        (["experiments", "run", "E3"], "reproduce"),
+    ],
+)
+def test_each_command_of_experiments_has_its_old_spelling(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], command: str
+) -> None:
+    called: list[tuple[str, object]] = []
+    for name in ("show_list", "show_plans", "report", "reproduce"):
+        monkeypatch.setattr(reproduce, name, lambda first, *_, name=name: called.append((name, first)))
+    monkeypatch.setattr(devices, "require_renderer", lambda: "none")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app.app, arguments, catch_exceptions=False)
+    ((name, first),) = called
+    assert result.exit_code == 0 and name == command
+    ids = [one.id for one in (first if isinstance(first, list) else [first])]
+    assert ids == (list(experiments.EXPERIMENTS) if command == "show_list" else ["E3"])
+
+
+@pytest.mark.parametrize("command", ["run", "report", "plan"])
+def test_experiments_are_named_or_all_meant_but_not_both(command: str) -> None:
+    for arguments, message in (([], "name experiments, or say --all"), (["E3", "--all"], "E3 and --all contradict")):
+        with pytest.raises(ConfigError, match=message):
+            CliRunner().invoke(app.app, ["experiments", command, *arguments], catch_exceptions=False)
+
+
 def test_an_audits_example_names_no_checkpoint_that_nobody_has() -> None:
     assert not re.search(r"-s0-[0-9a-f]{6}", inspect.getdoc(audit) or "")
+
+
+@pytest.mark.parametrize("module", ["altbench", "altbench.cli"])
+def test_the_command_line_runs_as_a_module(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"altbench {version('altbench')}\n"

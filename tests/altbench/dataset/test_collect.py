@@ -20,7 +20,7 @@ from altbench.cli import demos
 from altbench.core import registry
 from altbench.core.errors import ConfigError, DatasetError, SimulationDiverged, UnknownNameError
 from altbench.core.seeds import derive_seed
-from altbench.dataset import collecting, files
+from altbench.dataset import collecting, collection_plan, files, recorder
 from altbench.dataset.collecting import collect, replay
 
 SIZE = (16, 16)
@@ -41,8 +41,8 @@ def test_a_file_may_be_named_by_a_text(path: Path) -> None:
     assert files.read(path).checksum == made.checksum and len(collect("Fake", 1, str(path), image_size=SIZE)) == 2
 
 
-class Recorder:
-    """A `Progress` that keeps what it is told, and stops the work once `stop_at` are done."""
+class Reports:
+    """A `Progress` that keeps its reports, and stops the work once `stop_at` are done."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at, self.reports = stop_at, []
@@ -120,21 +120,21 @@ def test_the_same_seed_collects_the_same_and_another_does_not(tmp_path: Path) ->
 def test_a_failing_attempt_is_repeated_at_the_same_pose(
     path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
-    failing = [derive_seed(0, "demo", 1), derive_seed(0, "demo", 1 + collecting.MAX_DEMONSTRATIONS)]
+    failing = [derive_seed(0, "demo", 1), derive_seed(0, "demo", 1 + collection_plan.MAX_DEMONSTRATIONS)]
     use_expert(monkeypatch, **{trouble: frozenset(failing)})
-    progress = Recorder()
+    progress = Reports()
     found = collect("Fake", 3, path, image_size=SIZE, progress=progress)
     assert [d.grid_index for d in found.demonstrations] == [0, 1, 2]
-    assert found.demonstrations[1].seed == derive_seed(0, "demo", 1 + 2 * collecting.MAX_DEMONSTRATIONS)
+    assert found.demonstrations[1].seed == derive_seed(0, "demo", 1 + 2 * collection_plan.MAX_DEMONSTRATIONS)
     assert progress.reports == [(0, 3, 0.0), (1, 3, 0.0), (2, 3, 2.0), (3, 3, 2.0)]
-    again = Recorder()
+    again = Reports()
     collect("Fake", 3, path, image_size=SIZE, progress=again)
     assert again.reports == [(3, 3, 2.0)]
 
 
 def test_an_expert_that_never_succeeds_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "MAX_ATTEMPTS", 3)
-    use_expert(monkeypatch, bad={derive_seed(0, "demo", 1 + k * collecting.MAX_DEMONSTRATIONS) for k in range(3)})
+    monkeypatch.setattr(collection_plan, "MAX_ATTEMPTS", 3)
+    use_expert(monkeypatch, bad={derive_seed(0, "demo", 1 + k * collection_plan.MAX_DEMONSTRATIONS) for k in range(3)})
     with pytest.raises(DatasetError, match="the expert of Fake failed 3 times in a row at grid pose 1"):
         collect("Fake", 3, path, image_size=SIZE)
     assert not path.exists()
@@ -153,7 +153,7 @@ def test_an_unwritable_place_is_refused_before_the_simulator_starts(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.touch()
-    monkeypatch.setattr(collecting, "_make", None)
+    monkeypatch.setattr(collection_plan, "Recorder", None)
     with pytest.raises(DatasetError, match=r"x\.hdf5\.parts: cannot be made: Not a directory"):
         collect("Fake", 1, path / "x.hdf5")
 
@@ -171,13 +171,13 @@ def whole(tmp_path: Path) -> files.Dataset:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The seeds of all attempts made."""
     seeds: list[int] = []
-    record = collecting._Studio.record
+    record = recorder.Recorder.record
 
     def counting(self: Any, seed: int, options: Any) -> Any:
         seeds.append(seed)
         return record(self, seed, options)
 
-    monkeypatch.setattr(collecting._Studio, "record", counting)
+    monkeypatch.setattr(recorder.Recorder, "record", counting)
     return seeds
 
 
@@ -187,10 +187,10 @@ def parts(path: Path) -> list[Path]:
 
 def test_an_interruption_costs_nothing_that_was_finished(path: Path, whole: files.Dataset, counted: list[int]) -> None:
     with pytest.raises(KeyboardInterrupt):
-        collect("Fake", 5, path, image_size=SIZE, progress=Recorder(stop_at=3))
+        collect("Fake", 5, path, image_size=SIZE, progress=Reports(stop_at=3))
     assert not path.exists()
     assert len(parts(path)) == len(counted) == 3
-    progress = Recorder()
+    progress = Reports()
     assert collect("Fake", 5, path, image_size=SIZE, progress=progress).checksum == whole.checksum
     assert progress.reports[0] == (3, 5, 0.0)
     assert counted == [derive_seed(0, "demo", i) for i in range(5)]
@@ -221,7 +221,7 @@ def test_kill_9_costs_nothing_that_was_finished(path: Path, whole: files.Dataset
 def test_damaged_and_foreign_parts_are_collected_again(path: Path, whole: files.Dataset, counted: list[int]) -> None:
     for other in ({"root_seed": 1}, {"root_seed": 0}):
         with pytest.raises(KeyboardInterrupt):
-            collect("Fake", 5, path, image_size=SIZE, progress=Recorder(stop_at=4), **other)
+            collect("Fake", 5, path, image_size=SIZE, progress=Reports(stop_at=4), **other)
     first, second, third, _ = parts(path)
     first.write_bytes(first.read_bytes()[:-1])
     third.write_bytes(second.read_bytes())
@@ -233,7 +233,7 @@ def test_damaged_and_foreign_parts_are_collected_again(path: Path, whole: files.
 def test_a_file_with_enough_is_left_alone_without_a_simulator(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     collect("Fake", 5, path, image_size=SIZE)
     before = path.stat()
-    monkeypatch.setattr(collecting, "_make", None)
+    monkeypatch.setattr(collection_plan, "Recorder", None)
     assert len(collect("Fake", 3, path, image_size=SIZE)) == 5
     assert path.stat() == before
 
@@ -253,6 +253,22 @@ def test_a_file_with_other_settings_is_kept(path: Path) -> None:
     with pytest.raises(DatasetError, match=r"placement grid \(wanted uniform\)"):
         collect("Fake", 5, path, placement="uniform", image_size=SIZE)
     assert path.read_bytes() == before
+
+
+def test_a_worker_keeps_its_recorder_for_a_plan_and_closes_it_for_another(path: Path) -> None:
+    def plan(size: int) -> collection_plan.CollectionPlan:
+        settings = {"root_seed": 0, "placement": "grid", "render_profile": "fast", "expert": None}
+        return collection_plan.plan_collection("Fake", path, image_size=(size, size), **settings)
+
+    closed: list[object] = []
+    worker = collecting._Worker()
+    first = worker.recorder(plan(16))
+    first.close = lambda: closed.append(first)
+    assert worker.recorder(plan(16)) is first and not closed
+    second = worker.recorder(plan(24))
+    assert second is not first and closed == [first]
+    made = second.record(0, {"split": "grid", "episode": 0})
+    assert made is not None and made.pixels["wrist"].shape[1:3] == (24, 24)
 
 
 # ------------------------------------------------------------------------------------------------------------- replay

@@ -190,10 +190,10 @@ if __name__ == "__main__":
 def test_the_contents_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     script = tmp_path / "two.py"
     script.write_text(TWO_WORKERS)
-    tests = str(Path(fakes.__file__).parent)
+    paths = [str(Path(fakes.__file__).parent), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "two.hdf5")],
-        env={**os.environ, "PYTHONPATH": tests},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         check=True,
         capture_output=True,
         text=True,

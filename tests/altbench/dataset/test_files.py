@@ -307,6 +307,7 @@ TAMPERINGS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "soft link": (relinked("actions", h5py.SoftLink("/data/demo_0/actions")), "a link to elsewhere"),
     "settings no JSON": (attribute("data", "altbench", "{"), "expected JSON"),
     "settings a list": (attribute("data", "altbench", "[]"), "expected a JSON object"),
+    "settings of fixed length": (attribute("data", "altbench", np.bytes_(META.canonical())), "expected a text"),
     "settings no text": (attribute("data", "altbench", 3), "expected a text"),
     "settings deep": (attribute("data", "altbench", "[" * 50_000), "RecursionError|expected JSON"),
     "newer format": (settings_with(format_version=2), "format_version"),

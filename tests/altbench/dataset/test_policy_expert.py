@@ -16,6 +16,7 @@ from altbench.core import registry
 from altbench.core.errors import ConfigError, ContractError, DatasetError
 from altbench.core.policy import Decision, Observation, Policy, Requirements
 from altbench.core.spec import Spec
+from altbench.core.task import PoseTask
 from altbench.core.types import Float32
 from altbench.dataset import files
 from altbench.dataset.collecting import collect
@@ -58,7 +59,10 @@ class Homing(Policy):
         return Decision(action.astype(np.float32)[None, None])
 
 
-class PosedTask(fakes.FakeTask):
+PLAIN = fakes.FakeTask
+
+
+class PosedTask(fakes.FakeTask, PoseTask):
     """Knows which pose a delta action leads to."""
 
     def as_pose(self, action: Float32) -> Float32:
@@ -70,7 +74,7 @@ class PosedTask(fakes.FakeTask):
 def homing(monkeypatch: pytest.MonkeyPatch) -> None:
     fakes.register()
     monkeypatch.setattr(registry, "policy", lambda name: Homing)
-    monkeypatch.setattr(fakes, "make", PosedTask)
+    monkeypatch.setattr(fakes, "FakeTask", PosedTask)
 
 
 def choice(**settings: Any) -> ExpertChoice:
@@ -111,7 +115,7 @@ def test_it_is_chosen_on_the_command_line(tmp_path: Path) -> None:
     assert files.read(out).meta.versions["expert"] == ExpertChoice("homing", config).label
     with pytest.raises(ConfigError, match=r"expected POLICY:PATH, such as sb3:lift\.zip"):
         ExpertChoice.parse("homing", trust=True)
-    with pytest.raises(ConfigError, match=r"--trust is about the file of an --expert"):
+    with pytest.raises(ConfigError, match=r"--trust needs --expert"):
         CliRunner().invoke(demos.app, ["collect", "Fake", "--trust"], catch_exceptions=False)
 
 
@@ -126,6 +130,6 @@ def test_policies_and_tasks_that_cannot_demonstrate_are_refused(
 ) -> None:
     with pytest.raises(ContractError, match=r"expert homing: expected a policy that sees no images.*'wrist'"):
         collect("Fake", 1, tmp_path / "a.hdf5", image_size=SIZE, expert=choice(path="sees"))
-    monkeypatch.setattr(fakes, "make", fakes.FakeTask)
+    monkeypatch.setattr(fakes, "FakeTask", PLAIN)
     with pytest.raises(ContractError, match="Fake cannot say which pose an ee_delta action leads to"):
         collect("Fake", 1, tmp_path / "b.hdf5", image_size=SIZE, expert=choice())

@@ -16,10 +16,9 @@ from altbench.experiments import e5_audit_tasks as audit_tasks
 from altbench.experiments import e7_multimodality as multimodality
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.audits import highest, paired_gap, ways_table
-from altbench.experiments.shared.experiment import Experiment, Run
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun
 from altbench.results import cells
 from altbench.rollout.records import EpisodeRecord, StepRecord
-from altbench.runner.context import Setting
 from altbench.runner.episodes import cell_header
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
@@ -49,7 +48,7 @@ def test_e2_says_whether_it_finds_the_paper_s_order() -> None:
     frame = pd.concat([scores("diffusion", near), scores("act", far), scores("bc", near[::-1])])
     told = audit_lift._summary(frame)
     assert "diffusion recalls more than act (mean S in distribution 0.3" in told
-    assert "diffusion is not told apart from bc" in told
+    assert "diffusion cannot be distinguished from bc" in told
     order = audit_lift._ranking(frame)
     assert order.startswith("- in distribution: by highest S ") and "interpolate" not in order
     ours = {r.quantity: r.ours for r in audit_lift._reported(frame)}
@@ -93,15 +92,16 @@ def test_highest_of_nothing_is_empty() -> None:
 # ------------------------------------------------------------------------------------------------ on recorded cells
 
 
-def recorded(one: Experiment, root: Path, make: object) -> Run:
+def recorded(one: Experiment, root: Path, make: object) -> ExperimentRun:
     """A run of `one` in which every cell has the episodes that `make(cell)` gives, and demonstrations of the fake."""
-    settings, plans = [], []
+    runs = []
     for sweep in one.sweeps("small"):
-        settings.append(Setting(root, sweep, "cpu", dict.fromkeys(sweep.tasks, root / "none.hdf5")))
-        plans.append(make_plan(sweep, provenance_of("cpu", "none", {})))
-        for cell in plans[-1].cells:
+        plan = make_plan(sweep, provenance_of("cpu", "none", {}))
+        data = dict.fromkeys(sweep.tasks, root / "none.hdf5")
+        runs.append(ExperimentRun(root, sweep, "cpu", "none", data, plan))
+        for cell in plan.cells:
             cells.write_cell(root, cell_header(cell), make(cell))  # type: ignore[operator]
-    return Run(root, root / "own", tuple(settings), tuple(plans))
+    return ExperimentRun(root, root / "own", tuple(runs))
 
 
 @pytest.fixture
@@ -109,12 +109,12 @@ def demonstrations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Demonstration i, at pose i modulo 30, goes along x at the height i mm; Transport's in both arms."""
     import fakes
 
-    def make(run: Run, checkpoint: object) -> tuple[object, ...]:
+    def make(run: ExperimentRun, checkpoint: object) -> tuple[object, ...]:
         n, arms = checkpoint.n, 2 if checkpoint.task == "Transport" else 1  # type: ignore[attr-defined]
         one = fakes.make_demonstrations(1)[0]
         return tuple(replace(one, index=i, grid_index=i % 30, **_way(i / 1000, arms)) for i in range(n))
 
-    monkeypatch.setattr(Run, "demonstrations", make)
+    monkeypatch.setattr(ExperimentRun, "demonstrations", make)
 
 
 def _way(y: float, arms: int) -> dict[str, np.ndarray]:
@@ -143,7 +143,7 @@ def test_the_audits_report_on_recorded_cells(one: Experiment, tmp_path: Path, mo
         arms = 2 if point.task == "Transport" else 1
         return [played(i, i / 1000 + offset[point.label], arms) for i in range(4)]
 
-    report = one.report(recorded(one, tmp_path, make), "small")
+    report = one.report(recorded(one, tmp_path, make))
     table = report.sections[0].tables["audit"].data
     by_label = table.groupby("label")["mean"].mean()
     assert by_label["diffusion"] == pytest.approx(0.9, abs=1e-3)
@@ -162,14 +162,17 @@ def test_e2_sets_the_expert_beside_the_policies(tmp_path: Path, monkeypatch: pyt
     run = recorded(audit_lift.EXPERIMENT, tmp_path, lambda cell: [played(i, i / 1000) for i in range(4)])
     for cell in expert_control._cells(run):
         cells.write_cell(run.own, cell_header(cell), [played(i, i / 1000 + 0.0002) for i in range(4)])
-    report = audit_lift.report(run, "small")
+    report = audit_lift.report(run)
     data = report.sections[0].tables["audit"].data
     assert len(data) == 15 and report.missing == ()
     assert data[data["label"] == "expert"]["mean"].to_numpy() == pytest.approx(0.8, abs=1e-3)
     control = next(s.text for s in report.sections if s.heading == "What S does not say")
     assert "- interpolate: the expert's highest S 0.800, mean 0.80; open_loop - expert: 0.20 [0.20, 0.20]" in control
     assert control.count("diffusion - expert: 0.20") == len(CASES)
-    assert "The expert, which recalls nothing, has 0.800 (of 4; mean 0.80) there." in report.summary
+    assert (
+        "The expert, which recalls nothing, has a highest S of 0.800 (of 4; mean 0.80) in distribution."
+        in report.summary
+    )
 
 
 @pytest.mark.usefixtures("demonstrations")
@@ -185,7 +188,7 @@ def test_e7_counts_demonstrations_and_where_they_come_from(tmp_path: Path) -> No
             records.append(replace(episode(i), decisions=decisions))
         return records
 
-    report = multimodality.report(recorded(multimodality.EXPERIMENT, tmp_path, make), "small")
+    report = multimodality.report(recorded(multimodality.EXPERIMENT, tmp_path, make))
     data = report.sections[0].tables["multimodality"].data.set_index("n")
     assert data["distinct"].to_dict() == {30: 2.0, 120: 3.0}
     assert data["several"].to_dict() == {30: 1.0, 120: 1.0}

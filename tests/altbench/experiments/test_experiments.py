@@ -12,22 +12,21 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
-from synthetic import FINGERPRINT
+from synthetic import FINGERPRINT, build_flat
 
 from altbench import experiments
-from altbench.cli import reproduce as reproduce_cli
+from altbench.cli import experiments as commands
 from altbench.core.errors import AltbenchError, ConfigError
 from altbench.experiments import e3_main_table as main_table
 from altbench.experiments import reproduce
 from altbench.experiments.shared import sweeps as common
 from altbench.experiments.shared.available import only_available
-from altbench.experiments.shared.experiment import Experiment, Preset, Report, Reported, Run, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section
 from altbench.experiments.shared.report import write_report
-from altbench.experiments.shared.texts import frame_table, listed, rate_text
+from altbench.experiments.shared.texts import frame_table, listed, prose
+from altbench.report.table import rate_text
 from altbench.results import frames
-from altbench.runner import main as runner
 from altbench.runner.executors import InlineExecutor
-from altbench.runner.jobs import MeasureJob
 from altbench.stats.rates import rate_of
 from altbench.sweeps.spec import SweepSpec
 
@@ -40,14 +39,14 @@ def spec(own: Path, *names: str, **changes: Any) -> SweepSpec:
         "demonstrations": {"n": 6},
         "policies": [{"policy": f"{own}:{name}", "n": [6]} for name in names],
         "evaluations": [{"split": "replay", "episodes": "each"}, {"split": "uniform", "episodes": 4}],
+        "measure": False,
         **changes,
     }
     return SweepSpec.parse(values, "fake")
 
 
 def experiment(*sweeps: SweepSpec) -> Experiment:
-    def report(run: Run, preset: Preset) -> Report:
-        del preset
+    def report(run: ExperimentRun) -> Report:
         counts = run.episodes().groupby("label").size().reset_index(name="episodes")
         table = frame_table("Counts", counts, {"policy": counts["label"], "N": [str(n) for n in counts["episodes"]]})
         figure = Figure(figsize=(3, 2))
@@ -58,13 +57,6 @@ def experiment(*sweeps: SweepSpec) -> Experiment:
         return Report("It counts.", sections, (Reported("rate", "100 %", "", second_hand=True),), ("a guess",))
 
     return Experiment("T1", "test", "A test", "Does it count?", report, sweeps=lambda preset: sweeps)
-
-
-@pytest.fixture(autouse=True)
-def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measuring starts processes that know no fake task."""
-    whole = runner.pending_jobs
-    monkeypatch.setattr(runner, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
 
 
 def run_and_report(one: Experiment, out: Path) -> str:
@@ -99,7 +91,7 @@ def test_a_report_without_any_run_finds_everything_missing(own_policies: Path, t
     text = reproduce.report(
         experiment(spec(own_policies, "Good")), "small", tmp_path, "none", Console(file=io.StringIO())
     ).read_text()
-    assert "3 pieces of work, of 2 cells in all" in text
+    assert "3 pieces of work are missing (2 cells in all)" in text
 
 
 def test_a_report_is_a_folder_with_tables_figures_and_an_index(own_policies: Path, tmp_path: Path) -> None:
@@ -119,17 +111,17 @@ def test_a_report_is_a_folder_with_tables_figures_and_an_index(own_policies: Pat
 
 
 def _flat(run: Path, folder: Path) -> Path:
-    frames.build_episodes_parquet(run)
+    build_flat(run)
     folder.mkdir()
     return (run / frames.EPISODES_FILE).rename(folder / frames.EPISODES_FILE).parent
 
 
 def test_a_report_takes_the_place_of_the_last_one(own_policies: Path, tmp_path: Path) -> None:
     one = experiment(spec(own_policies, "Good"))
-    empty = Run(tmp_path / "run", tmp_path / "own")
+    empty = ExperimentRun(tmp_path / "run", tmp_path / "own")
     first = Report("Old.", (Section("A", tables={"old": frame_table("Old", pd.DataFrame({"x": [1]}), {"x": ["1"]})}),))
-    write_report(one, first, empty, tmp_path, "small", FINGERPRINT)
-    write_report(one, Report("New.", ()), empty, tmp_path, "small", FINGERPRINT)
+    write_report(one, first, empty, tmp_path, FINGERPRINT)
+    write_report(one, Report("New.", ()), empty, tmp_path, FINGERPRINT)
     folder = tmp_path / one.folder
     assert sorted(p.name for p in folder.iterdir()) == ["report.json", "report.md"]
     assert "**New.**" in (folder / "report.md").read_text()
@@ -169,7 +161,7 @@ def test_ids_and_names_are_found_and_misspelt_ones_corrected() -> None:
 
 
 def test_an_experiment_named_twice_is_done_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reproduce_cli.reproduce(["E1", "toy-manifolds"], out=tmp_path, report_only=True)
+    commands.reproduce(["E1", "toy-manifolds"], out=tmp_path, report_only=True)
     assert "".join(capsys.readouterr().out.split()).count("report.md") == 1
 
 
@@ -177,7 +169,7 @@ def test_a_place_that_can_be_no_folder_is_refused_before_any_work(tmp_path: Path
     (tmp_path / "file").write_text("")
     for report_only in (True, False):
         with pytest.raises(AltbenchError, match="file: expected a folder, or a place for one: a file is there"):
-            reproduce_cli.reproduce(["E1"], out=tmp_path / "file", workers=0, report_only=report_only)
+            commands.reproduce(["E1"], out=tmp_path / "file", workers=0, report_only=report_only)
 
 
 @pytest.mark.parametrize("preset", ["small", "paper"])
@@ -186,12 +178,14 @@ def test_every_experiment_reports_before_anything_has_run(identity: str, preset:
     one = experiments.load(identity)
     before = dict(matplotlib.rcParams)
     run = reproduce.open_run(one, preset, tmp_path, "none")
-    report = one.report(run, preset)
+    report = one.report(run)
     assert run.missing or report.missing
     assert report.summary == "", "nothing is known yet"
     assert not [r for r in report.reported if r.ours]
-    path = write_report(one, report, run, tmp_path, preset, FINGERPRINT)
-    assert one.question in path.read_text() and dict(matplotlib.rcParams) == before
+    path = write_report(one, report, run, tmp_path, FINGERPRINT)
+    text = path.read_text()
+    assert "{" not in text and "}" not in text, "a blank that was not filled"
+    assert one.question in text and dict(matplotlib.rcParams) == before
 
 
 @pytest.mark.parametrize("preset", ["small", "paper"])
@@ -215,7 +209,7 @@ def test_nothing_is_left_out_but_policies_that_are_not_there(identity: str, pres
 
 def test_more_baselines_stand_beside_the_main_table_and_act_s_ensemble_shares_its_checkpoint(tmp_path: Path) -> None:
     run = reproduce.open_run(experiments.load("E3"), "small", tmp_path, "none")
-    main, more = run.plans
+    main, more = (one.plan for one in run.runs)
     assert {cell.label for cell in main.cells} == set(common.POLICIES)
     assert {cell.label for cell in more.cells} == set(main_table.MORE)
     assert {cell.split for cell in more.cells} == set(main_table.MORE_SPLITS)
@@ -223,6 +217,18 @@ def test_more_baselines_stand_beside_the_main_table_and_act_s_ensemble_shares_it
     (ensemble,) = {cell.checkpoint.key for cell in more.cells if cell.label == "act_ensemble"}
     assert ensemble in {cell.checkpoint.key for cell in main.cells if cell.label == "act"}
     assert "act_ensemble" not in {entry.name for entry in experiments.load("E3").sweeps("paper")[1].policies}
+
+
+def test_prose_joins_the_lines_of_a_paragraph_and_fills_blanks_without_changing_them() -> None:
+    text = """
+        One {what}
+        on two lines.
+
+        {lines}
+        """
+    assert prose(text, what="paragraph", lines="- a\n- b") == "One paragraph on two lines.\n\n- a\n- b"
+    with pytest.raises(KeyError, match="lines"):
+        prose(text, what="paragraph")
 
 
 def test_texts() -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from altbench.audit import cases
 from altbench.experiments.shared import expert as expert_control
-from altbench.experiments.shared.experiment import Run
+from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.results import cells
-from altbench.runner.context import Setting
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import EvaluationEntry, PolicyEntry, SweepSpec
@@ -16,7 +15,7 @@ from altbench.sweeps.spec import EvaluationEntry, PolicyEntry, SweepSpec
 EPISODES = 2
 
 
-def run_of(root: Path) -> Run:
+def run_of(root: Path) -> ExperimentRun:
     """Two policies and two columns, one of which is a case of the audit, with nothing recorded."""
     sweep = SweepSpec(
         name="control",
@@ -24,8 +23,9 @@ def run_of(root: Path) -> Run:
         policies=(PolicyEntry(policy="open_loop", n=(30,)), PolicyEntry(policy="kdtree", n=(30,))),
         evaluations=tuple(EvaluationEntry(split=split, episodes=EPISODES) for split in ("interpolate", "uniform")),
     )
-    setting = Setting(root, sweep, "cpu", {"Lift": root / "none.hdf5"})
-    return Run(root, root / "own", (setting,), (make_plan(sweep, provenance_of("cpu", "none", {})),))
+    plan = make_plan(sweep, provenance_of("cpu", "none", {}))
+    planned = ExperimentRun(root, sweep, "cpu", "none", {"Lift": root / "none.hdf5"}, plan)
+    return ExperimentRun(root, root / "own", (planned,))
 
 
 def test_the_expert_plays_each_case_once(tmp_path: Path) -> None:

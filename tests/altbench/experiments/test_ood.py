@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from synthetic import episode
 
 from altbench.experiments.ood_scores import NEW_POSE, Fitted, selective
-from altbench.experiments.shared import embeddings as watch_module
+from altbench.experiments.shared import embeddings
 from altbench.experiments.shared.detectors import (
     DETECTORS,
     SHRINKAGE,
@@ -23,7 +23,7 @@ from altbench.experiments.shared.detectors import (
     calibrated,
     false_alarms_at_detection,
 )
-from altbench.experiments.shared.embeddings import Watched
+from altbench.experiments.shared.embeddings import EmbeddedEpisodes
 from altbench.rollout.records import EpisodeRecord
 from altbench_policies.lookup.table import conformal_threshold
 
@@ -102,9 +102,9 @@ def test_episodes_are_scored_by_their_strangest_decision_and_refused_by_their_fi
     directions = np.eye(3, dtype=np.float32)
     keys = directions[[0, 0, 0, 1, 1, 1]]  # episodes of two decisions: known, known to strange, strange
     episode, step = np.repeat([0, 1, 2], 2), np.tile([0, 8], 3)
-    watched = Watched(episode, step, keys, np.array([1.0, 1.0, 0.0]))
+    embedded = EmbeddedEpisodes(episode, step, keys, np.array([1.0, 1.0, 0.0]))
     lookup = BY_NAME["lookup"]
-    one = Fitted(lookup, lookup.fit(directions[:1]), 0.5, {"recall": watched, NEW_POSE: watched})
+    one = Fitted(lookup, lookup.fit(directions[:1]), 0.5, {"recall": embedded, NEW_POSE: embedded})
     np.testing.assert_array_equal(one.highest["recall"], [0.0, 1.0, 1.0])
     assert one.flagged("recall").successes == 2
     np.testing.assert_array_equal(one.delays("recall", 0), [8.0, 0.0])
@@ -112,7 +112,7 @@ def test_episodes_are_scored_by_their_strangest_decision_and_refused_by_their_fi
     assert selective(one, 2 / 3).value == 1.0 and selective(one, 1.0).successes == 2
 
 
-def test_what_does_not_count_is_not_watched_and_the_rest_are_numbered_without_it(
+def test_what_does_not_count_is_not_embedded_and_the_rest_are_numbered_without_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second of three episodes was lost to the infrastructure."""
@@ -132,18 +132,18 @@ def test_what_does_not_count_is_not_watched_and_the_rest_are_numbered_without_it
     sweep = SimpleNamespace(image_size=(84, 84), render_profile="fast", decision_timeout_s=1.0)
     run: Any = SimpleNamespace(
         policy=lambda checkpoint, runtime: policy,
-        setting=lambda checkpoint: SimpleNamespace(sweep=sweep),
+        run_of=lambda checkpoint: SimpleNamespace(sweep=sweep),
         records=lambda cell: kept,
     )
     cell: Any = SimpleNamespace(checkpoint=SimpleNamespace(task="Fake"), runtime={}, name="cell")
-    monkeypatch.setattr(watch_module.registry, "task", lambda name: None)
-    monkeypatch.setattr(watch_module, "make_env", lambda *arguments: SimpleNamespace(close=lambda: None))
-    monkeypatch.setattr(watch_module, "episode_plans", lambda *_: [SimpleNamespace(index=i) for i in range(3)])
-    monkeypatch.setattr(watch_module, "run_episode", play)
-    found = watch_module.watch(run, cell, 3)
+    monkeypatch.setattr(embeddings.registry, "task", lambda name: None)
+    monkeypatch.setattr(embeddings, "make_env", lambda *arguments: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(embeddings, "episode_plans", lambda *_: [SimpleNamespace(index=i) for i in range(3)])
+    monkeypatch.setattr(embeddings, "run_episode", play)
+    found = embeddings.embed_episodes(run, cell, 3)
     assert found is not None
     assert played == [0, 2]
     assert found.episode.tolist() == [0, 0, 1, 1]
     assert found.highest(np.array([1.0, 2.0, 3.0, 4.0])).tolist() == [2.0, 4.0]
     kept[0] = kept[2] = kept[1]
-    assert watch_module.watch(run, cell, 3) is None
+    assert embeddings.embed_episodes(run, cell, 3) is None

@@ -15,21 +15,18 @@ from rich.console import Console
 from synthetic import measure
 
 from altbench import experiments
-from altbench.core import registry
 from altbench.core.errors import AltbenchError
 from altbench.experiments import e4_encoders as encoders
 from altbench.experiments import e6_reactivity as reactivity
 from altbench.experiments import ood_scores, reproduce, robustness, scaling
-from altbench.experiments.shared.experiment import Experiment, Report, Run
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report
 from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
 from altbench.experiments.shared.tsne import tsne
 from altbench.report.style import policy_styles
 from altbench.results import cells as results
-from altbench.runner import main as runner
 from altbench.runner.episodes import cell_header
 from altbench.runner.executors import InlineExecutor
-from altbench.runner.jobs import MeasureJob
 from altbench.stats.rates import wilson_interval
 from altbench.sweeps.spec import SweepSpec
 from altbench_policies.augment import AugmentSpec
@@ -93,7 +90,7 @@ class Lookup(Trainable):
         return Decision(played[steps][None], score, score > 1, matches, np.ones((1, 1), np.float32))
 '''
 
-Make = Callable[..., Run]
+Make = Callable[..., ExperimentRun]
 
 
 @pytest.fixture(scope="session")
@@ -104,15 +101,15 @@ def lookup(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+def run_of(tmp_path: Path) -> Make:
     """Runs rows (label -> policy or settings) on splits of the fake task, as an experiment finds them."""
-    whole = runner.pending_jobs
-    monkeypatch.setattr(runner, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
 
-    def make(one: Experiment, rows: dict[str, dict[str, Any]], evaluations: Sequence[Any], **changes: Any) -> Run:
+    def make(
+        one: Experiment, rows: dict[str, dict[str, Any]], evaluations: Sequence[Any], **changes: Any
+    ) -> ExperimentRun:
         policies = [{"n": [6], **row, "label": label} for label, row in rows.items()]
         values = {"name": "fake", "tasks": ["Fake"], "image_size": [32, 32], "demonstrations": {"n": 6}}
-        values |= {"policies": policies, "evaluations": evaluations, **changes}
+        values |= {"policies": policies, "evaluations": evaluations, "measure": False, **changes}
         sweep = SweepSpec.parse(values, "fake")
         faked = dataclasses.replace(one, sweeps=lambda preset: [sweep])
         assert not reproduce.run_sweeps(faked, "small", tmp_path, InlineExecutor(), "none", Console(file=io.StringIO()))
@@ -149,7 +146,7 @@ def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measu
 ) -> None:
     rows = {"alt": {"policy": lookup}, "diffusion": {"policy": f"{own_policies}:Good"}}
     run = run_of(experiments.load("E3"), rows, EACH)
-    report = experiments.load("E3").report(run, "small")
+    report = experiments.load("E3").report(run)
     main = table(report, "main")
     assert list(main) == ["alt", "diffusion"]
     head = next(s.tables["main"] for s in report.sections if "main" in s.tables).blocks[0].header
@@ -166,8 +163,8 @@ def test_time_and_memory_stand_with_the_main_table(
     run = run_of(
         experiments.load("E3"), {"alt": {"policy": f"{own_policies}:Good"}}, [{"split": "recall", "episodes": 1}]
     )
-    monkeypatch.setattr(Run, "measures", lambda self: [measure("alt"), measure("elsewhere")])
-    first, second, _ = experiments.load("E3").report(run, "small").sections
+    monkeypatch.setattr(ExperimentRun, "measures", lambda self: [measure("alt"), measure("elsewhere")])
+    first, second, _ = experiments.load("E3").report(run).sections
     assert "main" in first.tables and list(first.figures) == ["latency_memory"] and list(second.figures) == ["success"]
     assert [text.get_text() for text in first.figures["latency_memory"].legends[0].get_texts()] == ["alt"]
 
@@ -175,7 +172,7 @@ def test_time_and_memory_stand_with_the_main_table(
 def test_more_baselines_have_a_table_of_their_own(own_policies: Path, run_of: Make) -> None:
     rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc_gmm": {"policy": f"{own_policies}:Good"}}
     run = run_of(experiments.load("E3"), rows, EACH)
-    report = experiments.load("E3").report(run, "small")
+    report = experiments.load("E3").report(run)
     assert list(table(report, "main")) == list(table(report, "out_of_distribution")) == ["alt"]
     more = table(report, "more_baselines")
     assert list(more) == ["bc_gmm"] and more["bc_gmm"][1:4] == ("6/6 100 % [61, 100]", "4/4 100 % [51, 100]", "")
@@ -191,7 +188,7 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
     assert "Rao and Scott" in shown.note
     assert shown.data[["seeds", "seed_low", "seed_high"]].to_numpy().tolist() == [[2, 1, 1]]
     (run.root / "cells" / f"{run.cells[0].key}.parquet").unlink()
-    fewer = Run(run.root, run.own, run.settings, run.plans)
+    fewer = ExperimentRun(run.root, run.own, run.runs)
     found = matrix(fewer, {"alt": {"label": "alt"}}, {"uniform": clean("uniform")})
     assert found.text("alt", "uniform") == "30/30 100 % [89, 100] (1 of 2 cells)"
     assert "Rao and Scott" not in matrix_table("T", found).note
@@ -216,7 +213,7 @@ def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_
     run = run_of(
         experiments.load("E4"), rows, [{"split": "uniform", "episodes": 60}, {"split": "recall", "episodes": 6}]
     )
-    report = experiments.load("E4").report(run, "small")
+    report = experiments.load("E4").report(run)
     found = next(s.tables["learned_uniform"] for s in report.sections if "learned_uniform" in s.tables).data
     assert found.set_index("row")["against"].to_dict() == {"key": "kdtree", "key-pose": "kdtree"}
     assert found.set_index("row").loc["key", ["pairs", "better"]].to_list() == [60, True]
@@ -228,16 +225,16 @@ def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_
 def test_learned_keys_are_compared_on_disturbed_images(
     own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoders, "DISTURBED", {"fog": 0})  # the policy that succeeds here wants one exact red
+    monkeypatch.setattr(encoders, "PERTURBED", {"fog": 0})  # the policy that succeeds here wants one exact red
     rows = {"key": {"policy": f"{own_policies}:Good"}, "kdtree": {"policy": f"{own_policies}:Raises"}}
     fog = [{"name": "fog", "severities": [0]}]
     run = run_of(experiments.load("E4"), rows, [{"split": "recall", "episodes": 50, "perturbations": fog}])
-    report = experiments.load("E4").report(run, "small")
+    report = experiments.load("E4").report(run)
     found = next(s.tables["learned_fog_0"] for s in report.sections if "learned_fog_0" in s.tables).data
     assert found[["row", "against", "pairs", "better"]].to_numpy().tolist() == [["key", "kdtree", 50, True]]
     assert "untrained networks and raw pixels: on fog 0 key." in report.summary
     assert "fog 0, better than `kdtree`: `key` (learned key alone" in next(
-        s.text for s in report.sections if "disturbed" in s.heading
+        s.text for s in report.sections if "perturbed" in s.heading
     )
 
 
@@ -249,7 +246,7 @@ def test_who_reacts_is_told_by_the_policy_that_cannot_see(lookup: str, own_polic
         *({"split": "recall", "episodes": 50, "event": e} for e in events),
     ]
     run = run_of(experiments.load("E6"), rows, evaluations)
-    report = experiments.load("E6").report(run, "small")
+    report = experiments.load("E6").report(run)
     moved = table(report, "moved")
     assert moved["open_loop"][1].startswith("50/50") and moved["alt"][2].startswith("50/50")
     assert not moved["open_loop"][2].startswith("50/50")
@@ -263,15 +260,15 @@ def test_who_reacts_is_told_by_the_policy_that_cannot_see(lookup: str, own_polic
 def test_keys_are_embedded_once_and_mapped(lookup: str, run_of: Make) -> None:
     one = experiments.load("E8")
     run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 1}])
-    assert one.report(run, "small").missing == ("keys of alt",)
+    assert one.report(run).missing == ("keys of alt",)
     lines: list[str] = []
-    one.compute(run, "small", lines.append)
-    one.compute(run, "small", lines.append)
+    one.compute(run, lines.append)
+    one.compute(run, lines.append)
     assert lines == ["embedding 6 demonstrations with fake/alt/n6/s0"]
-    report = one.report(run, "small")
+    report = one.report(run)
     frames = sum(map(len, run.demonstrations(run.checkpoints[0])))
     assert table(report, "smoothness")["alt"][1] == str(frames)
-    assert report.missing == () and "By ALT's key" in report.summary
+    assert report.missing == () and "With ALT's key" in report.summary
     assert "latent_map" in report.sections[0].figures
 
 
@@ -294,7 +291,7 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
     ]
     one = experiments.load("E9")
     run = run_of(one, {"alt": {"policy": lookup}}, evaluations)
-    report = one.report(run, "small")
+    report = one.report(run)
     fallen = {row[1]: row for row in report.sections[0].tables["fallback"].blocks[0].rows}
     assert fallen["camera"][2:4] == ("12", "6") and fallen["camera"][6] == "2.6"  # log2 of 6
     assert fallen["photograph"][2:5] == ("12", "1", "100 % [76, 100]") and fallen["photograph"][6] == "0.0"
@@ -314,13 +311,13 @@ def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, ru
         {"split": "recall", "episodes": 8, "perturbations": photograph},
     ]
     run = run_of(one, {"alt": {"policy": lookup}}, evaluations)
-    assert "keys of recall" in one.report(run, "small").missing
+    assert "keys of recall" in one.report(run).missing
     lines: list[str] = []
-    one.compute(run, "small", lines.append)
+    one.compute(run, lines.append)
     assert len(lines) == 4
-    one.compute(run, "small", lines.append)
+    one.compute(run, lines.append)
     assert len(lines) == 4, "nothing is played twice"
-    report = one.report(run, "small")
+    report = one.report(run)
     assert report.missing == ("keys of blended photograph", "keys of occlusion")
     found = next(s.tables["detectors"] for s in report.sections if "detectors" in s.tables).data
     areas = found[found["condition"] == "photograph"].set_index("detector")["auroc"]
@@ -333,7 +330,7 @@ def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, ru
 def test_a_threshold_is_called_calibrated_only_where_it_is(tmp_path: Path) -> None:
     one, told = experiments.load("ood"), {}
     for preset in ("small", "paper"):
-        found = one.report(reproduce.open_run(one, preset, tmp_path, "none"), preset)
+        found = one.report(reproduce.open_run(one, preset, tmp_path, "none"))
         told[preset] = next(s.text for s in found.sections if "flags" in s.tables)
     assert "`alt`: its threshold is calibrated for 5 % false alarms" in told["small"]
     assert "`alt-hold`: flags below a similarity of 0.5, which is not calibrated" in told["paper"]
@@ -347,7 +344,7 @@ def test_an_episode_that_does_not_end_as_recorded_is_refused(lookup: str, run_of
     results.write_cell(run.root, cell_header(cell), records)
     run = dataclasses.replace(run)  # what the other has read is forgotten
     with pytest.raises(AltbenchError, match="does not end as recorded"):
-        one.compute(run, "small", lambda line: None)
+        one.compute(run, lambda line: None)
 
 
 def test_scaling_shows_pooled_rates_and_seeds(
@@ -357,7 +354,7 @@ def test_scaling_shows_pooled_rates_and_seeds(
     monkeypatch.setattr(scaling, "NUMBERS", (3, 6))
     rows = {"alt": {"policy": f"{own_policies}:Good", "n": [3, 6]}}
     run = run_of(one, rows, [{"split": "uniform", "episodes": 4}], train_seeds=[0, 1])
-    report = one.report(run, "small")
+    report = one.report(run)
     assert [row[0] for row in table(report, "seeds_uniform").values()] == ["alt, seed 0", "alt, seed 1"]
     notes = {stem: t.note for s in report.sections for stem, t in s.tables.items()}
     assert "Rao and Scott" in notes["success_uniform"] and notes["seeds_uniform"] == PLAIN_NOTE
@@ -365,11 +362,12 @@ def test_scaling_shows_pooled_rates_and_seeds(
     assert "success_by_n" in report.sections[0].figures
 
 
-def test_the_robust_rows_have_the_preset_s_settings() -> None:
-    alt_plus = registry.policy("alt_plus")
-    assert alt_plus.presets["robust"] == {**robustness.ROBUST_SETTINGS, "train_steps": robustness.ROBUST_STEPS}
-    augments = {name for name in robustness.ROBUST_SETTINGS if name in AugmentSpec.model_fields}
-    assert augments == set(robustness.AUGMENTATION)
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_bc_has_the_augmentation_of_alt_plus_s_preset_robust_and_nothing_else(preset: Preset) -> None:
+    rows = {entry.name: entry.config for entry in robustness.sweeps(preset)[0].policies}
+    robust = rows[robustness.ROBUST]
+    assert rows[robustness.AUGMENTED] == {name: v for name, v in robust.items() if name in AugmentSpec.model_fields}
+    assert robust["shrinkage_unit"] == "miss" and robust.get("train_steps") == {"small": 6000, "paper": None}[preset]
 
 
 def test_robustness_pools_families_by_episode_and_ranks_the_best(
@@ -380,14 +378,14 @@ def test_robustness_pools_families_by_episode_and_ranks_the_best(
     entries = [{"name": name, "severities": [robustness.SEVERITY]} for name in ("brightness", "contrast")]
     disturbed = {"split": "recall", "episodes": 6, "perturbations": entries}
     run = run_of(experiments.load("robustness"), rows, [{"split": "recall", "episodes": 6}, disturbed])
-    report = robustness.report(run, "small")
+    report = robustness.report(run)
     pooled = next(s.tables["pooled_images"] for s in report.sections if "pooled_images" in s.tables)
     data = pooled.data.set_index("policy")
     assert data["successes"].to_dict() == {"alt": 12, "bc": 0} and data["episodes"].to_list() == [12, 12]
     assert data["low"]["alt"] == pytest.approx(wilson_interval(6, 6)[0]), "two families of an episode are one"
     assert data["p_holm"]["bc"] == pytest.approx(2 * 0.5**6)
     assert report.summary == (
-        "Over 2 families of disturbed images: alt 100 % and bc 0 %; alt is better than every other."
+        "Over 2 families of perturbed images: alt 100 % and bc 0 %; alt is significantly better than every other."
     ), "nobody played the scene's"
     images = table(report, "images")
     assert list(images) == ["undisturbed", "brightness", "contrast"] and images["contrast"][1].startswith("6/6")

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 from synthetic import episode
 
-from altbench.cli import reproduce
+from altbench.cli import experiments as commands
 from altbench.core.errors import AltbenchError
 from altbench.experiments.e3_main_table import EXPERIMENT
-from altbench.experiments.shared.experiment import Run
+from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.results import cells, frames
 from altbench.results.folder import RunFolder
-from altbench.runner.context import Setting
 from altbench.runner.episodes import cell_header
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
@@ -25,16 +24,16 @@ def files(folder: Path) -> set[str]:
 
 
 def test_a_folder_that_is_in_use_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    told = rf"run: in use by process {os.getpid()} \(.*\); wait for it, or see what is there already with --report-only"
+    told = rf"run: in use by process {os.getpid()} \(.*\); wait for it, or see what is there with `altbench experiments"
     with RunFolder(tmp_path / "run").locked():
         with pytest.raises(AltbenchError, match=told):
-            reproduce.reproduce(["E1", "E3"], out=tmp_path, workers=0)
+            commands.reproduce(["E1", "E3"], out=tmp_path, workers=0)
         assert files(tmp_path) == {"run/.lock"}
 
 
 def test_reports_are_written_while_another_process_is_at_work(tmp_path: Path) -> None:
     with RunFolder(tmp_path / "run").locked():
-        reproduce.reproduce(["E1"], out=tmp_path, report_only=True)
+        commands.reproduce(["E1"], out=tmp_path, report_only=True)
     assert "E1-toy-manifolds/report.md" in files(tmp_path)
 
 
@@ -54,7 +53,7 @@ def test_a_report_reads_each_cell_once_but_for_trajectories(tmp_path: Path, monk
     plan = make_plan(sweep, provenance_of("cpu", "none", {}))
     for cell in plan.cells[1:]:
         cells.write_cell(tmp_path, cell_header(cell), [episode(i) for i in range(2)])
-    run = Run(tmp_path, tmp_path / "own", (Setting(tmp_path, sweep, "cpu", {}),), (plan,))
+    run = ExperimentRun(tmp_path, tmp_path / "own", (ExperimentRun(tmp_path, sweep, "cpu", "none", {}, plan),))
     read, whole = [], cells.read_table
     monkeypatch.setattr(frames, "read_table", lambda path: read.append(path) or whole(path))
     assert [cell.key for cell in run.recorded] == [cell.key for cell in plan.cells[1:]]

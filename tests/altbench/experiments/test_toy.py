@@ -21,7 +21,7 @@ from altbench.experiments.e1_diffusion import (
     training_points,
 )
 from altbench.experiments.e1_manifolds import Combination, combinations, settings
-from altbench.experiments.shared.experiment import Run
+from altbench.experiments.shared.experiment import ExperimentRun
 
 TINY = ToySettings("ellipse", 24, 1, 20, 5, 3, 1e-3, batch=64, samples=50)
 
@@ -82,7 +82,7 @@ def test_recall_is_told_from_drawing_the_curve() -> None:
 def test_what_is_there_is_not_trained_again_and_what_is_not_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(tmp_path, tmp_path / "own")
+    run = ExperimentRun(tmp_path, tmp_path / "own")
     first = next(combinations())
     monkeypatch.setattr(
         toy_manifolds, "combinations", lambda: iter([first, Combination("large net", "small data", "star")])
@@ -92,11 +92,11 @@ def test_what_is_there_is_not_trained_again_and_what_is_not_is_named(
     )
     path = toy_manifolds.result_path(run, toy_manifolds.settings(first, "small"), "cpu")
     toy_manifolds.write_result(path, fit_and_sample(TINY, "cpu", lambda line: None))
-    report = toy_manifolds.report(run, "small")
+    report = toy_manifolds.report(run)
     assert report.missing == ("star, large net, small data",)
     table = report.sections[1].tables["nearness"]
     assert [row[4] != "" for row in table.blocks[0].rows] == [True, False]
     before, lines = path.stat().st_mtime_ns, []
-    toy_manifolds.compute(run, "small", lines.append)
+    toy_manifolds.compute(run, lines.append)
     assert path.stat().st_mtime_ns == before and lines[0].startswith("star")
-    assert toy_manifolds.report(run, "small").missing == ()
+    assert toy_manifolds.report(run).missing == ()

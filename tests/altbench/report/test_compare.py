@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from synthetic import FINGERPRINT, episode, header
+from synthetic import FINGERPRINT, build_flat, episode, header
 from typer.testing import CliRunner
 
 from altbench.cli import app
@@ -17,7 +17,6 @@ from altbench.core.errors import ResultsError
 from altbench.report import compare
 from altbench.report.compare import Comparison
 from altbench.results import cells as cells_module
-from altbench.results import frames
 from altbench.stats.paired import PairedCounts
 from altbench.system.fingerprint import write_fingerprint
 
@@ -140,13 +139,13 @@ def test_runs_of_other_sweeps_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="missing: no such folder"):
         compare.compare(base, tmp_path / "missing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ResultsError, match="empty: no finished cell in it"):
+    with pytest.raises(ResultsError, match="empty: holds no finished cell"):
         compare.compare(tmp_path / "empty", base)
 
 
 def test_a_published_table_is_compared_with_a_fresh_run(tmp_path: Path) -> None:
     base = run(tmp_path / "a", {"alt": [True, False]})
-    frames.build_episodes_parquet(base)
+    build_flat(base)
     for path in (base / cells_module.CELLS).iterdir():
         path.unlink()
     new = run(tmp_path / "b", {"alt": [True, True]})

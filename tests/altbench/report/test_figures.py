@@ -20,11 +20,12 @@ from matplotlib.transforms import Bbox
 from synthetic import FINGERPRINT, episode, header, measure, write_run
 
 from altbench.core import registry
+from altbench.core.spec import read_toml
 from altbench.core.types import Float64
 from altbench.experiments.shared.expert import EXPERT
 from altbench.report import figures
 from altbench.report.cost_figures import latency_memory
-from altbench.report.style import add_footer, policy_styles, styled
+from altbench.report.style import OTHER_COLOURS, PLAIN, STYLES, Style, add_footer, policy_styles, styled
 from altbench.results import cells, frames
 from altbench.results import measures as measures_module
 from altbench.rollout.records import MeasureRecord
@@ -152,25 +153,32 @@ def test_a_legend_and_a_common_label_at_the_bottom_stand_above_the_footer() -> N
     assert (label.x0 + label.x1) / 2 == pytest.approx((panels[0].x0 + panels[1].x1) / 2, abs=1)
 
 
-def test_policies_look_the_same_in_every_figure_and_twenty_labels_differ() -> None:
+def test_policies_have_one_style_in_every_figure_and_twenty_labels_differ() -> None:
     assert policy_styles(["bc", "alt", "bc"]) == policy_styles(["alt", "bc"])
     alone, together = policy_styles(["bc"]), policy_styles(["act_ensemble", "alt", "bc", "expert"])
-    assert alone["bc"] == together["bc"] and len({look.colour for look in together.values()}) == 4
+    assert alone["bc"] == together["bc"] and len({style.colour for style in together.values()}) == 4
     assert len(set(policy_styles(f"policy-{i:02}" for i in range(20)).values())) == 20
     assert (
         len(set(policy_styles([*registry.BUILT_IN["policy"], *(f"policy-{i:02}" for i in range(20))]).values())) == 31
     )
 
 
-def test_a_third_party_s_policy_changes_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = policy_styles([*registry.BUILT_IN["policy"], "mine"])
+def test_every_built_in_policy_has_a_style_of_its_own_beside_the_code() -> None:
+    styles = read_toml(STYLES)
+    assert set(styles) == {*registry.BUILT_IN["policy"], EXPERT}
+    assert policy_styles(["alt"])["alt"] == Style("#0072B2", "s")
+    assert not {colour for colour, _ in styles.values()} & {*OTHER_COLOURS, PLAIN.colour}
+
+
+def test_a_third_party_s_policy_changes_no_style(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [*registry.BUILT_IN["policy"], "mine"]
+    before = policy_styles(labels)
     more = {**registry.table("policy"), "a_first_one": "somewhere:Policy"}
     monkeypatch.setattr(registry, "table", lambda kind: more)
-    after = policy_styles([*registry.BUILT_IN["policy"], "mine", "a_first_one"])
-    assert all(after[label] == look for label, look in before.items() if label != "mine")
-    assert (
-        len(set(after.values())) == len(after) and policy_styles(["a_first_one"])["a_first_one"] == after["a_first_one"]
-    )
+    assert policy_styles(labels) == before
+    after = policy_styles([*labels, "a_first_one"])
+    assert all(after[label] == before[label] for label in registry.BUILT_IN["policy"])
+    assert len(set(after.values())) == len(after)
 
 
 CONES = {  # Machado et al. 2009, of full severity, in linear RGB
@@ -194,9 +202,9 @@ def lab(colour: str, cones: str) -> Float64:
 
 @pytest.mark.parametrize("cones", CONES)
 def test_the_colour_blind_can_tell_built_in_policies_and_the_expert_apart(cones: str) -> None:
-    style = policy_styles([*registry.BUILT_IN["policy"], EXPERT])
-    assert len({look.marker for look in style.values()}) == len(style)
-    for (one, a), (other, b) in itertools.combinations(style.items(), 2):
+    styles = policy_styles([*registry.BUILT_IN["policy"], EXPERT])
+    assert len({style.marker for style in styles.values()}) == len(styles)
+    for (one, a), (other, b) in itertools.combinations(styles.items(), 2):
         distance = float(np.linalg.norm(lab(a.colour, cones) - lab(b.colour, cones)))
         assert distance > 13, (one, other, distance)
 

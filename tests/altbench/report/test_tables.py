@@ -16,7 +16,7 @@ from synthetic import FINGERPRINT, episode, header, measure, write_run
 
 from altbench.report import costs, tables
 from altbench.report import success as success_module
-from altbench.report.table import percentage, significant, to_csv, to_latex, to_markdown
+from altbench.report.table import Block, percentage, significant, to_csv, to_latex, to_markdown
 from altbench.results import cells as cells_module
 from altbench.results import frames
 from altbench.results import measures as measures_module
@@ -200,6 +200,16 @@ def test_without_a_diffusion_policy_there_are_no_ratios() -> None:
     assert table.note == "No diffusion policy was measured."
 
 
+def test_costs_can_be_divided_by_another_policy_s() -> None:
+    reference = costs.Reference("bc", "Made up.", {"alt": {"time": 0.5, "memory": 0.25}})
+    measures = [measure("alt", p50=0.01), measure("bc", p50=0.02), measure("diffusion", p50=0.1)]
+    table = costs.ratios_table(measures, reference)
+    assert (table.title, table.note) == ("Against the bc policy", "Made up.")
+    assert table.data["label"].to_list() == ["alt", "diffusion"]
+    assert table.data["time"].to_list() == pytest.approx([0.5, 5.0])
+    assert table.data.loc[0, ["paper_time", "paper_memory"]].to_list() == [0.5, 0.25]
+
+
 def test_what_was_not_measured_is_empty_never_zero() -> None:
     measures = [measure("alt", p50=None, weights=None), measure("diffusion")]
     memory = costs.memory_table(measures)
@@ -321,3 +331,15 @@ def test_a_run_without_cells_or_measurements_has_tables_too(tmp_path: Path) -> N
 )
 def test_all_and_nothing_are_whole(successes: int, episodes: int, text: str) -> None:
     assert percentage(successes / episodes) == text
+
+
+def test_a_block_is_literal_in_a_terminal_best_in_bold_names_folded() -> None:
+    block = Block("", ("policy", "x"), (("a_policy_of_a_long_name", "[red]1[/]"), ("b", "2")), frozenset({(1, 1)}), 1)
+    plain = shown(block.to_rich("[bold]title", "note [1]"), width=26)
+    assert "[bold]title" in plain and "note [1]" in plain and "[red]1[/]" in plain
+    assert "│ ame " in plain and "…" not in plain
+    console = Console(width=60, file=io.StringIO(), force_terminal=True, color_system="standard")
+    console.print(block.to_rich("title", colours=["red", ""]))
+    assert isinstance(console.file, io.StringIO)
+    written = console.file.getvalue()
+    assert re.search(r"\x1b\[1m *2\x1b", written) and re.search(r"\x1b\[31m *\[red\]1\[/\]", written)

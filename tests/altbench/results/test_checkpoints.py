@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -32,7 +32,19 @@ def saved(tmp_path: Path) -> tuple[Path, CheckpointCard]:
     assert isinstance(policy, Trainable)
     policy.fit(fakes.make_demonstrations(2), FitContext(seed=0))
     config = policy.config.model_dump(mode="json")
-    card = CheckpointCard("Fake", "open_loop", "small", config, 2, 0, "k" * 64, "d", policy.version, (16, 16), 1.5)
+    card = CheckpointCard(
+        task="Fake",
+        policy="open_loop",
+        preset="small",
+        config=config,
+        n=2,
+        train_seed=0,
+        key="k" * 64,
+        data_checksum="d",
+        policy_version=policy.version,
+        image_size=(16, 16),
+        train_seconds=1.5,
+    )
     save_checkpoint(tmp_path / "made", card, policy)
     return tmp_path / "made", card
 
@@ -40,8 +52,8 @@ def saved(tmp_path: Path) -> tuple[Path, CheckpointCard]:
 def test_a_card_is_read_back_as_it_was(saved: tuple[Path, CheckpointCard]) -> None:
     folder, card = saved
     assert read_card(folder) == card
-    assert card.data_share is None and "data_share" not in (folder / CARD).read_text()
-    nothing = dataclasses.replace(card, config={"train_steps": None, "epochs": 3}, data_share=0.03)
+    odd = {"train_steps": None, "epochs": 3, "limit": float("inf")}
+    nothing = card.model_copy(update={"config": odd, "data_share": 0.03})
     policy = load_checkpoint(folder)
     assert isinstance(policy, Trainable)
     save_checkpoint(folder.with_name("none"), nothing, policy)
@@ -51,11 +63,49 @@ def test_a_card_is_read_back_as_it_was(saved: tuple[Path, CheckpointCard]) -> No
 def test_damage_and_other_versions_are_refused(saved: tuple[Path, CheckpointCard]) -> None:
     folder, card = saved
     text = (folder / CARD).read_text()
-    (folder / CARD).write_text(text.replace(f"policy_version = {card.policy_version}", "policy_version = 99"))
+    (folder / CARD).write_text(json.dumps({**json.loads(text), "policy_version": 99}))
     with pytest.raises(CheckpointError, match=f"made by open_loop version 99, this is {card.policy_version}"):
         load_checkpoint(folder)
-    (folder / CARD).write_text(text[: len(text) // 2])
-    with pytest.raises(CheckpointError, match="not a checkpoint's card"):
+    for damaged in (text[: len(text) // 2], "[]", json.dumps({**json.loads(text), "n": "many"})):
+        (folder / CARD).write_text(damaged)
+        with pytest.raises(CheckpointError, match=r"policy\.json: not a checkpoint's card"):
+            read_card(folder)
+
+
+OLD = """
+task = "Fake"
+policy = "open_loop"
+preset = "small"
+n = 2
+train_seed = 0
+key = "%s"
+data_checksum = "d"
+policy_version = %d
+image_size = [
+    16,
+    16,
+]
+train_seconds = 1.5
+unset = [
+    "train_steps",
+]
+
+[config]
+epochs = 3
+"""
+"""A card as it was written before cards were JSON."""
+
+
+def test_a_card_from_before_json_is_read(saved: tuple[Path, CheckpointCard]) -> None:
+    folder, card = saved
+    (folder / CARD).unlink()
+    assert not is_checkpoint(folder)
+    text = OLD % (card.key, card.policy_version)
+    (folder / "policy.toml").write_text(text)
+    assert is_checkpoint(folder)
+    assert read_card(folder) == card.model_copy(update={"config": {"epochs": 3, "train_steps": None}})
+    (folder / "policy.toml").write_text(text.replace("unset", "unknown"))
+    with pytest.raises(CheckpointError, match=r"policy\.toml: not a checkpoint's card"):
         read_card(folder)
 
 

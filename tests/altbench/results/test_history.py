@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from pathlib import Path
 from typing import Any
 
 import fakes
 import pytest
-from rich.console import Console
+from running import run_bare
 
 from altbench.audit.subject import find_subject
 from altbench.core.errors import DatasetError, ResultsError, UnknownNameError
 from altbench.results import cells, history
-from altbench.runner import film, main
-from altbench.runner.executors import InlineExecutor
-from altbench.runner.jobs import MeasureJob
-from altbench.runner.progress import Board
+from altbench.runner import film
 from altbench.sweeps.spec import SweepSpec
 
 
@@ -29,6 +25,7 @@ def sweep(name: str, policy: str, label: str = "", split: str = "recall", episod
         "demonstrations": {"n": 6},
         "policies": [{"policy": policy, "label": label, "n": [6]}],
         "evaluations": [{"split": split, "episodes": episodes}],
+        "measure": False,
     }
     return SweepSpec.parse(values, name)
 
@@ -37,12 +34,9 @@ def sweep(name: str, policy: str, label: str = "", split: str = "recall", episod
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three sweeps in one folder; the last one asks for a cell called as the first one's, but longer, and is not run."""
     fakes.register()
-    root, whole = tmp_path_factory.mktemp("shared") / "run", main.pending_jobs
-    with pytest.MonkeyPatch.context() as patch:
-        # Measuring starts processes that know no fake task.
-        patch.setattr(main, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
-        for one in (sweep("first", "open_loop"), sweep("second", "random", "wander", "uniform")):
-            main.run_sweep(one, root, InlineExecutor(), Board(Console(file=io.StringIO())), "cpu", "none")
+    root = tmp_path_factory.mktemp("shared") / "run"
+    for one in (sweep("first", "open_loop"), sweep("second", "random", "wander", "uniform")):
+        run_bare(one, root)
     history.keep(sweep("third", "open_loop", episodes=5), root)
     return root
 
@@ -91,9 +85,9 @@ def test_an_audit_of_an_unknown_row_names_those_of_all_sweeps(run: Path) -> None
 
 def test_a_film_finds_the_recorded_cell_of_any_sweep(run: Path) -> None:
     for name in ("fake/open_loop/n6/s0/recall/clean", "fake/wander/n6/s0/uniform/clean"):
-        setting, cell = film.find_cell(run, name)
+        found, cell = film.find_cell(run, name)
         assert cell.name == name and cell.episodes == 3 and cells.is_recorded(run, cell.key)
-        assert film.find_cell(run, cell.key[:12]) == (setting, cell)
+        assert film.find_cell(run, cell.key[:12]) == (found, cell)
     with pytest.raises(UnknownNameError, match=r"unknown cell of .*wander/n6/s0/uniform/clean"):
         film.find_cell(run, "fake/open_loop/n6/s0/replay/clean")
 

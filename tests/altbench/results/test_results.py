@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import episode, header, measure
+from synthetic import build_flat, episode, header, measure
 
 from altbench.core.errors import ResultsError
 from altbench.results import cells, frames, measures
@@ -157,7 +157,7 @@ def test_the_same_records_give_the_same_bytes_in_any_order(tmp_path: Path) -> No
     for name, order in (("a", heads), ("b", heads[::-1])):
         for head in order:
             cells.write_cell(tmp_path / name, head, [episode(i, score=0.5) for i in range(3)])
-        frames.build_episodes_parquet(tmp_path / name)
+        build_flat(tmp_path / name)
     for file in (frames.EPISODES_FILE, frames.DECISIONS_FILE):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
@@ -165,7 +165,7 @@ def test_the_same_records_give_the_same_bytes_in_any_order(tmp_path: Path) -> No
 def test_a_published_run_needs_no_cells(cell: Path) -> None:
     folder = cell.parents[1]
     episodes, decisions = frames.load_episodes(folder), frames.load_decisions(folder)
-    frames.build_episodes_parquet(folder)
+    build_flat(folder)
     shutil.rmtree(cell.parent)
     pd.testing.assert_frame_equal(frames.load_episodes(folder), episodes)
     pd.testing.assert_frame_equal(frames.load_published(folder), episodes)
@@ -174,7 +174,7 @@ def test_a_published_run_needs_no_cells(cell: Path) -> None:
 
 def test_files_from_before_a_column_came_are_read_with_nulls_in_it(cell: Path) -> None:
     folder, added = cell.parents[1], list(cells.ADDED)
-    frames.build_episodes_parquet(folder)
+    build_flat(folder)
     for path in (cell, folder / frames.EPISODES_FILE):
         table = pq.read_table(path).drop_columns(added)
         pq.write_table(table, path, write_page_checksum=True)
@@ -193,7 +193,7 @@ def test_cells_of_an_earlier_configuration_are_told_apart_by_their_keys(tmp_path
     with pytest.raises(ResultsError, match="two cells are called 'lift/alt/n30/s0/recall/clean'"):
         frames.load_episodes(tmp_path)
     assert len(frames.load_episodes(tmp_path, keys=[new.key])) == 1
-    frames.build_episodes_parquet(tmp_path, keys=[new.key])
+    frames.load_recorded(tmp_path, [new.key]).build_parquet(tmp_path)
     assert len(frames.load_published(tmp_path)) == 1
 
 
@@ -204,17 +204,21 @@ def test_a_folder_may_be_a_text(cell: Path) -> None:
     assert len(cells.outcomes(text, cell.stem)) == len(cells.read_cell(str(cell)).episodes) == 3
     assert list(frames.load_cells(text)) == list(frames.load_cells(folder))
     for _ in range(2):  # from the cells, then as published
-        for load in (frames.load_episodes, frames.load_decisions, frames.load_published):
+        for load in (
+            frames.load_episodes,
+            frames.load_decisions,
+            frames.load_published,
+            frames.load_published_decisions,
+        ):
             pd.testing.assert_frame_equal(load(text), load(folder))
         assert measures.load_measures(text) == measures.load_measures(folder) != []
-        frames.build_episodes_parquet(text)
         frames.load_recorded(text, [cell.stem]).build_parquet(text)
         frames.load_recorded(text, [cell.stem]).write_episodes(text)
         shutil.rmtree(cell.parent, ignore_errors=True)
 
 
 def test_a_run_without_cells_has_empty_tables(tmp_path: Path) -> None:
-    frames.build_episodes_parquet(tmp_path)
+    build_flat(tmp_path)
     assert frames.load_episodes(tmp_path).empty
     assert frames.load_decisions(tmp_path).empty
     assert measures.load_measures(tmp_path) == []

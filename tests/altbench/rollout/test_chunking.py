@@ -7,7 +7,10 @@ from typing import Any
 import fakes
 import gymnasium
 import numpy as np
+import pytest
+from gymnasium.wrappers import OrderEnforcing
 
+from altbench.core.errors import ContractError
 from altbench.rollout.chunking import ChunkWrapper, as_batch
 
 
@@ -19,14 +22,6 @@ class Counting(fakes.FakeTask):
     def observe(self, pixels: bool = True) -> dict[str, Any]:
         self.drawn += pixels
         return super().observe(pixels)
-
-
-class OnlyStep(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment of somebody else's: no `advance`, no `observe`."""
-
-    @property
-    def unwrapped(self) -> Any:
-        return self
 
 
 def moves(count: int) -> np.ndarray:
@@ -66,13 +61,21 @@ def test_a_horizon_longer_than_the_chunk_keeps_older_frames() -> None:
     assert (after["agent_pos"][2] != after["agent_pos"][1]).any()
 
 
-def test_an_environment_without_advance_is_stepped() -> None:
-    ours, theirs = ChunkWrapper(fakes.FakeTask(), 2, 4), ChunkWrapper(OnlyStep(fakes.FakeTask()), 2, 4)
-    ours.reset(seed=5)
-    theirs.reset(seed=5)
-    first, second = ours.step(moves(4)), theirs.step(moves(4))
+def test_wrappers_of_gymnasiums_do_not_hide_the_task() -> None:
+    bare, wrapped = ChunkWrapper(fakes.FakeTask(), 2, 4), ChunkWrapper(OrderEnforcing(fakes.FakeTask()), 2, 4)
+    bare.reset(seed=5)
+    wrapped.reset(seed=5)
+    first, second = bare.step(moves(4)), wrapped.step(moves(4))
     np.testing.assert_array_equal(first[0]["pixels"]["wrist"], second[0]["pixels"]["wrist"])
     assert first[1:4] == second[1:4]
+
+
+def test_an_environment_that_is_not_a_task_is_refused() -> None:
+    class Theirs(gymnasium.Env[Any, Any]):
+        """An environment of somebody else's: no `advance`, no `observe`."""
+
+    with pytest.raises(ContractError, match=r"derived from altbench\.api\.TaskEnv, got Theirs; .*advance, observe"):
+        ChunkWrapper(Theirs(), 2, 4)
 
 
 def test_an_episode_that_ends_within_a_chunk_stops_there() -> None:

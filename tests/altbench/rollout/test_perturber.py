@@ -15,7 +15,7 @@ import pytest
 from altbench.core import registry
 from altbench.core.errors import ConfigError, PerturbationUnsupported
 from altbench.core.perturbation import FrameKey, Perturbation, ScenePerturbation
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv
 from altbench.core.types import UInt8
 from altbench.results import cells, frames
 from altbench.rollout.chunking import ChunkWrapper
@@ -70,13 +70,13 @@ class Dye(ScenePerturbation):
         self.severity = severity
         self.log: list[str] = []
 
-    def begin(self, env: SimulatedTask, rng: np.random.Generator, cameras: Sequence[str]) -> None:
+    def begin(self, env: TaskEnv, rng: np.random.Generator, cameras: Sequence[str]) -> None:
         self.log.append("begin")
         if self.how == "unsupported":
             raise PerturbationUnsupported("dye: this task has no target")
         fakes.COLOURS["target"] = tuple(int(c) for c in rng.integers(0, 200, 3))
 
-    def end(self, env: SimulatedTask) -> None:
+    def end(self, env: TaskEnv) -> None:
         self.log.append("end")
         fakes.COLOURS["target"] = (220, 40, 40)
 

@@ -121,8 +121,11 @@ def test_a_perturbation_stands_between_camera_and_policy(own_policies: Path) -> 
 @pytest.mark.parametrize(
     ("needs", "message"),
     [
-        (Requirements(("birdview",)), r"wants cameras \('birdview',\), Fake has \('agentview', 'wrist'\)"),
-        (Requirements(("wrist",), image_size=(84, 84)), r"wants \(84, 84\) images, the sweep renders \(32, 32\)"),
+        (Requirements(("birdview",)), r"requires cameras \('birdview',\), but Fake has \('agentview', 'wrist'\)"),
+        (
+            Requirements(("wrist",), image_size=(84, 84)),
+            r"requires \(84, 84\) images, but the sweep renders \(32, 32\)",
+        ),
         (Requirements(("wrist",), action_horizon=20), "Ta <= Tp"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 import fakes
 import pytest
 from rich.console import Console
+from running import run_bare
 from typer.testing import CliRunner
 
 from altbench.cli import app
@@ -17,11 +18,9 @@ from altbench.core import registry
 from altbench.core.errors import AltbenchError, ConfigError, DatasetError
 from altbench.experiments import reproduce
 from altbench.experiments.shared.experiment import Experiment, Report
-from altbench.runner import context, dry_run, main
+from altbench.results.run import Run
+from altbench.runner import dry_run
 from altbench.runner.dry_run import Work
-from altbench.runner.executors import InlineExecutor
-from altbench.runner.jobs import MeasureJob
-from altbench.runner.progress import Board
 from altbench.sweeps.spec import SweepSpec
 
 SWEEP: dict[str, Any] = {
@@ -42,13 +41,9 @@ def sweep(**changes: Any) -> SweepSpec:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of open_loop on 3 demonstrations and of random, whose measurements are left."""
     fakes.register()
-    root, whole = tmp_path_factory.mktemp("run") / "fake", main.pending_jobs
+    root = tmp_path_factory.mktemp("run") / "fake"
     policies = [{"policy": "open_loop", "n": [3]}, {"policy": "random", "n": [6]}]
-    with pytest.MonkeyPatch.context() as patch:
-        # Measuring starts processes that know no fake task.
-        patch.setattr(main, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
-        board = Board(Console(file=io.StringIO()))
-        main.run_sweep(sweep(policies=policies), root, InlineExecutor(), board, "cpu", "none")
+    run_bare(sweep(policies=policies, measure=False), root)
     return root
 
 
@@ -61,8 +56,7 @@ def shown(root: Path, *sweeps: SweepSpec) -> tuple[list[str], Work]:
     """What the terminal shows of `sweeps`, line by line without borders, and their work."""
     console, work = Console(file=io.StringIO(), width=200), Work()
     for one in sweeps:
-        setting, plan, _ = context.open_plan(one, root, "none")
-        work = dry_run.show_plan(console, setting, plan, work)
+        work = dry_run.show_plan(console, Run.open(root, one, "none"), work)
     assert isinstance(console.file, io.StringIO)
     return [" ".join(line.replace("│", " ").split()) for line in console.file.getvalue().splitlines()], work
 
@@ -124,9 +118,9 @@ def test_a_dry_run_refuses_a_file_of_demonstrations_that_is_not_there(tmp_path: 
 
 
 def test_demonstrations_of_another_kind_are_told(run: Path) -> None:
-    setting, _, lacking = context.open_plan(sweep(image_size=[24, 24]), run, "none")
-    assert setting.root == run and len(lacking) == 1
-    assert "demonstrations of Fake: " in lacking[0] and "the sweep wants (24, 24)" in lacking[0]
+    opened = Run.open(run, sweep(image_size=[24, 24]), "none")
+    assert opened.root == run and len(opened.lacking) == 1
+    assert "demonstrations of Fake: " in opened.lacking[0] and "the sweep wants (24, 24)" in opened.lacking[0]
 
 
 def test_experiments_end_with_one_total(run: Path) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from running import run_bare
 
 from altbench.results import frames
 from altbench.runner import scheduler
 from altbench.runner.executors import Executor, InlineExecutor, ProcessExecutor, how_it_ended
 from altbench.runner.jobs import Job
-from altbench.runner.main import Summary, run_sweep
+from altbench.runner.main import Summary
 from altbench.runner.progress import Board
 from altbench.sweeps.spec import SweepSpec
 
@@ -101,6 +102,7 @@ def spec_of(policy: str, episodes: int = 2, **changes: Any) -> SweepSpec:
         "name": "dying",
         "tasks": ["Fake"],
         "image_size": [32, 32],
+        "device": "cpu",
         "demonstrations": {"n": 1},
         "policies": [{"policy": policy, "n": [1]}],
         "evaluations": [{"split": "uniform", "episodes": episodes}],
@@ -112,7 +114,7 @@ def spec_of(policy: str, episodes: int = 2, **changes: Any) -> SweepSpec:
 def go(policy: str, root: Path, executor: Executor, episodes: int = 2) -> tuple[Summary, str]:
     text = io.StringIO()
     board = Board(Console(file=text, width=120))
-    return run_sweep(spec_of(policy, episodes), root, executor, board, "cpu", "none"), text.getvalue()
+    return run_bare(spec_of(policy, episodes), root, executor, board), text.getvalue()
 
 
 @pytest.fixture
@@ -129,7 +131,7 @@ def test_an_episode_whose_worker_dies_is_an_infra_error_and_tried_again_by_the_n
 ) -> None:
     monkeypatch.setattr(scheduler, "WORKER_DEATHS", 1)
     summary, shown = go(f"{dying}:Dies", tmp_path, executor)
-    episodes = frames.load_episodes(tmp_path, [summary.plan.cells[0].key])
+    episodes = frames.load_episodes(tmp_path, [summary.run.plan.cells[0].key])
     assert episodes["status"].to_list() == ["ok", "infra_error"]
     assert shown.count("worker lost") == 2
     reason = "its worker process died (signal 9, SIGKILL), 2 times"
@@ -148,7 +150,7 @@ def test_an_episode_whose_worker_died_once_is_played_again(
     executor = ProcessExecutor(1)
     summary, shown = go(f"{dying}:DiesOnce", tmp_path, executor)
     executor.close()
-    episodes = frames.load_episodes(tmp_path, [summary.plan.cells[0].key])
+    episodes = frames.load_episodes(tmp_path, [summary.run.plan.cells[0].key])
     assert (tmp_path / "died").exists() and shown.count("worker lost") == 1
     assert episodes["status"].to_list() == ["ok", "ok"] and summary.failed == ()
 
@@ -175,8 +177,8 @@ def test_a_worker_that_hangs_is_replaced_and_costs_one_episode(
     go(f"{dying}:DiesOnce", tmp_path, executor, episodes=1)  # the worker has loaded everything
     text = io.StringIO()
     spec = spec_of(f"{dying}:HangsHard", decision_timeout_s=1.0)
-    summary = run_sweep(spec, tmp_path, executor, Impatient(monkeypatch, text), "cpu", "none")
-    episodes = summary.recorded.episodes()
+    summary = run_bare(spec, tmp_path, executor, Impatient(monkeypatch, text))
+    episodes = summary.run.episodes()
     assert (summary.ran, summary.failed) == (1, ())
     assert episodes["status"].to_list() == ["ok", "policy_timeout"]
     assert text.getvalue().count("worker lost") == 1

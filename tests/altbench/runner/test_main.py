@@ -12,16 +12,18 @@ import pandas as pd
 import pytest
 import synthetic
 from rich.console import Console
+from running import run_bare
 
 from altbench.core.errors import AltbenchError, DatasetError, ResultsError
 from altbench.report import outputs
 from altbench.results import cells as cells_module
 from altbench.results import frames, measures
 from altbench.results.folder import RunFolder
-from altbench.runner import main, work
+from altbench.results.run import Run
+from altbench.runner import main, worker
 from altbench.runner.executors import InlineExecutor
-from altbench.runner.jobs import FitJob, MeasureJob, RolloutJob
-from altbench.runner.main import Summary, run_sweep
+from altbench.runner.jobs import FitJob, RolloutJob
+from altbench.runner.main import Summary
 from altbench.runner.progress import Board
 from altbench.sweeps.spec import SweepSpec
 
@@ -37,10 +39,11 @@ def sweep(own: Path, **changes: Any) -> SweepSpec:
         "name": "fake",
         "tasks": ["Fake"],
         "image_size": [32, 32],
+        "device": "cpu",
         "demonstrations": {"n": 6},
         "policies": [{"policy": f"{own}:Good", "n": [6]}, BC],
         "evaluations": [{"split": "replay", "episodes": "each"}, {"split": "uniform", "episodes": 4}],
-        "measure": {"decisions": 2, "warmup": 1},
+        "measure": False,
         **changes,
     }
     return SweepSpec.parse(spec, "fake.toml")
@@ -49,19 +52,12 @@ def sweep(own: Path, **changes: Any) -> SweepSpec:
 def go(spec: SweepSpec, root: Path, executor: InlineExecutor | None = None) -> tuple[Summary, str]:
     text = io.StringIO()
     board = Board(Console(file=text, width=120))
-    return run_sweep(spec, root, executor or InlineExecutor(), board, "cpu", "none"), text.getvalue()
+    return run_bare(spec, root, executor, board), text.getvalue()
 
 
-@pytest.fixture(autouse=True)
-def _no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measuring starts processes that know no fake task; test_measure.py tests it on the real one."""
-    whole = main.pending_jobs
-    monkeypatch.setattr(main, "pending_jobs", lambda s, p: [j for j in whole(s, p) if not isinstance(j, MeasureJob)])
-
-
-def success_csv(root: Path, summary: Summary) -> bytes:
-    outputs.write(root, summary.plan, "none")
-    return (root / "tables" / "success.csv").read_bytes()
+def success_csv(summary: Summary) -> bytes:
+    outputs.write(summary.run)
+    return (summary.run.root / "tables" / "success.csv").read_bytes()
 
 
 def test_a_sweep_runs_and_is_found_finished_afterwards(own_policies: Path, tmp_path: Path) -> None:
@@ -77,7 +73,7 @@ def test_a_sweep_runs_and_is_found_finished_afterwards(own_policies: Path, tmp_p
 
 def test_a_sweep_twice_gives_the_same_tables(own_policies: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
-    tables = [success_csv(root, go(sweep(own_policies), root)[0]) for root in (first, second)]
+    tables = [success_csv(go(sweep(own_policies), root)[0]) for root in (first, second)]
     assert tables[0] == tables[1]
 
 
@@ -86,7 +82,7 @@ def test_a_second_sweep_in_the_process_trains_on_what_it_collected(own_policies:
     go(sweep(own_policies, demonstrations={"n": 3}, policies=[small]), tmp_path)
     summary, _ = go(sweep(own_policies, demonstrations={"n": 6}, policies=[{**BC, "n": [6]}]), tmp_path)
     assert summary.failed == ()
-    assert {checkpoint.n for checkpoint in summary.plan.checkpoints} == {6}
+    assert {checkpoint.n for checkpoint in summary.run.plan.checkpoints} == {6}
 
 
 class KilledAfter(InlineExecutor):
@@ -96,24 +92,24 @@ class KilledAfter(InlineExecutor):
         super().__init__()
         self.count, self.given = count, []  # type: tuple[int, list[Any]]
 
-    def submit(self, setting: Any, job: Any) -> None:
+    def submit(self, run: Any, job: Any) -> None:
         if len(self.given) == self.count:
             raise KeyboardInterrupt
         self.given.append(job)
-        super().submit(setting, job)
+        super().submit(run, job)
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_an_interrupted_sweep_goes_on_and_repeats_nothing(own_policies: Path, tmp_path: Path, count: int) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    table = success_csv(whole, go(sweep(own_policies), whole)[0])
+    table = success_csv(go(sweep(own_policies), whole)[0])
     stopped, rest = KilledAfter(count), KilledAfter(10**6)
     with pytest.raises(KeyboardInterrupt):
         go(sweep(own_policies), cut, stopped)
     summary, _ = go(sweep(own_policies), cut, rest)
     finished = {job.name for job in stopped.given}
     assert not finished & {job.name for job in rest.given}
-    assert success_csv(cut, summary) == table
+    assert success_csv(summary) == table
 
 
 def test_more_episodes_make_new_cells_but_keep_checkpoints(own_policies: Path, tmp_path: Path) -> None:
@@ -130,16 +126,16 @@ def test_two_sweeps_share_a_folder_and_have_tables_of_their_own(own_policies: Pa
     both = [{"split": "replay", "episodes": "each"}, {"split": "uniform", "episodes": 3}]
     second = sweep(own_policies, policies=[{**BC, "n": [6]}], evaluations=both)
     a, _ = go(first, tmp_path)
-    outputs.write(tmp_path, a.plan, "none", a.recorded, tmp_path / "a")
+    outputs.write(a.run, tmp_path / "a")
     cells = {path: path.read_bytes() for path in (tmp_path / "cells").iterdir()}
     executor = KilledAfter(10**6)
     b, _ = go(second, tmp_path, executor)
-    outputs.write(tmp_path, b.plan, "none", b.recorded, tmp_path / "b")
+    outputs.write(b.run, tmp_path / "b")
     assert (a.ran, b.ran, b.found) == (3, 1, 1)
     assert [job.name for job in executor.given] == ["fake/bc/n6/s0/uniform/clean"], "the checkpoint is not fitted again"
     assert {path: path.read_bytes() for path in cells} == cells
     own = {name: set(frames.load_published(tmp_path / name)["name"]) for name in "ab"}
-    assert own["a"] == {cell.name for cell in a.plan.cells} and own["b"] == {cell.name for cell in b.plan.cells}
+    assert own["a"] == {cell.name for cell in a.run.plan.cells} and own["b"] == {cell.name for cell in b.run.plan.cells}
     tables = [len((tmp_path / name / "tables" / "success.csv").read_text().splitlines()) - 1 for name in "ab"]
     assert tables == [3, 2] and go(first, tmp_path)[0].found == 3
 
@@ -149,17 +145,17 @@ def test_sweeps_that_share_names_are_told_apart_by_their_keys(own_policies: Path
     few, more = (
         sweep(own_policies, policies=policies, evaluations=[{"split": "uniform", "episodes": k}]) for k in (2, 3)
     )
-    counts = [len(go(one, tmp_path)[0].recorded.episodes()) for one in (few, more, few)]
+    counts = [len(go(one, tmp_path)[0].run.episodes()) for one in (few, more, few)]
     assert counts == [2, 3, 2]
 
 
 def test_records_are_there_for_any_analysis(own_policies: Path, tmp_path: Path) -> None:
     summary, _ = go(sweep(own_policies, policies=[{"policy": f"{own_policies}:Good", "n": [6]}]), tmp_path)
-    keys = [cell.key for cell in summary.plan.cells]
+    keys = [cell.key for cell in summary.run.plan.cells]
     cells = {cell.header.name: cell.episodes for cell in frames.load_cells(tmp_path, keys)}
-    assert set(cells) == {cell.name for cell in summary.plan.cells}
+    assert set(cells) == {cell.name for cell in summary.run.plan.cells}
     assert [len(episodes[0].trajectory) for episodes in cells.values()] == [e[0].steps for e in cells.values()]
-    frame, decisions = summary.recorded.episodes(), summary.recorded.decisions()
+    frame, decisions = summary.run.episodes(), summary.run.decisions()
     pd.testing.assert_frame_equal(frame, frames.load_episodes(tmp_path))
     pd.testing.assert_frame_equal(decisions, frames.load_decisions(tmp_path))
 
@@ -171,12 +167,12 @@ def test_a_sweep_made_in_python_is_run_in_one_call(
     monkeypatch.setattr(main, "require_renderer", lambda: "none")
     spec = sweep(own_policies, policies=[{"policy": f"{own_policies}:Good", "n": [6]}])
     summary = main.run(spec, tmp_path / "run", workers=0, out=tmp_path / out if out else None)
-    assert (summary.root, summary.ran, summary.failed) == (tmp_path / "run", 2, ())
-    assert all(cells_module.is_finished(summary.root, cell.key) for cell in summary.plan.cells)
+    assert (summary.run.root, summary.ran, summary.failed) == (tmp_path / "run", 2, ())
+    assert all(cells_module.is_finished(tmp_path / "run", cell.key) for cell in summary.run.plan.cells)
     told = tmp_path / (out or "run")
     for name in ("tables/success.csv", "episodes.parquet", "fingerprint.json", "sweep.json"):
         assert (told / name).is_file()
-    assert (summary.root / "tables").exists() == (out is None)
+    assert (tmp_path / "run" / "tables").exists() == (out is None)
 
 
 def test_at_its_end_a_run_reads_each_cell_once(
@@ -187,14 +183,14 @@ def test_at_its_end_a_run_reads_each_cell_once(
     read, whole = [], cells_module.read_table
     monkeypatch.setattr(frames, "read_table", lambda path: read.append(path) or whole(path))
     summary, _ = go(spec, tmp_path)
-    outputs.write(tmp_path, summary.plan, "none", summary.recorded)
-    outputs.show(tmp_path, summary.plan, Console(file=io.StringIO()), summary.recorded)
-    assert sorted(read) == sorted(cells_module.cell_path(tmp_path, cell.key) for cell in summary.plan.cells)
+    outputs.write(summary.run)
+    outputs.show(summary.run, Console(file=io.StringIO()))
+    assert sorted(read) == sorted(cells_module.cell_path(tmp_path, cell.key) for cell in summary.run.plan.cells)
 
 
 def test_a_truncated_cell_is_run_again(own_policies: Path, tmp_path: Path) -> None:
     summary, _ = go(sweep(own_policies), tmp_path)
-    path = cells_module.cell_path(tmp_path, summary.plan.cells[0].key)
+    path = cells_module.cell_path(tmp_path, summary.run.plan.cells[0].key)
     path.write_bytes(path.read_bytes()[:100])
     assert go(sweep(own_policies), tmp_path)[0].ran == 1
 
@@ -217,15 +213,18 @@ def test_a_fit_that_fails_takes_its_cells_with_it_and_no_others(own_policies: Pa
     assert "failed fake/CannotFit/n6/s0/fit: RuntimeError: no fit to 6" in shown
 
 
-def test_two_runs_in_one_folder_are_refused(own_policies: Path, tmp_path: Path) -> None:
+def test_two_runs_in_one_folder_are_refused(
+    own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "require_renderer", lambda: "none")
     with (
         RunFolder(tmp_path).locked(),
         pytest.raises(AltbenchError, match=r"in use by process \d+ \(.*\); wait for it, or"),
     ):
-        go(sweep(own_policies), tmp_path)
+        main.run(sweep(own_policies), tmp_path, workers=0)
     (tmp_path / "file").write_text("")
     with pytest.raises(AltbenchError, match=r"file: expected a folder, .*a file is there; choose another --out"):
-        go(sweep(own_policies), tmp_path / "file")
+        main.run(sweep(own_policies), tmp_path / "file", workers=0)
 
 
 class Dying(InlineExecutor):
@@ -236,14 +235,14 @@ class Dying(InlineExecutor):
         self.times: dict[str, int] = {}
         self.limit = times
 
-    def submit(self, setting: Any, job: Any) -> None:
+    def submit(self, run: Any, job: Any) -> None:
         from altbench.runner.executors import Outcome
 
         if isinstance(job, RolloutJob) and self.times.get(job.key, 0) < self.limit:
             self.times[job.key] = self.times.get(job.key, 0) + 1
             self._ended.append(Outcome(job, died="exit code 1"))
             return
-        super().submit(setting, job)
+        super().submit(run, job)
 
 
 def test_a_worker_that_dies_is_replaced_and_gives_up_at_last(own_policies: Path, tmp_path: Path) -> None:
@@ -262,7 +261,7 @@ def test_a_heartbeat_left_by_a_killed_run_is_not_taken_for_a_worker_that_hangs(
     summary, _ = go(spec, tmp_path / "before")
     left = RunFolder(tmp_path / "run").progress
     left.mkdir(parents=True)
-    for cell in summary.plan.cells:
+    for cell in summary.run.plan.cells:
         (left / f"{cell.key}.json").write_text('{"done": 2, "total": 4, "metrics": {}, "number": 7}')
     assert go(spec, tmp_path / "run")[0].ran == 2
     assert frames.load_episodes(tmp_path / "run")["success"].all()
@@ -297,12 +296,11 @@ def test_infra_errors_are_counted_shown_and_alone_played_again(
 ) -> None:
     policies = [{"policy": f"{own_policies}:Good", "n": [6]}]
     spec = sweep(own_policies, policies=policies, evaluations=[{"split": "uniform", "episodes": 5}])
-    monkeypatch.setattr(work, "_ENVIRONMENTS", {})
-    monkeypatch.setattr(work, "make_env", lambda *_: Flaky(image_size=(32, 32)))
+    monkeypatch.setattr(worker, "make_env", lambda *_: Flaky(image_size=(32, 32)))
     first, _ = go(spec, tmp_path)
     name, reason = first.failed[0]
     assert "1 episodes could not be played: OSError: no more GL contexts" in reason and name.endswith("uniform/clean")
-    outputs.write(tmp_path, first.plan, "none")
+    outputs.write(first.run)
     assert "4,4," in (tmp_path / "tables" / "success.csv").read_text(), "four of five are in the denominator"
     before = Flaky.resets
     second, _ = go(spec, tmp_path)
@@ -318,7 +316,7 @@ def test_rows_that_share_a_checkpoint_play_with_their_own_settings(
     rows = [{**policy, "label": str(gain), "config": {"gain": gain}} for gain in (1.0, -3.0, None)]
     evaluations = [{"split": "uniform", "episodes": 4}]
     summary, _ = go(sweep(own_policies, policies=rows, evaluations=evaluations), tmp_path)
-    assert len(summary.plan.checkpoints) == 1
+    assert len(summary.run.plan.checkpoints) == 1
     episodes = frames.load_episodes(tmp_path).groupby("label")
     assert episodes["success"].sum().to_dict() == {"-3.0": 0, "1.0": 4, "None": 0}
     assert (episodes.get_group("None")["status"] == "policy_error").all() and not episodes["steps"].sum()["None"]
@@ -330,10 +328,9 @@ def test_tables_follow_a_cell_that_is_not_finished_yet(
     policies = [{"policy": f"{own_policies}:Good", "n": [6]}]
     spec = sweep(own_policies, policies=policies, evaluations=[{"split": "uniform", "episodes": 5}])
     for broken in (3, 1):
-        monkeypatch.setattr(work, "_ENVIRONMENTS", {})
-        monkeypatch.setattr(work, "make_env", lambda *_, lost=broken: Lossy(lost))
+        monkeypatch.setattr(worker, "make_env", lambda *_, lost=broken: Lossy(lost))
         summary, _ = go(spec, tmp_path)
-        assert f",{broken}," in success_csv(tmp_path, summary).decode().splitlines()[1]
+        assert f",{broken}," in success_csv(summary).decode().splitlines()[1]
         assert pd.read_csv(tmp_path / "tables" / "success.csv")["infra_errors"].to_list() == [broken]
 
 
@@ -368,7 +365,7 @@ def test_an_event_happens_in_every_episode_and_is_recorded(own_policies: Path, t
     episodes = frames.load_episodes(tmp_path)
     moved = episodes.groupby("split")["moved"].agg(list)
     assert moved.to_dict() == {"uniform+move1by0.05": [True] * 3, "uniform+move39by0.05": [False] * 3}
-    assert b",uniform+move1by0.05,clean,0,3," in success_csv(tmp_path, summary)
+    assert b",uniform+move1by0.05,clean,0,3," in success_csv(summary)
 
 
 def test_a_renamed_row_is_another_row(own_policies: Path, tmp_path: Path) -> None:
@@ -376,7 +373,7 @@ def test_a_renamed_row_is_another_row(own_policies: Path, tmp_path: Path) -> Non
     go(sweep(own_policies, policies=[policy]), tmp_path)
     renamed, _ = go(sweep(own_policies, policies=[{**policy, "label": "renamed"}]), tmp_path)
     assert renamed.ran == 2
-    assert set(frames.load_episodes(tmp_path, [c.key for c in renamed.plan.cells])["label"]) == {"renamed"}
+    assert set(frames.load_episodes(tmp_path, [c.key for c in renamed.run.plan.cells])["label"]) == {"renamed"}
 
 
 def test_a_renamed_row_takes_up_the_checkpoint_that_is_there(own_policies: Path, tmp_path: Path) -> None:
@@ -389,23 +386,30 @@ def test_a_renamed_row_takes_up_the_checkpoint_that_is_there(own_policies: Path,
 
 def test_deleted_outputs_are_made_again(own_policies: Path, tmp_path: Path) -> None:
     summary, _ = go(sweep(own_policies), tmp_path)
-    table = success_csv(tmp_path, summary)
+    table = success_csv(summary)
     (tmp_path / "tables" / "success.csv").unlink()
-    assert success_csv(tmp_path, summary) == table
+    assert success_csv(summary) == table
+
+
+def test_a_sweep_without_measurements_has_no_tables_of_costs(own_policies: Path, tmp_path: Path) -> None:
+    summary, shown = go(sweep(own_policies, policies=[BC]), tmp_path)
+    success_csv(summary)
+    assert summary.failed == () and "measure" not in shown
+    assert {path.stem for path in (tmp_path / "tables").iterdir()}.isdisjoint({"latency", "memory", "ratios"})
 
 
 def test_a_new_measurement_of_the_same_checkpoint_gives_new_tables(own_policies: Path, tmp_path: Path) -> None:
-    summary, _ = go(sweep(own_policies, policies=[BC]), tmp_path)
-    measurement = summary.plan.measurements[0]
+    go(sweep(own_policies, policies=[BC]), tmp_path)
+    run = Run.open(tmp_path, sweep(own_policies, policies=[BC], measure={}), "none")
     for seconds in (0.001, 0.002):
-        measures.write_measure(tmp_path, measurement.key, synthetic.measure("bc", p50=seconds))
-        success_csv(tmp_path, summary)
+        measures.write_measure(tmp_path, run.plan.measurements[0].key, synthetic.measure("bc", p50=seconds))
+        outputs.write(run)
         assert pd.read_csv(tmp_path / "tables" / "latency.csv")["latency_p50_s"].to_list() == [seconds]
 
 
 def test_a_published_run_is_drawn_again_from_its_records(own_policies: Path, tmp_path: Path) -> None:
     summary, _ = go(sweep(own_policies), tmp_path / "run")
-    table = success_csv(tmp_path / "run", summary)
+    table = success_csv(summary)
     published = tmp_path / "published"
     published.mkdir()
     for name in ("episodes.parquet", "fingerprint.json", "outputs.json"):

@@ -10,14 +10,14 @@ from rich.console import Console
 from altbench.core.types import no_progress
 from altbench.runner.heartbeat import Beat, TrainingClock
 from altbench.runner.jobs import CollectJob
-from altbench.runner.progress import FIRST_GUESS_S, Board, Costs
+from altbench.runner.progress import Board, Costs
 
 JOBS = [CollectJob("Lift"), CollectJob("Stack")]
 
 
 def test_time_left_is_learned_from_jobs_of_the_kind() -> None:
     costs = Costs()
-    assert costs.guess(JOBS[0]) == FIRST_GUESS_S["collect"]
+    assert costs.guess(JOBS[0]) == CollectJob.first_guess_s
     costs.learn(JOBS[0], 10.0)
     costs.learn(JOBS[0], 20.0)
     assert costs.guess(JOBS[1]) == 15.0

@@ -69,7 +69,7 @@ def test_where_the_two_nearest_coincide_there_is_no_score(distance: str) -> None
 
 
 def test_one_demonstration_is_too_few() -> None:
-    with pytest.raises(ConfigError, match="two demonstrations, the policy was trained on 1"):
+    with pytest.raises(ConfigError, match="needs at least two demonstrations, got 1"):
         score(line(0.0), line(0.0))
 
 

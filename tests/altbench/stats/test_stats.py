@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from altbench.stats import paired, rates, scores
 from altbench.stats.paired import PairedCounts
@@ -120,9 +122,46 @@ def test_mcnemar_is_the_sign_test_of_the_discordant_pairs() -> None:
         assert paired.mcnemar_exact(b, c) == pytest.approx(as_extreme / len(flips))
 
 
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_mcnemar_is_the_exact_sum_of_binomial_coefficients(only_first: int, only_second: int) -> None:
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    exact = min(1.0, 2 * sum(math.comb(n, i) for i in range(fewer + 1)) / (1 << n))
+    assert paired.mcnemar_exact(only_first, only_second) == pytest.approx(exact, rel=1e-11, abs=0)
+
+
+def test_mcnemar_is_scipy_s_binomial_test() -> None:
+    for only_first, only_second in [(0, 1), (3, 9), (40, 12), (7, 7), (2, 120)]:
+        expected = binomtest(only_first, only_first + only_second).pvalue
+        assert paired.mcnemar_exact(only_first, only_second) == pytest.approx(expected, rel=1e-12)
+
+
 def test_mcnemar_stands_large_counts() -> None:
     assert paired.mcnemar_exact(3000, 3000) == 1.0
     assert 0 <= paired.mcnemar_exact(0, 3000) < 1e-300
+
+
+def test_counts_may_be_numpy_s_integers() -> None:
+    assert paired.mcnemar_exact(np.int64(83), np.int64(0)) == pytest.approx(2.0**-82)
+    assert paired.mcnemar_exact(np.int8(100), np.int8(100)) == 1.0
+    assert rates.rate_of(np.int64(3), np.int64(4)) == rates.rate_of(3, 4)
+    large = [np.int32(100_000)] * 4
+    assert paired.paired_difference_interval(PairedCounts(*large)) == pytest.approx(
+        paired.paired_difference_interval(PairedCounts(*map(int, large)))
+    )
+
+
+def test_statistics_take_columns_as_pandas_gives_them() -> None:
+    index = [7, 3, 5]
+    numbers = pd.Series([0.01, 0.04, 0.03], index=index)
+    assert paired.holm(numbers) == paired.holm(numbers.to_list())
+    assert scores.bootstrap_mean(numbers) == scores.bootstrap_mean(numbers.to_numpy())
+    missing = pd.Series([0.5, pd.NA, 1.5], index=index, dtype="Float64")
+    assert scores.summarise(missing) == scores.summarise([0.5, None, 1.5])
+    assert scores.auroc(missing, pd.Series([2.0, None, 1.0], dtype=object)) == 0.75
+    whole = pd.Series([2, 1, 0], index=index, dtype="Int64")
+    assert paired.sign_flip_exact(whole) == paired.sign_flip_exact([2, 1, 0])
+    assert rates.clustered_interval(whole, whole + 1) == rates.clustered_interval([2, 1, 0], [3, 2, 1])
+    assert paired.sign_flip_exact(whole.astype("int8") * 50) == paired.sign_flip_exact([100, 50, 0])
 
 
 def test_paired_difference_matches_newcombe_1998_method_10() -> None:
@@ -162,12 +201,24 @@ def test_holm_never_lowers_keeps_the_order_and_multiplies_the_smallest(p_values:
 
 
 SCORES = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=20)
+FINITE = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30)
 
 
 @given(SCORES, SCORES)
 def test_auroc_counts_pairs_and_half_the_ties(clean: list[float], perturbed: list[float]) -> None:
     wins = sum((p > c) + 0.5 * (p == c) for c in clean for p in perturbed)
     assert scores.auroc(clean, perturbed) == pytest.approx(wins / len(clean) / len(perturbed))
+
+
+@given(FINITE, FINITE)
+def test_auroc_is_the_count_of_lower_scores_to_the_last_bit(clean: list[float], perturbed: list[float]) -> None:
+    below = np.sort(clean)
+    less, not_more = (np.searchsorted(below, perturbed, side) for side in ("left", "right"))
+    assert scores.auroc(clean, perturbed) == float((less + not_more).sum() / (2 * len(clean) * len(perturbed)))
+
+
+def test_auroc_ranks_an_infinite_score_highest() -> None:
+    assert scores.auroc([0.0, np.inf], [np.inf, np.inf]) == 0.75
 
 
 def test_auroc_leaves_out_missing_scores_and_is_empty_without_any() -> None:

@@ -10,15 +10,13 @@ from typing import Any
 
 import fakes
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from altbench.core import registry
 from altbench.core.errors import ConfigError
+from altbench.results.run import Run
 from altbench.runner import episodes as episodes_module
-from altbench.runner.context import Setting
-from altbench.stats import rates
 from altbench.sweeps.plan import Cell, Plan, make_plan
 from altbench.sweeps.rows import Provenance
 from altbench.sweeps.spec import SweepSpec
@@ -95,14 +93,14 @@ def test_an_event_is_part_of_name_key_and_split(own_policies: Path) -> None:
 
 
 def test_an_event_reaches_every_reset(own_policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(episodes_module, "training_demonstrations", lambda *_: fakes.make_demonstrations(2))
+    monkeypatch.setattr(Run, "demonstrations", lambda *_: fakes.make_demonstrations(2))
     plan = plan_of({"event": EVENT}, own_policies)
-    setting = Setting(Path(), plan.sweep, "cpu", {})
-    options = [dict(p.options) for p in episodes_module.episode_plans(setting, plan.cells[0])]
+    run = Run(Path(), plan.sweep, "cpu", "none", {}, plan)
+    options = [dict(p.options) for p in episodes_module.episode_plans(run, plan.cells[0])]
     assert [(o["split"], o["move_at"], o["by"], "initial_state" in o) for o in options] == [
         ("recall", 15, 0.08, True)
     ] * 2
-    plain = episodes_module.episode_plans(setting, plan_of({}, own_policies).cells[0])
+    plain = episodes_module.episode_plans(run, plan_of({}, own_policies).cells[0])
     assert {"move_at", "by"}.isdisjoint(plain[0].options)
 
 
@@ -136,15 +134,9 @@ def test_each_demonstration_may_be_replayed_once(own_policies: Path, episodes: A
 
 
 def test_an_event_is_refused_where_nothing_can_be_moved(own_policies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fakes, "TASK", dataclasses.replace(fakes.TASK, movable=False))
-    with pytest.raises(ConfigError, match=r"Fake has nothing that can be moved in mid-episode.*move15by0.08 wants"):
+    monkeypatch.setattr(fakes.FakeTask, "info", dataclasses.replace(fakes.TASK, movable=False))
+    with pytest.raises(ConfigError, match=r"Fake: the event move15by0.08 moves an object .* none that can be moved"):
         plan_of({"event": EVENT}, own_policies)
-
-
-def test_a_split_with_an_event_follows_the_split() -> None:
-    splits = pd.Series(["mine", "uniform", "recall+move5by0.1", "recall", "replay"])
-    ordered = splits.sort_values(key=rates.split_order).to_list()
-    assert ordered == ["replay", "recall", "recall+move5by0.1", "uniform", "mine"]
 
 
 def test_labels_let_two_entries_stand_side_by_side(own_policies: Path, tmp_path: Path) -> None:

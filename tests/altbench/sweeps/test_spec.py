@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +15,7 @@ from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import BUILT_IN_SWEEPS, SweepSpec, load_sweep
 
+TODAY = datetime.date(2025, 1, 1)
 GOOD: dict[str, Any] = {
     "name": "x",
     "tasks": ["Lift"],
@@ -78,6 +81,8 @@ def test_smoke_plays_every_part_of_the_bench_and_is_small() -> None:
             "two evaluations make a cell called 'lift/alt/n30/s0/recall/clean'",
         ),
         ({"evaluations": [{"split": "recall", "n": [20]}]}, "no policy has that n"),
+        ({"measure": {"decision": 1}}, "unknown key 'measure.decision'; did you mean 'decisions'"),
+        ({"measure": True}, "measure: expected a table ({ key = value }), got True"),
         ({"train_seeds": [-1]}, "train_seeds.0"),
         ({"policies": [{"policy": "alt", "n": [40]}]}, "n = 40, but the sweep collects demonstrations.n = 30"),
         ({"evaluations": [{"split": "recal"}]}, "unknown split 'recal'; did you mean 'recall'"),
@@ -91,10 +96,26 @@ def test_smoke_plays_every_part_of_the_bench_and_is_small() -> None:
             {"evaluations": [{"split": "recall", "perturbations": [{"name": "occlusion", "severities": [6]}]}]},
             "severity",
         ),
+        (
+            {"evaluations": [{"split": "recall", "perturbations": [{"name": "fog", "options": {"day": TODAY}}]}]},
+            "options: expected values that JSON can hold (number, text, true, false, list, table), and date is not one",
+        ),
     ],
 )
 def test_a_bad_sweep_is_refused_in_one_line(changes: dict[str, Any], expected: str) -> None:
     assert expected in refused(changes)
+
+
+def test_measurements_can_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    rest = '[[policies]]\npolicy = "alt"\n[[evaluations]]\nsplit = "recall"\nepisodes = 2\n'
+    path.write_text(f'name = "x"\ntasks = ["Lift"]\nmeasure = false\n{rest}')
+    without = load_sweep(str(path))
+    kept = SweepSpec.parse(json.loads(without.model_dump_json()), "sweep.json")
+    assert without.measure is None and kept == without == SweepSpec.parse({**GOOD, "measure": None}, "x")
+    plans = [make_plan(s, provenance_of("cpu", "egl", {})) for s in (without, SweepSpec.parse(GOOD, "x"))]
+    assert [len(plan.measurements) for plan in plans] == [0, 1]
+    assert [cell.key for cell in plans[0].cells] == [cell.key for cell in plans[1].cells]
 
 
 def test_all_that_is_missing_is_named_at_once() -> None:

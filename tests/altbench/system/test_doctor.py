@@ -28,7 +28,7 @@ def test_a_wrong_version_names_what_is_wanted_and_how_to_get_it(monkeypatch: pyt
     monkeypatch.setattr(doctor, "package_version", lambda name: "3.10.0")
     finding = doctor.check_requirement(Requirement("mujoco<3.10,>=3.3"))
     assert finding is not None and not finding.ok
-    assert finding.detail == "3.10.0, wanted <3.10,>=3.3"
+    assert finding.detail == "3.10.0, expected <3.10,>=3.3"
     assert (
         finding.advice
         == "run `pip install -c constraints.txt 'mujoco<3.10,>=3.3'`; robosuite 1.5.2 breaks on mujoco 3.10 and later"
@@ -39,14 +39,14 @@ def test_a_missing_package_is_told_and_a_local_version_is_fine(monkeypatch: pyte
     monkeypatch.setattr(doctor, "package_version", {"torch": "2.13.0+cpu"}.get)
     assert doctor.check_requirement(Requirement("torch>=2.6")) is None
     finding = doctor.check_requirement(Requirement("av>=14"))
-    assert finding is not None and finding.detail == "not installed, wanted >=14"
+    assert finding is not None and finding.detail == "not installed, expected >=14"
 
 
 def test_an_unsupported_python_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.platform, "python_version", lambda: "3.14.1")
     finding = doctor.check_python()
     assert not finding.ok
-    assert "altbench wants Python <3.13,>=3.11" in finding.advice
+    assert "altbench needs Python <3.13,>=3.11" in finding.advice
 
 
 @pytest.mark.parametrize(("value", "ok"), [("", True), ("egl", True), ("OSMesa", True), ("vulkan", False)])

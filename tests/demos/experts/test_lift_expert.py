@@ -10,7 +10,7 @@ import pytest
 
 import altbench
 from altbench.core import registry
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv
 from altbench.core.types import Float32
 from altbench_demos.experts.lift import LiftExpert
 
@@ -28,7 +28,7 @@ def env() -> Iterator[gymnasium.Env]:
 
 def _demonstrate(env: gymnasium.Env, seed: int, **options: object) -> tuple[Float32, Float32, bool]:
     """Actions (T, 10), grip site's poses before each (T, 9), success."""
-    assert isinstance(env, SimulatedTask)
+    assert isinstance(env, TaskEnv)
     expert = LiftExpert()
     env.reset(seed=seed, options=dict(options))
     expert.reset(env, seed)
@@ -85,7 +85,7 @@ def test_lets_go_and_tries_again_when_the_cube_slips(env: gymnasium.Env) -> None
     expert = LiftExpert()
     env.reset(seed=6)
     expert.reset(env, 6)
-    expert._stage = "lift"  # closed and rising, the cube left on the table
+    expert._phase = "lift"  # closed and rising, the cube left on the table
     assert expert.act(env)[-1] == -1.0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import altbench
 from altbench.core import registry
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv
 from altbench.core.types import Float32
 
 pytestmark = pytest.mark.sim
@@ -29,7 +29,7 @@ def env(request: pytest.FixtureRequest) -> Iterator[gymnasium.Env]:
 
 def _demonstrate(env: gymnasium.Env, seed: int) -> tuple[Float32, Float32, bool]:
     """Actions (T, arms, 10), grip sites' positions before each (T, arms, 3), success."""
-    assert isinstance(env, SimulatedTask)
+    assert isinstance(env, TaskEnv)
     expert = registry.expert(env.info.name)
     env.reset(seed=seed)
     expert.reset(env, seed)

@@ -10,7 +10,7 @@ import pytest
 
 import altbench
 from altbench.core import registry
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv
 from altbench.core.types import Float32
 
 pytestmark = pytest.mark.sim
@@ -28,7 +28,7 @@ def env(request: pytest.FixtureRequest) -> Iterator[gymnasium.Env]:
 
 def _demonstrate(env: gymnasium.Env, seed: int, **options: object) -> tuple[Float32, Float32, bool]:
     """Actions (T, 10), grip site's poses before each (T, 9), success."""
-    assert isinstance(env, SimulatedTask)
+    assert isinstance(env, TaskEnv)
     expert = registry.expert(env.info.name)
     env.reset(seed=seed, options=dict(options))
     expert.reset(env, seed)
@@ -68,5 +68,5 @@ def test_begins_again_after_losing_its_hold(env: gymnasium.Env) -> None:
     expert = registry.expert(env.info.name)
     env.reset(seed=6)
     expert.reset(env, 6)
-    expert._stage = "press" if env.info.name == "Door" else "carry"  # closed, with nothing in the hand
+    expert._phase = "press" if env.info.name == "Door" else "carry"  # closed, with nothing in the hand
     assert expert.act(env)[-1] == -1.0

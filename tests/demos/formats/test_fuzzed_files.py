@@ -77,7 +77,7 @@ def test_absurd_sizes_reserve_no_memory(tmp_path: Path, format_name: str, name: 
         demo = demo_of(file)
         del demo[name]
         demo.create_dataset(name, shape=(1 << 40, 18), dtype="f8", chunks=(1024, 18))
-    with pytest.raises(DatasetError, match=r"claims 158,329,674,399,744 bytes, but 0 are stored"):
+    with pytest.raises(DatasetError, match=r"claims 158,329,674,399,744 bytes, but only 0 are stored"):
         read(format_name, path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def test_states_of_an_old_model_are_mapped_by_joint_name() -> None:
 @pytest.mark.parametrize(
     ("xml", "reason"),
     [
-        ("<mujoco", "what is no XML"),
+        ("<mujoco", "text that is not XML"),
         ("<mujoco/>", "expected a model with named joints"),
         ('<!DOCTYPE m [<!ENTITY a "b">]><mujoco>&a;</mujoco>', "without document type and entities"),
         (OLD_MODEL.replace("cube_jnt0", "ball_jnt0"), r"expected the joints .*cube_joint0.*got .*ball_joint0"),
@@ -148,7 +148,7 @@ def test_an_episode_that_never_succeeds_keeps_all_but_its_last_state(tmp_path: P
 
 def test_the_model_may_lie_beside_the_file(tmp_path: Path) -> None:
     path = state_viewers.write_robosuite(tmp_path / "x.hdf5", model="model_1.xml")
-    with pytest.raises(DatasetError, match=r"its model 'model_1.xml' is not there .* name it with --model FILE"):
+    with pytest.raises(DatasetError, match=r"its model 'model_1.xml' is missing .* name it with --model FILE"):
         read("robosuite", path)
     for beside in ("x.xml", "model_1.xml", "given"):
         (tmp_path / beside).write_text(OLD_MODEL)
@@ -267,3 +267,17 @@ def test_export_to_robomimic_comes_back(tmp_path: Path, robosuite: Path) -> None
         assert b.success
     with pytest.raises(DatasetError, match="exists; choose another file"):
         registry.exporter("robomimic")(recording, viewer, str(out))
+
+
+def test_an_interrupted_export_to_robomimic_leaves_no_file(tmp_path: Path, robosuite: Path) -> None:
+    recording, found = read("robosuite", robosuite, image_size=(16, 16))
+
+    def interrupted() -> Iterator[Demonstration]:
+        yield found[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        registry.exporter("robomimic")(
+            replace(recording, demonstrations=interrupted()), TinyViewer(), str(tmp_path / "out" / "out.hdf5")
+        )
+    assert list((tmp_path / "out").iterdir()) == []

@@ -74,10 +74,10 @@ def test_tasks_that_have_no_event_say_so() -> None:
         requested_move({"move_at": 3, "by": 0.1}, replace(TASK, name="Fixed", movable=False))
 
 
-@pytest.mark.parametrize("name", registry.ENVIRONMENTS)
+@pytest.mark.parametrize("name", registry.BUILT_IN["task"])
 def test_what_is_said_without_a_simulator_is_what_the_scene_has(name: str) -> None:
-    module = importlib.import_module(registry.ENVIRONMENTS[name].partition(":")[0])
-    scene: type[Scene] = getattr(module, f"{name}Scene")
+    module, _, attribute = registry.BUILT_IN["task"][name].partition(":")
+    scene: type[Scene] = getattr(importlib.import_module(module), attribute)
     assert registry.task(name).movable == bool(scene.moved_joints)
 
 

@@ -8,8 +8,9 @@ import mujoco
 import pytest
 
 from altbench.core import registry
-from altbench.measure import speed as bench
-from altbench.measure.speed import Measured, Played, Shares
+from altbench.measure import loops
+from altbench.measure.loops import Measured, Played, Shares
+from altbench.measure.speed import rollout_table
 
 
 def test_ratios_compare_the_loops_of_one_kind() -> None:
@@ -22,7 +23,7 @@ def test_ratios_compare_the_loops_of_one_kind() -> None:
         Played("altbench", "state", 60, 0.04, 0.1, 0.1),
     ]
     shares = (Shares("images", 0.2, 0.2, 0.5, 0.1), Shares("state", 0.4, 0.5, 0.0, 0.1))
-    table = bench.rollout_table(Measured("Lift", tuple(episodes), shares, "egl"))
+    table = rollout_table(Measured("Lift", tuple(episodes), shares, "egl"))
     data = table.data.set_index(["observed", "loop"])
     assert data.loc[("images", "altbench"), "ratio"] == pytest.approx(24.0)
     assert tuple(data.loc[("images", "altbench"), ["ratio_low", "ratio_high"]]) == (20.0, 28.0)
@@ -35,12 +36,12 @@ def test_ratios_compare_the_loops_of_one_kind() -> None:
 
 @pytest.mark.sim
 def test_shares_come_from_one_episode_and_leave_mujoco_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    env = bench._our_env(registry.task("Lift"), "state")
-    monkeypatch.setitem(bench._PLAYERS, "state", (bench._play_ours, env))
+    env = loops._our_env(registry.task("Lift"), "state")
+    monkeypatch.setitem(loops._PLAYERS, "state", (loops._play_ours, env))
     before = mujoco.mj_step1
-    played, shares = bench._play("state", 0), bench._shares("state")
+    played, shares = loops._play("state", 0), loops._shares("state")
     assert mujoco.mj_step1 is before
-    assert (played.loop, played.steps) == ("altbench", bench.STEPS)
+    assert (played.loop, played.steps) == ("altbench", loops.STEPS)
     assert 0 < played.reset_s < played.wall_s
     assert sum(astuple(shares)[1:]) == pytest.approx(1.0)
     assert min(shares.physics, shares.controller, shares.rest) > 0

@@ -5,15 +5,15 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from altbench.checks import env as checks
+from altbench.core import registry
 from altbench.core.errors import ConfigError, ContractError, SimulationDiverged
-from altbench.core.task import SimulatedTask
+from altbench.core.task import TaskEnv
 from altbench_envs.robosuite_env import rendering
 from altbench_envs.robosuite_env.adapter import RobosuiteEnv
 from altbench_envs.tasks.lift import TABLE_HEIGHT, TASK, LiftScene
@@ -42,7 +42,7 @@ def test_passes_its_own_checker(pixels_env: RobosuiteEnv) -> None:
 
 def test_observation(pixels_env: RobosuiteEnv) -> None:
     observation, info = pixels_env.reset(seed=0)
-    assert isinstance(pixels_env, SimulatedTask)
+    assert isinstance(pixels_env, TaskEnv)
     assert info == {"is_success": False}
     assert list(observation["pixels"]) == ["agentview", "wrist"]
     for image in observation["pixels"].values():
@@ -159,4 +159,4 @@ def test_wrong_actions_are_refused(state_env: RobosuiteEnv) -> None:
 
 def test_registered_task_and_environment_agree() -> None:
     assert TASK.grid_size == LiftScene.placements["altbench"].grid_size
-    assert gymnasium.spec(TASK.env_id).entry_point == "altbench_envs.tasks.lift:make"
+    assert registry.task("Lift") is TASK

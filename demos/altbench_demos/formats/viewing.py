@@ -1,4 +1,7 @@
-"""From recorded states and actions to a `Demonstration`: the states are set, and what is seen there is recorded."""
+"""Making a `Demonstration` from recorded states and actions.
+
+The states are set in the simulator, and what the task shows there is recorded.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,17 @@ from altbench.api import (
     View,
 )
 
-FREQUENCY_TOLERANCE = 0.01  # share
+FREQUENCY_TOLERANCE = 0.01
+"""The share by which a recording's control frequency may differ from the task's."""
 DEFAULT_IMAGE_SIZE = (84, 84)
+"""(H, W) of drawn images if neither the file nor the user names a size."""
 
 
 def look_along(viewer: StateViewer, states: Float64, where: str, object_pose: Float64 | None = None) -> list[View]:
-    """What is seen, without images, in each of `states` (T, Ds) up to the first later one in which the task is solved.
+    """View each of `states` (T, Ds), without images, until the task is solved.
 
-    `object_pose` (P,): where the task has `native.fixed_bodies`.
+    The first state may be solved; the views end with the first later one that is.
+    `object_pose` (P,): needed if the task has `native.fixed_bodies`.
     """
     views: list[View] = []
     for t, state in enumerate(states):
@@ -40,7 +46,10 @@ def look_along(viewer: StateViewer, states: Float64, where: str, object_pose: Fl
 
 
 def until_success(views: list[View], frames: int) -> int:
-    """How many of `frames` come before the task is solved: the last action kept is the one that solved it."""
+    """Count the frames before the view in which the task is solved, up to `frames`.
+
+    So the last action kept is the one that solved the task.
+    """
     return min(frames, len(views) - 1 if views[-1].success else len(views))
 
 
@@ -56,7 +65,10 @@ def demonstration(
     pixels: Mapping[str, UInt8] | None,
     image_size: tuple[int, int],
 ) -> Demonstration:
-    """The record of T frames: `views`, `states` and `actions` (T, ...) as given; images drawn where `pixels` is None."""
+    """Make the demonstration of T frames from `views`, `states` and `actions` (T, ...).
+
+    If `pixels` is None, images of `image_size` are drawn from the states.
+    """
     if pixels is None:
         fixed = views[0].object_pose if viewer.native.fixed_bodies else None
         drawn = [viewer.look(state, image_size, fixed).pixels for state in states]
@@ -75,7 +87,10 @@ def demonstration(
 
 
 def check_frequency(states: Float64, task: TaskInfo, where: str) -> None:
-    """DatasetError unless the states' times (their first column, s) are those of the task's control frequency."""
+    """Raise DatasetError unless the states follow the task's control frequency.
+
+    Their first column is their time (s).
+    """
     if len(states) < 2:
         return
     step = float(np.median(np.diff(states[:, 0])))
@@ -85,7 +100,7 @@ def check_frequency(states: Float64, task: TaskInfo, where: str) -> None:
 
 
 def check_equal_length(where: str, **lengths: int) -> None:
-    """DatasetError unless all arrays have the same number of frames."""
+    """Raise DatasetError unless all arrays have the same number of frames."""
     if len(set(lengths.values())) > 1:
         listing = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise DatasetError(f"{where}: expected arrays of the same length, got {listing}")

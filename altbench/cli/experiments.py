@@ -1,0 +1,168 @@
+"""`altbench experiments`: the paper's experiments. `altbench reproduce` is another name
+of `altbench experiments run`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from altbench.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from altbench.experiments.shared.experiment import Experiment
+
+app = typer.Typer(
+    help="Reproduce the paper's experiments: list them, see what they would run, run them, report on them.\n\n"
+    "All experiments share the run folder OUT/run, so that work which several of them need is done once. "
+    "Each has a report in a folder of its own, such as OUT/E3-main-table.\n\n"
+    "Start with `altbench experiments list`, then `altbench experiments run E3`.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+PresetName = Literal["small", "paper"]
+Names = Annotated[list[str] | None, typer.Argument(help="ids or names, such as E3 or main-table")]
+Everything = Annotated[bool, typer.Option("--all", help="every experiment, in order")]
+PresetOption = Annotated[
+    PresetName, typer.Option(help="the policies' size: `small` for two CPU cores, `paper` for a GPU")
+]
+Out = Annotated[Path | None, typer.Option(help="where everything goes; default results/paper-small or results/paper")]
+Workers = Annotated[int | None, typer.Option(min=0, help="worker processes; default: one per core; 0: none")]
+
+
+@app.command("list")
+def list_experiments() -> None:
+    """List the experiments, and the question that each of them answers."""
+    from altbench import experiments
+    from altbench.cli.console import make_console
+    from altbench.experiments import reproduce as work
+
+    work.show_list(experiments.everything(), make_console())
+
+
+@app.command()
+def run(
+    experiment: Names = None,
+    everything: Everything = False,
+    preset: PresetOption = "small",
+    out: Out = None,
+    workers: Workers = None,
+) -> None:
+    """Run what is missing of experiments, then write their reports beside the paper's
+    numbers.
+
+    Stop it whenever you like: the same command goes on where it stopped. To see first
+    what it would do, use `altbench experiments plan`.
+
+    - `altbench experiments run E3`
+    - `altbench experiments run --all --preset small --workers 2`
+    """
+    from altbench.cli.console import make_console
+    from altbench.experiments import reproduce as work
+    from altbench.system.devices import require_renderer
+    from altbench.system.files import make_folder
+    from altbench.system.fingerprint import usable_cores
+
+    chosen, folder, console = _chosen(experiment, everything), _folder(out, preset), make_console()
+    renderer = require_renderer()
+    make_folder(folder)
+    try:
+        count = usable_cores() if workers is None else workers
+        failed = work.reproduce(chosen, preset, folder, count, renderer, console)
+    except KeyboardInterrupt:
+        console.print("\nstopped; the same command goes on where this stopped")
+        raise typer.Exit(130) from None
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def report(
+    experiment: Names = None, everything: Everything = False, preset: PresetOption = "small", out: Out = None
+) -> None:
+    """Write reports from the records that exist, and run nothing.
+
+    A report names what is missing and leaves its numbers empty. This works while
+    `altbench experiments run` is at work.
+
+    - `altbench experiments report E3 latent-map`
+    """
+    from altbench.cli.console import make_console
+    from altbench.experiments import reproduce as work
+    from altbench.system.devices import require_renderer
+    from altbench.system.files import make_folder
+
+    chosen, folder, console = _chosen(experiment, everything), _folder(out, preset), make_console()
+    renderer = require_renderer()
+    make_folder(folder)
+    for one in chosen:
+        work.report(one, preset, folder, renderer, console)
+
+
+@app.command()
+def plan(
+    experiment: Names = None, everything: Everything = False, preset: PresetOption = "small", out: Out = None
+) -> None:
+    """List what experiments would run, and what of it is done. Nothing is run or
+    written.
+
+    - `altbench experiments plan --all`
+    """
+    from altbench.cli.console import make_console
+    from altbench.experiments import reproduce as work
+    from altbench.system.devices import require_renderer
+
+    chosen = _chosen(experiment, everything)
+    work.show_plans(chosen, preset, _folder(out, preset), require_renderer(), make_console())
+
+
+def reproduce(
+    experiment: Names = None,
+    everything: Everything = False,
+    listing: Annotated[bool, typer.Option("--list", hidden=True)] = False,
+    preset: PresetOption = "small",
+    out: Out = None,
+    workers: Workers = None,
+    report_only: Annotated[bool, typer.Option("--report-only", hidden=True)] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", hidden=True)] = False,
+) -> None:
+    """Reproduce the paper's experiments: another name of `altbench experiments run`.
+
+    `altbench experiments` also has `list`, `plan` and `report`.
+
+    - `altbench reproduce E3`
+    - `altbench reproduce --all --preset small --workers 2`
+    """
+    # Reports and READMEs that are published name these flags; each stands for a
+    # command.
+    if report_only and dry_run:
+        raise ConfigError(
+            "--report-only writes reports and --dry-run writes nothing, so they contradict each other; leave one out"
+        )
+    if listing:
+        list_experiments()
+    elif report_only:
+        report(experiment, everything, preset, out)
+    elif dry_run:
+        plan(experiment, everything, preset, out)
+    else:
+        run(experiment, everything, preset, out, workers)
+
+
+def _chosen(names: list[str] | None, everything: bool) -> list[Experiment]:
+    """Return the experiments that are named, each once, or all; ConfigError for none,
+    or for both.
+    """
+    from altbench import experiments
+
+    if names and everything:
+        raise ConfigError(f"{' '.join(names)} and --all contradict each other; leave one of them out")
+    if not names and not everything:
+        raise ConfigError("name experiments, or say --all; `altbench experiments list` shows what there is")
+    return experiments.everything() if everything else list(dict.fromkeys(map(experiments.find, names or [])))
+
+
+def _folder(out: Path | None, preset: PresetName) -> Path:
+    return out or Path("results") / ("paper-small" if preset == "small" else "paper")

@@ -1,0 +1,191 @@
+"""The plan of a file of demonstrations, and what of it exists already.
+
+Demonstration i depends on (root seed, i) alone. So a file of 30 is the beginning of a
+file of 120, and any process may collect any demonstration. Each is kept at once as a
+part: a file of one demonstration in the folder `PATH.parts`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from altbench.core import registry
+from altbench.core.demonstration import Demonstration
+from altbench.core.errors import DatasetError
+from altbench.core.seeds import derive_seed
+from altbench.core.task import TaskInfo
+from altbench.core.types import RenderProfile
+from altbench.dataset import files
+from altbench.dataset.files import Dataset
+from altbench.dataset.format import DatasetMeta, physics_versions, task_settings
+from altbench.dataset.policy_expert import ExpertChoice
+from altbench.dataset.recorder import Recorder
+
+Placement = Literal["grid", "uniform"]
+MAX_ATTEMPTS = 20
+"""Attempts at one demonstration, at most. An expert that fails so often at one pose
+cannot solve it."""
+MAX_DEMONSTRATIONS = 1_000_000
+"""Demonstrations in one file, at most. Also the distance in the seeds' `demo` stream
+between two attempts at one demonstration, so that no two attempts share a seed. Another
+value would change every repeated demonstration."""
+
+
+@dataclass(frozen=True)
+class CollectionPlan:
+    """The task, settings, file and expert of demonstrations to collect.
+
+    `meta` lacks the lengths that only the simulator knows: `state_dim` and
+    `environment_state_dim` are 0. `expert` None: the task's own.
+    """
+
+    info: TaskInfo
+    meta: DatasetMeta
+    path: Path
+    expert: ExpertChoice | None = None
+
+    @property
+    def parts(self) -> Path:
+        """The folder of the finished demonstrations, while `path` is incomplete."""
+        return self.path.with_name(self.path.name + ".parts")
+
+    def part(self, index: int) -> Path:
+        """Return the file of demonstration `index` while `path` is incomplete."""
+        return self.parts / f"demo_{index:06d}.hdf5"
+
+    # --------------------------------------------------------------------------------------------- one demonstration
+
+    def seeds(self, index: int) -> list[int]:
+        """Return the seeds of the attempts at demonstration `index`, first to last."""
+        numbers = (index + attempt * MAX_DEMONSTRATIONS for attempt in range(MAX_ATTEMPTS))
+        return [derive_seed(self.meta.root_seed, "demo", number) for number in numbers]
+
+    def options(self, index: int) -> dict[str, Any]:
+        """Return the options of the environment's `reset` for demonstration `index`."""
+        return {"split": self.meta.placement, "episode": self.grid_index(index) if self._on_grid else index}
+
+    def grid_index(self, index: int) -> int:
+        """Return the number of the grid pose of `index`, or -1 off the grid."""
+        return index % self.info.grid_size if self._on_grid else -1
+
+    @property
+    def _on_grid(self) -> bool:
+        return self.meta.placement == "grid"
+
+    def failed_attempts(self, demonstration: Demonstration) -> int:
+        """Count the failed attempts before `demonstration`, known from its seed.
+
+        MAX_ATTEMPTS if the seed is not one of the plan's.
+        """
+        seeds = self.seeds(demonstration.index)
+        return seeds.index(demonstration.seed) if demonstration.seed in seeds else MAX_ATTEMPTS
+
+    def make_recorder(self) -> Recorder:
+        """Make the recorder of the plan's demonstrations."""
+        return Recorder(self.info, self.meta.image_size, self.meta.render_profile, self.expert)
+
+    # ---------------------------------------------------------------------------------------------- what is there
+
+    def existing(self) -> Dataset | None:
+        """Return the demonstrations already in `path`; None if it is missing.
+
+        DatasetError if they were made with other settings.
+        """
+        if not self.path.exists():
+            return None
+        found = files.read(self.path)
+        if differences := _differences(found.meta, self.meta):
+            advice = "choose another file, or collect again with --force"
+            raise DatasetError(f"{self.path}: exists with other settings: {differences}; {advice}")
+        return found
+
+    def finished_part(self, index: int) -> Demonstration | None:
+        """Return demonstration `index` from its part.
+
+        None if the part is missing, damaged or made with other settings.
+        """
+        if not self.part(index).exists():
+            return None
+        try:
+            found = files.read(self.part(index))
+        except DatasetError:
+            return None
+        made = replace(found.demonstrations[0], index=index)
+        agrees = not _differences(found.meta, self.meta) and made.grid_index == self.grid_index(index)
+        return made if agrees and self.failed_attempts(made) < MAX_ATTEMPTS else None
+
+    # -------------------------------------------------------------------------------------------------- writing
+
+    def make_parts_folder(self) -> None:
+        """Make the folder of parts; DatasetError if that is impossible.
+
+        So an unwritable place is found before the first demonstration.
+        """
+        try:
+            self.parts.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or error
+            raise DatasetError(f"{self.parts}: cannot be made: {reason}; choose another file") from error
+
+    def write_part(self, demonstration: Demonstration) -> None:
+        """Keep a finished demonstration as a part."""
+        part = self.part(demonstration.index)
+        files.write(part, [replace(demonstration, index=0)], self._complete_meta(demonstration))
+
+    def complete(self, demonstrations: Sequence[Demonstration]) -> Dataset:
+        """Write all demonstrations to `path`, remove the parts, and read `path`."""
+        files.write(self.path, demonstrations, self._complete_meta(demonstrations[0]))
+        self.remove_parts()
+        return files.read(self.path)
+
+    def remove_parts(self) -> None:
+        """Remove the folder of parts, if there is one."""
+        shutil.rmtree(self.parts, ignore_errors=True)
+
+    def _complete_meta(self, demonstration: Demonstration) -> DatasetMeta:
+        state = demonstration.environment_state
+        lengths = {
+            "state_dim": demonstration.states.shape[1],
+            "environment_state_dim": 0 if state is None else state.shape[1],
+        }
+        return self.meta.model_copy(update=lengths)
+
+
+def plan_collection(
+    task_name: str,
+    path: Path,
+    *,
+    root_seed: int,
+    placement: Placement,
+    image_size: tuple[int, int],
+    render_profile: RenderProfile,
+    expert: ExpertChoice | None,
+) -> CollectionPlan:
+    """Plan a file of demonstrations.
+
+    UnknownNameError for an unknown task; ConfigError for a setting that cannot be used.
+    """
+    info = registry.task(task_name)
+    made_by = {} if expert is None else {"expert": expert.label}
+    values = {
+        **task_settings(info, "ee_pose"),
+        "image_size": image_size,
+        "render_profile": render_profile,
+        "state_dim": 0,
+        "placement": placement,
+        "root_seed": root_seed,
+        "versions": {**physics_versions(), **made_by},
+    }
+    return CollectionPlan(info, DatasetMeta.parse(values, "demonstrations to collect"), path, expert)
+
+
+def _differences(found: DatasetMeta, planned: DatasetMeta) -> str:
+    """Return `key found (wanted planned)` for each setting that differs, or ""."""
+    # A plan does not know these two; the simulator's versions fix them.
+    ignored = {"state_dim", "environment_state_dim"}
+    a, b = found.model_dump(exclude=ignored), planned.model_dump(exclude=ignored)
+    return ", ".join(f"{key} {a[key]} (wanted {b[key]})" for key in a if a[key] != b[key])

@@ -1,0 +1,170 @@
+"""A run: a sweep in a folder, planned for this machine, with what has been recorded of it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from altbench.core import registry
+from altbench.core.demonstration import Demonstration
+from altbench.core.errors import CheckpointError
+from altbench.core.policy import Policy
+from altbench.results import frames, history, measures
+from altbench.results.checkpoints import find_checkpoint, load_checkpoint, make_policy
+from altbench.results.demonstrations import DemonstrationReader, available_checksums, data_checksums, data_files
+from altbench.results.folder import RunFolder
+from altbench.results.frames import Recorded
+from altbench.rollout.records import MeasureRecord
+from altbench.sweeps.plan import Checkpoint, Plan, make_plan
+from altbench.sweeps.rows import Provenance, provenance_of
+from altbench.sweeps.spec import EvaluationEntry, SweepSpec
+from altbench.system import fingerprint
+from altbench.system.devices import resolve_device
+from altbench.system.fingerprint import Fingerprint
+
+
+@dataclass(frozen=True)
+class Run:
+    """A sweep in the folder `root`, on a device and a renderer, with its plan.
+
+    `data`: task -> file of demonstrations. `lacking`: the demonstrations that are missing, in
+    words; without them no cell of their task is found. `reader`: holds demonstrations in memory.
+    Several runs may share a folder: each one sees its own cells alone.
+    """
+
+    root: Path
+    sweep: SweepSpec
+    device: str
+    renderer: str
+    data: Mapping[str, Path]
+    plan: Plan
+    lacking: tuple[str, ...] = ()
+    reader: DemonstrationReader = field(default_factory=DemonstrationReader, compare=False, repr=False)
+
+    @classmethod
+    def begin(cls, root: Path | str, sweep: SweepSpec, renderer: str | None = None) -> Run:
+        """Return the run of `sweep` under `root` before its demonstrations are read.
+
+        Every name and setting is checked, so that a bad sweep is refused before any work. Keys
+        are those without demonstrations, so that no cell is found. What depends on the machine
+        is as the run began it, if it has begun. `renderer`: None selects one.
+        """
+        root, device = Path(root), resolve_device(sweep.device)
+        renderer = registry.select_backend() if renderer is None else renderer
+        plan = make_plan(history.continue_sweep(sweep, root), provenance_of(device, renderer, {}))
+        return cls(root, plan.sweep, device, renderer, data_files(sweep, root), plan)
+
+    @classmethod
+    def open(cls, root: Path | str, sweep: SweepSpec, renderer: str | None = None) -> Run:
+        """Return the run of `sweep` under `root` with the demonstrations that it has so far.
+
+        Starts no work. `lacking` names what is missing. DatasetError if the sweep names a file of
+        demonstrations that cannot be used.
+        """
+        begun = cls.begin(root, sweep, renderer)
+        found, lacking = available_checksums(sweep, begun.data)
+        return replace(begun._planned(found), lacking=lacking)
+
+    def with_data(self, held: str = "") -> Run:
+        """Return the run planned with its demonstrations; raise DatasetError if some cannot be used.
+
+        `held`: for a run that had them before, what they were for, such as "that its episodes
+        began from"; the message about a missing file says it.
+        """
+        for path in self.data.values() if held else ():
+            history.check_demonstrations(self.sweep, path, held)
+        return self._planned(data_checksums(self.sweep, self.data))
+
+    def with_evaluations(self, evaluations: Sequence[EvaluationEntry]) -> Run:
+        """Return the run of the same rows with other evaluations; fits and their keys stay."""
+        sweep = self.sweep.model_copy(update={"evaluations": tuple(evaluations)})
+        return replace(self, sweep=sweep, plan=make_plan(sweep, self.provenance))
+
+    def for_worker(self, reader: DemonstrationReader | None = None) -> Run:
+        """Return the run as a job needs it, without plan and records; `reader`: the worker's own.
+
+        A job names its own cell. A plan of thousands of cells would travel with every job.
+        """
+        plan = replace(self.plan, checkpoints=(), cells=(), measurements=())
+        return replace(self, plan=plan, reader=reader or DemonstrationReader())
+
+    def _planned(self, checksums: Mapping[tuple[str, int], str]) -> Run:
+        made_with = provenance_of(self.device, self.renderer, checksums)
+        return replace(self, plan=make_plan(self.sweep, made_with))
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run's folder."""
+        return RunFolder(self.root)
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the run's keys depend on besides its sweep."""
+        return provenance_of(self.device, self.renderer, self.plan.data)
+
+    @cached_property
+    def recorded(self) -> Recorded:
+        """The plan's cells that have a record, read once, when first asked for.
+
+        What is recorded afterwards is seen by a run that is opened afterwards.
+        """
+        return frames.load_recorded(self.root, [cell.key for cell in self.plan.cells])
+
+    def episodes(self) -> pd.DataFrame:
+        """Return one row per recorded episode, as `results.load_episodes`."""
+        return self.recorded.episodes()
+
+    def decisions(self) -> pd.DataFrame:
+        """Return one row per recorded decision, as `results.load_decisions`."""
+        return self.recorded.decisions()
+
+    def measures(self) -> list[MeasureRecord]:
+        """Return the plan's measurements of time and memory, as far as they are recorded."""
+        return measures.load_measures(self.root, [m.key for m in self.plan.measurements])
+
+    def demonstrations(self, checkpoint: Checkpoint) -> tuple[Demonstration, ...]:
+        """Return the nested subset of N demonstrations that a checkpoint is fitted to.
+
+        DatasetError if their file is missing or holds too few.
+        """
+        from altbench.dataset.subsets import subset
+
+        everything = self.reader.read(self.data[checkpoint.task])
+        return subset(everything, checkpoint.n, registry.task(checkpoint.task).grid_size, self.sweep.seed)
+
+    def checkpoint_folder(self, checkpoint: Checkpoint) -> Path | None:
+        """Return where a fitted checkpoint is; None if it is missing."""
+        return find_checkpoint(self.folder.checkpoints, checkpoint.folder)
+
+    def fitted(self, checkpoint: Checkpoint) -> Path:
+        """Return where a fitted checkpoint is; raise CheckpointError if it is missing."""
+        found = self.checkpoint_folder(checkpoint)
+        if found is None:
+            raise CheckpointError(
+                f"{self.folder.checkpoints}: the checkpoint {checkpoint.name} is missing; `altbench run` fits it"
+            )
+        return found
+
+    def policy(self, checkpoint: Checkpoint, runtime: Mapping[str, Any] | None = None) -> Policy:
+        """Return a checkpoint's policy, ready to act; `runtime` changes settings that do not concern the fit.
+
+        A policy that learns nothing is made; another is loaded, or CheckpointError raised if it is
+        not fitted yet.
+        """
+        if not checkpoint.trainable:
+            config = {**checkpoint.config, **(runtime or {})}
+            return make_policy(checkpoint.task, checkpoint.policy, config, checkpoint.name)
+        return load_checkpoint(self.fitted(checkpoint), self.device, runtime)
+
+    def fingerprint(self) -> Fingerprint:
+        """Return what makes this run's results: this machine, the renderer and the demonstrations.
+
+        Of each task the largest set of demonstrations stands for all.
+        """
+        largest = {task: checksum for (task, _), checksum in sorted(self.plan.data.items())}
+        return fingerprint.collect(renderer=self.renderer, data=" ".join(largest.values()))

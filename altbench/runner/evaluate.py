@@ -1,0 +1,200 @@
+"""Playing one policy on one task from a script: the same episodes as a sweep's, in this process."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+
+from altbench.core import registry
+from altbench.core.catalogue import make_policy
+from altbench.core.demonstration import Demonstration
+from altbench.core.errors import ConfigError, UnknownNameError
+from altbench.core.perturbation import AnyPerturbation
+from altbench.core.policy import Policy, Trainable, check_fit
+from altbench.core.seeds import derive_seed
+from altbench.core.task import TaskInfo
+from altbench.core.types import ControlMode, ObsType, RenderProfile
+from altbench.dataset.cached import collect
+from altbench.dataset.files import read
+from altbench.dataset.subsets import subset
+from altbench.report.table import percentage
+from altbench.results.frames import episodes_frame
+from altbench.rollout.episode import EpisodePlan, make_env, run_episode
+from altbench.rollout.records import CellHeader, EpisodeRecord
+from altbench.runner.function_policy import Act, FunctionPolicy
+from altbench.stats.rates import success_rate
+
+FROM_DEMONSTRATIONS = ("recall", "replay")
+"""Splits whose episodes begin where a demonstration began."""
+N = 30
+"""How many demonstrations are collected when none are given: a whole pass over every task's grid."""
+
+
+def evaluate(
+    policy: Policy | Act | str,
+    task: str,
+    *,
+    split: str = "uniform",
+    episodes: int = 50,
+    demonstrations: Path | str | Sequence[Demonstration] | None = None,
+    perturbation: AnyPerturbation | None = None,
+    seed: int = 0,
+    control_mode: ControlMode = "ee_pose",
+    obs_type: ObsType = "pixels",
+    image_size: tuple[int, int] = (84, 84),
+    render_profile: RenderProfile = "fast",
+    decision_timeout_s: float = 60.0,
+    quiet: bool = False,
+) -> pd.DataFrame:
+    """Play episodes of one policy on one task, print its success, and return a row per episode.
+
+    `policy`: a `Policy` that is ready to act, the name of one that needs no training, or
+    any function `f(observation) -> action`. A function gets the latest observation as the
+    environment gives it, {"pixels": {camera: uint8 (H, W, 3)}, "agent_pos": float32 (Dp,)}
+    (`obs_type="state"`: "environment_state" in place of "pixels"), and answers float32
+    (Da,) in `control_mode`; it is asked at every control step.
+
+    The episodes are those of a sweep with the same `seed`, so the result can stand beside
+    its tables. `recall` and `replay` begin from `demonstrations`: a file, a list, or the
+    task's 30 of seed 0, which are collected once into a cache whose place is printed.
+    `replay` plays each at most once. `perturbation`: `altbench.make_perturbation(...)`.
+    `image_size`: (H, W) in pixels. The frame has the columns of
+    `altbench.results.load_episodes`; a policy that fails is a row with its status, never
+    an exception. Raise ConfigError or ContractError before the first episode if the
+    arguments do not fit.
+    """
+    info = registry.task(task)
+    ready, label = _policy(policy, info, control_mode, obs_type)
+    _check(info, split, episodes)
+    check_fit(ready.requirements, info, image_size, label)
+    starts = _starts(info, split, demonstrations, seed, image_size, render_profile)
+    if split == "replay" and episodes > len(starts):
+        raise ConfigError(
+            f"replay plays each demonstration once: expected up to {len(starts)} episodes, got {episodes}"
+        )
+    records: list[EpisodeRecord] = []
+    env = make_env(info, ready.requirements, image_size, render_profile)
+    try:
+        for index in _shown(range(episodes), f"{info.name} {split}", quiet):
+            plan = _plan(index, seed, split, starts, perturbation)
+            records.append(run_episode(env, ready, plan, decision_timeout_s))
+    finally:
+        env.close()
+    frame = episodes_frame(_header(info, label, split, perturbation, len(starts)), records)
+    if not quiet:
+        print(_summary(frame, f"{label} on {info.name}, {split}"))
+    return frame
+
+
+def _policy(policy: Policy | Act | str, info: TaskInfo, mode: ControlMode, obs_type: ObsType) -> tuple[Policy, str]:
+    """Return a policy that is ready to act, and what tables call it."""
+    if isinstance(policy, str):
+        made = make_policy(policy, info.name)
+        if isinstance(made, Trainable):
+            raise ConfigError(
+                f"policy {policy!r} must be trained first: expected a fitted policy; "
+                f"altbench.make_policy({policy!r}, {info.name!r}), then its `fit`"
+            )
+        return made, policy.rpartition(":")[2]
+    if isinstance(policy, Policy):
+        return policy, getattr(policy, "name", type(policy).__name__)
+    if inspect.isclass(policy) or not callable(policy):
+        raise ConfigError(f"policy: expected a Policy, a function or a registered name, got {policy!r}")
+    return FunctionPolicy(info, policy, mode, obs_type), getattr(policy, "__name__", type(policy).__name__)
+
+
+def _check(info: TaskInfo, split: str, episodes: int) -> None:
+    if split not in info.splits:
+        raise UnknownNameError(f"split of {info.name}", split, info.splits)
+    if episodes < 1:
+        raise ConfigError(f"episodes: expected at least 1, got {episodes}")
+
+
+def _starts(
+    info: TaskInfo,
+    split: str,
+    demonstrations: Path | str | Sequence[Demonstration] | None,
+    seed: int,
+    image_size: tuple[int, int],
+    render_profile: RenderProfile,
+) -> Sequence[Demonstration]:
+    """Return the demonstrations that the episodes begin from, in a sweep's order."""
+    if split not in FROM_DEMONSTRATIONS:
+        return ()
+    if demonstrations is None:
+        given = collect(info.name, N, image_size=image_size, render_profile=render_profile)
+    elif isinstance(demonstrations, Path | str):
+        given = read(demonstrations, info.name).demonstrations
+    else:
+        given = tuple(demonstrations)
+    if not given:
+        raise ConfigError(f"{split} begins from demonstrations: expected at least one, got none")
+    return subset(given, len(given), info.grid_size, seed)
+
+
+def _shown(indices: range, what: str, quiet: bool) -> Iterable[int]:
+    """Iterate with a progress bar, if there is a terminal to show it on."""
+    console = Console(stderr=True, quiet=quiet)
+    return track(indices, what, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _plan(
+    index: int,
+    seed: int,
+    split: str,
+    starts: Sequence[Demonstration],
+    perturbation: AnyPerturbation | None,
+) -> EpisodePlan:
+    """Plan an episode with the seeds that a sweep's episode of this number has."""
+    options: dict[str, Any] = {"split": split, "episode": index}
+    if starts:
+        options["initial_state"] = starts[index % len(starts)].initial_state
+    return EpisodePlan(
+        index=index,
+        seed=derive_seed(seed, "evaluate", index),
+        policy_seed=derive_seed(seed, "policy", index),
+        options=options,
+        perturbation=perturbation,
+        perturb_seed=derive_seed(seed, "perturb", index),
+    )
+
+
+def _header(info: TaskInfo, label: str, split: str, perturbation: AnyPerturbation | None, n: int) -> CellHeader:
+    """Describe the episodes as a cell; without keys, since nothing is stored under them."""
+    severity = 0 if perturbation is None else perturbation.severity
+    condition = "clean" if severity == 0 or perturbation is None else perturbation.name
+    suffix = condition if severity == 0 else f"{condition}-{severity}"
+    return CellHeader(
+        key="",
+        name=f"{info.name.lower()}/{label}/n{n}/s0/{split}/{suffix}",
+        task=info.name,
+        label=label,
+        policy=label,
+        preset="",
+        n=n,
+        train_seed=0,
+        split=split,
+        perturbation=condition,
+        severity=severity,
+        checkpoint_key="",
+        spec_json="{}",
+    )
+
+
+def _summary(frame: pd.DataFrame, what: str) -> str:
+    """Say the success with its interval, and every episode that did not end as one should."""
+    rate = success_rate(frame)
+    lines = [f"{what}: no episode could be played"]
+    if rate.value is not None and rate.low is not None and rate.high is not None:
+        interval = f"[{percentage(rate.low)}, {percentage(rate.high)}]"
+        lines = [f"{what}: {rate.successes} of {rate.episodes} succeed, {percentage(rate.value)} % {interval}"]
+    wrong = frame[frame["status"] != "ok"]
+    for status, group in wrong.groupby("status", sort=True):
+        lines.append(f"  {len(group)} ended with {status}; the first: {group['message'].iloc[0]}")
+    return "\n".join(lines)

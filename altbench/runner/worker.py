@@ -1,0 +1,37 @@
+"""What a process that does jobs keeps from one to the next: environments and demonstrations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+
+from altbench.core import registry
+from altbench.core.policy import Requirements
+from altbench.results.demonstrations import DemonstrationReader
+from altbench.rollout.episode import make_env
+from altbench.sweeps.spec import SweepSpec
+
+
+class Worker:
+    """The owner of a process's environments and of the demonstrations that it has read."""
+
+    def __init__(self) -> None:
+        self.reader = DemonstrationReader()
+        self._environments: dict[tuple[Any, ...], gymnasium.Env[Any, Any]] = {}
+
+    def environment(self, task: str, needs: Requirements, sweep: SweepSpec) -> gymnasium.Env[Any, Any]:
+        """Return the environment of a task that a policy needs.
+
+        There is one of each kind for all episodes, since making one costs as much as an episode.
+        """
+        kind = (task, bool(needs.cameras), needs.control_mode, sweep.image_size, sweep.render_profile)
+        if kind not in self._environments:
+            self._environments[kind] = make_env(registry.task(task), needs, sweep.image_size, sweep.render_profile)
+        return self._environments[kind]
+
+    def close(self) -> None:
+        """Close all environments; one that is needed afterwards is made anew."""
+        for env in self._environments.values():
+            env.close()
+        self._environments.clear()

@@ -1,0 +1,32 @@
+"""Where altbench keeps what can be made again: demonstrations that a script asked for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+VARIABLE = "ALTBENCH_CACHE"
+
+
+def cache_folder() -> Path:
+    """Return the cache's folder, and make it if it is missing.
+
+    The first of these that can be written: `$ALTBENCH_CACHE`, `$XDG_CACHE_HOME/altbench`,
+    `~/.cache/altbench`, and a folder among the machine's temporary files.
+    """
+    named = os.environ.get(VARIABLE)
+    shared = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    temporary = Path(tempfile.gettempdir()) / f"altbench-{os.getuid()}"
+    for folder in (Path(named).expanduser() if named else None, shared / "altbench", temporary):
+        if folder is not None and _usable(folder):
+            return folder
+    raise OSError(f"no folder for a cache can be written; set {VARIABLE} to one")
+
+
+def _usable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)

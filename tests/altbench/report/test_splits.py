@@ -1,0 +1,37 @@
+"""The order of splits: the task's own, and any other after it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import fakes
+import pandas as pd
+import pytest
+
+from altbench.report.splits import by_split, splits_in_order
+
+
+def frame(splits: list[str], task: str = "Lift") -> pd.DataFrame:
+    """One row per split, numbered."""
+    return pd.DataFrame({"task": task, "split": splits, "number": range(len(splits))})
+
+
+def test_splits_stand_in_order_of_distance_from_the_demonstrations() -> None:
+    ordered = ["replay", "recall", "uniform", "interpolate", "extrapolate_side", "extrapolate_back"]
+    assert splits_in_order(frame(sorted(ordered))) == ordered
+
+
+def test_a_split_with_an_event_follows_the_split_and_unknown_ones_come_last() -> None:
+    shown = frame(["mine", "uniform", "recall+move5by0.1", "recall", "replay", "recall"])
+    assert splits_in_order(shown) == ["replay", "recall", "recall+move5by0.1", "uniform", "mine"]
+    assert by_split(shown)["number"].to_list() == [4, 3, 5, 2, 1, 0]
+
+
+def test_a_third_party_s_task_orders_its_own_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes, "TASK", dataclasses.replace(fakes.TASK, splits=("b", "uniform", "a")))
+    assert splits_in_order(frame(["a", "b", "c", "uniform"], "Fake")) == ["b", "uniform", "a", "c"]
+
+
+def test_a_task_that_is_not_installed_has_its_splits_by_name() -> None:
+    assert splits_in_order(frame(["uniform", "recall"], "Elsewhere")) == ["recall", "uniform"]
+    assert by_split(frame([], "Elsewhere")).empty
