@@ -11,6 +11,7 @@ import pytest
 
 from altbench.core.errors import ResultsError
 from altbench.results import history
+from altbench.results.run import Run
 from altbench.sweeps.kept import as_kept, continued, entry_as_kept, load_kept
 from altbench.sweeps.plan import Plan, make_plan
 from altbench.sweeps.rows import Provenance
@@ -129,6 +130,19 @@ def test_a_folder_without_checkpoints_binds_no_new_run(machine: Any, tmp_path: P
     assert history.continue_sweep(wanted, tmp_path).policies[0].config == {"precision": "bf16"}
     (tmp_path / "sweep.json").write_text("{")
     assert history.continue_sweep(wanted, tmp_path) == wanted
+
+
+def test_a_run_that_is_opened_elsewhere_is_planned_as_it_began(machine: Any, tmp_path: Path) -> None:
+    machine("bf16")
+    wanted = sweep_of({"policy": "bc"}, {"policy": "alt"})
+    begun = Run.begin(tmp_path, wanted, "none")
+    assert begun.sweep.policies[0].config == {"precision": "bf16"}  # which is what the run keeps
+    history.keep(begun.sweep, tmp_path)
+    begun.folder.checkpoints.mkdir()
+    machine("fp32")
+    for again in (Run.begin(tmp_path, wanted, "none"), Run.open(tmp_path, wanted, "none")):
+        assert again.sweep == begun.sweep
+        assert [cell.key for cell in again.plan.cells] == [cell.key for cell in begun.plan.cells]
 
 
 def test_a_published_sweep_can_be_run_from_its_json(tmp_path: Path) -> None:
