@@ -1,9 +1,10 @@
 """Fakes without a simulator: a task in numpy, its expert, and demonstrations of it.
 
-`FakeTask` keeps the whole contract of `altbench.api.TaskEnv` and of the design's environments: a point (the
-gripper) must come within `REACH` of a target on a table. Everything is exact and cheap (20 µs a step), so the bench's
-own logic is tested on it; a random policy solves about one episode in ten. `register()` makes it known as task `Fake`,
-with its expert, to `altbench.core.registry` and to Gymnasium.
+`FakeTask` keeps the whole contract of `altbench.api.TaskEnv` and of the bench's
+environments: a point (the gripper) must come within `REACH` of a target on a table.
+Everything is exact and cheap (20 µs a step), so that tests of the bench's own logic use
+it; a random policy solves about one episode in ten. `register()` registers it as task
+`Fake`, with its expert.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ COLOURS = {"target": (220, 40, 40), "gripper": (40, 200, 60)}
 
 
 class FakeTask(RestorableTask):
-    """A point in a cube that must reach a target; state vector: time, gripper (3), target (2).
+    """A point in a cube that must reach a target.
 
-    `fail_seeds`: episodes with these seeds never succeed (for tests of failing experts).
+    Its state vector: time, gripper (3), target (2). `fail_seeds`: episodes with these
+    seeds never succeed (for tests of failing experts).
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
@@ -121,7 +123,11 @@ class FakeTask(RestorableTask):
         return {"pixels": images, "agent_pos": agent_pos}
 
     def _draw(self, camera: str) -> UInt8:
-        """Squares for target and gripper: from above, or (wrist) the target as seen from the gripper."""
+        """Draw squares for target and gripper from above; for the wrist, the target
+        alone.
+
+        The wrist's target is relative to the gripper.
+        """
         image = np.full((*self.image_size, 3), 90, np.uint8)
         spots = {"target": self._target, "gripper": self._gripper[:2]}
         if camera == "wrist":
@@ -152,7 +158,10 @@ class FakeTask(RestorableTask):
 
 
 class FakeExpert:
-    """Goes straight to the target in `ee_pose` actions, at a speed drawn from the seed; closes when near."""
+    """An expert that goes straight to the target in `ee_pose` actions.
+
+    Its speed is drawn from the seed; it closes the gripper when near.
+    """
 
     def __init__(self) -> None:
         self._speed = MAX_STEP
@@ -169,7 +178,7 @@ class FakeExpert:
 
 
 def register() -> None:
-    """Make `Fake` known as a task with an expert and as `altbench/Fake-v0`; doing it twice changes nothing."""
+    """Register `Fake` as a task with an expert; a second call changes nothing."""
     registry.register("task", "Fake", "fakes:FakeTask")
     registry.register("expert", "Fake", "fakes:FakeExpert")
 
@@ -177,13 +186,19 @@ def register() -> None:
 def make_demonstrations(
     n: int, *, image_size: tuple[int, int] = (16, 16), root_seed: int = 0, placement: str = "grid"
 ) -> tuple[Demonstration, ...]:
-    """`n` successful demonstrations of the fake task, demonstration i at grid pose i modulo 6 (or uniform)."""
+    """Make `n` successful demonstrations of the fake task.
+
+    Demonstration i is at grid pose i modulo 6 (or uniform).
+    """
     env, expert = FakeTask(image_size=image_size), FakeExpert()
     return tuple(_demonstrate(env, expert, i, derive_seed(root_seed, "demo", i), placement) for i in range(n))
 
 
 def make_meta(image_size: tuple[int, int] = (16, 16), placement: str = "grid", **changes: Any) -> DatasetMeta:
-    """What `make_demonstrations` with the same arguments agree with: `dataset.write(path, demonstrations, meta)`."""
+    """Return the metadata of `make_demonstrations` with the same arguments.
+
+    For `dataset.write(path, demonstrations, meta)`.
+    """
     values = {
         "task": TASK.name,
         "task_version": TASK.version,
@@ -227,7 +242,7 @@ def _demonstrate(env: FakeTask, expert: FakeExpert, index: int, seed: int, place
 
 
 def _requested_move(options: Mapping[str, Any]) -> tuple[int, float] | None:
-    """The event that `reset`'s options ask for; the target goes anywhere."""
+    """Return the event that `reset`'s options request; any direction is possible."""
     step, by = options.get("move_at"), options.get("by")
     if step is None and by is None:
         return None

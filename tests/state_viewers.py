@@ -52,7 +52,7 @@ class TinyViewer:
         self, state: Float64, image_size: tuple[int, int] | None = None, object_pose: Float64 | None = None
     ) -> View:
         if abs(state).max() > 1e6:
-            raise DatasetError("expected a state that the simulator can take up")
+            raise DatasetError("expected a state that can be set in the simulator")
         joint, finger, cube = state[1], state[2], state[3:6]
         agent_pos = np.array([joint, 0, 1, 1, 0, 0, 0, 1, 0, finger, -finger], np.float32)
         pixels = {}

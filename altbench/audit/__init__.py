@@ -1,1 +1,3 @@
-"""Does a policy generate actions or recall them: the audit of one checkpoint against its demonstrations."""
+"""The audit of one checkpoint against its demonstrations: does its policy generate
+actions, or recall them?
+"""

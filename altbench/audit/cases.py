@@ -1,4 +1,6 @@
-"""The cases of the memorisation audit (the paper's E2), and the audit of a cell's recorded episodes in them."""
+"""The cases of the memorisation audit (the paper's E2), and the audit of a cell's
+recorded episodes in them.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,14 @@ from altbench.sweeps.spec import CLEAN, EvaluationEntry, PerturbationEntry
 
 COINCIDE = "the two nearest demonstrations coincide"
 NO_TRAJECTORY = "ended before it had a trajectory"
+"""Reasons for an empty S, as episodes.csv gives them."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A case of the audit: where the object stands, and what is changed in the scene (`severity` 0: nothing)."""
+    """A case of the audit: where the object is, and how the scene is perturbed
+    (`severity` 0: not at all).
+    """
 
     name: str
     split: str
@@ -34,7 +39,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        """As it is read: `extrapolate side`."""
+        """The name as figures show it: `extrapolate side`."""
         return self.name.replace("_", " ")
 
     @property
@@ -43,7 +48,7 @@ class Case:
         return f"{self.split}/{self.perturbation}" + (f"-{self.severity}" if self.severity else "")
 
     def matches(self, cell: Cell) -> bool:
-        """Whether `cell` is of this case."""
+        """Return whether `cell` belongs to this case."""
         return cell.column.name == self.column and not cell.options
 
 
@@ -54,11 +59,17 @@ CASES = (
     Case("extrapolate_side", "extrapolate_side"),
     Case("extrapolate_back", "extrapolate_back"),
 )
-"""In the paper's order. The demonstrated poses are those of `recall`: the object's, with the robot's own noise fresh."""
+"""All cases, in the paper's order. `recall` has the demonstrated poses of the object,
+with fresh noise of the robot.
+"""
 
 
 def choose_cases(names: Sequence[str], task: TaskInfo) -> tuple[Case, ...]:
-    """The cases called `names` (none: all that `task` has), in the paper's order; ConfigError for one that it lacks."""
+    """Return the cases called `names`, in the paper's order.
+
+    Without names, all that `task` has. ConfigError for a case that is unknown, or that
+    the task lacks.
+    """
     known = {case.name: case for case in CASES}
     for name in names:
         if name not in known:
@@ -71,7 +82,7 @@ def choose_cases(names: Sequence[str], task: TaskInfo) -> tuple[Case, ...]:
 
 
 def evaluations(cases: Sequence[Case], episodes: int) -> tuple[EvaluationEntry, ...]:
-    """What a sweep must evaluate for `cases`, with `episodes` each."""
+    """Return what a sweep must evaluate for `cases`, with `episodes` each."""
     return tuple(
         EvaluationEntry(
             split=case.split,
@@ -85,13 +96,16 @@ def evaluations(cases: Sequence[Case], episodes: int) -> tuple[EvaluationEntry, 
 
 
 def case_of(cell: Cell) -> Case | None:
-    """The case that `cell` belongs to; None for a cell of something else."""
+    """Return the case that `cell` belongs to; None if it belongs to none."""
     return next((case for case in CASES if case.matches(cell)), None)
 
 
 @dataclass(frozen=True)
 class AuditedEpisode:
-    """One episode of a cell beside the training set; `likeness` None, and `why_empty` in words, where it has no S."""
+    """One episode of a cell, compared with the training set.
+
+    `likeness`: None if the episode has no S; `why_empty` says why, in words.
+    """
 
     cell: Cell
     case: Case
@@ -101,14 +115,14 @@ class AuditedEpisode:
 
     @property
     def s(self) -> float | None:
-        """The score."""
+        """The episode's score S; None if it has none."""
         return None if self.likeness is None else self.likeness.s
 
 
 def training_trajectories(
     demonstrations: Sequence[Demonstration], task: TaskInfo, distance: Distance, source: Source = "positions"
 ) -> TrainingSet:
-    """The trajectories of `demonstrations`, ready to be compared with."""
+    """Return the trajectories of `demonstrations`, ready for comparison."""
     trajectories = [demonstration_trajectory(d, task.arms, source) for d in demonstrations]
     return TrainingSet(trajectories, [d.index for d in demonstrations], distance)
 
@@ -116,10 +130,13 @@ def training_trajectories(
 def audit_episodes(
     cell: Cell, records: Sequence[EpisodeRecord], training: TrainingSet, source: Source = "positions"
 ) -> list[AuditedEpisode]:
-    """Each episode of a case's `cell` that counts; one that ended in an error was cut off, and has no S."""
+    """Return each episode of a case's `cell` that counts, audited.
+
+    An episode that ended in an error was cut off, so it has no S.
+    """
     case, arms = case_of(cell), registry.task(cell.checkpoint.task).arms
     if case is None:
-        raise ConfigError(f"{cell.name} is no case of the audit ({', '.join(c.name for c in CASES)})")
+        raise ConfigError(f"{cell.name} is not a case of the audit ({', '.join(c.name for c in CASES)})")
     found = []
     for record in records:
         if record.status in NOT_COUNTED:
@@ -138,10 +155,15 @@ def _why_empty(record: EpisodeRecord, likeness: Likeness | None) -> str:
 
 COLUMNS = ("task", "label", "policy", "preset", "n", "train_seed", "case", "split", "perturbation", "severity")
 NUMBERS = ("s", "nearest", "second", "to_nearest_m", "to_second_m", "between_m")
+"""The columns of S: the score, the two nearest demonstrations, and the distances (m)
+that S is made of.
+"""
 
 
 def frame_of(audited: Sequence[AuditedEpisode]) -> pd.DataFrame:
-    """One row per episode: what it is of, how it went, S and what S was computed from (distances in metres)."""
+    """Return one row per episode: its cell, its outcome, S, and the distances in metres
+    behind S.
+    """
     columns = [*COLUMNS, "episode", "seed", "status", "success", "steps", *NUMBERS, "why_empty"]
     frame = pd.DataFrame([_row(one) for one in audited], columns=columns)
     return frame.astype({"nearest": "Int64", "second": "Int64", "s": "float64"})

@@ -1,4 +1,6 @@
-"""The audit's figures: how like each demonstration one episode is, as bars; and how S is distributed in each case."""
+"""The audit's figures: the likeness of one episode to each demonstration, as bars, and
+S by case.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,17 @@ from altbench.stats.scores import summarise
 
 NEAREST, SECOND, OTHERS = COLOURS[3], COLOURS[2], "0.72"
 LOWEST = -2.0
-"""S below this is drawn at the lower edge, and counted: one stray episode would press all others together."""
+"""The lowest S with a place of its own. Lower ones are drawn at the lower edge and
+counted: a stray one would squeeze the others.
+"""
 
 
 def similarity_bars(audited: Sequence[AuditedEpisode], title: str) -> Figure:
-    """Bars of one episode's similarity to each demonstration, sorted: a column per case, its highest and median S.
+    """Draw one episode's similarity to each demonstration, sorted: a column per case,
+    its highest and median S.
 
-    Similarity is 1 - distance / the greatest distance of a demonstration: 1 is identical, 0 the farthest one.
+    Similarity is 1 - distance / the greatest distance of a demonstration: 1 is
+    identical, 0 the farthest one.
     """
     scored = [a for a in audited if a.likeness is not None and a.likeness.s is not None]
     cases = [case for case in CASES if any(a.case == case for a in scored)]
@@ -66,7 +72,9 @@ def _bars(axis: Axes, found: Likeness) -> None:
 
 
 def distribution(frame: pd.DataFrame, title: str, styles: Styles) -> Figure:
-    """S of each episode by case, a panel per policy: dots, median, and the mean with its 95 % interval."""
+    """Draw S of each episode by case, a panel per policy: dots, median, and the mean
+    with its 95 % interval.
+    """
     scored = frame[frame["s"].notna()]
     labels = sorted(set(scored["label"]))
     cases = [case for case in CASES if case.name in set(scored["case"])]
@@ -93,9 +101,10 @@ def distribution(frame: pd.DataFrame, title: str, styles: Styles) -> Figure:
 
 
 def _strip(axis: Axes, scores: Float64, place: int, style: Style, floor: float) -> bool:
-    """Episodes as dots spread sideways (the golden ratio's multiples: even, without random numbers), and their middle.
+    """Draw episodes as dots, with their median and mean.
 
-    True where the interval of their mean ends in an arrow head.
+    Return whether the mean's interval ends in an arrow head. Multiples of the golden
+    ratio spread the dots sideways: evenly, and without random numbers.
     """
     if len(scores) == 0:
         return False
@@ -111,7 +120,7 @@ def _strip(axis: Axes, scores: Float64, place: int, style: Style, floor: float) 
 
 
 def _median(axis: Axes, scores: Float64, place: int, floor: float) -> None:
-    """A line, dotted at the lower edge where the median is below `floor`."""
+    """Draw the median as a line; below `floor` it is dotted, at the lower edge."""
     median = float(np.median(scores))
     y, left, right = max(median, floor), place - 0.36, place + 0.36
     axis.hlines(y, left, right, colors="white", linewidth=3, zorder=3.9)  # a rim, since dots may be black
@@ -119,9 +128,10 @@ def _median(axis: Axes, scores: Float64, place: int, floor: float) -> None:
 
 
 def _mean(axis: Axes, scores: Float64, place: int, floor: float) -> bool:
-    """Mean with its interval, a triangle at the lower edge where it is below `floor`.
+    """Draw the mean with its interval.
 
-    An interval that goes on below `floor` ends in an arrow head there, not in a cap: True where one does.
+    A mean below `floor` is a triangle at the lower edge. An interval that goes on below
+    `floor` ends in an arrow head there, not in a cap; return whether this one does.
     """
     found, x = summarise(scores.tolist()), place + 0.36
     assert found.mean is not None

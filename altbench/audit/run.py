@@ -1,4 +1,6 @@
-"""What `altbench audit` does with its subject: plays the episodes that are missing, audits them, writes what came out."""
+"""The work of `altbench audit`: play the subject's missing episodes, audit all, write
+the results.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ from altbench.system.files import write_text
 
 
 def run_missing(subject: Subject, workers: int, console: Console) -> dict[str, str]:
-    """Play the cells that have no finished record yet, into the run's folder; name -> reason of those that failed."""
+    """Play the cells that have no finished record yet, into the run's folder.
+
+    Return name -> reason for those that failed.
+    """
     todo = [RolloutJob(cell) for cell in subject.cells if not cells.is_finished(subject.run.root, cell.key)]
     if not todo:
         return {}
@@ -39,7 +44,7 @@ def run_missing(subject: Subject, workers: int, console: Console) -> dict[str, s
 
 
 def audit(subject: Subject, distance: Distance, source: Source) -> list[AuditedEpisode]:
-    """The audit of every recorded episode of the subject's cells."""
+    """Return every recorded episode of the subject's cells, audited."""
     task, root = registry.task(subject.checkpoint.task), subject.run.root
     training = training_trajectories(subject.run.demonstrations(subject.checkpoint), task, distance, source)
     found = []
@@ -52,7 +57,10 @@ def audit(subject: Subject, distance: Distance, source: Source) -> list[AuditedE
 
 
 def write(subject: Subject, audited: Sequence[AuditedEpisode], distance: Distance, source: Source, out: Path) -> Table:
-    """Write audit.*, episodes.csv, figures and fingerprint.json into `out`; the audit's table."""
+    """Write audit.*, episodes.csv, figures and fingerprint.json into `out`.
+
+    Return the audit's table.
+    """
     from altbench.audit.figures import distribution, similarity_bars
     from altbench.report.style import add_footer, policy_styles, save, styled
 

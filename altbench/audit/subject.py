@@ -1,4 +1,6 @@
-"""A checkpoint as the subject of an audit: found in its run, with the cells that the audit's cases ask for."""
+"""The subject of an audit: a checkpoint, found in its run, with the cells that the
+audit's cases need.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ from altbench.system import fingerprint
 
 @dataclass(frozen=True)
 class Subject:
-    """A row of a run with the cells of its audit, one per case, of which the first `episodes` episodes count."""
+    """A row of a run with the cells of its audit, one per case.
+
+    The first `episodes` episodes of each count.
+    """
 
     run: Run
     checkpoint: Checkpoint
@@ -31,21 +36,25 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """Readable, such as `lift/alt/n30/s0`; a row that shares its checkpoint with another has its own."""
+        """The row's readable name, such as `lift/alt/n30/s0`.
+
+        Rows that share a checkpoint have their own.
+        """
         return self.cells[0].name.removesuffix(f"/{self.cells[0].column.name}")
 
     @property
     def title(self) -> str:
-        """As figures call it."""
+        """The name in figures."""
         return f"{self.checkpoint.task}, {self.cells[0].label}, N = {self.checkpoint.n}"
 
 
 def find_subject(
     checkpoint: str, root: Path | None, renderer: str, case_names: Sequence[str], episodes: int
 ) -> Subject:
-    """The subject that `checkpoint` names: a folder RUN/checkpoints/NAME, or a readable name in the run under `root`.
+    """Return the subject that `checkpoint` names.
 
-    CheckpointError, ResultsError or DatasetError where something that is needed is not there.
+    That is a folder RUN/checkpoints/NAME, or a readable name in the run under `root`.
+    CheckpointError, ResultsError or DatasetError if something needed is missing.
     """
     folder = Path(checkpoint)
     if root is None:
@@ -64,18 +73,18 @@ def find_subject(
 
 
 def _changed(folder: Path, root: Path) -> str:
-    """Why the key of the checkpoint in `folder` is another one now."""
+    """Say why the checkpoint in `folder` would have another key now."""
     made_by = fingerprint.load_fingerprint(root)
     changes = fingerprint.differences(made_by, fingerprint.collect()) if made_by else []
-    told = [line for line in changes if line.split(":")[0] in (*KEY_PACKAGES, "gpu")]
+    changed = [line for line in changes if line.split(":")[0] in (*KEY_PACKAGES, "gpu")]
     return (
         f"{folder}: made with other versions, data or settings than {root} would fit it with now"
-        f"{' (' + '; '.join(told) + ')' if told else ''}; `altbench run` fits it anew"
+        f"{' (' + '; '.join(changed) + ')' if changed else ''}; `altbench run` fits it anew"
     )
 
 
 def _check_folder(folder: Path) -> None:
-    """CheckpointError, with what to do, unless `folder` is RUN/checkpoints/NAME."""
+    """Raise CheckpointError, with what to do, unless `folder` is RUN/checkpoints/NAME."""
     if not folder.is_dir():
         raise CheckpointError(
             f"{folder}: no such folder; expected a checkpoint's, such as results/quick/checkpoints/lift-alt-n30-s0-..., "
@@ -87,7 +96,7 @@ def _check_folder(folder: Path) -> None:
         raise CheckpointError(f"{folder}: not a checkpoint; expected a {CARD} in it{hint}")
     if not (folder.resolve().parent.parent / "sweep.json").is_file():
         raise CheckpointError(
-            f"{folder}: lies in no run, so its demonstrations are not known; expected RUN/checkpoints/NAME beside "
+            f"{folder}: not inside a run, so its demonstrations are not known; expected RUN/checkpoints/NAME beside "
             "RUN/sweep.json, or --run RUN"
         )
 
@@ -102,12 +111,12 @@ class _Row:
 
     @property
     def name(self) -> str:
-        """Readable, such as `lift/alt/n30/s0`."""
+        """The readable name, such as `lift/alt/n30/s0`."""
         return f"{self.task.lower()}/{self.entry.name}/n{self.entry.n[0]}/s{self.train_seed}"
 
 
 def _row_called(name: str, sweeps: Sequence[SweepSpec], root: Path) -> _Row:
-    """The row called `name` in the first of the run's sweeps that has it."""
+    """Return the row called `name` in the first of the run's sweeps that has it."""
     known = [_rows(sweep) for sweep in sweeps]
     for rows in known:
         if name in rows:
@@ -116,7 +125,7 @@ def _row_called(name: str, sweeps: Sequence[SweepSpec], root: Path) -> _Row:
 
 
 def _rows(sweep: SweepSpec) -> dict[str, _Row]:
-    """Name -> row."""
+    """Return name -> row."""
     rows = [
         _Row(task, entry.model_copy(update={"n": (n,)}), seed)
         for task in sweep.tasks
@@ -128,7 +137,9 @@ def _rows(sweep: SweepSpec) -> dict[str, _Row]:
 
 
 def _row_of(folder: Path) -> _Row:
-    """The row of the checkpoint in `folder`, from its own card: the run's sweep may have moved on."""
+    """Return the row of the checkpoint in `folder`, from its own card: the run's sweep
+    may have changed since.
+    """
     card = read_card(folder)
     label = folder.resolve().name.rsplit("-", 3)[0].removeprefix(f"{card.task.lower()}-")
     entry = PolicyEntry(policy=card.policy, label=label, preset=card.preset, n=(card.n,), config=dict(card.config))
@@ -136,7 +147,10 @@ def _row_of(folder: Path) -> _Row:
 
 
 def narrowed(sweep: SweepSpec, row: _Row) -> SweepSpec:
-    """`sweep` for one row alone: its fit, its episodes and their keys are those of the whole."""
+    """Return `sweep` for one row alone.
+
+    Its fit, its episodes and their keys stay the same.
+    """
     n = max(sweep.demonstrations.n, *row.entry.n)
     update = {
         "tasks": (row.task,),
@@ -148,7 +162,8 @@ def narrowed(sweep: SweepSpec, row: _Row) -> SweepSpec:
 
 
 def _subject(root: Path, sweep: SweepSpec, cases: Sequence[Case], episodes: int, renderer: str) -> Subject:
-    # Episodes depend on their number alone: a longer cell that is finished holds those of a shorter one.
+    # Episodes depend on their number alone: a longer cell that is finished holds those
+    # of a shorter one.
     longer = sorted({e.episodes for e in sweep.evaluations if isinstance(e.episodes, int) and e.episodes > episodes})
     audited = sweep.model_copy(update={"evaluations": evaluations(cases, episodes)})
     run = Run.begin(root, audited, renderer).with_data("that the policy is to be compared with")

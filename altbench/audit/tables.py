@@ -1,4 +1,4 @@
-"""The audit's numbers as tables: S by case, and beside the paper's; every episode with what its S was computed from."""
+"""The audit's numbers as a table: S by policy, number of demonstrations and case."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUMMARY = ("scored", "empty", "max", "mean", "low", "high", "lower_quartile", "m
 
 
 def definition(distance: Distance, source: Source) -> str:
-    """What S is, precisely enough to be computed by hand."""
+    """Say what S is, precisely enough to compute it by hand."""
     return (
         f"S = 1 - s(r, 1) / s(1, 2): r is the trajectory of a whole episode ({SOURCES[source]}), 1 and 2 are the"
         f" demonstrations nearest and second nearest to it, s is the distance `{distance.name}`: {distance.description};"
@@ -25,7 +25,9 @@ def definition(distance: Distance, source: Source) -> str:
 
 
 def audit_table(frame: pd.DataFrame, distance: Distance, source: Source) -> Table:
-    """S by policy × N and case, from `audit_cases.frame_of`: n, extremes, quartiles, mean with its interval."""
+    """Return S by policy × N and case, from `cases.frame_of`: n, extremes, quartiles,
+    mean with its interval.
+    """
     rows = []
     for key, group in frame.groupby(GROUP, sort=False):
         found = summarise(group["s"].to_list())
@@ -70,12 +72,12 @@ def _block(data: pd.DataFrame) -> Block:
 
 
 def score(value: float | None, digits: int = 3) -> str:
-    """S as it is read: `0.935`; empty where there is none."""
+    """Return S as text, such as `0.935`; empty for a missing one."""
     if value is None or pd.isna(value):
         return ""
     return f"{value:.{digits}f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def terminal(table: Table) -> RichTable:
-    """The audit's table for a terminal."""
+    """Return the audit's table for a terminal."""
     return table.blocks[0].to_rich(table.title)

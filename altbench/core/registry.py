@@ -98,7 +98,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "minari": "altbench_demos.formats.minari_set:read_minari",
     },
     "exporter": {
-        "robomimic": "altbench_demos.formats.robomimic_file:write_robomimic",
+        "robomimic": "altbench_demos.formats.robomimic_export:write_robomimic",
         "minari": "altbench_demos.formats.minari_set:write_minari",
     },
 }

@@ -132,4 +132,4 @@ def show_plans(experiments: Sequence[Experiment], preset: Preset, out: Path, ren
             work = show_plan(console, one, work)
         for reason in run.left_out:
             console.print(f"[yellow]left out[/] {reason}", highlight=False)
-    console.print(f"in all: {work.told()}", highlight=False)
+    console.print(f"in all: {work.summary()}", highlight=False)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from altbench.core.errors import ResultsError, UnknownNameError
 from altbench.report.compare import Comparison, compare
-from altbench.results.frames import load_decisions, load_published
+from altbench.results.frames import load_published, load_published_decisions
 from altbench.results.measures import load_measures
 
 
@@ -25,7 +25,7 @@ class OpenedRun:
 
     def decisions(self) -> pd.DataFrame:
         """Return a row per decision; results/README.md describes the columns."""
-        return load_decisions(self.root)
+        return load_published_decisions(self.root)
 
     def measures(self) -> pd.DataFrame:
         """Return a row per measurement of time and memory (seconds, bytes)."""

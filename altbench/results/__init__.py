@@ -1,12 +1,12 @@
-"""A run's folder: cells, tables of episodes and decisions, measurements, checkpoints, the sweeps run before."""
+"""A run's folder: cells, tables of episodes and decisions, measurements, checkpoints,
+the sweeps run before.
+"""
 
 from altbench.results.frames import Recorded, load_cells, load_decisions, load_episodes, load_published, load_recorded
 from altbench.results.measures import load_measures
-from altbench.results.published import PublishedRun, open_run
 from altbench.results.run import Run
 
 __all__ = [
-    "PublishedRun",
     "Recorded",
     "Run",
     "load_cells",
@@ -15,5 +15,4 @@ __all__ = [
     "load_measures",
     "load_published",
     "load_recorded",
-    "open_run",
 ]

@@ -1,4 +1,7 @@
-"""Cells on disk: one atomic parquet file each, whole or counted as not there; results/README.md describes the columns."""
+"""Cells on disk, one parquet file each.
+
+A file that is not whole counts as missing. results/README.md describes the columns.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,16 @@ from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord
 from altbench.system.files import replacing
 
 FORMAT = 1
+"""The number of the file format, which every file carries.
+
+Other numbers are refused.
+"""
 CELLS = "cells"
+"""The folder of cells in a run's folder."""
 ADDED = {"perturbation_status": pa.string(), "ood_threshold": pa.float64(), "moved": pa.bool_()}
-"""Columns that came later: files written before are read with nulls in them."""
+"""Columns that came after the first published runs: older files are read with nulls in
+them.
+"""
 _EPISODES: TypeAdapter[tuple[EpisodeRecord, ...]] = TypeAdapter(tuple[EpisodeRecord, ...])
 DECISION_TYPE = pa.struct(
     [
@@ -56,12 +66,14 @@ HEADER_SCHEMA = pa.schema([(f.name, _HEADER_TYPES[str(f.type)]) for f in fields(
 
 
 def cell_path(folder: Path | str, key: str) -> Path:
-    """Where the run in `folder` keeps the cell `key`."""
+    """Return where the run in `folder` keeps the cell `key`."""
     return Path(folder) / CELLS / f"{key}.parquet"
 
 
 def write_cell(folder: Path | str, header: CellHeader, episodes: Sequence[EpisodeRecord]) -> Path:
-    """Write a whole cell at once to `folder`/cells/<key>.parquet; episodes are put in the order of their numbers."""
+    """Write a whole cell at once to `folder`/cells/<key>.parquet, its episodes ordered
+    by number.
+    """
     metadata = {"altbench.format": str(FORMAT), "altbench.header": json.dumps(asdict(header), sort_keys=True)}
     table = to_table(episodes).replace_schema_metadata(metadata)
     path = cell_path(folder, header.key)
@@ -70,23 +82,31 @@ def write_cell(folder: Path | str, header: CellHeader, episodes: Sequence[Episod
 
 
 def to_table(episodes: Sequence[EpisodeRecord]) -> Any:
-    """Return records as an arrow table, a row per episode in the order of their numbers."""
+    """Return records as an arrow table, a row per episode in the order of their
+    numbers.
+    """
     rows = [{**asdict(e), "flagged": _flagged(e)} for e in sorted(episodes, key=lambda e: e.episode)]
     return pa.Table.from_pylist(rows, schema=CELL_SCHEMA)
 
 
 def read_cell(path: Path | str) -> CellResult:
-    """The cell in `path`; ResultsError where the file is missing, truncated or foreign."""
+    """Return the cell in `path`.
+
+    ResultsError if the file is missing, truncated or not a cell.
+    """
     return to_result(*read_table(path))
 
 
 def to_result(header: CellHeader, table: Any) -> CellResult:
-    """What `read_table` read, as frozen records."""
+    """Return what `read_table` read, as frozen records."""
     return CellResult(header, _EPISODES.validate_python(table.drop_columns(["flagged"]).to_pylist()))
 
 
 def is_finished(folder: Path | str, key: str) -> bool:
-    """Whether the cell `key` needs no more work: its file is whole, and no episode awaits another try (infra_error)."""
+    """Return whether the cell `key` needs no more work.
+
+    Its file must be whole, and no episode may await another try (infra_error).
+    """
     try:
         header, table = read_table(cell_path(folder, key))
     except ResultsError:
@@ -95,7 +115,10 @@ def is_finished(folder: Path | str, key: str) -> bool:
 
 
 def is_recorded(folder: Path | str, key: str) -> bool:
-    """Whether the cell `key` has a whole file, if with episodes that await another try."""
+    """Return whether the cell `key` has a whole file.
+
+    Its episodes may await another try.
+    """
     try:
         return read_table(cell_path(folder, key))[0].key == key
     except ResultsError:
@@ -103,13 +126,15 @@ def is_recorded(folder: Path | str, key: str) -> bool:
 
 
 def awaits_another_try(table: Any) -> list[str]:
-    """The messages of a cell's infra_errors."""
+    """Return the messages of a cell's infra_errors."""
     pairs = zip(table["status"].to_pylist(), table["message"].to_pylist(), strict=True)
     return [message for status, message in pairs if status == "infra_error"]
 
 
 def outcomes(folder: Path | str, key: str) -> dict[int, EpisodeRecord]:
-    """Episodes of the cell `key` that need not be played again, by their number: all but infra_errors."""
+    """Return the episodes of the cell `key` that are final, by number: all but
+    infra_errors.
+    """
     try:
         found = read_cell(cell_path(folder, key))
     except ResultsError:
@@ -130,7 +155,10 @@ def write_parquet(path: Path, table: Any) -> None:
 
 
 def read_table(path: Path | str) -> tuple[CellHeader, Any]:
-    """A cell's header and arrow table, one row per episode; ResultsError as `read_cell`."""
+    """Return a cell's header and arrow table, one row per episode.
+
+    ResultsError as `read_cell`.
+    """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read()
@@ -146,7 +174,7 @@ def read_table(path: Path | str) -> tuple[CellHeader, Any]:
 
 
 def with_added(table: Any, names: Sequence[str]) -> Any:
-    """The columns `names` of `table`, those that came after it was written with nulls."""
+    """Return the columns `names` of `table`; columns newer than the file hold nulls."""
     for name, kind in ADDED.items():
         if name not in table.schema.names:
             table = table.append_column(name, pa.nulls(table.num_rows, kind))

@@ -1,4 +1,6 @@
-"""Checkpoints: what `Trainable.save` wrote, and a card that says what it is and how it was made."""
+"""Checkpoints: what `Trainable.save` wrote, and a card that says what it is and how it
+was made.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,12 @@ OLD_CARD = "policy.toml"
 
 
 class CheckpointCard(Spec):
-    """What a checkpoint is: enough to build its policy again, and what the tables say of it.
+    """What a checkpoint is: enough to build its policy again, and what the tables say
+    of it.
 
-    `data_share`: as `TrainingClock.data_share`; None also in cards older than this field. `trained_on`: the processor (and
-    the GPU, if it was trained there), empty in cards older than this field.
+    `data_share`: as `TrainingClock.data_share`; None also in cards older than this
+    field. `trained_on`: the processor, and the GPU if it was trained there; empty in
+    cards older than this field.
     """
 
     task: str
@@ -44,7 +48,9 @@ class CheckpointCard(Spec):
 
 
 def save_checkpoint(folder: Path, card: CheckpointCard, policy: Trainable, logs: Path | None = None) -> None:
-    """Write the checkpoint as `folder`, whole or not at all; `logs` (training curves) go along."""
+    """Write the checkpoint as `folder`, whole or not at all; `logs` (training curves)
+    go along.
+    """
     with new_folder(folder) as temporary:
         policy.save(temporary)
         # Not pydantic's own JSON, which turns an infinite setting into null.
@@ -55,22 +61,25 @@ def save_checkpoint(folder: Path, card: CheckpointCard, policy: Trainable, logs:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a whole checkpoint lies in `folder`."""
+    """Return whether `folder` holds a whole checkpoint."""
     return any((folder / name).is_file() for name in (CARD, OLD_CARD))
 
 
 def find_checkpoint(checkpoints: Path, folder: str) -> Path | None:
-    """Where the checkpoint that is to lie as `folder` in `checkpoints` does lie; None where it is not there.
+    """Return where the checkpoint called `folder` is in `checkpoints`.
 
-    A folder's name ends in the key, and a checkpoint is what its key says: one that was fitted for a row of another label is
-    found too.
+    None if it is missing. A folder's name ends in the checkpoint's key. Equal keys mean
+    equal checkpoints, so one that was fitted for a row with another label is found too.
     """
     others = sorted(checkpoints.glob(f"*-{folder.rpartition('-')[2]}"))
     return next(filter(is_checkpoint, (checkpoints / folder, *others)), None)
 
 
 def read_card(folder: Path) -> CheckpointCard:
-    """Return the card of the checkpoint in `folder`; CheckpointError if it is missing or cannot be read."""
+    """Return the card of the checkpoint in `folder`.
+
+    CheckpointError if it is missing or cannot be read.
+    """
     if not is_checkpoint(folder):
         raise CheckpointError(f"{folder}: not a checkpoint; expected a {CARD} in it")
     path = folder / CARD
@@ -84,14 +93,20 @@ def read_card(folder: Path) -> CheckpointCard:
 
 
 def _read_old(path: Path) -> dict[str, Any]:
-    """Return a card in TOML, which has no null: the settings that are None are listed by name in `unset`."""
+    """Return a card in TOML, which has no null: the settings that are None are listed
+    by name in `unset`.
+    """
     values = tomllib.loads(path.read_text(encoding="utf-8"))
     values["config"] |= dict.fromkeys(values.pop("unset"))
     return values
 
 
 def load_checkpoint(folder: Path, device: str = "cpu", runtime: Mapping[str, Any] | None = None) -> Policy:
-    """The policy in `folder`, ready to act; `runtime` changes settings that do not concern the fit."""
+    """Return the policy in `folder`, ready to act on `device`.
+
+    `runtime` changes settings that do not concern the fit; ConfigError for any other.
+    CheckpointError if another version of the policy made the checkpoint.
+    """
     card = read_card(folder)
     cls = registry.policy(card.policy)
     if cls.version != card.policy_version:
@@ -105,6 +120,9 @@ def load_checkpoint(folder: Path, device: str = "cpu", runtime: Mapping[str, Any
 
 
 def make_policy(task: str, policy: str, config: Mapping[str, Any], where: str) -> Policy:
-    """Return the policy called `policy` for a task, untrained; ConfigError begins with `where`."""
+    """Return the policy called `policy` for a task, untrained.
+
+    ConfigError begins with `where`.
+    """
     cls = registry.policy(policy)
     return cls(registry.task(task), cls.config_type.parse(config, where))

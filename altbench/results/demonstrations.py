@@ -1,4 +1,6 @@
-"""The demonstrations of a run: where their files are, what they must agree with, and reading each file once."""
+"""The demonstrations of a run: where their files are, what they must agree with, and
+reading each file once.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +15,26 @@ from altbench.results.folder import RunFolder
 from altbench.sweeps.spec import SweepSpec
 
 FILES_KEPT = 2
-"""Files that a reader holds in memory: a job needs one, and the jobs of two tasks may alternate."""
+"""Files that a reader holds in memory: a job needs one, and the jobs of two tasks may
+alternate.
+"""
 
 
 class DemonstrationReader:
     """Reads files of demonstrations, and holds the last ones in memory.
 
-    A file is read again after it has changed, since collecting more demonstrations extends
-    the file in place.
+    A file is read again after it has changed, since collecting more demonstrations
+    extends the file in place.
     """
 
     def __init__(self) -> None:
         self._held: dict[Path, tuple[tuple[int, int], tuple[Demonstration, ...]]] = {}
 
     def read(self, path: Path) -> tuple[Demonstration, ...]:
-        """Return all demonstrations in `path`; raise DatasetError if it is missing or damaged."""
+        """Return all demonstrations in `path`.
+
+        Raise DatasetError if it is missing or damaged.
+        """
         from altbench.dataset.files import read
 
         version = _version(path)
@@ -41,7 +48,7 @@ class DemonstrationReader:
 
 
 def _version(path: Path) -> tuple[int, int]:
-    """Return the time of the last change and the size of a file; zeros for a missing one."""
+    """Return when a file last changed, and its size; zeros for a missing file."""
     if not path.is_file():
         return 0, 0
     found = path.stat()
@@ -49,7 +56,9 @@ def _version(path: Path) -> tuple[int, int]:
 
 
 def data_files(sweep: SweepSpec, root: Path) -> dict[str, Path]:
-    """Return each task's file of demonstrations: the sweep's own, or the one that the run collects."""
+    """Return each task's file of demonstrations: the sweep's own, or the one that the
+    run collects.
+    """
     given = sweep.demonstrations.file
     if given and len(sweep.tasks) > 1:
         raise AltbenchError(f"demonstrations.file serves one task, the sweep has {len(sweep.tasks)}")
@@ -77,7 +86,8 @@ def data_checksums(sweep: SweepSpec, data: Mapping[str, Path]) -> dict[tuple[str
 def available_checksums(
     sweep: SweepSpec, data: Mapping[str, Path]
 ) -> tuple[dict[tuple[str, int], str], tuple[str, ...]]:
-    """Return the checksums of the tasks that have their demonstrations, and what the others lack.
+    """Return the checksums of the tasks that have their demonstrations, and what the
+    others lack.
 
     DatasetError if the sweep's own file cannot be used: no run would collect that one.
     """
@@ -97,7 +107,9 @@ def available_checksums(
 
 
 def _check_made_for(sweep: SweepSpec, task: str, meta: DatasetMeta, path: Path) -> None:
-    """Raise DatasetError, with both sides, if demonstrations were not made for this sweep."""
+    """Raise DatasetError, with both sides, if demonstrations were not made for this
+    sweep.
+    """
     wanted = {
         "task_version": registry.task(task).version,
         "image_size": sweep.image_size,

@@ -1,4 +1,6 @@
-"""A run's folder on disk: where things lie, and writing them so that a kill at any moment leaves them whole or absent."""
+"""A run's folder on disk: where its parts are, which process holds it, and what a
+killed run left behind.
+"""
 
 from __future__ import annotations
 
@@ -16,31 +18,38 @@ from altbench.core.errors import AltbenchError
 from altbench.system.files import LEFTOVER, make_folder
 
 OWN_FOLDERS = ("cells", "checkpoints", "demonstrations", "figures", "measures", "sweeps", "tables", "videos")
+"""The folders of a run's folder that the bench alone writes to."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Everything of one run lies under `root`; see results/README.md for the schema."""
+    """The folder of one run, which holds everything of it.
+
+    results/README.md describes its parts.
+    """
 
     root: Path
 
     @property
     def checkpoints(self) -> Path:
-        """One folder per checkpoint."""
+        """The folder of checkpoints, one folder each."""
         return self.root / "checkpoints"
 
     @property
     def progress(self) -> Path:
-        """Heartbeats of the jobs in flight; of no value once the run has ended."""
+        """The heartbeats of running jobs, which mean nothing once the run has ended."""
         return self.root / ".progress"
 
     def demonstrations(self, task: str) -> Path:
-        """The demonstrations that were collected for `task`."""
+        """Return the file of demonstrations that the run collects for `task`."""
         return self.root / "demonstrations" / f"{task}.hdf5"
 
     @contextmanager
     def locked(self, otherwise: str = "choose another --out") -> Iterator[None]:
-        """Hold the folder for this process; AltbenchError where another holds it, with what to do `otherwise`."""
+        """Hold the folder for this process; AltbenchError if another one holds it.
+
+        `otherwise`: what the user can do besides waiting, for the message.
+        """
         make_folder(self.root)
         with (self.root / ".lock").open("a+", encoding="utf-8") as handle:
             try:
@@ -64,7 +73,9 @@ def _write_over(handle: TextIO, text: str) -> None:
 
 
 def remove_leftovers(root: Path) -> None:
-    """Delete what a killed run left half-written in its own folders under `root`; nobody else's files."""
+    """Delete what a killed run left half-written in its own folders under `root`, and
+    no other files.
+    """
     own = [root, *(root / name for name in OWN_FOLDERS)]
     for path in (p for folder in own if folder.is_dir() for p in folder.iterdir()):
         if LEFTOVER.fullmatch(path.name):

@@ -1,9 +1,10 @@
-"""Records of a run: what was played and measured, for tables, figures and any analysis.
+"""Records of a run: what was played, for tables, figures and any analysis.
 
-`load_episodes(folder)` and `load_decisions(folder)` give flat frames; `load_cells(folder)` gives the frozen records of
-altbench/records.py, with every decision and step; `load_measures(folder)` time and memory. All take the `keys` of a plan's
-cells (or measurements), so that sweeps can share a folder: without them everything in the folder is meant. `load_recorded`
-reads a plan's cells once for all of these. A folder may be a Path or a text. The files and their columns: results/README.md.
+`load_episodes(folder)` and `load_decisions(folder)` return flat frames.
+`load_cells(folder)` returns the frozen records of altbench/rollout/records.py, with
+every decision and step. All take the `keys` of a plan's cells, so that sweeps can share
+a folder; without them all cells of the folder count. `load_recorded` reads a plan's
+cells once for all of these. results/README.md describes the files and their columns.
 """
 
 from __future__ import annotations
@@ -39,22 +40,25 @@ from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord
 EPISODES_FILE, DECISIONS_FILE = "episodes.parquet", "decisions.parquet"
 _ORDER = ["task", "label", "n", "train_seed", "split", "perturbation", "severity", "name", "key", "episode"]
 
-
 log = logging.getLogger(__name__)
 
 
 class RecordedCell(NamedTuple):
-    """A cell as its file holds it: its header, and an arrow table with one row per episode."""
+    """A cell as its file holds it: its header, and an arrow table with one row per
+    episode.
+    """
 
     header: CellHeader
     table: Any
 
 
 def load_episodes(folder: Path | str, keys: Collection[str] | None = None) -> pd.DataFrame:
-    """One row per episode with its cell's header, in a fixed order: the cells `keys`, or all (unreadable left out).
+    """Return one row per episode with its cell's header, in a fixed order.
 
-    `first_flagged_step` is Int64, `flagged` and `moved` boolean (all nullable), missing scores are NaN. A folder without
-    cells/ but with episodes.parquet (a published run) is read from that.
+    `keys`: the cells to read; None: all. Unreadable cells are left out, with a warning.
+    `first_flagged_step` is Int64, `flagged` and `moved` are boolean, all nullable;
+    missing scores are NaN. A published run has episodes.parquet and no cells/, and is
+    read from that.
     """
     folder = Path(folder)
     path = folder / EPISODES_FILE
@@ -64,18 +68,24 @@ def load_episodes(folder: Path | str, keys: Collection[str] | None = None) -> pd
 
 
 def episodes_frame(header: CellHeader, episodes: Sequence[EpisodeRecord]) -> pd.DataFrame:
-    """Return records that lie in no folder as `load_episodes` returns those of one."""
+    """Return records that are in no folder as `load_episodes` returns those of a
+    folder.
+    """
     return _episodes_frame(_episodes_table([RecordedCell(header, to_table(episodes))]))
 
 
 def load_published(folder: Path | str) -> pd.DataFrame:
-    """`load_episodes` from episodes.parquet, as the run last wrote it, or from the cells where there is none."""
+    """Return `load_episodes` from episodes.parquet, as the run last wrote it, or from
+    the cells if it is missing.
+    """
     path = Path(folder) / EPISODES_FILE
     return _episodes_frame(_read_episodes(path)) if path.is_file() else load_episodes(folder)
 
 
 def load_decisions(folder: Path | str, keys: Collection[str] | None = None) -> pd.DataFrame:
-    """One row per decision with its cell's and episode's identity; `matches` and `similarities` are lists."""
+    """Return one row per decision with its cell and episode; `matches` and
+    `similarities` are lists.
+    """
     folder = Path(folder)
     path = folder / DECISIONS_FILE
     if keys is None and not (folder / CELLS).is_dir() and path.is_file():
@@ -84,22 +94,28 @@ def load_decisions(folder: Path | str, keys: Collection[str] | None = None) -> p
 
 
 def load_published_decisions(folder: Path | str) -> pd.DataFrame:
-    """Return `load_decisions` from decisions.parquet, as the run last wrote it, or from the cells if it is missing."""
+    """Return `load_decisions` from decisions.parquet, as the run last wrote it, or from
+    the cells if it is missing.
+    """
     path = Path(folder) / DECISIONS_FILE
     return _pandas(_read_flat(path), "is_ood", "boolean") if path.is_file() else load_decisions(folder)
 
 
 def load_cells(folder: Path | str, keys: Collection[str] | None = None) -> Iterator[CellResult]:
-    """The cells `keys`, or all, one by one as frozen records with decisions and trajectories (unreadable left out)."""
+    """Yield the cells `keys`, or all, as frozen records with decisions and
+    trajectories.
+
+    Unreadable cells are left out, with a warning.
+    """
     for header, table in _cells(Path(folder), keys):
         yield to_result(header, table)
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The cells of a plan that lie in a run's folder, each file read once; trajectories are left out.
+    """The recorded cells of a plan, each file read once, without trajectories.
 
-    `cells`: key -> header and table; what is missing or damaged is not among them.
+    `cells`: key -> header and table. Missing and damaged cells are not among them.
     """
 
     cells: Mapping[str, RecordedCell]
@@ -108,23 +124,28 @@ class Recorded:
         return key in self.cells
 
     def is_finished(self, key: str) -> bool:
-        """As `results.is_finished`."""
+        """Return whether the cell `key` needs no more work, as `cells.is_finished`."""
         return key in self.cells and self.cells[key].table.num_rows > 0 and not self.lost(key)
 
     def lost(self, key: str) -> list[str]:
-        """Why the episodes of a cell that await another try (infra_error) could not be played, one message each."""
+        """Return why episodes of a cell could not be played (infra_error), one message
+        each.
+        """
         return awaits_another_try(self.cells[key].table)
 
     def episodes(self) -> pd.DataFrame:
-        """As `load_episodes`."""
+        """Return one row per episode, as `load_episodes`."""
         return _episodes_frame(_episodes_table(self._sorted()))
 
     def decisions(self) -> pd.DataFrame:
-        """As `load_decisions`."""
+        """Return one row per decision, as `load_decisions`."""
         return _pandas(_decisions_table(self._sorted()), "is_ood", "boolean")
 
     def build_parquet(self, folder: Path | str) -> None:
-        """Write episodes.parquet and decisions.parquet into `folder`: the same records give the same bytes."""
+        """Write episodes.parquet and decisions.parquet into `folder`.
+
+        The same records give the same bytes.
+        """
         write_parquet(Path(folder) / EPISODES_FILE, _episodes_table(self._sorted()))
         write_parquet(Path(folder) / DECISIONS_FILE, _decisions_table(self._sorted()))
 
@@ -137,7 +158,7 @@ class Recorded:
 
 
 def load_recorded(folder: Path | str, keys: Iterable[str]) -> Recorded:
-    """Those of the cells `keys` that the run in `folder` has, in that order."""
+    """Return those of the cells `keys` that the run in `folder` has, in that order."""
     there = [key for key in keys if cell_path(folder, key).is_file()]
     cells = _cells(Path(folder), there)
     found = {h.key: RecordedCell(h, t.drop_columns(["trajectory"])) for h, t in cells}
@@ -155,6 +176,9 @@ def _decisions_table(cells: Iterable[RecordedCell]) -> Any:
     parts = []
     for header, table in [(None, CELL_SCHEMA.empty_table()), *cells]:
         decisions = table["decisions"].combine_chunks()
+        # `take` repeats each episode's row once per decision, in the order in which
+        # `list_flatten` gives the decisions. The empty table in front gives the columns
+        # if there are no cells.
         owner = _with_header(header, table).select(wanted).take(pc.list_parent_indices(decisions))
         for field, column in zip(DECISION_TYPE, pc.list_flatten(decisions).flatten(), strict=True):
             owner = owner.append_column(field, column)
@@ -164,7 +188,10 @@ def _decisions_table(cells: Iterable[RecordedCell]) -> Any:
 
 
 def _cells(folder: Path, keys: Collection[str] | None) -> Iterator[RecordedCell]:
-    """Each readable cell, by key; ResultsError where two of an unrestricted set have the same name."""
+    """Yield each readable cell, by key.
+
+    ResultsError if two of all cells have the same name.
+    """
     names: dict[str, str] = {}
     paths = sorted((folder / CELLS).glob("*.parquet"))
     for path in paths if keys is None else [cell_path(folder, key) for key in sorted(keys)]:
@@ -184,7 +211,10 @@ def _cells(folder: Path, keys: Collection[str] | None) -> Iterator[RecordedCell]
 
 
 def _with_header(header: CellHeader | None, table: Any) -> Any:
-    """`table` with the header's fields as first columns (None: `table` is empty)."""
+    """Return `table` with the header's fields as first columns.
+
+    `header`: None if `table` is empty.
+    """
     values = {f.name: None for f in fields(CellHeader)} if header is None else asdict(header)
     for position, field in enumerate(HEADER_SCHEMA):
         column = pa.array([values[field.name]] * table.num_rows, field.type)

@@ -1,4 +1,7 @@
-"""The sweeps that a folder is the run of: sweep.json is the last one, sweeps/ keeps those of other names before it."""
+"""The sweeps that were run in a folder.
+
+sweep.json is the last one; sweeps/ keeps earlier ones with other names.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ LAST, EARLIER = "sweep.json", "sweeps"
 
 
 def keep(sweep: SweepSpec, root: Path) -> None:
-    """Write `sweep` as the last one of the run in `root`; one of another name that was the last is kept in sweeps/."""
+    """Write `sweep` as the last one of the run in `root`.
+
+    If the last one before had another name, it is kept in sweeps/.
+    """
     path, text = root / LAST, sweep.model_dump_json(indent=1) + "\n"
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     if before == text:
@@ -24,7 +30,7 @@ def keep(sweep: SweepSpec, root: Path) -> None:
 
 
 def _name(path: Path) -> str | None:
-    """What the sweep in `path` is called; None where it cannot be read."""
+    """Return the name of the sweep in `path`; None if it cannot be read."""
     try:
         return load_kept(path).name
     except AltbenchError:
@@ -32,7 +38,10 @@ def _name(path: Path) -> str | None:
 
 
 def load(root: Path) -> tuple[SweepSpec, ...]:
-    """The sweeps that were run under `root`, the last one first; ResultsError where `root` is no run's folder."""
+    """Return the sweeps that were run under `root`, the last one first.
+
+    ResultsError if `root` is not a run's folder.
+    """
     if not (root / LAST).is_file():
         raise ResultsError(f"{root}: not a run's folder (no {LAST} in it); `altbench run quick` makes results/quick")
     last = load_kept(root / LAST)
@@ -54,7 +63,10 @@ def continue_sweep(sweep: SweepSpec, root: Path) -> SweepSpec:
 
 
 def check_demonstrations(sweep: SweepSpec, path: Path, what_for: str) -> None:
-    """DatasetError unless the demonstrations of `sweep` lie in `path` (any more); `what_for`: "that ..."."""
+    """Raise DatasetError if the demonstrations of `sweep` are missing from `path`.
+
+    `what_for`: what the run needs them for, such as "that its episodes began from".
+    """
     if path.is_file():
         return
     advice = f"`altbench run` with the sweep {sweep.name!r} collects them again"

@@ -14,10 +14,11 @@ from altbench.rollout.records import MeasureRecord
 from altbench.system.files import replacing
 
 MEASURES = "measures"
+"""The folder of measurements in a run's folder."""
 
 
 def measure_path(folder: Path | str, key: str) -> Path:
-    """Where the run in `folder` keeps the measurement of the checkpoint `key`."""
+    """Return where the run in `folder` keeps the measurement `key`."""
     return Path(folder) / MEASURES / f"{key}.json"
 
 
@@ -30,7 +31,9 @@ def write_measure(folder: Path | str, key: str, record: MeasureRecord) -> Path:
 
 
 def load_measures(folder: Path | str, keys: Collection[str] | None = None) -> list[MeasureRecord]:
-    """The measurements `keys`, or all, by label, preset, N, device, threads and image size."""
+    """Return the measurements `keys`, or all, by label, preset, N, device, threads and
+    image size.
+    """
     paths = (Path(folder) / MEASURES).glob("*.json") if keys is None else (measure_path(folder, key) for key in keys)
     records = [_read_measure(path) for path in sorted(paths) if path.is_file()]
     return sorted(records, key=lambda r: (r.label, r.preset, r.n, r.device, r.threads, r.image_size or (0, 0)))

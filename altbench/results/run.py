@@ -1,4 +1,6 @@
-"""A run: a sweep in a folder, planned for this machine, with what has been recorded of it so far."""
+"""A run: a sweep in a folder, planned for this machine, with what has been recorded of
+it so far.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,10 @@ from altbench.system.fingerprint import Fingerprint
 class Run:
     """A sweep in the folder `root`, on a device and a renderer, with its plan.
 
-    `data`: task -> file of demonstrations. `lacking`: the demonstrations that are missing, in
-    words; without them no cell of their task is found. `reader`: holds demonstrations in memory.
-    Several runs may share a folder: each one sees its own cells alone.
+    `data`: task -> file of demonstrations. `lacking`: the demonstrations that are
+    missing, in words; without them no cell of their task is found. `reader`: holds
+    demonstrations in memory. Several runs may share a folder: each one sees its own
+    cells alone.
     """
 
     root: Path
@@ -50,9 +53,10 @@ class Run:
     def begin(cls, root: Path | str, sweep: SweepSpec, renderer: str | None = None) -> Run:
         """Return the run of `sweep` under `root` before its demonstrations are read.
 
-        Every name and setting is checked, so that a bad sweep is refused before any work. Keys
-        are those without demonstrations, so that no cell is found. What depends on the machine
-        is as the run began it, if it has begun. `renderer`: None selects one.
+        Every name and setting is checked, so that a bad sweep is refused before any
+        work. Keys are those without demonstrations, so that no cell is found.
+        What depends on the machine is as the run began it, if it has begun.
+        `renderer`: None selects one.
         """
         root, device = Path(root), resolve_device(sweep.device)
         renderer = registry.select_backend() if renderer is None else renderer
@@ -61,34 +65,40 @@ class Run:
 
     @classmethod
     def open(cls, root: Path | str, sweep: SweepSpec, renderer: str | None = None) -> Run:
-        """Return the run of `sweep` under `root` with the demonstrations that it has so far.
+        """Return the run of `sweep` under `root` with the demonstrations that it has so
+        far.
 
-        Starts no work. `lacking` names what is missing. DatasetError if the sweep names a file of
-        demonstrations that cannot be used.
+        Starts no work. `lacking` names what is missing. DatasetError if the sweep names
+        a file of demonstrations that cannot be used.
         """
         begun = cls.begin(root, sweep, renderer)
         found, lacking = available_checksums(sweep, begun.data)
         return replace(begun._planned(found), lacking=lacking)
 
     def with_data(self, held: str = "") -> Run:
-        """Return the run planned with its demonstrations; raise DatasetError if some cannot be used.
+        """Return the run planned with its demonstrations.
 
-        `held`: for a run that had them before, what they were for, such as "that its episodes
-        began from"; the message about a missing file says it.
+        Raise DatasetError if some cannot be used. `held`: for a run that had them
+        before, what they were for, such as "that its episodes began from"; the message
+        about a missing file says it.
         """
         for path in self.data.values() if held else ():
             history.check_demonstrations(self.sweep, path, held)
         return self._planned(data_checksums(self.sweep, self.data))
 
     def with_evaluations(self, evaluations: Sequence[EvaluationEntry]) -> Run:
-        """Return the run of the same rows with other evaluations; fits and their keys stay."""
+        """Return the run of the same rows with other evaluations.
+
+        Fits and their keys stay.
+        """
         sweep = self.sweep.model_copy(update={"evaluations": tuple(evaluations)})
         return replace(self, sweep=sweep, plan=make_plan(sweep, self.provenance))
 
     def for_worker(self, reader: DemonstrationReader | None = None) -> Run:
-        """Return the run as a job needs it, without plan and records; `reader`: the worker's own.
+        """Return the run as a job needs it: without plan and records.
 
-        A job names its own cell. A plan of thousands of cells would travel with every job.
+        A job names its own cell, and a plan of thousands of cells would travel with
+        every job. `reader`: the worker's own; None: a new one.
         """
         plan = replace(self.plan, checkpoints=(), cells=(), measurements=())
         return replace(self, plan=plan, reader=reader or DemonstrationReader())
@@ -109,9 +119,10 @@ class Run:
 
     @cached_property
     def recorded(self) -> Recorded:
-        """The plan's cells that have a record, read once, when first asked for.
+        """The plan's cells that have a record, read once, when first used.
 
-        What is recorded afterwards is seen by a run that is opened afterwards.
+        A run that is opened later sees what was recorded since. Tables, figures and the
+        terminal's summary use this one reading, so that they agree.
         """
         return frames.load_recorded(self.root, [cell.key for cell in self.plan.cells])
 
@@ -124,7 +135,9 @@ class Run:
         return self.recorded.decisions()
 
     def measures(self) -> list[MeasureRecord]:
-        """Return the plan's measurements of time and memory, as far as they are recorded."""
+        """Return the plan's measurements of time and memory, as far as they are
+        recorded.
+        """
         return measures.load_measures(self.root, [m.key for m in self.plan.measurements])
 
     def demonstrations(self, checkpoint: Checkpoint) -> tuple[Demonstration, ...]:
@@ -142,7 +155,10 @@ class Run:
         return find_checkpoint(self.folder.checkpoints, checkpoint.folder)
 
     def fitted(self, checkpoint: Checkpoint) -> Path:
-        """Return where a fitted checkpoint is; raise CheckpointError if it is missing."""
+        """Return where a fitted checkpoint is.
+
+        Raise CheckpointError if it is missing.
+        """
         found = self.checkpoint_folder(checkpoint)
         if found is None:
             raise CheckpointError(
@@ -151,10 +167,10 @@ class Run:
         return found
 
     def policy(self, checkpoint: Checkpoint, runtime: Mapping[str, Any] | None = None) -> Policy:
-        """Return a checkpoint's policy, ready to act; `runtime` changes settings that do not concern the fit.
+        """Return a checkpoint's policy, ready to act.
 
-        A policy that learns nothing is made; another is loaded, or CheckpointError raised if it is
-        not fitted yet.
+        `runtime` changes settings that do not concern the fit. A policy that learns
+        nothing is made, others are loaded; CheckpointError if one is not fitted yet.
         """
         if not checkpoint.trainable:
             config = {**checkpoint.config, **(runtime or {})}
@@ -162,7 +178,8 @@ class Run:
         return load_checkpoint(self.fitted(checkpoint), self.device, runtime)
 
     def fingerprint(self) -> Fingerprint:
-        """Return what makes this run's results: this machine, the renderer and the demonstrations.
+        """Return what makes this run's results: this machine, the renderer and the
+        demonstrations.
 
         Of each task the largest set of demonstrations stands for all.
         """

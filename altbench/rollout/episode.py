@@ -28,31 +28,43 @@ Raise it when what an episode computes changes.
 
 
 @dataclass(frozen=True)
+class PlannedPerturbation:
+    """A perturbation in one episode: what it is, its seed, and the frames that it changes.
+
+    `cameras`: empty means all. `from_step`: the first control step that it changes.
+    """
+
+    perturbation: AnyPerturbation
+    seed: int
+    cameras: tuple[str, ...] = ()
+    from_step: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class EpisodePlan:
     """The plan of one episode.
 
-    `seed` and `options` go to `reset`, `policy_seed` to the policy, `perturb_seed` to
-    the perturbation. `cameras` (empty: all) and `from_step`: the frames that the
-    perturbation changes.
+    `seed` and `options` go to `reset`, `policy_seed` to the policy. `perturbation`: what
+    stands between the two.
     """
 
     index: int
     seed: int
     policy_seed: int
     options: Mapping[str, Any]
-    perturbation: AnyPerturbation | None = None
-    perturb_seed: int = 0
-    cameras: tuple[str, ...] = ()
-    from_step: int = 0
+    perturbation: PlannedPerturbation | None = None
 
     def perturber(self, task: TaskInfo, seen: Sequence[str] | None = None) -> EpisodePerturber | None:
         """Return the perturber of this episode; None without a perturbation.
 
         `seen`: the cameras that the policy uses; None means all.
         """
-        if self.perturbation is None:
+        planned = self.perturbation
+        if planned is None:
             return None
-        return EpisodePerturber(self.perturbation, self.perturb_seed, task.cameras, self.cameras, self.from_step, seen)
+        return EpisodePerturber(
+            planned.perturbation, planned.seed, task.cameras, planned.cameras, planned.from_step, seen
+        )
 
 
 @dataclass

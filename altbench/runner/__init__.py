@@ -1,4 +1,6 @@
-"""Doing it: a sweep becomes jobs, jobs become checkpoints, cells and measurements in a run's folder."""
+"""Running a sweep: it becomes jobs, and jobs make the checkpoints, cells and
+measurements of a run's folder.
+"""
 
 from altbench.runner.main import run
 

@@ -1,4 +1,6 @@
-"""What a dry run shows: what sweeps ask for in a run's folder, what of it is there already, and what is left."""
+"""Dry runs: what sweeps ask for in a run's folder, what is done already, and what is
+left.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,20 @@ from altbench.sweeps.plan import Checkpoint, Plan
 
 @dataclass(frozen=True)
 class Work:
-    """Fits, cells and measurements by their keys, each once however many sweeps ask for it; `left`: what is not done."""
+    """Fits, cells and measurements by key, each once even if several sweeps ask for it.
+
+    `left`: the keys of those that are not done.
+    """
 
     jobs: Mapping[str, Job] = field(default_factory=dict)
     left: frozenset[str] = frozenset()
 
     def and_also(self, other: Work) -> Work:
-        """Both together."""
+        """Return both together."""
         return Work({**self.jobs, **other.jobs}, self.left | other.left)
 
-    def told(self) -> str:
-        """How much there is, how much of it is done, and how much is left, in one line."""
+    def summary(self) -> str:
+        """Say in one line how much there is, how much is done, and how much is left."""
         done = [job for key, job in self.jobs.items() if key not in self.left]
         if not done:
             return f"{_counted(self.jobs.values())}; nothing of it is done yet"
@@ -37,7 +42,10 @@ class Work:
 
 
 def show_plan(console: Console, run: Run, before: Work | None = None) -> Work:
-    """List what a sweep asks for and how far it is, without what was listed `before`; both together."""
+    """List what a sweep asks for and how far it is.
+
+    Return that and the work `before` together. What was listed before is only counted.
+    """
     before, plan = before or Work(), run.plan
     new = _without(plan, before)
     work = Work(_jobs(new), frozenset(job.key for job in pending_jobs(replace(run, plan=new))))
@@ -53,7 +61,7 @@ def show_plan(console: Console, run: Run, before: Work | None = None) -> Work:
             )
     if work.jobs:
         console.print(table)
-        console.print(work.told(), highlight=False)
+        console.print(work.summary(), highlight=False)
     shared = [job for key, job in _jobs(plan).items() if key in before.jobs]
     if shared:
         console.print(f"{plan.sweep.name}: listed above already: {_counted(shared)}", highlight=False)
@@ -83,7 +91,7 @@ def _fit(point: Checkpoint, work: Work) -> str:
 
 
 def _counted(jobs: Iterable[Job]) -> str:
-    """Return `2 checkpoints, 3 cells (120 episodes), 2 measurements`, without those of which there are none."""
+    """Return `2 checkpoints, 3 cells (120 episodes), 2 measurements`, without zeros."""
     units: dict[str, list[int]] = {FitJob.kind: [], RolloutJob.kind: [], MeasureJob.kind: []}
     for job in jobs:
         units[job.kind].append(job.units)

@@ -1,4 +1,4 @@
-"""The episodes of a cell, planned, and what its record says of itself."""
+"""The plan of a cell's episodes, and the header of its record."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from typing import Any
 from altbench.core.seeds import derive_seed
 from altbench.results.run import Run
 from altbench.rollout import records
-from altbench.rollout.episode import EpisodePlan
+from altbench.rollout.episode import EpisodePlan, PlannedPerturbation
 from altbench.sweeps.plan import Cell
+from altbench.sweeps.rows import Column
 
 
 def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
-    """The cell's episodes. Seeds depend on the sweep and the episode alone, so all policies see the same ones."""
+    """Return the plans of a cell's episodes.
+
+    Seeds depend on the sweep and the episode's number alone. So all policies play the
+    same episodes, and comparisons are paired.
+    """
     root = run.sweep.seed
     column = cell.column
     starts = run.demonstrations(cell.checkpoint) if column.split in ("replay", "recall") else ()
@@ -24,21 +29,24 @@ def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
             options["initial_state"] = starts[index % len(starts)].initial_state
         plans.append(
             EpisodePlan(
-                index,
-                derive_seed(root, "evaluate", index),
-                derive_seed(root, "policy", index),
-                options,
-                column.perturbation,
-                derive_seed(root, "perturb", index),
-                column.entry.cameras,
-                column.entry.from_step,
+                index=index,
+                seed=derive_seed(root, "evaluate", index),
+                policy_seed=derive_seed(root, "policy", index),
+                options=options,
+                perturbation=_perturbation(column, derive_seed(root, "perturb", index)),
             )
         )
     return plans
 
 
+def _perturbation(column: Column, seed: int) -> PlannedPerturbation | None:
+    if column.perturbation is None:
+        return None
+    return PlannedPerturbation(column.perturbation, seed, column.entry.cameras, column.entry.from_step)
+
+
 def cell_header(cell: Cell) -> records.CellHeader:
-    """What a cell's record says of itself."""
+    """Return the header of a cell's record."""
     point = cell.checkpoint
     return records.CellHeader(
         key=cell.key,

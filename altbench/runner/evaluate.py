@@ -25,7 +25,7 @@ from altbench.dataset.files import read
 from altbench.dataset.subsets import subset
 from altbench.report.table import percentage
 from altbench.results.frames import episodes_frame
-from altbench.rollout.episode import EpisodePlan, make_env, run_episode
+from altbench.rollout.episode import EpisodePlan, PlannedPerturbation, make_env, run_episode
 from altbench.rollout.records import CellHeader, EpisodeRecord
 from altbench.runner.function_policy import Act, FunctionPolicy
 from altbench.stats.rates import success_rate
@@ -155,13 +155,15 @@ def _plan(
     options: dict[str, Any] = {"split": split, "episode": index}
     if starts:
         options["initial_state"] = starts[index % len(starts)].initial_state
+    planned = None
+    if perturbation is not None:
+        planned = PlannedPerturbation(perturbation, derive_seed(seed, "perturb", index))
     return EpisodePlan(
         index=index,
         seed=derive_seed(seed, "evaluate", index),
         policy_seed=derive_seed(seed, "policy", index),
         options=options,
-        perturbation=perturbation,
-        perturb_seed=derive_seed(seed, "perturb", index),
+        perturbation=planned,
     )
 
 

@@ -1,4 +1,6 @@
-"""Where jobs run: in this process, or in local worker processes that may die or be killed one by one."""
+"""Where jobs run: in this process, or in local worker processes that may die or be
+killed one by one.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ from altbench.system.workers import spawned_pool
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: well (both texts empty), with an error in words, or with its worker's death (`died` says how)."""
+    """How a job ended.
+
+    `error`: what went wrong, in words. `died`: how its worker process ended, if it did.
+    Both are empty for a job that ended well.
+    """
 
     job: Job
     error: str = ""
@@ -27,7 +33,12 @@ class Outcome:
 
 
 class Executor(ABC):
-    """Runs jobs; at most `threads` threads of them at a time is the runner's concern."""
+    """Runs jobs somewhere: here, in other processes, or on other machines.
+
+    A job and its run can be pickled; `attempt_here` does them in any process that sees
+    the run's folder. The scheduler does not give more jobs than fit in `threads`
+    threads.
+    """
 
     threads: int
 
@@ -37,19 +48,25 @@ class Executor(ABC):
 
     @abstractmethod
     def collect(self, timeout: float) -> list[Outcome]:
-        """The jobs that ended since the last call; waits up to `timeout` seconds for the first."""
+        """Return the jobs that ended since the last call.
+
+        Wait up to `timeout` seconds for the first.
+        """
 
     @abstractmethod
     def kill(self, job: Job) -> None:
-        """End the worker that runs `job`, of which nothing more is heard."""
+        """End the worker that runs `job`; `collect` never returns that job."""
 
     @abstractmethod
     def close(self) -> None:
-        """End all workers at once."""
+        """End all workers at once, and close what they keep."""
 
 
 class InlineExecutor(Executor):
-    """Runs each job at once in this process: for debugging (`--workers 0`) and tests."""
+    """An executor that runs each job at once in this process.
+
+    It is for debugging (`--workers 0`) and tests.
+    """
 
     threads = 1
 
@@ -73,11 +90,15 @@ class InlineExecutor(Executor):
 
 
 class ProcessExecutor(Executor):
-    """Local worker processes (pebble): a worker that dies loses its own job alone, and is replaced."""
+    """An executor of local worker processes (pebble).
+
+    A worker that dies loses its own job alone, and is replaced.
+    """
 
     def __init__(self, workers: int) -> None:
         self.threads = workers
-        # Threads are set job by job; libraries that read this at import must not take all cores for themselves.
+        # Threads are set job by job; libraries that read this at import must not take
+        # all cores for themselves.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         self._pool = spawned_pool(workers)
         self._running: dict[str, tuple[Job, object]] = {}
@@ -125,7 +146,10 @@ def attempt_here(run: Run, job: Job) -> str:
 
 
 def attempt(run: Run, job: Job, worker: Worker) -> str:
-    """Do `job`; return what went wrong, in words, since not every exception can travel between processes."""
+    """Do `job`; return what went wrong, in words, or an empty text.
+
+    Not every exception can travel between processes; a text can.
+    """
     try:
         job.do(run.for_worker(worker.reader), worker, Heartbeat(run.folder, job.key))
     except Exception as error:
@@ -134,7 +158,7 @@ def attempt(run: Run, job: Job, worker: Worker) -> str:
 
 
 def how_it_ended(exitcode: int) -> str:
-    """A dead process's exit code in words: `signal 9, SIGKILL`, `exit code 3`."""
+    """Return a dead process's exit code in words: `signal 9, SIGKILL`, `exit code 3`."""
     if exitcode >= 0:
         return f"exit code {exitcode}"
     named = [f", {one.name}" for one in signal.Signals if one == -exitcode]
@@ -142,11 +166,13 @@ def how_it_ended(exitcode: int) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """One line: the message of our own errors, the kind as well of others."""
+    """Return an error as one line: the message of our own errors, kind and message of
+    others.
+    """
     text = " ".join(str(error).split())
     return text if isinstance(error, AltbenchError) else f"{type(error).__name__}: {text}"
 
 
 def make_executor(workers: int) -> Executor:
-    """An executor of `workers` processes; 0: this process."""
+    """Return an executor of `workers` processes; 0: this process."""
     return ProcessExecutor(workers) if workers else InlineExecutor()

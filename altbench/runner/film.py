@@ -1,4 +1,8 @@
-"""Recorded episodes as a film: the executed actions are played again, so that what is seen is what was counted."""
+"""Films of recorded episodes.
+
+The recorded actions are executed again, so that the film shows the episode that was
+counted.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +32,20 @@ from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import SweepSpec
 
 SCENE = 336
-"""Height and width of the rendered scene, pixels; the policy's images stand beside it at half that."""
+"""Height and width of the rendered scene in pixels: four times the policy's usual 84,
+drawn beside it at half that.
+"""
 HOLD_LAST_S = 1.0
+"""Seconds for which the last frame stands, so that the outcome can be read."""
 
 
 def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -> Path:
-    """Film the first `episodes` episodes of the cell called `name` in the run under `root`; the path of the mp4."""
+    """Film the first `episodes` episodes of the cell called `name` in the run under
+    `root`.
+
+    Return the path of the mp4. ResultsError if the cell is not recorded; other errors
+    as `find_cell`.
+    """
     run, cell = find_cell(root, name)
     path = cells.cell_path(root, cell.key)
     if not path.is_file():
@@ -64,10 +76,12 @@ def _control_mode(cell: Cell) -> str:
 
 
 def find_cell(root: Path, name: str) -> tuple[Run, Cell]:
-    """The cell called `name`, or whose key begins with it, in the sweeps that were run under `root`.
+    """Return the cell that `name` names, or whose key begins with it, and the run that
+    has it.
 
-    Of several one that is recorded. ResultsError where `root` is no run's folder, UnknownNameError where none has it,
-    DatasetError where the demonstrations are gone that its sweep was run with.
+    All sweeps that were run under `root` are searched; a recorded cell comes before
+    others. ResultsError if `root` is not a run's folder, UnknownNameError if no sweep
+    has the cell, DatasetError if the demonstrations of its sweep are missing.
     """
     sweeps = history.load(root)
     found = []
@@ -83,9 +97,10 @@ def find_cell(root: Path, name: str) -> tuple[Run, Cell]:
 
 
 def _with_cell(root: Path, name: str, sweeps: Sequence[SweepSpec]) -> list[SweepSpec]:
-    """Those of `sweeps` that may have the cell; UnknownNameError where `name` is no cell's and no key's beginning.
+    """Return those of `sweeps` that may have the cell.
 
-    Names are known before anything is read, keys only with the demonstrations.
+    UnknownNameError if `name` is not a cell's name and cannot begin a key. Names are
+    known before anything is read, keys only with the demonstrations.
     """
     names = {sweep.name: _cell_names(sweep) for sweep in sweeps}
     if re.fullmatch("[0-9a-f]+", name):
@@ -100,7 +115,10 @@ def _cell_names(sweep: SweepSpec) -> set[str]:
 
 
 def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: EpisodeRecord) -> UInt8:
-    """One episode's frames (T, H, W, 3); AltbenchError where it does not end as it was recorded."""
+    """Return one episode's frames, uint8 (T, H, W, 3).
+
+    AltbenchError if it ends otherwise than recorded.
+    """
     task = task_of(env)
     perturber = plan.perturber(registry.task(cell.checkpoint.task))
     env.reset(seed=plan.seed, options=dict(plan.options))
@@ -114,7 +132,7 @@ def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: E
         if perturber:
             perturber.end(task)
     if success != record.success:
-        raise AltbenchError(f"{cell.name}, episode {record.episode}: played again it does not end as recorded")
+        raise AltbenchError(f"{cell.name}, episode {record.episode}: replayed, it does not end as recorded")
     still = round(HOLD_LAST_S * registry.task(cell.checkpoint.task).control_hz)
     outcome = "success" if record.success else "failure" if record.status == "ok" else record.status
     texts += [f"{texts[-1]} - {outcome}"] * still
@@ -122,7 +140,9 @@ def _film(env: gymnasium.Env[Any, Any], cell: Cell, plan: EpisodePlan, record: E
 
 
 def _picture(env: gymnasium.Env[Any, Any], perturber: EpisodePerturber | None, step: int) -> UInt8:
-    """The scene, and beside it what the policy would see of it, one camera above the other."""
+    """Return the scene, and beside it what the policy sees of it, one camera above the
+    other.
+    """
     task = task_of(env)
     if perturber:
         perturber.arrive(task, step)

@@ -1,4 +1,7 @@
-"""How far a job is: a small file that its worker writes and the runner reads, also to notice a worker that hangs."""
+"""Heartbeats: small files in which workers report how far a job is.
+
+The scheduler reads them to show progress, and to notice a worker that hangs.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,16 @@ from altbench.results.folder import RunFolder
 from altbench.system.files import replacing, write_text
 
 NOT_BEGUN = -1
-"""`done` before a job's first unit of work."""
+"""The value of `done` before a job's first unit of work, when no episode can be at
+fault.
+"""
 
 
 @dataclass(frozen=True)
 class Beat:
-    """One report: `done` of `total`, the latest `metrics`, and a `number` that is new in each."""
+    """One report: `done` of `total` units, the latest `metrics`, and a `number` that
+    grows with each.
+    """
 
     done: int = NOT_BEGUN
     total: int = 0
@@ -27,7 +34,9 @@ class Beat:
 
 
 class Heartbeat:
-    """A `Progress` that writes beats: when `done` changes, and else at most four a second."""
+    """A `Progress` that writes beats: whenever `done` changes, otherwise at most four a
+    second.
+    """
 
     def __init__(self, folder: RunFolder, key: str) -> None:
         self.path = _path(folder, key)
@@ -40,12 +49,12 @@ class Heartbeat:
             return
         self._last, self._done, self._number = now, done, self._number + 1
         report = {"done": done, "total": total, "metrics": dict(metrics), "number": self._number}
-        with replacing(self.path, flush=False) as temporary:
+        with replacing(self.path, durable=False) as temporary:
             temporary.write_text(json.dumps(report))
 
 
 def read_beat(folder: RunFolder, key: str) -> Beat:
-    """The job's latest report; one that says nothing before its first."""
+    """Return the job's latest report; before its first one, an empty report."""
     try:
         return Beat(**json.loads(_path(folder, key).read_text()))
     except (OSError, ValueError, TypeError):
@@ -53,7 +62,7 @@ def read_beat(folder: RunFolder, key: str) -> Beat:
 
 
 def forget_beat(folder: RunFolder, key: str) -> None:
-    """Delete what an earlier worker reported, so that it is not taken for the next one's."""
+    """Delete what an earlier worker reported, so that it is not read as the next one's."""
     _path(folder, key).unlink(missing_ok=True)
 
 
@@ -62,10 +71,12 @@ def _path(folder: RunFolder, key: str) -> Path:
 
 
 class TrainingClock:
-    """Adds up the seconds of a fit over all its resumed pieces, and passes its progress on.
+    """A `Progress` that adds up the seconds of a fit over all its resumed pieces, and
+    passes reports on.
 
-    `data_share`: the fraction of the training loop's time that was spent waiting for data, in this process (of a resumed
-    fit: the last piece); None where the policy does not report the metric of that name.
+    `data_share`: the fraction of the training loop's time that was spent waiting for
+    data, in this process (for a resumed fit, its last piece). None if the policy does
+    not report a metric of that name.
     """
 
     def __init__(self, path: Path, progress: Progress) -> None:
@@ -75,7 +86,7 @@ class TrainingClock:
         self.began = time.perf_counter()
 
     def seconds(self) -> float:
-        """Seconds of fitting so far."""
+        """Return the seconds of fitting so far."""
         return self.earlier + time.perf_counter() - self.began
 
     def __call__(self, done: int, total: int, metrics: Mapping[str, float]) -> None:

@@ -1,4 +1,7 @@
-"""The kinds of jobs that a run hands to its workers; each says what it needs and how it is done."""
+"""The kinds of jobs that a run gives to its workers.
+
+Each says what it needs and how it is done.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,15 @@ from altbench.sweeps.plan import Cell, Checkpoint, Measurement
 class Job(ABC):
     """One piece of a run's work, which one worker does whole.
 
-    A job is frozen and picklable: it names its work and holds no process's state, so that another
-    process or machine can do it. Its result is in the run's folder afterwards.
+    A job is frozen and picklable: it names its work and holds no process's state, so
+    that another process or machine can do it. Its result is in the run's folder
+    afterwards.
     """
 
     kind: ClassVar[str]
     """What the job makes, in one word: `cell`."""
     first_guess_s: ClassVar[float]
-    """Expected seconds of one unit, until a job of the kind has ended and says better."""
+    """Expected seconds of one unit, used until a job of the kind has ended."""
     makes_checkpoint: ClassVar[bool] = False
     """Whether other jobs wait for the checkpoint that this one makes."""
     runs_last: ClassVar[bool] = False
@@ -56,12 +60,18 @@ class Job(ABC):
         return 1
 
     def silence_s(self, run: Run) -> float | None:
-        """Return how long, in seconds, the job may report nothing; None if that is not known."""
+        """Return how long, in seconds, the job may report nothing.
+
+        None if that is not known.
+        """
         del run
         return None
 
     def without(self, lost: Lost) -> Job | None:
-        """Return the job without the part that ended its worker; None if it has no parts to leave out."""
+        """Return the job without the part that ended its worker.
+
+        None if it has no parts to leave out.
+        """
         del lost
         return None
 

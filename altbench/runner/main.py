@@ -1,7 +1,9 @@
-"""A sweep, run: plan the cells, fit, roll out, record, resume. Nothing that is finished is done again.
+"""A sweep, run: plan the cells, fit, roll out, record, resume. Nothing that is finished
+is done again.
 
-`run` does all that `altbench run` does, for sweeps that are made in Python. Several sweeps may share
-a folder: demonstrations, checkpoints, cells and measurements that they have in common are made once.
+`run` does all that `altbench run` does, for sweeps that are made in Python. Several
+sweeps may share a folder: demonstrations, checkpoints, cells and measurements that they
+have in common are made once.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ from altbench.system.fingerprint import usable_cores
 
 @dataclass(frozen=True)
 class Summary:
-    """The run as it was left: cells found finished, cells run now, and the jobs that failed with reasons."""
+    """The run as it was left: cells found finished, cells run now, and the jobs that
+    failed with reasons.
+    """
 
     run: Run
     found: int
@@ -50,14 +54,14 @@ def run(
 ) -> Summary:
     """Run `sweep` under `root` and write what a reader needs of it into `out`.
 
-    `workers`: processes; None: one per core; 0: none, the jobs run in this one. `console`: where
-    progress is shown; None: nowhere. `out`: where tables, figures and flat records go, but no cells
-    and no checkpoints; None: into `root`. If sweeps share `root`, give each an `out` of its own,
-    since the tables of each hold its own cells alone. `executor`: in place of `workers`; the caller
-    closes it.
+    `workers`: processes; None: one per core; 0: none, the jobs run in this one.
+    `console`: where progress is shown; None: nowhere. `out`: where tables, figures and
+    flat records go, but no cells and no checkpoints; None: into `root`. If sweeps share
+    `root`, give each an `out` of its own, since the tables of each hold its own cells
+    alone. `executor`: in place of `workers`; the caller closes it.
 
-    AltbenchError if the sweep is refused. What failed later is in the summary. KeyboardInterrupt
-    leaves everything to be continued by the same call.
+    AltbenchError if the sweep is refused. What failed later is in the summary.
+    KeyboardInterrupt leaves everything to be continued by the same call.
     """
     root, out = Path(root), None if out is None else Path(out)
     renderer, shown = require_renderer(), console or Console(quiet=True)
@@ -72,7 +76,9 @@ def run(
 
 @contextmanager
 def _opened(executor: Executor | None, workers: int | None) -> Iterator[Executor]:
-    """Give the caller's executor, or one of `workers` processes that ends with the block."""
+    """Give the caller's executor, or one of `workers` processes that ends with the
+    block.
+    """
     if executor is not None:
         yield executor
         return
@@ -84,7 +90,8 @@ def _opened(executor: Executor | None, workers: int | None) -> Iterator[Executor
 
 
 def complete(begun: Run, executor: Executor, board: Board) -> Summary:
-    """Do what is not finished of a run, for a caller that holds its folder (`RunFolder.locked`).
+    """Do what is not finished of a run, for a caller that holds its folder
+    (`RunFolder.locked`).
 
     `begun`: as `Run.begin`. Writes no tables and no figures. Errors as `run`.
     """
@@ -109,7 +116,9 @@ def _cells(jobs: Iterable[Job]) -> int:
 
 
 def pending_jobs(run: Run) -> list[Job]:
-    """Return what is left to do: fits first (in the sweep's order), then cells, then measurements."""
+    """Return what is left to do: fits first (in the sweep's order), then cells, then
+    measurements.
+    """
     plan = run.plan
     fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not run.checkpoint_folder(c)]
     cells = [RolloutJob(c) for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
@@ -118,13 +127,17 @@ def pending_jobs(run: Run) -> list[Job]:
 
 
 def _infra_errors(run: Run) -> list[tuple[str, str]]:
-    """Return the cells with episodes that could not be played, for reasons other than the policy."""
+    """Return the cells with episodes that could not be played, for reasons other than
+    the policy.
+    """
     lost = [(cell.name, run.recorded.lost(cell.key)) for cell in run.plan.cells if cell.key in run.recorded]
     return [(name, f"{len(why)} episodes could not be played: {why[0]}") for name, why in lost if why]
 
 
 def _needs_data(run: Run, task: str) -> bool:
-    """Return whether demonstrations must be collected: the run's own file is missing, or holds too few."""
+    """Return whether demonstrations must be collected: the run's own file is missing,
+    or holds too few.
+    """
     from altbench.dataset.files import info
 
     if run.sweep.demonstrations.file:

@@ -1,4 +1,6 @@
-"""What a run shows while it works: cells done, the jobs in flight, time left. Plain lines where there is no terminal."""
+"""The display of a working run: jobs done, jobs running, time left. Plain lines if
+there is no terminal.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,13 @@ from altbench.runner.heartbeat import Beat
 from altbench.runner.jobs import Job
 
 PACE_KNOWN = 0.05
-"""Share of a job that must be done before the board trusts the job's own pace: the beginning is slower."""
+"""Share of a job that must be done before the board trusts the job's own pace: the
+beginning is slower.
+"""
 
 
 class Costs:
-    """Guesses how long jobs take, from those of their kind that have ended."""
+    """An estimate of how long jobs take, from those of their kind that have ended."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
@@ -37,7 +41,8 @@ class Costs:
 
 @dataclass
 class _Ahead:
-    """A job that has not ended: the share of it that is left, when it started, and its line on a terminal.
+    """A job that has not ended: the share of it that is left, when it started, and its
+    line on a terminal.
 
     `paced_from`: when it first reported, and the share that was left then.
     """
@@ -50,7 +55,7 @@ class _Ahead:
 
 
 class Board:
-    """Shows a run's progress on `console`."""
+    """A display of a run's progress on `console`, for an executor of `threads` threads."""
 
     def __init__(self, console: Console, threads: int = 1) -> None:
         self.console, self.threads = console, max(threads, 1)
@@ -121,13 +126,17 @@ class Board:
         self.console.print(f"[yellow]worker lost[/], trying again: {job.name}", highlight=False)
 
     def time_left(self) -> str:
-        """Return the expected time to the end, such as `4 min`: no shorter than the longest job."""
+        """Return the expected time to the end, such as `4 min`: no shorter than the
+        longest job.
+        """
         each = [self._seconds_left(ahead) for ahead in self._ahead.values()]
         seconds = max(sum(each) / self.threads, *each, 0.0) if each else 0.0
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
     def _seconds_left(self, ahead: _Ahead) -> float:
-        """Return the seconds from the job's own pace once it has one, else from jobs of its kind."""
+        """Return the seconds from the job's own pace once it has one, else from jobs of
+        its kind.
+        """
         if ahead.paced_from is not None:
             began, left_then = ahead.paced_from
             done_since = left_then - ahead.left

@@ -1,4 +1,8 @@
-"""Which job runs when: fits before their cells, measurements alone at the end; and what becomes of lost workers."""
+"""The loop that runs jobs.
+
+Fits run before their cells, measurements alone at the end. A job that loses its worker
+is tried again, at last without the episode that it was in.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +21,18 @@ from altbench.runner.work import Lost
 WORKER_DEATHS = 2
 """How often a job whose worker was lost is tried again as it is."""
 HANG_GRACE_S = 60.0
-"""Seconds of silence beyond a job's own limit: time to load a policy and to simulate a chunk."""
+"""Seconds of silence beyond a job's own limit: time to load a policy and to simulate a
+chunk.
+"""
 POLL_S = 0.5
 """Seconds between two looks at the running jobs."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of jobs: those that were finished, and name -> reason of those that failed."""
+    """The end of a set of jobs: those that finished, and name -> reason for those that
+    failed.
+    """
 
     finished: tuple[Job, ...]
     failed: dict[str, str]
@@ -32,7 +40,9 @@ class Ended:
 
 @dataclass
 class InFlight:
-    """A job with what the scheduler knows of it: last beat, seconds since it changed, workers lost."""
+    """A job and what the scheduler knows about it: last beat, seconds since the last
+    new beat, workers lost.
+    """
 
     job: Job
     beat: Beat = field(default_factory=Beat)
@@ -41,7 +51,7 @@ class InFlight:
 
 
 class Scheduler:
-    """Runs the jobs of one run on an executor, and shows them on a board."""
+    """The loop that runs jobs of one run on an executor, and shows them on a board."""
 
     def __init__(self, run: Run, executor: Executor, board: Board) -> None:
         self.run, self.executor, self.board = run, executor, board
@@ -60,7 +70,8 @@ class Scheduler:
                 began = time.monotonic()
                 for outcome in self.executor.collect(timeout=POLL_S):
                     self._settle(outcome)
-                # A machine that slept, or a runner that was stopped, must not look like workers that hang.
+                # A machine that slept, or a runner that was stopped, must not look like
+                # workers that hang.
                 self._watch(min(time.monotonic() - began, 2 * POLL_S))
         finally:
             self.board.end()
@@ -97,7 +108,8 @@ class Scheduler:
     def _settle(self, outcome: Outcome) -> None:
         one = self._running.pop(outcome.job.key)
         if outcome.died:
-            # What it last reported may be newer than the last look, and names the episode that it died in.
+            # What it last reported may be newer than the last look, and names the
+            # episode that it died in.
             one.beat = read_beat(self.run.folder, one.job.key)
             self._lose(one, "infra_error", f"its worker process died ({outcome.died})")
         elif outcome.error:
@@ -107,7 +119,10 @@ class Scheduler:
             self.board.finished(one.job)
 
     def _watch(self, elapsed_s: float) -> None:
-        """Show how far the running jobs are; replace a worker whose policy hangs where Python cannot interrupt it."""
+        """Show how far the running jobs are.
+
+        Replace a worker whose policy hangs where Python cannot interrupt it.
+        """
         for one in list(self._running.values()):
             beat = read_beat(self.run.folder, one.job.key)
             self.board.progressed(one.job, beat)
@@ -121,9 +136,11 @@ class Scheduler:
                 self._lose(one, "policy_timeout", "the worker hung and was replaced")
 
     def _lose(self, one: InFlight, status: Status, message: str) -> None:
-        """Try a job again whose worker was lost; at last without the episode that it was in, if it was in one.
+        """Try a job again whose worker was lost.
 
-        That episode is recorded with `status`: a hang is the policy's fault, of a death we cannot know.
+        After `WORKER_DEATHS` tries it goes on without the episode that it was in, or
+        fails if it was in none. That episode is recorded with `status`: a hang is the
+        policy's fault, but the cause of a death is unknown.
         """
         one.deaths += 1
         if one.deaths > WORKER_DEATHS:
@@ -140,7 +157,9 @@ class Scheduler:
         self._waiting.insert(0, one)
 
     def _fail(self, job: Job, reason: str) -> None:
-        """Give a job up, and with a fit all jobs that wait for its checkpoint: none of them could succeed."""
+        """Give a job up, and with a fit all jobs that wait for its checkpoint: none of
+        them could succeed.
+        """
         self._failed[job.name] = reason
         self.board.failed(job, reason)
         if not job.makes_checkpoint:

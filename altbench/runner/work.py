@@ -50,7 +50,7 @@ def collect(run: Run, task: str, heartbeat: Heartbeat) -> None:
 
 
 def fit(run: Run, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
-    """Fit a checkpoint, going on from where a killed run left it."""
+    """Fit a checkpoint, from where a killed run left it."""
     set_threads(run.sweep.train_threads)
     folder = run.folder.checkpoints / checkpoint.folder
     training = folder.with_name(folder.name + ".training")
@@ -67,7 +67,11 @@ def fit(run: Run, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
 
 
 def roll_out(run: Run, cell: Cell, lost: Sequence[Lost], worker: Worker, heartbeat: Heartbeat) -> None:
-    """Play a cell's episodes and write its record; of a record with infra_errors, only those are played again."""
+    """Play a cell's episodes and write its record.
+
+    If a record exists already, only its infra_errors are played again. The episodes
+    `lost` are recorded as lost.
+    """
     set_threads(run.sweep.rollout_threads)
     policy = _ready_policy(run, cell)
     kept = cells.outcomes(run.root, cell.key)
@@ -87,7 +91,10 @@ def roll_out(run: Run, cell: Cell, lost: Sequence[Lost], worker: Worker, heartbe
 def _play(
     run: Run, cell: Cell, policy: Policy, plan: EpisodePlan, alive: Callable[[], None], worker: Worker
 ) -> records_module.EpisodeRecord:
-    """One episode; where the infrastructure failed, once more in a new environment."""
+    """Play one episode.
+
+    If the infrastructure fails, play it once more in a new environment.
+    """
     timeout, task = run.sweep.decision_timeout_s, cell.checkpoint.task
     env = worker.environment(task, policy.requirements, run.sweep)
     record = run_episode(env, policy, plan, timeout, alive)

@@ -1,4 +1,6 @@
-"""What a process that does jobs keeps from one to the next: environments and demonstrations."""
+"""The things that a process keeps from one job to the next: environments and
+demonstrations.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class Worker:
     def environment(self, task: str, needs: Requirements, sweep: SweepSpec) -> gymnasium.Env[Any, Any]:
         """Return the environment of a task that a policy needs.
 
-        There is one of each kind for all episodes, since making one costs as much as an episode.
+        There is one of each kind for all episodes, since making one costs as much as an
+        episode.
         """
         kind = (task, bool(needs.cameras), needs.control_mode, sweep.image_size, sweep.render_profile)
         if kind not in self._environments:

@@ -20,26 +20,26 @@ LEFTOVER = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 
 
 @contextmanager
-def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; the block makes a file or a folder there.
 
     `path`'s folder is made if missing. If the block ends well, the temporary file or
     folder is flushed to disk and replaces `path`. If it raises, `path` stays as it was
     and the temporary one is removed. After kill -9 a hidden `.NAME.*.tmp` may remain,
-    but never half a `path`. `flush=False`: for files that need not survive a crash of
-    the machine.
+    but never half a `path`. `durable=False`: for files that need not survive a crash
+    of the machine.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield temporary
-        if flush:
+        if durable:
             # First, since a crash could else leave the new name without contents.
             _flush_all(temporary)
         if temporary.is_dir() and path.is_dir():
             shutil.rmtree(path)  # a rename onto a folder with files fails
         temporary.replace(path)
-        if flush:
+        if durable:
             _flush(path.parent)
     finally:
         if temporary.is_dir():

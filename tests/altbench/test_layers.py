@@ -32,7 +32,7 @@ ORDER = (
 )
 """altbench's packages: each imports only itself and those before it."""
 MOST_MODULES = 20
-STILL_NAMES_POLICIES = ("report", "stats", "audit")
+STILL_NAMES_POLICIES: tuple[str, ...] = ()
 """Packages that still name tasks or policies; to be emptied."""
 HEAVY = ("torch", "robosuite", "mujoco", "faiss", "pandas", "matplotlib", "diffusers")
 

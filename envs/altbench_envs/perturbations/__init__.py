@@ -1,4 +1,7 @@
-"""Perturbations of images and scenes, each with a severity from 0 (identity) to 5; named in `altbench.core.registry`."""
+"""Perturbations of images and scenes, each with a severity from 0 (identity) to 5.
+
+`altbench.core.registry` names them.
+"""
 
 from altbench_envs.perturbations.blur import DefocusBlur, GaussianBlur, MotionBlur
 from altbench_envs.perturbations.camera import BlackCamera, FrozenFrame, Rotation, Shift

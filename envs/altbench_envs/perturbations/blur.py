@@ -1,5 +1,7 @@
-"""Defocus, motion and gaussian blur with ImageNet-C's constants (Hendrycks & Dietterich 2019, and their published code),
-whose lengths are scaled to the image's size."""
+"""Defocus, motion and gaussian blur with ImageNet-C's constants.
+
+Hendrycks & Dietterich 2019, and their published code; lengths are scaled to the image.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ FINER = 8  # subdivisions of a pixel in which kernels are drawn: scaled radii ar
 
 
 class DefocusBlur(ImagePerturbation):
-    """A lens out of focus: each point becomes a disk of radius 3/224 to 10/224 of the image's shorter side."""
+    """A lens out of focus: each point becomes a disk.
+
+    Its radius is 3/224 to 10/224 of the image's shorter side.
+    """
 
     name = "defocus_blur"
 
@@ -28,7 +33,10 @@ class DefocusBlur(ImagePerturbation):
 
 
 class MotionBlur(ImagePerturbation):
-    """A camera that moves, in one direction for an episode: each point trails off over 3/224 to 15/224 of the image."""
+    """A camera that moves in one direction during an episode.
+
+    Each point trails off over 3/224 to 15/224 of the image.
+    """
 
     name = "motion_blur"
 
@@ -39,7 +47,10 @@ class MotionBlur(ImagePerturbation):
 
 
 class GaussianBlur(ImagePerturbation):
-    """Each point becomes a bell, whose standard deviation is 1/224 to 6/224 of the image's shorter side."""
+    """A blur in which each point becomes a bell.
+
+    Its standard deviation is 1/224 to 6/224 of the image's shorter side.
+    """
 
     name = "gaussian_blur"
 
@@ -53,7 +64,10 @@ class GaussianBlur(ImagePerturbation):
 
 
 def _disk(radius: float, softening: float) -> Float64:
-    """How much of each pixel a disk covers, softened by a gaussian: odd square, sum 1."""
+    """Return how much of each pixel a disk covers, softened by a gaussian.
+
+    An odd square with sum 1.
+    """
     from scipy.ndimage import gaussian_filter
 
     reach = int(np.ceil(radius + 3 * softening))
@@ -65,7 +79,10 @@ def _disk(radius: float, softening: float) -> Float64:
 
 
 def _streak(radius: float, sigma: float, angle: float) -> Float64:
-    """Half a gaussian of standard deviation `sigma` along a ray of length 2 `radius` at `angle`: odd square, sum 1."""
+    """Return half a gaussian along a ray of length 2 `radius` at `angle`.
+
+    Its standard deviation is `sigma`. An odd square with sum 1.
+    """
     length = 2 * radius
     reach = int(np.ceil(length)) + 1
     side = (2 * reach + 1) * FINER
@@ -86,7 +103,7 @@ def _coarse(fine: Float64) -> Float64:
 
 
 def _filtered(image: UInt8, kernel: Float64) -> UInt8:
-    """The image correlated with `kernel`, its border repeated outwards."""
+    """Return the image correlated with `kernel`, its border repeated outwards."""
     import cv2
 
     filtered = cv2.filter2D(image.astype(np.float64), -1, kernel, borderType=cv2.BORDER_REPLICATE)

@@ -1,4 +1,4 @@
-"""A camera that has been knocked, or fails: its image shifted, turned, frozen or black."""
+"""A camera that was knocked or fails: its image is shifted, turned, frozen or black."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ DIMMED = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 class Shift(ImagePerturbation):
-    """Moves the image by 2 to 20 % of its shorter side, in one direction for an episode.
+    """A shift of the image by 2 to 20 % of its shorter side.
 
-    Its border is repeated into the gap.
+    The direction stays during an episode. The border is repeated into the gap.
     """
 
     name = "shift"
@@ -28,9 +28,10 @@ class Shift(ImagePerturbation):
 
 
 class Rotation(ImagePerturbation):
-    """Turns the image about its centre by 2 to 20°, to one side for an episode.
+    """A turn of the image about its centre by 2 to 20°.
 
-    Its border is repeated into the corners.
+    The sense of rotation stays during an episode. The border is repeated into the
+    corners.
     """
 
     name = "rotation"
@@ -41,12 +42,15 @@ class Rotation(ImagePerturbation):
 
 
 class FrozenFrame(ImagePerturbation):
-    """The camera updates once in 2, 4, 8 or 16 control steps; at severity 5 never again."""
+    """A camera that updates only every 2, 4, 8 or 16 control steps.
+
+    At severity 5 it never updates again.
+    """
 
     name = "frozen_frame"
 
     def keeps(self, step: int) -> bool:
-        """The frames at which the camera updates."""
+        """Return whether the camera updates at this step."""
         period = UPDATE_PERIOD[self.severity]
         return step == 0 if period is None else step % period == 0
 
@@ -58,7 +62,10 @@ class FrozenFrame(ImagePerturbation):
 
 
 class BlackCamera(ImagePerturbation):
-    """The camera's image goes dark, a fifth more with each severity, at 5 black; name the camera with `cameras`."""
+    """A camera that darkens by a fifth per severity; at 5 it is black.
+
+    Name the camera with `cameras`.
+    """
 
     name = "black_camera"
 
@@ -68,7 +75,10 @@ class BlackCamera(ImagePerturbation):
 
 
 def _moved(image: UInt8, degrees: float, shift: tuple[float, float]) -> UInt8:
-    """`image` turned about its centre, then moved by (right, down) pixels; bilinear, the border repeated outwards."""
+    """Return `image` turned about its centre, then moved by (right, down) pixels.
+
+    Bilinear, the border repeated outwards.
+    """
     import cv2
 
     height, width = image.shape[:2]

@@ -1,5 +1,8 @@
-"""JPEG compression and pixelation with ImageNet-C's constants (Hendrycks & Dietterich 2019, and their published code):
-quality and the share of pixels kept, neither of which is a length."""
+"""JPEG compression and pixelation with ImageNet-C's constants.
+
+Hendrycks & Dietterich 2019, and their published code. The constants are a quality and a
+share of pixels; they do not depend on the image's size.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ KEPT = (1.0, 0.6, 0.5, 0.4, 0.3, 0.25)
 
 
 class Jpeg(ImagePerturbation):
-    """Stores the image as a JPEG of quality 25 to 7."""
+    """A compression of the image as a JPEG of quality 25 to 7."""
 
     name = "jpeg"
 
@@ -29,9 +32,9 @@ class Jpeg(ImagePerturbation):
 
 
 class Pixelate(ImagePerturbation):
-    """Averages the image over squares: 60 to 25 % of its number of rows and columns remain.
+    """A mean over squares: 60 to 25 % of the image's rows and columns remain.
 
-    Where the squares' grid begins is drawn for an episode.
+    The origin of the squares' grid is drawn for an episode.
     """
 
     name = "pixelate"
@@ -46,7 +49,10 @@ class Pixelate(ImagePerturbation):
 
 
 def _averaging(n: int, kept: float, begin: float) -> Float64:
-    """Matrix (n, n) that replaces each of n numbers by the mean over those that fall into the same of n × kept parts."""
+    """Return the matrix (n, n) that replaces each of n numbers by its part's mean.
+
+    There are n × kept parts.
+    """
     part = np.floor(np.arange(n) * kept + begin)
     same = (part[:, None] == part[None, :]).astype(np.float64)
     mean: Float64 = same / same.sum(axis=1, keepdims=True)

@@ -1,5 +1,8 @@
-"""Things on the table that have nothing to do with the task: drawn, not simulated, so that nothing can be knocked over
-and an arm goes through what stands in its way."""
+"""Things on the table that have nothing to do with the task.
+
+They are drawn but not simulated: nothing can be knocked over, and an arm moves through
+them.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ Colour = tuple[float, float, float]
 
 
 class Distractors(VisualPerturbation):
-    """Puts 1 to 9 cartons, tins, balls, bottles and cups on the table, clear of the ways to the objects."""
+    """1 to 9 cartons, tins, balls, bottles and cups on the table.
+
+    They stand clear of the ways from grippers to objects.
+    """
 
     name = "distractors"
 
@@ -52,9 +58,10 @@ class Distractors(VisualPerturbation):
 def _spots(
     tops: Sequence[Top], ways: Sequence[tuple[Float64, Float64]], count: int, rng: np.random.Generator
 ) -> Iterator[Float64]:
-    """Up to `count` places (3,) on the tops, each clear of the ways and of each other; a lower count gives the first.
+    """Yield up to `count` places (3,) on the tops, clear of the ways and of each other.
 
-    The attempts are drawn at once: a thing's place then does not depend on how the things before it look.
+    A lower count gives the first of them. All attempts are drawn at once: so a thing's
+    place does not depend on the shapes and colours of the things before it.
     """
     areas = np.array([np.prod(top.half) for top in tops])
     which = rng.choice(len(tops), ATTEMPTS, p=areas / areas.sum())
@@ -72,14 +79,14 @@ def _spots(
 
 
 def _distance(point: Float64, start: Float64, end: Float64) -> float:
-    """From a point to a segment, all (2,)."""
+    """Return the distance from a point to a segment, all (2,)."""
     along = end - start
     share = np.clip(np.dot(point - start, along) / max(float(np.dot(along, along)), 1e-12), 0.0, 1.0)
     return float(np.linalg.norm(point - (start + share * along)))
 
 
 def _thing(spot: Float64, rng: np.random.Generator) -> list[Decoration]:
-    """Something standing at `spot`, of a kind, colour, size and turn drawn from `rng`."""
+    """Make something at `spot`; kind, colour, size and turn are drawn from `rng`."""
     kind, colour = KINDS[int(rng.integers(len(KINDS)))], COLOURS[int(rng.integers(len(COLOURS)))]
     scale, yaw = rng.uniform(0.85, 1.15), rng.uniform(-np.pi, np.pi)
     turn = np.array([[np.cos(yaw), -np.sin(yaw), 0.0], [np.sin(yaw), np.cos(yaw), 0.0], [0.0, 0.0, 1.0]])

@@ -1,5 +1,8 @@
-"""The scene's light: where it comes from, its colour, its strength. All lamps, and the light that each camera carries,
-change together; none of it needs shadows to be seen."""
+"""The scene's light: its direction, its colour, its strength.
+
+All lamps, and the light that each camera carries, change together. No change needs
+shadows to be visible.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ REMAINING = (1.0, 0.75, 0.60, 0.45, 0.30, 0.15)  # of the light's strength
 
 
 class LightDirection(VisualPerturbation):
-    """Turns the lamps' light by 15 to 75° away from the vertical, to one side for an episode."""
+    """Light from the lamps at 15 to 75° from the vertical.
+
+    It comes from one side during an episode.
+    """
 
     name = "light_direction"
 
@@ -36,7 +42,10 @@ class LightDirection(VisualPerturbation):
 
 
 class LightColour(VisualPerturbation):
-    """Tints all light with a saturation of 25 to 85 %, in one hue for an episode, its strongest channel kept."""
+    """A tint of all light, with a saturation of 25 to 85 % and one hue for an episode.
+
+    The strongest channel is kept.
+    """
 
     name = "light_colour"
 
@@ -46,7 +55,7 @@ class LightColour(VisualPerturbation):
 
 
 class LightStrength(VisualPerturbation):
-    """Leaves 75 to 15 % of all light (a brighter picture is what `brightness` is for)."""
+    """75 to 15 % of all light; for a brighter picture there is `brightness`."""
 
     name = "light_strength"
 
@@ -56,7 +65,10 @@ class LightStrength(VisualPerturbation):
 
 
 def _downwards(directions: Any) -> Float64:
-    """The vertical for each lamp: turned from there, a greater angle is always a flatter light."""
+    """Return the vertical for each lamp.
+
+    Turned from the vertical, a greater angle always means a flatter light.
+    """
     return np.tile([0.0, 0.0, -1.0], (len(directions), 1))
 
 

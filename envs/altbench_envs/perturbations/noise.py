@@ -1,7 +1,8 @@
-"""Shot and impulse noise with ImageNet-C's constants (Hendrycks & Dietterich 2019, "Benchmarking Neural Network
-Robustness to Common Corruptions and Perturbations", and their published code); gaussian noise is in pixels.py.
+"""Shot and impulse noise with ImageNet-C's constants; gaussian noise is in pixels.py.
 
-Noise is a pixel's own, so its constants do not depend on the image's size.
+Hendrycks & Dietterich 2019, "Benchmarking Neural Network Robustness to Common
+Corruptions and Perturbations", and their published code. Each pixel has its own noise,
+so the constants do not depend on the image's size.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ FLIPPED = (0.0, 0.03, 0.06, 0.09, 0.17, 0.27)
 
 
 class ShotNoise(ImagePerturbation):
-    """Poisson noise of few photons, fresh each frame: white is 60 of them at severity 1, 3 at 5."""
+    """Poisson noise of few photons, new for each frame.
+
+    White is 60 photons at severity 1 and 3 photons at severity 5.
+    """
 
     name = "shot_noise"
 
@@ -26,7 +30,7 @@ class ShotNoise(ImagePerturbation):
 
 
 class ImpulseNoise(ImagePerturbation):
-    """Salt and pepper, fresh each frame: 3 to 27 % of all pixels' channels are 0 or 255."""
+    """Salt and pepper, new for each frame: 3 to 27 % of all channels are 0 or 255."""
 
     name = "impulse_noise"
 

@@ -1,4 +1,7 @@
-"""An unrelated photograph blended into the camera image (the paper's E9: cats and dogs in place of the camera)."""
+"""A photograph, unrelated to the task, blended into the camera image.
+
+The paper's E9 puts cats and dogs in place of the camera.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,15 @@ BUILT_IN = (
     *("astronaut", "brick", "camera", "cat", "coffee", "coins"),
     *("grass", "gravel", "hubble_deep_field", "moon", "rocket", "stereo_motorcycle"),
 )
-"""Functions of `skimage.data`, whose pictures come with scikit-image."""
+"""Functions of `skimage.data` that return the pictures of scikit-image."""
 
 
 class Photograph(Perturbation):
-    """Blends a photograph in with weight severity / 5: at 5 nothing is left of the camera's image.
+    """A photograph blended in with weight severity / 5; at 5 it covers everything.
 
-    One is drawn per episode and camera: of option `folder`'s PNG or JPEG files, or without it of twelve that come with
-    scikit-image (a cat, an astronaut, a cup of coffee, grass, the moon, ...).
+    One is drawn per episode and camera: from the PNG and JPEG files of the option
+    `folder`, or without it from twelve pictures of scikit-image (a cat, an astronaut, a
+    cup of coffee, grass, the moon, ...).
     """
 
     name = "photograph"
@@ -37,7 +41,7 @@ class Photograph(Perturbation):
         self._files: tuple[Path | str, ...] = BUILT_IN if folder is None else _photographs(folder)
 
     def contents(self) -> str:
-        """Of the user's folder: other pictures are another perturbation."""
+        """Return a digest of the user's pictures; others are another perturbation."""
         files = [file for file in self._files if isinstance(file, Path)]
         digest = hashlib.sha256()
         for file in files:
@@ -45,7 +49,7 @@ class Photograph(Perturbation):
         return digest.hexdigest() if files else ""
 
     def apply(self, image: UInt8, key: FrameKey) -> UInt8:
-        """Blended copy of `image`, uint8 (H, W, 3)."""
+        """Return a blended copy of `image`, uint8 (H, W, 3)."""
         check_image(self.name, image)
         if self.severity == 0:
             return image.copy()
@@ -56,12 +60,15 @@ class Photograph(Perturbation):
 
 
 def _photographs(folder: Any) -> tuple[Path, ...]:
-    """The folder's image files by name; ConfigError where there is no such folder or none in it."""
+    """Return the folder's image files by name.
+
+    Raises ConfigError if the folder is missing or contains no image.
+    """
     if not isinstance(folder, (str, Path)):
         raise ConfigError(f"perturbation photograph: folder: expected a path, got {folder!r}")
     path = Path(folder).expanduser()
     if not path.is_dir():
-        raise ConfigError(f"perturbation photograph: folder: there is no folder {str(folder)!r}")
+        raise ConfigError(f"perturbation photograph: folder: expected a folder, got {str(folder)!r}")
     files = tuple(sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES))
     if not files:
         raise ConfigError(
@@ -73,7 +80,7 @@ def _photographs(folder: Any) -> tuple[Path, ...]:
 
 
 def _check_header(file: Path) -> None:
-    """ConfigError now, rather than in the middle of an episode, where `file` is no image."""
+    """Raise ConfigError now, not during an episode, if `file` is not an image."""
     from PIL import Image
 
     try:
@@ -84,7 +91,10 @@ def _check_header(file: Path) -> None:
 
 @lru_cache(maxsize=64)
 def _fitted(file: Path | str, height: int, width: int) -> UInt8:
-    """The photograph cropped about its centre to the shape of (height, width), then resized with antialiasing."""
+    """Return the photograph cropped about its centre and resized to (height, width).
+
+    The resizing is antialiased.
+    """
     from skimage.transform import resize
 
     photograph = _read(file)
@@ -99,7 +109,10 @@ def _fitted(file: Path | str, height: int, width: int) -> UInt8:
 
 
 def _read(file: Path | str) -> UInt8:
-    """uint8 (H, W, 3) of a file, or of one of BUILT_IN; grey and transparent pictures are made RGB."""
+    """Return the picture of a file or of a name in BUILT_IN, uint8 (H, W, 3).
+
+    Grey and transparent pictures become RGB.
+    """
     from skimage import data
     from skimage.color import gray2rgb, rgba2rgb
     from skimage.io import imread

@@ -1,7 +1,8 @@
-"""Perturbations that need nothing but the image: noise, brightness, an occluding patch.
+"""Perturbations that need only the image: noise, brightness, an occluding patch.
 
-Noise and brightness take the constants of ImageNet-C (Hendrycks & Dietterich 2019, "Benchmarking Neural Network
-Robustness to Common Corruptions and Perturbations", and their published code), on images scaled to [0, 1].
+Noise and brightness take the constants of ImageNet-C (Hendrycks & Dietterich 2019,
+"Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", and
+their published code), on images scaled to [0, 1].
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ PATCH_GREY = 127
 
 
 class GaussianNoise(ImagePerturbation):
-    """Normal noise on every pixel and channel, fresh each frame; standard deviation 8 to 38 % of white."""
+    """Normal noise on every pixel and channel, new for each frame.
+
+    Its standard deviation is 8 to 38 % of white.
+    """
 
     name = "gaussian_noise"
 
@@ -28,7 +32,10 @@ class GaussianNoise(ImagePerturbation):
 
 
 class Brightness(ImagePerturbation):
-    """Raises each pixel's value (of hue, saturation, value) by 0.1 to 0.5, up to 1."""
+    """A raise of each pixel's value (of hue, saturation, value) by 0.1 to 0.5.
+
+    The value stays at most 1.
+    """
 
     name = "brightness"
 
@@ -37,14 +44,14 @@ class Brightness(ImagePerturbation):
         scaled = image / 255.0
         value = scaled.max(axis=2, keepdims=True)
         brighter = np.minimum(value + BRIGHTENING[self.severity], 1.0)
-        # with hue and saturation held, the channels scale with the value; black has neither and turns grey
+        # Channels scale with the value, so hue and saturation stay; black turns grey.
         return to_uint8(np.where(value > 0, scaled * (brighter / np.maximum(value, 1 / 255)), brighter))
 
 
 class Occlusion(ImagePerturbation):
-    """A grey square over 4 to 36 % of the image's area, where it is for a whole episode.
+    """A grey square over 4 to 36 % of the image's area, in one place for an episode.
 
-    A greater severity covers all that a lesser one does.
+    A greater severity covers all that a lesser one covers.
     """
 
     name = "occlusion"

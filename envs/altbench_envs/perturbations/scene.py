@@ -1,4 +1,7 @@
-"""What the perturbations of the scene share: checked arguments, nothing at severity 0, and putting everything back."""
+"""What scene perturbations share.
+
+Checked arguments, the identity at severity 0, and restoring everything.
+"""
 
 from __future__ import annotations
 
@@ -14,34 +17,34 @@ from altbench_envs.robosuite_env.visuals import Visuals
 
 
 class VisualPerturbation(ScenePerturbation):
-    """A perturbation, without options, of what `RobosuiteEnv.visuals` offers; subclasses are final."""
+    """A perturbation, without options, of a scene's `visuals`; subclasses are final."""
 
     def __init__(self, severity: int, **options: Any) -> None:
         self.severity = checked_severity(self.name, severity)
         check_options(self.name, options)
 
     def begin(self, env: TaskEnv, rng: np.random.Generator, cameras: Sequence[str]) -> None:
-        """Change the scene; PerturbationUnsupported where there is nothing to change."""
+        """Change the scene; PerturbationUnsupported if there is nothing to change."""
         visuals = self._visuals(env)
         if self.severity:
             self._change(visuals, rng, cameras)
             visuals.show()
 
     def end(self, env: TaskEnv) -> None:
-        """Put everything back."""
+        """Restore everything."""
         visuals = getattr(env, "visuals", None)
         if isinstance(visuals, Visuals):
             visuals.restore()
 
     @abstractmethod
     def _change(self, visuals: Visuals, rng: np.random.Generator, cameras: Sequence[str]) -> None:
-        """Make the change at a severity from 1 on, keeping what it replaces."""
+        """Make the change at a severity from 1 on; `keep` what it replaces."""
 
     def _visuals(self, env: TaskEnv) -> Visuals:
         visuals = getattr(env, "visuals", None)
         if not isinstance(visuals, Visuals):
             raise PerturbationUnsupported(
-                f"perturbation {self.name}: {env.info.name} is no robosuite task with visuals"
+                f"perturbation {self.name}: {env.info.name} is not a robosuite task with visuals"
             )
         return visuals
 
@@ -52,5 +55,5 @@ class VisualPerturbation(ScenePerturbation):
 
 
 def blended(image: UInt8, other: UInt8, weight: float) -> UInt8:
-    """`other` mixed into `image` with `weight`, in place of as much of it."""
+    """Mix `other` into `image` with `weight`."""
     return np.asarray(np.round((1 - weight) * image + weight * other.astype(np.float32)), dtype=np.uint8)

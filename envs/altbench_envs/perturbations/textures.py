@@ -1,4 +1,7 @@
-"""Other surfaces: what table and room are covered with, from robosuite's own textures, and the objects' colour."""
+"""Other surfaces: textures of table and room, and the objects' colour.
+
+The textures are robosuite's own.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ VIVID = (0.85, 0.9)  # saturation and value of an object's new colour
 
 
 class TableTexture(VisualPerturbation):
-    """Mixes another texture into the table's (or the bins') with weight severity / 5; one for an episode."""
+    """Another texture on the table (or the bins), with weight severity / 5.
+
+    It is drawn for an episode.
+    """
 
     name = "table_texture"
 
@@ -40,7 +46,10 @@ class TableTexture(VisualPerturbation):
 
 
 class RoomTexture(VisualPerturbation):
-    """Mixes another texture into those of walls and floor with weight severity / 5; one for an episode."""
+    """Another texture on walls and floor, with weight severity / 5.
+
+    It is drawn for an episode.
+    """
 
     name = "room_texture"
 
@@ -50,7 +59,10 @@ class RoomTexture(VisualPerturbation):
 
 
 class ObjectColour(VisualPerturbation):
-    """Mixes another colour into the objects' with weight severity / 5; of a hue far from their own, one for an episode."""
+    """Another colour on the objects, with weight severity / 5.
+
+    Its hue is far from their own and drawn for an episode.
+    """
 
     name = "object_colour"
 
@@ -81,7 +93,10 @@ def _recoloured(texture: UInt8, turn: float, weight: float) -> UInt8:
 
 @lru_cache(maxsize=8)
 def _fitted(name: str, height: int, width: int) -> UInt8:
-    """robosuite's texture `name`, uint8 (height, width, 3); of a cube's six faces each is the whole picture."""
+    """Return robosuite's texture `name`, uint8 (height, width, 3).
+
+    If the texture is a cube's, each of its six faces is the whole picture.
+    """
     import robosuite
     from PIL import Image
 

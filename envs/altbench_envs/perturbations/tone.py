@@ -1,9 +1,13 @@
-"""Contrast, saturation and fog with ImageNet-C's constants (Hendrycks & Dietterich 2019, and their published code);
-brightness is in pixels.py. What they do to a pixel does not depend on the image's size.
+"""Contrast, saturation and fog with ImageNet-C's constants.
 
-Two depart from the published constants, which do not distort more with each severity. Saturation: theirs first take colour
-away and then add it; here all add it, theirs at 2, 3 and 5. Fog: their third and fourth are equally dense; here the fourth
-lies between its neighbours, and the clouds have one roughness.
+Hendrycks & Dietterich 2019, and their published code; brightness is in pixels.py. The
+effect on a pixel does not depend on the image's size.
+
+Saturation and fog depart from the published constants, which do not distort more with
+each severity. Saturation: the published severities 1 and 2 remove colour and the others
+add it; here all add it, the published ones being 2, 3 and 5. Fog: the published
+severities 3 and 4 are equally dense; here 4 lies between its neighbours, and the clouds
+have one roughness.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ FOG_DECAY = 1.7  # of its detail, from one scale to half of it
 
 
 class Contrast(ImagePerturbation):
-    """Leaves 40 to 5 % of each channel's deviation from its mean over the image."""
+    """A reduction of each channel's deviation from its mean to 40 to 5 %."""
 
     name = "contrast"
 
@@ -34,7 +38,10 @@ class Contrast(ImagePerturbation):
 
 
 class Saturation(ImagePerturbation):
-    """Multiplies saturation (of hue, saturation, value) by 1.5 to 20, and raises it a little from severity 3 on."""
+    """A saturation (of hue, saturation, value) multiplied by 1.5 to 20.
+
+    From severity 3 on it is also raised a little.
+    """
 
     name = "saturation"
 
@@ -49,7 +56,10 @@ class Saturation(ImagePerturbation):
 
 
 class Fog(ImagePerturbation):
-    """Lays a fractal cloud over the image, the same for an episode, and keeps the brightest pixel as bright."""
+    """A fractal cloud over the image, the same for an episode.
+
+    The brightest pixel stays as bright.
+    """
 
     name = "fog"
 
@@ -64,8 +74,11 @@ class Fog(ImagePerturbation):
 
 @lru_cache(maxsize=8)
 def _cloud(seed: int, side: int) -> Float64:
-    """Plasma in [0, 1] of at least side × side, a power of two, on a torus (diamond–square: Fournier, Fussell &
-    Carpenter 1982); with each halving of the scale its randomness is divided by `FOG_DECAY`."""
+    """Return plasma in [0, 1] of at least side × side, on a torus.
+
+    The side is a power of two. Diamond–square (Fournier, Fussell & Carpenter 1982);
+    with each halving of the scale the randomness is divided by `FOG_DECAY`.
+    """
     rng = np.random.default_rng(seed)
     cloud, wobble = np.zeros((1, 1)), 1.0
     while cloud.shape[0] < side:
@@ -78,7 +91,10 @@ def _cloud(seed: int, side: int) -> Float64:
 
 
 def _refined(coarse: Float64, wobble: float, rng: np.random.Generator) -> Float64:
-    """Twice as fine: each new point is the mean of its four neighbours, give or take `wobble`."""
+    """Return a cloud twice as fine.
+
+    Each new point is the mean of its four neighbours, plus or minus `wobble`.
+    """
     side = coarse.shape[0]
     squares, rows, columns = wobble * rng.uniform(-1.0, 1.0, (3, side, side))
     right, below = np.roll(coarse, -1, axis=1), np.roll(coarse, -1, axis=0)

@@ -1,4 +1,4 @@
-"""What every perturbation checks when it is made, and what it is handed."""
+"""Checks of a perturbation's arguments and of the images it receives."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ import numpy as np
 from altbench.api import ConfigError, ContractError, UInt8, suggestion
 
 MAX_SEVERITY = 5
+"""The highest severity of every perturbation, as in ImageNet-C."""
 
 
 def checked_severity(name: str, severity: Any) -> int:
-    """`severity` as an int; ConfigError unless it is an integer from 0 to 5 (True is none, nor is 3.0)."""
+    """Return `severity` as an int.
+
+    Raises ConfigError unless it is an integer from 0 to 5; True and 3.0 are not
+    integers.
+    """
     whole = isinstance(severity, (int, np.integer)) and not isinstance(severity, bool)
     if not whole or not 0 <= severity <= MAX_SEVERITY:
         raise ConfigError(
@@ -23,7 +28,7 @@ def checked_severity(name: str, severity: Any) -> int:
 
 
 def check_options(name: str, options: Mapping[str, Any], valid: Iterable[str] = ()) -> None:
-    """ConfigError for the first option that `name` does not know, with the nearest that it does."""
+    """Raise ConfigError for the first unknown option, naming the nearest known one."""
     known = tuple(valid)
     for key in options:
         if key not in known:
@@ -32,6 +37,6 @@ def check_options(name: str, options: Mapping[str, Any], valid: Iterable[str] = 
 
 
 def check_image(name: str, image: UInt8) -> None:
-    """ContractError unless `image` is uint8 (H, W, 3)."""
+    """Raise ContractError unless `image` is uint8 (H, W, 3)."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ContractError(f"perturbation {name}: expected uint8 (H, W, 3), got {image.dtype} {image.shape}")

@@ -1,4 +1,4 @@
-"""Cameras that stand elsewhere and look elsewhere."""
+"""Cameras with other positions and directions."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import numpy as np
 from altbench_envs.perturbations.scene import VisualPerturbation
 from altbench_envs.robosuite_env.visuals import Visuals
 
-AWAY = (0.0, 0.01, 0.02, 0.04, 0.06, 0.08)  # m
-ASKEW = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0)  # degrees
-CARRIED = 0.25  # of that for a camera on an arm, which looks at things from a quarter of the distance
+AWAY = (0.0, 0.01, 0.02, 0.04, 0.06, 0.08)
+"""The move (m) by severity."""
+ASKEW = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0)
+"""The turn (degrees) by severity."""
+CARRIED = 0.25
+"""The share for a camera on an arm, whose objects are at a quarter of the distance."""
 
 
 class CameraPose(VisualPerturbation):
-    """Moves each camera by 1 to 8 cm and turns it by 1 to 8°, one on an arm by a quarter of that.
+    """A move of each camera by 1 to 8 cm and a turn by 1 to 8°.
 
-    The direction is an episode's and a camera's own.
+    A camera on an arm moves and turns by a quarter of that. The direction is drawn per
+    episode and camera.
     """
 
     name = "camera_pose"
@@ -31,7 +35,7 @@ class CameraPose(VisualPerturbation):
         for name in visuals.camera_names:
             direction, axis = _unit(rng), _unit(rng)
             if name not in cameras:
-                continue  # having drawn for it, so that a camera's own change does not depend on the others
+                continue  # drawn all the same: a camera's change must not depend on the others
             number = visuals.camera(name)
             share = CARRIED if model.cam_bodyid[number] else 1.0
             model.cam_pos[number] += share * AWAY[self.severity] * direction
@@ -41,7 +45,7 @@ class CameraPose(VisualPerturbation):
 
 
 def _unit(rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """A direction, (3,), uniform on the sphere."""
+    """Return a direction, (3,), uniform on the sphere."""
     vector = rng.standard_normal(3)
     unit: np.ndarray[tuple[int], np.dtype[np.float64]] = vector / np.linalg.norm(vector)
     return unit

@@ -1,4 +1,4 @@
-"""Rotations as six numbers, and what an action means: pose actions -> what robosuite's controllers take."""
+"""Rotations as six numbers, and pose actions as robosuite's commands."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ import numpy as np
 
 from altbench.api import POSE_ACTION_DIM, Float32, Float64
 
-DEGENERATE = 1e-6  # shorter than this, a rot6d column names no direction
+DEGENERATE = 1e-6
+"""The length below which a rot6d column defines no direction."""
 
 
 def rot6d_from_matrix(matrix: Float64) -> Float64:
-    """First two columns of rotation matrices: (..., 3, 3) -> (..., 6) (Zhou et al. 2019, "On the Continuity of
-    Rotation Representations in Neural Networks")."""
+    """Return the first two columns of rotation matrices: (..., 3, 3) -> (..., 6).
+
+    Zhou et al. 2019, "On the Continuity of Rotation Representations in Neural
+    Networks".
+    """
     return np.concatenate([matrix[..., :, 0], matrix[..., :, 1]], axis=-1)
 
 
 def matrix_from_rot6d(rot6d: Float64) -> Float64 | None:
-    """Rotation matrix (3, 3) from six numbers by Gram–Schmidt; None where they name none (zero or parallel columns)."""
+    """Return the rotation matrix (3, 3) of six numbers, by Gram–Schmidt.
+
+    None if they define no rotation (zero or parallel columns).
+    """
     columns = unit_columns(np.asarray(rot6d, dtype=np.float64))
     if columns is None:
         return None
@@ -28,7 +35,10 @@ def matrix_from_rot6d(rot6d: Float64) -> Float64 | None:
 
 
 def unit_columns(rot6d: Float64) -> tuple[Float64, Float64] | None:
-    """The first two columns (3,) of that matrix, float64 in and out."""
+    """Return the first two columns (3,) of that matrix; None as there.
+
+    float64 in and out.
+    """
     first, second = rot6d[:3], rot6d[3:]
     length = math.sqrt(first.dot(first))
     if length < DEGENERATE:
@@ -43,17 +53,21 @@ def unit_columns(rot6d: Float64) -> tuple[Float64, Float64] | None:
 
 
 def pose_action(position: Float64, matrix: Float64, gripper: float) -> Float32:
-    """One arm's `ee_pose` action, float32 (10,): position (m, world), rotation (3, 3), gripper -1 open to 1 closed."""
+    """Return one arm's `ee_pose` action, float32 (10,).
+
+    From position (m, world), rotation (3, 3), gripper (-1 open to 1 closed).
+    """
     action = np.empty(POSE_ACTION_DIM, dtype=np.float32)
     action[:3], action[3:9], action[9] = position, rot6d_from_matrix(matrix), gripper
     return action
 
 
 def absolute_command(action: Float64, present: Float64) -> tuple[Float64, Float64]:
-    """robosuite's absolute command of one arm: (position and rotation vector (6,), gripper (1,)).
+    """Return robosuite's absolute command of one arm.
 
-    `action` is one arm's `ee_pose` action (10,); `present` the grip site's rotation (3, 3), kept where rot6d names no
-    other.
+    (Position and rotation vector (6,), gripper (1,)). `action`: one arm's `ee_pose`
+    action (10,). `present`: the grip site's rotation (3, 3), which is kept if rot6d
+    defines no rotation.
     """
     from scipy.spatial.transform import Rotation
 
@@ -63,7 +77,10 @@ def absolute_command(action: Float64, present: Float64) -> tuple[Float64, Float6
 
 
 def matrix_from_rotation_vector(vector: Float64) -> Float64:
-    """Rotation (3, 3) by a rotation vector (3,), as robosuite's absolute controllers make it."""
+    """Return the rotation (3, 3) of a rotation vector (3,).
+
+    robosuite's absolute controllers compute it in the same way.
+    """
     from scipy.spatial.transform import Rotation
 
     matrix: Float64 = Rotation.from_rotvec(vector).as_matrix()

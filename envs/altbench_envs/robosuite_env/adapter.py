@@ -1,4 +1,7 @@
-"""Any robosuite task as a Gymnasium environment with altbench's observations, actions, splits and seeding."""
+"""A robosuite task as a Gymnasium environment.
+
+It gives the task altbench's observations, actions, splits and seeds.
+"""
 
 from __future__ import annotations
 
@@ -32,20 +35,29 @@ from altbench_envs.robosuite_env.scene import Scene
 from altbench_envs.robosuite_env.simulator import Simulator
 from altbench_envs.robosuite_env.visuals import Visuals
 
-REACH = 2.0  # m: no grip site of a fixed-base arm gets further from the world's origin
-FINGER_REACH = 0.1  # m: no finger travels further
+REACH = 2.0
+"""The bound (m) of a fixed-base arm's grip site, from the world's origin."""
+FINGER_REACH = 0.1
+"""The bound (m) of a finger's position."""
 RESET_OPTIONS = ("split", "episode", "initial_state", *MOVE_OPTIONS)
-ROBOT_STREAM, OBJECT_STREAM, EVENT_STREAM = 0, 1, 2  # of an episode's seed: its robot noise is the same in every split
+ROBOT_STREAM, OBJECT_STREAM, EVENT_STREAM = 0, 1, 2
+"""The streams of an episode's seed: the robot's noise is the same in every split."""
 
 
 class RobosuiteEnv(PoseTask, RestorableTask):
     """One robosuite task as an `altbench.api.TaskEnv`.
 
-    Observation: `pixels` {camera: uint8 (H, W, 3)} or, with `obs_type="state"`, `environment_state` float32 (De,); and
-    `agent_pos` float32 (Dp,): per arm the grip site's position (m, world), rot6d, finger positions (m).
-    Action, float32 (Da,): `control_mode="ee_pose"`, per arm the grip site's target position (m, world), rot6d, gripper
-    (-1 open to 1 closed); `"ee_delta"`, robosuite's seven in [-1, 1]. Values outside the bounds are clipped.
-    Reward 1 and `terminated` on success, `truncated` at the horizon, `info["is_success"]`.
+    Observation: `pixels` {camera: uint8 (H, W, 3)} or, with `obs_type="state"`,
+    `environment_state` float32 (De,); and `agent_pos` float32 (Dp,), for each arm the
+    grip site's position (m, world), rot6d, and finger positions (m).
+
+    Action, float32 (Da,): with `control_mode="ee_pose"`, for each arm the grip site's
+    target position (m, world), rot6d, and gripper (-1 open to 1 closed); with
+    `"ee_delta"`, robosuite's seven numbers in [-1, 1]. Values outside the bounds are
+    clipped.
+
+    The reward is 1 and `terminated` is true on success, `truncated` at the horizon;
+    `info["is_success"]`.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012  (Gymnasium's own spelling)
@@ -82,7 +94,7 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         self._boxes = self._state_boxes()
         self.observation_space = self._observation_space()
         if self.obs_type == "pixels":
-            self._open_renderer()  # fails here rather than in the first episode
+            self._open_renderer()  # so that it fails here, not in the first episode
 
     # --------------------------------------------------------------------------------------------------- Gymnasium
 
@@ -91,17 +103,22 @@ class RobosuiteEnv(PoseTask, RestorableTask):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Begin an episode.
 
-        `options`: `split` (default "uniform"); `episode`, which pose of the grid or between; `initial_state`, an
-        `altbench.api.InitialState`, for "recall" (its object pose) and "replay" (exactly it). `seed` draws the rest.
-        `move_at` (a control step) and `by` (m, up to 0.5): just before that step the object is shifted by so much, its
-        direction drawn from the seed, unless it is held or lifted (`events.Shift`); then `info["moved"]` tells whether that
-        has happened.
-        Raises ConfigError where the options do not fit.
+        `options`: `split` (default "uniform"); `episode`, the number of a pose of the
+        grid or between; `initial_state`, an `altbench.api.InitialState`, for "recall"
+        (its object pose) and "replay" (exactly that state). `seed` determines
+        everything else.
+
+        `move_at` (a control step) and `by` (m, up to 0.5): just before that step the
+        object is shifted by this distance, in a direction drawn from the seed, unless
+        it is held or lifted (`events.Shift`). Then `info["moved"]` records whether it
+        was shifted. Raises ConfigError if the options do not fit.
         """
         super().reset(seed=seed)
         self.visuals.restore()
         split, episode, start = self._checked(options or {})
         move = requested_move(options or {}, self.info)
+        # One draw, then three streams. Another order, or another draw before these,
+        # would give every published seed another episode.
         streams = np.random.SeedSequence(int(self.np_random.integers(2**63))).spawn(3)
         qpos = self._simulator.starting_qpos(np.random.default_rng(streams[ROBOT_STREAM]))
         if start is None:
@@ -119,7 +136,10 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         return self.observe(), self._state_of_affairs()
 
     def render(self) -> UInt8 | None:
-        """The first camera's image, uint8 (H, W, 3), with `render_mode="rgb_array"`; else None."""
+        """Return the first camera's image, uint8 (H, W, 3).
+
+        None unless `render_mode="rgb_array"`.
+        """
         if self.render_mode is None:
             return None
         return self._image(self.cameras[0], self._render_size)
@@ -133,9 +153,10 @@ class RobosuiteEnv(PoseTask, RestorableTask):
     # ----------------------------------------------------------------------------------------------------- TaskEnv
 
     def advance(self, action: Float32) -> tuple[float, bool, bool, dict[str, Any]]:
-        """Execute one action (Da,) for one control step, without rendering: reward, terminated, truncated, info.
+        """Execute one action (Da,) for one control step, without rendering.
 
-        Raises ContractError for an action of the wrong shape or not finite, SimulationDiverged.
+        Returns reward, terminated, truncated, info. Raises ContractError if the action
+        has the wrong shape or is not finite, and SimulationDiverged.
         """
         if self._initial_state is None:
             raise ContractError("advance and step need a reset first")
@@ -149,7 +170,10 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         return float(success), success, self._steps >= self.info.horizon, info
 
     def observe(self, pixels: bool = True) -> dict[str, Any]:
-        """The present observation; `pixels=False` leaves the images out (an empty dict in their place)."""
+        """Return the present observation.
+
+        `pixels=False` replaces the images by an empty dict.
+        """
         agent_pos = self._bounded("agent_pos", self._agent_pos())
         if self.obs_type == "state":
             state = self._bounded("environment_state", self._scene.environment_state(self._simulator))
@@ -158,18 +182,21 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         return {"agent_pos": agent_pos, "pixels": images}
 
     def initial_state(self) -> InitialState:
-        """Where the present episode began."""
+        """Return the state in which the present episode began."""
         if self._initial_state is None:
             raise ContractError("initial_state needs a reset first")
         return self._initial_state
 
     def sim_state(self) -> Float64:
-        """The present flattened simulator state (time, qpos, qvel), float64 (Ds,)."""
+        """Return the present flattened state (time, qpos, qvel), float64 (Ds,)."""
         return self._simulator.state()
 
     def privileged(self) -> dict[str, Float64]:
-        """The scene's object poses, and `gripper_position`, `gripper_quaternion` (xyzw) of the first arm's grip site
-        (`gripper1_...` of the second's)."""
+        """Return the scene's object poses and the grip sites' poses.
+
+        The first arm's are `gripper_position` and `gripper_quaternion` (xyzw), the
+        second's `gripper1_position` and `gripper1_quaternion`.
+        """
         from scipy.spatial.transform import Rotation
 
         poses = self._scene.privileged(self._simulator)
@@ -182,7 +209,10 @@ class RobosuiteEnv(PoseTask, RestorableTask):
     # ---------------------------------------------------------------------------------------------------- PoseTask
 
     def as_pose(self, action: Float32) -> Float32:
-        """The `ee_pose` action with the same goal as the `ee_delta` action has in the present state."""
+        """Return the `ee_pose` action with the same goal as an `ee_delta` action.
+
+        The goal depends on the present state.
+        """
         parts = np.clip(np.asarray(action, dtype=np.float64), -1.0, 1.0).reshape(len(self._simulator.arms), -1)
         goals = [
             self._simulator.delta_goal(arm, part[:6]) for arm, part in zip(self._simulator.arms, parts, strict=True)
@@ -192,7 +222,7 @@ class RobosuiteEnv(PoseTask, RestorableTask):
     # ---------------------------------------------------------------------------------------------- RestorableTask
 
     def native_model(self) -> NativeModel:
-        """robosuite's and MuJoCo's names of the task, its cameras and joints."""
+        """Return robosuite's and MuJoCo's names of the task, its cameras and joints."""
         scene, simulator = self._scene, self._simulator
         return NativeModel(
             env_name=scene.robosuite_name,
@@ -205,13 +235,16 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         )
 
     def object_pose(self) -> Float64:
-        """The task's pose variables (P,) in the present state."""
+        """Return the task's pose variables (P,) in the present state."""
         return self._scene.object_pose(self._simulator)
 
     # ----------------------------------------------------------------------------------------------------- details
 
     def _checked(self, options: Mapping[str, Any]) -> tuple[str, int, InitialState | None]:
-        """(split, episode, initial state) of reset's options; ConfigError names what is wrong with them."""
+        """Return (split, episode, initial state) of reset's options.
+
+        Raises ConfigError for a wrong option.
+        """
         for key in options:
             _one_of("reset option", key, RESET_OPTIONS)
         split = _one_of("split", options.get("split", "uniform"), self.info.splits)
@@ -252,7 +285,10 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         return np.clip(values.astype(np.float32), space.low, space.high)
 
     def _state_of_affairs(self) -> dict[str, bool]:
-        """What `info` tells: whether the task is solved, and whether the event has happened where there is to be one."""
+        """Return `info`: whether the task is solved and whether an event happened.
+
+        Without an event, `info` says nothing about it.
+        """
         success = bool(self._simulator.robosuite._check_success())
         return {"is_success": success} if self._shift is None else {"is_success": success, "moved": self._shift.moved}
 

@@ -1,8 +1,9 @@
-"""robosuite's operational-space control of one arm and its gripper, with the same bits in a fifth of the time.
+"""robosuite's operational-space control of one arm and its gripper, five times as fast.
 
-robosuite looks everything up by name, computes each Jacobian twice, and keeps buffers that nobody here reads, 25 times
-per control step. This keeps its equations (robosuite/controllers/parts/arm/osc.py; Khatib 1987), compiled kernels and the
-order of every operation.
+The results are the same bit for bit. robosuite finds everything by name, computes each
+Jacobian twice, and fills buffers that are not used here, 25 times per control step.
+This module keeps its equations (robosuite/controllers/parts/arm/osc.py; Khatib 1987),
+its compiled kernels, and the order of every operation.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ PARTS = {"arm": (0, 6), "gripper": (6, 7)}  # of one robot's action, as robosuit
 
 
 class FastOsc:
-    """Drives one arm of `simulator` and its gripper in robosuite's stead; makes sense only if `applies`."""
+    """A replacement of robosuite's controller for one arm and its gripper.
+
+    It is valid only if `applies`.
+    """
 
     def __init__(self, robosuite: Any, robot: Any, name: str) -> None:
         import mujoco
@@ -40,7 +44,8 @@ class FastOsc:
         self._limits = self._limits_of(robot._ref_actuators_indexes_dict[name])
         self._grip = robot._ref_actuators_indexes_dict[robot.get_gripper_name(name)]
         self._bias, self._speeds = data.qfrc_bias[self._dofs], data.qvel
-        # Panda's fingers depend on where they were sent last and on the command's sign alone: a few dozen cases.
+        # The goal of Panda's fingers depends only on the last goal and on the command's
+        # sign: a few dozen cases.
         self._sent: dict[tuple[bytes, float], tuple[Float64, Float64]] = {}
         self._repeats = isinstance(robot.gripper[name], PandaGripper)
         self._buffers(len(controller.qvel_index))
@@ -53,8 +58,11 @@ class FastOsc:
 
     @staticmethod
     def applies(robosuite: Any, robot: Any, name: str) -> bool:
-        """Whether this computes what the arm has: one arm and gripper on a base that cannot move, OSC_POSE, fixed gains,
-        no interpolation, robosuite's kernels compiled."""
+        """Return whether this class computes what the arm's own controller computes.
+
+        It does for one arm and gripper on a base that cannot move, with OSC_POSE, fixed
+        gains, no interpolation, and compiled robosuite kernels.
+        """
         from robosuite.utils import control_utils
 
         controller, composite = robot.part_controllers[name], robot.composite_controller
@@ -76,9 +84,9 @@ class FastOsc:
         )
 
     def begin(self, action: Float64) -> None:
-        """Take the goal of this control step from the arm's action (Da,), and move the gripper.
+        """Set this control step's goal from the arm's action (Da,); move the gripper.
 
-        An absolute controller takes a pose action (10,), another robosuite's own (7,).
+        An absolute controller takes a pose action (10,), others robosuite's own (7,).
         """
         if self._absolute:
             self._aim_at(action)
@@ -103,7 +111,7 @@ class FastOsc:
         self._sum_within(self._wanted, self._bias, self._null_torques, self._limits, self._torques)
 
     def _aim_at(self, action: Float64) -> None:
-        """The goal of a pose action (10,), in the world's frame."""
+        """Set the goal of a pose action (10,), in the world's frame."""
         self._goal[:3] = action[:3]
         columns = unit_columns(action[3:9])
         if columns is None or not self._through_rotation_vector(*columns, self._goal_matrix):
@@ -111,7 +119,7 @@ class FastOsc:
             self._goal_matrix[:] = matrix_from_rotation_vector(command[3:])
 
     def _aim_by(self, command: Float64) -> None:
-        """The goal of robosuite's command (6,), by its own controller."""
+        """Set the goal of robosuite's command (6,), by its own controller."""
         self._robot.composite_controller.update_state()  # where the base is
         controller = self._robot.part_controllers[self._name]
         controller.new_update = True
@@ -133,25 +141,32 @@ class FastOsc:
         gripper.current_action, self._data.ctrl[self._grip] = self._sent[case]
 
     def _fingers(self, gripper: Any, command: Float64) -> tuple[Float64, Float64]:
-        """robosuite's answer to a gripper's command (1,): the gripper's own new action, and the actuators' controls."""
+        """Return robosuite's answer to a gripper's command (1,).
+
+        The gripper's own new action, and the actuators' controls.
+        """
         controller = self._robot.part_controllers[self._robot.get_gripper_name(self._name)]
-        controller.new_update = False  # its goal does not ask where the fingers are
+        controller.new_update = False  # its goal does not depend on the fingers
         controller.set_goal(gripper.format_action(command))
         return gripper.current_action, np.clip(controller.run_controller(), *self._limits_of(self._grip))
 
     def _limits_of(self, actuators: list[int]) -> Float64:
-        """Least and most of the actuators' controls, (2, N)."""
+        """Return the least and greatest controls of the actuators, (2, N)."""
         return np.ascontiguousarray(self._model.actuator_ctrlrange[actuators].T)
 
     def _buffers(self, joints: int) -> None:
-        """What one substep fills: written in place, because making an array costs as much as filling it."""
+        """Make the arrays that one substep fills.
+
+        They are written in place, because making an array costs as much as filling it.
+        """
         dofs = self._model.nv
         self._masses, self._jacobians, self._velocities = np.zeros((dofs, dofs)), np.zeros((6, dofs)), np.zeros(6)
         self._linear, self._angular = self._jacobians[:3], self._jacobians[3:]
         self._velocity, self._turning = self._velocities[:3], self._velocities[3:]
         self._goal, self._gains = np.zeros(12 + joints), np.zeros((2, 6))
         self._goal_matrix = self._goal[3:12].reshape(3, 3)
-        # robosuite inverts into column-major matrices, and BLAS sums those in another order.
+        # robosuite inverts into column-major matrices, and BLAS sums those in another
+        # order: row-major arrays would change the last bits.
         self._jacobian, self._inertias, self._found = np.zeros((6, joints)), np.zeros((2, 3, 3)), np.zeros(6 + joints)
         self._transposed, self._for_position, self._for_rotation = (
             self._jacobian.T,
@@ -164,10 +179,10 @@ class FastOsc:
 
 
 def _is_run(indices: Any) -> bool:
-    """Whether the indices follow one another."""
+    """Return whether the indices follow one another."""
     return list(indices) == list(range(indices[0], indices[0] + len(indices)))
 
 
 def _run(indices: Any) -> slice:
-    """The slice that indices which follow one another name."""
+    """Return the slice of indices that follow one another."""
     return slice(indices[0], indices[0] + len(indices))

@@ -1,4 +1,4 @@
-"""An event in mid-episode: what the task is about is shifted on its support, as if somebody had pushed it there."""
+"""An event in mid-episode: the task's object is shifted, as if it were pushed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from altbench_envs.robosuite_env.scene import Scene
 from altbench_envs.robosuite_env.simulator import Simulator
 
 MOVE_OPTIONS = ("move_at", "by")
-DIRECTIONS = 64  # drawn for each event and tried in turn
-OFF_SUPPORT = 0.01  # m from the height it began at: it no longer rests where it did
-DEEP = 0.001  # m: what rests sinks in less; what overlaps something, more
+DIRECTIONS = 64
+"""How many directions are drawn for each event and tried in turn."""
+OFF_SUPPORT = 0.01
+"""The distance (m) from its first height at which an object no longer rests there."""
+DEEP = 0.001
+"""The depth (m) of an overlap; an object at rest sinks in less."""
 
 
 def requested_move(options: Mapping[str, Any], task: TaskInfo) -> tuple[int, float] | None:
-    """(control step, metres) of `options["move_at"]` and `options["by"]`, None without them; ConfigError names faults."""
+    """Return (control step, metres) of `options["move_at"]` and `options["by"]`.
+
+    None without them. Raises ConfigError for wrong values.
+    """
     given = [key for key in MOVE_OPTIONS if key in options]
     if not given:
         return None
@@ -39,13 +45,19 @@ def requested_move(options: Mapping[str, Any], task: TaskInfo) -> tuple[int, flo
 
 
 class Shift:
-    """One episode's event: just before control step `at`, `scene.moved_joints` are moved together by `by` metres.
+    """One episode's event.
 
-    The direction is the first of those drawn from `rng` that keeps the pose within the placement's range and possible;
-    where none does, the one that ends nearest to the range. None leads out of the workspace or into another thing.
-    Heights, orientations and everything else stay; the velocities of what moves become zero.
-    Nothing happens, and `moved` stays False, where a gripper touches what would move, where it no longer stands at the
-    height it began at (lifted, stacked, fallen), or where there is room in no direction.
+    Just before control step `at`, `scene.moved_joints` are shifted together by `by`
+    metres. Heights, orientations and everything else stay; the velocities of the
+    shifted joints become zero.
+
+    Directions are drawn from `rng`. A direction must keep the pose possible, within the
+    workspace, and clear of other objects. The first that stays within the placement's
+    range is taken; if no direction does, the one that ends nearest to the range.
+
+    Nothing happens, and `moved` stays False, if a gripper touches an object to be
+    shifted, if an object has left the height at which it began (lifted, stacked,
+    fallen), or if no direction remains.
     """
 
     def __init__(
@@ -63,7 +75,7 @@ class Shift:
         self._scratch: Any = None  # MuJoCo's data of what would be; made when it is needed
 
     def happen(self) -> None:
-        """Move, unless that is impossible; `moved` tells."""
+        """Shift the objects if possible, and set `moved`."""
         if self._held() or np.abs(self._height() - self._heights).max() > OFF_SUPPORT:
             return
         step = self._choose()
@@ -83,14 +95,14 @@ class Shift:
         return heights
 
     def _after(self, step: Float64) -> Float64:
-        """Present joint positions (nq,), but what moves is further by `step` (2,), m."""
+        """Return joint positions (nq,), the moved joints shifted by `step` (2,), m."""
         qpos: Float64 = self._simulator.data.qpos.copy()
         for address in self._positions:
             qpos[address : address + 2] += step
         return qpos
 
     def _choose(self) -> Float64 | None:
-        """The step (2,) to take; None where there is room for none."""
+        """Return the step (2,) to take; None if no direction is free."""
         pose = self._scene.object_pose(self._simulator)
         low, high = np.array(self._placement.low[:2]), np.array(self._placement.high[:2])
         nearest, least = None, np.inf
@@ -113,13 +125,16 @@ class Shift:
         return any(distance < -DEEP for _, distance in self._touching(self._after(step)))
 
     def _held(self) -> bool:
-        """Whether a gripper or arm touches what would move."""
+        """Return whether a gripper or arm touches an object to be shifted."""
         model = self._simulator.model
         robots = {int(model.body_rootid[model.site_bodyid[arm.site]]) for arm in self._simulator.arms}
         return any(body in robots for body, _ in self._touching(self._simulator.data.qpos))
 
     def _touching(self, qpos: Float64) -> list[tuple[int, float]]:
-        """What would touch the moved bodies at `qpos`: (the other's outermost body, distance in m, negative inside)."""
+        """Return what would touch the moved bodies at `qpos`.
+
+        A list of (the other's outermost body, distance in m, negative inside).
+        """
         import mujoco
 
         model = self._simulator.model

@@ -1,8 +1,12 @@
-"""The middle of robosuite's operational-space control as two compiled calls, made of robosuite's own compiled functions.
+"""The middle of robosuite's operational-space control as two compiled calls.
 
-Importing this imports robosuite. Nothing is summed in another order and no product is fused, so no bit differs; the
-matrix-vector products that robosuite leaves to NumPy's BLAS stay there (`control.py`), because Numba calls SciPy's.
-Every array is an argument of its own: Numba takes longer to look into tuples than to compute what is in them.
+They consist of robosuite's own compiled functions; importing this module imports
+robosuite. No sum has another order and no product is fused, so that no bit differs. The
+matrix-vector products that robosuite computes by NumPy's BLAS stay in `control.py`,
+because Numba calls SciPy's BLAS.
+
+Every array is an argument of its own: Numba takes longer to unpack tuples than to
+compute with their contents.
 """
 
 from __future__ import annotations
@@ -30,13 +34,17 @@ def feedback(
     inertias: Float64,
     found: Float64,
 ) -> None:
-    """Fill the last three: the arm's Jacobian (6, J); the operational-space inertias for position and rotation, each
-    transposed, (2, 3, 3); force (3), torque (3) and null-space torques (J).
+    """Fill the last three arguments.
 
-    Of the model: mass matrix (D, D), Jacobian of the grip site (6, D), the first degree of freedom of the arm's J. Of the
-    grip site: position (3,), rotation (3, 3), velocity (3) and angular velocity (3). Of the arm: joint positions and
-    velocities (J,). `goal`: position (3), rotation (9), joint positions of the null space (J); `gains`: stiffness and
-    damping (2, 6). Metres, radians, world frame.
+    `jacobian`: the arm's Jacobian (6, J). `inertias`: the operational-space inertias
+    for position and rotation, each transposed, (2, 3, 3). `found`: force (3), torque
+    (3) and null-space torques (J).
+
+    Of the model: mass matrix (D, D), Jacobian of the grip site (6, D), and the first
+    degree of freedom of the arm's J. Of the grip site: position (3,), rotation (3, 3),
+    velocity (3) and angular velocity (3). Of the arm: joint positions and velocities
+    (J,). `goal`: position (3), rotation (9), joint positions of the null space (J).
+    `gains`: stiffness and damping (2, 6). Metres, radians, world frame.
     """
     count = len(joints)
     mass = np.empty((count, count)).T  # robosuite's is column-major, and BLAS sums those in another order
@@ -53,7 +61,7 @@ def feedback(
 
 @numba.njit(cache=True)
 def sum_within(torques: Float64, bias: Float64, null_torques: Float64, limits: Float64, total: Float64) -> None:
-    """Fill `total` (J,) with the sum of the first three (J,), between `limits` (2, J)."""
+    """Fill `total` (J,) with the sum of the first three, within `limits` (2, J)."""
     for joint in range(len(torques)):
         torque = (torques[joint] + bias[joint]) + null_torques[joint]
         total[joint] = min(max(torque, limits[0, joint]), limits[1, joint])

@@ -1,4 +1,4 @@
-"""Where a task's objects may stand: its range, its grid of demonstrated poses, and what each split draws."""
+"""The poses of a task's objects: their range, the grid, and what each split draws."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ import numpy as np
 
 from altbench.api import Float64, UnknownNameError
 
-POSE_SPLITS = ("uniform", "grid", "interpolate", "extrapolate_side", "extrapolate_back")  # draw a pose
-STATE_SPLITS = ("replay", "recall")  # take it from a demonstration's InitialState
-GRID_SEED = 20250505  # draws the grid's remaining pose variables (yaw), once and for all
+POSE_SPLITS = ("uniform", "grid", "interpolate", "extrapolate_side", "extrapolate_back")
+"""The splits that draw a pose."""
+STATE_SPLITS = ("replay", "recall")
+"""The splits that take the pose from a demonstration's `InitialState`."""
+GRID_SEED = 20250505
+"""The seed of the grid's other pose variables (yaw).
+
+Published demonstrations name their grid pose by its number, so it may never change.
+"""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A box of object poses: x and y first (metres, world), then whatever else a pose has (yaw in radians).
+    """A box of object poses.
 
-    `low`, `high`: the range, (P,). `grid_shape`: how many grid positions along x and y. `beyond`: how far the
-    extrapolating splits leave the range (m). `sides`, `backs`: where to, one of several (pose variable, -1 under its
-    low or 1 over its high). `valid`: which poses of the box are possible at all (two objects may not overlap); others
-    are drawn again, and midpoints that are none are left out.
+    x and y come first (metres, world), then other variables (yaw in radians). `low`,
+    `high`: the range, (P,). `grid_shape`: how many grid positions along x and y.
+    `beyond`: how far the extrapolating splits leave the range (m). `sides`, `backs`:
+    the directions in which they leave it; each is (pose variable, -1 below its low or 1
+    above its high). `valid`: whether a pose of the box is possible, as two objects may
+    not overlap. Invalid poses are drawn again; invalid midpoints are left out.
     """
 
     low: tuple[float, ...]
@@ -34,11 +42,15 @@ class Placement:
 
     @property
     def grid_size(self) -> int:
-        """Poses in one pass over the grid."""
+        """The number of poses in one pass over the grid."""
         return self.grid_shape[0] * self.grid_shape[1]
 
     def draw(self, split: str, episode: int, rng: np.random.Generator) -> Float64:
-        """The object pose (P,) of one episode; `episode` picks it on the grid and between, `rng` elsewhere."""
+        """Return the object pose (P,) of one episode.
+
+        `episode` selects a pose of the grid or a midpoint; in other splits `rng` draws
+        it.
+        """
         if split not in POSE_SPLITS:
             raise UnknownNameError("split", split, POSE_SPLITS)
         if split in ("grid", "interpolate"):
@@ -53,7 +65,10 @@ class Placement:
                 return pose
 
     def grid(self) -> Float64:
-        """The grid's poses, (grid_size, P), x slowest; further variables are drawn once from a constant seed."""
+        """Return the grid's poses, (grid_size, P), x slowest.
+
+        Variables after x and y are drawn once, from a constant seed.
+        """
         axes = [np.linspace(self.low[i], self.high[i], n) for i, n in enumerate(self.grid_shape)]
         positions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
         rng, size = np.random.default_rng(GRID_SEED), len(self.low) - 2
@@ -65,7 +80,10 @@ class Placement:
         return poses
 
     def midpoints(self) -> Float64:
-        """Centres of the grid's cells, (at most cells, P): the mean of their four corners' poses, where valid."""
+        """Return the centres of the grid's cells, (at most cells, P), if valid.
+
+        A centre is the mean of its four corners' poses.
+        """
         grid = self.grid().reshape(*self.grid_shape, -1)
         corners = grid[:-1, :-1] + grid[1:, :-1] + grid[:-1, 1:] + grid[1:, 1:]
         centres: Float64 = corners.reshape(-1, grid.shape[-1]) / 4
@@ -73,7 +91,7 @@ class Placement:
         return kept
 
     def _moved_out(self, pose: Float64, ways: tuple[tuple[int, int], ...], rng: np.random.Generator) -> Float64:
-        """`pose` moved up to `beyond` out of the range, in one of `ways`."""
+        """Move `pose` up to `beyond` out of the range, in one of `ways`."""
         step = self.beyond * (1 - rng.random())  # in (0, beyond]: never on the range's edge
         variable, sign = ways[int(rng.random() * len(ways))]
         pose[variable] = self.high[variable] + step if sign > 0 else self.low[variable] - step

@@ -1,8 +1,10 @@
-"""SciPy's way from a rotation matrix to a rotation vector and back as one compiled call, with the same bits.
+"""SciPy's way from a rotation matrix to a rotation vector and back, compiled.
 
-A pose action reaches robosuite's controller as a rotation vector, from which the controller makes a matrix again. Two
-`scipy.spatial.transform.Rotation`s cost more than everything else that a control step computes once; these are the same
-operations in the same order (scipy/spatial/transform: `from_matrix`, `as_rotvec`, `from_rotvec`, `as_matrix`).
+A pose action reaches robosuite's controller as a rotation vector, from which the
+controller makes a matrix again. Two `scipy.spatial.transform.Rotation` objects cost
+more than everything else that a control step computes once. The functions here perform
+the same operations in the same order (scipy/spatial/transform: `from_matrix`,
+`as_rotvec`, `from_rotvec`, `as_matrix`), and so give the same bits.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ ORTHONORMAL = 1e-13  # SciPy replaces a matrix that is 1e-12 from orthogonal by 
 
 @numba.njit(cache=True)
 def through_rotation_vector(x: Float64, y: Float64, goal: Float64) -> bool:
-    """Fill `goal` (3, 3) with the matrix whose first columns are `x`, `y` (3,), as it comes back from a rotation vector.
+    """Fill `goal` (3, 3) with a rotation as it comes back from a rotation vector.
 
-    False, and nothing filled, where the columns are so far from orthonormal that SciPy would correct them first.
+    `x`, `y` (3,): the first two columns of the rotation. Returns False, with nothing
+    filled, if the columns are so far from orthonormal that SciPy would correct them.
     """
     z0, z1, z2 = x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]
     rows = (x[0], y[0], z0), (x[1], y[1], z1), (x[2], y[2], z2)
@@ -43,7 +46,7 @@ def _orthonormal(rows: tuple[tuple[float, ...], ...]) -> bool:
 
 @numba.njit(cache=True)
 def _quaternion(rows: tuple[tuple[float, ...], ...]) -> tuple[float, float, float, float]:
-    """xyzw, normalised, from the largest of its components (Shepperd 1978)."""
+    """Return xyzw, normalised, from its largest component (Shepperd 1978)."""
     (a0, a1, a2), (b0, b1, b2), (c0, c1, c2) = rows
     trace = a0 + b1 + c2
     if trace > a0 and trace > b1 and trace > c2:

@@ -1,4 +1,4 @@
-"""Camera images off screen: which OpenGL back end, what is left out to be fast, and reading pixels upright."""
+"""Camera images off screen: the OpenGL back end, fast drawing, and upright pixels."""
 
 from __future__ import annotations
 
@@ -22,13 +22,18 @@ from altbench.api import Float64, RenderingUnavailable, RenderProfile, UInt8
 Backend = Literal["egl", "osmesa"]
 ADVICE = "install Debian's libegl1 and libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa)"
 EGL_PLATFORM_DEVICE = 0x313F  # EGL_EXT_platform_device
-VISUAL_GEOMS, HIDDEN_GEOMS = 1, 5  # geom groups; robosuite's 0 is for collisions
+VISUAL_GEOMS, HIDDEN_GEOMS = 1, 5
+"""Geom groups: drawn, and not drawn; robosuite's group 0 is for collisions."""
 
 
 def select_backend() -> None:
-    """Set MUJOCO_GL before mujoco is imported: EGL where it works, else OSMesa, else off; a value that is set stays."""
-    # Mesa's software renderer otherwise starts threads, which a forked process (Gymnasium's asynchronous environments)
-    # does not have and waits for forever. Images and processor time are the same without.
+    """Set MUJOCO_GL before mujoco is imported.
+
+    EGL if it works, else OSMesa, else off. A value that is already set stays.
+    """
+    # Mesa's software renderer otherwise starts threads. A forked process (Gymnasium's
+    # asynchronous environments) lacks them and waits for them forever. Images and
+    # processor time are the same without threads.
     os.environ.setdefault("LP_NUM_THREADS", "0")
     if os.environ.get("MUJOCO_GL"):
         return
@@ -37,7 +42,10 @@ def select_backend() -> None:
 
 
 def _egl_works() -> bool:
-    """Whether an EGL device can be initialised, asked of the library itself so that mujoco need not be imported."""
+    """Return whether an EGL device can be initialised.
+
+    It asks the library itself, so that mujoco need not be imported.
+    """
     try:
         egl = ctypes.CDLL("libEGL.so.1")
         egl.eglGetProcAddress.restype = ctypes.c_void_p
@@ -61,7 +69,7 @@ def _egl_works() -> bool:
 
 
 def _new_gl_context(width: int, height: int) -> Any:
-    """An off-screen GL context of the back end that MUJOCO_GL names."""
+    """Return an off-screen GL context of the back end that MUJOCO_GL names."""
     backend = os.environ.get("MUJOCO_GL", "").lower()
     if backend in ("disable", "disabled", "off", "false", "0"):
         raise RenderingUnavailable(f"no off-screen OpenGL back end works (MUJOCO_GL={backend}); {ADVICE}")
@@ -69,14 +77,18 @@ def _new_gl_context(width: int, height: int) -> Any:
     try:
         context = importlib.import_module(module).GLContext(width, height)
         context.make_current()
-    except Exception as error:  # PyOpenGL and mujoco raise whatever they like here
+    except Exception as error:  # PyOpenGL and mujoco raise many kinds
         raise RenderingUnavailable(f"MUJOCO_GL={backend} does not work here ({error}); {ADVICE}") from error
     return context
 
 
 @dataclass(frozen=True)
 class Decoration:
-    """A thing that is drawn but not simulated: mujoco's geom type, size (3,), position (3,), rotation (3, 3), RGBA."""
+    """A thing that is drawn but not simulated.
+
+    `shape`: mujoco's geom type. `size` (3,), `position` (3,), m, world. `rotation` (3,
+    3).
+    """
 
     shape: int
     size: tuple[float, float, float]
@@ -86,10 +98,11 @@ class Decoration:
 
 
 class Renderer:
-    """Renders one model's cameras; holds the GL context until `close`.
+    """A renderer of one model's cameras; it holds the GL context until `close`.
 
-    Profile "robosuite" is what robosuite draws; "fast" leaves out reflections, shadows and multisampling, and skips
-    geoms outside the camera's view, which changes no pixel (a software renderer pays for every vertex it is sent).
+    The profile "robosuite" draws what robosuite draws. "fast" leaves out reflections,
+    shadows and multisampling, and skips geoms outside the camera's view. Skipping
+    changes no pixel, and a software renderer pays for every vertex.
     """
 
     def __init__(self, model: Any, profile: RenderProfile, height: int, width: int) -> None:
@@ -118,7 +131,10 @@ class Renderer:
         _OPEN.add(self)
 
     def render(self, data: Any, camera: int, height: int, width: int, decorations: Sequence[Decoration] = ()) -> UInt8:
-        """What camera number `camera` sees: uint8 (height, width, 3), RGB, upright, contiguous."""
+        """Return the image of camera number `camera`.
+
+        uint8 (height, width, 3), RGB, upright, contiguous.
+        """
         import mujoco
 
         self._gl.make_current()
@@ -139,7 +155,7 @@ class Renderer:
         return np.ascontiguousarray(image[::-1])
 
     def upload_texture(self, number: int) -> None:
-        """Draw with the model's present contents of the texture `number` from now on."""
+        """Use the model's present contents of texture `number` from now on."""
         import mujoco
 
         self._gl.make_current()
@@ -154,15 +170,20 @@ class Renderer:
         self._scene.ngeom += 1
 
     def close(self) -> None:
-        """Free the GL context; rendering again is an error."""
+        """Free the GL context; rendering afterwards is an error."""
         self._finalizer()
 
 
 def _outside_view(model: Any, data: Any, camera: int, aspect: float) -> NDArray[np.bool_]:
-    """Which geoms' bounding boxes lie wholly on the outer side of one plane of the camera's view, (ngeom,)."""
+    """Return which geoms are surely out of view, (ngeom,).
+
+    Their bounding boxes lie wholly on the outer side of one plane of the camera's view.
+    """
     up = np.tan(np.deg2rad(model.cam_fovy[camera]) / 2)
     right = up * aspect
-    inward = np.array([[1, 0, -right], [-1, 0, -right], [0, 1, -up], [0, -1, -up], [0, 0, -1]])  # it looks along -z
+    inward = np.array(
+        [[1, 0, -right], [-1, 0, -right], [0, 1, -up], [0, -1, -up], [0, 0, -1]]
+    )  # the camera's view is along -z
     normals = inward @ data.cam_xmat[camera].reshape(3, 3).T
     boxes = data.geom_xmat.reshape(-1, 3, 3)
     centres = data.geom_xpos + np.einsum("gij,gj->gi", boxes, model.geom_aabb[:, :3])
@@ -177,7 +198,10 @@ _OPEN: weakref.WeakSet[Renderer] = weakref.WeakSet()
 
 @cache
 def _free_all_at_exit() -> None:
-    """Free what is open at exit; called once a GL context exists, so that it runs before the display is closed."""
+    """Free all open renderers at exit.
+
+    Call it once a GL context exists, so that it runs before EGL closes its display.
+    """
     atexit.register(_free_all)
 
 
@@ -187,7 +211,7 @@ def _free_all() -> None:
 
 
 def _free(context: Any, gl: Any) -> None:
-    with contextlib.suppress(Exception):  # a context that is already gone is as good as freed
+    with contextlib.suppress(Exception):  # a context that no longer exists needs no freeing
         gl.make_current()
         context.free()
         gl.free()

@@ -1,4 +1,4 @@
-"""What a task's own file tells the robosuite adapter: everything that differs from one task to the next."""
+"""A task's scene: everything in which one robosuite task differs from another."""
 
 from __future__ import annotations
 
@@ -14,17 +14,26 @@ from altbench_envs.robosuite_env.simulator import RobosuiteModel, Simulator
 
 
 class Scene(ABC):
-    """One robosuite task. Subclasses are final and hold no state; nothing here may import robosuite or mujoco.
+    """One robosuite task. Subclasses are final and hold no state.
 
-    `info`: the task. `robosuite_name`: the name in robosuite's registry; `robots`: one per robot, as robosuite names
-    them; `options`: further arguments of robosuite's environment. `cameras`: our camera name -> the model's.
-    `workspace`: (low, high), the positions (m, world) that pose actions may name. `placements`: by name; the first is
-    the default. `state_bounds`: (low, high) of `environment_state`, each (De,), finite. `pose_bodies`: the model's
-    bodies whose x, y and yaw are the pose, in order, so that demonstrations from elsewhere can be imported.
-    `fixed_bodies`: those of them that have no joint -> their height (m, world), all or none; their pose is written into
-    the model.
-    `moved_joints`: the free joints that `reset(options={"move_at": ..., "by": ...})` shifts together, the pose's x and y
-    being the first one's; empty where `info.movable` is False.
+    A scene's module must not import robosuite or mujoco at its top level, because the
+    bench imports it to list tasks.
+
+    `info`: the task. `robosuite_name`: the name in robosuite's registry. `robots`:
+    robosuite's names, one for each robot. `options`: further arguments of robosuite's
+    environment. `cameras`: our camera name -> the model's. `workspace`: (low, high),
+    the bounds of a pose action's position (m, world). `placements`: by name; the first
+    is the default. `state_bounds`: (low, high) of `environment_state`, each (De,),
+    finite.
+
+    `pose_bodies`: the model's bodies whose x, y and yaw are the pose, in order; with
+    them, demonstrations from elsewhere can be imported. `fixed_bodies`: those of them
+    that have no joint -> their height (m, world). Either all or none are fixed; the
+    pose of fixed bodies is written into the model.
+
+    `moved_joints`: the free joints that `reset(options={"move_at": ..., "by": ...})`
+    shifts together. The pose's x and y are those of the first. Empty if `info.movable`
+    is False.
     """
 
     info: ClassVar[TaskInfo]
@@ -41,7 +50,7 @@ class Scene(ABC):
 
     @classmethod
     def make(cls, **options: Any) -> TaskEnv:
-        """Make the task's environment; options as in `altbench_envs.robosuite_env.adapter.RobosuiteEnv`."""
+        """Make the task's environment; `options` are `RobosuiteEnv`'s."""
         from altbench_envs.robosuite_env.adapter import RobosuiteEnv
 
         return RobosuiteEnv(cls(), **options)
@@ -56,16 +65,21 @@ class Scene(ABC):
 
     @abstractmethod
     def environment_state(self, simulator: Simulator) -> Float64:
-        """What `obs_type="state"` shows of the objects, (De,)."""
+        """Return what `obs_type="state"` shows of the objects, (De,)."""
 
     @abstractmethod
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
-        """Object poses for scripted experts: name -> position (3,) or quaternion (4,) xyzw, world frame, m."""
+        """Return object poses for scripted experts.
+
+        Name -> position (3,), m, or quaternion (4,), xyzw; world frame.
+        """
 
     def object_pose(self, simulator: Simulator) -> Float64:
-        """The pose (P,) of the present state, what `place` would have written: x, y and yaw of each of `pose_bodies`.
+        """Return the pose (P,) of the present state, the inverse of `place`.
 
-        A task with other pose variables overrides this; ConfigError where it has not."""
+        It consists of x, y and yaw of each of `pose_bodies`. A task with other pose
+        variables overrides this method; ConfigError if it does not.
+        """
         bodies = [simulator.body(name) for name in self.pose_bodies]
         parts = [(*body.xpos[:2], np.arctan2(body.xmat[3], body.xmat[0])) for body in bodies]
         pose = np.array(parts, dtype=np.float64).reshape(-1)

@@ -1,4 +1,7 @@
-"""robosuite imported quietly, reset softly to an exact state, stepped without observables, watched for divergence."""
+"""robosuite without its console output, its randomness and its observables.
+
+It is reset softly to an exact state, and watched for divergence.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,24 @@ from altbench_envs.robosuite_env.actions import absolute_command, matrix_from_ro
 from altbench_envs.robosuite_env.control import FastOsc
 from altbench_envs.robosuite_env.rendering import select_backend
 
-MODEL_SEED = 0  # robosuite draws object sizes when it builds the model: one size for all episodes
-START_NOISE = 0.02  # rad per joint, normal: robosuite's default initialization_noise
+MODEL_SEED = 0
+"""The seed of robosuite's model, which draws object sizes: always the same sizes."""
+START_NOISE = 0.02
+"""The standard deviation (rad) of each joint at the start, robosuite's default."""
 LOGGER = "robosuite_logs"
-JOINT_SIZES = {0: (7, 6), 1: (4, 3)}  # MuJoCo's free and ball joints: positions, velocities; all others have one
+"""The name of robosuite's logger."""
+JOINT_SIZES = {0: (7, 6), 1: (4, 3)}
+"""MuJoCo's free and ball joints -> numbers of positions and velocities.
+
+Every other joint has one of each.
+"""
 
 
 def import_robosuite() -> Any:
-    """robosuite, without the lines it logs and warns on import, and with MUJOCO_GL as it was chosen."""
+    """Import robosuite without its log lines and warnings.
+
+    MUJOCO_GL stays as it was chosen.
+    """
     select_backend()
     backend, logger = os.environ["MUJOCO_GL"], logging.getLogger(LOGGER)
     logger.disabled = True
@@ -39,7 +52,12 @@ def import_robosuite() -> Any:
 
 @dataclass(frozen=True)
 class RobosuiteModel:
-    """What robosuite builds: the `name` of its task, its `robots`, further `options`, and control steps per second."""
+    """What robosuite must build.
+
+    `name`: robosuite's name of the task. `robots`: robosuite's names of the robots.
+    `options`: further arguments of robosuite's environment. `control_hz`: control steps
+    per second.
+    """
 
     name: str
     robots: tuple[str, ...]
@@ -49,7 +67,10 @@ class RobosuiteModel:
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: its robosuite robot and part name, and where its joints, fingers and grip site are in the model."""
+    """One arm: its robosuite robot and part name, and its places in the model.
+
+    `site`: the grip site. `joints`, `fingers`: indices in qpos.
+    """
 
     robot: Any
     name: str
@@ -59,12 +80,12 @@ class Arm:
 
     @property
     def controller(self) -> Any:
-        """robosuite's present controller of the arm (a new one after each reset)."""
+        """robosuite's present controller of the arm; a reset makes a new one."""
         return self.robot.part_controllers[self.name]
 
 
 class Simulator:
-    """One robosuite environment, driven through its controllers and MuJoCo alone."""
+    """One robosuite environment, driven only through its controllers and MuJoCo."""
 
     def __init__(self, model: RobosuiteModel, control_mode: ControlMode) -> None:
         robosuite = import_robosuite()
@@ -101,11 +122,14 @@ class Simulator:
     # ------------------------------------------------------------------------------------------------------- state
 
     def state(self) -> Float64:
-        """Flattened simulator state: time, qpos, qvel; float64 (1 + nq + nv,)."""
+        """Return the flattened state: time, qpos, qvel; float64 (1 + nq + nv,)."""
         return np.concatenate([[self.data.time], self.data.qpos, self.data.qvel])
 
     def starting_qpos(self, rng: np.random.Generator) -> Float64:
-        """Joint positions (nq,) with the arms at robosuite's starting pose plus noise from `rng`, objects unplaced."""
+        """Return robosuite's starting joint positions (nq,) with noise from `rng`.
+
+        The objects are not placed.
+        """
         qpos: Float64 = self.model.qpos0.copy()
         for robot in self.robosuite.robots:
             noise = START_NOISE * rng.standard_normal(len(robot.init_qpos))
@@ -115,12 +139,17 @@ class Simulator:
         return qpos
 
     def restore(self, state: Float64) -> None:
-        """Begin an episode exactly at `state` (as `state()` gives it), with fresh controllers, grippers and buffers."""
+        """Begin an episode exactly at `state`, which has the form of `state()`.
+
+        Controllers, grippers and buffers are new.
+        """
         expected = 1 + self.model.nq + self.model.nv
         if np.shape(state) != (expected,):
             raise ConfigError(f"sim_state: expected shape ({expected},) for this task, got {np.shape(state)}")
         if not np.isfinite(state).all():
             raise ConfigError("sim_state: expected finite numbers")
+        # The order matters: robosuite's reset makes new controllers, MuJoCo's clears
+        # warnings and the solver's warm start, and only then the state is written.
         self.robosuite.reset()
         self._mujoco.mj_resetData(self.model, self.data)
         self.data.time = state[0]
@@ -132,7 +161,10 @@ class Simulator:
     # ----------------------------------------------------------------------------------------------------- control
 
     def step(self, action: Float64) -> None:
-        """Execute a checked action (Da,) for one control step; SimulationDiverged where the physics blew up."""
+        """Execute a checked action (Da,) for one control step.
+
+        Raises SimulationDiverged if the physics becomes unstable.
+        """
         drive = self._drive if self._fast else self._drive_slowly
         try:
             drive(action)
@@ -145,7 +177,7 @@ class Simulator:
         self.refresh()
 
     def _drive(self, action: Float64) -> None:
-        """All substeps of one control step; each arm takes its goal before the first."""
+        """Run all substeps of one control step; goals are set before the first."""
         mj_step1, mj_step2, model, data = self._mujoco.mj_step1, self._mujoco.mj_step2, self.model, self.data
         for osc, part in zip(self._fast, action.reshape(len(self._fast), -1), strict=True):
             osc.begin(part)
@@ -156,7 +188,10 @@ class Simulator:
             mj_step2(model, data)
 
     def _drive_slowly(self, action: Float64) -> None:
-        """The same by robosuite's own controllers, for arms that nothing faster knows."""
+        """Run the same substeps by robosuite's own controllers.
+
+        For arms to which `FastOsc` does not apply.
+        """
         command = self._command(action)
         for substep in range(self._substeps):
             self._mujoco.mj_step1(self.model, self.data)
@@ -164,9 +199,10 @@ class Simulator:
             self._mujoco.mj_step2(self.model, self.data)
 
     def delta_goal(self, arm: Arm, delta: Float64) -> tuple[Float64, Float64]:
-        """Where robosuite's delta controller would send an arm: position (3,), m, and rotation (3, 3), world.
+        """Return the goal of robosuite's delta controller for an arm.
 
-        `delta` (6,) in [-1, 1]: steps along and about the axes of the robot's base, from where the grip site is now.
+        Position (3,), m, and rotation (3, 3), world. `delta` (6,) in [-1, 1]: steps
+        along and about the axes of the robot's base, from the grip site's present pose.
         """
         arm.robot.composite_controller.update_state()  # where the base is
         scaled, base = arm.controller.scale_action(delta), arm.controller.origin_ori
@@ -174,13 +210,16 @@ class Simulator:
         return self.site_position(arm) + base @ scaled[:3], turn @ self.site_matrix(arm)
 
     def refresh(self) -> None:
-        """Bring positions of bodies, sites and cameras up to the present state; a step leaves them a substep behind."""
+        """Update the positions of bodies, sites and cameras to the present state.
+
+        A step leaves them one substep behind.
+        """
         self._mujoco.mj_kinematics(self.model, self.data)
         self._mujoco.mj_comPos(self.model, self.data)
         self._mujoco.mj_camlight(self.model, self.data)
 
     def _command(self, action: Float64) -> Float64:
-        """robosuite's action vector for `action` in our control mode."""
+        """Return robosuite's action vector for `action` in our control mode."""
         if self._mode == "ee_delta":
             return action
         per_robot: dict[int, dict[str, Float64]] = {}
@@ -198,23 +237,23 @@ class Simulator:
     # -------------------------------------------------------------------------------------------------- what there is
 
     def site_position(self, arm: Arm) -> Float64:
-        """Grip site's position (3,), m, world."""
+        """Return the grip site's position (3,), m, world."""
         return np.array(self.data.site_xpos[arm.site])
 
     def site_matrix(self, arm: Arm) -> Float64:
-        """Grip site's rotation (3, 3), world."""
+        """Return the grip site's rotation (3, 3), world."""
         return np.array(self.data.site_xmat[arm.site]).reshape(3, 3)
 
     def body(self, name: str) -> Any:
-        """mujoco's view of the body `name` (xpos, xquat wxyz, xmat)."""
+        """Return mujoco's view of the body `name` (xpos, xquat wxyz, xmat)."""
         return self.data.body(name)
 
     def joint_address(self, name: str) -> int:
-        """Where the joint `name` begins in qpos."""
+        """Return the index in qpos at which the joint `name` begins."""
         return int(self.model.joint(name).qposadr[0])
 
     def joint_ranges(self) -> dict[str, JointRanges]:
-        """Each joint's place in `state()`."""
+        """Return each joint's ranges in `state()`."""
         model, ranges = self.model, {}
         for number in range(model.njnt):
             joint = model.joint(number)
@@ -224,13 +263,19 @@ class Simulator:
         return ranges
 
     def xml(self) -> str:
-        """The model as MJCF, with the paths of its meshes and textures relative to robosuite's package."""
-        text: str = self.robosuite.model.get_xml()  # not sim.model's, which tells of the model compiled last
+        """Return the model as MJCF.
+
+        The paths of its meshes and textures are relative to robosuite's package.
+        """
+        text: str = self.robosuite.model.get_xml()  # sim.model's would be that of the last compiled model
         return re.sub(r'file="[^"]*/(robosuite/[^"]*)"', r'file="\1"', text)
 
 
 def _controllers(robosuite: Any, robot: str, control_mode: ControlMode) -> dict[str, Any]:
-    """robosuite's default controllers of `robot`; for pose actions, absolute in the world's frame."""
+    """Return robosuite's default controllers of `robot`.
+
+    For pose actions they are absolute, in the world's frame.
+    """
     config: dict[str, Any] = robosuite.load_composite_controller_config(robot=robot)
     if control_mode == "ee_pose":
         for part in config["body_parts"].values():

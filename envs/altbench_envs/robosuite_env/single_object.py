@@ -1,4 +1,4 @@
-"""The scene of a task with one object: what Lift, Can and Square share."""
+"""The scene of a task with one object, which Lift, Can and Square share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from altbench_envs.robosuite_env.simulator import Simulator
 
 
 class SingleObjectScene(Scene):
-    """A scene whose pose is (x, y, yaw) of one object that rests on a level surface.
+    """A scene whose pose is (x, y, yaw) of one object on a level surface.
 
-    The object is the one body of `pose_bodies` and the one joint of `moved_joints`. `unused`: the joints of robosuite's
-    objects that the task does not use -> the height (m) at which each rests on the floor, out of sight.
+    The object is the only body of `pose_bodies` and the only joint of `moved_joints`.
+    `unused`: joints of robosuite's objects that the task does not use -> the height (m)
+    at which each rests on the floor, out of sight.
 
-    `environment_state` (12,): object position (3), object rot6d (6), from the grip site to the object (3); m, world.
+    `environment_state` (12,): object position (3), object rot6d (6), from the grip site
+    to the object (3); m, world.
     """
 
     state_bounds = (OBJECT_LOW, OBJECT_HIGH)
@@ -29,7 +31,10 @@ class SingleObjectScene(Scene):
         """Return the height (m, world) of the object's centre at rest."""
 
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
-        """Write the object's pose (x, y, yaw) into `qpos`, at rest; unused objects stand out of sight."""
+        """Write the object's pose (x, y, yaw) into `qpos`, at rest.
+
+        Unused objects stand out of sight.
+        """
         x, y, yaw = pose
         place_flat(simulator, qpos, self.moved_joints[0], (x, y, self.resting_height(simulator), yaw))
         park(simulator, qpos, self.unused)

@@ -1,4 +1,4 @@
-"""What perturbations of the scene may change of a simulated task, and putting all of it back."""
+"""A simulated task's appearance: what perturbations may change and then restore."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from altbench_envs.robosuite_env.rendering import VISUAL_GEOMS, Decoration, Rend
 from altbench_envs.robosuite_env.simulator import Simulator
 
 BOX = 6  # mujoco's mjGEOM_BOX
-LEAST_TOP = 0.05  # m²: a smaller box is no surface to put things on
-UPRIGHT = 0.99  # least cosine between a surface's normal and the world's z axis
+LEAST_TOP = 0.05
+"""The least area (m²) of a box on which things are put."""
+UPRIGHT = 0.99
+"""The least cosine between a surface's normal and the world's z axis."""
 
 
 @dataclass(frozen=True)
 class Top:
-    """A level surface's upper face: centre (3,), half its sides (2,), its axes' directions (2, 2); m, world."""
+    """The upper face of a level surface.
+
+    Centre (3,), half its sides (2,), the directions of its axes (2, 2); m, world.
+    """
 
     centre: Float64
     half: Float64
@@ -27,10 +32,12 @@ class Top:
 
 
 class Visuals:
-    """The looks of one task's scene: lights, materials, textures, cameras and things that are drawn but not simulated.
+    """The appearance of one task's scene.
 
-    Call `keep` on an array of the model before changing it; `restore` puts back everything that was kept. Nothing here
-    changes the simulation's state or its dynamics. `renderer`: who draws the scene, once somebody does.
+    Lights, materials, textures, cameras, and decorations, which are drawn but not
+    simulated. Call `keep` on an array of the model before changing it; `restore`
+    restores every kept array. Nothing here changes the simulation's state or its
+    dynamics. `renderer`: the renderer of the scene; None until there is one.
     """
 
     def __init__(self, simulator: Simulator, cameras: Mapping[str, str]) -> None:
@@ -42,22 +49,25 @@ class Visuals:
         self._textures: set[int] = set()
 
     def keep(self, *arrays: Any) -> None:
-        """Remember the contents of `arrays` (views of the model's), to be put back by `restore`."""
+        """Remember the contents of `arrays` (views of the model's) for `restore`."""
         self._kept += [(array, np.array(array)) for array in arrays]
 
     def restore(self) -> None:
-        """Put everything back as it was before the first `keep`."""
+        """Restore everything as it was before the first `keep`."""
         self.decorations.clear()
         if not self._kept:
             return
         while self._kept:
-            array, contents = self._kept.pop()  # the last kept first, where one array was kept twice
+            array, contents = self._kept.pop()  # last kept first, as an array may be kept twice
             array[...] = contents
         self.show()
         self._textures.clear()
 
     def show(self) -> None:
-        """Make changes visible: cameras and lights follow the model, changed textures go to the renderer."""
+        """Make changes visible.
+
+        Cameras and lights follow the model; changed textures go to the renderer.
+        """
         self._simulator.refresh()
         if self.renderer is not None:
             for texture in sorted(self._textures):
@@ -71,20 +81,23 @@ class Visuals:
         return tuple(self._cameras)
 
     def camera(self, name: str) -> int:
-        """The model's number of our camera `name`."""
+        """Return the model's number of our camera `name`."""
         return int(self.model.camera(self._cameras[name]).id)
 
     def objects(self) -> list[int]:
-        """Visible geoms of the task's objects."""
+        """Return the visible geoms of the task's objects."""
         roots = {o.root_body for o in self._simulator.robosuite.model.mujoco_objects}
         return [g for g in self._visible() if roots & self._ancestry(self.model.geom_bodyid[g])]
 
     def room(self) -> list[int]:
-        """Visible geoms of the room itself: walls and floor."""
+        """Return the visible geoms of the room itself: walls and floor."""
         return [g for g in self._visible() if self.model.geom_bodyid[g] == 0]
 
     def surfaces(self) -> list[int]:
-        """Visible level boxes of the arena on which things can stand: tables, bins' floors."""
+        """Return the arena's visible level boxes on which things can stand.
+
+        These are tables and the floors of bins.
+        """
         arena = {body.get("name") for body in self._simulator.robosuite.model.mujoco_arena.worldbody.iter("body")}
         found = []
         for g in self._visible():
@@ -94,26 +107,29 @@ class Visuals:
         return found
 
     def top(self, geom: int) -> Top:
-        """The upper face of a level box."""
+        """Return the upper face of a level box."""
         data, size = self._simulator.data, self.model.geom_size[geom]
         centre = np.array(data.geom_xpos[geom])
         centre[2] += size[2]
         return Top(centre, np.array(size[:2]), np.array(data.geom_xmat[geom]).reshape(3, 3)[:2, :2].T)
 
     def positions(self, geoms: Iterable[int]) -> Float64:
-        """Where geoms are, (n, 3), m, world."""
+        """Return the positions of geoms, (n, 3), m, world."""
         return np.array(self._simulator.data.geom_xpos[list(geoms)]).reshape(-1, 3)
 
     def grip_sites(self) -> Float64:
-        """Where the grippers are, (arms, 3), m, world."""
+        """Return the positions of the grip sites, (arms, 3), m, world."""
         return np.stack([self._simulator.site_position(arm) for arm in self._simulator.arms])
 
     # ------------------------------------------------------------------------------------------------- what changes
 
     def repaint(self, geoms: Iterable[int], paint: Callable[[UInt8], UInt8]) -> None:
-        """Replace the texture of the geoms' materials by `paint(texture)`, uint8 (H, W, 3) both, once for each texture;
-        what has no texture is painted as one pixel of its colour."""
-        textures, materials, plain = self._looks(geoms)
+        """Replace the texture of the geoms' materials by `paint(texture)`.
+
+        Both are uint8 (H, W, 3); each texture is painted once. A material without
+        texture is painted as one pixel of its colour.
+        """
+        textures, materials, plain = self._drawn_with(geoms)
         for texture in sorted(textures):
             bitmap = self.texture(texture)
             self.keep(bitmap)
@@ -126,15 +142,18 @@ class Visuals:
             colour[:3] = paint(pixel)[0, 0] / 255
 
     def texture(self, number: int) -> UInt8:
-        """A view of the model's texture, uint8 (H, W, 3)."""
+        """Return a view of the model's texture, uint8 (H, W, 3)."""
         model = self.model
         height, width, channels = (int(a[number]) for a in (model.tex_height, model.tex_width, model.tex_nchannel))
         begin = int(model.tex_adr[number])
         bitmap: UInt8 = model.tex_data[begin : begin + height * width * channels].reshape(height, width, channels)
         return bitmap[..., :3]
 
-    def _looks(self, geoms: Iterable[int]) -> tuple[set[int], set[int], list[int]]:
-        """(textures, materials without texture, geoms without material) that `geoms` are drawn with."""
+    def _drawn_with(self, geoms: Iterable[int]) -> tuple[set[int], set[int], list[int]]:
+        """Return what `geoms` are drawn with.
+
+        (textures, materials without texture, geoms without material).
+        """
         textures, materials, plain = set(), set(), []
         for g in geoms:
             material = int(self.model.geom_matid[g])

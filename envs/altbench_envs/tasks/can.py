@@ -1,4 +1,7 @@
-"""Can: carry a can from one bin to its compartment of the next (robosuite's PickPlaceCan, one Panda)."""
+"""Can: carry a can from one bin to its compartment of the next.
+
+robosuite's PickPlaceCan, one Panda.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,12 @@ LOW, HIGH = (-0.01, -0.41, -HALF_TURN), (0.21, -0.09, HALF_TURN)  # robosuite's:
 
 
 class CanScene(SingleObjectScene):
-    """The can's pose is (x, y, yaw). Success (robosuite's): the can is in the compartment away from the robot and to the
-    left, and the gripper more than 4 cm from it. The range is robosuite's own, which leaves blind replay no chance;
-    extrapolating, the can lies up to 3 cm nearer one of the bin's walls: left or right, or away from the robot.
+    """A can in a bin, to be carried to its compartment; its pose is (x, y, yaw).
+
+    Success (robosuite's): the can is in the compartment away from the robot and to the
+    left, and the gripper is more than 4 cm from it. The range is robosuite's own, in
+    which blind replay has no chance. When extrapolating, the can lies up to 3 cm nearer
+    to one of the bin's walls: left, right, or away from the robot.
     """
 
     info = TASK
@@ -51,6 +57,9 @@ class CanScene(SingleObjectScene):
         return STANDING
 
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
-        """`can_position` (3,), `can_quaternion` (4,) xyzw, and `goal_position` (3,), a can's place in its compartment."""
+        """Return `can_position` (3,), `can_quaternion` (4,) xyzw, `goal_position` (3,).
+
+        The goal is a can's place in its compartment.
+        """
         goal = np.array(simulator.body("VisualCan_main").xpos)
         return {**named_pose(simulator, "Can_main", "can"), "goal_position": goal}

@@ -1,4 +1,7 @@
-"""Door: turn the handle and pull the door open (robosuite's Door with its latch, one Panda)."""
+"""Door: turn the handle and pull the door open.
+
+robosuite's Door with its latch, one Panda.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +24,27 @@ TASK = TaskInfo(
     pose_names=("x", "y", "yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
 )
-DOOR_HEIGHT = (
-    1.1  # m, world: the door's middle; the robot stands at x = -0.56 and looks along +x, the door to its right
-)
+DOOR_HEIGHT = 1.1
+"""The height (m, world) of the door's middle.
+
+The robot stands at x = -0.56 and faces +x; the door is to its right.
+"""
 FACING_LEFT = -float(np.pi) / 2  # rad: the door's yaw when it faces +y
 HINGE, LATCH = "Door_hinge", "Door_latch_joint"
 
 
 class DoorScene(Scene):
-    """The door frame's pose is (x, y, yaw); the door is shut. Success (robosuite's): it has turned by 0.3 rad about its
-    hinge, for which the handle must be turned first. Extrapolating, the door stands up to 4 cm outside the range: nearer
-    to the robot's left or right, or away from the robot.
+    """A door that is shut; its frame's pose is (x, y, yaw).
 
-    The frame is no body that moves, so its pose is in the model and in `InitialState.object_pose`, not in `sim_state`.
+    Success (robosuite's): the door has turned by 0.3 rad about its hinge, for which the
+    handle must be turned first. When extrapolating, the door stands up to 4 cm outside
+    the range: nearer to the robot's left or right, or away from the robot.
 
-    `environment_state` (14,): handle position (3), handle rot6d (6), from the grip site to the handle (3), m, world;
-    angles of hinge and latch (rad).
+    The frame has no joint, so its pose is in the model and in
+    `InitialState.object_pose`, not in `sim_state`.
+
+    `environment_state` (14,): handle position (3), handle rot6d (6), from the grip site
+    to the handle (3), m, world; angles of hinge and latch (rad).
     """
 
     info = TASK
@@ -55,7 +63,7 @@ class DoorScene(Scene):
     fixed_bodies: ClassVar = {"Door_main": DOOR_HEIGHT}
 
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
-        """Write the frame's pose (x, y, yaw) into the model; the door is shut in `qpos` as it is."""
+        """Write the frame's pose (x, y, yaw) into the model, and shut the door."""
         x, y, yaw = pose
         frame = simulator.model.body("Door_main").id
         simulator.model.body_pos[frame] = (x, y, DOOR_HEIGHT)
@@ -63,15 +71,22 @@ class DoorScene(Scene):
         qpos[[simulator.joint_address(HINGE), simulator.joint_address(LATCH)]] = 0.0
 
     def environment_state(self, simulator: Simulator) -> Float64:
-        """Handle position (3), handle rot6d (6), grip site to handle (3), angles of hinge and latch (2)."""
+        """Return handle position (3), rot6d (6), grip site to handle (3), angles (2).
+
+        The angles are the hinge's and the latch's.
+        """
         handle = simulator.data.site("Door_handle")
         angles = simulator.data.qpos[[simulator.joint_address(HINGE), simulator.joint_address(LATCH)]]
         to_handle = handle.xpos - simulator.site_position(simulator.arms[0])
         return np.concatenate([handle.xpos, rot6d_from_matrix(handle.xmat.reshape(3, 3)), to_handle, angles])
 
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
-        """`handle_position`, `hinge_position` (3,): points of the lever and of the hinge's axis; position (3,) and
-        quaternion (4,) xyzw of `latch`, the body that turns with the lever, and of `door`."""
+        """Return points and poses of the door's parts.
+
+        `handle_position`, `hinge_position` (3,): points of the lever and of the hinge's
+        axis. Position (3,) and quaternion (4,) xyzw of `latch`, the body that turns
+        with the lever, and of `door`.
+        """
         handle, hinge = simulator.data.site("Door_handle"), simulator.data.joint(HINGE)
         points = {"handle_position": np.array(handle.xpos), "hinge_position": np.array(hinge.xanchor)}
         latch, door = (named_pose(simulator, f"Door_{name}", name) for name in ("latch", "door"))

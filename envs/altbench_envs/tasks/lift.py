@@ -21,13 +21,20 @@ TASK = TaskInfo(
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
 )
-TABLE_HEIGHT = 0.8  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x
+TABLE_HEIGHT = 0.8
+"""The height (m, world) of the table, whose centre is at x = y = 0.
+
+The robot stands at x = -0.56 and faces +x.
+"""
 HALF_TURN = float(np.pi)
 EIGHTH_TURN = HALF_TURN / 4
 
 
 class LiftScene(SingleObjectScene):
-    """The cube's pose is (x, y, yaw). Success (robosuite's): the cube's centre is 4 cm above the table."""
+    """A cube on a table; its pose is (x, y, yaw).
+
+    Success (robosuite's): the cube's centre is 4 cm above the table.
+    """
 
     info = TASK
     robosuite_name = "Lift"
@@ -40,9 +47,12 @@ class LiftScene(SingleObjectScene):
     moved_joints = ("cube_joint0",)
 
     def resting_height(self, simulator: Simulator) -> float:
-        """Return the height of the cube's centre; robosuite draws the cube's size when it builds the model."""
+        """Return the height of the cube's centre on the table.
+
+        robosuite draws the cube's size when it builds the model.
+        """
         return TABLE_HEIGHT + float(simulator.robosuite.cube.size[2])
 
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
-        """`cube_position` (3,) and `cube_quaternion` (4,) xyzw."""
+        """Return `cube_position` (3,) and `cube_quaternion` (4,) xyzw."""
         return named_pose(simulator, "cube_main", "cube")

@@ -21,7 +21,11 @@ TASK = TaskInfo(
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
 )
-TABLE_HEIGHT = 0.82  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x
+TABLE_HEIGHT = 0.82
+"""The height (m, world) of the table, whose centre is at x = y = 0.
+
+The robot stands at x = -0.56 and faces +x.
+"""
 LYING = TABLE_HEIGHT + 0.01  # m: the nut's centre
 UNUSED = {"RoundNut_joint0": 0.01}  # joint -> height on the floor, m
 HALF_TURN = float(np.pi)
@@ -29,10 +33,12 @@ EIGHTH_TURN = HALF_TURN / 4
 
 
 class SquareScene(SingleObjectScene):
-    """The nut's pose is (x, y, yaw), its handle pointing along yaw: towards the robot, as on the far
-    peg a handle pointing away is out of reach. Success (robosuite's): the nut is around the square
-    peg, less than 5 cm above the table, held or not. Extrapolating, the nut lies up to 4 cm outside the range: left or
-    right of it, or away from the robot.
+    """A square nut on a table with pegs; its pose is (x, y, yaw).
+
+    The handle points along yaw. It points towards the robot, because on the far peg a
+    handle that points away is out of reach. Success (robosuite's): the nut is around
+    the square peg, less than 5 cm above the table, held or not. When extrapolating, the
+    nut lies up to 4 cm outside the range: left, right, or away from the robot.
     """
 
     info = TASK
@@ -54,7 +60,11 @@ class SquareScene(SingleObjectScene):
         return LYING
 
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
-        """`nut_position` (3,), `nut_quaternion` (4,) xyzw, `handle_position` (3,), `peg_position` (3,), its middle."""
+        """Return the poses of the nut and the positions of its handle and the peg.
+
+        `nut_position` (3,), `nut_quaternion` (4,) xyzw, `handle_position` (3,),
+        `peg_position` (3,), the peg's middle.
+        """
         handle, peg = simulator.data.site("SquareNut_handle_site").xpos, simulator.body("peg1").xpos
         nut = named_pose(simulator, "SquareNut_main", "nut")
         return {**nut, "handle_position": np.array(handle), "peg_position": np.array(peg)}

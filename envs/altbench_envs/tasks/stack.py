@@ -1,4 +1,7 @@
-"""Stack: put the small red cube on the larger green one (robosuite's Stack, one Panda)."""
+"""Stack: put the small red cube on the larger green one.
+
+robosuite's Stack, one Panda.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,11 @@ TASK = TaskInfo(
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
 )
-TABLE_HEIGHT = 0.8  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x
+TABLE_HEIGHT = 0.8
+"""The height (m, world) of the table, whose centre is at x = y = 0.
+
+The robot stands at x = -0.56 and faces +x.
+"""
 HALF_TURN = float(np.pi)
 EIGHTH_TURN = HALF_TURN / 4
 APART = 0.08  # m between the cubes' centres: an open gripper fits between them, turned well
@@ -31,7 +38,10 @@ EITHER_BACK = ((0, 1), (3, 1))
 
 
 def _placement(reach: float, yaw: float, apart: float, beyond: float) -> Placement:
-    """Both cubes anywhere within `reach` (m) of the table's centre, at least `apart`; the red one on the grid."""
+    """Return a placement of both cubes within `reach` (m) of the table's centre.
+
+    Their centres are at least `apart` (m) apart; the red cube is on the grid.
+    """
     low, high = (-reach, -reach, -yaw) * 2, (reach, reach, yaw) * 2
     return Placement(low, high, (6, 5), beyond, EITHER_SIDE, EITHER_BACK, lambda pose: _distance(pose) >= apart)
 
@@ -41,12 +51,14 @@ def _distance(pose: Float64) -> float:
 
 
 class StackScene(Scene):
-    """The pose is (x, y, yaw) of the red cube, then of the green. Success (robosuite's): red touches green, off the
-    table, and the gripper has let go. The grid is the red cube's; the green one's place at each was drawn once.
-    Extrapolating, either cube lies up to 4 cm outside the range.
+    """A red and a green cube on a table; the pose is (x, y, yaw) of red, then of green.
 
-    `environment_state` (24,), for the red and then the green cube: position (3), rot6d (6), from the grip site to it
-    (3); m, world.
+    Success (robosuite's): red touches green and not the table, and the gripper has let
+    go. The grid is the red cube's; the green one's place at each grid pose was drawn
+    once. When extrapolating, either cube lies up to 4 cm outside the range.
+
+    `environment_state` (24,), for the red and then the green cube: position (3), rot6d
+    (6), from the grip site to it (3); m, world.
     """
 
     info = TASK
@@ -67,9 +79,12 @@ class StackScene(Scene):
             place_flat(simulator, qpos, f"{name}_joint0", (x, y, height, yaw))
 
     def environment_state(self, simulator: Simulator) -> Float64:
-        """Of each cube, the red one first: position (3), rot6d (6), grip site to cube (3)."""
+        """Return the state of the red and then of the green cube.
+
+        Position (3), rot6d (6), grip site to cube (3) each.
+        """
         return np.concatenate([seen_object(simulator, body) for body in ("cubeA_main", "cubeB_main")])
 
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
-        """`red_position` (3,), `red_quaternion` (4,) xyzw, and the same of `green`."""
+        """Return `red_position` (3,), `red_quaternion` (4,) xyzw, and green's."""
         return {**named_pose(simulator, "cubeA_main", "red"), **named_pose(simulator, "cubeB_main", "green")}

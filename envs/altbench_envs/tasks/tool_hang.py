@@ -1,4 +1,7 @@
-"""ToolHang: put an L-shaped frame into its stand, then hang a wrench on it (robosuite's ToolHang, one Panda)."""
+"""ToolHang: put an L-shaped frame into its stand, then hang a wrench on it.
+
+robosuite's ToolHang, one Panda.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,11 @@ TASK = TaskInfo(
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
 )
-TABLE_HEIGHT = 0.8  # m, world; x = y = 0 is the table's centre, the robot stands at x = -0.56 and looks along +x
+TABLE_HEIGHT = 0.8
+"""The height (m, world) of the table, whose centre is at x = y = 0.
+
+The robot stands at x = -0.56 and faces +x.
+"""
 STAND = (-0.08, 0.0, TABLE_HEIGHT + 0.08, 0.0)  # x, y, z, yaw: where robosuite always puts it
 FRAME_LYING, TOOL_LYING = TABLE_HEIGHT + 0.0127, TABLE_HEIGHT + 0.015  # m: their bodies' centres, on their grips
 FRAME_YAW, TOOL_YAW = float(np.deg2rad(60)), float(np.deg2rad(-110))
@@ -32,7 +39,10 @@ APART = 0.06  # m between the bodies' centres: a gripper fits between their grip
 
 
 def _placement(reach: float, beyond: float) -> Placement:
-    """Frame and tool within `reach` (m) of where robosuite puts them, turned by up to ten degrees."""
+    """Return a placement of frame and tool near robosuite's own places.
+
+    Within `reach` (m) of them, turned by up to ten degrees.
+    """
     centre = np.array([-0.04, -0.24, FRAME_YAW, 0.04, -0.20, TOOL_YAW])
     half = np.array([reach, reach, TURN] * 2)
     low, high = (tuple(float(v) for v in values) for values in (centre - half, centre + half))
@@ -44,14 +54,20 @@ def _apart(pose: Float64) -> bool:
 
 
 class ToolHangScene(Scene):
-    """The pose is (x, y, yaw) of the lying frame, whose rod points along yaw, then of the lying wrench, whose far end
-    from the hole it hangs by points along yaw. The stand stays where robosuite puts it. Success (robosuite's): the frame
-    stands in the stand, the wrench hangs on the frame by that hole, and the gripper does not touch the wrench.
+    """A frame and a wrench that lie on a table, and a stand.
 
-    The grid is the frame's place; the rest at each was drawn once. Extrapolating, frame or wrench lies up to 2 cm
-    outside the range: nearer to the robot's left or right, or away from it.
+    The pose is (x, y, yaw) of the frame, then of the wrench. The frame's rod points
+    along its yaw. The wrench's end far from the hole by which it hangs points along its
+    yaw. The stand stays where robosuite puts it. Success (robosuite's): the frame
+    stands in the stand, the wrench hangs on the frame by that hole, and the gripper
+    does not touch the wrench.
 
-    `environment_state` (36,), for stand, frame and wrench: position (3), rot6d (6), from the grip site to it (3); m, world.
+    The grid is the frame's place; the rest of each pose was drawn once. When
+    extrapolating, frame or wrench lies up to 2 cm outside the range: nearer to the
+    robot's left or right, or away from it.
+
+    `environment_state` (36,), for stand, frame and wrench: position (3), rot6d (6),
+    from the grip site to it (3); m, world.
     """
 
     info = TASK
@@ -62,7 +78,7 @@ class ToolHangScene(Scene):
     moved_joints = ("frame_joint0",)
 
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
-        """Write (x, y, yaw) of frame and wrench into `qpos`, at rest on the table, and the stand."""
+        """Write (x, y, yaw) of frame and wrench into `qpos`, at rest, and the stand."""
         from scipy.spatial.transform import Rotation
 
         place_flat(simulator, qpos, "stand_joint0", STAND)
@@ -76,18 +92,24 @@ class ToolHangScene(Scene):
         qpos[address + 3 : address + 7] = np.roll(lying.as_quat(), 1)  # wxyz
 
     def environment_state(self, simulator: Simulator) -> Float64:
-        """Of stand, frame, wrench: position (3), rot6d (6), grip site to it (3)."""
+        """Return position (3), rot6d (6), grip site to it (3) of every object.
+
+        Stand, frame and wrench, in this order.
+        """
         return np.concatenate([seen_object(simulator, f"{name}_root") for name in ("stand", "frame", "tool")])
 
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
-        """`NAME_position` (3,) and `NAME_quaternion` (4,) xyzw of stand, frame and tool."""
+        """Return `NAME_position` (3,) and `NAME_quaternion` (4,) xyzw of every object.
+
+        stand, frame, tool.
+        """
         poses: dict[str, Float64] = {}
         for name in ("stand", "frame", "tool"):
             poses.update(named_pose(simulator, f"{name}_root", name))
         return poses
 
     def object_pose(self, simulator: Simulator) -> Float64:
-        """(x, y, yaw) of frame and wrench in the present state."""
+        """Return (x, y, yaw) of frame and wrench in the present state."""
         frame, tool = simulator.body("frame_root"), simulator.body("tool_root")
         rod, far = -frame.xmat.reshape(3, 3)[:, 2], tool.xmat.reshape(3, 3)[:, 0]
         yaws = np.arctan2(rod[1], rod[0]), np.arctan2(far[1], far[0])

@@ -1,5 +1,8 @@
-"""Transport: one arm hands a hammer out of a closed bin to the other, which has cleared the bin it goes into
-(robosuite's TwoArmTransport, two Pandas)."""
+"""Transport: one arm hands a hammer from a closed bin to the other arm.
+
+The other arm has first cleared the bin that receives the hammer. robosuite's
+TwoArmTransport, two Pandas.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,11 @@ TASK = TaskInfo(
     arms=2,
     movable=True,
 )
-TABLE_HEIGHT = 0.8  # m, world; the right arm stands at y = -0.81 and looks along +y, the left at 0.81, facing it
+TABLE_HEIGHT = 0.8
+"""The height (m, world) of the tables.
+
+The right arm stands at y = -0.81 and faces +y; the left arm at 0.81 faces it.
+"""
 BIN_CENTRE = TABLE_HEIGHT + 0.075  # m: bins are 0.3 m wide and 0.15 m high, their walls and floors 1 cm thick
 BIN_FLOOR = TABLE_HEIGHT + 0.01
 LID_CENTRE = TABLE_HEIGHT + 0.15 + 0.02
@@ -50,17 +57,23 @@ EITHER_BACK = ((1, 1), (4, -1))
 
 
 class TransportScene(Scene):
-    """The pose is where the start bin is (x, y), with the lid on it and the payload, a hammer, turned by a yaw, in it;
-    where the target bin is (x, y), with the trash, a cube, turned by a yaw, in it. The trash bin stays where it is.
-    Success (robosuite's): the payload touches the target bin's floor and the trash the trash bin's.
+    """A start bin with a hammer under a lid, a target bin with trash, and a trash bin.
 
-    The grid is the start bin's place; the rest at each was drawn once. Extrapolating, either bin stands up to 3 cm
-    outside the range: to a side of its arm, or further away from it.
+    The pose is the start bin's place (x, y), the hammer's yaw in it, the target bin's
+    place (x, y), and the yaw of the trash, a cube, in it. The trash bin stays where it
+    is. Success (robosuite's): the hammer (payload) touches the target bin's floor, and
+    the trash touches the trash bin's.
 
-    The first camera is robosuite's `frontview`: its `agentview` cuts the start bin off.
+    The grid is the start bin's place; the rest of each pose was drawn once. When
+    extrapolating, either bin stands up to 3 cm outside the range: to a side of its arm,
+    or further away from it.
 
-    `environment_state` (54,): of payload, lid and trash position (3), rot6d (6), from the right and from the left grip
-    site to it (3 each); positions of start, target and trash bin (3 each); m, world.
+    The first camera is robosuite's `frontview`, because its `agentview` cuts the start
+    bin off.
+
+    `environment_state` (54,): of payload, lid and trash position (3), rot6d (6), from
+    the right and from the left grip site to it (3 each); positions of start, target and
+    trash bin (3 each); m, world.
     """
 
     info = TASK
@@ -97,7 +110,10 @@ class TransportScene(Scene):
     moved_joints = ("transport_start_bin_joint0", "transport_start_bin_lid_joint0", "payload_joint0")
 
     def place(self, simulator: Simulator, qpos: Float64, pose: Float64) -> None:
-        """Write both bins' places (x, y) with the yaws of what lies in them into `qpos`, at rest."""
+        """Write both bins' places (x, y) and the yaws of their contents into `qpos`.
+
+        Everything is at rest.
+        """
         from scipy.spatial.transform import Rotation
 
         start, payload_yaw, target, trash_yaw = pose[:2], pose[2], pose[3:5], pose[5]
@@ -113,7 +129,11 @@ class TransportScene(Scene):
         qpos[address + 3 : address + 7] = np.roll(turned.as_quat(), 1)  # wxyz
 
     def environment_state(self, simulator: Simulator) -> Float64:
-        """Of payload, lid, trash: position (3), rot6d (6), right grip site to it (3), left (3); the bins' positions."""
+        """Return the state of payload, lid, trash and bins.
+
+        For payload, lid and trash: position (3), rot6d (6), right grip site to it (3),
+        left grip site to it (3). Then the bins' positions (3 each).
+        """
         parts = []
         for name in MOVABLE:
             body = simulator.body(OBJECTS[name])
@@ -122,14 +142,20 @@ class TransportScene(Scene):
         return np.concatenate([*parts, *(simulator.body(OBJECTS[name]).xpos for name in BINS)])
 
     def privileged(self, simulator: Simulator) -> dict[str, Float64]:
-        """`NAME_position` (3,), `NAME_quaternion` (4,) xyzw of payload, lid, trash, start_bin, target_bin, trash_bin."""
+        """Return `NAME_position` (3,) and `NAME_quaternion` (4,) xyzw of every object.
+
+        payload, lid, trash, start_bin, target_bin, trash_bin.
+        """
         poses: dict[str, Float64] = {}
         for name, body in OBJECTS.items():
             poses.update(named_pose(simulator, body, name))
         return poses
 
     def object_pose(self, simulator: Simulator) -> Float64:
-        """(start_x, start_y, payload_yaw, target_x, target_y, trash_yaw) of the present state."""
+        """Return the pose variables of the present state.
+
+        (start_x, start_y, payload_yaw, target_x, target_y, trash_yaw).
+        """
         payload, trash = (simulator.body(OBJECTS[name]).xmat.reshape(3, 3) for name in ("payload", "trash"))
         yaws = np.arctan2(payload[0, 2], -payload[1, 2]), np.arctan2(trash[1, 0], trash[0, 0])
         start, target = (simulator.body(OBJECTS[name]).xpos[:2] for name in ("start_bin", "target_bin"))

@@ -148,7 +148,7 @@ def test_what_is_no_checkpoint_is_told_apart(run: Path, tmp_path: Path) -> None:
         find("fake/openloop/n6/s0", run)
     elsewhere = tmp_path / "copied"
     shutil.copytree(checkpoint(run), elsewhere)
-    with pytest.raises(CheckpointError, match="lies in no run, so its demonstrations are not known"):
+    with pytest.raises(CheckpointError, match="not inside a run, so its demonstrations are not known"):
         find(elsewhere)
 
 

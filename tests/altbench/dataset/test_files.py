@@ -178,7 +178,7 @@ def test_checksum_changes_with_every_value(field: str) -> None:
 
 
 @pytest.mark.parametrize("read", [dataset.read, dataset.info])
-def test_what_is_no_demonstrations_file_is_refused(tmp_path: Path, read: Callable[[Path], Any]) -> None:
+def test_a_file_that_does_not_hold_demonstrations_is_refused(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     foreign = tmp_path / "foreign.hdf5"
     with h5py.File(foreign, "w") as file:
         file["data"] = [1]

@@ -93,7 +93,7 @@ def test_a_policy_demonstrates_in_pose_actions(mode: str, tmp_path: Path) -> Non
     assert not np.array_equal(found.demonstrations[0].actions, scripted.demonstrations[0].actions)
 
 
-def test_a_file_says_who_demonstrated_and_takes_no_other(tmp_path: Path) -> None:
+def test_a_file_names_its_expert_and_accepts_no_other(tmp_path: Path) -> None:
     path = tmp_path / "d.hdf5"
     found = collect("Fake", 2, path, image_size=SIZE, expert=choice())
     assert found.meta.versions["expert"] == choice().label

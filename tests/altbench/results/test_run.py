@@ -11,16 +11,13 @@ import pandas as pd
 import pytest
 from running import run_bare
 
-from altbench.core.errors import CheckpointError, DatasetError, ResultsError
+from altbench.core.errors import CheckpointError, DatasetError
 from altbench.core.policy import Trainable
 from altbench.dataset import files
-from altbench.results import Run, open_run
+from altbench.report.opened import open_run
+from altbench.results import Run
 from altbench.results.demonstrations import FILES_KEPT, DemonstrationReader
-from altbench.runner import main
-from altbench.runner.jobs import MeasureJob
 from altbench.sweeps.spec import EvaluationEntry, SweepSpec
-
-PUBLISHED = Path(__file__).parents[3] / "results" / "quick"
 
 
 def sweep(**changes: Any) -> SweepSpec:
@@ -32,6 +29,7 @@ def sweep(**changes: Any) -> SweepSpec:
         "demonstrations": {"n": 6},
         "policies": [{"policy": "open_loop", "n": [3, 6]}, {"policy": "random", "n": [6]}],
         "evaluations": [{"split": "recall", "episodes": 2}],
+        "measure": False,
         **changes,
     }
     return SweepSpec.parse(values, "fake.toml")
@@ -41,11 +39,8 @@ def sweep(**changes: Any) -> SweepSpec:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run, without measurements."""
     fakes.register()
-    folder, whole = tmp_path_factory.mktemp("run") / "fake", main.pending_jobs
-    with pytest.MonkeyPatch.context() as patch:
-        # Measuring starts processes that know no fake task.
-        patch.setattr(main, "pending_jobs", lambda run: [j for j in whole(run) if not isinstance(j, MeasureJob)])
-        run_bare(sweep(), folder)
+    folder = tmp_path_factory.mktemp("run") / "fake"
+    run_bare(sweep(), folder)
     return folder
 
 
@@ -76,24 +71,10 @@ def test_other_evaluations_keep_the_fits(root: Path) -> None:
     assert not {cell.key for cell in other.plan.cells} & {cell.key for cell in run.plan.cells}
 
 
-def test_a_finished_run_opens_without_a_plan_and_with_one(root: Path) -> None:
-    opened = open_run(str(root))
-    assert opened.sweep == sweep() and opened.measures() == []
-    run = opened.planned("none")
+def test_a_finished_run_opens_with_its_plan_and_without_one(root: Path) -> None:
+    run, opened = Run.open(root, sweep(), "none"), open_run(root)
     pd.testing.assert_frame_equal(opened.episodes(), run.episodes())
     pd.testing.assert_frame_equal(opened.decisions(), run.decisions())
-
-
-def test_a_run_that_another_machine_published_opens() -> None:
-    opened = open_run(PUBLISHED)
-    assert opened.sweep.name == "quick" and set(opened.episodes()["task"]) == {"Lift"}
-    assert set(opened.decisions()["label"]) == set(opened.episodes()["label"])
-    assert {record.task for record in opened.measures()} == {"Lift"}
-
-
-def test_a_folder_of_something_else_does_not_open(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="not a run's folder"):
-        open_run(tmp_path)
 
 
 def test_a_file_is_read_once_until_it_changes_and_few_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

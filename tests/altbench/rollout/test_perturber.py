@@ -19,7 +19,7 @@ from altbench.core.task import TaskEnv
 from altbench.core.types import UInt8
 from altbench.results import cells, frames
 from altbench.rollout.chunking import ChunkWrapper
-from altbench.rollout.episode import EpisodePlan, run_episode
+from altbench.rollout.episode import EpisodePlan, PlannedPerturbation, run_episode
 from altbench.rollout.perturber import EpisodePerturber
 from altbench.rollout.records import CellHeader, EpisodeRecord
 from altbench.stats import rates
@@ -85,14 +85,16 @@ class DyeNothing(Dye):
     how = "unsupported"
 
 
-def play(own: Path, name: str = "Good", **plan: Any) -> EpisodeRecord:
+def play(own: Path, name: str = "Good", perturbation: Any = None, **plan: Any) -> EpisodeRecord:
     """An episode to the horizon: nothing succeeds with seed 7."""
     cls = registry.policy(name if name == "random" else f"{own}:{name}")
     policy = cls(fakes.TASK, cls.config_type())
     kind = "pixels" if policy.requirements.cameras else "state"
     env: Any = fakes.FakeTask(obs_type=kind, image_size=(32, 32), fail_seeds=frozenset({7}))
-    full = {"index": 0, "seed": 7, "policy_seed": 1, "options": {"split": "uniform"}, "perturb_seed": 99, **plan}
-    return run_episode(env, policy, EpisodePlan(**full))
+    reach = {name: plan.pop(name) for name in ("cameras", "from_step") if name in plan}
+    planned = None if perturbation is None else PlannedPerturbation(perturbation, 99, **reach)
+    full = {"index": 0, "seed": 7, "policy_seed": 1, "options": {"split": "uniform"}, **plan}
+    return run_episode(env, policy, EpisodePlan(**full, perturbation=planned))
 
 
 def test_an_unperturbed_episode_says_nothing_of_perturbations(own_policies: Path) -> None:

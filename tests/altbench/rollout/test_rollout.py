@@ -13,7 +13,7 @@ from altbench.core import registry
 from altbench.core.errors import ContractError, SimulationDiverged
 from altbench.core.perturbation import Perturbation
 from altbench.core.policy import Decision, Requirements, check_fit
-from altbench.rollout.episode import EpisodePlan, make_env, run_episode
+from altbench.rollout.episode import EpisodePlan, PlannedPerturbation, make_env, run_episode
 from altbench.rollout.records import EpisodeRecord
 
 
@@ -111,7 +111,7 @@ class Blacken(Perturbation):
 
 def test_a_perturbation_stands_between_camera_and_policy(own_policies: Path) -> None:
     blacken = Blacken()
-    record = play(own_policies, "Good", perturbation=blacken, perturb_seed=99, seed=3)
+    record = play(own_policies, "Good", perturbation=PlannedPerturbation(blacken, 99), seed=3)
     assert record.status == "ok"
     assert record.trajectory[0].action != play(own_policies, "Good", seed=3).trajectory[0].action
     assert {k[0] for k in blacken.keys} == {99} and {k[1] for k in blacken.keys} == {0, 1}

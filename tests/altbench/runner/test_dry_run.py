@@ -85,7 +85,7 @@ def test_what_sweeps_share_is_counted_once(run: Path) -> None:
     assert "fake/open_loop/n3/s0 open_loop small listed above 1 2 0" in lines
     assert "more: listed above already: 2 checkpoints, 3 cells (12 episodes), 2 measurements" in lines
     assert lines[-1] == "again: listed above already: 2 checkpoints, 3 cells (12 episodes), 2 measurements"
-    assert work.told().startswith(
+    assert work.summary().startswith(
         "2 checkpoints, 6 cells (18 episodes), 2 measurements; done: 1 checkpoint, 2 cells (8"
     )
 

@@ -43,7 +43,7 @@ def sweep(own: Path, **changes: Any) -> SweepSpec:
         "demonstrations": {"n": 6},
         "policies": [{"policy": f"{own}:Good", "n": [6]}, BC],
         "evaluations": [{"split": "replay", "episodes": "each"}, {"split": "uniform", "episodes": 4}],
-        "measure": False,
+        "measure": False,  # it starts processes that know no fake task; test_measure.py tests it on a real one
         **changes,
     }
     return SweepSpec.parse(spec, "fake.toml")
@@ -400,7 +400,7 @@ def test_a_sweep_without_measurements_has_no_tables_of_costs(own_policies: Path,
 
 def test_a_new_measurement_of_the_same_checkpoint_gives_new_tables(own_policies: Path, tmp_path: Path) -> None:
     go(sweep(own_policies, policies=[BC]), tmp_path)
-    run = Run.open(tmp_path, sweep(own_policies, policies=[BC], measure={}), "none")
+    run = Run.open(tmp_path, sweep(own_policies, policies=[BC], measure={"decisions": 2}), "none")
     for seconds in (0.001, 0.002):
         measures.write_measure(tmp_path, run.plan.measurements[0].key, synthetic.measure("bc", p50=seconds))
         outputs.write(run)

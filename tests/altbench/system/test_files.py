@@ -24,9 +24,9 @@ def test_a_file_that_could_not_be_written_whole_stays_as_it_was(tmp_path: Path) 
     assert path.read_text() == "old" and list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("flush", [True, False])
-def test_what_is_being_written_has_the_name_of_a_leftover(tmp_path: Path, flush: bool) -> None:
-    with replacing(tmp_path / "file.txt", flush) as temporary:
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_is_being_written_has_the_name_of_a_leftover(tmp_path: Path, durable: bool) -> None:
+    with replacing(tmp_path / "file.txt", durable) as temporary:
         temporary.write_text("whole")
         assert LEFTOVER.fullmatch(temporary.name) and not (tmp_path / "file.txt").exists()
     with new_folder(tmp_path / "folder") as temporary:
@@ -40,7 +40,7 @@ def test_only_what_must_survive_a_crash_is_flushed(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(
         os, "fsync", lambda descriptor: flushed.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
     )
-    with replacing(tmp_path / "beat.json", flush=False) as temporary:
+    with replacing(tmp_path / "beat.json", durable=False) as temporary:
         temporary.write_text("1")
     assert not flushed
     with new_folder(tmp_path / "folder") as temporary:

@@ -1,4 +1,4 @@
-"""Files that nobody should trust: each ends in one DatasetError, or in sound demonstrations; nothing else happens."""
+"""Hostile files: each ends in one DatasetError, or in sound demonstrations; nothing else happens."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_odd_descriptions(scratch: Path, format_name: str, key: str, value: Any,
 
 @settings(max_examples=60, deadline=None)
 @given(format_name=formats, text=st.text(max_size=40) | st.sampled_from(["[" * 100_000, '{"a":' * 50_000, "[]", "{}"]))
-def test_descriptions_that_are_no_json(scratch: Path, format_name: str, text: str) -> None:
+def test_descriptions_that_are_not_json(scratch: Path, format_name: str, text: str) -> None:
     path = WRITERS[format_name](scratch / "text.hdf5")
     with h5py.File(path, "r+") as file:
         del file["data"].attrs["env_info" if format_name == "robosuite" else "env_args"]

@@ -180,7 +180,7 @@ def test_photograph_is_cropped_about_its_centre(tmp_path: Path) -> None:
 
 
 def test_folders_without_photographs_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no folder"):
+    with pytest.raises(ConfigError, match="folder: expected a folder, got "):
         Photograph(1, folder=tmp_path / "none")
     with pytest.raises(ConfigError, match=r"expected \.jpeg, \.jpg, \.png files, found none"):
         Photograph(1, folder=tmp_path)

@@ -166,7 +166,7 @@ def test_severity_must_be_an_integer_from_0_to_5(name: str, severity: int) -> No
 
 
 def test_a_task_without_visuals_is_unsupported() -> None:
-    with pytest.raises(PerturbationUnsupported, match="light_colour: Fake is no robosuite task"):
+    with pytest.raises(PerturbationUnsupported, match="light_colour: Fake is not a robosuite task"):
         p.LightColour(3).begin(fakes.FakeTask(), np.random.default_rng(0), ())
 
 
