@@ -169,7 +169,7 @@ def test_a_cell_can_be_filmed(run: tuple[Path, str], tmp_path: Path) -> None:
 
 
 def test_a_run_compared_with_itself_is_no_worse(run: tuple[Path, str]) -> None:
-    assert "7 cells with the same outcome in every episode" in altbench("compare", run[0], run[0])
+    assert "7 of 7 cells with the same outcome in every episode" in altbench("compare", run[0], run[0])
 
 
 @pytest.mark.parametrize(
