@@ -31,7 +31,7 @@ def main(task: str = "Lift", episodes: int = 20, root: Path | str = "results", w
 def show(comparison: ab.Comparison) -> None:
     """Print each cell with its episodes won and lost."""
     for cell in comparison.cells:
-        print(f"{cell.name}: {cell.counts.only_first} lost, {cell.counts.only_second} won, p = {cell.p_holm:.2g}")
+        print(f"{cell.name}: {cell.counts.only_first} lost, {cell.counts.only_second} won, p = {cell.p_worse:.2g}")
 
 
 if __name__ == "__main__":
