@@ -91,7 +91,7 @@ def test_it_learns_one_batch_by_heart(mixture, demonstrations, task):
         learned = network(batch.seen)
         likeliest = learned.logits.argmax(-1)[..., None, None].expand(*learned.means[..., :1, :].shape)
         means = learned.means.gather(-2, likeliest).view_as(batch.chunk)
-        return (means - batch.chunk).abs().mean()
+        return (means - batch.chunk).abs().mean().item()
 
     assert_learns(miss, below=0.08)
 

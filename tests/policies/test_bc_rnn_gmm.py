@@ -66,9 +66,9 @@ def test_it_learns_one_batch_by_heart(task, demonstrations):
         batch = objective.sample(torch.Generator().manual_seed(0))
         descend(network.parameters(), lambda: objective.loss(batch), 120, 2e-3)
         generators = [torch.Generator().manual_seed(i) for i in range(4)]
-        return (network(batch.seen, 4)[0].draw(generators, 1e-4) - batch.chunk).abs().mean()
+        return (network(batch.seen, 4)[0].draw(generators, 1e-4) - batch.chunk).abs().mean().item()
 
-    assert_learns(miss, below=0.1)
+    assert_learns(miss, below=0.2)
 
 
 @pytest.mark.parametrize(("pooling", "bounded"), [("spatial_softmax", True), ("flat", False)])
