@@ -29,7 +29,7 @@ def test_bc_learns_a_demonstration_by_heart(distance, make_policy, observe, demo
         decided = policy.act(observe(demo, [2, 9], 2), [0, 1]).actions
         return (np.abs(decided - shown) / spread).mean(axis=(1, 2)).max()
 
-    assert_learns(miss, below=0.08)
+    assert_learns(miss, below=0.15)
 
 
 def test_bc_regresses_the_actions_from_the_present_frame_on(demonstrations, task):
