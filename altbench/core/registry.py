@@ -233,11 +233,12 @@ def manifest() -> Path:
 def select_backend() -> str:
     """Choose the off-screen OpenGL back end for this process and its children.
 
-    Returns its name: `egl`, `osmesa` or `disable`.
+    Returns its name: `egl`, `osmesa` or `disable`. It is in lower case, since it enters
+    keys, and MuJoCo takes `EGL` for the same.
     """
     module, _, attribute = SELECT_BACKEND.partition(":")
     getattr(importlib.import_module(module), attribute)()
-    return os.environ.get("MUJOCO_GL", "")
+    return os.environ.get("MUJOCO_GL", "").strip().lower()
 
 
 @cache

@@ -14,6 +14,7 @@ from rich.text import Text
 from altbench.core.errors import ResultsError
 from altbench.report.table import Block
 from altbench.results.frames import load_published
+from altbench.results.unchecked import warn_of_unchecked
 from altbench.stats.paired import PairedCounts, holm, mcnemar_exact, paired_counts, paired_difference_interval
 from altbench.system.fingerprint import differences, load_fingerprint
 
@@ -80,6 +81,8 @@ def compare(base: Path, new: Path) -> Comparison:
     Raises ResultsError if they have no episode in common.
     """
     sides = {which: _by_name(folder) for which, folder in (("base", base), ("new", new))}
+    for folder in (base, new):
+        warn_of_unchecked(folder)
     common = [name for name in sides["base"] if name in sides["new"]]
     paired, apart = [], []
     for name in common:

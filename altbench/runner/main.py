@@ -9,7 +9,7 @@ have in common are made once.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from altbench.results import cells as cells_module
 from altbench.results import history, measures
 from altbench.results.folder import RunFolder, remove_leftovers
 from altbench.results.run import Run
+from altbench.results.unchecked import warn_of_unchecked
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
@@ -109,6 +110,7 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     """
     folder = begun.folder
     remove_leftovers(folder.root)
+    warn_of_unchecked(folder.root)
     # Beats of an earlier run would look like those of workers that hang.
     shutil.rmtree(folder.progress, ignore_errors=True)
     missing = [CollectJob(task) for task in begun.sweep.tasks if _needs_data(begun, task)]
@@ -119,7 +121,7 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     jobs = pending_jobs(run)
     ended = Scheduler(run, executor, board).finish(jobs)
     shutil.rmtree(folder.progress, ignore_errors=True)
-    failed = (*ended.failed.items(), *_infra_errors(run))
+    failed = (*ended.failed.items(), *_infra_errors(run), *_missing(run, ended.failed))
     return Summary(run.root, run, len(run.plan.cells) - _cells(jobs), _cells(ended.finished), failed)
 
 
@@ -132,9 +134,9 @@ def pending_jobs(run: Run) -> list[Job]:
     measurements.
     """
     plan = run.plan
-    fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not run.checkpoint_folder(c)]
+    fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not run.is_fitted(c)]
     cells = [RolloutJob(c) for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
-    unmeasured = [m for m in plan.measurements if not measures.measure_path(run.root, m.key).is_file()]
+    unmeasured = [m for m in plan.measurements if not measures.is_measured(run.root, m.key)]
     return [*fits, *cells, *(MeasureJob(m) for m in unmeasured)]
 
 
@@ -144,6 +146,25 @@ def _infra_errors(run: Run) -> list[tuple[str, str]]:
     """
     lost = [(cell.name, run.recorded.lost(cell.key)) for cell in run.plan.cells if cell.key in run.recorded]
     return [(name, f"{len(why)} episodes could not be played: {why[0]}") for name, why in lost if why]
+
+
+def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what the plan asks for and no file holds, though no job failed.
+
+    So a worker that wrote elsewhere, or a file that was deleted meanwhile, never looks
+    like a finished run.
+    """
+    lost = [(c.name, cells_module.cell_path(run.root, c.key)) for c in run.plan.cells if c.key not in run.recorded]
+    lost += [
+        (f"{m.name}/measure", path)
+        for m in run.plan.measurements
+        if not (path := measures.measure_path(run.root, m.key)).is_file()
+    ]
+    return [
+        (name, f"expected its record in {path}, which is missing or damaged; run the sweep again")
+        for name, path in lost
+        if name not in failed
+    ]
 
 
 def _needs_data(run: Run, task: str) -> bool:
