@@ -23,6 +23,8 @@ from altbench.runner.progress import Board
 from altbench.runner.scheduler import Scheduler
 from altbench.stats.trajectories import Distance, Source
 from altbench.system import fingerprint
+from altbench.system.console import say
+from altbench.system.console import show as print_all
 from altbench.system.files import write_text
 
 
@@ -87,8 +89,8 @@ def write(subject: Subject, audited: Sequence[AuditedEpisode], distance: Distanc
 
 def show(subject: Subject, table: Table, console: Console) -> None:
     """Print the audit, how S is defined, and what is missing from it."""
-    console.print(terminal(table))
-    console.print(table.note, highlight=False)
+    print_all(console, terminal(table))
+    say(console, table.note)
     missing = [c.name for c in subject.cells if not cells.is_finished(subject.run.root, c.key)]
     for name in missing:
-        console.print(f"[yellow]missing[/] {name}", highlight=False)
+        say(console, ("missing", "yellow"), f" {name}")

@@ -5,6 +5,7 @@ Each imports its work when it runs, so that `altbench --help` answers at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from altbench.cli.envs import app as envs_app
 from altbench.cli.experiments import app as experiments_app
 from altbench.cli.experiments import reproduce
 from altbench.core.errors import AltbenchError
+from altbench.system.console import DEBUG, error_line, prepare_streams
 from altbench.system.fingerprint import package_version
 
 app = typer.Typer(
@@ -156,13 +158,12 @@ def compare(
 
     - `altbench compare results/quick results/mine`
     """
-    from rich.console import Console
-
     from altbench.report.compare import compare as pair
     from altbench.report.compare import render
+    from altbench.system.console import make_console, show
 
     comparison = pair(base, new)
-    Console().print(render(comparison, allow_missing))
+    show(make_console(), render(comparison, allow_missing))
     raise typer.Exit(1 if comparison.worse or (comparison.only_base and not allow_missing) else 0)
 
 
@@ -223,21 +224,27 @@ def bench_rollout(
 
     - `altbench bench rollout --task Stack --episodes 5`
     """
-    from rich.console import Console
-
     from altbench.measure import speed as bench
     from altbench.measure.standard import standard
+    from altbench.system.console import make_console
 
-    bench.rollout(Console(), task or standard().task, episodes, out)
+    bench.rollout(make_console(), task or standard().task, episodes, out)
 
 
 def main() -> None:
-    """Run the command line; print a known error as one line, with exit status 2."""
+    """Run the command line; print an error as one line, with exit status 2.
+
+    These are the known errors, and those of files and texts that the system refuses. Any
+    other exception is a bug and keeps its traceback. With ALTBENCH_DEBUG=1 all keep it.
+    """
+    prepare_streams()
     try:
         app(standalone_mode=True)
-    except AltbenchError as error:
+    except (AltbenchError, OSError, UnicodeError, OverflowError) as error:
+        if os.environ.get(DEBUG, "0") not in ("", "0"):
+            raise
         typer.secho("error: ", fg="red", nl=False, err=True)
-        typer.echo(str(error), err=True)
+        typer.echo(error_line(error), err=True)
         sys.exit(2)
 
 

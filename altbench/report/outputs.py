@@ -18,6 +18,8 @@ from altbench.results import measures as measures_module
 from altbench.results.run import Run
 from altbench.rollout.records import MeasureRecord
 from altbench.system import fingerprint
+from altbench.system.console import say
+from altbench.system.console import show as print_all
 from altbench.system.files import write_text
 from altbench.system.fingerprint import Fingerprint
 
@@ -103,7 +105,7 @@ def show(run: Run, console: Console) -> None:
     from altbench.report.tables import render_terminal
 
     if run.recorded.cells:
-        console.print(render_terminal(run.episodes(), run.measures()))
+        print_all(console, render_terminal(run.episodes(), run.measures()))
     missing = len(run.plan.cells) - len(run.recorded.cells)
     if missing:
-        console.print(f"[yellow]{missing} of {len(run.plan.cells)} cells are missing from these tables[/]")
+        say(console, f"{missing} of {len(run.plan.cells)} cells are missing from these tables", style="yellow")

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from rich.console import Console
-from rich.table import Table
 
 from altbench.results.run import Run
 from altbench.runner.jobs import FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.main import pending_jobs
 from altbench.sweeps.plan import Checkpoint, Plan
+from altbench.system.console import FittingTable, say, show
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,21 @@ def show_plan(console: Console, run: Run, before: Work | None = None) -> Work:
     new = _without(plan, before)
     work = Work(_jobs(new), frozenset(job.key for job in pending_jobs(replace(run, plan=new))))
     heads = ("checkpoint", "policy", "preset", "fit", "cells", "episodes", "cells done")
-    table = Table(*heads, title=f"{plan.sweep.name}: {plan.sweep.description}")
+    table = FittingTable(heads, f"{plan.sweep.name}: {plan.sweep.description}")
     for point in plan.checkpoints:
         own = [RolloutJob(cell) for cell in new.cells if cell.checkpoint == point]
         if own or FitJob(point).key in work.jobs:
             episodes = sum(job.cell.episodes for job in own)
             done = sum(job.key not in work.left for job in own)
-            table.add_row(
+            table.add(
                 point.name, point.policy, point.preset, _fit(point, work), str(len(own)), str(episodes), str(done)
             )
     if work.jobs:
-        console.print(table)
-        console.print(work.summary(), highlight=False)
+        show(console, table)
+        say(console, work.summary())
     shared = [job for key, job in _jobs(plan).items() if key in before.jobs]
     if shared:
-        console.print(f"{plan.sweep.name}: listed above already: {_counted(shared)}", highlight=False)
+        say(console, f"{plan.sweep.name}: listed above already: {_counted(shared)}")
     return before.and_also(work)
 
 

@@ -27,6 +27,7 @@ from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
 from altbench.runner.scheduler import Scheduler
 from altbench.sweeps.spec import SweepSpec
+from altbench.system.console import make_console
 from altbench.system.devices import require_renderer
 from altbench.system.fingerprint import usable_cores
 
@@ -64,7 +65,7 @@ def run(
     KeyboardInterrupt leaves everything to be continued by the same call.
     """
     root, out = Path(root), None if out is None else Path(out)
-    renderer, shown = require_renderer(), console or Console(quiet=True)
+    renderer, shown = require_renderer(), console or make_console(quiet=True)
     with RunFolder(root).locked():
         with _opened(executor, workers) as chosen:
             summary = complete(Run.begin(root, sweep, renderer), chosen, Board(shown, chosen.threads))
