@@ -88,7 +88,7 @@ def with_policies(sweep: SweepSpec, extra: list[str]) -> SweepSpec:
 
 def list_names() -> None:
     """Print what is registered, and the built-in sweeps."""
-    policies = FittingTable(("policy", "presets", "what it is"), "Policies", prose=[2])
+    policies = FittingTable(("policy", "presets", "what it is"), "Policies", prose=[1, 2])
     for name in registry.names("policy"):
         cls = registry.policy(name)
         policies.add(name, ", ".join(cls.presets), _first_line(cls))

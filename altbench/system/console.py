@@ -238,18 +238,26 @@ class FittingTable(Table):
         """Yield title, blocks and note, for rich."""
         if self.heading:
             yield text_of(self.heading, style="table.title")
-        blocks = self.blocks(options.max_width)
+        blocks, room = self.blocks(options.max_width)
         for i, chosen in enumerate(blocks):
             if i:
                 yield text_of(f"(continued: block {i + 1} of {len(blocks)})", style="table.title")
-            yield self._block(chosen, options.max_width)
+            yield self._block(chosen, room)
         if self.note:
             yield text_of(self.note, style="table.caption")
 
-    def blocks(self, width: int) -> list[list[int]]:
-        """Return the column numbers of each block in a terminal of `width` columns."""
-        wide = self._wide()
-        least, room = [self._least(i, natural) + FRAME for i, natural in enumerate(wide)], self._room(width)
+    def blocks(self, width: int) -> tuple[list[list[int]], int]:
+        """Return the column numbers of each block in a terminal of `width` columns.
+
+        Also return the width that the names leave to the other columns.
+        """
+        # Names are folded only if that saves a block.
+        whole, folded = (self._blocks(self._room(width, fold)) for fold in (False, True))
+        fold = len(folded) < len(whole)
+        return folded if fold else whole, self._room(width, fold)
+
+    def _blocks(self, room: int) -> list[list[int]]:
+        least = [self._least(i, natural) + FRAME for i, natural in enumerate(self._wide())]
         groups: list[list[int]] = [[]]
         for i in range(self.names, len(least)):
             if groups[-1] and sum(least[j] for j in groups[-1]) + least[i] > room:
@@ -257,10 +265,11 @@ class FittingTable(Table):
             groups[-1].append(i)
         return [[*range(self.names), *group] for group in groups]
 
-    def _room(self, width: int) -> int:
+    def _room(self, width: int, fold: bool) -> int:
         """Return the width that names leave: half at least, however long they are."""
-        names = (self._least(i, natural) + FRAME for i, natural in enumerate(self._wide()[: self.names]))
-        return max(width - 1 - sum(names), (width - 1) // 2)
+        names = self._wide()[: self.names]
+        taken = sum((self._least(i, natural) if fold else natural) + FRAME for i, natural in enumerate(names))
+        return max(width - 1 - taken, (width - 1) // 2)
 
     def _wide(self) -> list[int]:
         """Return the width of each column's longest line."""
@@ -272,13 +281,16 @@ class FittingTable(Table):
             return min(natural, LEAST_PROSE)
         return min(natural, max(LEAST_NAME, -(-natural // 2))) if column < self.names else natural
 
-    def _block(self, chosen: Sequence[int], width: int) -> Table:
-        """Return the columns `chosen` as a table of rich that fits into `width`."""
+    def _block(self, chosen: Sequence[int], room: int) -> Table:
+        """Return the columns `chosen` as a table of rich.
+
+        `room`: the width that the names leave to them.
+        """
         block, wide = Table(), self._wide()
         for i in chosen:
             column = self.columns[i]
             # Alone in its block and still too wide, a cell is folded, never cut.
-            rigid = i >= self.names and i not in self.prose and wide[i] + FRAME <= self._room(width)
+            rigid = i >= self.names and i not in self.prose and wide[i] + FRAME <= room
             block.add_column(column.header, overflow="fold", justify=column.justify, no_wrap=rigid)
         for row, *cells in zip(self.rows, *(self.columns[i].cells for i in chosen), strict=True):
             block.add_row(*cells, style=row.style)
