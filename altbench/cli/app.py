@@ -5,7 +5,6 @@ Each imports its work when it runs, so that `altbench --help` answers at once.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +17,7 @@ from altbench.cli.envs import app as envs_app
 from altbench.cli.experiments import app as experiments_app
 from altbench.cli.experiments import reproduce
 from altbench.core.errors import AltbenchError
-from altbench.system.console import DEBUG, error_line, prepare_streams
+from altbench.system.console import debugging, error_line, prepare_streams
 from altbench.system.fingerprint import package_version
 
 app = typer.Typer(
@@ -178,8 +177,12 @@ def redraw(folder: RunArgument) -> None:
     """
     from altbench.report import outputs
 
-    for name in outputs.redraw(folder):
+    names, failures = outputs.redraw(folder)
+    for name in names:
         typer.echo(folder / name)
+    for figure, reason in failures:
+        typer.echo(f"{figure} could not be drawn: {reason}", err=True)
+    raise typer.Exit(1 if failures else 0)
 
 
 @bench_app.command("policies")
@@ -241,7 +244,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except (AltbenchError, OSError, UnicodeError, OverflowError) as error:
-        if os.environ.get(DEBUG, "0") not in ("", "0"):
+        if debugging():
             raise
         typer.secho("error: ", fg="red", nl=False, err=True)
         typer.echo(error_line(error), err=True)

@@ -50,14 +50,14 @@ def audit(
     from altbench.stats.trajectories import check_source, find_distance
     from altbench.system.console import make_console, say
     from altbench.system.devices import require_renderer
-    from altbench.system.files import make_folder
+    from altbench.system.files import file_name, make_folder
     from altbench.system.fingerprint import usable_cores
 
     chosen, source = find_distance(distance), check_source(trajectory)
     names = [name.strip() for name in cases.split(",") if name.strip()]
     console, renderer = make_console(), require_renderer()
     subject = find_subject(checkpoint, run, renderer, names, episodes)
-    folder = out or subject.run.root / "audit" / subject.name.replace("/", "-")
+    folder = out or subject.run.root / "audit" / file_name(subject.name)
     make_folder(folder)
     say(console, (subject.name, "bold"), f" in {subject.run.root}", wrap=False)
     try:
@@ -65,7 +65,9 @@ def audit(
     except KeyboardInterrupt:
         say(console, "\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
-    table = audit_run.write(subject, audit_run.audit(subject, chosen, source), chosen, source, folder)
+    table, undrawn = audit_run.write(subject, audit_run.audit(subject, chosen, source), chosen, source, folder)
     audit_run.show(subject, table, console)
     say(console, f"everything is in {folder}", wrap=False)
-    raise typer.Exit(1 if failed else 0)
+    for figure, reason in undrawn:
+        say(console, ("failed", "red"), f" {figure}: {reason}")
+    raise typer.Exit(1 if failed or undrawn else 0)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
@@ -23,13 +23,16 @@ from altbench.system.console import show as print_all
 from altbench.system.files import write_text
 from altbench.system.fingerprint import Fingerprint
 
+if TYPE_CHECKING:
+    from altbench.report.style import Failures
+
 MADE_OF = "outputs.json"
 
 
-def write(run: Run, out: Path | None = None) -> None:
+def write(run: Run, out: Path | None = None) -> Failures:
     """Write into `out` (None: the run's folder) all that is made of the run's recorded cells.
 
-    Nothing is written where nothing is new.
+    Nothing is written if nothing is new. Return the figures that could not be drawn.
     """
     recorded, out = run.recorded, out or run.root
     states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.cells}
@@ -38,17 +41,17 @@ def write(run: Run, out: Path | None = None) -> None:
     made_of = digest({"version": version, "cells": states, "measured": measured, "renderer": run.renderer})
     old = _written(out)
     if not states or (old["made_of"] == made_of and all((out / name).is_file() for name in old["files"])):
-        return
+        return ()
     made_by = run.fingerprint()
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
-    _draw(out, run.episodes(), run.measures(), made_by, made_of)
+    return _draw(out, run.episodes(), run.measures(), made_by, made_of)[1]
 
 
-def redraw(folder: Path) -> list[str]:
+def redraw(folder: Path) -> tuple[list[str], Failures]:
     """Draw the tables and figures of a published run again; return their names.
 
-    They are made from its flat records and keep its own fingerprint. Raises
+    Also return the figures that could not be drawn. They are made from its flat records and keep its own fingerprint. Raises
     ResultsError if `folder` lacks either.
     """
     made_by = fingerprint.load_fingerprint(folder)
@@ -68,8 +71,8 @@ def redraw(folder: Path) -> list[str]:
 
 def _draw(
     out: Path, episodes: pd.DataFrame, measures: Sequence[MeasureRecord], made_by: Fingerprint, made_of: str
-) -> list[str]:
-    """Write tables and figures; return their names.
+) -> tuple[list[str], Failures]:
+    """Write tables and figures; return their names, and the figures that failed.
 
     Files of an earlier call that are no longer made are deleted.
     """
@@ -77,12 +80,13 @@ def _draw(
     from altbench.report.tables import write_tables
 
     written = write_tables(episodes, measures, out / "tables", made_by)
-    written += write_figures(episodes, measures, out / "figures", made_by)
-    names = sorted(str(p.relative_to(out)) for p in written)
+    figures, failures = write_figures(episodes, measures, out / "figures", made_by)
+    names = sorted(str(p.relative_to(out)) for p in [*written, *figures])
     for name in set(_written(out)["files"]) - set(names):
         (out / name).unlink(missing_ok=True)
-    write_text(out / MADE_OF, json.dumps({"made_of": made_of, "files": names}, indent=1) + "\n")
-    return names
+    # Without a digest the next call tries a failed figure again.
+    write_text(out / MADE_OF, json.dumps({"made_of": "" if failures else made_of, "files": names}, indent=1) + "\n")
+    return names, failures
 
 
 def _measure_files(run: Run) -> list[Path]:

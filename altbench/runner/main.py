@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -34,8 +34,8 @@ from altbench.system.fingerprint import usable_cores
 
 @dataclass(frozen=True)
 class Summary:
-    """The run as it was left: cells found finished, cells run now, and the jobs that
-    failed with reasons.
+    """The run as it was left: cells found finished, cells run now, and the jobs and
+    figures that failed, with reasons.
     """
 
     run: Run
@@ -69,10 +69,10 @@ def run(
     with RunFolder(root).locked():
         with _opened(executor, workers) as chosen:
             summary = complete(Run.begin(root, sweep, renderer), chosen, Board(shown, chosen.threads))
-        outputs.write(summary.run, out)
+        undrawn = outputs.write(summary.run, out)
     if out is not None:
         history.keep(sweep, out)
-    return summary
+    return replace(summary, failed=(*summary.failed, *undrawn))
 
 
 @contextmanager

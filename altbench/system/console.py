@@ -88,6 +88,11 @@ def one_line(text: str) -> str:
     return plain(" ".join(text.split()))
 
 
+def debugging() -> bool:
+    """Return whether every error shall keep its traceback (ALTBENCH_DEBUG=1)."""
+    return os.environ.get(DEBUG, "0") not in ("", "0")
+
+
 def error_line(error: Exception) -> str:
     """Return an error as one line: what it was about, what came, and what to do.
 

@@ -78,4 +78,6 @@ def test_the_check_sees_each_way_to_print_with_markup(source: str) -> None:
 
 
 def test_the_check_allows_texts_and_groups() -> None:
-    assert not list(bare_calls("from rich.console import Group\nfrom rich.text import Text\nGroup(Text('[x]'))\nprint(1)"))
+    assert not list(
+        bare_calls("from rich.console import Group\nfrom rich.text import Text\nGroup(Text('[x]'))\nprint(1)")
+    )
