@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from altbench.cli import demos_exchange
-from altbench.cli.console import progress_bar
 from altbench.cli.demos_info import File, info
 from altbench.core.errors import ConfigError, DatasetError, UnknownNameError
+from altbench.system.console import progress_bar
 
 if TYPE_CHECKING:
     from altbench.dataset.files import Dataset

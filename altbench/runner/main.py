@@ -30,6 +30,7 @@ from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
 from altbench.runner.scheduler import Scheduler
 from altbench.sweeps.spec import SweepSpec
+from altbench.system.console import make_console
 from altbench.system.devices import require_renderer
 from altbench.system.fingerprint import usable_cores
 
@@ -39,7 +40,7 @@ class Summary(OpenedRun):
     """A run as it was left, with its records and tables for scripts.
 
     `root`: where its tables are. `found`: cells that were finished before. `ran`: cells
-    run now. `failed`: jobs that failed, each with the reason.
+    run now. `failed`: jobs and figures that failed, each with the reason.
     """
 
     run: Run
@@ -77,14 +78,14 @@ def run(
     KeyboardInterrupt leaves everything to be continued by the same call.
     """
     root, out = Path(root), None if out is None else Path(out)
-    renderer, shown = require_renderer(), console or Console(quiet=True)
+    renderer, shown = require_renderer(), console or make_console(quiet=True)
     with RunFolder(root).locked():
         with _opened(executor, workers) as chosen:
             summary = complete(Run.begin(root, sweep, renderer), chosen, Board(shown, chosen.threads))
-        outputs.write(summary.run, out)
+        undrawn = outputs.write(summary.run, out)
     if out is not None:
         history.keep(summary.run.sweep, out)
-    return replace(summary, root=out or root)
+    return replace(summary, root=out or root, failed=(*summary.failed, *undrawn))
 
 
 @contextmanager
