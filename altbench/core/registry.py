@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import re
 from functools import cache
 from importlib.metadata import entry_points
@@ -103,7 +102,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     },
 }
 MANIFEST = "altbench_demos:manifest.toml"
-SELECT_BACKEND = "altbench_envs.robosuite_env.rendering:select_backend"
+OPENGL = "altbench_envs.robosuite_env.opengl"
 GROUPS: dict[Kind, str] = {
     "task": "altbench.tasks",
     "policy": "altbench.policies",
@@ -233,11 +232,15 @@ def manifest() -> Path:
 def select_backend() -> str:
     """Choose the off-screen OpenGL back end for this process and its children.
 
-    Returns its name: `egl`, `osmesa` or `disable`.
+    Returns its name, which is part of keys: `egl`, `osmesa`, `glfw` or `disable`.
+    Raises RenderingUnavailable if MUJOCO_GL has another value.
     """
-    module, _, attribute = SELECT_BACKEND.partition(":")
-    getattr(importlib.import_module(module), attribute)()
-    return os.environ.get("MUJOCO_GL", "")
+    return str(importlib.import_module(OPENGL).select_backend())
+
+
+def check_backend() -> None:
+    """Raise RenderingUnavailable, with the cure, unless the chosen back end works."""
+    importlib.import_module(OPENGL).check_backend()
 
 
 @cache
