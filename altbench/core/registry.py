@@ -25,6 +25,7 @@ import gymnasium
 from altbench.core import policy_files
 from altbench.core.demonstration import Exporter, Importer
 from altbench.core.errors import ConfigError, UnknownNameError
+from altbench.core.gymnasium_ids import TaskSpec
 from altbench.core.perturbation import AnyPerturbation
 from altbench.core.policy import Policy
 from altbench.core.task import Expert, TaskInfo, env_id
@@ -250,8 +251,13 @@ def _entry_points(kind: Kind) -> dict[str, str]:
 
 
 def _register_environment(name: str) -> None:
-    if env_id(name) not in gymnasium.registry:
-        gymnasium.register(id=env_id(name), entry_point=f"{__name__}:make_task", kwargs={"task": name})
+    """Give Gymnasium the id of a task; an id of another package stays as it is."""
+    if isinstance(gymnasium.registry.get(env_id(name)), TaskSpec | None):
+        gymnasium.registry[env_id(name)] = TaskSpec(name, f"{__name__}:make_task", _horizon)
+
+
+def _horizon(name: str) -> int:
+    return task(name).horizon
 
 
 def _task_class(name: str) -> Any:
