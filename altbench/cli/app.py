@@ -65,7 +65,7 @@ def run(
     sweep: Annotated[
         str,
         typer.Argument(
-            help="A built-in sweep (`quick`, `reference`, ...: see `altbench list`), or a file that ends in .toml.",
+            help="A built-in sweep (`smoke`, `quick`, ...: see `altbench list`), a .toml file, or a run's sweep.json.",
             show_default=False,
         ),
     ],
@@ -87,6 +87,7 @@ def run(
 
     If it was interrupted, the same command goes on where it stopped.
 
+    - `altbench run smoke`
     - `altbench run quick`
     - `altbench run quick --policy ./mine.py:MyPolicy`
     - `altbench run my.toml --out results/mine --workers 4`

@@ -28,7 +28,8 @@ class CheckpointCard(Spec):
     of it.
 
     `data_share`: as `TrainingClock.data_share`; None also in cards older than this
-    field.
+    field. `trained_on`: the processor, and the GPU if it was trained there; empty in
+    cards older than this field.
     """
 
     task: str
@@ -43,6 +44,7 @@ class CheckpointCard(Spec):
     image_size: tuple[int, int]
     train_seconds: float
     data_share: float | None = None
+    trained_on: str = ""
 
 
 def save_checkpoint(folder: Path, card: CheckpointCard, policy: Trainable, logs: Path | None = None) -> None:

@@ -5,10 +5,10 @@ sweep.json is the last one; sweeps/ keeps earlier ones with other names.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from altbench.core.errors import AltbenchError, DatasetError, ResultsError
+from altbench.sweeps.kept import continued, load_kept
 from altbench.sweeps.spec import SweepSpec
 from altbench.system.files import write_text
 
@@ -32,7 +32,7 @@ def keep(sweep: SweepSpec, root: Path) -> None:
 def _name(path: Path) -> str | None:
     """Return the name of the sweep in `path`; None if it cannot be read."""
     try:
-        return _read(path).name
+        return load_kept(path).name
     except AltbenchError:
         return None
 
@@ -44,9 +44,22 @@ def load(root: Path) -> tuple[SweepSpec, ...]:
     """
     if not (root / LAST).is_file():
         raise ResultsError(f"{root}: not a run's folder (no {LAST} in it); `altbench run quick` makes results/quick")
-    last = _read(root / LAST)
-    earlier = [_read(path) for path in sorted((root / EARLIER).glob("*.json"))]
+    last = load_kept(root / LAST)
+    earlier = [load_kept(path) for path in sorted((root / EARLIER).glob("*.json"))]
     return last, *(sweep for sweep in earlier if sweep.name != last.name)
+
+
+def continue_sweep(sweep: SweepSpec, root: Path) -> SweepSpec:
+    """Return `sweep` as the run in `root` began it, if checkpoints of that run lie there; else as it is.
+
+    A published run's folder has none: a new run into it is not bound by the machine that the published one had.
+    """
+    if not (root / "checkpoints").is_dir() or not (root / LAST).is_file():
+        return sweep
+    try:
+        return continued(sweep, load(root))
+    except AltbenchError:  # damaged: the run writes it anew
+        return sweep
 
 
 def check_demonstrations(sweep: SweepSpec, path: Path, what_for: str) -> None:
@@ -60,10 +73,3 @@ def check_demonstrations(sweep: SweepSpec, path: Path, what_for: str) -> None:
     if sweep.demonstrations.file:
         advice = f"the sweep {sweep.name!r} names it as demonstrations.file; put it back"
     raise DatasetError(f"{path}: no such file; it held the demonstrations {what_for}; {advice}")
-
-
-def _read(path: Path) -> SweepSpec:
-    try:
-        return SweepSpec.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except ValueError as error:
-        raise ResultsError(f"{path}: damaged ({error}); the command that made the run writes it anew") from None

@@ -82,7 +82,7 @@ def run(
             summary = complete(Run.begin(root, sweep, renderer), chosen, Board(shown, chosen.threads))
         outputs.write(summary.run, out)
     if out is not None:
-        history.keep(sweep, out)
+        history.keep(summary.run.sweep, out)
     return replace(summary, root=out or root)
 
 

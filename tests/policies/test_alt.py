@@ -49,6 +49,41 @@ def test_nt_xent_is_its_formula():
     assert nt_xent(first, second, temperature).item() == pytest.approx(total / 10, rel=1e-5)
 
 
+def gradient(keys, logits):
+    keys = keys.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = nt_xent(*F.normalize(keys, dim=-1).chunk(2), 0.1, logits)
+    loss.backward()
+    return loss.detach(), keys.grad
+
+
+def test_logits_are_float32_under_autocast():
+    keys = unit(1, 7) + 0.1 * unit(16, 7)  # as alike as frames of one demonstration
+    exact = nt_xent(*F.normalize(keys, dim=-1).chunk(2), 0.1)
+    loss, full = gradient(keys, "fp32")
+    assert loss.dtype == torch.float32 and torch.equal(loss, exact)
+    _, rounded = gradient(keys, "autocast")  # as published runs were trained
+    assert 0.01 < (rounded - full).norm() / full.norm() < 0.5
+
+
+def test_logits_of_before_are_a_setting_of_their_own():
+    assert AltSpec().logits == "fp32" and AltSpec().model_dump()["logits"] == "fp32"
+    assert "logits" not in AltSpec(logits="autocast").model_dump()  # which is how published keys have it
+
+
+def test_the_setting_of_the_logits_reaches_the_loss(demonstrations):
+    frames = join(demonstrations[:1], ["agentview", "wrist"])
+    losses = {}
+    for logits in ("fp32", "autocast"):
+        torch.manual_seed(0)
+        network = KeyNetwork(AltSpec(width=0.5, batch_size=16, logits=logits), ["agentview", "wrist"], 11, (40, 40))
+        objective = PairObjective(network, frames)
+        with torch.autocast("cpu", torch.bfloat16):
+            losses[logits] = objective.loss(objective.sample(torch.Generator().manual_seed(0))).item()
+    assert losses["fp32"] != losses["autocast"]
+    assert losses["fp32"] == pytest.approx(losses["autocast"], rel=0.05)
+
+
 def test_the_loss_falls_on_one_batch(demonstrations):
     frames = join(demonstrations[:1], ["agentview", "wrist"])
     settings = AltSpec(width=0.5, batch_size=16, **AUGMENTED)

@@ -37,6 +37,16 @@ def test_every_built_in_sweep_can_be_planned(name: str) -> None:
     assert plan.cells and plan.sweep.name == name
 
 
+def test_smoke_plays_every_part_of_the_bench_and_is_small() -> None:
+    plan = make_plan(load_sweep("smoke"), provenance_of("cpu", "egl", {}))
+    assert {cell.label for cell in plan.cells} == {"open_loop", "kdtree", "alt", "bc", "random"}
+    assert {cell.checkpoint.n for cell in plan.cells} == {10} == {plan.sweep.demonstrations.n}
+    assert {cell.split for cell in plan.cells} == {"replay", "recall", "uniform"}
+    assert len({cell.condition for cell in plan.cells}) == 3  # clean, and two perturbations
+    assert sum(cell.episodes for cell in plan.cells) <= 200
+    assert sum(point.config.get("train_steps", 0) for point in plan.checkpoints) <= 300
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
