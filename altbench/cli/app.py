@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from altbench.cli.audit import audit
+from altbench.cli.compare import compare
 from altbench.cli.demos import app as demos_app
 from altbench.cli.envs import app as envs_app
 from altbench.cli.experiments import app as experiments_app
@@ -143,28 +144,7 @@ def video(
     commands.video(cell, run_folder, episodes, out)
 
 
-@app.command()
-def compare(
-    base: RunArgument,
-    new: RunArgument,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Accept that NEW lacks cells of BASE, as a part of it does.")
-    ] = False,
-) -> None:
-    """Compare two runs, episode by episode, and show what changed.
-
-    Exit status 1: a cell of NEW is significantly worse, or missing. A failed fit also
-    leaves its cells missing. With `--allow-missing`, missing cells do not count.
-
-    - `altbench compare results/quick results/mine`
-    """
-    from altbench.report.compare import compare as pair
-    from altbench.report.compare import render
-    from altbench.system.console import make_console, show
-
-    comparison = pair(base, new)
-    show(make_console(), render(comparison, allow_missing))
-    raise typer.Exit(1 if comparison.worse or (comparison.only_base and not allow_missing) else 0)
+app.command()(compare)
 
 
 @app.command()
