@@ -49,7 +49,7 @@ def test_quick_asks_what_its_published_run_asked_for_less_than_half_of_the_train
         samples.append(sum(config["train_steps"] * config["batch_size"] for config in trained))
     assert cells[0] == cells[1]
     assert samples[0] < 0.45 * samples[1]
-    assert [point.policy for point in plans[0].checkpoints][0] == "diffusion"  # the longest fit begins first
+    assert plans[0].checkpoints[0].policy == "diffusion"  # the longest fit begins first
 
 
 def test_smoke_plays_every_part_of_the_bench_and_is_small() -> None:
