@@ -12,6 +12,7 @@ from altbench.report.compare.costs import cost_ratios, machine_of
 from altbench.report.compare.records import Comparison, CostRatio
 from altbench.results.frames import load_published
 from altbench.results.measures import load_measures
+from altbench.results.unchecked import warn_of_unchecked
 from altbench.system.fingerprint import Fingerprint, differences, load_fingerprint
 
 
@@ -20,6 +21,8 @@ def compare(base: Path, new: Path) -> Comparison:
 
     Raises ResultsError if they have no episode in common.
     """
+    for folder in (base, new):
+        warn_of_unchecked(folder)
     frames = [_episodes(folder) for folder in (base, new)]
     prints = [load_fingerprint(folder) for folder in (base, new)]
     machines = (machine_of(prints[0]), machine_of(prints[1]))
