@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
@@ -19,17 +19,23 @@ from altbench.results.run import Run
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
 from altbench.system import fingerprint, sealed
+from altbench.system.console import say
+from altbench.system.console import show as print_all
 from altbench.system.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    from altbench.report.style import Failures
 
 MADE_OF = "outputs.json"
 
 log = logging.getLogger(__name__)
 
 
-def write(run: Run, out: Path | None = None) -> None:
+def write(run: Run, out: Path | None = None) -> Failures:
     """Write into `out` (None: the run's folder) all that is made of the run's recorded cells.
 
-    Nothing is written if nothing is new, missing or damaged.
+    Nothing is written if nothing is new, missing or damaged. Return the figures that
+    could not be drawn.
     """
     recorded, out = run.recorded, out or run.root
     states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.cells}
@@ -38,17 +44,17 @@ def write(run: Run, out: Path | None = None) -> None:
     made_of = digest({"version": version, "cells": states, "measured": measured, "renderer": run.renderer})
     old = _written(out)
     if not states or (old["made_of"] == made_of and _is_whole(out, old["files"])):
-        return
+        return ()
     made_by = run.fingerprint()
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
-    _draw(out, run.episodes(), run.measures(), made_by, made_of)
+    return _draw(out, run.episodes(), run.measures(), made_by, made_of)[1]
 
 
-def redraw(folder: Path) -> list[str]:
+def redraw(folder: Path) -> tuple[list[str], Failures]:
     """Draw the tables and figures of a published run again; return their names.
 
-    They are made from its flat records and keep its own fingerprint. Raises
+    Also return the figures that could not be drawn. They are made from its flat records and keep its own fingerprint. Raises
     ResultsError if `folder` lacks either.
     """
     made_by = fingerprint.load_fingerprint(folder)
@@ -69,8 +75,8 @@ def redraw(folder: Path) -> list[str]:
 
 def _draw(
     out: Path, episodes: pd.DataFrame, measures: Sequence[MeasureRecord], made_by: Fingerprint, made_of: str
-) -> list[str]:
-    """Write tables and figures; return their names.
+) -> tuple[list[str], Failures]:
+    """Write tables and figures; return their names, and the figures that failed.
 
     Files of an earlier call that are no longer made are deleted.
     """
@@ -78,12 +84,13 @@ def _draw(
     from altbench.report.tables import write_tables
 
     written = write_tables(episodes, measures, out / "tables", made_by)
-    written += write_figures(episodes, measures, out / "figures", made_by)
-    names = sorted(str(p.relative_to(out)) for p in written)
+    figures, failures = write_figures(episodes, measures, out / "figures", made_by)
+    names = sorted(str(p.relative_to(out)) for p in [*written, *figures])
     for name in set(_written(out)["files"]) - set(names):
         (out / name).unlink(missing_ok=True)
-    sealed.write_json(out / MADE_OF, {"made_of": made_of, "files": names})
-    return names
+    # Without a digest the next call tries a failed figure again.
+    sealed.write_json(out / MADE_OF, {"made_of": "" if failures else made_of, "files": names})
+    return names, failures
 
 
 def _is_whole(out: Path, names: Sequence[str]) -> bool:
@@ -119,7 +126,7 @@ def show(run: Run, console: Console) -> None:
     from altbench.report.tables import render_terminal
 
     if run.recorded.cells:
-        console.print(render_terminal(run.episodes(), run.measures()))
+        print_all(console, render_terminal(run.episodes(), run.measures()))
     missing = len(run.plan.cells) - len(run.recorded.cells)
     if missing:
-        console.print(f"[yellow]{missing} of {len(run.plan.cells)} cells are missing from these tables[/]")
+        say(console, f"{missing} of {len(run.plan.cells)} cells are missing from these tables", style="yellow")

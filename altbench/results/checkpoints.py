@@ -32,8 +32,9 @@ class CheckpointCard(Spec):
     of it.
 
     `data_share`: as `TrainingClock.data_share`; None also in cards older than this
-    field. `files`: SHA-256 of each file that the policy wrote, by its path in the
-    folder; empty in older cards, whose files are used unchecked.
+    field. `trained_on`: the processor, and the GPU if it was trained there; empty in
+    cards older than this field. `files`: SHA-256 of each file that the policy wrote, by
+    its path in the folder; empty in older cards, whose files are used unchecked.
     """
 
     task: str
@@ -48,6 +49,7 @@ class CheckpointCard(Spec):
     image_size: tuple[int, int]
     train_seconds: float
     data_share: float | None = None
+    trained_on: str = ""
     files: Mapping[str, str] = added({})
 
 

@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 
 from altbench.core.errors import AltbenchError, DatasetError, ResultsError
+from altbench.sweeps.kept import continued, load_kept
 from altbench.sweeps.spec import SweepSpec
 from altbench.system import sealed
 
@@ -38,7 +39,7 @@ def _found(path: Path) -> SweepSpec | None:
     if not path.is_file():
         return None
     try:
-        return _read(path)
+        return load_kept(path)
     except AltbenchError as error:
         log.warning("counts as missing: %s", error)
         return None
@@ -52,9 +53,22 @@ def load(root: Path) -> tuple[SweepSpec, ...]:
     """
     if not (root / LAST).is_file():
         raise ResultsError(f"{root}: not a run's folder (no {LAST} in it); `altbench run quick` makes results/quick")
-    last = _read(root / LAST)
+    last = load_kept(root / LAST)
     earlier = [_found(path) for path in sorted((root / EARLIER).glob("*.json"))]
     return last, *(sweep for sweep in earlier if sweep and sweep.name != last.name)
+
+
+def continue_sweep(sweep: SweepSpec, root: Path) -> SweepSpec:
+    """Return `sweep` as the run in `root` began it, if checkpoints of that run lie there; else as it is.
+
+    A published run's folder has none: a new run into it is not bound by the machine that the published one had.
+    """
+    if not (root / "checkpoints").is_dir() or not (root / LAST).is_file():
+        return sweep
+    try:
+        return continued(sweep, load(root))
+    except AltbenchError:  # damaged: the run writes it anew
+        return sweep
 
 
 def check_demonstrations(sweep: SweepSpec, path: Path, what_for: str) -> None:
@@ -68,8 +82,3 @@ def check_demonstrations(sweep: SweepSpec, path: Path, what_for: str) -> None:
     if sweep.demonstrations.file:
         advice = f"the sweep {sweep.name!r} names it as demonstrations.file; put it back"
     raise DatasetError(f"{path}: no such file; it held the demonstrations {what_for}; {advice}")
-
-
-def _read(path: Path) -> SweepSpec:
-    advice = "the command that made the run writes it anew"
-    return SweepSpec.parse(sealed.read_json(path, SweepSpec.model_fields, advice), str(path))

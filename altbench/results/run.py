@@ -55,12 +55,13 @@ class Run:
 
         Every name and setting is checked, so that a bad sweep is refused before any
         work. Keys are those without demonstrations, so that no cell is found.
+        What depends on the machine is as the run began it, if it has begun.
         `renderer`: None selects one.
         """
         root, device = Path(root), resolve_device(sweep.device)
         renderer = registry.select_backend() if renderer is None else renderer
-        plan = make_plan(sweep, provenance_of(device, renderer, {}))
-        return cls(root, sweep, device, renderer, data_files(sweep, root), plan)
+        plan = make_plan(history.continue_sweep(sweep, root), provenance_of(device, renderer, {}))
+        return cls(root, plan.sweep, device, renderer, data_files(sweep, root), plan)
 
     @classmethod
     def open(cls, root: Path | str, sweep: SweepSpec, renderer: str | None = None) -> Run:

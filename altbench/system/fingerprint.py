@@ -159,6 +159,11 @@ def cpu_model() -> str:
     return named[0] if named else platform.processor() or platform.machine()
 
 
+def machine(device: str) -> str:
+    """Return the processor's name, and the GPU's where `device` is "cuda"."""
+    return " · ".join(filter(None, (cpu_model(), gpu_name() if device == "cuda" else None)))
+
+
 def usable_cores() -> int:
     """Return the number of logical processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
