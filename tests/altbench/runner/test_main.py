@@ -26,6 +26,7 @@ from altbench.runner.jobs import FitJob, RolloutJob
 from altbench.runner.main import Summary
 from altbench.runner.progress import Board
 from altbench.sweeps.spec import SweepSpec
+from altbench.system import sealed
 
 BC = {
     "policy": "bc",
@@ -419,7 +420,7 @@ def test_a_published_run_is_drawn_again_from_its_records(own_policies: Path, tmp
     old.write_text("")
     listed = json.loads((published / "outputs.json").read_text())
     listed["files"].append(str(old.relative_to(published)))
-    (published / "outputs.json").write_text(json.dumps(listed))
+    sealed.write_json(published / "outputs.json", {name: listed[name] for name in ("made_of", "files")})
     fingerprint = (published / "fingerprint.json").read_bytes()
     names, failures = outputs.redraw(published)
     assert (published / "tables" / "success.csv").read_bytes() == table and not old.exists()
