@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.table import Table as RichTable
 from rich.text import Text
 from tabulate import tabulate
 
 from altbench.stats.rates import Rate
+from altbench.system.console import FittingTable, plain
 from altbench.system.files import replacing
 from altbench.system.fingerprint import Fingerprint
 
@@ -65,21 +65,15 @@ class Block:
     best: frozenset[tuple[int, int]] = frozenset()
     names: int = 2
 
-    def to_rich(self, title: str, note: str = "", colours: Sequence[str] = ()) -> RichTable:
+    def to_rich(self, title: str, note: str = "", colours: Sequence[str] = ()) -> FittingTable:
         """Return the block for a terminal, `best` in bold, with a title and a note.
 
         `colours`: a style of rich for each row. Markup in texts is printed as it is.
         """
-        shown = RichTable(title=Text(title), title_justify="left", caption_justify="left")
-        shown.caption = Text(note) if note else None
-        for i, head in enumerate(self.header):
-            if i < self.names:
-                shown.add_column(Text(head), overflow="fold")  # if cut off, two names may look alike
-            else:
-                shown.add_column(Text(head), justify="right")  # if folded, a number may look like two
+        shown = FittingTable(self.header, title, note, names=self.names, numbers=True)
         for i, row in enumerate(self.rows):
-            texts = [Text(text, "bold" if (i, j) in self.best else "") for j, text in enumerate(row)]
-            shown.add_row(*texts, style=colours[i] if colours else None)
+            texts = [Text(plain(text), "bold" if (i, j) in self.best else "") for j, text in enumerate(row)]
+            shown.add(*texts, style=colours[i] if colours else None)
         return shown
 
 

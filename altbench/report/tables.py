@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Group
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from altbench.report.costs import (
@@ -25,6 +24,7 @@ from altbench.report.success import ROW, conditions_block, failures_table, ood_t
 from altbench.report.table import Block, Table, percentage, significant, write_table
 from altbench.rollout.records import NOT_COUNTED, MeasureRecord
 from altbench.sweeps.spec import CLEAN
+from altbench.system.console import FittingTable
 from altbench.system.fingerprint import Fingerprint
 
 
@@ -88,7 +88,7 @@ def render_costs(measures: Sequence[MeasureRecord]) -> Group:
     return Group(*parts, *_ratios(measures))
 
 
-def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
+def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> FittingTable:
     """Return success by split, with the cost of a decision beside it."""
     clean = by_split(data[data["perturbation"] == CLEAN])
     counts = zip(clean["successes"], clean["episodes"], clean["rate"], strict=True)
@@ -127,7 +127,7 @@ def _cost_texts(costs: pd.DataFrame, label: str, n: str, task: str | None) -> tu
     )
 
 
-def _perturbed(data: pd.DataFrame) -> list[RichTable]:
+def _perturbed(data: pd.DataFrame) -> list[FittingTable]:
     """Return one table per split, with a column per perturbation.
 
     A text lists the rates by severity.
@@ -147,13 +147,13 @@ def _perturbed(data: pd.DataFrame) -> list[RichTable]:
     return tables
 
 
-def _ratios(measures: Sequence[MeasureRecord]) -> list[RichTable]:
+def _ratios(measures: Sequence[MeasureRecord]) -> list[FittingTable]:
     table = ratios_table(measures)
     block = table.blocks[0]
     return [_narrow(block, block.caption, table.note)] if block.rows else []
 
 
-def _narrow(block: Block, title: str, note: str) -> RichTable:
+def _narrow(block: Block, title: str, note: str) -> FittingTable:
     """Return the block without empty columns and without settings that never vary.
 
     These settings go into the title.

@@ -5,48 +5,57 @@ sweep.json is the last one; sweeps/ keeps earlier ones with other names.
 
 from __future__ import annotations
 
+import json
+import logging
 from pathlib import Path
 
 from altbench.core.errors import AltbenchError, DatasetError, ResultsError
 from altbench.sweeps.kept import continued, load_kept
 from altbench.sweeps.spec import SweepSpec
-from altbench.system.files import write_text
+from altbench.system import sealed
 
 LAST, EARLIER = "sweep.json", "sweeps"
+
+log = logging.getLogger(__name__)
 
 
 def keep(sweep: SweepSpec, root: Path) -> None:
     """Write `sweep` as the last one of the run in `root`.
 
-    If the last one before had another name, it is kept in sweeps/.
+    If the last one before had another name, it is kept in sweeps/. A damaged one is
+    replaced, with a warning.
     """
-    path, text = root / LAST, sweep.model_dump_json(indent=1) + "\n"
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if before == text:
+    path = root / LAST
+    before = _found(path)
+    if before == sweep:
         return
-    if before and (name := _name(path)) not in (None, sweep.name):
-        write_text(root / EARLIER / f"{name}.json", before)
-    write_text(path, text)
+    if before and before.name != sweep.name:
+        sealed.write_bytes(root / EARLIER / f"{before.name}.json", path.read_bytes())
+    sealed.write_json(path, json.loads(sweep.model_dump_json()))
 
 
-def _name(path: Path) -> str | None:
-    """Return the name of the sweep in `path`; None if it cannot be read."""
+def _found(path: Path) -> SweepSpec | None:
+    """Return the sweep in `path`; None if it is missing or, with a warning, damaged."""
+    if not path.is_file():
+        return None
     try:
-        return load_kept(path).name
-    except AltbenchError:
+        return load_kept(path)
+    except AltbenchError as error:
+        log.warning("counts as missing: %s", error)
         return None
 
 
 def load(root: Path) -> tuple[SweepSpec, ...]:
     """Return the sweeps that were run under `root`, the last one first.
 
-    ResultsError if `root` is not a run's folder.
+    A damaged one among the earlier ones is left out, with a warning. ResultsError if
+    the last one is damaged, or if `root` is not a run's folder.
     """
     if not (root / LAST).is_file():
         raise ResultsError(f"{root}: not a run's folder (no {LAST} in it); `altbench run quick` makes results/quick")
     last = load_kept(root / LAST)
-    earlier = [load_kept(path) for path in sorted((root / EARLIER).glob("*.json"))]
-    return last, *(sweep for sweep in earlier if sweep.name != last.name)
+    earlier = [_found(path) for path in sorted((root / EARLIER).glob("*.json"))]
+    return last, *(sweep for sweep in earlier if sweep and sweep.name != last.name)
 
 
 def continue_sweep(sweep: SweepSpec, root: Path) -> SweepSpec:

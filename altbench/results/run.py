@@ -17,7 +17,7 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import CheckpointError
 from altbench.core.policy import Policy
 from altbench.results import frames, history, measures
-from altbench.results.checkpoints import find_checkpoint, load_checkpoint, make_policy
+from altbench.results.checkpoints import find_checkpoint, is_whole, load_checkpoint, make_policy
 from altbench.results.demonstrations import DemonstrationReader, available_checksums, data_checksums, data_files
 from altbench.results.folder import RunFolder
 from altbench.results.frames import Recorded
@@ -153,6 +153,11 @@ class Run:
     def checkpoint_folder(self, checkpoint: Checkpoint) -> Path | None:
         """Return where a fitted checkpoint is; None if it is missing."""
         return find_checkpoint(self.folder.checkpoints, checkpoint.folder)
+
+    def is_fitted(self, checkpoint: Checkpoint) -> bool:
+        """Return whether a checkpoint is fitted and no file of it is damaged."""
+        found = self.checkpoint_folder(checkpoint)
+        return found is not None and is_whole(found)
 
     def fitted(self, checkpoint: Checkpoint) -> Path:
         """Return where a fitted checkpoint is.

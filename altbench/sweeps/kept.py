@@ -5,15 +5,15 @@ So a run means the same settings, and has the same keys, on another machine and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from altbench.core import registry
-from altbench.core.errors import AltbenchError, ResultsError
+from altbench.core.errors import AltbenchError
 from altbench.core.spec import Spec, former_defaults
 from altbench.sweeps.spec import PolicyEntry, SweepSpec
+from altbench.system import sealed
 
 
 def pinned(entry: PolicyEntry, config: Spec) -> PolicyEntry:
@@ -24,12 +24,8 @@ def pinned(entry: PolicyEntry, config: Spec) -> PolicyEntry:
 
 def load_kept(path: Path) -> SweepSpec:
     """Return the sweep that a run kept in `path`, as it was meant; ResultsError if it is damaged or not there."""
-    try:
-        return as_kept(SweepSpec.parse(json.loads(path.read_text(encoding="utf-8")), str(path)))
-    except FileNotFoundError:
-        raise ResultsError(f"{path}: no such file; expected the sweep.json of a run") from None
-    except ValueError as error:
-        raise ResultsError(f"{path}: damaged ({error}); the command that made the run writes it anew") from None
+    advice = "the command that made the run writes it anew"
+    return as_kept(SweepSpec.parse(sealed.read_json(path, SweepSpec.model_fields, advice), str(path)))
 
 
 def as_kept(sweep: SweepSpec) -> SweepSpec:

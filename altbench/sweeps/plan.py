@@ -24,6 +24,7 @@ from altbench.sweeps.rows import (
     make_row,
 )
 from altbench.sweeps.spec import MeasureEntry, PolicyEntry, SweepSpec
+from altbench.system.files import file_name
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Checkpoint:
     @property
     def folder(self) -> str:
         """The name of its folder under `checkpoints/`."""
-        return f"{self.name.replace('/', '-')}-{self.key[:12]}"
+        return f"{file_name(self.name)}-{self.key[:12]}"
 
 
 @dataclass(frozen=True)

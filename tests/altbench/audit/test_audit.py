@@ -114,7 +114,8 @@ def test_a_row_that_shares_its_checkpoint_is_found_by_name(run: Path) -> None:
 def test_the_files_say_all_that_a_hand_needs(run: Path, tmp_path: Path) -> None:
     subject = find(checkpoint(run))
     audited = audit_run.audit(subject, DISTANCE, "positions")
-    table = audit_run.write(subject, audited, DISTANCE, "positions", tmp_path)
+    table, failures = audit_run.write(subject, audited, DISTANCE, "positions", tmp_path)
+    assert failures == ()
     names = {path.name for path in tmp_path.iterdir()}
     pictures = {f"{stem}.{suffix}" for stem in ("similarity", "distribution") for suffix in ("png", "svg")}
     assert names == pictures | {"audit.csv", "audit.md", "audit.tex", "audit.json", "episodes.csv", "fingerprint.json"}

@@ -421,9 +421,9 @@ def test_a_published_run_is_drawn_again_from_its_records(own_policies: Path, tmp
     listed["files"].append(str(old.relative_to(published)))
     (published / "outputs.json").write_text(json.dumps(listed))
     fingerprint = (published / "fingerprint.json").read_bytes()
-    names = outputs.redraw(published)
+    names, failures = outputs.redraw(published)
     assert (published / "tables" / "success.csv").read_bytes() == table and not old.exists()
-    assert all((published / name).is_file() for name in names)
+    assert all((published / name).is_file() for name in names) and failures == ()
     assert (published / "fingerprint.json").read_bytes() == fingerprint
     with pytest.raises(ResultsError, match=r"expected a run's folder, with episodes.parquet and fingerprint.json"):
         outputs.redraw(tmp_path)

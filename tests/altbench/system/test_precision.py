@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +114,21 @@ def test_the_doctor_says_what_is_used_and_why(monkeypatch: pytest.MonkeyPatch) -
     finding = doctor.check_precision()
     assert finding.ok
     assert finding.detail.startswith("in fp32 on cpu: ONEDNN_MAX_CPU_ISA=AVX2 keeps oneDNN from")
+
+
+ONEDNNS_OWN = """
+import torch
+from altbench.system.precision import choose_precision
+torch.nn.functional.conv2d(torch.rand(2, 3, 8, 8), torch.rand(4, 3, 3, 3))
+print("chosen:", choose_precision("cpu").precision)
+"""
+
+
+@pytest.mark.parametrize("limit", ["", "avx512_core"])
+def test_the_choice_is_what_onednn_says_of_itself(limit: str) -> None:
+    own = {name: value for name, value in os.environ.items() if name not in LIMITS}
+    environment = {**own, "ONEDNN_VERBOSE": "1", **({"DNNL_MAX_CPU_ISA": limit} if limit else {})}
+    command = [sys.executable, "-c", ONEDNNS_OWN]
+    lines = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    (isa,) = [line for line in lines if ",isa:" in line] or [pytest.skip("this torch computes without oneDNN")]
+    assert (lines[-1] == "chosen: bf16") == ("bfloat16" in isa), isa
