@@ -152,7 +152,7 @@ def test_one_checkpoint_serves_every_evaluation_noise(fit_policy, make_policy, o
         policy = make_policy("bc_gmm", evaluation_std=std)
         policy.load(tmp_path)
         policy.reset([0], [7])
-        half = policy.fitted().network.action_range.half_range.numpy()
+        half = policy.fitted().action_range.half_range.numpy()
         return policy.act(observation, [0]).actions[0] / half
 
     means, little, twice, learned = (drawn(std) for std in (0.0, 1e-3, 2e-3, None))
