@@ -51,6 +51,10 @@ too, prints neither × nor ·, and does not reach captions and fingerprints.
 """
 
 
+_MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|[]<>*`$"})
+"""Characters of a name that Markdown would read as a link, a formula or emphasis."""
+
+
 @dataclass(frozen=True)
 class Block:
     """A rectangle of text.
@@ -175,6 +179,8 @@ def to_markdown(table: Table, fingerprint: Fingerprint) -> str:
 def pipe_table(block: Block) -> str:
     """Return a block as a pipe table of Markdown, best in bold, without its caption."""
     rows = _formatted(block, lambda text: text.replace("|", r"\|"), lambda text: f"**{text}**")
+    for row, texts in zip(rows, block.rows, strict=True):
+        row[: block.names] = [text.translate(_MARKDOWN) for text in texts[: block.names]]
     align = ["left" if i < block.names else "right" for i in range(len(block.header))]
     text: str = tabulate(
         rows, headers=block.header, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True
