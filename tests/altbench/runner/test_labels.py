@@ -79,7 +79,7 @@ def test_tables_and_figures_are_written_without_a_warning(run: Run) -> None:
     assert stems == {"success_by_split_fake", "success_by_perturbation_fake_recall"}
     table = printed(render_terminal(run.episodes(), []))
     assert all(label in table for label in LABELS)
-    markdown = pipe_table(success_table(run.episodes()).blocks[0])
+    markdown = pipe_table(success_table(run.episodes()).blocks[0], literal=True)
     assert r"\[INST\]" in markdown and r"a\|b" in markdown and r"\$x\$" in markdown and "日本語" in markdown
 
 
