@@ -98,6 +98,18 @@ def test_a_dry_run_shows_labels_and_description(run: Run) -> None:
     assert text.getvalue().count("[/INST] and $\\frac{$") == 2 and "\x1b" not in text.getvalue()
 
 
+@pytest.mark.parametrize("width", [80, 110])
+def test_a_dry_run_tells_its_rows_apart(tmp_path: Path, width: int) -> None:
+    policies = [{"policy": policy, "n": [1, 2, 3]} for policy in ("open_loop", "random")]
+    opened = Run.open(tmp_path, sweep([], policies=policies, description=""), "none")
+    text = io.StringIO()
+    dry_run.show_plan(Console(file=text, width=width), opened)
+    lines = text.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines) and "…" not in text.getvalue()
+    for name in (f"fake/{policy}/n{n}/s0" for policy in ("open_loop", "random") for n in (1, 2, 3)):
+        assert sum(f" {name} " in line for line in lines) == 1
+
+
 def test_an_audit_and_a_film_take_them(run: Run, tmp_path: Path) -> None:
     for label in LABELS[:4]:
         subject = find_subject(f"fake/{label}/n3/s0", run.root, "none", ("in_distribution",), 2)
