@@ -12,7 +12,7 @@ from pathlib import Path
 import altbench as ab
 
 
-def main(task: str = "Lift", episodes: int = 20, root: Path | str = "results") -> None:
+def main(task: str = "Lift", episodes: int = 20, root: Path | str = "results", workers: int | None = None) -> None:
     """Make a run with chunks of 8 and one with chunks of 4, and compare them."""
     runs = []
     for horizon in (8, 4):
@@ -24,8 +24,8 @@ def main(task: str = "Lift", episodes: int = 20, root: Path | str = "results") -
             evaluations=[{"split": "recall", "episodes": episodes}],
             measure=None,
         )
-        runs.append(ab.run(sweep, Path(root) / sweep.name))
-    print(runs[0].compare(runs[1].root))
+        runs.append(ab.run(sweep, Path(root) / sweep.name, workers))
+    print(runs[0].compare(runs[1]))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from altbench.cli.audit import audit
+from altbench.cli.compare import compare
 from altbench.cli.demos import app as demos_app
 from altbench.cli.envs import app as envs_app
 from altbench.cli.experiments import app as experiments_app
@@ -66,7 +67,7 @@ def run(
     sweep: Annotated[
         str,
         typer.Argument(
-            help="A built-in sweep (`quick`, `reference`, ...: see `altbench list`), or a file that ends in .toml.",
+            help="A built-in sweep (`smoke`, `quick`, ...: see `altbench list`), a .toml file, or a run's sweep.json.",
             show_default=False,
         ),
     ],
@@ -88,6 +89,7 @@ def run(
 
     If it was interrupted, the same command goes on where it stopped.
 
+    - `altbench run smoke`
     - `altbench run quick`
     - `altbench run quick --policy ./mine.py:MyPolicy`
     - `altbench run my.toml --out results/mine --workers 4`
@@ -142,28 +144,7 @@ def video(
     commands.video(cell, run_folder, episodes, out)
 
 
-@app.command()
-def compare(
-    base: RunArgument,
-    new: RunArgument,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Accept that NEW lacks cells of BASE, as a part of it does.")
-    ] = False,
-) -> None:
-    """Compare two runs, episode by episode, and show what changed.
-
-    Exit status 1: a cell of NEW is significantly worse, or missing. A failed fit also
-    leaves its cells missing. With `--allow-missing`, missing cells do not count.
-
-    - `altbench compare results/quick results/mine`
-    """
-    from altbench.report.compare import compare as pair
-    from altbench.report.compare import render
-    from altbench.system.console import make_console, show
-
-    comparison = pair(base, new)
-    show(make_console(), render(comparison, allow_missing))
-    raise typer.Exit(1 if comparison.worse or (comparison.only_base and not allow_missing) else 0)
+app.command()(compare)
 
 
 @app.command()

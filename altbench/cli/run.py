@@ -10,6 +10,7 @@ from rich.console import Console
 from altbench.core import registry
 from altbench.core.errors import ConfigError
 from altbench.core.spec import read_toml
+from altbench.sweeps.kept import load_kept
 from altbench.sweeps.spec import BUILT_IN_SWEEPS, PolicyEntry, SweepSpec, load_sweep
 from altbench.system.console import FittingTable, make_console, say, show
 from altbench.system.devices import require_renderer, resolve_device
@@ -21,7 +22,7 @@ def run(name: str, out: Path | None, workers: int | None, dry_run: bool, extra: 
     `extra`: policies as `file.py:Class`, beside the sweep's own.
     """
     console = make_console()
-    sweep = with_policies(load_sweep(name), extra)
+    sweep = with_policies(load_kept(Path(name)) if name.endswith(".json") else load_sweep(name), extra)
     root = out or Path("results") / sweep.name
     if dry_run:
         _show_plan(sweep, root, console)

@@ -14,6 +14,7 @@ import pydantic
 from altbench.core.errors import ConfigError
 from altbench.core.spec_errors import first_fault
 
+FORMERLY = "formerly"
 LARGEST_INTEGER = 2**63 - 1
 """The largest whole number in settings: the records' columns have 64 bits, with a sign."""
 
@@ -25,6 +26,11 @@ class Spec(pydantic.BaseModel):
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+
+    def resolve(self, device: str) -> Self:
+        """Return these settings with everything definite that depends on the machine, for work on `device`."""
+        del device
+        return self
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -81,6 +87,21 @@ def added(default: Any, **rules: Any) -> Any:
     further arguments of `pydantic.Field`, such as `ge`.
     """
     return pydantic.Field(default=default, exclude_if=lambda value: bool(value == default), **rules)
+
+
+def changed(default: Any, formerly: Any, **rules: Any) -> Any:
+    """Make a `Spec` field whose default is another now than when results were published; then it was `formerly`.
+
+    A sweep that is kept with its run names such a setting always, so that one without it is from before, and means
+    `formerly` (`altbench.sweeps.kept`). `rules`: further arguments of `pydantic.Field`.
+    """
+    return pydantic.Field(default=default, json_schema_extra={FORMERLY: formerly}, **rules)
+
+
+def former_defaults(kind: type[Spec]) -> dict[str, Any]:
+    """Return what each setting made by `changed` was before its default changed."""
+    extras = {name: field.json_schema_extra for name, field in kind.model_fields.items()}
+    return {name: extra[FORMERLY] for name, extra in extras.items() if isinstance(extra, dict) and FORMERLY in extra}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

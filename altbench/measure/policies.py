@@ -78,4 +78,4 @@ def _measure(wanted: Untrained, entry: MeasureEntry) -> MeasureRecord:
         write_untrained(dataclasses.replace(wanted, folder=str(folder)), entry.threads)
         record = measure_checkpoint(folder, wanted.policy, entry, wanted.device)
     # No training was done, so none was timed.
-    return dataclasses.replace(record, n=standard().n, train_seconds=None, data_share=None)
+    return dataclasses.replace(record, n=standard().n, train_seconds=None, data_share=None, precision=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ from altbench.core.spec import digest
 from altbench.results import frames
 from altbench.results import measures as measures_module
 from altbench.results.run import Run
+from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
-from altbench.system import fingerprint
+from altbench.system import fingerprint, sealed
 from altbench.system.console import say
 from altbench.system.console import show as print_all
-from altbench.system.files import write_text
 from altbench.system.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 
 MADE_OF = "outputs.json"
 
+log = logging.getLogger(__name__)
+
 
 def write(run: Run, out: Path | None = None) -> Failures:
     """Write into `out` (None: the run's folder) all that is made of the run's recorded cells.
 
-    Nothing is written if nothing is new. Return the figures that could not be drawn.
+    Nothing is written if nothing is new, missing or damaged. Return the figures that
+    could not be drawn.
     """
     recorded, out = run.recorded, out or run.root
     states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.cells}
@@ -40,7 +43,7 @@ def write(run: Run, out: Path | None = None) -> Failures:
     version = fingerprint.package_version("altbench")
     made_of = digest({"version": version, "cells": states, "measured": measured, "renderer": run.renderer})
     old = _written(out)
-    if not states or (old["made_of"] == made_of and all((out / name).is_file() for name in old["files"])):
+    if not states or (old["made_of"] == made_of and _is_whole(out, old["files"])):
         return ()
     made_by = run.fingerprint()
     fingerprint.write_fingerprint(out, made_by)
@@ -60,6 +63,7 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
             f"{folder}: expected a run's folder, with {frames.EPISODES_FILE} and {fingerprint.FILE}; "
             "`altbench run` makes them"
         )
+    warn_of_unchecked(folder)
     return _draw(
         folder,
         frames.load_published(folder),
@@ -85,8 +89,16 @@ def _draw(
     for name in set(_written(out)["files"]) - set(names):
         (out / name).unlink(missing_ok=True)
     # Without a digest the next call tries a failed figure again.
-    write_text(out / MADE_OF, json.dumps({"made_of": "" if failures else made_of, "files": names}, indent=1) + "\n")
+    sealed.write_json(out / MADE_OF, {"made_of": "" if failures else made_of, "files": names})
     return names, failures
+
+
+def _is_whole(out: Path, names: Sequence[str]) -> bool:
+    """Return whether the tables and figures `names` exist, and the records that they
+    are made of are not damaged.
+    """
+    drawn = all((out / name).is_file() for name in names)
+    return drawn and frames.is_flat_whole(out) and fingerprint.load_fingerprint(out) is not None
 
 
 def _measure_files(run: Run) -> list[Path]:
@@ -96,11 +108,16 @@ def _measure_files(run: Run) -> list[Path]:
 
 
 def _written(out: Path) -> dict[str, Any]:
-    """Return what the last call recorded in `MADE_OF`."""
+    """Return what the last call recorded in `MADE_OF`.
+
+    Empty if that is missing or, with a warning, damaged.
+    """
     try:
-        found = json.loads((out / MADE_OF).read_text())
+        found = sealed.read_json(out / MADE_OF, ("made_of", "files"), "it is written anew")
         return {"made_of": str(found["made_of"]), "files": [str(name) for name in found["files"]]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ResultsError, KeyError, TypeError) as error:
+        if (out / MADE_OF).is_file():
+            log.warning("counts as missing: %s", error)
         return {"made_of": "", "files": []}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,8 +34,9 @@ def all_tables(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> dict[s
     `frame` is that of `results.load_episodes`, `measures` that of
     `results.load_measures`.
     """
+    success = success_table(frame)
     tables = {
-        "success": success_table(frame),
+        "success": dataclasses.replace(success, note=" ".join(filter(None, (success.note, _trained(measures))))),
         "ood": ood_table(frame),
         "failures": failures_table(frame),
         "latency": latency_table(measures),
@@ -42,6 +44,17 @@ def all_tables(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> dict[s
         "ratios": ratios_table(measures),
     }
     return {stem: table for stem, table in tables.items() if len(table.data)}
+
+
+def _trained(measures: Sequence[MeasureRecord]) -> str:
+    """Return a sentence on where the measured checkpoints were trained; empty if that is not known of any.
+
+    Success depends on it: other processors round otherwise, and training carries that on.
+    """
+    where = sorted(
+        {f"{m.trained_on}, {m.precision}" if m.precision else m.trained_on for m in measures if m.trained_on}
+    )
+    return f"Checkpoints were trained on: {'; '.join(where)}." if where else ""
 
 
 def write_tables(

@@ -9,19 +9,22 @@ have in common are made once.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from altbench.core.errors import AltbenchError
 from altbench.report import outputs
+from altbench.report.opened import OpenedRun
 from altbench.results import cells as cells_module
 from altbench.results import history, measures
 from altbench.results.folder import RunFolder, remove_leftovers
 from altbench.results.run import Run
+from altbench.results.unchecked import warn_of_unchecked
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
@@ -33,15 +36,25 @@ from altbench.system.fingerprint import usable_cores
 
 
 @dataclass(frozen=True)
-class Summary:
-    """The run as it was left: cells found finished, cells run now, and the jobs and
-    figures that failed, with reasons.
+class Summary(OpenedRun):
+    """A run as it was left, with its records and tables for scripts.
+
+    `root`: where its tables are. `found`: cells that were finished before. `ran`: cells
+    run now. `failed`: jobs and figures that failed, each with the reason.
     """
 
     run: Run
     found: int
     ran: int
     failed: tuple[tuple[str, str], ...]
+
+    def episodes(self) -> pd.DataFrame:
+        """Return a row per episode of the sweep's own cells."""
+        return self.run.episodes()
+
+    def decisions(self) -> pd.DataFrame:
+        """Return a row per decision of the sweep's own cells."""
+        return self.run.decisions()
 
 
 def run(
@@ -71,8 +84,8 @@ def run(
             summary = complete(Run.begin(root, sweep, renderer), chosen, Board(shown, chosen.threads))
         undrawn = outputs.write(summary.run, out)
     if out is not None:
-        history.keep(sweep, out)
-    return replace(summary, failed=(*summary.failed, *undrawn))
+        history.keep(summary.run.sweep, out)
+    return replace(summary, root=out or root, failed=(*summary.failed, *undrawn))
 
 
 @contextmanager
@@ -98,6 +111,7 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     """
     folder = begun.folder
     remove_leftovers(folder.root)
+    warn_of_unchecked(folder.root)
     # Beats of an earlier run would look like those of workers that hang.
     shutil.rmtree(folder.progress, ignore_errors=True)
     missing = [CollectJob(task) for task in begun.sweep.tasks if _needs_data(begun, task)]
@@ -108,8 +122,8 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     jobs = pending_jobs(run)
     ended = Scheduler(run, executor, board).finish(jobs)
     shutil.rmtree(folder.progress, ignore_errors=True)
-    failed = (*ended.failed.items(), *_infra_errors(run))
-    return Summary(run, len(run.plan.cells) - _cells(jobs), _cells(ended.finished), failed)
+    failed = (*ended.failed.items(), *_infra_errors(run), *_missing(run, ended.failed))
+    return Summary(run.root, run, len(run.plan.cells) - _cells(jobs), _cells(ended.finished), failed)
 
 
 def _cells(jobs: Iterable[Job]) -> int:
@@ -121,9 +135,9 @@ def pending_jobs(run: Run) -> list[Job]:
     measurements.
     """
     plan = run.plan
-    fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not run.checkpoint_folder(c)]
+    fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not run.is_fitted(c)]
     cells = [RolloutJob(c) for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
-    unmeasured = [m for m in plan.measurements if not measures.measure_path(run.root, m.key).is_file()]
+    unmeasured = [m for m in plan.measurements if not measures.is_measured(run.root, m.key)]
     return [*fits, *cells, *(MeasureJob(m) for m in unmeasured)]
 
 
@@ -133,6 +147,25 @@ def _infra_errors(run: Run) -> list[tuple[str, str]]:
     """
     lost = [(cell.name, run.recorded.lost(cell.key)) for cell in run.plan.cells if cell.key in run.recorded]
     return [(name, f"{len(why)} episodes could not be played: {why[0]}") for name, why in lost if why]
+
+
+def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what the plan asks for and no file holds, though no job failed.
+
+    So a worker that wrote elsewhere, or a file that was deleted meanwhile, never looks
+    like a finished run.
+    """
+    lost = [(c.name, cells_module.cell_path(run.root, c.key)) for c in run.plan.cells if c.key not in run.recorded]
+    lost += [
+        (f"{m.name}/measure", path)
+        for m in run.plan.measurements
+        if not (path := measures.measure_path(run.root, m.key)).is_file()
+    ]
+    return [
+        (name, f"expected its record in {path}, which is missing or damaged; run the sweep again")
+        for name, path in lost
+        if name not in failed
+    ]
 
 
 def _needs_data(run: Run, task: str) -> bool:

@@ -96,7 +96,7 @@ class PerturbationEntry(Spec):
 
     name: str
     label: str = added("", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$", max_length=LONGEST_LABEL)
-    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+    severities: tuple[int, ...] = pydantic.Field(default=(1, 2, 3, 4, 5), min_length=1)
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
     cameras: tuple[str, ...] = ()
     from_step: int = pydantic.Field(default=0, ge=0)
@@ -151,8 +151,8 @@ class EvaluationEntry(Spec):
 
     split: str
     episodes: int | Literal["each"] = 40
-    n: tuple[int, ...] | None = None
-    policies: tuple[str, ...] | None = None
+    n: tuple[int, ...] | None = pydantic.Field(default=None, min_length=1)
+    policies: tuple[str, ...] | None = pydantic.Field(default=None, min_length=1)
     perturbations: tuple[PerturbationEntry, ...] = ()
     event: EventEntry | None = added(None)
 

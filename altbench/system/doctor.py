@@ -22,7 +22,9 @@ from rich.console import Console
 from rich.text import Text
 
 from altbench.system.console import FittingTable, make_console, say, show
+from altbench.system.devices import resolve_device
 from altbench.system.fingerprint import cpu_model, gpu_name, package_version, usable_cores
+from altbench.system.precision import choose_precision
 
 BACKENDS = {"egl": "libegl1 and libgl1-mesa-dri", "osmesa": "libosmesa6"}
 """MuJoCo's off-screen OpenGL back ends, and the Debian packages of each.
@@ -76,6 +78,7 @@ def diagnose(folder: Path | None = None) -> list[Finding]:
         check_gpu(),
         check_disk(folder or Path.cwd()),
         check_processor(),
+        check_precision(),
     ]
 
 
@@ -213,3 +216,10 @@ def check_processor() -> Finding:
         detail += f", OMP_NUM_THREADS={threads}"
     ok = not threads.isdigit() or int(threads) <= cores
     return Finding("processor", ok, detail, f"unset OMP_NUM_THREADS, or set it to at most {cores}")
+
+
+def check_precision() -> Finding:
+    """Report the precision that policies are trained in here under `precision = "auto"`, and why; both are fine."""
+    device = resolve_device("auto")
+    choice = choose_precision(device)
+    return Finding("training", True, f"in {choice.precision} on {device}: {choice.reason}")
