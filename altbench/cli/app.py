@@ -224,7 +224,7 @@ def main() -> None:
     prepare_streams()
     try:
         app(standalone_mode=True)
-    except (AltbenchError, OSError, UnicodeError, OverflowError) as error:
+    except (AltbenchError, OSError, UnicodeEncodeError, OverflowError) as error:
         if debugging():
             raise
         typer.secho("error: ", fg="red", nl=False, err=True)

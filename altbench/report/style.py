@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from rich.cells import chop_cells
 
 from altbench.core.spec import read_toml
 from altbench.system.console import debugging, one_line
@@ -46,8 +47,11 @@ FOOTER_POINTS = 5.5
 """Size of the fingerprint's small print in points."""
 FALLBACK_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "IPAGothic", "Noto Emoji", "Symbola")
 """Fonts for letters that the usual one lacks; a letter in none of them is drawn as a box."""
-LABEL_LINE = 26
-"""Characters of a label on a line of a legend; a longer one goes on in the next line."""
+LABEL_LINE = 40
+"""Columns of a label's line in a figure; a longer one goes on in the next line.
+
+A wide letter, such as a Chinese one, takes two.
+"""
 Panels = Any  # rows of columns of Axes, which numpy cannot type
 
 
@@ -159,8 +163,8 @@ def policy_handles(labels: Sequence[str], styles: Styles) -> list[Line2D]:
 
 
 def folded(label: str) -> str:
-    """Return a label in lines of at most `LABEL_LINE` characters, nothing left out."""
-    return "\n".join(label[i : i + LABEL_LINE] for i in range(0, len(label), LABEL_LINE))
+    """Return a label in lines of at most `LABEL_LINE` columns, nothing left out."""
+    return "\n".join(chop_cells(label, LABEL_LINE))
 
 
 def legend(figure: Figure, handles: list[Line2D]) -> None:

@@ -51,6 +51,10 @@ too, prints neither × nor ·, and does not reach captions and fingerprints.
 """
 
 
+_MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|[]<>*`$"})
+"""Characters of a name that Markdown would read as a link, a formula or emphasis."""
+
+
 @dataclass(frozen=True)
 class Block:
     """A rectangle of text.
@@ -167,14 +171,20 @@ def to_markdown(table: Table, fingerprint: Fingerprint) -> str:
     """Return title, blocks as pipe tables (best in bold), note and fingerprint."""
     parts = [f"# {table.title}"]
     for block in table.blocks:
-        parts += [f"## {block.caption}", pipe_table(block)]
+        parts += [f"## {block.caption}", pipe_table(block, literal=True)]
     parts += [part for part in (table.note, f"<sub>{fingerprint.one_line()}</sub>") if part]
     return "\n\n".join(parts) + "\n"
 
 
-def pipe_table(block: Block) -> str:
-    """Return a block as a pipe table of Markdown, best in bold, without its caption."""
+def pipe_table(block: Block, literal: bool = False) -> str:
+    """Return a block as a pipe table of Markdown, best in bold, without its caption.
+
+    `literal`: names are users' labels, so that nothing in them is Markdown.
+    """
     rows = _formatted(block, lambda text: text.replace("|", r"\|"), lambda text: f"**{text}**")
+    if literal:
+        for row, texts in zip(rows, block.rows, strict=True):
+            row[: block.names] = [text.translate(_MARKDOWN) for text in texts[: block.names]]
     align = ["left" if i < block.names else "right" for i in range(len(block.header))]
     text: str = tabulate(
         rows, headers=block.header, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True
