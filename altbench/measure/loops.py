@@ -104,6 +104,8 @@ _PLAYERS: dict[Observed, tuple[Callable[..., Played], Any]] = {}
 
 def _prepare(loop: Loop, name: str) -> None:
     _on_one_core()
+    if loop == "robosuite":
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # robosuite takes its numbers for those of EGL devices
     registry.select_backend()
     task = registry.task(name)
     for kind in KINDS:
