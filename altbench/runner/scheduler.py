@@ -66,6 +66,7 @@ class Scheduler:
         self.board.begin(jobs)
         try:
             while self._waiting or self._running:
+                self.run.folder.check_held()
                 self._start_ready()
                 began = time.monotonic()
                 for outcome in self.executor.collect(timeout=POLL_S):
