@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from altbench.core.spec import Spec
     from altbench.core.task import Expert, InitialState, TaskEnv, TaskInfo
     from altbench.dataset.cached import collect, read_demonstrations
+    from altbench.report.compare import Comparison
     from altbench.report.opened import OpenedRun, open_run
     from altbench.runner.evaluate import evaluate
     from altbench.runner.main import run
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "AltbenchError": "altbench.core.errors:AltbenchError",
+    "Comparison": "altbench.report.compare:Comparison",
     "Decision": "altbench.core.policy:Decision",
     "Demonstration": "altbench.core.demonstration:Demonstration",
     "DemonstrationEntry": "altbench.sweeps.spec:DemonstrationEntry",
@@ -105,6 +107,7 @@ the package would replace it."""
 
 __all__ = [
     "AltbenchError",
+    "Comparison",
     "Decision",
     "Demonstration",
     "DemonstrationEntry",

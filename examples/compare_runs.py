@@ -12,7 +12,7 @@ from pathlib import Path
 import altbench as ab
 
 
-def main(task: str = "Lift", episodes: int = 20, root: Path | str = "results") -> None:
+def main(task: str = "Lift", episodes: int = 20, root: Path | str = "results", workers: int | None = None) -> None:
     """Make a run with chunks of 8 and one with chunks of 4, and compare them."""
     runs = []
     for horizon in (8, 4):
@@ -24,12 +24,18 @@ def main(task: str = "Lift", episodes: int = 20, root: Path | str = "results") -
             evaluations=[{"split": "recall", "episodes": episodes}],
             measure=None,
         )
-        runs.append(ab.run(sweep, Path(root) / sweep.name))
-    print(runs[0].compare(runs[1].root))
+        runs.append(ab.run(sweep, Path(root) / sweep.name, workers))
+    show(runs[0].compare(runs[1]))
+
+
+def show(comparison: ab.Comparison) -> None:
+    """Print each cell with its episodes won and lost."""
+    for cell in comparison.cells:
+        print(f"{cell.name}: {cell.counts.only_first} lost, {cell.counts.only_second} won, p = {cell.p_holm:.2g}")
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 3:
-        print(ab.open_run(sys.argv[1]).compare(sys.argv[2]))
+        show(ab.open_run(sys.argv[1]).compare(sys.argv[2]))
     else:
         main()

@@ -10,7 +10,13 @@ import seaborn as sns
 import altbench as ab
 
 
-def main(task: str = "Lift", demonstrations: int = 10, episodes: int = 20, out: Path | str = "results/mine") -> None:
+def main(
+    task: str = "Lift",
+    demonstrations: int = 10,
+    episodes: int = 20,
+    out: Path | str = "results/mine",
+    workers: int | None = None,
+) -> None:
     """Play three lookup policies on three splits, and plot their success."""
     sweep = ab.Sweep(
         name="mine",
@@ -20,7 +26,7 @@ def main(task: str = "Lift", demonstrations: int = 10, episodes: int = 20, out: 
         evaluations=[{"split": split, "episodes": episodes} for split in ("recall", "uniform")],
         measure=None,
     )
-    run = ab.run(sweep, out)  # the same call again plays nothing twice
+    run = ab.run(sweep, out, workers)  # the same call again plays nothing twice
     played = run.episodes()
     print(played.groupby(["label", "split"])["success"].agg(["sum", "count"]))
     axes = sns.barplot(played, x="split", y="success", hue="label", errorbar=None)

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from altbench.checks.env import require, require_shape
+from altbench.core.demonstration import Demonstration
 from altbench.core.policy import Decision, Observation, Policy, Requirements, check_decision
 
 TOLERANCE = 1e-5
@@ -19,12 +20,17 @@ TOLERANCE = 1e-5
 Matrix products of other shapes are summed in another order.
 """
 
+BATCH = 4
+"""How many observations of demonstrations a policy is checked on."""
 
-def check_policy(policy: Policy, observation: Observation) -> None:
-    """Check a policy that is ready to act, on an observation of B >= 2 slots.
 
-    The slots' observations must differ.
+def check_policy(policy: Policy, seen: Observation | Sequence[Demonstration]) -> None:
+    """Check a policy that is ready to act, on demonstrations or on an observation.
+
+    `seen`: demonstrations, from which a batch of different observations is made; or an
+    observation of B >= 2 slots, which must differ.
     """
+    observation = seen if isinstance(seen, Observation) else _batch_of(seen, policy.requirements)
     batch = observation.batch_size
     require(batch >= 2, f"check_policy needs an observation of at least 2 slots, got {batch}")
     _check_requirements(policy.requirements, observation)
@@ -42,6 +48,26 @@ def check_policy(policy: Policy, observation: Observation) -> None:
         came = _decisions(policy, observation, subset)
         expected = [_rows(decision, subset) for decision in first]
         _same(expected, came, f"slots {subset} decide differently than within a batch of {batch}")
+
+
+def _batch_of(demonstrations: Sequence[Demonstration], needs: Requirements) -> Observation:
+    """Return `BATCH` observations: frames spread over the demonstrations, each with its history."""
+    require(len(demonstrations) > 0, "check_policy needs at least one demonstration, got none")
+    missing = sorted(set(needs.cameras) - set(demonstrations[0].pixels))
+    require(not missing, f"check_policy: the demonstrations lack cameras {missing}")
+    frames = []
+    for slot in range(BATCH):
+        shown = demonstrations[slot * len(demonstrations) // BATCH]
+        last = min(len(shown) - 1, (slot + 1) * len(shown) // (BATCH + 1))
+        frames.append((shown, np.clip(np.arange(last - needs.obs_horizon + 1, last + 1), 0, None)))
+    states = [shown.environment_state[i] for shown, i in frames if shown.environment_state is not None]
+    state = np.stack(states) if needs.needs_state and len(states) == BATCH else None
+    require(state is not None or not needs.needs_state, "check_policy: the demonstrations lack the environment's state")
+    return Observation(
+        {camera: np.stack([shown.pixels[camera][i] for shown, i in frames]) for camera in needs.cameras},
+        np.stack([shown.agent_pos[i] for shown, i in frames]),
+        state,
+    )
 
 
 def _check_requirements(needs: Requirements, observation: Observation) -> None:

@@ -11,13 +11,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from altbench.core.errors import AltbenchError
 from altbench.report import outputs
+from altbench.report.opened import OpenedRun
 from altbench.results import cells as cells_module
 from altbench.results import history, measures
 from altbench.results.folder import RunFolder, remove_leftovers
@@ -32,15 +34,25 @@ from altbench.system.fingerprint import usable_cores
 
 
 @dataclass(frozen=True)
-class Summary:
-    """The run as it was left: cells found finished, cells run now, and the jobs that
-    failed with reasons.
+class Summary(OpenedRun):
+    """A run as it was left, with its records and tables for scripts.
+
+    `root`: where its tables are. `found`: cells that were finished before. `ran`: cells
+    run now. `failed`: jobs that failed, each with the reason.
     """
 
     run: Run
     found: int
     ran: int
     failed: tuple[tuple[str, str], ...]
+
+    def episodes(self) -> pd.DataFrame:
+        """Return a row per episode of the sweep's own cells."""
+        return self.run.episodes()
+
+    def decisions(self) -> pd.DataFrame:
+        """Return a row per decision of the sweep's own cells."""
+        return self.run.decisions()
 
 
 def run(
@@ -71,7 +83,7 @@ def run(
         outputs.write(summary.run, out)
     if out is not None:
         history.keep(sweep, out)
-    return summary
+    return replace(summary, root=out or root)
 
 
 @contextmanager
@@ -108,7 +120,7 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     ended = Scheduler(run, executor, board).finish(jobs)
     shutil.rmtree(folder.progress, ignore_errors=True)
     failed = (*ended.failed.items(), *_infra_errors(run))
-    return Summary(run, len(run.plan.cells) - _cells(jobs), _cells(ended.finished), failed)
+    return Summary(run.root, run, len(run.plan.cells) - _cells(jobs), _cells(ended.finished), failed)
 
 
 def _cells(jobs: Iterable[Job]) -> int:

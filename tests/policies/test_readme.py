@@ -38,7 +38,7 @@ def test_built_in_policies_pass_the_checker(name, fit_policy, observe, demonstra
 
 
 def readme_code():
-    """The README's two pieces of Python: a policy, and its check."""
+    """Return the README's two pieces of Python: a policy, and its check."""
     readme = (ROOT / "policies" / "README.md").read_text(encoding="utf-8")
     example, check = re.findall(r"^```python\n(.*?)^```$", readme, flags=re.DOTALL | re.MULTILINE)
     return example, check

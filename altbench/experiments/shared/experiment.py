@@ -82,10 +82,11 @@ class Report:
 
 @dataclass(frozen=True)
 class ExperimentRun:
-    """What there is for an experiment under `root` (OUT/run), of its own sweeps alone.
+    """What exists for an experiment under `root` (OUT/run), of its own sweeps alone.
 
-    `left_out`: rows that this installation cannot make, each with the reason. `own`: a folder of the experiment's own, for
-    what it computes besides cells. `preset`: what the sweeps were asked for with.
+    `own`: a folder of the experiment's own, for what it computes besides cells. `runs`: one
+    per sweep. `left_out`: rows that this installation cannot make, each with the reason.
+    `preset`: the one that the sweeps were made for.
     """
 
     root: Path
@@ -106,7 +107,7 @@ class ExperimentRun:
 
     @cached_property
     def _read(self) -> dict[str, tuple[EpisodeRecord, ...]]:
-        """Key of a cell -> its episodes, of those that were asked for with their trajectories."""
+        """Episodes with trajectories by their cell's key, as far as they were read."""
         return {}
 
     @cached_property
@@ -121,7 +122,7 @@ class ExperimentRun:
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
-        """Names of the cells, measurements and checkpoints that are not there (or await another try)."""
+        """Names of the cells, measurements and checkpoints that are not finished."""
         cells = [c.name for c in self.cells if not self._found.is_finished(c.key)]
         asked = {m.key: m.name for run in self.runs for m in run.plan.measurements}
         unmeasured = [
@@ -131,19 +132,22 @@ class ExperimentRun:
         return (*cells, *unmeasured, *unfitted)
 
     def episodes(self) -> pd.DataFrame:
-        """One row per recorded episode, as `results.load_episodes`."""
+        """Return one row per recorded episode, as `results.load_episodes`."""
         return self._found.episodes()
 
     def write_episodes(self, folder: Path) -> None:
-        """Write what `episodes` gives, and each cell's specification, as episodes.parquet into `folder`."""
+        """Write `episodes` and each cell's specification into `folder`/episodes.parquet."""
         self._found.write_episodes(folder)
 
     def decisions(self) -> pd.DataFrame:
-        """One row per recorded decision, as `results.load_decisions`."""
+        """Return one row per recorded decision, as `results.load_decisions`."""
         return self._found.decisions()
 
     def records(self, cell: Cell) -> tuple[EpisodeRecord, ...]:
-        """A cell's episodes with their decisions and trajectories, read once; empty where there is no record."""
+        """Return a cell's episodes with decisions and trajectories; empty without a record.
+
+        A cell is read once.
+        """
         if cell.key not in self._found:
             return ()
         if cell.key not in self._read:
@@ -151,21 +155,24 @@ class ExperimentRun:
         return self._read[cell.key]
 
     def measures(self) -> list[MeasureRecord]:
-        """The measurements that are there."""
+        """Return the measurements that exist."""
         return measures_module.load_measures(self.root, {m.key for run in self.runs for m in run.plan.measurements})
 
     def folder(self, checkpoint: Checkpoint) -> Path | None:
-        """Where a fitted checkpoint lies; None where it is not there."""
+        """Return where a fitted checkpoint lies; None if it is missing."""
         return find_checkpoint(RunFolder(self.root).checkpoints, checkpoint.folder)
 
     def policy(self, checkpoint: Checkpoint, runtime: Mapping[str, Any] | None = None) -> Policy | None:
-        """A fitted checkpoint's policy, ready to act as in rollouts, with their threads; None where it is not there."""
+        """Load a fitted checkpoint's policy, ready to act; None if it is missing.
+
+        It has as many threads as in rollouts, since its decisions may depend on them.
+        """
         run = self.run_of(checkpoint)
         set_threads(run.sweep.rollout_threads)
         return None if self.folder(checkpoint) is None else run.policy(checkpoint, runtime)
 
     def demonstrations(self, checkpoint: Checkpoint) -> tuple[Demonstration, ...]:
-        """The demonstrations that a checkpoint is fitted to; empty where they have not been collected."""
+        """Return a checkpoint's demonstrations; empty if they have not been collected."""
         run = self.run_of(checkpoint)
         return run.demonstrations(checkpoint) if run.data[checkpoint.task].is_file() else ()
 

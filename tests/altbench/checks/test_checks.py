@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -238,6 +239,18 @@ def test_the_random_policy_passes(observation: Observation) -> None:
     random = registry.policy("random")
     latest = Observation({}, observation.agent_pos[:, -1:])
     policy.check_policy(random(fakes.TASK, random.config_type()), latest)
+
+
+def test_demonstrations_are_enough_to_check_a_policy() -> None:
+    for count in (1, 2, 9):
+        policy.check_policy(Hold(), fakes.make_demonstrations(count, image_size=(24, 24)))
+    with pytest.raises(ContractError, match=r"slots \[0\] decide differently than within a batch of 4"):
+        policy.check_policy(Hold("batch"), fakes.make_demonstrations(1))
+    with pytest.raises(ContractError, match="at least one demonstration, got none"):
+        policy.check_policy(Hold(), ())
+    blind = [dataclasses.replace(d, pixels={}) for d in fakes.make_demonstrations(2)]
+    with pytest.raises(ContractError, match=r"the demonstrations lack cameras \['wrist'\]"):
+        policy.check_policy(Hold(), blind)
 
 
 @pytest.mark.parametrize(

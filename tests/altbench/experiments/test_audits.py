@@ -18,6 +18,7 @@ from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.audits import highest, paired_gap, ways_table
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun
 from altbench.results import cells
+from altbench.results.run import Run
 from altbench.rollout.records import EpisodeRecord, StepRecord
 from altbench.runner.episodes import cell_header
 from altbench.sweeps.plan import make_plan
@@ -98,7 +99,7 @@ def recorded(one: Experiment, root: Path, make: object) -> ExperimentRun:
     for sweep in one.sweeps("small"):
         plan = make_plan(sweep, provenance_of("cpu", "none", {}))
         data = dict.fromkeys(sweep.tasks, root / "none.hdf5")
-        runs.append(ExperimentRun(root, sweep, "cpu", "none", data, plan))
+        runs.append(Run(root, sweep, "cpu", "none", data, plan))
         for cell in plan.cells:
             cells.write_cell(root, cell_header(cell), make(cell))  # type: ignore[operator]
     return ExperimentRun(root, root / "own", tuple(runs))

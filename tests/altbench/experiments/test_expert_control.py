@@ -8,6 +8,7 @@ from altbench.audit import cases
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.results import cells
+from altbench.results.run import Run
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import EvaluationEntry, PolicyEntry, SweepSpec
@@ -24,7 +25,7 @@ def run_of(root: Path) -> ExperimentRun:
         evaluations=tuple(EvaluationEntry(split=split, episodes=EPISODES) for split in ("interpolate", "uniform")),
     )
     plan = make_plan(sweep, provenance_of("cpu", "none", {}))
-    planned = ExperimentRun(root, sweep, "cpu", "none", {"Lift": root / "none.hdf5"}, plan)
+    planned = Run(root, sweep, "cpu", "none", {"Lift": root / "none.hdf5"}, plan)
     return ExperimentRun(root, root / "own", (planned,))
 
 

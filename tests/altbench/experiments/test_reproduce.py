@@ -15,6 +15,7 @@ from altbench.experiments.e3_main_table import EXPERIMENT
 from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.results import cells, frames
 from altbench.results.folder import RunFolder
+from altbench.results.run import Run
 from altbench.runner.episodes import cell_header
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
@@ -62,7 +63,7 @@ def test_a_report_reads_each_cell_once_but_for_trajectories(tmp_path: Path, monk
     plan = make_plan(sweep, provenance_of("cpu", "none", {}))
     for cell in plan.cells[1:]:
         cells.write_cell(tmp_path, cell_header(cell), [episode(i) for i in range(2)])
-    run = ExperimentRun(tmp_path, tmp_path / "own", (ExperimentRun(tmp_path, sweep, "cpu", "none", {}, plan),))
+    run = ExperimentRun(tmp_path, tmp_path / "own", (Run(tmp_path, sweep, "cpu", "none", {}, plan),))
     read, whole = [], cells.read_table
     monkeypatch.setattr(frames, "read_table", lambda path: read.append(path) or whole(path))
     assert [cell.key for cell in run.recorded] == [cell.key for cell in plan.cells[1:]]

@@ -28,7 +28,7 @@ def test_a_split_with_an_event_follows_the_split_and_unknown_ones_come_last() ->
 
 
 def test_a_third_party_s_task_orders_its_own_splits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fakes, "TASK", dataclasses.replace(fakes.TASK, splits=("b", "uniform", "a")))
+    monkeypatch.setattr(fakes.FakeTask, "info", dataclasses.replace(fakes.TASK, splits=("b", "uniform", "a")))
     assert splits_in_order(frame(["a", "b", "c", "uniform"], "Fake")) == ["b", "uniform", "a", "c"]
 
 
