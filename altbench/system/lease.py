@@ -107,7 +107,7 @@ def _place() -> str:
     """Name the boot and the process-number space of this process; empty if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{platform.node()} {boot} {os.readlink('/proc/self/ns/pid')}"
+        return f"{platform.node()} {boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 
@@ -239,6 +239,7 @@ def claim(path: Path, watch: Watch, beat_s: float = BEAT_S) -> Lease | None:
     """
     mine = _own_holder()
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         found = _read(path)
         if found is None:
             won = _create(path, mine)
