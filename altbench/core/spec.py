@@ -16,12 +16,14 @@ from altbench.core.spec_errors import first_fault
 
 
 class Spec(pydantic.BaseModel):
-    """A frozen model of settings that refuses unknown keys.
+    """A frozen model of settings that refuses unknown keys, infinity and NaN.
 
     Defaults are validated in the same way as given values.
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=False, validate_default=True, allow_inf_nan=False
+    )
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:

@@ -14,6 +14,7 @@ import pydantic
 from altbench.core.errors import ConfigError, suggestion
 from altbench.core.spec import Spec, added, canonical, read_toml
 from altbench.core.task import FARTHEST_MOVE
+from altbench.rollout.episode import LONGEST_DECISION_S
 
 BUILT_IN_SWEEPS = Path(__file__).parent
 """The folder of the sweep files that altbench brings."""
@@ -65,7 +66,7 @@ class PerturbationEntry(Spec):
 
     name: str
     label: str = added("", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")
-    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+    severities: tuple[int, ...] = pydantic.Field(default=(1, 2, 3, 4, 5), min_length=1)
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
     cameras: tuple[str, ...] = ()
     from_step: int = pydantic.Field(default=0, ge=0)
@@ -162,7 +163,7 @@ class SweepSpec(Spec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     train_threads: int = pydantic.Field(default=1, ge=1)
     rollout_threads: int = pydantic.Field(default=1, ge=1)
-    decision_timeout_s: float = pydantic.Field(default=60.0, gt=0)
+    decision_timeout_s: float = pydantic.Field(default=60.0, gt=0, le=LONGEST_DECISION_S)
     demonstrations: DemonstrationEntry = DemonstrationEntry()
     policies: tuple[PolicyEntry, ...] = pydantic.Field(min_length=1)
     evaluations: tuple[EvaluationEntry, ...] = pydantic.Field(min_length=1)
