@@ -9,7 +9,7 @@ have in common are made once.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from altbench.runner.scheduler import Scheduler
 from altbench.sweeps.spec import SweepSpec
 from altbench.system.devices import require_renderer
 from altbench.system.fingerprint import usable_cores
+from altbench.system.workers import refuse_second_import
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def run(
     AltbenchError if the sweep is refused. What failed later is in the summary.
     KeyboardInterrupt leaves everything to be continued by the same call.
     """
-    root, out = Path(root), None if out is None else Path(out)
+    refuse_second_import("altbench.run")
+    # Absolute, since a policy may change the working directory.
+    root, out = Path(root).absolute(), None if out is None else Path(out).absolute()
     renderer, shown = require_renderer(), console or Console(quiet=True)
     with RunFolder(root).locked():
         with _opened(executor, workers) as chosen:
@@ -119,7 +122,7 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     jobs = pending_jobs(run)
     ended = Scheduler(run, executor, board).finish(jobs)
     shutil.rmtree(folder.progress, ignore_errors=True)
-    failed = (*ended.failed.items(), *_infra_errors(run))
+    failed = (*ended.failed.items(), *_infra_errors(run), *_missing(run, ended.failed))
     return Summary(run.root, run, len(run.plan.cells) - _cells(jobs), _cells(ended.finished), failed)
 
 
@@ -144,6 +147,15 @@ def _infra_errors(run: Run) -> list[tuple[str, str]]:
     """
     lost = [(cell.name, run.recorded.lost(cell.key)) for cell in run.plan.cells if cell.key in run.recorded]
     return [(name, f"{len(why)} episodes could not be played: {why[0]}") for name, why in lost if why]
+
+
+def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the cells without a record whose jobs did not fail: a run lacks no cell
+    without saying so.
+    """
+    lacking = [cell for cell in run.plan.cells if cell.key not in run.recorded]
+    reason = f"its record is missing from {run.root} at the end"
+    return [(cell.name, reason) for cell in lacking if cell.name not in failed]
 
 
 def _needs_data(run: Run, task: str) -> bool:

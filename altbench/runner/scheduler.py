@@ -63,6 +63,7 @@ class Scheduler:
     def finish(self, jobs: Sequence[Job]) -> Ended:
         """Run `jobs` to their ends, good or bad."""
         self._waiting = [InFlight(job) for job in jobs]
+        self.executor.expect(len(jobs))
         self.board.begin(jobs)
         try:
             while self._waiting or self._running:
