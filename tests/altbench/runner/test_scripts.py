@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from running import run_bare
 
 from altbench.core.errors import AltbenchError
 from altbench.dataset.collecting import collect
+from altbench.rollout import episode
 from altbench.runner import executors, main
 from altbench.runner.executors import InlineExecutor, ProcessExecutor
 from altbench.sweeps.spec import SweepSpec
@@ -190,3 +192,14 @@ def test_a_limit_that_no_timer_takes_is_refused_before_any_work(limit: float, ow
         spec(str(own_policies), decision_timeout_s=limit)
     with pytest.raises(AltbenchError, match=r"decision_timeout_s: expected seconds over 0 and up to 86400"):
         ab.evaluate(lambda observation: None, "Fake", decision_timeout_s=limit)
+
+
+def test_an_error_of_the_benchs_own_timer_is_not_the_policys(monkeypatch: pytest.MonkeyPatch) -> None:
+    import altbench as ab
+
+    def refuse(*_: object) -> None:
+        raise OverflowError("timestamp out of range")
+
+    monkeypatch.setattr(episode.signal, "setitimer", refuse)
+    frame = ab.evaluate(lambda observation: np.zeros(10, np.float32), "Fake", episodes=1, image_size=(32, 32))
+    assert list(frame["status"]) == ["infra_error"] and "timestamp" in frame["message"].iloc[0]
