@@ -112,7 +112,7 @@ class ProcessExecutor(Executor):
         # all cores for themselves.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         self._pool: ProcessPool | None = None
-        self._started, self._wanted = 0, workers
+        self._started, self._wanted, self._broken = 0, workers, False
         self._running: dict[str, tuple[Job, object]] = {}
 
     def expect(self, jobs: int) -> None:
@@ -139,6 +139,9 @@ class ProcessExecutor(Executor):
         deadline = time.monotonic() + timeout
         while True:
             ended = [self._outcome(*self._running.pop(key)) for key in self._done_keys()]
+            if self._broken:
+                # All its jobs have ended with it, and are tried again in a new one.
+                self.close()
             if ended or time.monotonic() >= deadline:
                 return ended
             time.sleep(0.05)
@@ -150,18 +153,23 @@ class ProcessExecutor(Executor):
         if self._pool is not None:
             self._pool.stop()
             self._pool.join(timeout=10)
-            self._pool = None
+            self._pool, self._broken = None, False
 
     def _done_keys(self) -> list[str]:
         return [key for key, (_, future) in self._running.items() if future.done()]  # type: ignore[attr-defined]
 
-    @staticmethod
-    def _outcome(job: Job, future: object) -> Outcome:
+    def _outcome(self, job: Job, future: object) -> Outcome:
+        from concurrent.futures.process import BrokenProcessPool
+
         from pebble import ProcessExpired
 
         error = future.exception()  # type: ignore[attr-defined]
         if isinstance(error, ProcessExpired):
             return Outcome(job, died=how_it_ended(error.exitcode))
+        # pebble gives up if a worker dies before it is known which job it had.
+        if isinstance(error, BrokenProcessPool):
+            self._broken = True
+            return Outcome(job, died="as soon as it had begun")
         return Outcome(job, describe(error) if error else future.result())  # type: ignore[attr-defined]
 
 

@@ -125,6 +125,8 @@ def finished(work: Callable[[Any, int], None], plan: Any, indices: Sequence[int]
     The order is that in which they finish. Raise what `work` raises, or AltbenchError
     if a worker dies. In any case all workers end.
     """
+    from concurrent.futures.process import BrokenProcessPool
+
     from pebble import ProcessExpired
 
     with worker_pool(min(workers, len(indices))) as pool:
@@ -134,7 +136,8 @@ def finished(work: Callable[[Any, int], None], plan: Any, indices: Sequence[int]
                 index = running.pop(future)
                 try:
                     future.result()
-                except ProcessExpired as error:
-                    where = f"a worker process died at number {index} (exit code {error.exitcode})"
+                except (ProcessExpired, BrokenProcessPool) as error:
+                    ended = f"exit code {error.exitcode}" if isinstance(error, ProcessExpired) else str(error)
+                    where = f"a worker process died at number {index} ({ended})"
                     raise AltbenchError(f"{where}; the same command continues with what is missing") from error
                 yield index
