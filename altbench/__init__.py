@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from altbench.core.registry import register_environments
+from altbench.system.numba_cache import choose_numba_cache
 
 __version__ = "0.1.0"
 
@@ -164,4 +165,5 @@ def __dir__() -> list[str]:
     return sorted([*_PLACES, "__version__"])
 
 
+choose_numba_cache()  # before anything imports numba
 register_environments()

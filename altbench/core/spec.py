@@ -20,12 +20,14 @@ LARGEST_INTEGER = 2**63 - 1
 
 
 class Spec(pydantic.BaseModel):
-    """A frozen model of settings that refuses unknown keys.
+    """A frozen model of settings that refuses unknown keys, infinity and NaN.
 
     Defaults are validated in the same way as given values.
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=False, validate_default=True, allow_inf_nan=False
+    )
 
     def resolve(self, device: str) -> Self:
         """Return these settings with everything definite that depends on the machine, for work on `device`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -45,6 +46,7 @@ def collect(
         render_profile=render_profile,
         workers=workers,
         progress=progress,
+        patience_s=math.inf,  # two scripts that want the same ones share them
     )
     return found.demonstrations[:n]
 

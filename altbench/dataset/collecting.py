@@ -23,6 +23,7 @@ from altbench.dataset.files import Dataset
 from altbench.dataset.policy_expert import ExpertChoice
 from altbench.dataset.recorder import Recorder
 from altbench.system import workers as worker_pool
+from altbench.system.workers import refuse_second_import
 
 
 def collect(
@@ -37,6 +38,7 @@ def collect(
     workers: int = 0,
     expert: ExpertChoice | None = None,
     progress: Progress = no_progress,
+    patience_s: float = 0.0,
 ) -> Dataset:
     """Collect `n` successful demonstrations into the file `path`; return its contents.
 
@@ -50,25 +52,41 @@ def collect(
     `workers` processes share the work (0: this process does it). The contents do not
     depend on their number. `expert`: a policy in place of the task's own expert.
     `progress` reports after each demonstration; its metric `failed` counts the failed
-    attempts so far.
+    attempts so far. `patience_s`: how long to wait for another process that collects
+    into `path`; DatasetError if it takes longer.
     """
+    refuse_second_import("altbench.collect")
     if not 1 <= n <= MAX_DEMONSTRATIONS:
         raise ConfigError(f"expected 1 to {MAX_DEMONSTRATIONS:,} demonstrations, got {n:,}")
     plan = plan_collection(
         task_name,
-        Path(path),
+        Path(path).absolute(),  # an expert may change the working directory
         root_seed=root_seed,
         placement=placement,
         image_size=image_size,
         render_profile=render_profile,
         expert=expert,
     )
+    enough = _enough(plan, n, progress)
+    if enough is not None:
+        return enough
+    with plan.working(patience_s):
+        # Again, since another process may have made them while this one waited.
+        enough = _enough(plan, n, progress)
+        if enough is not None:
+            return enough
+        existing = plan.existing()
+        return plan.complete(_collect_missing(plan, n, existing.demonstrations if existing else (), workers, progress))
+
+
+def _enough(plan: CollectionPlan, n: int, progress: Progress) -> Dataset | None:
+    """Return the plan's file if it holds `n` demonstrations or more."""
     existing = plan.existing()
-    if existing is not None and len(existing) >= n:
-        plan.remove_parts()
-        progress(n, n, {"failed": float(sum(map(plan.failed_attempts, existing.demonstrations)))})
-        return existing
-    return plan.complete(_collect_missing(plan, n, existing.demonstrations if existing else (), workers, progress))
+    if existing is None or len(existing) < n:
+        return None
+    plan.remove_idle_parts()
+    progress(n, n, {"failed": float(sum(map(plan.failed_attempts, existing.demonstrations)))})
+    return existing
 
 
 def replay(task_name: str, demonstrations: Sequence[Demonstration]) -> Iterator[bool]:
@@ -89,7 +107,6 @@ def _collect_missing(
     plan: CollectionPlan, n: int, existing: Sequence[Demonstration], workers: int, progress: Progress
 ) -> list[Demonstration]:
     """Return all `n` demonstrations: existing ones, finished parts, and new ones."""
-    plan.make_parts_folder()
     parts = (plan.finished_part(i) for i in range(len(existing), n))
     finished = {d.index: d for d in (*existing, *parts) if d is not None}
     failed = sum(map(plan.failed_attempts, finished.values()))

@@ -8,14 +8,15 @@ part: a file of one demonstration in the folder `PATH.parts`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
-from altbench.core.errors import DatasetError
+from altbench.core.errors import AltbenchError, DatasetError
 from altbench.core.seeds import derive_seed
 from altbench.core.task import TaskInfo
 from altbench.core.types import RenderProfile
@@ -24,6 +25,7 @@ from altbench.dataset.files import Dataset
 from altbench.dataset.format import DatasetMeta, physics_versions, task_settings
 from altbench.dataset.policy_expert import ExpertChoice
 from altbench.dataset.recorder import Recorder
+from altbench.system.lease import LeaseHeld, Watch, claim, held
 
 Placement = Literal["grid", "uniform"]
 MAX_ATTEMPTS = 20
@@ -120,6 +122,36 @@ class CollectionPlan:
 
     # -------------------------------------------------------------------------------------------------- writing
 
+    @contextmanager
+    def working(self, patience_s: float) -> Iterator[None]:
+        """Make the folder of parts and hold it in the block, so that one process collects.
+
+        `patience_s`: how long to wait for another one. DatasetError if that collects
+        for longer. A folder without a part is removed at the end.
+        """
+        self.make_parts_folder()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held(self._lock, patience_s=patience_s))
+            except LeaseHeld as error:
+                told = f"{error.holder} collects into it; wait for it, or choose another file"
+                raise DatasetError(f"{self.path}: {told}") from None
+            except AltbenchError as error:
+                self._remove_empty_parts()
+                raise DatasetError(f"{self.path}: cannot be written: {_reason(error)}") from error
+            try:
+                yield
+            finally:
+                self._remove_empty_parts()
+
+    def _remove_empty_parts(self) -> None:
+        if not any(self.parts.glob("demo_*")):
+            self.remove_parts()
+
+    @property
+    def _lock(self) -> Path:
+        return self.parts / ".lock"
+
     def make_parts_folder(self) -> None:
         """Make the folder of parts; DatasetError if that is impossible.
 
@@ -145,6 +177,13 @@ class CollectionPlan:
     def remove_parts(self) -> None:
         """Remove the folder of parts, if there is one."""
         shutil.rmtree(self.parts, ignore_errors=True)
+
+    def remove_idle_parts(self) -> None:
+        """Remove the folder of parts unless another process works in it."""
+        lease = claim(self._lock, Watch()) if self.parts.is_dir() else None
+        if lease is not None:
+            self.remove_parts()
+            lease.release()
 
     def _complete_meta(self, demonstration: Demonstration) -> DatasetMeta:
         state = demonstration.environment_state
@@ -189,3 +228,8 @@ def _differences(found: DatasetMeta, planned: DatasetMeta) -> str:
     ignored = {"state_dim", "environment_state_dim"}
     a, b = found.model_dump(exclude=ignored), planned.model_dump(exclude=ignored)
     return ", ".join(f"{key} {a[key]} (wanted {b[key]})" for key in a if a[key] != b[key])
+
+
+def _reason(error: AltbenchError) -> object:
+    """Return the operating system's reason for `error`, if it gave one."""
+    return getattr(error.__cause__, "strerror", None) or error

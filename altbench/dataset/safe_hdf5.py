@@ -36,7 +36,7 @@ MAX_TEXT = 1 << 16
 @contextmanager
 def create(path: Path) -> Iterator[h5py.File]:
     """Make the new file `path`, to be filled in the block; seal it after the block."""
-    with h5py.File(path, "w", userblock_size=SEAL_BYTES) as file:
+    with hdf5.created(path, SEAL_BYTES) as file:
         yield file
     seal(path)
 

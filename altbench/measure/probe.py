@@ -1,7 +1,7 @@
 """Latency and memory of a checkpoint: one decision at batch 1, in a fresh process.
 
-`python -m altbench.measure.probe PROBE` is that process. It loads the policy, times its
-decisions with a fixed number of threads, and prints the reading as JSON. Peak memory is
+`python -m altbench.measure.probe PROBE ANSWER` is that process, ANSWER a file. It loads the policy, times its
+decisions with a fixed number of threads, and writes the reading as JSON. Peak memory is
 the process's high-water mark minus that of an interpreter that does nothing.
 """
 
@@ -12,8 +12,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from altbench.core.policy import Observation, Policy
 from altbench.results.checkpoints import load_checkpoint, read_card
 from altbench.rollout.records import MeasureRecord
 from altbench.sweeps.spec import MeasureEntry
+from altbench.system.files import write_text
 from altbench.system.fingerprint import cpu_model, gpu_name
 from altbench.system.workers import end_with
 
@@ -101,22 +103,55 @@ def measure_checkpoint(
 
 
 def run_python(module: str, specification: object, threads: int) -> str:
-    """Run `python -m MODULE JSON` with `threads` CPU threads; return what it printed.
+    """Run `python -m MODULE JSON ANSWER` with `threads` CPU threads; return its answer.
 
-    Raise AltbenchError with the last line of its errors if it fails.
+    That is what the process wrote to the file ANSWER with `answer`. Raise AltbenchError
+    with the last line of its errors if it wrote nothing.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-m", module, json.dumps(specification)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=TIME_LIMIT_S, check=False)
-    if done.returncode:
-        raise AltbenchError(f"{module} failed: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
-    return done.stdout
+    # A file, not the output: libraries print, also while the process ends. For the same
+    # reason its exit status counts for nothing once it has answered.
+    with tempfile.TemporaryDirectory(prefix="altbench-") as folder:
+        file = Path(folder) / "answer"
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        command = [sys.executable, "-m", module, json.dumps(specification), str(file)]
+        stderr, status = _run_limited(command, environment)
+        if file.is_file():
+            return file.read_text(encoding="utf-8")
+    reason = (stderr.strip().splitlines() or [f"no output, exit status {status}"])[-1]
+    raise AltbenchError(f"{module} failed: {reason}")
+
+
+def _run_limited(command: Sequence[str], environment: Mapping[str, str]) -> tuple[str, int]:
+    """Run `command`; return its errors and its exit status.
+
+    Raise AltbenchError if it takes longer than `TIME_LIMIT_S`.
+    """
+    # Files, not pipes: a child that the process leaves behind would hold a pipe open.
+    with tempfile.TemporaryFile() as errors:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env=environment,
+                timeout=TIME_LIMIT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise AltbenchError(f"{command[2]} failed: no answer within {TIME_LIMIT_S:g} s") from None
+        errors.seek(0)
+        return errors.read().decode(errors="replace"), done.returncode
+
+
+def answer(text: str) -> None:
+    """Write what `run_python` returns, whole, to the file that it named."""
+    write_text(Path(sys.argv[2]), text)
 
 
 def _ask(probe: Probe) -> Reading:
-    printed = run_python("altbench.measure.probe", dataclasses.asdict(probe), probe.threads)
-    answer = json.loads(printed.splitlines()[-1])
-    return Reading(**{**answer, "latencies": tuple(answer["latencies"])})
+    found = json.loads(run_python("altbench.measure.probe", dataclasses.asdict(probe), probe.threads))
+    return Reading(**{**found, "latencies": tuple(found["latencies"])})
 
 
 def _measure_here(probe: Probe) -> Reading:
@@ -184,4 +219,4 @@ def _empty_process_bytes() -> int:
 
 if __name__ == "__main__":
     end_with(os.getppid())
-    print(json.dumps(dataclasses.asdict(_measure_here(Probe(**json.loads(sys.argv[1]))))))
+    answer(json.dumps(dataclasses.asdict(_measure_here(Probe(**json.loads(sys.argv[1]))))))

@@ -1,6 +1,6 @@
 """Checkpoints with random weights: time and memory do not depend on what is learned.
 
-`python -m altbench.measure.untrained SPECIFICATION` writes one. It is a process of its
+`python -m altbench.measure.untrained SPECIFICATION ANSWER` writes one. It is a process of its
 own, so that its memory does not count in any measurement.
 """
 
@@ -20,7 +20,7 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError
 from altbench.core.policy import FitContext, Policy, Trainable
 from altbench.core.task import InitialState
-from altbench.measure.probe import run_python
+from altbench.measure.probe import answer, run_python
 from altbench.results.checkpoints import CheckpointCard, save_checkpoint
 from altbench.sweeps.rows import resolve_config
 from altbench.system.workers import end_with
@@ -103,3 +103,4 @@ if __name__ == "__main__":
     end_with(os.getppid())
     specification = json.loads(sys.argv[1])
     _write_here(Untrained(**{**specification, "image_size": tuple(specification["image_size"])}))
+    answer("written")

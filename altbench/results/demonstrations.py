@@ -62,7 +62,7 @@ def data_files(sweep: SweepSpec, root: Path) -> dict[str, Path]:
     given = sweep.demonstrations.file
     if given and len(sweep.tasks) > 1:
         raise AltbenchError(f"demonstrations.file serves one task, the sweep has {len(sweep.tasks)}")
-    return {task: Path(given) if given else RunFolder(root).demonstrations(task) for task in sweep.tasks}
+    return {task: Path(given).absolute() if given else RunFolder(root).demonstrations(task) for task in sweep.tasks}
 
 
 def data_checksums(sweep: SweepSpec, data: Mapping[str, Path]) -> dict[tuple[str, int], str]:

@@ -4,18 +4,16 @@ killed run left behind.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from altbench.core.errors import AltbenchError
+from altbench.system import lease
 from altbench.system.files import LEFTOVER, make_folder
+from altbench.system.lease import LeaseHeld
 
 OWN_FOLDERS = ("cells", "checkpoints", "demonstrations", "figures", "measures", "sweeps", "tables", "videos")
 """The folders of a run's folder that the bench alone writes to."""
@@ -46,30 +44,27 @@ class RunFolder:
 
     @contextmanager
     def locked(self, otherwise: str = "choose another --out") -> Iterator[None]:
-        """Hold the folder for this process; AltbenchError if another one holds it.
+        """Hold the folder for this process.
 
-        `otherwise`: what the user can do besides waiting, for the message.
+        AltbenchError if another process holds it, or if the file system refuses;
+        the message says which. `otherwise`: what the user can do besides waiting.
         """
         make_folder(self.root)
-        with (self.root / ".lock").open("a+", encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                handle.seek(0)
-                holder = handle.read().strip() or "another process"
-                raise AltbenchError(f"{self.root}: in use by {holder}; wait for it, or {otherwise}") from None
-            command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-            _write_over(handle, f"process {os.getpid()} ({command})\n")
-            try:
+        try:
+            with lease.held(self._lock):
                 yield
-            finally:
-                _write_over(handle, "")
+        except LeaseHeld as error:
+            if error.path != self._lock:  # of something inside the block
+                raise
+            raise AltbenchError(f"{self.root}: in use by {error.holder}; wait for it, or {otherwise}") from None
 
+    def check_held(self) -> None:
+        """Raise AltbenchError if this process held the folder and has lost it."""
+        lease.check(self._lock)
 
-def _write_over(handle: TextIO, text: str) -> None:
-    handle.truncate(0)
-    handle.write(text)
-    handle.flush()
+    @property
+    def _lock(self) -> Path:
+        return self.root / ".lock"
 
 
 def remove_leftovers(root: Path) -> None:

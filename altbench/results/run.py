@@ -4,6 +4,7 @@ it so far.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -35,7 +36,8 @@ class Run:
     """A sweep in the folder `root`, on a device and a renderer, with its plan.
 
     `data`: task -> file of demonstrations. `lacking`: the demonstrations that are
-    missing, in words; without them no cell of their task is found. `reader`: holds
+    missing, in words; without them no cell of their task is found. `origin`: the
+    working directory that the sweep's relative paths mean. `reader`: holds
     demonstrations in memory. Several runs may share a folder: each one sees its own
     cells alone.
     """
@@ -47,6 +49,7 @@ class Run:
     data: Mapping[str, Path]
     plan: Plan
     lacking: tuple[str, ...] = ()
+    origin: str = field(default_factory=os.getcwd, compare=False)
     reader: DemonstrationReader = field(default_factory=DemonstrationReader, compare=False, repr=False)
 
     @classmethod
@@ -58,7 +61,7 @@ class Run:
         What depends on the machine is as the run began it, if it has begun.
         `renderer`: None selects one.
         """
-        root, device = Path(root), resolve_device(sweep.device)
+        root, device = Path(root).absolute(), resolve_device(sweep.device)
         renderer = registry.select_backend() if renderer is None else renderer
         plan = make_plan(history.continue_sweep(sweep, root), provenance_of(device, renderer, {}))
         return cls(root, plan.sweep, device, renderer, data_files(sweep, root), plan)

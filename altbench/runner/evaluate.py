@@ -23,11 +23,12 @@ from altbench.dataset.files import read
 from altbench.dataset.subsets import subset
 from altbench.report.table import percentage
 from altbench.results.frames import episodes_frame
-from altbench.rollout.episode import EpisodePlan, PlannedPerturbation, make_env, run_episode
+from altbench.rollout.episode import LONGEST_DECISION_S, EpisodePlan, PlannedPerturbation, make_env, run_episode
 from altbench.rollout.records import CellHeader, EpisodeRecord
 from altbench.runner.function_policy import Act, FunctionPolicy
 from altbench.stats.rates import success_rate
 from altbench.system.console import counted, make_console, say
+from altbench.system.workers import refuse_second_import
 
 FROM_DEMONSTRATIONS = ("recall", "replay")
 """Splits whose episodes begin where a demonstration began."""
@@ -68,9 +69,10 @@ def evaluate(
     an exception. Raise ConfigError or ContractError before the first episode if the
     arguments do not fit.
     """
+    refuse_second_import("altbench.evaluate")
     info = registry.task(task)
     ready, label = _policy(policy, info, control_mode, obs_type)
-    _check(info, split, episodes)
+    _check(info, split, episodes, decision_timeout_s)
     check_fit(ready.requirements, info, image_size, label)
     starts = _starts(info, split, demonstrations, seed, image_size, render_profile)
     if split == "replay" and episodes > len(starts):
@@ -108,11 +110,14 @@ def _policy(policy: Policy | Act | str, info: TaskInfo, mode: ControlMode, obs_t
     return FunctionPolicy(info, policy, mode, obs_type), getattr(policy, "__name__", type(policy).__name__)
 
 
-def _check(info: TaskInfo, split: str, episodes: int) -> None:
+def _check(info: TaskInfo, split: str, episodes: int, timeout: float) -> None:
     if split not in info.splits:
         raise UnknownNameError(f"split of {info.name}", split, info.splits)
     if episodes < 1:
         raise ConfigError(f"episodes: expected at least 1, got {episodes}")
+    if not 0 < timeout <= LONGEST_DECISION_S:
+        limits = f"expected seconds over 0 and up to {LONGEST_DECISION_S:g}"
+        raise ConfigError(f"decision_timeout_s: {limits}, got {timeout}")
 
 
 def _starts(

@@ -9,14 +9,20 @@ import os
 import signal
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from altbench.core.errors import AltbenchError
 from altbench.results.run import Run
 from altbench.runner.heartbeat import Heartbeat
 from altbench.runner.jobs import Job
 from altbench.runner.worker import Worker
-from altbench.system.workers import spawned_pool
+from altbench.system.workers import check_workers_start, spawned_pool
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,10 @@ class Executor(ABC):
     """
 
     threads: int
+
+    def expect(self, jobs: int) -> None:
+        """Prepare for `jobs` jobs, none of which runs yet; more workers are of no use."""
+        del jobs
 
     @abstractmethod
     def submit(self, run: Run, job: Job) -> None:
@@ -90,9 +100,10 @@ class InlineExecutor(Executor):
 
 
 class ProcessExecutor(Executor):
-    """An executor of local worker processes (pebble).
+    """An executor of up to `workers` local worker processes (pebble).
 
-    A worker that dies loses its own job alone, and is replaced.
+    They start with the first job, no more of them than there are jobs. A worker that
+    dies loses its own job alone, and is replaced.
     """
 
     def __init__(self, workers: int) -> None:
@@ -100,16 +111,37 @@ class ProcessExecutor(Executor):
         # Threads are set job by job; libraries that read this at import must not take
         # all cores for themselves.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        self._pool = spawned_pool(workers)
+        self._pool: ProcessPool | None = None
+        self._started, self._wanted, self._broken = 0, workers, False
         self._running: dict[str, tuple[Job, object]] = {}
 
+    def expect(self, jobs: int) -> None:
+        self._wanted = max(1, min(self.threads, jobs))
+
     def submit(self, run: Run, job: Job) -> None:
-        self._running[job.key] = (job, self._pool.schedule(attempt_here, args=[run.for_worker(), job]))
+        future = self._ready_pool().schedule(attempt_here, args=[run.for_worker(), job])
+        self._running[job.key] = (job, future)
+
+    def _ready_pool(self) -> ProcessPool:
+        """Return the pool; a larger one if more workers are wanted and none is at work."""
+        if self._pool is not None and self._wanted > self._started and not self._running:
+            self.close()
+        if self._pool is None:
+            self._pool, self._started = spawned_pool(self._wanted), self._wanted
+            try:
+                check_workers_start(self._pool)
+            except BaseException:
+                self.close()
+                raise
+        return self._pool
 
     def collect(self, timeout: float) -> list[Outcome]:
         deadline = time.monotonic() + timeout
         while True:
             ended = [self._outcome(*self._running.pop(key)) for key in self._done_keys()]
+            if self._broken:
+                # All its jobs have ended with it, and are tried again in a new one.
+                self.close()
             if ended or time.monotonic() >= deadline:
                 return ended
             time.sleep(0.05)
@@ -118,19 +150,26 @@ class ProcessExecutor(Executor):
         self._running.pop(job.key)[1].cancel()  # type: ignore[attr-defined]
 
     def close(self) -> None:
-        self._pool.stop()
-        self._pool.join(timeout=10)
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join(timeout=10)
+            self._pool, self._broken = None, False
 
     def _done_keys(self) -> list[str]:
         return [key for key, (_, future) in self._running.items() if future.done()]  # type: ignore[attr-defined]
 
-    @staticmethod
-    def _outcome(job: Job, future: object) -> Outcome:
+    def _outcome(self, job: Job, future: object) -> Outcome:
+        from concurrent.futures.process import BrokenProcessPool
+
         from pebble import ProcessExpired
 
         error = future.exception()  # type: ignore[attr-defined]
         if isinstance(error, ProcessExpired):
             return Outcome(job, died=how_it_ended(error.exitcode))
+        # pebble gives up if a worker dies before it is known which job it had.
+        if isinstance(error, BrokenProcessPool):
+            self._broken = True
+            return Outcome(job, died="as soon as it had begun")
         return Outcome(job, describe(error) if error else future.result())  # type: ignore[attr-defined]
 
 
@@ -151,10 +190,26 @@ def attempt(run: Run, job: Job, worker: Worker) -> str:
     Not every exception can travel between processes; a text can.
     """
     try:
-        job.do(run.for_worker(worker.reader), worker, Heartbeat(run.folder, job.key))
+        with _working_in(run.origin):
+            job.do(run.for_worker(worker.reader), worker, Heartbeat(run.folder, job.key))
     except Exception as error:
         return describe(error)
     return ""
+
+
+@contextmanager
+def _working_in(folder: str) -> Iterator[None]:
+    """Do the block in the working directory `folder`, and end it there.
+
+    A policy may change the directory; the next job's relative paths must not follow it.
+    """
+    with suppress(OSError):
+        os.chdir(folder)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(folder)
 
 
 def how_it_ended(exitcode: int) -> str:

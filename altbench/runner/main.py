@@ -33,6 +33,7 @@ from altbench.sweeps.spec import SweepSpec
 from altbench.system.console import make_console
 from altbench.system.devices import require_renderer
 from altbench.system.fingerprint import usable_cores
+from altbench.system.workers import refuse_second_import
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ def run(
     AltbenchError if the sweep is refused. What failed later is in the summary.
     KeyboardInterrupt leaves everything to be continued by the same call.
     """
-    root, out = Path(root), None if out is None else Path(out)
+    refuse_second_import("altbench.run")
+    # Absolute, since a policy may change the working directory.
+    root, out = Path(root).absolute(), None if out is None else Path(out).absolute()
     renderer, shown = require_renderer(), console or make_console(quiet=True)
     with RunFolder(root).locked():
         with _opened(executor, workers) as chosen:

@@ -63,9 +63,11 @@ class Scheduler:
     def finish(self, jobs: Sequence[Job]) -> Ended:
         """Run `jobs` to their ends, good or bad."""
         self._waiting = [InFlight(job) for job in jobs]
+        self.executor.expect(len(jobs))
         self.board.begin(jobs)
         try:
             while self._waiting or self._running:
+                self.run.folder.check_held()
                 self._start_ready()
                 began = time.monotonic()
                 for outcome in self.executor.collect(timeout=POLL_S):

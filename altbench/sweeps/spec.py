@@ -15,6 +15,7 @@ import pydantic
 from altbench.core.errors import ConfigError, suggestion
 from altbench.core.spec import Spec, added, canonical, read_toml
 from altbench.core.task import FARTHEST_MOVE
+from altbench.rollout.episode import LONGEST_DECISION_S
 
 BUILT_IN_SWEEPS = Path(__file__).parent
 """The folder of the sweep files that altbench brings."""
@@ -193,7 +194,7 @@ class SweepSpec(Spec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     train_threads: int = pydantic.Field(default=1, ge=1)
     rollout_threads: int = pydantic.Field(default=1, ge=1)
-    decision_timeout_s: float = pydantic.Field(default=60.0, gt=0)
+    decision_timeout_s: float = pydantic.Field(default=60.0, gt=0, le=LONGEST_DECISION_S)
     demonstrations: DemonstrationEntry = DemonstrationEntry()
     policies: tuple[PolicyEntry, ...] = pydantic.Field(min_length=1)
     evaluations: tuple[EvaluationEntry, ...] = pydantic.Field(min_length=1)

@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from altbench.core.errors import AltbenchError
+
 VARIABLE = "ALTBENCH_CACHE"
 
 
@@ -16,12 +18,20 @@ def cache_folder() -> Path:
     `~/.cache/altbench`, and a folder among the machine's temporary files.
     """
     named = os.environ.get(VARIABLE)
-    shared = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    shared = _user_cache()
     temporary = Path(tempfile.gettempdir()) / f"altbench-{os.getuid()}"
-    for folder in (Path(named).expanduser() if named else None, shared / "altbench", temporary):
+    for folder in (Path(named).expanduser() if named else None, shared and shared / "altbench", temporary):
         if folder is not None and _usable(folder):
             return folder
-    raise OSError(f"no folder for a cache can be written; set {VARIABLE} to one")
+    raise AltbenchError(f"no folder for a cache can be written; set {VARIABLE} to one")
+
+
+def _user_cache() -> Path | None:
+    """Return the user's folder of caches; None for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    except RuntimeError:  # no HOME, and no entry for this user
+        return None
 
 
 def _usable(folder: Path) -> bool:

@@ -24,7 +24,9 @@ from rich.text import Text
 from altbench.system.console import FittingTable, make_console, say, show
 from altbench.system.devices import resolve_device
 from altbench.system.fingerprint import cpu_model, gpu_name, package_version, usable_cores
+from altbench.system.numba_cache import VARIABLE as NUMBA_VARIABLE
 from altbench.system.precision import choose_precision
+from altbench.system.quota import cpu_quota
 
 BACKENDS = {"egl": "libegl1 and libgl1-mesa-dri", "osmesa": "libosmesa6"}
 """MuJoCo's off-screen OpenGL back ends, and the Debian packages of each.
@@ -50,7 +52,7 @@ renderer = mujoco.Renderer(model, 32, 32)
 renderer.update_scene(data)
 assert renderer.render().std() > 0, "the rendered image is blank"
 from OpenGL.GL import GL_RENDERER, glGetString
-print(glGetString(GL_RENDERER).decode())
+print("driver:", glGetString(GL_RENDERER).decode(), flush=True)
 renderer.close()
 """
 
@@ -79,6 +81,7 @@ def diagnose(folder: Path | None = None) -> list[Finding]:
         check_disk(folder or Path.cwd()),
         check_processor(),
         check_precision(),
+        check_numba_cache(),
     ]
 
 
@@ -175,8 +178,10 @@ def try_backend(backend: str) -> tuple[str, str]:
         )
     except subprocess.TimeoutExpired:
         return "", f"no image within {RENDER_TIMEOUT_S} s"
-    if done.returncode == 0:
-        return done.stdout.strip().splitlines()[-1], ""
+    # Marked, since libraries print as well, also while the process ends.
+    drivers = [line.partition("driver: ")[2] for line in done.stdout.splitlines() if line.startswith("driver: ")]
+    if done.returncode == 0 and drivers:
+        return drivers[-1], ""
     return "", _reason(backend, done.returncode, done.stderr)
 
 
@@ -212,6 +217,9 @@ def check_processor() -> Finding:
     """Check that OMP_NUM_THREADS is at most the number of usable cores."""
     cores, threads = usable_cores(), os.environ.get("OMP_NUM_THREADS", "")
     detail = f"{cpu_model()}, {cores} core{'s' if cores != 1 else ''}"
+    quota = cpu_quota()
+    if quota is not None:
+        detail += f", a quota of {quota:g}"
     if threads:
         detail += f", OMP_NUM_THREADS={threads}"
     ok = not threads.isdigit() or int(threads) <= cores
@@ -219,7 +227,26 @@ def check_processor() -> Finding:
 
 
 def check_precision() -> Finding:
-    """Report the precision that policies are trained in here under `precision = "auto"`, and why; both are fine."""
+    """Report the precision of training under `precision = "auto"`, and why; both are fine."""
     device = resolve_device("auto")
     choice = choose_precision(device)
     return Finding("training", True, f"in {choice.precision} on {device}: {choice.reason}")
+
+
+def check_numba_cache() -> Finding:
+    """Check that numba can keep what it compiles.
+
+    `import altbench` sets `NUMBA_CACHE_DIR` if no usual place can be written.
+    """
+    named = os.environ.get(NUMBA_VARIABLE, "")
+    if not named:
+        return Finding("numba's cache", True, "beside the code, or in the user's cache folder")
+    try:
+        Path(named).mkdir(parents=True, exist_ok=True)
+        usable = os.access(named, os.W_OK | os.X_OK)
+    except OSError:
+        usable = False
+    detail = f"{NUMBA_VARIABLE}={named}" + ("" if usable else ", which cannot be written")
+    return Finding(
+        "numba's cache", usable, detail, f"unset {NUMBA_VARIABLE}, or set it to a folder that can be written"
+    )

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from altbench.core.errors import ResultsError
 from altbench.system import sealed
+from altbench.system.quota import cpu_quota
 
 PACKAGES = ("altbench", "robosuite", "mujoco", "torch", "numpy", "faiss-cpu", "gymnasium")
 """The packages whose versions are recorded, in the order in which they are shown."""
@@ -165,8 +166,14 @@ def machine(device: str) -> str:
 
 
 def usable_cores() -> int:
-    """Return the number of logical processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of logical processors that this process may use, at least 1.
+
+    Its affinity counts, and the quota of a container: the whole processors in it, since
+    one more worker would slow down all.
+    """
+    visible = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return visible if quota is None else max(1, min(visible, int(quota)))
 
 
 def gpu_name() -> str | None:

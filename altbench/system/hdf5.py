@@ -1,4 +1,4 @@
-"""Guards for HDF5 files of unknown origin.
+"""Writing HDF5 files whole, and guards for reading those of unknown origin.
 
 Any file may be damaged or hostile. So a link that leads out of the file is refused, and
 how an array is stored is checked before memory is reserved for it. Nothing is
@@ -21,6 +21,9 @@ from altbench.core.errors import AltbenchError, DatasetError
 MAX_DEFLATE_RATIO = 1100
 """Bytes that an array may claim per stored byte. Deflate reaches 1032, no more."""
 
+GROWTH_BYTES = 1 << 24
+"""Bytes by which a file that is made in memory grows: seldom, since growing copies it."""
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -37,6 +40,25 @@ class Storage:
     chunk_factor: int = 1
     free_chunk: int = 0
     max_bytes: int | None = None
+
+
+@contextmanager
+def created(path: Path, userblock_size: int = 0) -> Iterator[h5py.File]:
+    """Make the new file `path`, to be filled in the block; OSError if that fails.
+
+    `userblock_size`: bytes before the HDF5 part, which stay zero. If the block raises,
+    nothing is written. Call it inside `replacing`.
+    """
+    # In memory: on a full disk HDF5 raises RuntimeError when it closes a file, and the
+    # process may crash when the half-closed file is collected.
+    kept = {"driver": "core", "backing_store": False, "block_size": GROWTH_BYTES}
+    with h5py.File(path, "w", userblock_size=userblock_size or None, **kept) as file:
+        yield file
+        file.flush()
+        content = file.id.get_file_image()
+    with path.open("xb") as stream:
+        stream.write(bytes(userblock_size))
+        stream.write(content)
 
 
 @contextmanager

@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from altbench.core.errors import AltbenchError
@@ -19,6 +21,50 @@ if TYPE_CHECKING:
 
 CHECK_S = 1.0
 """Seconds between a worker's checks that its parent still runs."""
+
+
+_NOTE = "ALTBENCH_SECOND_IMPORT"
+"""The environment variable that names a file, in which a worker process says that its
+parent's script has no main guard."""
+NO_MAIN_GUARD = (
+    "worker processes import the script that started them, and this one then starts the work again; "
+    'put its calls of altbench under `if __name__ == "__main__":`, or use workers=0'
+)
+"""What to do about a script without a main guard."""
+
+
+def refuse_second_import(what: str) -> None:
+    """Raise AltbenchError if a worker process is just importing its parent's script.
+
+    A script without a main guard calls `what` again in each worker. The worker cannot
+    know how to go on, so it says why and ends.
+    """
+    if not getattr(multiprocessing.current_process(), "_inheriting", False):
+        return
+    if note := os.environ.get(_NOTE):
+        Path(note).write_text(what, encoding="utf-8")
+        # No traceback: the parent says it in one line, once.
+        os._exit(1)
+    raise AltbenchError(f"{what}: {NO_MAIN_GUARD}")
+
+
+def check_workers_start(pool: ProcessPool) -> None:
+    """Raise AltbenchError if no worker of `pool` can start, with the reason if known."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    from pebble import ProcessExpired
+
+    with tempfile.TemporaryDirectory(prefix="altbench-") as folder:
+        note = Path(folder) / "note"
+        os.environ[_NOTE] = str(note)
+        try:
+            pool.schedule(os.getpid).result()
+        except (ProcessExpired, BrokenProcessPool) as error:
+            if note.is_file():
+                raise AltbenchError(f"{note.read_text(encoding='utf-8')}: {NO_MAIN_GUARD}") from None
+            raise AltbenchError(f"no worker process could start ({error}); use workers=0 to see why") from error
+        finally:
+            del os.environ[_NOTE]
 
 
 def init_worker(parent: int) -> None:
@@ -49,6 +95,7 @@ def spawned_pool(workers: int, prepare: Callable[..., None] | None = None, *args
     """
     from pebble import ProcessPool
 
+    refuse_second_import("worker processes")
     # Not forked: OpenGL contexts and thread pools do not survive a fork.
     context = multiprocessing.get_context("spawn")
     return ProcessPool(workers, context=context, initializer=_begin, initargs=[os.getpid(), prepare, args])
@@ -65,6 +112,7 @@ def worker_pool(workers: int, prepare: Callable[..., None] | None = None, *args:
     """Yield a `spawned_pool` whose workers end with the block, also if it raises."""
     pool = spawned_pool(workers, prepare, *args)
     try:
+        check_workers_start(pool)
         yield pool
     finally:
         pool.stop()
@@ -77,16 +125,19 @@ def finished(work: Callable[[Any, int], None], plan: Any, indices: Sequence[int]
     The order is that in which they finish. Raise what `work` raises, or AltbenchError
     if a worker dies. In any case all workers end.
     """
+    from concurrent.futures.process import BrokenProcessPool
+
     from pebble import ProcessExpired
 
-    with worker_pool(workers) as pool:
+    with worker_pool(min(workers, len(indices))) as pool:
         running = {pool.schedule(work, args=[plan, index]): index for index in indices}
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 index = running.pop(future)
                 try:
                     future.result()
-                except ProcessExpired as error:
-                    where = f"a worker process died at number {index} (exit code {error.exitcode})"
+                except (ProcessExpired, BrokenProcessPool) as error:
+                    ended = f"exit code {error.exitcode}" if isinstance(error, ProcessExpired) else str(error)
+                    where = f"a worker process died at number {index} ({ended})"
                     raise AltbenchError(f"{where}; the same command continues with what is missing") from error
                 yield index

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -170,7 +172,7 @@ def write_minari(recording: Recording, viewer: StateViewer, out: str) -> str:
     buffers = [
         _buffer(minari.data_collector.EpisodeBuffer, d, viewer, recording.image_size) for d in recording.demonstrations
     ]
-    with warnings.catch_warnings():
+    with _whole(datasets_root() / out), warnings.catch_warnings():
         # Minari warns that a code link and an e-mail address are missing.
         warnings.simplefilter("ignore", UserWarning)
         minari.create_dataset_from_buffers(
@@ -183,6 +185,18 @@ def write_minari(recording: Recording, viewer: StateViewer, out: str) -> str:
             description=f"Demonstrations of {viewer.info.name}; images are JPEG, infos/{STATES} the exact states.",
         )
     return f"{datasets_root() / out}: {recording.episodes} episodes; read them with minari.load_dataset({out!r})"
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """Leave no half-made data set in `folder`; name the reason if writing it fails."""
+    try:
+        yield
+    # On a full disk h5py raises RuntimeError, other libraries OSError.
+    except (OSError, RuntimeError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise DatasetError(f"{folder}: cannot be written: {reason}") from error
 
 
 def _buffer(episode_buffer: Any, d: Demonstration, viewer: StateViewer, size: tuple[int, int]) -> Any:

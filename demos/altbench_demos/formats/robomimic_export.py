@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from altbench.api import DatasetError, Demonstration, Float64, Recording, StateViewer, replacing
+from altbench.api import DatasetError, Demonstration, Float64, Recording, StateViewer, hdf5, replacing
 from altbench_demos.formats import controllers, fixed_bodies
 from altbench_demos.formats.robomimic_file import ROBOSUITE_TYPE
 
@@ -24,7 +24,7 @@ def write_robomimic(recording: Recording, viewer: StateViewer, out: str) -> str:
     if path.exists():
         raise DatasetError(f"{path}: exists; choose another file")
     try:
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        with replacing(path) as temporary, hdf5.created(temporary) as file:
             data = file.create_group("data")
             total = sum(_write(data, d, viewer) for d in recording.demonstrations)
             data.attrs["total"] = np.int64(total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -38,15 +39,23 @@ def test_reports_are_written_while_another_process_is_at_work(tmp_path: Path) ->
     assert "E1-toy-manifolds/report.md" in files(tmp_path)
 
 
-def test_a_lock_is_free_again_even_of_what_a_killed_process_left(tmp_path: Path) -> None:
-    for _ in range(2):
-        with RunFolder(tmp_path).locked():
-            assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} (")
-        assert (tmp_path / ".lock").read_text() == ""
-        (tmp_path / ".lock").write_text("process 1 (killed long ago, with a long command line)\n")
-    with RunFolder(tmp_path).locked(), pytest.raises(AltbenchError) as refused, RunFolder(tmp_path).locked():
+def test_a_lock_is_free_again_even_of_what_an_older_version_left(tmp_path: Path) -> None:
+    for left in ("", "process 1 (killed long ago, with a long command line)\n"):
+        (tmp_path / ".lock").write_text(left)
+        with RunFolder(tmp_path).locked(), pytest.raises(AltbenchError) as refused, RunFolder(tmp_path).locked():
+            pass
+        assert str(os.getpid()) in str(refused.value) and "killed" not in str(refused.value)
+    assert (tmp_path / ".lock").read_text().startswith("released")
+
+
+def test_a_folder_that_cannot_be_locked_names_no_other_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(AltbenchError, match="No locks available") as refused, RunFolder(tmp_path).locked():
         pass
-    assert str(os.getpid()) in str(refused.value) and "killed" not in str(refused.value)
+    assert "in use" not in str(refused.value)
 
 
 def test_a_report_reads_each_cell_once_but_for_trajectories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

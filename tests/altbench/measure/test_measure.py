@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from altbench.core.errors import AltbenchError, CheckpointError, ConfigError, UnknownNameError
-from altbench.measure import policies
+from altbench.measure import policies, probe
 from altbench.measure.probe import measure_checkpoint, run_python
 from altbench.measure.untrained import Untrained, check, write_untrained
 from altbench.results.checkpoints import read_card
@@ -51,8 +52,8 @@ def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
 
 def test_a_process_that_fails_is_quoted() -> None:
     with pytest.raises(AltbenchError, match=r"altbench\.measure\.probe failed: .*CheckpointError.*not a checkpoint"):
-        probe = {"folder": "nowhere", "decisions": 1, "warmup": 0, "threads": 1, "device": "cpu"}
-        run_python("altbench.measure.probe", probe, threads=1)
+        request = {"folder": "nowhere", "decisions": 1, "warmup": 0, "threads": 1, "device": "cpu"}
+        run_python("altbench.measure.probe", request, threads=1)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,33 @@ def test_a_process_that_fails_is_quoted() -> None:
 def test_a_policy_to_be_timed_may_bring_its_preset_and_a_wrong_one_is_named(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         policies.policies(Console(), "paper", ["alt", name], decisions=1, threads=1, device="cpu", out=None)
+
+
+NOISY = """
+import json, os, sys
+from altbench.measure.probe import answer
+print("before", flush=True)
+if sys.argv[1] == '"answers"':
+    answer(json.dumps({"a": 1}))
+print("after", flush=True)
+print("a library that cannot close", file=sys.stderr, flush=True)
+os.abort()
+"""
+
+
+def test_what_libraries_print_and_how_they_end_does_not_matter_after_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noisy_module.py").write_text(NOISY)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    assert run_python("noisy_module", "answers", threads=1) == '{"a": 1}'
+    with pytest.raises(AltbenchError, match="noisy_module failed: a library that cannot close"):
+        run_python("noisy_module", "does not", threads=1)
+
+
+def test_a_process_that_takes_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_module.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(probe, "TIME_LIMIT_S", 0.5)
+    with pytest.raises(AltbenchError, match=r"slow_module failed: no answer within 0\.5 s"):
+        run_python("slow_module", "", threads=1)

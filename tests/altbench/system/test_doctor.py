@@ -66,7 +66,10 @@ def test_a_crashing_renderer_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_second_back_end_is_tried_when_the_first_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_RENDER", "import os; assert os.environ['MUJOCO_GL'] == 'osmesa'; print('softpipe')")
+    code = (
+        "import os; assert os.environ['MUJOCO_GL'] == 'osmesa'; print('driver: softpipe'); print('a library says bye')"
+    )
+    monkeypatch.setattr(doctor, "_RENDER", code)
     assert doctor.check_renderer("") == Finding("renderer", True, "osmesa: softpipe")
     alone = doctor.check_renderer("egl")
     assert not alone.ok and "unset MUJOCO_GL" in alone.advice
@@ -114,7 +117,18 @@ def test_advice_is_printed_below_problems_only() -> None:
 
 
 def test_diagnose_looks_at_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_RENDER", "print('driver')")
+    monkeypatch.setattr(doctor, "_RENDER", "print('driver: one')")
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     found = [f.name for f in doctor.diagnose(tmp_path)]
-    assert found == ["Python", "packages", "MUJOCO_GL", "renderer", "GPU", "free disk", "processor", "training"]
+    names = [
+        "Python",
+        "packages",
+        "MUJOCO_GL",
+        "renderer",
+        "GPU",
+        "free disk",
+        "processor",
+        "training",
+        "numba's cache",
+    ]
+    assert found == names
