@@ -73,11 +73,9 @@ def compare(
 
 def _show(comparison: Comparison, gate: Gate) -> None:
     """Print the comparison in the terminal's width; into a file or pipe 80 columns."""
-    from rich.console import Console
-
     from altbench.report.compare.text import WIDTH, to_rich
+    from altbench.system.console import make_console, put
 
-    console = Console()
+    console = make_console()
     width = max(40, console.width) if console.is_terminal else WIDTH
-    # The lines are laid out already; rich must not break a long name.
-    console.print(to_rich(comparison, gate, width), end="", soft_wrap=True)
+    put(console, to_rich(comparison, gate, width))
