@@ -132,6 +132,11 @@ def say(console: Console, *parts: Part, style: str = "", wrap: bool = True) -> N
     console.print(shown, soft_wrap=not wrap)
 
 
+def put(console: Console, text: Text) -> None:
+    """Print a text whose lines are laid out already; none of them is broken."""
+    console.print(_encodable(text, console), end="", soft_wrap=True)
+
+
 def show(console: Console, *renderables: RenderableType) -> None:
     """Print tables and groups; a bare string is shown as it is."""
     for one in renderables:

@@ -17,7 +17,8 @@ from altbench.audit import run as audit_run
 from altbench.audit.subject import find_subject
 from altbench.core.errors import ConfigError
 from altbench.report import outputs
-from altbench.report.compare import compare, render
+from altbench.report.compare import compare
+from altbench.report.compare.text import to_text
 from altbench.report.table import pipe_table
 from altbench.report.tables import render_terminal, success_table
 from altbench.report.video import caption
@@ -126,7 +127,7 @@ def test_an_audit_and_a_film_take_them(run: Run, tmp_path: Path) -> None:
 def test_a_comparison_takes_them(run: Run, tmp_path: Path) -> None:
     other = sweep([label for label in LABELS if label != "[INST]"])
     run_bare(other, tmp_path)
-    text = printed(render(compare(run.root, tmp_path), False))
+    text = to_text(compare(run.root, tmp_path))
     assert "fake/[INST]/n3/s0/recall/clean" in text
 
 
