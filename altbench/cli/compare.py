@@ -74,8 +74,8 @@ def compare(
 def _show(comparison: Comparison, gate: Gate) -> None:
     """Print the comparison in the terminal's width; into a file or pipe 80 columns."""
     from altbench.report.compare.text import WIDTH, to_rich
-    from altbench.system.console import make_console, show_laid_out
+    from altbench.system.console import make_console, put
 
     console = make_console()
     width = max(40, console.width) if console.is_terminal else WIDTH
-    show_laid_out(console, to_rich(comparison, gate, width))
+    put(console, to_rich(comparison, gate, width))

@@ -143,11 +143,6 @@ def show(console: Console, *renderables: RenderableType) -> None:
         console.print(text_of(one) if isinstance(one, str) else one)
 
 
-def show_laid_out(console: Console, text: Text) -> None:
-    """Print lines that are laid out already, ends of lines included: none is wrapped."""
-    console.print(text, end="", soft_wrap=True)
-
-
 def _encodable(text: Text, console: Console) -> Text:
     """Return `text`, without characters that the console's encoding lacks.
 
