@@ -37,7 +37,7 @@ from altbench.core.policy import (
     Trainable,
 )
 from altbench.core.registry import register
-from altbench.core.spec import Spec, added, read_toml
+from altbench.core.spec import Spec, added, changed, read_toml
 from altbench.core.task import FARTHEST_MOVE, Expert, InitialState, PoseTask, TaskEnv, TaskInfo, task_of
 from altbench.core.types import (
     AGENT_POS_DIM,
@@ -55,6 +55,7 @@ from altbench.core.types import (
 )
 from altbench.system import hdf5
 from altbench.system.files import replacing
+from altbench.system.precision import choose_precision
 
 __all__ = [
     "AGENT_POS_DIM",
@@ -108,6 +109,8 @@ __all__ = [
     "UnknownNameError",
     "View",
     "added",
+    "changed",
+    "choose_precision",
     "hdf5",
     "no_progress",
     "read_toml",

@@ -25,17 +25,11 @@ def main(task: str = "Lift", episodes: int = 20, root: Path | str = "results", w
             measure=None,
         )
         runs.append(ab.run(sweep, Path(root) / sweep.name, workers))
-    show(runs[0].compare(runs[1]))
-
-
-def show(comparison: ab.Comparison) -> None:
-    """Print each cell with its episodes won and lost."""
-    for cell in comparison.cells:
-        print(f"{cell.name}: {cell.counts.only_first} lost, {cell.counts.only_second} won, p = {cell.p_holm:.2g}")
+    print(runs[0].compare(runs[1]))
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 3:
-        show(ab.open_run(sys.argv[1]).compare(sys.argv[2]))
+        print(ab.open_run(sys.argv[1]).compare(sys.argv[2]))
     else:
         main()

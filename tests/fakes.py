@@ -107,7 +107,7 @@ class FakeTask(RestorableTask):
         self._time += 1.0 / TASK.control_hz
         self._steps += 1
         info = self._info()
-        return float(info["is_success"]), info["is_success"], self._steps >= TASK.horizon, info
+        return float(info["is_success"]), info["is_success"], self.is_over(self._steps), info
 
     def _info(self) -> dict[str, Any]:
         gap = float(np.linalg.norm(self._gripper - np.append(self._target, 0.0)))

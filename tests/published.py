@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from altbench.sweeps.kept import as_kept
 from altbench.sweeps.rows import Provenance
 from altbench.sweeps.spec import SweepSpec
 
@@ -42,26 +43,17 @@ def settings(cell: pd.Series[Any]) -> dict[str, Any]:
     return found
 
 
-def precision(published: dict[str, Any]) -> dict[str, Any]:
-    """Return the precision among `published` settings: its default may change, published runs keep theirs."""
-    return {"precision": published["precision"]} if "precision" in published else {}
-
-
 def load(name: str) -> Published:
     """Read the run results/NAME."""
     folder = RESULTS / name
     rows = cells(folder)
-    sweep = SweepSpec.parse(json.loads((folder / "sweep.json").read_text()), name)
-    entries = []
-    for entry in sweep.policies:
-        own = settings(rows[rows.label == entry.name].iloc[0])
-        entries.append(entry.model_copy(update={"config": {**precision(own), **entry.config}}))
+    sweep = as_kept(SweepSpec.parse(json.loads((folder / "sweep.json").read_text()), name))
     made = json.loads(rows.spec_json.iloc[0])
     largest = max(n for entry in sweep.policies for n in entry.n)
     checksums = json.loads((folder / "fingerprint.json").read_text())["data"].split()
     data = {(task, largest): checksum for task, checksum in zip(sorted(sweep.tasks), checksums, strict=True)}
     return Published(
-        sweep.model_copy(update={"policies": tuple(entries)}),
+        sweep,
         Provenance(made["versions"], made["device"], made["renderer"], data, made["protocol"]),
         rows,
         frozenset(path.stem for path in (folder / "measures").glob("*.json")),

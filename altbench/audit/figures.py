@@ -17,7 +17,7 @@ from matplotlib.markers import CARETDOWNBASE
 from altbench.audit.cases import CASES, AuditedEpisode
 from altbench.audit.tables import score
 from altbench.core.types import Float64
-from altbench.report.style import COLOURS, Style, Styles, grid, headline, legend
+from altbench.report.style import COLOURS, Style, Styles, folded, grid, headline, legend
 from altbench.stats.memorisation import Likeness
 from altbench.stats.scores import summarise
 
@@ -89,7 +89,7 @@ def distribution(frame: pd.DataFrame, title: str, styles: Styles) -> Figure:
         own = scored[scored["label"] == label]
         for place, case in enumerate(cases):
             arrows |= _strip(axis, own.loc[own["case"] == case.name, "s"].to_numpy(float), place, styles[label], floor)
-        axis.set_title(label)
+        axis.set_title(folded(label))
         axis.set_xticks(range(len(cases)), [case.title.replace(" ", "\n") for case in cases], fontsize=6.5)
         axis.set(xlim=(-0.5, len(cases) - 0.5), ylim=(floor - 0.3, 1.05))
         axis.axhline(1.0, color="0.25", linewidth=0.8, linestyle="--")

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pandas as pd
 from rich.console import Console
 
 from altbench.audit.cases import AuditedEpisode, audit_episodes, frame_of, training_trajectories
@@ -23,7 +26,13 @@ from altbench.runner.progress import Board
 from altbench.runner.scheduler import Scheduler
 from altbench.stats.trajectories import Distance, Source
 from altbench.system import fingerprint
+from altbench.system.console import say
+from altbench.system.console import show as print_all
 from altbench.system.files import write_text
+from altbench.system.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    from altbench.report.style import Failures
 
 
 def run_missing(subject: Subject, workers: int, console: Console) -> dict[str, str]:
@@ -56,39 +65,42 @@ def audit(subject: Subject, distance: Distance, source: Source) -> list[AuditedE
     return found
 
 
-def write(subject: Subject, audited: Sequence[AuditedEpisode], distance: Distance, source: Source, out: Path) -> Table:
+def write(
+    subject: Subject, audited: Sequence[AuditedEpisode], distance: Distance, source: Source, out: Path
+) -> tuple[Table, Failures]:
     """Write audit.*, episodes.csv, figures and fingerprint.json into `out`.
 
-    Return the audit's table.
+    Return the audit's table, and the figures that could not be drawn.
     """
-    from altbench.audit.figures import distribution, similarity_bars
-    from altbench.report.style import add_footer, policy_styles, save, styled
-
     frame = frame_of(audited)
     table = audit_table(frame, distance, source)
     made_by = fingerprint.collect(renderer=subject.run.renderer, data=subject.checkpoint.data_checksum or None)
     write_table(table, out, "audit", made_by)
     write_text(out / "episodes.csv", to_csv(dataclasses.replace(table, data=frame)))
     fingerprint.write_fingerprint(out, made_by)
-    if frame["s"].notna().any():
-        with styled():
-            figures = {
-                "similarity": similarity_bars(
-                    audited, f"{subject.title}: similarity of an episode to each demonstration"
-                ),
-                "distribution": distribution(frame, f"{subject.title}: S by case", policy_styles(frame["label"])),
-            }
-            for stem, figure in figures.items():
-                add_footer(figure, made_by)
-                for suffix in ("png", "svg"):
-                    save(figure, out / f"{stem}.{suffix}")
-    return table
+    return table, _draw(subject, audited, frame, made_by, out)
+
+
+def _draw(
+    subject: Subject, audited: Sequence[AuditedEpisode], frame: pd.DataFrame, made_by: Fingerprint, out: Path
+) -> Failures:
+    from altbench.audit.figures import distribution, similarity_bars
+    from altbench.report.style import draw_all, policy_styles
+
+    if not frame["s"].notna().any():
+        return ()
+    titles = (f"{subject.title}: similarity of an episode to each demonstration", f"{subject.title}: S by case")
+    figures = (
+        ("similarity", partial(similarity_bars, audited, titles[0])),
+        ("distribution", partial(distribution, frame, titles[1], policy_styles(frame["label"]))),
+    )
+    return draw_all(figures, out, made_by)[1]
 
 
 def show(subject: Subject, table: Table, console: Console) -> None:
     """Print the audit, how S is defined, and what is missing from it."""
-    console.print(terminal(table))
-    console.print(table.note, highlight=False)
+    print_all(console, terminal(table))
+    say(console, table.note)
     missing = [c.name for c in subject.cells if not cells.is_finished(subject.run.root, c.key)]
     for name in missing:
-        console.print(f"[yellow]missing[/] {name}", highlight=False)
+        say(console, ("missing", "yellow"), f" {name}")

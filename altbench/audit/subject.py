@@ -15,6 +15,7 @@ from altbench.results import cells as results
 from altbench.results import history
 from altbench.results.checkpoints import CARD, is_checkpoint, read_card
 from altbench.results.run import Run
+from altbench.sweeps.kept import entry_as_kept
 from altbench.sweeps.plan import Cell, Checkpoint
 from altbench.sweeps.rows import KEY_PACKAGES
 from altbench.sweeps.spec import PolicyEntry, SweepSpec
@@ -142,7 +143,7 @@ def _row_of(folder: Path) -> _Row:
     card = read_card(folder)
     label = folder.resolve().name.rsplit("-", 3)[0].removeprefix(f"{card.task.lower()}-")
     entry = PolicyEntry(policy=card.policy, label=label, preset=card.preset, n=(card.n,), config=dict(card.config))
-    return _Row(card.task, entry, card.train_seed)
+    return _Row(card.task, entry_as_kept(entry), card.train_seed)
 
 
 def narrowed(sweep: SweepSpec, row: _Row) -> SweepSpec:

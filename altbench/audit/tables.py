@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pandas as pd
-from rich.table import Table as RichTable
 
 from altbench.audit.cases import CASES, COLUMNS
 from altbench.report.table import Block, Table
 from altbench.stats.scores import RESAMPLES, summarise
 from altbench.stats.trajectories import SOURCES, Distance, Source
+from altbench.system.console import FittingTable
 
 ORDER = {case.name: i for i, case in enumerate(CASES)}
 GROUP = list(COLUMNS)
@@ -78,6 +78,6 @@ def score(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def terminal(table: Table) -> RichTable:
+def terminal(table: Table) -> FittingTable:
     """Return the audit's table for a terminal."""
     return table.blocks[0].to_rich(table.title)

@@ -12,11 +12,13 @@ from typing import Annotated
 import typer
 
 from altbench.cli.audit import audit
+from altbench.cli.compare import compare
 from altbench.cli.demos import app as demos_app
 from altbench.cli.envs import app as envs_app
 from altbench.cli.experiments import app as experiments_app
 from altbench.cli.experiments import reproduce
 from altbench.core.errors import AltbenchError
+from altbench.system.console import debugging, error_line, prepare_streams
 from altbench.system.fingerprint import package_version
 
 app = typer.Typer(
@@ -65,7 +67,7 @@ def run(
     sweep: Annotated[
         str,
         typer.Argument(
-            help="A built-in sweep (`quick`, `reference`, ...: see `altbench list`), or a file that ends in .toml.",
+            help="A built-in sweep (`smoke`, `quick`, ...: see `altbench list`), a .toml file, or a run's sweep.json.",
             show_default=False,
         ),
     ],
@@ -87,6 +89,7 @@ def run(
 
     If it was interrupted, the same command goes on where it stopped.
 
+    - `altbench run smoke`
     - `altbench run quick`
     - `altbench run quick --policy ./mine.py:MyPolicy`
     - `altbench run my.toml --out results/mine --workers 4`
@@ -141,29 +144,7 @@ def video(
     commands.video(cell, run_folder, episodes, out)
 
 
-@app.command()
-def compare(
-    base: RunArgument,
-    new: RunArgument,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Accept that NEW lacks cells of BASE, as a part of it does.")
-    ] = False,
-) -> None:
-    """Compare two runs, episode by episode, and show what changed.
-
-    Exit status 1: a cell of NEW is significantly worse, or missing. A failed fit also
-    leaves its cells missing. With `--allow-missing`, missing cells do not count.
-
-    - `altbench compare results/quick results/mine`
-    """
-    from rich.console import Console
-
-    from altbench.report.compare import compare as pair
-    from altbench.report.compare import render
-
-    comparison = pair(base, new)
-    Console().print(render(comparison, allow_missing))
-    raise typer.Exit(1 if comparison.worse or (comparison.only_base and not allow_missing) else 0)
+app.command()(compare)
 
 
 @app.command()
@@ -177,8 +158,12 @@ def redraw(folder: RunArgument) -> None:
     """
     from altbench.report import outputs
 
-    for name in outputs.redraw(folder):
+    names, failures = outputs.redraw(folder)
+    for name in names:
         typer.echo(folder / name)
+    for figure, reason in failures:
+        typer.echo(f"{figure} could not be drawn: {reason}", err=True)
+    raise typer.Exit(1 if failures else 0)
 
 
 @bench_app.command("policies")
@@ -223,21 +208,27 @@ def bench_rollout(
 
     - `altbench bench rollout --task Stack --episodes 5`
     """
-    from rich.console import Console
-
     from altbench.measure import speed as bench
     from altbench.measure.standard import standard
+    from altbench.system.console import make_console
 
-    bench.rollout(Console(), task or standard().task, episodes, out)
+    bench.rollout(make_console(), task or standard().task, episodes, out)
 
 
 def main() -> None:
-    """Run the command line; print a known error as one line, with exit status 2."""
+    """Run the command line; print an error as one line, with exit status 2.
+
+    These are the known errors, and those of files and texts that the system refuses. Any
+    other exception is a bug and keeps its traceback. With ALTBENCH_DEBUG=1 all keep it.
+    """
+    prepare_streams()
     try:
         app(standalone_mode=True)
-    except AltbenchError as error:
+    except (AltbenchError, OSError, UnicodeEncodeError, OverflowError) as error:
+        if debugging():
+            raise
         typer.secho("error: ", fg="red", nl=False, err=True)
-        typer.echo(str(error), err=True)
+        typer.echo(error_line(error), err=True)
         sys.exit(2)
 
 

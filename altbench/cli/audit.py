@@ -47,25 +47,27 @@ def audit(
     """
     from altbench.audit import run as audit_run
     from altbench.audit.subject import find_subject
-    from altbench.cli import console as commands
     from altbench.stats.trajectories import check_source, find_distance
+    from altbench.system.console import make_console, say
     from altbench.system.devices import require_renderer
-    from altbench.system.files import make_folder
+    from altbench.system.files import file_name, make_folder
     from altbench.system.fingerprint import usable_cores
 
     chosen, source = find_distance(distance), check_source(trajectory)
     names = [name.strip() for name in cases.split(",") if name.strip()]
-    console, renderer = commands.make_console(), require_renderer()
+    console, renderer = make_console(), require_renderer()
     subject = find_subject(checkpoint, run, renderer, names, episodes)
-    folder = out or subject.run.root / "audit" / subject.name.replace("/", "-")
+    folder = out or subject.run.root / "audit" / file_name(subject.name)
     make_folder(folder)
-    console.print(f"[bold]{subject.name}[/] in {subject.run.root}", highlight=False, soft_wrap=True)
+    say(console, (subject.name, "bold"), f" in {subject.run.root}", wrap=False)
     try:
         failed = audit_run.run_missing(subject, usable_cores() if workers is None else workers, console)
     except KeyboardInterrupt:
-        console.print("\nstopped; the same command goes on where this stopped")
+        say(console, "\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
-    table = audit_run.write(subject, audit_run.audit(subject, chosen, source), chosen, source, folder)
+    table, undrawn = audit_run.write(subject, audit_run.audit(subject, chosen, source), chosen, source, folder)
     audit_run.show(subject, table, console)
-    console.print(f"everything is in {folder}", highlight=False, soft_wrap=True)
-    raise typer.Exit(1 if failed else 0)
+    say(console, f"everything is in {folder}", wrap=False)
+    for figure, reason in undrawn:
+        say(console, ("failed", "red"), f" {figure}: {reason}")
+    raise typer.Exit(1 if failed or undrawn else 0)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from altbench.cli import demos_exchange
-from altbench.cli.console import progress_bar
 from altbench.cli.demos_info import File, info
 from altbench.core.errors import ConfigError, DatasetError, UnknownNameError
+from altbench.system.console import progress_bar
 
 if TYPE_CHECKING:
     from altbench.dataset.files import Dataset
@@ -70,11 +70,14 @@ def collect(
     """
     from altbench.dataset import collecting
     from altbench.dataset.policy_expert import ExpertChoice
+    from altbench.system.devices import require_renderer
 
     if trust and not expert:
         raise ConfigError("--trust needs --expert, whose file it is about; give an --expert or leave --trust out")
     chosen = ExpertChoice.parse(expert, trust) if expert else None
-    for name in _chosen(task, every, out):
+    names = _chosen(task, every, out)
+    require_renderer()  # before any work
+    for name in names:
         path = out or default_path(name, uniform)
         if force:
             _remove(path)

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from altbench.cli.console import progress_bar
 from altbench.cli.demos_info import info
+from altbench.system.console import progress_bar
 
 
 def import_demonstrations(

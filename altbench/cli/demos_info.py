@@ -18,15 +18,13 @@ def info(file: File) -> None:
 
     - `altbench demos info data/Lift.hdf5`
     """
-    from rich.console import Console
-    from rich.table import Column, Table
-
     from altbench.dataset import files
+    from altbench.system.console import FittingTable, make_console, show
 
-    table = Table(Column(), Column(str(file), overflow="fold"))
+    table = FittingTable(("", str(file)), prose=[1])
     for name, value in _description(files.info(file)).items():
-        table.add_row(name, value)
-    Console().print(table)
+        table.add(name, value)
+    show(make_console(), table)
 
 
 def _description(found: DatasetInfo) -> dict[str, str]:

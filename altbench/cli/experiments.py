@@ -37,8 +37,8 @@ Workers = Annotated[int | None, typer.Option(min=0, help="worker processes; defa
 def list_experiments() -> None:
     """List the experiments, and the question that each of them answers."""
     from altbench import experiments
-    from altbench.cli.console import make_console
     from altbench.experiments import reproduce as work
+    from altbench.system.console import make_console
 
     work.show_list(experiments.everything(), make_console())
 
@@ -60,8 +60,8 @@ def run(
     - `altbench experiments run E3`
     - `altbench experiments run --all --preset small --workers 2`
     """
-    from altbench.cli.console import make_console
     from altbench.experiments import reproduce as work
+    from altbench.system.console import make_console, say
     from altbench.system.devices import require_renderer
     from altbench.system.files import make_folder
     from altbench.system.fingerprint import usable_cores
@@ -73,7 +73,7 @@ def run(
         count = usable_cores() if workers is None else workers
         failed = work.reproduce(chosen, preset, folder, count, renderer, console)
     except KeyboardInterrupt:
-        console.print("\nstopped; the same command goes on where this stopped")
+        say(console, "\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
     raise typer.Exit(1 if failed else 0)
 
@@ -89,8 +89,8 @@ def report(
 
     - `altbench experiments report E3 latent-map`
     """
-    from altbench.cli.console import make_console
     from altbench.experiments import reproduce as work
+    from altbench.system.console import make_console
     from altbench.system.devices import require_renderer
     from altbench.system.files import make_folder
 
@@ -110,8 +110,8 @@ def plan(
 
     - `altbench experiments plan --all`
     """
-    from altbench.cli.console import make_console
     from altbench.experiments import reproduce as work
+    from altbench.system.console import make_console
     from altbench.system.devices import require_renderer
 
     chosen = _chosen(experiment, everything)

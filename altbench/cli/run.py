@@ -6,14 +6,13 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from altbench.cli.console import make_console
 from altbench.core import registry
 from altbench.core.errors import ConfigError
 from altbench.core.spec import read_toml
+from altbench.sweeps.kept import load_kept
 from altbench.sweeps.spec import BUILT_IN_SWEEPS, PolicyEntry, SweepSpec, load_sweep
+from altbench.system.console import FittingTable, make_console, say, show
 from altbench.system.devices import require_renderer, resolve_device
 
 
@@ -23,7 +22,7 @@ def run(name: str, out: Path | None, workers: int | None, dry_run: bool, extra: 
     `extra`: policies as `file.py:Class`, beside the sweep's own.
     """
     console = make_console()
-    sweep = with_policies(load_sweep(name), extra)
+    sweep = with_policies(load_kept(Path(name)) if name.endswith(".json") else load_sweep(name), extra)
     root = out or Path("results") / sweep.name
     if dry_run:
         _show_plan(sweep, root, console)
@@ -38,21 +37,18 @@ def _run(sweep: SweepSpec, root: Path, workers: int | None, console: Console) ->
     from altbench.runner import main
 
     require_renderer()  # before any work
-    console.print(f"[bold]{sweep.name}[/] {sweep.description}", highlight=False)
-    console.print(f"writing to {root}", highlight=False, soft_wrap=True)
+    say(console, (sweep.name, "bold"), f" {sweep.description}")
+    say(console, f"writing to {root}", wrap=False)
     try:
         summary = main.run(sweep, root, workers, console)
     except KeyboardInterrupt:
-        console.print("\nstopped; the same command goes on where this stopped")
+        say(console, "\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
     outputs.show(summary.run, console)
-    console.print(
-        f"{summary.ran} cells run, {summary.found} found finished; everything is in {root}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    line = f"{summary.ran} cells run, {summary.found} found finished; everything is in {root}"
+    say(console, line, wrap=False)
     for job, reason in summary.failed:
-        console.print(f"[red]failed[/] {job}: {reason}", highlight=False)
+        say(console, ("failed", "red"), f" {job}: {reason}")
     return bool(summary.failed)
 
 
@@ -69,7 +65,7 @@ def _show_plan(sweep: SweepSpec, root: Path, console: Console) -> None:
     opened = Run.open(root, sweep)
     dry_run.show_plan(console, opened)
     for line in (*opened.lacking, f"in {root}"):
-        console.print(line, highlight=False, soft_wrap=True)
+        say(console, line, wrap=False)
 
 
 def with_policies(sweep: SweepSpec, extra: list[str]) -> SweepSpec:
@@ -93,28 +89,34 @@ def with_policies(sweep: SweepSpec, extra: list[str]) -> SweepSpec:
 
 def list_names() -> None:
     """Print what is registered, and the built-in sweeps."""
-    console = make_console()
-    tasks = Table("task", "horizon", "grid", "splits", title="Tasks")
-    for name in registry.names("task"):
-        task = registry.task(name)
-        tasks.add_row(name, f"{task.horizon} steps", f"{task.grid_size} poses", ", ".join(task.splits))
-    policies = Table("policy", "presets", "what it is", title="Policies")
+    policies = FittingTable(("policy", "presets", "what it is"), "Policies", prose=[1, 2])
     for name in registry.names("policy"):
         cls = registry.policy(name)
-        policies.add_row(name, ", ".join(cls.presets), _first_line(cls))
-    perturbations = Table("perturbation", "what it is", title="Perturbations (severity 0 to 5)")
+        policies.add(name, ", ".join(cls.presets), _first_line(cls))
+    perturbations = FittingTable(("perturbation", "what it is"), "Perturbations (severity 0 to 5)", prose=[1])
     for name in registry.names("perturbation"):
-        perturbations.add_row(name, _first_line(registry.perturbation(name)))
-    sweeps = Table("sweep", "what it is", title="Sweeps")
+        perturbations.add(name, _first_line(registry.perturbation(name)))
+    sweeps = FittingTable(("sweep", "what it is"), "Sweeps", prose=[1])
     for path in sorted(BUILT_IN_SWEEPS.glob("*.toml")):
-        sweeps.add_row(path.stem, str(read_toml(path).get("description", "")))
-    for table in (tasks, policies, perturbations, sweeps):
-        console.print(table)
+        sweeps.add(path.stem, str(read_toml(path).get("description", "")))
+    show(make_console(), _tasks_table(), policies, perturbations, sweeps)
+
+
+def _tasks_table() -> FittingTable:
+    """Return the tasks; splits that all of them have are said once, in the note."""
+    tasks = [registry.task(name) for name in registry.names("task")]
+    same = len({task.splits for task in tasks}) == 1
+    note = f"Every task has the splits {', '.join(tasks[0].splits)}." if same else ""
+    table = FittingTable(("task", "horizon", "grid", *(() if same else ("splits",))), "Tasks", note, prose=[3])
+    for task in tasks:
+        splits = () if same else (", ".join(task.splits),)
+        table.add(task.name, f"{task.horizon} steps", f"{task.grid_size} poses", *splits)
+    return table
 
 
 def _first_line(kind: type) -> str:
-    """Return a docstring's first line, escaped for rich; empty without a docstring."""
-    return escape(next(iter((kind.__doc__ or "").strip().splitlines()), ""))
+    """Return a docstring's first line; empty without a docstring."""
+    return next(iter((kind.__doc__ or "").strip().splitlines()), "")
 
 
 def video(cell: str, root: Path, episodes: int, out: Path | None) -> None:
@@ -123,7 +125,7 @@ def video(cell: str, root: Path, episodes: int, out: Path | None) -> None:
 
     require_renderer()
     path = write_video(root, cell, episodes, out)
-    Console().print(f"wrote {path}", highlight=False)
+    say(make_console(), f"wrote {path}", wrap=False)
 
 
 def bench_policies(

@@ -1,7 +1,8 @@
 """Every exception that altbench raises on purpose.
 
 Each message states what was expected, what came, and what to do. `altbench.cli:main`
-prints it as one line. Any other exception is a bug and keeps its traceback.
+prints it as one line, as it does errors of files (OSError) and of texts or numbers that
+the system refuses. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
-"""Policies in a user's own file, named `file.py:Class`."""
+"""Policies in a user's own file, named `file.py:Class`.
+
+The file may import the modules beside it.
+"""
 
 from __future__ import annotations
 
 import ast
-import importlib.util
-import sys
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from altbench.core import neighbours
 from altbench.core.errors import ConfigError, UnknownNameError
 from altbench.core.policy import Policy
 
@@ -50,17 +51,19 @@ def _defined_in(path: Path) -> str:
     return f"; it defines {', '.join(found)}" if found else ""
 
 
-@cache
+def digest(spec: str) -> str:
+    """Return the SHA-256 of the file that `file.py:Class` names: its policy's version.
+
+    It covers the modules that the file imports from its own folder.
+    """
+    return neighbours.find_neighbours(Path(spec.rpartition(":")[0])).digest
+
+
 def _load_module(path: Path) -> ModuleType:
-    name = f"altbench_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        return neighbours.load(neighbours.find_neighbours(path))
     except (Exception, SystemExit) as error:  # a script may call sys.exit
-        del sys.modules[name]
-        raise ConfigError(f"{path.name} cannot be loaded: {type(error).__name__}: {error}") from error
-    return module
+        hint = ""
+        if isinstance(error, ModuleNotFoundError):
+            hint = f"; a policy file may import what is installed, and the modules in its own folder, {path.parent}"
+        raise ConfigError(f"{path.name} cannot be loaded: {type(error).__name__}: {error}{hint}") from error

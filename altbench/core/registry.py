@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import re
 from functools import cache
 from importlib.metadata import entry_points
@@ -26,6 +25,7 @@ import gymnasium
 from altbench.core import policy_files
 from altbench.core.demonstration import Exporter, Importer
 from altbench.core.errors import ConfigError, UnknownNameError
+from altbench.core.gymnasium_ids import TaskSpec
 from altbench.core.perturbation import AnyPerturbation
 from altbench.core.policy import Policy
 from altbench.core.task import Expert, TaskInfo, env_id
@@ -103,7 +103,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     },
 }
 MANIFEST = "altbench_demos:manifest.toml"
-SELECT_BACKEND = "altbench_envs.robosuite_env.rendering:select_backend"
+OPENGL = "altbench_envs.robosuite_env.opengl"
 GROUPS: dict[Kind, str] = {
     "task": "altbench.tasks",
     "policy": "altbench.policies",
@@ -233,11 +233,15 @@ def manifest() -> Path:
 def select_backend() -> str:
     """Choose the off-screen OpenGL back end for this process and its children.
 
-    Returns its name: `egl`, `osmesa` or `disable`.
+    Returns its name, which is part of keys: `egl`, `osmesa`, `glfw` or `disable`.
+    Raises RenderingUnavailable if MUJOCO_GL has another value.
     """
-    module, _, attribute = SELECT_BACKEND.partition(":")
-    getattr(importlib.import_module(module), attribute)()
-    return os.environ.get("MUJOCO_GL", "")
+    return str(importlib.import_module(OPENGL).select_backend())
+
+
+def check_backend() -> None:
+    """Raise RenderingUnavailable, with the cure, unless the chosen back end works."""
+    importlib.import_module(OPENGL).check_backend()
 
 
 @cache
@@ -247,8 +251,13 @@ def _entry_points(kind: Kind) -> dict[str, str]:
 
 
 def _register_environment(name: str) -> None:
-    if env_id(name) not in gymnasium.registry:
-        gymnasium.register(id=env_id(name), entry_point=f"{__name__}:make_task", kwargs={"task": name})
+    """Give Gymnasium the id of a task; an id of another package stays as it is."""
+    if isinstance(gymnasium.registry.get(env_id(name)), TaskSpec | None):
+        gymnasium.registry[env_id(name)] = TaskSpec(name, f"{__name__}:make_task", _horizon)
+
+
+def _horizon(name: str) -> int:
+    return task(name).horizon
 
 
 def _task_class(name: str) -> Any:

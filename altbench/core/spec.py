@@ -14,6 +14,10 @@ import pydantic
 from altbench.core.errors import ConfigError
 from altbench.core.spec_errors import first_fault
 
+FORMERLY = "formerly"
+LARGEST_INTEGER = 2**63 - 1
+"""The largest whole number in settings: the records' columns have 64 bits, with a sign."""
+
 
 class Spec(pydantic.BaseModel):
     """A frozen model of settings that refuses unknown keys, infinity and NaN.
@@ -24,6 +28,19 @@ class Spec(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(
         frozen=True, extra="forbid", strict=False, validate_default=True, allow_inf_nan=False
     )
+
+    def resolve(self, device: str) -> Self:
+        """Return these settings with everything definite that depends on the machine, for work on `device`."""
+        del device
+        return self
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _can_be_stored(cls, values: object) -> object:
+        if isinstance(values, Mapping):
+            for key, value in values.items():
+                _check_storable(str(key), value)
+        return values
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -38,6 +55,30 @@ class Spec(pydantic.BaseModel):
             raise ConfigError(f"{where}: {first_fault(cls, error)}") from None
 
 
+def _check_storable(key: str, value: object) -> None:
+    """Raise ValueError for a number or a text that no table of records can hold."""
+    # Parquet has integers of 64 bits with a sign and texts in UTF-8; files end names at
+    # NUL. Found here, it costs one line; found later, it costs the run.
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            _check_storable(f"{key}.{name}", part)
+    elif isinstance(value, list | tuple):
+        for i, part in enumerate(value):
+            _check_storable(f"{key}.{i}", part)
+    elif isinstance(value, int) and not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
+        raise ValueError(f"{key}: expected a whole number of at most 63 bits (up to {LARGEST_INTEGER}), got {value}")
+    elif isinstance(value, str) and ("\0" in value or not _is_unicode(value)):
+        raise ValueError(f"{key}: expected text without NUL and without half characters, got {value!a}")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def added(default: Any, **rules: Any) -> Any:
     """Declare a `Spec` field that was added after results had been published.
 
@@ -50,14 +91,31 @@ def added(default: Any, **rules: Any) -> Any:
     return pydantic.Field(default=default, exclude_if=lambda value: bool(value == default), **rules)
 
 
+def changed(default: Any, formerly: Any, **rules: Any) -> Any:
+    """Make a `Spec` field whose default is another now than when results were published; then it was `formerly`.
+
+    A sweep that is kept with its run names such a setting always, so that one without it is from before, and means
+    `formerly` (`altbench.sweeps.kept`). `rules`: further arguments of `pydantic.Field`.
+    """
+    return pydantic.Field(default=default, json_schema_extra={FORMERLY: formerly}, **rules)
+
+
+def former_defaults(kind: type[Spec]) -> dict[str, Any]:
+    """Return what each setting made by `changed` was before its default changed."""
+    extras = {name: field.json_schema_extra for name, field in kind.model_fields.items()}
+    return {name: extra[FORMERLY] for name, extra in extras.items() if isinstance(extra, dict) and FORMERLY in extra}
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the parsed file; ConfigError if it is missing or is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; expected a sweep in TOML") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def digest(specification: Mapping[str, Any]) -> str:

@@ -39,6 +39,7 @@ BOUNDS = {
     "literal_error": "{expected}",
     "multiple_of": "a multiple of {multiple_of}",
     "string_pattern_mismatch": "a text that matches {pattern}",
+    "string_too_long": "a text of at most {max_length} characters",
     "string_too_short": "a text of at least {min_length} characters",
     "too_long": "a list of at most {max_length}",
     "too_short": "a list of at least {min_length}",
@@ -59,6 +60,8 @@ def first_fault(model: type[pydantic.BaseModel], error: pydantic.ValidationError
         return _missing([f for f in faults if f["type"] == "missing" and f["loc"][:-1] == place[:-1]])
     if fault["type"] == "value_error" and not place:
         return fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "value_error" and isinstance(fault["input"], Mapping):
+        return f"{_path(place)}: {_expectation(fault)}"  # about a part, which it names itself
     if choices := _choices(faults, place):
         return f"{_path(place[:-1])}: expected {' or '.join(map(_expected, choices))}, got {_shown(fault['input'])}"
     if fault["type"] in ("missing", "too_long", "tuple_type", "list_type"):

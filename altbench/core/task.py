@@ -82,6 +82,31 @@ class TaskEnv(gymnasium.Env[dict[str, Any], Float32], ABC):
     info: TaskInfo
     control_mode: ControlMode = "ee_pose"
 
+    @property
+    def episode_limit(self) -> int | None:
+        """The control steps after which `advance` truncates; None: it never does.
+
+        It is the horizon, or what `gymnasium.make(..., max_episode_steps=)` said.
+        """
+        limit: int | None = getattr(self, "_episode_limit", self.info.horizon)
+        return limit
+
+    @episode_limit.setter
+    def episode_limit(self, steps: int | None) -> None:
+        self._episode_limit = steps
+
+    @property
+    def _max_episode_steps(self) -> int | None:
+        """The same limit under the name that Gymnasium's TimeLimit gives it.
+
+        LeRobot asks vector environments for it, also those made without a TimeLimit.
+        """
+        return self.episode_limit
+
+    def is_over(self, steps: int) -> bool:
+        """Return whether an episode is truncated after `steps` control steps."""
+        return self.episode_limit is not None and steps >= self.episode_limit
+
     @classmethod
     def make(cls, **options: Any) -> Self:
         """Make the environment; `options` are the constructor's.
@@ -94,7 +119,7 @@ class TaskEnv(gymnasium.Env[dict[str, Any], Float32], ABC):
     def advance(self, action: Float32) -> tuple[float, bool, bool, dict[str, Any]]:
         """Execute one action (Da,) for one control step, without rendering.
 
-        Returns reward, terminated, truncated, info.
+        Returns reward, terminated, truncated (`is_over` tells when), info.
         """
 
     @abstractmethod

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from altbench.core.errors import AltbenchError
 from altbench.experiments.shared.available import only_available
@@ -21,6 +20,7 @@ from altbench.runner.executors import Executor, make_executor
 from altbench.runner.main import complete
 from altbench.runner.progress import Board
 from altbench.system import fingerprint
+from altbench.system.console import FittingTable, say, show
 from altbench.system.files import check_folder
 
 RUN = "run"
@@ -48,13 +48,13 @@ def reproduce(
 def _reproduce_one(
     experiment: Experiment, preset: Preset, out: Path, executor: Executor, renderer: str, console: Console
 ) -> bool:
-    console.print(f"[bold]{experiment.id}[/] {experiment.title}", highlight=False)
+    say(console, (experiment.id, "bold"), f" {experiment.title}")
     try:
         failed = run_sweeps(experiment, preset, out, executor, renderer, console)
         run = open_run(experiment, preset, out, renderer)
-        experiment.compute(run, lambda line: console.print(line, highlight=False))
+        experiment.compute(run, lambda line: say(console, line))
     except AltbenchError as error:
-        console.print(f"[red]failed[/] {experiment.id}: {error}", highlight=False)
+        say(console, ("failed", "red"), f" {experiment.id}: {error}")
         failed = True
     report(experiment, preset, out, renderer, console)
     return failed
@@ -74,7 +74,7 @@ def run_sweeps(
             continue
         summary = complete(Run.begin(out / RUN, sweep, renderer), executor, Board(console, executor.threads))
         for job, reason in summary.failed:
-            console.print(f"[red]failed[/] {job}: {reason}", highlight=False)
+            say(console, ("failed", "red"), f" {job}: {reason}")
         failed |= bool(summary.failed)
     return failed
 
@@ -87,8 +87,8 @@ def report(experiment: Experiment, preset: Preset, out: Path, renderer: str, con
     found = experiment.report(run)
     path = write_report(experiment, found, run, out, made_by)
     missing = len(run.missing) + len(found.missing)
-    note = f" ([yellow]{missing} pieces of work missing[/])" if missing else ""
-    console.print(f"{path}{note}", highlight=False, soft_wrap=True)
+    note = (" (", (f"{missing} pieces of work missing", "yellow"), ")") if missing else ()
+    say(console, str(path), *note, wrap=False)
     return path
 
 
@@ -112,10 +112,10 @@ def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -
 
 def show_list(experiments: Sequence[Experiment], console: Console) -> None:
     """Print the experiments as a table."""
-    table = Table("id", "name", "experiment", "question", title="Experiments")
+    table = FittingTable(("id", "name", "experiment", "question"), "Experiments", prose=[2, 3])
     for experiment in experiments:
-        table.add_row(experiment.id, experiment.name, experiment.title, experiment.question)
-    console.print(table)
+        table.add(experiment.id, experiment.name, experiment.title, experiment.question)
+    show(console, table)
 
 
 def show_plans(experiments: Sequence[Experiment], preset: Preset, out: Path, renderer: str, console: Console) -> None:
@@ -126,10 +126,10 @@ def show_plans(experiments: Sequence[Experiment], preset: Preset, out: Path, ren
     check_folder(out / RUN)
     work = Work()
     for experiment in experiments:
-        console.print(f"[bold]{experiment.id}[/] {experiment.title}", highlight=False)
+        say(console, (experiment.id, "bold"), f" {experiment.title}")
         run = open_run(experiment, preset, out, renderer)
         for one in run.runs:
             work = show_plan(console, one, work)
         for reason in run.left_out:
-            console.print(f"[yellow]left out[/] {reason}", highlight=False)
-    console.print(f"in all: {work.summary()}", highlight=False)
+            say(console, ("left out", "yellow"), f" {reason}")
+    say(console, f"in all: {work.summary()}")

@@ -21,6 +21,7 @@ from altbench.core.errors import ContractError
 from altbench.core.task import TaskEnv, TaskInfo, task_of
 from altbench.core.types import Float32
 from altbench.rollout.chunking import ChunkWrapper
+from altbench.system.devices import require_renderer
 from altbench.system.workers import worker_pool
 
 Loop = Literal["robosuite", "altbench"]
@@ -87,7 +88,7 @@ def measure(task: str, episodes: int) -> Measured:
     One round before them does not count. At last one episode of altbench's loop is
     played for each kind to find its shares.
     """
-    renderer, rounds = registry.select_backend(), []
+    renderer, rounds = require_renderer(), []
     # A process for each loop: robosuite frees OpenGL contexts that others still need.
     with worker_pool(1, _prepare, "robosuite", task) as stock, worker_pool(1, _prepare, "altbench", task) as ours:
         for seed in range(episodes + 1):
@@ -103,6 +104,8 @@ _PLAYERS: dict[Observed, tuple[Callable[..., Played], Any]] = {}
 
 def _prepare(loop: Loop, name: str) -> None:
     _on_one_core()
+    if loop == "robosuite":
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # robosuite takes its numbers for those of EGL devices
     registry.select_backend()
     task = registry.task(name)
     for kind in KINDS:

@@ -23,6 +23,7 @@ from altbench.report.tables import render_costs
 from altbench.rollout.records import MeasureRecord
 from altbench.sweeps.spec import MeasureEntry
 from altbench.system import fingerprint
+from altbench.system.console import say, show, spinner
 
 IMAGE_SIZES = ((84, 84), (240, 320))
 """Height and width in pixels: the bench's own default, and the paper's."""
@@ -48,15 +49,15 @@ def policies(
     records: list[MeasureRecord] = []
     for one in wanted:
         height, width = one.image_size
-        with console.status(f"{one.policy} {one.preset}, {height}×{width} ({len(records) + 1} of {len(wanted)})"):
+        with spinner(console, f"{one.policy} {one.preset}, {height}×{width} ({len(records) + 1} of {len(wanted)})"):
             records.append(_measure(one, entry))
-    console.print(render_costs(records))
+    show(console, render_costs(records))
     made_by = fingerprint.collect()
-    console.print(made_by.one_line(), style="dim")
+    say(console, made_by.one_line(), style="dim")
     if out is not None:
         for stem, table in (("latency", latency_table), ("memory", memory_table), ("ratios", ratios_table)):
             write_table(table(records), out, stem, made_by)
-        console.print(f"tables in {out}", highlight=False)
+        say(console, f"tables in {out}", wrap=False)
 
 
 def _with_preset(name: str, preset: str) -> tuple[str, str]:
@@ -77,4 +78,4 @@ def _measure(wanted: Untrained, entry: MeasureEntry) -> MeasureRecord:
         write_untrained(dataclasses.replace(wanted, folder=str(folder)), entry.threads)
         record = measure_checkpoint(folder, wanted.policy, entry, wanted.device)
     # No training was done, so none was timed.
-    return dataclasses.replace(record, n=standard().n, train_seconds=None, data_share=None)
+    return dataclasses.replace(record, n=standard().n, train_seconds=None, data_share=None, precision=None)

@@ -97,6 +97,8 @@ def measure_checkpoint(
         train_seed=card.train_seed,
         data_share=card.data_share,
         machine=" · ".join(filter(None, (cpu_model(), gpu_name()))),
+        trained_on=card.trained_on or None,
+        precision=card.config.get("precision"),
     )
 
 

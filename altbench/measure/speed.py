@@ -29,26 +29,28 @@ from altbench.measure.loops import (
 )
 from altbench.report.table import Block, Table, significant, write_table
 from altbench.system import fingerprint
+from altbench.system.console import say, spinner
+from altbench.system.console import show as print_all
 
 
 def rollout(console: Console, task: str, episodes: int, out: Path | None) -> None:
     """Measure `episodes` of each kind; print the table, also write it into `out`."""
     registry.check_name("task", task)
-    with console.status(f"{task}: {episodes + 1} rounds of four episodes; the slowest takes 10 to 25 s"):
+    with spinner(console, f"{task}: {episodes + 1} rounds of four episodes; the slowest takes 10 to 25 s"):
         measured = measure(task, episodes)
     made_by, table = fingerprint.collect(renderer=measured.renderer), rollout_table(measured)
     show(console, table)
-    console.print(made_by.one_line(), style="dim")
+    say(console, made_by.one_line(), style="dim")
     if out is not None:
         write_table(table, out, "rollout", made_by)
-        console.print(f"tables in {out}", highlight=False)
+        say(console, f"tables in {out}", wrap=False)
 
 
 def show(console: Console, table: Table) -> None:
     """Print `table` to the terminal."""
     for block in table.blocks:
-        console.print(block.to_rich(f"{table.title}: {block.caption}"))
-    console.print(table.note, style="dim")
+        print_all(console, block.to_rich(f"{table.title}: {block.caption}"))
+    say(console, table.note, style="dim")
 
 
 def rollout_table(measured: Measured) -> Table:

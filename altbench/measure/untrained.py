@@ -56,7 +56,8 @@ def _policy(wanted: Untrained) -> Trainable:
             f"policy {wanted.policy!r} learns nothing, so it has no checkpoint to measure; name a policy that is trained"
         )
     steps = {"train_steps": 0} if "train_steps" in cls.config_type.model_fields else {}
-    return cls(registry.task(wanted.task), resolve_config(cls, wanted.preset, steps, f"policy {wanted.policy!r}"))
+    config = resolve_config(cls, wanted.preset, steps, f"policy {wanted.policy!r}").resolve(wanted.device)
+    return cls(registry.task(wanted.task), config)
 
 
 def _write_here(wanted: Untrained) -> None:

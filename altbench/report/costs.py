@@ -86,6 +86,9 @@ def latency_table(measures: Sequence[MeasureRecord]) -> Table:
     frame = measures_frame(measures)
     heads = {**SETTING, **_LATENCY, "hz": "decisions/s", "decisions_timed": "timed"}
     heads |= {"train_seconds": "training s", "data_share": "data wait %"}
+    # Records of before have neither: their tables stay as they were published.
+    known = {"precision": "trained in", "trained_on": "trained on"}
+    heads |= {name: head for name, head in known.items() if frame[name].notna().any()}
     shown = frame.assign(**{name: frame[name] * MILLISECONDS for name in _LATENCY})
     shown = shown.assign(data_share=frame["data_share"] * PER_CENT)
     block = _block("One decision at batch 1", shown, {**heads, "inference": "inference"})

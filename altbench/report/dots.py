@@ -8,8 +8,9 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from rich.cells import cell_len
 
-from altbench.report.style import Style, Styles, headline
+from altbench.report.style import Style, Styles, folded, headline
 
 
 class Dot(NamedTuple):
@@ -27,8 +28,11 @@ def draw_dots(
 
     A place without a dot stays empty. Call this inside `styled`.
     """
-    width = 1.5 + 0.075 * max(map(len, rows)) + 1.75 * len(columns)
-    figure = Figure(figsize=(width, 1.2 + 0.3 * len(rows)), layout="constrained")
+    names = [folded(row) for row in rows]
+    lines = [line for name in names for line in name.split("\n")]
+    width = 1.5 + 0.075 * max(map(cell_len, lines)) + 1.75 * len(columns)
+    tallest = max(name.count("\n") for name in names)
+    figure = Figure(figsize=(width, 1.2 + (0.3 + 0.16 * tallest) * len(rows)), layout="constrained")
     axes = figure.subplots(1, len(columns), sharex=True, sharey=True, squeeze=False)[0]
     for axis, column in zip(axes, columns, strict=True):
         _percent(axis)
@@ -36,7 +40,7 @@ def draw_dots(
         for place, row in enumerate(rows):
             if (row, column) in dots:
                 _draw(axis, dots[row, column], place, styles[row])
-    axes[0].set_yticks(range(len(rows)), rows)
+    axes[0].set_yticks(range(len(rows)), names)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
     headline(figure, title)
     figure.supxlabel("success, Wilson 95 % interval", fontsize=axes[0].xaxis.label.get_fontsize())

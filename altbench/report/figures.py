@@ -25,16 +25,16 @@ from altbench.report.cost_figures import latency_memory, timed_and_weighed
 from altbench.report.dots import Dot, draw_dots
 from altbench.report.splits import splits_in_order
 from altbench.report.style import (
+    Failures,
     Panels,
     Styles,
-    add_footer,
+    draw_all,
     finish,
+    folded,
     grid,
     headline,
     legend,
     policy_styles,
-    save,
-    styled,
     words,
 )
 from altbench.rollout.records import MeasureRecord
@@ -56,19 +56,14 @@ THRESHOLD_LINES = {RECORDED: "--", INFERRED: ":"}
 
 def write_figures(
     frame: pd.DataFrame, measures: Sequence[MeasureRecord], folder: Path, fingerprint: Fingerprint
-) -> list[Path]:
+) -> tuple[list[Path], Failures]:
     """Draw what the records hold into `folder` as <figure>.png and .svg.
 
-    Return the files. A figure without data is not made.
+    Return the files, and the figures that could not be drawn. A figure without data is
+    not made.
     """
     styles = policy_styles([*frame["label"], *(m.label for m in measures)])
-    paths = []
-    for stem, draw in _figures(countable(frame), measures, styles):
-        with styled():
-            figure = draw()
-            add_footer(figure, fingerprint)
-            paths += [save(figure, folder / f"{stem}.{suffix}") for suffix in ("png", "svg")]
-    return paths
+    return draw_all(_figures(countable(frame), measures, styles), folder, fingerprint)
 
 
 def _figures(
@@ -236,7 +231,7 @@ def ood_scores(part: pd.DataFrame, where: str, styles: Styles) -> Figure:
             _strip(axis, own[own["perturbation"].isin([CLEAN, name])], styles[label].colour)
             axis.set_title(words(name))
         marks |= _mark_thresholds(row, own)
-        row[0].set_ylabel(f"{label}, N = {n}\nhighest OOD score")
+        row[0].set_ylabel(f"{folded(label)}, N = {n}\nhighest OOD score")
     _severities(axes, int(scored["severity"].max()))
     headline(figure, f"{where}: out-of-distribution score of each episode as the image is perturbed")
     legend(figure, _strip_legend(marks))

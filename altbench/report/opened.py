@@ -11,6 +11,7 @@ from altbench.core.errors import ResultsError, UnknownNameError
 from altbench.report.compare import Comparison, compare
 from altbench.results.frames import load_published, load_published_decisions
 from altbench.results.measures import load_measures
+from altbench.results.unchecked import warn_of_unchecked
 
 
 @dataclass(frozen=True)
@@ -53,4 +54,5 @@ def open_run(root: Path | str) -> OpenedRun:
         raise ResultsError(
             f"{root}: not a run's folder; expected episodes.parquet or cells/ in it, such as results/quick"
         )
+    warn_of_unchecked(root)
     return OpenedRun(root)

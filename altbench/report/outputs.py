@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
@@ -16,18 +16,26 @@ from altbench.core.spec import digest
 from altbench.results import frames
 from altbench.results import measures as measures_module
 from altbench.results.run import Run
+from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
-from altbench.system import fingerprint
-from altbench.system.files import write_text
+from altbench.system import fingerprint, sealed
+from altbench.system.console import say
+from altbench.system.console import show as print_all
 from altbench.system.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    from altbench.report.style import Failures
 
 MADE_OF = "outputs.json"
 
+log = logging.getLogger(__name__)
 
-def write(run: Run, out: Path | None = None) -> None:
+
+def write(run: Run, out: Path | None = None) -> Failures:
     """Write into `out` (None: the run's folder) all that is made of the run's recorded cells.
 
-    Nothing is written where nothing is new.
+    Nothing is written if nothing is new, missing or damaged. Return the figures that
+    could not be drawn.
     """
     recorded, out = run.recorded, out or run.root
     states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.cells}
@@ -35,18 +43,18 @@ def write(run: Run, out: Path | None = None) -> None:
     version = fingerprint.package_version("altbench")
     made_of = digest({"version": version, "cells": states, "measured": measured, "renderer": run.renderer})
     old = _written(out)
-    if not states or (old["made_of"] == made_of and all((out / name).is_file() for name in old["files"])):
-        return
+    if not states or (old["made_of"] == made_of and _is_whole(out, old["files"])):
+        return ()
     made_by = run.fingerprint()
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
-    _draw(out, run.episodes(), run.measures(), made_by, made_of)
+    return _draw(out, run.episodes(), run.measures(), made_by, made_of)[1]
 
 
-def redraw(folder: Path) -> list[str]:
+def redraw(folder: Path) -> tuple[list[str], Failures]:
     """Draw the tables and figures of a published run again; return their names.
 
-    They are made from its flat records and keep its own fingerprint. Raises
+    Also return the figures that could not be drawn. They are made from its flat records and keep its own fingerprint. Raises
     ResultsError if `folder` lacks either.
     """
     made_by = fingerprint.load_fingerprint(folder)
@@ -55,6 +63,7 @@ def redraw(folder: Path) -> list[str]:
             f"{folder}: expected a run's folder, with {frames.EPISODES_FILE} and {fingerprint.FILE}; "
             "`altbench run` makes them"
         )
+    warn_of_unchecked(folder)
     return _draw(
         folder,
         frames.load_published(folder),
@@ -66,8 +75,8 @@ def redraw(folder: Path) -> list[str]:
 
 def _draw(
     out: Path, episodes: pd.DataFrame, measures: Sequence[MeasureRecord], made_by: Fingerprint, made_of: str
-) -> list[str]:
-    """Write tables and figures; return their names.
+) -> tuple[list[str], Failures]:
+    """Write tables and figures; return their names, and the figures that failed.
 
     Files of an earlier call that are no longer made are deleted.
     """
@@ -75,12 +84,21 @@ def _draw(
     from altbench.report.tables import write_tables
 
     written = write_tables(episodes, measures, out / "tables", made_by)
-    written += write_figures(episodes, measures, out / "figures", made_by)
-    names = sorted(str(p.relative_to(out)) for p in written)
+    figures, failures = write_figures(episodes, measures, out / "figures", made_by)
+    names = sorted(str(p.relative_to(out)) for p in [*written, *figures])
     for name in set(_written(out)["files"]) - set(names):
         (out / name).unlink(missing_ok=True)
-    write_text(out / MADE_OF, json.dumps({"made_of": made_of, "files": names}, indent=1) + "\n")
-    return names
+    # Without a digest the next call tries a failed figure again.
+    sealed.write_json(out / MADE_OF, {"made_of": "" if failures else made_of, "files": names})
+    return names, failures
+
+
+def _is_whole(out: Path, names: Sequence[str]) -> bool:
+    """Return whether the tables and figures `names` exist, and the records that they
+    are made of are not damaged.
+    """
+    drawn = all((out / name).is_file() for name in names)
+    return drawn and frames.is_flat_whole(out) and fingerprint.load_fingerprint(out) is not None
 
 
 def _measure_files(run: Run) -> list[Path]:
@@ -90,11 +108,16 @@ def _measure_files(run: Run) -> list[Path]:
 
 
 def _written(out: Path) -> dict[str, Any]:
-    """Return what the last call recorded in `MADE_OF`."""
+    """Return what the last call recorded in `MADE_OF`.
+
+    Empty if that is missing or, with a warning, damaged.
+    """
     try:
-        found = json.loads((out / MADE_OF).read_text())
+        found = sealed.read_json(out / MADE_OF, ("made_of", "files"), "it is written anew")
         return {"made_of": str(found["made_of"]), "files": [str(name) for name in found["files"]]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ResultsError, KeyError, TypeError) as error:
+        if (out / MADE_OF).is_file():
+            log.warning("counts as missing: %s", error)
         return {"made_of": "", "files": []}
 
 
@@ -103,7 +126,7 @@ def show(run: Run, console: Console) -> None:
     from altbench.report.tables import render_terminal
 
     if run.recorded.cells:
-        console.print(render_terminal(run.episodes(), run.measures()))
+        print_all(console, render_terminal(run.episodes(), run.measures()))
     missing = len(run.plan.cells) - len(run.recorded.cells)
     if missing:
-        console.print(f"[yellow]{missing} of {len(run.plan.cells)} cells are missing from these tables[/]")
+        say(console, f"{missing} of {len(run.plan.cells)} cells are missing from these tables", style="yellow")

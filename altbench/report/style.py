@@ -6,7 +6,8 @@ Nothing here uses pyplot or changes matplotlib's global state.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,10 +19,13 @@ import matplotlib
 import matplotlib.colors
 import seaborn
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from rich.cells import chop_cells
 
 from altbench.core.spec import read_toml
+from altbench.system.console import debugging, one_line
 from altbench.system.files import replacing
 from altbench.system.fingerprint import Fingerprint
 
@@ -41,7 +45,18 @@ STYLES = Path(__file__).with_name("styles.toml")
 """The built-in policies' styles: a file, because code here names no policy."""
 FOOTER_POINTS = 5.5
 """Size of the fingerprint's small print in points."""
+FALLBACK_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "IPAGothic", "Noto Emoji", "Symbola")
+"""Fonts for letters that the usual one lacks; a letter in none of them is drawn as a box."""
+LABEL_LINE = 40
+"""Columns of a label's line in a figure; a longer one goes on in the next line.
+
+A wide letter, such as a Chinese one, takes two.
+"""
 Panels = Any  # rows of columns of Axes, which numpy cannot type
+
+
+Failures = tuple[tuple[str, str], ...]
+"""The figures that could not be drawn: name and reason."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +121,17 @@ def styled() -> Iterator[None]:
     """Set seaborn's style within the block only, and SVG ids that do not vary."""
     own = {"svg.hashsalt": "altbench", "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 8.5, "figure.dpi": 150}
     own |= {"xtick.labelsize": 8, "ytick.labelsize": 8, "figure.titlesize": 10.5, "grid.linewidth": 0.6}
+    # Labels are users' text: "$x$" is not a formula, and "$x{" would raise.
+    own |= {"text.parse_math": False, "text.usetex": False, "font.family": ["sans-serif", *_fallback_fonts()]}
     with matplotlib.rc_context({**seaborn.axes_style("whitegrid"), **own}):
         yield
+
+
+@cache
+def _fallback_fonts() -> tuple[str, ...]:
+    """Return the installed fonts for letters that the usual font lacks."""
+    installed = {font.name for font in fontManager.ttflist}
+    return tuple(name for name in FALLBACK_FONTS if name in installed)
 
 
 TITLE_CHARACTERS_PER_INCH = 12
@@ -135,7 +159,12 @@ def headline(figure: Figure, title: str) -> None:
 
 def policy_handles(labels: Sequence[str], styles: Styles) -> list[Line2D]:
     """Return the legend entries of policies."""
-    return [Line2D([], [], label=x, color=styles[x].colour, marker=styles[x].marker) for x in labels]
+    return [Line2D([], [], label=folded(x), color=styles[x].colour, marker=styles[x].marker) for x in labels]
+
+
+def folded(label: str) -> str:
+    """Return a label in lines of at most `LABEL_LINE` columns, nothing left out."""
+    return "\n".join(chop_cells(label, LABEL_LINE))
 
 
 def legend(figure: Figure, handles: list[Line2D]) -> None:
@@ -188,9 +217,41 @@ def save(figure: Figure, path: Path) -> Path:
     """
     kind = path.suffix[1:]
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # once a letter, into a run's progress
         figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
     return path
+
+
+def draw_all(
+    figures: Iterable[tuple[str, Callable[[], Figure]]],
+    folder: Path,
+    fingerprint: Fingerprint,
+    suffixes: Sequence[str] = ("png", "svg"),
+) -> tuple[list[Path], Failures]:
+    """Draw each figure into `folder` as <stem>.<suffix>; return the files and failures.
+
+    `figures`: file stem and drawing function. A figure that cannot be drawn costs itself
+    alone; the others are written. A full disk, and any other error of the system, raises.
+    """
+    paths: list[Path] = []
+    failures: list[tuple[str, str]] = []
+    for stem, draw in figures:
+        files = [folder / f"{stem}.{suffix}" for suffix in suffixes]
+        try:
+            with styled():
+                figure = draw()
+                add_footer(figure, fingerprint)
+                paths += [save(figure, file) for file in files]
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            if debugging():
+                raise
+            for file in files:
+                file.unlink(missing_ok=True)  # an earlier picture would pass for this one
+            failures.append((f"figure {stem}", one_line(f"{type(error).__name__}: {error}")))
+    return paths, tuple(failures)
 
 
 def words(name: str) -> str:

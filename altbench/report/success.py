@@ -15,6 +15,7 @@ from altbench.stats.paired import paired_tests
 from altbench.stats.rates import RANKED_FROM, Rate, countable, ranked, success_rate, success_rates
 from altbench.stats.scores import auroc
 from altbench.sweeps.spec import CLEAN
+from altbench.system.console import one_line
 
 ROW = ["task", "label", "policy", "preset", "n"]
 """Columns whose values make a row of a table."""
@@ -203,4 +204,5 @@ def _rate_texts(*columns: pd.Series) -> list[str]:
 
 
 def _shortened(text: str) -> str:
+    text = one_line(text)  # a line end would end the row of a Markdown table
     return text if len(text) <= 80 else text[:79] + "…"

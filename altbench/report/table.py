@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.table import Table as RichTable
 from rich.text import Text
 from tabulate import tabulate
 
 from altbench.stats.rates import Rate
+from altbench.system.console import FittingTable, plain
 from altbench.system.files import replacing
 from altbench.system.fingerprint import Fingerprint
 
@@ -51,6 +51,10 @@ too, prints neither × nor ·, and does not reach captions and fingerprints.
 """
 
 
+_MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|[]<>*`$"})
+"""Characters of a name that Markdown would read as a link, a formula or emphasis."""
+
+
 @dataclass(frozen=True)
 class Block:
     """A rectangle of text.
@@ -65,21 +69,15 @@ class Block:
     best: frozenset[tuple[int, int]] = frozenset()
     names: int = 2
 
-    def to_rich(self, title: str, note: str = "", colours: Sequence[str] = ()) -> RichTable:
+    def to_rich(self, title: str, note: str = "", colours: Sequence[str] = ()) -> FittingTable:
         """Return the block for a terminal, `best` in bold, with a title and a note.
 
         `colours`: a style of rich for each row. Markup in texts is printed as it is.
         """
-        shown = RichTable(title=Text(title), title_justify="left", caption_justify="left")
-        shown.caption = Text(note) if note else None
-        for i, head in enumerate(self.header):
-            if i < self.names:
-                shown.add_column(Text(head), overflow="fold")  # if cut off, two names may look alike
-            else:
-                shown.add_column(Text(head), justify="right")  # if folded, a number may look like two
+        shown = FittingTable(self.header, title, note, names=self.names, numbers=True)
         for i, row in enumerate(self.rows):
-            texts = [Text(text, "bold" if (i, j) in self.best else "") for j, text in enumerate(row)]
-            shown.add_row(*texts, style=colours[i] if colours else None)
+            texts = [Text(plain(text), "bold" if (i, j) in self.best else "") for j, text in enumerate(row)]
+            shown.add(*texts, style=colours[i] if colours else None)
         return shown
 
 
@@ -173,14 +171,20 @@ def to_markdown(table: Table, fingerprint: Fingerprint) -> str:
     """Return title, blocks as pipe tables (best in bold), note and fingerprint."""
     parts = [f"# {table.title}"]
     for block in table.blocks:
-        parts += [f"## {block.caption}", pipe_table(block)]
+        parts += [f"## {block.caption}", pipe_table(block, literal=True)]
     parts += [part for part in (table.note, f"<sub>{fingerprint.one_line()}</sub>") if part]
     return "\n\n".join(parts) + "\n"
 
 
-def pipe_table(block: Block) -> str:
-    """Return a block as a pipe table of Markdown, best in bold, without its caption."""
+def pipe_table(block: Block, literal: bool = False) -> str:
+    """Return a block as a pipe table of Markdown, best in bold, without its caption.
+
+    `literal`: names are users' labels, so that nothing in them is Markdown.
+    """
     rows = _formatted(block, lambda text: text.replace("|", r"\|"), lambda text: f"**{text}**")
+    if literal:
+        for row, texts in zip(rows, block.rows, strict=True):
+            row[: block.names] = [text.translate(_MARKDOWN) for text in texts[: block.names]]
     align = ["left" if i < block.names else "right" for i in range(len(block.header))]
     text: str = tabulate(
         rows, headers=block.header, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Group
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from altbench.report.costs import (
@@ -24,6 +24,7 @@ from altbench.report.success import ROW, conditions_block, failures_table, ood_t
 from altbench.report.table import Block, Table, percentage, significant, write_table
 from altbench.rollout.records import NOT_COUNTED, MeasureRecord
 from altbench.sweeps.spec import CLEAN
+from altbench.system.console import FittingTable
 from altbench.system.fingerprint import Fingerprint
 
 
@@ -33,8 +34,9 @@ def all_tables(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> dict[s
     `frame` is that of `results.load_episodes`, `measures` that of
     `results.load_measures`.
     """
+    success = success_table(frame)
     tables = {
-        "success": success_table(frame),
+        "success": dataclasses.replace(success, note=" ".join(filter(None, (success.note, _trained(measures))))),
         "ood": ood_table(frame),
         "failures": failures_table(frame),
         "latency": latency_table(measures),
@@ -42,6 +44,17 @@ def all_tables(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> dict[s
         "ratios": ratios_table(measures),
     }
     return {stem: table for stem, table in tables.items() if len(table.data)}
+
+
+def _trained(measures: Sequence[MeasureRecord]) -> str:
+    """Return a sentence on where the measured checkpoints were trained; empty if that is not known of any.
+
+    Success depends on it: other processors round otherwise, and training carries that on.
+    """
+    where = sorted(
+        {f"{m.trained_on}, {m.precision}" if m.precision else m.trained_on for m in measures if m.trained_on}
+    )
+    return f"Checkpoints were trained on: {'; '.join(where)}." if where else ""
 
 
 def write_tables(
@@ -75,7 +88,7 @@ def render_costs(measures: Sequence[MeasureRecord]) -> Group:
     return Group(*parts, *_ratios(measures))
 
 
-def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> RichTable:
+def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> FittingTable:
     """Return success by split, with the cost of a decision beside it."""
     clean = by_split(data[data["perturbation"] == CLEAN])
     counts = zip(clean["successes"], clean["episodes"], clean["rate"], strict=True)
@@ -114,7 +127,7 @@ def _cost_texts(costs: pd.DataFrame, label: str, n: str, task: str | None) -> tu
     )
 
 
-def _perturbed(data: pd.DataFrame) -> list[RichTable]:
+def _perturbed(data: pd.DataFrame) -> list[FittingTable]:
     """Return one table per split, with a column per perturbation.
 
     A text lists the rates by severity.
@@ -134,13 +147,13 @@ def _perturbed(data: pd.DataFrame) -> list[RichTable]:
     return tables
 
 
-def _ratios(measures: Sequence[MeasureRecord]) -> list[RichTable]:
+def _ratios(measures: Sequence[MeasureRecord]) -> list[FittingTable]:
     table = ratios_table(measures)
     block = table.blocks[0]
     return [_narrow(block, block.caption, table.note)] if block.rows else []
 
 
-def _narrow(block: Block, title: str, note: str) -> RichTable:
+def _narrow(block: Block, title: str, note: str) -> FittingTable:
     """Return the block without empty columns and without settings that never vary.
 
     These settings go into the title.

@@ -10,6 +10,7 @@ import numpy as np
 
 from altbench.core.errors import ConfigError, ContractError
 from altbench.core.types import UInt8
+from altbench.system.console import one_line
 from altbench.system.files import replacing
 
 FONT_SIZES = range(16, 7, -1)
@@ -61,8 +62,8 @@ def side_by_side(views: Sequence[UInt8], height: int = 256) -> UInt8:
 def caption(frames: UInt8, text: str | Sequence[str]) -> UInt8:
     """Return `frames`, uint8 (T, H, W, 3), with `text` on a strip above them.
 
-    `text` is one for all frames, or one for each. It shrinks to fit, and is cut if even
-    the smallest size is too wide. Raises ContractError for a wrong number of texts.
+    `text` is one for all frames, or one for each. It shrinks to fit. If even the
+    smallest size is too wide, it is cut and ends in `…`. Raises ContractError for a wrong number of texts.
     Example: `caption(frames, "lift/alt/n30 recall ep 3 – success")`.
     """
     _check_frames(frames)
@@ -78,11 +79,13 @@ def _strip(text: str, width: int) -> UInt8:
     """Return the text white on black, uint8 (24, width, 3)."""
     from PIL import Image, ImageDraw, ImageFont
 
-    image = Image.new("RGB", (width, 24))
+    image, text = Image.new("RGB", (width, 24)), one_line(text)
     draw = ImageDraw.Draw(image)
     fonts = [ImageFont.load_default(size) for size in FONT_SIZES]
     font = next((f for f in fonts if draw.textlength(text, font=f) <= width - 8), fonts[-1])
-    draw.text((4, 12), text, font=font, anchor="lm", fill="white")
+    cuts = (text, *(f"{text[:kept]}…" for kept in range(len(text) - 1, 0, -1)))
+    shown = next((cut for cut in cuts if draw.textlength(cut, font=font) <= width - 8), "")
+    draw.text((4, 12), shown, font=font, anchor="lm", fill="white")
     return np.asarray(image, np.uint8)
 
 

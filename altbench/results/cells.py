@@ -6,24 +6,27 @@ A file that is not whole counts as missing. results/README.md describes the colu
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from altbench.core.errors import ResultsError
+from altbench.results.parquet import FORMAT_KEY, HEADER_KEY, read_parquet, write_parquet
 from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord
-from altbench.system.files import replacing
+from altbench.system import sealed
 
-FORMAT = 1
-"""The number of the file format, which every file carries.
+FORMATS = (1, sealed.FORMAT)
+"""The numbers of the file format that can be read; every file carries its own.
 
-Other numbers are refused.
+Files of format 1 have no digest.
 """
+ADVICE = "run the sweep again to make the cell anew"
+"""What to do about a damaged cell."""
 CELLS = "cells"
 """The folder of cells in a run's folder."""
 ADDED = {"perturbation_status": pa.string(), "ood_threshold": pa.float64(), "moved": pa.bool_()}
@@ -31,6 +34,7 @@ ADDED = {"perturbation_status": pa.string(), "ood_threshold": pa.float64(), "mov
 them.
 """
 _EPISODES: TypeAdapter[tuple[EpisodeRecord, ...]] = TypeAdapter(tuple[EpisodeRecord, ...])
+_HEADER: TypeAdapter[CellHeader] = TypeAdapter(CellHeader)
 DECISION_TYPE = pa.struct(
     [
         ("step", pa.int64()),
@@ -64,6 +68,8 @@ CELL_SCHEMA = EPISODE_SCHEMA.append(pa.field("decisions", pa.list_(DECISION_TYPE
 _HEADER_TYPES = {"int": pa.int64(), "str": pa.string()}
 HEADER_SCHEMA = pa.schema([(f.name, _HEADER_TYPES[str(f.type)]) for f in fields(CellHeader)])
 
+log = logging.getLogger(__name__)
+
 
 def cell_path(folder: Path | str, key: str) -> Path:
     """Return where the run in `folder` keeps the cell `key`."""
@@ -74,7 +80,7 @@ def write_cell(folder: Path | str, header: CellHeader, episodes: Sequence[Episod
     """Write a whole cell at once to `folder`/cells/<key>.parquet, its episodes ordered
     by number.
     """
-    metadata = {"altbench.format": str(FORMAT), "altbench.header": json.dumps(asdict(header), sort_keys=True)}
+    metadata = {HEADER_KEY: json.dumps(asdict(header), sort_keys=True)}
     table = to_table(episodes).replace_schema_metadata(metadata)
     path = cell_path(folder, header.key)
     write_parquet(path, table)
@@ -92,24 +98,39 @@ def to_table(episodes: Sequence[EpisodeRecord]) -> Any:
 def read_cell(path: Path | str) -> CellResult:
     """Return the cell in `path`.
 
-    ResultsError if the file is missing, truncated or not a cell.
+    ResultsError if the file is missing, damaged or not a cell.
     """
-    return to_result(*read_table(path))
+    return to_result(path, *read_table(path))
 
 
-def to_result(header: CellHeader, table: Any) -> CellResult:
-    """Return what `read_table` read, as frozen records."""
-    return CellResult(header, _EPISODES.validate_python(table.drop_columns(["flagged"]).to_pylist()))
+def to_result(path: Path | str, header: CellHeader, table: Any) -> CellResult:
+    """Return what `read_table` read from `path`, as frozen records.
+
+    ResultsError if the values cannot be records: an old file, which carries no digest,
+    may be damaged.
+    """
+    try:
+        return CellResult(header, _EPISODES.validate_python(table.drop_columns(["flagged"]).to_pylist()))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise ResultsError(f"{path}: damaged (episodes.{where}: {fault['msg']}); {ADVICE}") from None
+    except ValueError as error:
+        raise sealed.damaged(path, error, ADVICE) from None
 
 
 def is_finished(folder: Path | str, key: str) -> bool:
     """Return whether the cell `key` needs no more work.
 
-    Its file must be whole, and no episode may await another try (infra_error).
+    Its file must be whole, and no episode may await another try (infra_error). A
+    damaged file counts as missing, with a warning.
     """
+    path = cell_path(folder, key)
     try:
-        header, table = read_table(cell_path(folder, key))
-    except ResultsError:
+        header, table = read_table(path)
+    except ResultsError as error:
+        if path.exists():
+            log.warning("counts as missing: %s", error)
         return False
     return header.key == key and table.num_rows > 0 and not awaits_another_try(table)
 
@@ -148,29 +169,20 @@ def _flagged(episode: EpisodeRecord) -> bool | None:
     return any(flags) if flags else None
 
 
-def write_parquet(path: Path, table: Any) -> None:
-    """Write an arrow table atomically: the same rows give the same bytes."""
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-
-
 def read_table(path: Path | str) -> tuple[CellHeader, Any]:
     """Return a cell's header and arrow table, one row per episode.
 
     ResultsError as `read_cell`.
     """
+    table, metadata = read_parquet(path, CELL_SCHEMA, ADVICE)
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read()
-        metadata = table.schema.metadata or {}
-        found = int(metadata.get(b"altbench.format", b"0"))
-        if found != FORMAT:
-            raise ResultsError(f"{path}: expected a cell of format {FORMAT}, found {found}; run the sweep again")
-        header = TypeAdapter(CellHeader).validate_json(metadata[b"altbench.header"])
+        found = int(metadata.get(FORMAT_KEY.encode(), b"0"))
+        if found not in FORMATS:
+            raise ValueError(f"expected a cell of format {sealed.FORMAT}, found {found}")
+        header = _HEADER.validate_json(metadata[HEADER_KEY.encode()])
         return header, with_added(table, CELL_SCHEMA.names)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ResultsError(f"{path}: not a whole cell file ({reason}); run the sweep again to make it anew") from None
+    except (ValueError, KeyError) as error:
+        raise sealed.damaged(path, error, ADVICE) from None
 
 
 def with_added(table: Any, names: Sequence[str]) -> Any:

@@ -4,7 +4,7 @@ was made.
 
 from __future__ import annotations
 
-import json
+import logging
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from altbench.core import registry
-from altbench.core.errors import CheckpointError, ConfigError
+from altbench.core.errors import CheckpointError, ConfigError, ResultsError
 from altbench.core.policy import Policy, Trainable
-from altbench.core.spec import Spec
+from altbench.core.spec import Spec, added
+from altbench.system import sealed
 from altbench.system.files import new_folder
 
 CARD = "policy.json"
 """The card's file in a checkpoint's folder."""
 OLD_CARD = "policy.toml"
 """The card's file in checkpoints made before cards were JSON."""
+_ADVICE = "delete the folder and run the sweep again to fit the policy anew"
+
+log = logging.getLogger(__name__)
 
 
 class CheckpointCard(Spec):
@@ -28,7 +32,9 @@ class CheckpointCard(Spec):
     of it.
 
     `data_share`: as `TrainingClock.data_share`; None also in cards older than this
-    field.
+    field. `trained_on`: the processor, and the GPU if it was trained there; empty in
+    cards older than this field. `files`: SHA-256 of each file that the policy wrote, by
+    its path in the folder; empty in older cards, whose files are used unchecked.
     """
 
     task: str
@@ -43,17 +49,22 @@ class CheckpointCard(Spec):
     image_size: tuple[int, int]
     train_seconds: float
     data_share: float | None = None
+    trained_on: str = ""
+    files: Mapping[str, str] = added({})
 
 
 def save_checkpoint(folder: Path, card: CheckpointCard, policy: Trainable, logs: Path | None = None) -> None:
     """Write the checkpoint as `folder`, whole or not at all; `logs` (training curves)
     go along.
+
+    The card carries the digests of the policy's files, and one of its own.
     """
     with new_folder(folder) as temporary:
         policy.save(temporary)
+        # Before the logs come: they may be deleted, and no result stands on them.
+        files = {path.relative_to(temporary).as_posix(): sealed.file_digest(path) for path in _files(temporary)}
         # Not pydantic's own JSON, which turns an infinite setting into null.
-        text = json.dumps(card.model_dump(), indent=1)
-        (temporary / CARD).write_text(f"{text}\n", encoding="utf-8")
+        sealed.write_json(temporary / CARD, card.model_copy(update={"files": files}).model_dump())
         if logs is not None and logs.is_dir():
             shutil.copytree(logs, temporary / "logs")
 
@@ -63,14 +74,56 @@ def is_checkpoint(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (CARD, OLD_CARD))
 
 
+def _files(folder: Path) -> list[Path]:
+    """Return all files in a folder and in those within it."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def is_whole(folder: Path) -> bool:
+    """Return whether the checkpoint in `folder` is there and no file of it is damaged.
+
+    Warn if one is. Reads all of the files.
+    """
+    try:
+        _check_files(folder, read_card(folder))
+    except CheckpointError as error:
+        log.warning("counts as missing: %s", error)
+        return False
+    return True
+
+
+def _check_files(folder: Path, card: CheckpointCard) -> None:
+    """Raise CheckpointError if a file of the policy is missing or damaged."""
+    for name, expected in card.files.items():
+        path = folder / name
+        try:
+            found = sealed.file_digest(path)
+        except OSError as error:
+            raise CheckpointError(str(sealed.damaged(path, error, _ADVICE))) from None
+        if found != expected:
+            raise CheckpointError(
+                f"{path}: damaged (expected the SHA-256 {expected[:12]}..., got {found[:12]}...); {_ADVICE}"
+            )
+
+
 def find_checkpoint(checkpoints: Path, folder: str) -> Path | None:
     """Return where the checkpoint called `folder` is in `checkpoints`.
 
-    None if it is missing. A folder's name ends in the checkpoint's key. Equal keys mean
+    None if it is missing, or if its card is damaged. A folder's name ends in the checkpoint's key. Equal keys mean
     equal checkpoints, so one that was fitted for a row with another label is found too.
     """
+    own = checkpoints / folder
     others = sorted(checkpoints.glob(f"*-{folder.rpartition('-')[2]}"))
-    return next(filter(is_checkpoint, (checkpoints / folder, *others)), None)
+    return next(filter(_has_card, dict.fromkeys((own, *others))), None)
+
+
+def _has_card(folder: Path) -> bool:
+    """Return whether `folder` has a card that is not damaged; warn if one is."""
+    try:
+        return is_checkpoint(folder) and bool(read_card(folder))
+    except CheckpointError as error:
+        log.warning("counts as missing: %s", error)
+        return False
 
 
 def read_card(folder: Path) -> CheckpointCard:
@@ -85,9 +138,11 @@ def read_card(folder: Path) -> CheckpointCard:
         if not path.is_file():
             path = folder / OLD_CARD
             return CheckpointCard.parse(_read_old(path), "card")
-        return CheckpointCard.parse(json.loads(path.read_text(encoding="utf-8")), "card")
-    except (ConfigError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint's card: {error}") from None
+        return CheckpointCard.parse(sealed.read_json(path, CheckpointCard.model_fields, _ADVICE), "card")
+    except ResultsError as error:
+        raise CheckpointError(str(error)) from None
+    except (ConfigError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint's card: {error}; {_ADVICE}") from None
 
 
 def _read_old(path: Path) -> dict[str, Any]:
@@ -103,7 +158,8 @@ def load_checkpoint(folder: Path, device: str = "cpu", runtime: Mapping[str, Any
     """Return the policy in `folder`, ready to act on `device`.
 
     `runtime` changes settings that do not concern the fit; ConfigError for any other.
-    CheckpointError if another version of the policy made the checkpoint.
+    CheckpointError if another version of the policy made the checkpoint, or if a file of
+    it is damaged.
     """
     card = read_card(folder)
     cls = registry.policy(card.policy)
@@ -113,6 +169,7 @@ def load_checkpoint(folder: Path, device: str = "cpu", runtime: Mapping[str, Any
         raise ConfigError(f"{folder}: {name!r} is part of the fit; may be changed: {sorted(cls.runtime_fields)}")
     policy = make_policy(card.task, card.policy, {**card.config, **(runtime or {})}, str(folder))
     if isinstance(policy, Trainable):
+        _check_files(folder, card)
         policy.load(folder, device)
     return policy
 

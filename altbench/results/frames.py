@@ -10,7 +10,7 @@ cells once for all of these. results/README.md describes the files and their col
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from altbench.core.errors import ResultsError
 from altbench.results.cells import (
@@ -33,11 +32,13 @@ from altbench.results.cells import (
     to_result,
     to_table,
     with_added,
-    write_parquet,
 )
+from altbench.results.parquet import read_parquet, write_parquet
 from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord
 
 EPISODES_FILE, DECISIONS_FILE = "episodes.parquet", "decisions.parquet"
+_FLAT_SCHEMA = pa.schema([*HEADER_SCHEMA, *EPISODE_SCHEMA, *DECISION_TYPE])
+_ADVICE = "build the run's tables again"
 _ORDER = ["task", "label", "n", "train_seed", "split", "perturbation", "severity", "name", "key", "episode"]
 
 log = logging.getLogger(__name__)
@@ -77,9 +78,12 @@ def episodes_frame(header: CellHeader, episodes: Sequence[EpisodeRecord]) -> pd.
 def load_published(folder: Path | str) -> pd.DataFrame:
     """Return `load_episodes` from episodes.parquet, as the run last wrote it, or from
     the cells if it is missing.
+
+    A damaged file counts as missing if there are cells; else it is a ResultsError.
     """
     path = Path(folder) / EPISODES_FILE
-    return _episodes_frame(_read_episodes(path)) if path.is_file() else load_episodes(folder)
+    table = _unless_damaged(path, _read_episodes)
+    return load_episodes(folder) if table is None else _episodes_frame(table)
 
 
 def load_decisions(folder: Path | str, keys: Collection[str] | None = None) -> pd.DataFrame:
@@ -96,9 +100,36 @@ def load_decisions(folder: Path | str, keys: Collection[str] | None = None) -> p
 def load_published_decisions(folder: Path | str) -> pd.DataFrame:
     """Return `load_decisions` from decisions.parquet, as the run last wrote it, or from
     the cells if it is missing.
+
+    A damaged file counts as missing if there are cells; else it is a ResultsError.
     """
     path = Path(folder) / DECISIONS_FILE
-    return _pandas(_read_flat(path), "is_ood", "boolean") if path.is_file() else load_decisions(folder)
+    table = _unless_damaged(path, _read_flat)
+    return load_decisions(folder) if table is None else _pandas(table, "is_ood", "boolean")
+
+
+def is_flat_whole(folder: Path | str) -> bool:
+    """Return whether both flat tables of a run are there and not damaged."""
+    reads = ((EPISODES_FILE, _read_episodes), (DECISIONS_FILE, _read_flat))
+    return all(_unless_damaged(Path(folder) / name, read, True) is not None for name, read in reads)
+
+
+def _unless_damaged(path: Path, read: Callable[[Path], Any], replaceable: bool = False) -> Any:
+    """Return the flat table in `path`; None if it is missing, or damaged but made of
+    cells that are there.
+
+    `replaceable`: whether None is right for a damaged one without cells, too. If not,
+    it raises ResultsError.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return read(path)
+    except ResultsError as error:
+        if not replaceable and not (path.parent / CELLS).is_dir():
+            raise
+        log.warning("counts as missing: %s", error)
+        return None
 
 
 def load_cells(folder: Path | str, keys: Collection[str] | None = None) -> Iterator[CellResult]:
@@ -108,7 +139,10 @@ def load_cells(folder: Path | str, keys: Collection[str] | None = None) -> Itera
     Unreadable cells are left out, with a warning.
     """
     for header, table in _cells(Path(folder), keys):
-        yield to_result(header, table)
+        try:
+            yield to_result(cell_path(folder, header.key), header, table)
+        except ResultsError as error:
+            log.warning("left out: %s", error)
 
 
 @dataclass(frozen=True)
@@ -227,17 +261,11 @@ def _read_episodes(path: Path) -> Any:
     try:
         return with_added(table, [*HEADER_SCHEMA.names, *EPISODE_SCHEMA.names])
     except KeyError as error:
-        raise ResultsError(f"{path}: not a table of episodes ({error.args[0]}); build the run's tables again") from None
+        raise ResultsError(f"{path}: not a table of episodes ({error.args[0]}); {_ADVICE}") from None
 
 
 def _read_flat(path: Path) -> Any:
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ResultsError(
-            f"{path}: not a readable table of episodes ({error}); build the run's tables again"
-        ) from None
+    return read_parquet(path, _FLAT_SCHEMA, _ADVICE)[0]
 
 
 def _episodes_frame(table: Any) -> pd.DataFrame:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from altbench.core.errors import ResultsError
 from altbench.rollout.records import MeasureRecord
-from altbench.system.files import replacing
+from altbench.system import sealed
 
 MEASURES = "measures"
 """The folder of measurements in a run's folder."""
+_ADVICE = "run the sweep again to measure anew"
+_RECORD: TypeAdapter[MeasureRecord] = TypeAdapter(MeasureRecord)
+_NAMES = tuple(field.name for field in fields(MeasureRecord))
+
+log = logging.getLogger(__name__)
 
 
 def measure_path(folder: Path | str, key: str) -> Path:
@@ -23,26 +28,46 @@ def measure_path(folder: Path | str, key: str) -> Path:
 
 
 def write_measure(folder: Path | str, key: str, record: MeasureRecord) -> Path:
-    """Write `folder`/measures/<key>.json atomically."""
+    """Write `folder`/measures/<key>.json, sealed and whole or not at all."""
     path = measure_path(folder, key)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    sealed.write_json(path, asdict(record))
     return path
+
+
+def is_measured(folder: Path | str, key: str) -> bool:
+    """Return whether the measurement `key` has a file that is not damaged."""
+    return _read(measure_path(folder, key)) is not None
 
 
 def load_measures(folder: Path | str, keys: Collection[str] | None = None) -> list[MeasureRecord]:
     """Return the measurements `keys`, or all, by label, preset, N, device, threads and
     image size.
+
+    Damaged files are left out, with a warning.
     """
     paths = (Path(folder) / MEASURES).glob("*.json") if keys is None else (measure_path(folder, key) for key in keys)
-    records = [_read_measure(path) for path in sorted(paths) if path.is_file()]
+    records = [record for path in sorted(paths) if (record := _read(path))]
     return sorted(records, key=lambda r: (r.label, r.preset, r.n, r.device, r.threads, r.image_size or (0, 0)))
 
 
-def _read_measure(path: Path) -> MeasureRecord:
+def _read(path: Path) -> MeasureRecord | None:
+    """Return the measurement in `path`; None if it is missing or, with a warning,
+    damaged.
+    """
+    if not path.is_file():
+        return None
     try:
-        return TypeAdapter(MeasureRecord).validate_json(path.read_bytes())
+        return _parsed(path)
+    except ResultsError as error:
+        log.warning("counts as missing: %s", error)
+        return None
+
+
+def _parsed(path: Path) -> MeasureRecord:
+    values = sealed.read_json(path, _NAMES, _ADVICE)
+    try:
+        return _RECORD.validate_python(values)
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "file"
-        raise ResultsError(f"{path}: not a measurement ({where}: {fault['msg']}); delete it and run again") from None
+        raise ResultsError(f"{path}: not a measurement ({where}: {fault['msg']}); {_ADVICE}") from None

@@ -18,7 +18,7 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import CheckpointError
 from altbench.core.policy import Policy
 from altbench.results import frames, history, measures
-from altbench.results.checkpoints import find_checkpoint, load_checkpoint, make_policy
+from altbench.results.checkpoints import find_checkpoint, is_whole, load_checkpoint, make_policy
 from altbench.results.demonstrations import DemonstrationReader, available_checksums, data_checksums, data_files
 from altbench.results.folder import RunFolder
 from altbench.results.frames import Recorded
@@ -58,12 +58,13 @@ class Run:
 
         Every name and setting is checked, so that a bad sweep is refused before any
         work. Keys are those without demonstrations, so that no cell is found.
+        What depends on the machine is as the run began it, if it has begun.
         `renderer`: None selects one.
         """
         root, device = Path(root).absolute(), resolve_device(sweep.device)
         renderer = registry.select_backend() if renderer is None else renderer
-        plan = make_plan(sweep, provenance_of(device, renderer, {}))
-        return cls(root, sweep, device, renderer, data_files(sweep, root), plan)
+        plan = make_plan(history.continue_sweep(sweep, root), provenance_of(device, renderer, {}))
+        return cls(root, plan.sweep, device, renderer, data_files(sweep, root), plan)
 
     @classmethod
     def open(cls, root: Path | str, sweep: SweepSpec, renderer: str | None = None) -> Run:
@@ -155,6 +156,11 @@ class Run:
     def checkpoint_folder(self, checkpoint: Checkpoint) -> Path | None:
         """Return where a fitted checkpoint is; None if it is missing."""
         return find_checkpoint(self.folder.checkpoints, checkpoint.folder)
+
+    def is_fitted(self, checkpoint: Checkpoint) -> bool:
+        """Return whether a checkpoint is fitted and no file of it is damaged."""
+        found = self.checkpoint_folder(checkpoint)
+        return found is not None and is_whole(found)
 
     def fitted(self, checkpoint: Checkpoint) -> Path:
         """Return where a fitted checkpoint is.

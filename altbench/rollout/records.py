@@ -114,7 +114,8 @@ class MeasureRecord:
     `peak_rss_bytes`: in addition to an empty process. `inference`: how decisions are
     made ("DDIM, 10 steps"). `data_share`: the fraction of training that was spent
     waiting for data. `machine`: the processor and the GPU; empty in records older than
-    this field.
+    this field. `trained_on`: those that the checkpoint was trained on; `precision`: what
+    it was trained in; None: unknown.
     """
 
     label: str
@@ -140,3 +141,5 @@ class MeasureRecord:
     train_seed: int = 0
     data_share: float | None = None
     machine: str = ""
+    trained_on: str | None = None
+    precision: str | None = None

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from rich.console import Console
-from rich.table import Table
 
 from altbench.results.run import Run
 from altbench.runner.jobs import FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.main import pending_jobs
 from altbench.sweeps.plan import Checkpoint, Plan
+from altbench.system.console import FittingTable, say, show
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,30 @@ def show_plan(console: Console, run: Run, before: Work | None = None) -> Work:
     before, plan = before or Work(), run.plan
     new = _without(plan, before)
     work = Work(_jobs(new), frozenset(job.key for job in pending_jobs(replace(run, plan=new))))
-    heads = ("checkpoint", "policy", "preset", "fit", "cells", "episodes", "cells done")
-    table = Table(*heads, title=f"{plan.sweep.name}: {plan.sweep.description}")
+    if work.jobs:
+        show(console, _table(plan, new, work))
+        say(console, work.summary())
+    shared = [job for key, job in _jobs(plan).items() if key in before.jobs]
+    if shared:
+        say(console, f"{plan.sweep.name}: listed above already: {_counted(shared)}")
+    return before.and_also(work)
+
+
+def _table(plan: Plan, new: Plan, work: Work) -> FittingTable:
+    """Return a row for each checkpoint of `plan` with work in `new`."""
+    # Most labels are their policy's name, and a second column of names costs its width.
+    renamed = any(point.label != point.policy for point in plan.checkpoints)
+    heads = ("checkpoint", *(("policy",) if renamed else ()), "preset", "fit", "cells", "episodes", "done")
+    table = FittingTable(heads, f"{plan.sweep.name}: {plan.sweep.description}", prose=[1] if renamed else [])
     for point in plan.checkpoints:
         own = [RolloutJob(cell) for cell in new.cells if cell.checkpoint == point]
         if own or FitJob(point).key in work.jobs:
             episodes = sum(job.cell.episodes for job in own)
             done = sum(job.key not in work.left for job in own)
-            table.add_row(
-                point.name, point.policy, point.preset, _fit(point, work), str(len(own)), str(episodes), str(done)
-            )
-    if work.jobs:
-        console.print(table)
-        console.print(work.summary(), highlight=False)
-    shared = [job for key, job in _jobs(plan).items() if key in before.jobs]
-    if shared:
-        console.print(f"{plan.sweep.name}: listed above already: {_counted(shared)}", highlight=False)
-    return before.and_also(work)
+            policy = (point.policy,) if renamed else ()
+            counts = map(str, (len(own), episodes, done))
+            table.add(point.name, *policy, point.preset, _fit(point, work), *counts)
+    return table
 
 
 def _without(plan: Plan, before: Work) -> Plan:

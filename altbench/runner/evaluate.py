@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
 
 from altbench.core import registry
 from altbench.core.catalogue import make_policy
@@ -29,6 +27,7 @@ from altbench.rollout.episode import LONGEST_DECISION_S, EpisodePlan, PlannedPer
 from altbench.rollout.records import CellHeader, EpisodeRecord
 from altbench.runner.function_policy import Act, FunctionPolicy
 from altbench.stats.rates import success_rate
+from altbench.system.console import counted, make_console, say
 from altbench.system.workers import refuse_second_import
 
 FROM_DEMONSTRATIONS = ("recall", "replay")
@@ -83,14 +82,14 @@ def evaluate(
     records: list[EpisodeRecord] = []
     env = make_env(info, ready.requirements, image_size, render_profile)
     try:
-        for index in _shown(range(episodes), f"{info.name} {split}", quiet):
+        for index in counted(range(episodes), f"{info.name} {split}", quiet=quiet):
             plan = _plan(index, seed, split, starts, perturbation)
             records.append(run_episode(env, ready, plan, decision_timeout_s))
     finally:
         env.close()
     frame = episodes_frame(_header(info, label, split, perturbation, len(starts)), records)
     if not quiet:
-        print(_summary(frame, f"{label} on {info.name}, {split}"))
+        say(make_console(), _summary(frame, f"{label} on {info.name}, {split}"), wrap=False)
     return frame
 
 
@@ -141,12 +140,6 @@ def _starts(
     if not given:
         raise ConfigError(f"{split} begins from demonstrations: expected at least one, got none")
     return subset(given, len(given), info.grid_size, seed)
-
-
-def _shown(indices: range, what: str, quiet: bool) -> Iterable[int]:
-    """Iterate with a progress bar, if there is a terminal to show it on."""
-    console = Console(stderr=True, quiet=quiet)
-    return track(indices, what, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _plan(

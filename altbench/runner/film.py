@@ -30,11 +30,14 @@ from altbench.runner.episodes import episode_plans
 from altbench.sweeps.plan import Cell, make_plan
 from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import SweepSpec
+from altbench.system.files import file_name
 
 SCENE = 336
 """Height and width of the rendered scene in pixels: four times the policy's usual 84,
 drawn beside it at half that.
 """
+SHOWN_LABEL = 32
+"""The most characters of a label in a film's caption; the rest becomes a `…`."""
 HOLD_LAST_S = 1.0
 """Seconds for which the last frame stands, so that the outcome can be read."""
 
@@ -65,7 +68,7 @@ def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -
     plans = {p.index: p for p in episode_plans(run, cell)}
     films = [_film(env, cell, plans[record.episode], record) for record in recorded]
     env.close()
-    target = out or root / "videos" / f"{cell.name.replace('/', '-')}.mp4"
+    target = out or root / "videos" / f"{file_name(cell.name)}.mp4"
     write_mp4(target, np.concatenate(films), fps=registry.task(cell.checkpoint.task).control_hz)
     return target
 
@@ -163,7 +166,9 @@ def _text(cell: Cell, record: EpisodeRecord, step: int) -> str:
     decision = _last_decision(record, step)
     score = "" if decision is None or decision.ood_score is None else f" - OOD score {decision.ood_score:.2f}"
     flag = " FLAGGED" if decision is not None and decision.is_ood else ""
-    return f"{cell.label}, {column}, episode {record.episode}{score}{flag}"
+    # The outcome stands at the end, and a long label must not push it out of the picture.
+    label = cell.label if len(cell.label) <= SHOWN_LABEL else f"{cell.label[: SHOWN_LABEL - 1]}…"
+    return f"{label}, {column}, episode {record.episode}{score}{flag}"
 
 
 def _last_decision(record: EpisodeRecord, step: int) -> DecisionRecord | None:

@@ -24,11 +24,13 @@ from altbench.results import cells as cells_module
 from altbench.results import history, measures
 from altbench.results.folder import RunFolder, remove_leftovers
 from altbench.results.run import Run
+from altbench.results.unchecked import warn_of_unchecked
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
 from altbench.runner.scheduler import Scheduler
 from altbench.sweeps.spec import SweepSpec
+from altbench.system.console import make_console
 from altbench.system.devices import require_renderer
 from altbench.system.fingerprint import usable_cores
 from altbench.system.workers import refuse_second_import
@@ -39,7 +41,7 @@ class Summary(OpenedRun):
     """A run as it was left, with its records and tables for scripts.
 
     `root`: where its tables are. `found`: cells that were finished before. `ran`: cells
-    run now. `failed`: jobs that failed, each with the reason.
+    run now. `failed`: jobs and figures that failed, each with the reason.
     """
 
     run: Run
@@ -79,14 +81,14 @@ def run(
     refuse_second_import("altbench.run")
     # Absolute, since a policy may change the working directory.
     root, out = Path(root).absolute(), None if out is None else Path(out).absolute()
-    renderer, shown = require_renderer(), console or Console(quiet=True)
+    renderer, shown = require_renderer(), console or make_console(quiet=True)
     with RunFolder(root).locked():
         with _opened(executor, workers) as chosen:
             summary = complete(Run.begin(root, sweep, renderer), chosen, Board(shown, chosen.threads))
-        outputs.write(summary.run, out)
+        undrawn = outputs.write(summary.run, out)
     if out is not None:
-        history.keep(sweep, out)
-    return replace(summary, root=out or root)
+        history.keep(summary.run.sweep, out)
+    return replace(summary, root=out or root, failed=(*summary.failed, *undrawn))
 
 
 @contextmanager
@@ -112,6 +114,7 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     """
     folder = begun.folder
     remove_leftovers(folder.root)
+    warn_of_unchecked(folder.root)
     # Beats of an earlier run would look like those of workers that hang.
     shutil.rmtree(folder.progress, ignore_errors=True)
     missing = [CollectJob(task) for task in begun.sweep.tasks if _needs_data(begun, task)]
@@ -135,9 +138,9 @@ def pending_jobs(run: Run) -> list[Job]:
     measurements.
     """
     plan = run.plan
-    fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not run.checkpoint_folder(c)]
+    fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not run.is_fitted(c)]
     cells = [RolloutJob(c) for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
-    unmeasured = [m for m in plan.measurements if not measures.measure_path(run.root, m.key).is_file()]
+    unmeasured = [m for m in plan.measurements if not measures.is_measured(run.root, m.key)]
     return [*fits, *cells, *(MeasureJob(m) for m in unmeasured)]
 
 
@@ -150,12 +153,22 @@ def _infra_errors(run: Run) -> list[tuple[str, str]]:
 
 
 def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the cells without a record whose jobs did not fail: a run lacks no cell
-    without saying so.
+    """Return what the plan asks for and no file holds, though no job failed.
+
+    So a worker that wrote elsewhere, or a file that was deleted meanwhile, never looks
+    like a finished run.
     """
-    lacking = [cell for cell in run.plan.cells if cell.key not in run.recorded]
-    reason = f"its record is missing from {run.root} at the end"
-    return [(cell.name, reason) for cell in lacking if cell.name not in failed]
+    lost = [(c.name, cells_module.cell_path(run.root, c.key)) for c in run.plan.cells if c.key not in run.recorded]
+    lost += [
+        (f"{m.name}/measure", path)
+        for m in run.plan.measurements
+        if not (path := measures.measure_path(run.root, m.key)).is_file()
+    ]
+    return [
+        (name, f"expected its record in {path}, which is missing or damaged; run the sweep again")
+        for name, path in lost
+        if name not in failed
+    ]
 
 
 def _needs_data(run: Run, task: str) -> bool:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 
 from altbench.runner.heartbeat import Beat
 from altbench.runner.jobs import Job
+from altbench.system.console import job_bars, one_line, say
 
 PACE_KNOWN = 0.05
 """Share of a job that must be done before the board trusts the job's own pace: the
@@ -70,15 +71,8 @@ class Board:
         self._ahead = {job.key: _Ahead(job) for job in jobs}
         self._total, self._done = len(jobs), 0
         if jobs and self.console.is_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[detail]}"),
-                TimeElapsedColumn(),
-                console=self.console,
-            )
-            self._overall = self._progress.add_task("[bold]all jobs", total=self._total, detail="")
+            self._progress = job_bars(self.console)
+            self._overall = self._progress.add_task("all jobs", total=self._total, detail="")
             self._progress.start()
 
     def end(self) -> None:
@@ -92,7 +86,7 @@ class Board:
         ahead = self._ahead[job.key]
         ahead.began = time.monotonic()
         if self._progress is not None:
-            ahead.line = self._progress.add_task(job.name, total=None, detail="")
+            ahead.line = self._progress.add_task(one_line(job.name), total=None, detail="")
 
     def progressed(self, job: Job, beat: Beat) -> None:
         """Show that `job` reported `beat`."""
@@ -111,19 +105,17 @@ class Board:
         self.costs.learn(job, seconds)
         self._close(job)
         if not self.console.is_terminal:
-            self.console.print(
-                f"{self._done}/{self._total}  {job.name}  {seconds:.0f} s  ({self.time_left()} left)", highlight=False
-            )
+            say(self.console, f"{self._done}/{self._total}  {job.name}  {seconds:.0f} s  ({self.time_left()} left)")
 
     def failed(self, job: Job, reason: str) -> None:
         """Show that `job` ended badly, for good."""
         self._close(job)
-        self.console.print(f"[red]failed[/] {job.name}: {reason}", highlight=False)
+        say(self.console, ("failed", "red"), f" {job.name}: {reason}")
 
     def retried(self, job: Job) -> None:
         """Show that `job` lost its worker and waits again."""
         self._drop_line(self._ahead[job.key])
-        self.console.print(f"[yellow]worker lost[/], trying again: {job.name}", highlight=False)
+        say(self.console, ("worker lost", "yellow"), f", trying again: {job.name}")
 
     def time_left(self) -> str:
         """Return the expected time to the end, such as `4 min`: no shorter than the

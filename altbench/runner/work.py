@@ -20,6 +20,7 @@ from altbench.runner.heartbeat import Heartbeat, TrainingClock
 from altbench.runner.worker import Worker
 from altbench.sweeps.plan import Cell, Checkpoint, Measurement
 from altbench.system.devices import set_threads
+from altbench.system.fingerprint import machine
 
 
 @dataclass(frozen=True)
@@ -135,4 +136,5 @@ def _card(run: Run, checkpoint: Checkpoint, policy: Policy, clock: TrainingClock
         image_size=run.sweep.image_size,
         train_seconds=clock.seconds(),
         data_share=clock.data_share,
+        trained_on=machine(run.device),
     )

@@ -87,29 +87,34 @@ def sign_flip_exact(differences: ArrayLike) -> float:
     return min(1.0, 2 * float(chance[reach + extreme :].sum())) if extreme else 1.0
 
 
-def paired_difference_interval(counts: PairedCounts, confidence: float = 0.95) -> tuple[float, float]:
+def paired_difference_interval(
+    counts: PairedCounts, confidence: float = 0.95, effect: float = 1.0
+) -> tuple[float, float]:
     """Return the interval of `counts.difference`.
 
-    Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10.
+    Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10. `effect`: the
+    design effect of pairs that come in clusters; the counts are divided by it.
     """
     n = counts.total
-    (low1, high1), (low2, high2) = (
-        wilson_interval(counts.both + counts.only_first, n, confidence),
-        wilson_interval(counts.both + counts.only_second, n, confidence),
-    )
     rate1, rate2 = (counts.both + counts.only_first) / n, (counts.both + counts.only_second) / n
-    phi = _newcombe_phi(counts)
+    (low1, high1), (low2, high2) = (
+        wilson_interval((counts.both + counts.only_first) / effect, n / effect, confidence),
+        wilson_interval((counts.both + counts.only_second) / effect, n / effect, confidence),
+    )
+    phi = _newcombe_phi(counts, effect)
     below = _square_and_add(rate2 - low2, high1 - rate1, phi)
     above = _square_and_add(high2 - rate2, rate1 - low1, phi)
     return max(-1.0, counts.difference - below), min(1.0, counts.difference + above)
 
 
-def _newcombe_phi(counts: PairedCounts) -> float:
+def _newcombe_phi(counts: PairedCounts, effect: float = 1.0) -> float:
     """Return the correlation of the two outcomes as Newcombe's method 10 estimates it.
 
     phi = (ad - bc) / sqrt((a + b)(c + d)(a + c)(b + d)), with the paper's fourfold
     table a, b, c, d. If ad > bc, the numerator has a continuity correction and is
     max(ad - bc - n / 2, 0), which method 8 does not have. 0 if a margin is empty.
+    Counts divided by `effect` give the same phi, with a correction `effect` times as
+    large.
     """
     # Python's integers, because a product of four of NumPy's may exceed 64 bits.
     a, b, c, d = (int(n) for n in (counts.both, counts.only_second, counts.only_first, counts.neither))
@@ -117,7 +122,7 @@ def _newcombe_phi(counts: PairedCounts) -> float:
     if product == 0:
         return 0.0
     covariance = a * d - b * c
-    corrected = max(covariance - (a + b + c + d) / 2, 0.0) if covariance > 0 else float(covariance)
+    corrected = max(covariance - effect * (a + b + c + d) / 2, 0.0) if covariance > 0 else float(covariance)
     return corrected / math.sqrt(product)
 
 

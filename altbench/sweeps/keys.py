@@ -9,10 +9,9 @@ with an underscore return an empty value for a default.
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
+from altbench.core import policy_files
 from altbench.sweeps.rows import Column, Row
 from altbench.sweeps.spec import MeasureEntry, PerturbationEntry
 
@@ -103,8 +102,7 @@ def _version(column: Column) -> list[str]:
 def _source_digest(policy: str) -> str:
     """Return the digest of a policy's own file: an edited policy is a new policy.
 
-    Empty for a registered policy, which has a version instead.
+    It includes the modules beside it that it imports. Empty for a registered policy,
+    which has a version instead.
     """
-    if ".py:" not in policy:
-        return ""
-    return hashlib.sha256(Path(policy.rpartition(":")[0]).read_bytes()).hexdigest()
+    return policy_files.digest(policy) if ".py:" in policy else ""

@@ -6,7 +6,7 @@ rows.py checks the sweep; keys.py specifies the keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,8 @@ from altbench.sweeps.rows import (
     make_evaluations,
     make_row,
 )
-from altbench.sweeps.spec import MeasureEntry, SweepSpec
+from altbench.sweeps.spec import MeasureEntry, PolicyEntry, SweepSpec
+from altbench.system.files import file_name
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Checkpoint:
     @property
     def folder(self) -> str:
         """The name of its folder under `checkpoints/`."""
-        return f"{self.name.replace('/', '-')}-{self.key[:12]}"
+        return f"{file_name(self.name)}-{self.key[:12]}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Plan:
-    """All work of a sweep, in the order of its file. `data`: as in `Provenance`."""
+    """All work of a sweep, in the order of its file. `data`: as in `Provenance`.
+
+    `sweep`: with everything definite that depends on the machine, as a run keeps it.
+    """
 
     sweep: SweepSpec
     checkpoints: tuple[Checkpoint, ...]
@@ -141,7 +145,8 @@ def make_plan(sweep: SweepSpec, provenance: Provenance) -> Plan:
     checkpoints: dict[str, Checkpoint] = {}
     cells: dict[str, Cell] = {}
     measurements: list[Measurement] = []
-    for row in _rows(sweep, provenance):
+    rows = _rows(sweep, provenance)
+    for row in rows:
         for n, train_seed in [(n, seed) for n in row.entry.n for seed in sweep.train_seeds]:
             made = _checkpoint(row, n, train_seed)
             # Two rows that differ in runtime settings alone share one fit.
@@ -151,7 +156,13 @@ def make_plan(sweep: SweepSpec, provenance: Provenance) -> Plan:
             if made.trainable and sweep.measure:
                 measurements.append(_measurement(row, made, sweep.measure))
     check_no_empty_evaluation(sweep)
+    sweep = sweep.model_copy(update={"policies": _entries(rows)})
     return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), tuple(measurements), provenance.data)
+
+
+def _entries(rows: Sequence[Row]) -> tuple[PolicyEntry, ...]:
+    """Return the rows' policy entries, which every task shares, with everything definite."""
+    return tuple({row.entry.name: row.entry for row in rows}.values())
 
 
 def _rows(sweep: SweepSpec, provenance: Provenance) -> list[Row]:

@@ -17,6 +17,7 @@ from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
 from altbench.core.policy import Policy, Requirements, check_fit
 from altbench.core.task import TaskInfo
 from altbench.rollout.episode import PROTOCOL_VERSION
+from altbench.sweeps.kept import pinned
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, EventEntry, PerturbationEntry, PolicyEntry, SweepSpec
 
 KEY_PACKAGES = ("robosuite", "mujoco", "torch")
@@ -125,7 +126,7 @@ def make_row(
     """
     where = f"policy {entry.name!r}"
     policy = registry.policy(entry.policy)
-    config = resolve_config(policy, entry.preset, entry.config, where)
+    config = resolve_config(policy, entry.preset, entry.config, where).resolve(provenance.device)
     try:
         requirements = policy(task, config).requirements
     except (Exception, SystemExit) as error:
@@ -138,7 +139,7 @@ def make_row(
         raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
     if min(entry.n) < 1:
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
-    return Row(sweep, provenance, task, entry, policy, config, evaluations)
+    return Row(sweep, provenance, task, pinned(entry, config), policy, config, evaluations)
 
 
 def _check_kind(requirements: Any, where: str) -> None:

@@ -6,6 +6,7 @@ models here are frozen, and an unknown key is refused with the nearest valid one
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +23,29 @@ CLEAN = "clean"
 """The name of a column without perturbation."""
 Pixels = Annotated[int, pydantic.Field(ge=8, le=4096)]
 """Height or width of an image."""
+
+
+LONGEST_LABEL = 100
+"""The most characters of a label or a sweep's name: they become names of files, which
+may have 255 bytes on most file systems.
+"""
+
+
+def check_label(label: str) -> None:
+    """Raise ValueError unless `label` can stand in a cell's name, a table and a figure.
+
+    Any letters and signs may, but not a slash, which separates the parts of a cell's
+    name, and no line ends and other control characters.
+    """
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in label):
+        raise ValueError(f"expected a label of one line without control characters, got {label[:40]!a}")
+    if "/" in label:
+        raise ValueError(f"expected a label without a slash, which separates the parts of a cell's name, got {label!r}")
+    if label != label.strip() or not label:
+        raise ValueError(f"expected a label that begins and ends with a visible character, got {label!r}")
+    if len(label) > LONGEST_LABEL:
+        cut = f"{len(label)} that begin with {label[:40]!r}"
+        raise ValueError(f"expected a label of at most {LONGEST_LABEL} characters, got {cut}")
 
 
 class DemonstrationEntry(Spec):
@@ -50,6 +74,13 @@ class PolicyEntry(Spec):
     n: tuple[int, ...] = pydantic.Field((30,), min_length=1)
     config: dict[str, Any] = pydantic.Field(default_factory=dict)
 
+    @pydantic.model_validator(mode="after")
+    def _label_can_be_shown(self) -> Self:
+        # A file without a class has a slash, and the registry says what it lacks.
+        if self.label or ":" in self.policy:
+            check_label(self.name)
+        return self
+
     @property
     def name(self) -> str:
         """The label in tables and file names: `label`, or the policy's own name."""
@@ -65,7 +96,7 @@ class PerturbationEntry(Spec):
     """
 
     name: str
-    label: str = added("", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")
+    label: str = added("", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$", max_length=LONGEST_LABEL)
     severities: tuple[int, ...] = pydantic.Field(default=(1, 2, 3, 4, 5), min_length=1)
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
     cameras: tuple[str, ...] = ()
@@ -121,8 +152,8 @@ class EvaluationEntry(Spec):
 
     split: str
     episodes: int | Literal["each"] = 40
-    n: tuple[int, ...] | None = None
-    policies: tuple[str, ...] | None = None
+    n: tuple[int, ...] | None = pydantic.Field(default=None, min_length=1)
+    policies: tuple[str, ...] | None = pydantic.Field(default=None, min_length=1)
     perturbations: tuple[PerturbationEntry, ...] = ()
     event: EventEntry | None = added(None)
 
@@ -153,7 +184,7 @@ class SweepSpec(Spec):
     or `measure = false` in TOML, leaves the measurements of latency and memory out.
     """
 
-    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_LABEL)
     description: str = ""
     tasks: tuple[str, ...] = pydantic.Field(min_length=1)
     seed: int = pydantic.Field(default=0, ge=0)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from altbench.core import registry
-from altbench.core.errors import ConfigError, RenderingUnavailable, UnknownNameError
+from altbench.core.errors import ConfigError, UnknownNameError
 
-NO_RENDERER = ("", "disable", "disabled", "off", "false", "0")
-"""The values of MUJOCO_GL with which MuJoCo renders nothing."""
 DEVICES = ("auto", "cpu", "cuda")
 """The devices that a sweep or command may name."""
 ALSO_CALLED = {"gpu": "cuda", "nvidia": "cuda"}
@@ -29,13 +27,13 @@ def resolve_device(device: str) -> str:
 
 
 def require_renderer() -> str:
-    """Return the OpenGL back end; raise RenderingUnavailable if none works."""
+    """Return the OpenGL back end; raise RenderingUnavailable if it does not work.
+
+    The first call tries it, which takes under a second. So a run with a bad driver is
+    refused before any work.
+    """
     renderer = registry.select_backend()
-    if renderer.lower() in NO_RENDERER:
-        raise RenderingUnavailable(
-            "no off-screen OpenGL works here; install Debian's libegl1 and libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa); "
-            "`altbench doctor` shows the reasons"
-        )
+    registry.check_backend()
     return renderer
 
 

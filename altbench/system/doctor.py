@@ -19,11 +19,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
+from altbench.system.console import FittingTable, make_console, say, show
+from altbench.system.devices import resolve_device
 from altbench.system.fingerprint import cpu_model, gpu_name, package_version, usable_cores
 from altbench.system.numba_cache import VARIABLE as NUMBA_VARIABLE
+from altbench.system.precision import choose_precision
 from altbench.system.quota import cpu_quota
 
 BACKENDS = {"egl": "libegl1 and libgl1-mesa-dri", "osmesa": "libosmesa6"}
@@ -79,20 +81,21 @@ def diagnose(folder: Path | None = None) -> list[Finding]:
         check_disk(folder or Path.cwd()),
         check_processor(),
         check_numba_cache(),
+        check_precision(),
     ]
 
 
 def render(findings: Sequence[Finding], console: Console | None = None) -> None:
     """Print the findings as a table, with advice below each problem."""
-    table = Table("", "what", "found", title="altbench doctor", title_justify="left")
+    table = FittingTable(("", "what", "found"), "altbench doctor", names=0, prose=[2])
     for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[bold red]no[/]"
+        mark = Text("ok", "green") if finding.ok else Text("no", "bold red")
         detail = finding.detail if finding.ok else f"{finding.detail}\n→ {finding.advice}"
-        table.add_row(mark, finding.name, escape(detail))
+        table.add(mark, finding.name, detail)
     problems = sum(not finding.ok for finding in findings)
-    out = console or Console()
-    out.print(table)
-    out.print(f"{problems} problem{'s' if problems > 1 else ''} to solve" if problems else "everything is in order")
+    out = console or make_console()
+    show(out, table)
+    say(out, f"{problems} problem{'s' if problems > 1 else ''} to solve" if problems else "everything is in order")
 
 
 def check_python() -> Finding:
@@ -240,3 +243,10 @@ def check_numba_cache() -> Finding:
     return Finding(
         "numba's cache", usable, detail, f"unset {NUMBA_VARIABLE}, or set it to a folder that can be written"
     )
+
+
+def check_precision() -> Finding:
+    """Report the precision that policies are trained in here under `precision = "auto"`, and why; both are fine."""
+    device = resolve_device("auto")
+    choice = choose_precision(device)
+    return Finding("training", True, f"in {choice.precision} on {device}: {choice.reason}")

@@ -5,6 +5,7 @@ They are written under a temporary name, then moved into place.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -17,6 +18,11 @@ from altbench.core.errors import AltbenchError
 
 LEFTOVER = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """The temporary names of `replacing`: what a killed process left may be deleted."""
+
+LONGEST_NAME = 180
+"""Bytes of a name that labels may fill: most file systems allow 255, and keys, suffixes
+and the temporary names of `replacing` come on top.
+"""
 
 
 @contextmanager
@@ -59,6 +65,19 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def file_name(name: str) -> str:
+    """Return `name` as the name of a file or folder: a slash becomes a hyphen.
+
+    A name of over `LONGEST_NAME` bytes is cut, and ends in digits that tell it apart.
+    """
+    flat = name.replace("/", "-")
+    encoded = flat.encode("utf-8")
+    if len(encoded) <= LONGEST_NAME:
+        return flat
+    digits = hashlib.sha256(encoded).hexdigest()[:8]
+    return f"{encoded[: LONGEST_NAME - 9].decode('utf-8', 'ignore')}-{digits}"
 
 
 def make_folder(folder: Path) -> None:

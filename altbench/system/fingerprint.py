@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import filecmp
 import json
+import logging
 import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -20,7 +21,7 @@ from urllib.parse import unquote, urlparse
 from pydantic import TypeAdapter, ValidationError
 
 from altbench.core.errors import ResultsError
-from altbench.system.files import replacing
+from altbench.system import sealed
 from altbench.system.quota import cpu_quota
 
 PACKAGES = ("altbench", "robosuite", "mujoco", "torch", "numpy", "faiss-cpu", "gymnasium")
@@ -29,6 +30,8 @@ FILE = "fingerprint.json"
 """The fingerprint's file in a run's folder."""
 _SOURCES = ("altbench", "envs", "policies", "demos", "pyproject.toml")
 """Changes to these paths of a checkout make a fingerprint `dirty`."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,17 +110,30 @@ def collect(renderer: str | None = None, data: str | None = None) -> Fingerprint
 
 
 def write_fingerprint(folder: Path, fingerprint: Fingerprint) -> Path:
-    """Write `folder`/fingerprint.json, whole or not at all; return its path."""
+    """Write `folder`/fingerprint.json, sealed and whole or not at all; return its path.
+
+    Equal fingerprints give equal bytes.
+    """
     path = folder / FILE
-    with replacing(path) as temporary:
-        temporary.write_text(fingerprint.to_json(), encoding="utf-8")
+    sealed.write_json(path, json.loads(fingerprint.to_json()))
     return path
 
 
 def load_fingerprint(folder: Path) -> Fingerprint | None:
-    """Read the fingerprint of the run in `folder`; None if it is missing."""
-    path = folder / FILE
-    return Fingerprint.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    """Read the fingerprint of the run in `folder`.
+
+    None if it is missing or, with a warning, damaged.
+    """
+    path, advice = folder / FILE, "the command that made the folder writes it anew"
+    if not path.is_file():
+        return None
+    try:
+        values = sealed.read_json(path, [field.name for field in fields(Fingerprint)], advice)
+        return Fingerprint.from_json(json.dumps(values))
+    except ResultsError as error:
+        named = "" if str(error).startswith(str(path)) else f"{path}: "
+        log.warning("counts as missing: %s%s", named, error)
+        return None
 
 
 def differences(first: Fingerprint, second: Fingerprint) -> list[str]:
@@ -142,6 +158,11 @@ def cpu_model() -> str:
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.processor() or platform.machine()
+
+
+def machine(device: str) -> str:
+    """Return the processor's name, and the GPU's where `device` is "cuda"."""
+    return " · ".join(filter(None, (cpu_model(), gpu_name() if device == "cuda" else None)))
 
 
 def usable_cores() -> int:

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from altbench.api import FitContext, Spec
+from altbench.api import FitContext, Spec, added, changed, choose_precision
+from altbench_policies.plateau import Plateau
 from altbench_policies.resume import Resumable
 from altbench_policies.training_log import TrainingLog
 
@@ -32,10 +33,15 @@ class TrainingSpec(Spec):
 
     `train_steps`: gradient steps; None: `epochs` passes over the frames (0 steps keep
     the initial weights). `schedule`: learning rate after a linear warm-up. `precision`:
-    with "bf16" the network runs under autocast; the weights stay fp32. `ema_power` > 0:
-    averaged weights are kept, and the policy acts with them. `max_gradient`: largest
-    norm of the gradient, clipped (0: not clipped). `checkpoint_seconds`: time between
-    two states to resume from.
+    with "bf16" the network runs under autocast; the weights stay fp32. "auto" is bf16
+    if the hardware multiplies it, else fp32. `ema_power` > 0: averaged weights are
+    kept, and the policy acts with them. `max_gradient`: largest norm of the gradient,
+    clipped (0: not clipped). `checkpoint_seconds`: time between two states to resume
+    from.
+
+    `plateau`: training ends before `train_steps` if the mean loss of `plateau_window`
+    steps is not lower by this share than that of the window before (Plateau has the
+    rule; 0: never).
     """
 
     train_steps: int | None = Field(default=None, ge=0)
@@ -47,11 +53,19 @@ class TrainingSpec(Spec):
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_steps: int = Field(default=0, ge=0)
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16"] = changed("auto", formerly="bf16")
     ema_power: float = Field(default=0.0, ge=0, lt=1)
     ema_max: float = Field(default=0.9999, gt=0, lt=1)
     max_gradient: float = Field(default=0.0, ge=0)
+    plateau: float = added(0.0, ge=0, lt=1)
+    plateau_window: int = added(200, ge=1)
     checkpoint_seconds: float = Field(default=20.0, gt=0)
+
+    def resolve(self, device: str) -> Self:
+        """Return these settings with the precision that `device` is to train in."""
+        if self.precision != "auto":
+            return self
+        return self.model_copy(update={"precision": choose_precision(device).precision})
 
     def total_steps(self, frames: int) -> int:
         """Return the number of gradient steps for a training set of `frames`."""
@@ -91,16 +105,21 @@ def train(
     `images_per_step`: for the throughput that is logged. `digest`: names the data and
     the config; a state in `context.folder` with another digest is not used.
     """
+    if config.precision == "auto":
+        config = config.resolve(context.device)
+        digest += f"-{config.precision}"
     total = config.total_steps(frames)
     learner = Learner(network, config, total)
     state = Resumable(context.folder, learner, f"{digest}-{context.seed}-{total}", config.checkpoint_seconds)
     step = state.resume()
     with TrainingLog(context, step, total, images_per_step) as log:
-        while step < total:
+        while step < learner.end:
+            rate = learner.learning_rate(step)
             loss = learner.step(objective, step, context.seed)
             step += 1
-            log.record(step, loss, learner.learning_rate(step - 1), learner.data_seconds)
-            state.save_if_due(step, last=step == total)
+            log.total = learner.end
+            log.record(step, loss, rate, learner.data_seconds)
+            state.save_if_due(step, last=step == learner.end)
     learner.finish()
 
 
@@ -112,7 +131,7 @@ class Learner:
     """
 
     def __init__(self, network: nn.Module, config: TrainingSpec, total: int) -> None:
-        self.network, self.config, self.total = network.train(), config, total
+        self.network, self.total = network.train(), total
         self.parameters: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
         kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = kind(
@@ -125,6 +144,9 @@ class Learner:
             self.optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
         self.averages = [p.detach().clone() for p in self.parameters] if config.ema_power else []
         self.device = self.parameters[0].device.type
+        self.config = config.resolve(self.device)
+        device = self.parameters[0].device
+        self.plateau = Plateau(config.plateau, config.plateau_window, total, device) if config.plateau else None
         self.data_seconds = 0.0
 
     def step(self, objective: Objective[Batch], step: int, seed: int) -> Tensor:
@@ -138,6 +160,8 @@ class Learner:
             loss = objective.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         self.update(step)
+        if self.plateau:
+            self.plateau.record(step, loss)
         return loss.detach()
 
     def _sample(self, objective: Objective[Batch], generator: torch.Generator) -> Batch:
@@ -167,12 +191,20 @@ class Learner:
             average = get_ema_multi_avg_fn(self.average_decay(step))  # type: ignore[no-untyped-call]
             average(self.averages, self.parameters, None)
 
+    @property
+    def end(self) -> int:
+        """The number of steps after which training ends; a plateau may bring it forward."""
+        return self.plateau.end if self.plateau else self.total
+
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of step number `step`.
 
         It rises linearly during warm-up. Then it is constant, or falls to 0 along a
-        half cosine.
+        half cosine. After a plateau it falls to 0 by then.
         """
+        return self._scheduled(step) * (self.plateau.cooling(step) if self.plateau else 1.0)
+
+    def _scheduled(self, step: int) -> float:
         config, warmup = self.config, self.config.warmup_steps
         if step < warmup:
             return config.learning_rate * (step + 1) / warmup
@@ -194,7 +226,8 @@ class Learner:
         live = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         for i, parameter in enumerate(self.parameters):
             live |= {f"optimizer.{i}.{k}": v for k, v in self.optimizer.state[parameter].items()}
-        return live | {f"average.{i}": tensor for i, tensor in enumerate(self.averages)}
+        live |= {f"average.{i}": tensor for i, tensor in enumerate(self.averages)}
+        return live | {f"plateau.{k}": v for k, v in (self.plateau.tensors() if self.plateau else {}).items()}
 
     def finish(self) -> None:
         """Give the network its averaged weights, and put it in evaluation mode."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from learning import assert_learns, descend
 
 from altbench.core.errors import CheckpointError
 from altbench.core.policy import FitContext, Observation
@@ -17,6 +18,7 @@ from altbench_policies.alt.network import KeyNetwork, PairObjective, nt_xent
 from altbench_policies.frames import join
 from altbench_policies.lookup.appearance import thumbnails
 from altbench_policies.lookup.table import Table, conformal_threshold, leave_one_out_scores
+from altbench_policies.vision import seeded_network
 
 AUGMENTED = {"shift": 3, "brightness": 0.3, "hue": 0.1, "crop_scale": 0.8}
 
@@ -49,20 +51,53 @@ def test_nt_xent_is_its_formula():
     assert nt_xent(first, second, temperature).item() == pytest.approx(total / 10, rel=1e-5)
 
 
+def gradient(keys, logits):
+    keys = keys.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = nt_xent(*F.normalize(keys, dim=-1).chunk(2), 0.1, logits)
+    loss.backward()
+    return loss.detach(), keys.grad
+
+
+def test_logits_are_float32_under_autocast():
+    keys = unit(1, 7) + 0.1 * unit(16, 7)  # as alike as frames of one demonstration
+    exact = nt_xent(*F.normalize(keys, dim=-1).chunk(2), 0.1)
+    loss, full = gradient(keys, "fp32")
+    assert loss.dtype == torch.float32 and torch.equal(loss, exact)
+    _, rounded = gradient(keys, "autocast")  # as published runs were trained
+    assert 0.01 < (rounded - full).norm() / full.norm() < 0.5
+
+
+def test_logits_of_before_are_a_setting_of_their_own():
+    assert AltSpec().logits == "fp32" and AltSpec().model_dump()["logits"] == "fp32"
+    assert "logits" not in AltSpec(logits="autocast").model_dump()  # which is how published keys have it
+
+
+def test_the_setting_of_the_logits_reaches_the_loss(demonstrations):
+    frames = join(demonstrations[:1], ["agentview", "wrist"])
+    losses = {}
+    for logits in ("fp32", "autocast"):
+        torch.manual_seed(0)
+        network = KeyNetwork(AltSpec(width=0.5, batch_size=16, logits=logits), ["agentview", "wrist"], 11, (40, 40))
+        objective = PairObjective(network, frames)
+        with torch.autocast("cpu", torch.bfloat16):
+            losses[logits] = objective.loss(objective.sample(torch.Generator().manual_seed(0))).item()
+    assert losses["fp32"] != losses["autocast"]
+    assert losses["fp32"] == pytest.approx(losses["autocast"], rel=0.05)
+
+
 def test_the_loss_falls_on_one_batch(demonstrations):
     frames = join(demonstrations[:1], ["agentview", "wrist"])
     settings = AltSpec(width=0.5, batch_size=16, **AUGMENTED)
-    network = KeyNetwork(settings, ["agentview", "wrist"], 11, (40, 40))
-    objective = PairObjective(network, frames)
-    batch = objective.sample(torch.Generator().manual_seed(0))
-    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
-    losses = []
-    for _ in range(40):
-        losses.append(objective.loss(batch))
-        optimizer.zero_grad()
-        losses[-1].backward()
-        optimizer.step()
-    assert losses[-1] < 0.3 * losses[0]
+
+    def share_left(seed):
+        network = seeded_network(lambda: KeyNetwork(settings, ["agentview", "wrist"], 11, (40, 40)), seed, "cpu")
+        objective = PairObjective(network, frames)
+        batch = objective.sample(torch.Generator().manual_seed(0))
+        losses = descend(network.parameters(), lambda: objective.loss(batch), 40, 1e-3)
+        return losses[-1] / losses[0]
+
+    assert_learns(share_left, below=0.3)
 
 
 def test_pairs_are_two_augmentations_of_one_frame_or_of_its_neighbour(demonstrations):

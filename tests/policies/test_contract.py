@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,20 @@ TRAINABLE = (*TRAINED, "kdtree", "open_loop")
 ALL = (*TRAINABLE, "random")
 
 
+@pytest.fixture(scope="module")
+def fitted(fit_policy):
+    """`fitted(name)`: one fitted policy of each kind, for tests that only decide with it, save it and weigh it."""
+    return functools.cache(fit_policy)
+
+
 def decide(policy, observe, demonstration, frames, slots, seeds):
     policy.reset(slots, seeds)
     return policy.act(observe(demonstration, frames, policy.requirements.obs_horizon), slots)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_decisions_have_the_shapes_of_the_contract(name, fit_policy, observe, demonstrations):
-    policy = fit_policy(name)
+def test_decisions_have_the_shapes_of_the_contract(name, fitted, observe, demonstrations):
+    policy = fitted(name)
     decision = decide(policy, observe, demonstrations[1], [0, 4, 9], [2, 0, 5], [7, 8, 9])
     assert decision.actions.shape == (3, policy.requirements.action_horizon, 10)
     assert decision.actions.dtype == np.float32
@@ -34,16 +41,16 @@ def test_decisions_have_the_shapes_of_the_contract(name, fit_policy, observe, de
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_decisions_do_not_depend_on_batch_mates(name, fit_policy, observe, demonstrations):
-    policy = fit_policy(name)
+def test_decisions_do_not_depend_on_batch_mates(name, fitted, observe, demonstrations):
+    policy = fitted(name)
     together = decide(policy, observe, demonstrations[1], [0, 4, 9], [0, 1, 2], [7, 8, 9])
     alone = decide(policy, observe, demonstrations[1], [4], [6], [8])
     np.testing.assert_allclose(together.actions[1], alone.actions[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_an_episode_repeats_with_its_seed(name, fit_policy, observe, demonstrations):
-    policy = fit_policy(name)
+def test_an_episode_repeats_with_its_seed(name, fitted, observe, demonstrations):
+    policy = fitted(name)
     observation = observe(demonstrations[0], [3], policy.requirements.obs_horizon)
 
     def episode(seed):
@@ -54,8 +61,8 @@ def test_an_episode_repeats_with_its_seed(name, fit_policy, observe, demonstrati
 
 
 @pytest.mark.parametrize("name", ["bc_gmm", "bc_rnn_gmm", "diffusion", "random"])
-def test_sampling_policies_draw_anew_at_each_decision_and_seed(name, fit_policy, observe, demonstrations):
-    policy = fit_policy(name)
+def test_sampling_policies_draw_anew_at_each_decision_and_seed(name, fitted, observe, demonstrations):
+    policy = fitted(name)
     observation = observe(demonstrations[0], [3], policy.requirements.obs_horizon)
     policy.reset([0, 1], [4, 5])
     first, second, other = (policy.act(observation, [slot]).actions for slot in (0, 0, 1))
@@ -64,8 +71,8 @@ def test_sampling_policies_draw_anew_at_each_decision_and_seed(name, fit_policy,
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_a_saved_policy_decides_the_same_once_loaded(name, fit_policy, make_policy, observe, demonstrations, tmp_path):
-    policy, other = fit_policy(name), make_policy(name)
+def test_a_saved_policy_decides_the_same_once_loaded(name, fitted, make_policy, observe, demonstrations, tmp_path):
+    policy, other = fitted(name), make_policy(name)
     policy.save(tmp_path)
     assert not (tmp_path / "policy.json").exists()
     other.load(tmp_path)
@@ -77,8 +84,8 @@ def test_a_saved_policy_decides_the_same_once_loaded(name, fit_policy, make_poli
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_damaged_checkpoints_are_refused_by_file_name(name, fit_policy, make_policy, tmp_path):
-    fit_policy(name).save(tmp_path)
+def test_damaged_checkpoints_are_refused_by_file_name(name, fitted, make_policy, tmp_path):
+    fitted(name).save(tmp_path)
     for path in sorted(tmp_path.iterdir()):
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
@@ -92,8 +99,8 @@ def test_damaged_checkpoints_are_refused_by_file_name(name, fit_policy, make_pol
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_checkpoint_of_other_settings_is_refused(name, fit_policy, make_policy, tmp_path):
-    fit_policy(name).save(tmp_path)
+def test_a_checkpoint_of_other_settings_is_refused(name, fitted, make_policy, tmp_path):
+    fitted(name).save(tmp_path)
     with pytest.raises(CheckpointError, match="another configuration"):
         make_policy(name, width=0.5).load(tmp_path)
 
@@ -142,8 +149,8 @@ def test_bf16_trains(name, fit_policy, observe, demonstrations):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_footprint_counts_every_weight(name, fit_policy, tmp_path):
-    policy = fit_policy(name)
+def test_footprint_counts_every_weight(name, fitted, tmp_path):
+    policy = fitted(name)
     policy.save(tmp_path)
     header = 8 + int.from_bytes((tmp_path / "weights.safetensors").read_bytes()[:8], "little")
     on_disk = (tmp_path / "weights.safetensors").stat().st_size - header
@@ -164,15 +171,15 @@ def test_acting_unfitted_says_what_to_do(name, make_policy, observe, demonstrati
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_acting_in_a_slot_that_has_not_begun_says_so(name, fit_policy, observe, demonstrations):
-    policy = fit_policy(name)
-    with pytest.raises(ContractError, match=r"slot 1 has not begun.*reset"):
-        policy.act(observe(demonstrations[0], [0], policy.requirements.obs_horizon), [1])
+def test_acting_in_a_slot_that_has_not_begun_says_so(name, fitted, observe, demonstrations):
+    policy = fitted(name)
+    with pytest.raises(ContractError, match=r"slot 99 has not begun.*reset"):
+        policy.act(observe(demonstrations[0], [0], policy.requirements.obs_horizon), [99])
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_images_of_another_size_are_refused(name, fit_policy, observe, demonstrations):
-    policy = fit_policy(name)
+def test_images_of_another_size_are_refused(name, fitted, observe, demonstrations):
+    policy = fitted(name)
     policy.reset([0], [0])
     observation = observe(demonstrations[0], [0], policy.requirements.obs_horizon)
     smaller = {camera: pixels[:, :, ::2] for camera, pixels in observation.pixels.items()}

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from learning import assert_learns, descend
 
 from altbench.core.task import TaskInfo
 from altbench_policies.diffusion.config import PRESETS, DiffusionSpec
@@ -15,6 +16,7 @@ from altbench_policies.diffusion.transformer import DiffusionTransformer
 from altbench_policies.diffusion.unet import StepEmbedding, UNet
 from altbench_policies.frames import join
 from altbench_policies.observation import Seen
+from altbench_policies.vision import seeded_network
 
 
 def make_denoiser(config, task, size=(40, 40)):
@@ -159,11 +161,13 @@ def test_its_condition_is_what_the_encoder_sees_step_by_step(task):
     torch.testing.assert_close(condition[:, :, 10:], seen.pose)
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "sample"])
 @pytest.mark.parametrize(("scheduler", "steps"), [("ddim", 10), ("ddpm", 100)])
 def test_a_denoiser_that_knows_the_answer_gives_its_executed_part(
-    scheduler, steps, fit_policy, observe, demonstrations
+    scheduler, steps, prediction, fit_policy, observe, demonstrations
 ):
-    policy = fit_policy("diffusion", train_steps=0, scheduler=scheduler, inference_steps=steps)
+    changes = {"scheduler": scheduler, "inference_steps": steps, "prediction": prediction}
+    policy = fit_policy("diffusion", train_steps=0, **changes)
     policy.reset([0, 1], [1, 2])
     bars = torch.from_numpy(alpha_bars()[0]).float()
     answer = torch.rand(2, 16, 10, generator=torch.Generator().manual_seed(0)) * 1.8 - 0.9
@@ -171,6 +175,8 @@ def test_a_denoiser_that_knows_the_answer_gives_its_executed_part(
     class Oracle(torch.nn.Module):
         def forward(self, noisy, t, condition):
             assert condition.shape[0] == 2
+            if prediction == "sample":
+                return answer
             bar = bars[t][:, None, None]
             return (noisy - bar.sqrt() * answer) / (1 - bar).sqrt()
 
@@ -180,8 +186,10 @@ def test_a_denoiser_that_knows_the_answer_gives_its_executed_part(
     torch.testing.assert_close(policy.decide(network, seen, [0, 1]), answer[:, 1:9], atol=2e-3, rtol=0)
 
 
-def test_the_objective_is_the_error_of_the_noise(demonstrations, task):
-    settings = DiffusionSpec(width=0.25, view_features=8, widths=(8, 16), batch_size=4, noise_draws=3, groups=4)
+@pytest.mark.parametrize("prediction", ["epsilon", "sample"])
+def test_the_objective_is_the_error_of_the_noise_or_of_the_chunk(demonstrations, task, prediction):
+    sizes = {"width": 0.25, "view_features": 8, "widths": (8, 16), "batch_size": 4, "noise_draws": 3, "groups": 4}
+    settings = DiffusionSpec(prediction=prediction, **sizes)
     network = make_denoiser(settings, task)
     frames = join(demonstrations, task.cameras)
     network.fit_ranges(frames)
@@ -190,7 +198,8 @@ def test_the_objective_is_the_error_of_the_noise(demonstrations, task):
     assert batch.noise.shape == (12, 16, 10)
     assert batch.steps.shape == (12,)
     network.unet = Constant()
-    assert objective.loss(batch).item() == pytest.approx(batch.noise.square().mean().item())
+    target = batch.noise if prediction == "epsilon" else batch.chunk
+    assert objective.loss(batch).item() == pytest.approx(target.square().mean().item())
 
 
 class Constant(torch.nn.Module):
@@ -198,24 +207,26 @@ class Constant(torch.nn.Module):
         return torch.zeros_like(noisy)
 
 
+def test_the_prediction_of_noise_is_no_part_of_published_keys():
+    assert "prediction" not in DiffusionSpec().model_dump()
+    assert DiffusionSpec(prediction="sample").model_dump()["prediction"] == "sample"
+
+
 @pytest.mark.parametrize("backbone", ["unet", "transformer"])
 def test_it_learns_one_batch_by_heart(demonstrations, task, backbone):
     sizes = {"widths": (32, 64), "hidden": 64, "layers": 2, "dropout": 0.0}
     settings = DiffusionSpec(width=0.25, view_features=16, batch_size=8, noise_draws=2, backbone=backbone, **sizes)
-    network = make_denoiser(settings, task)
     frames = join(demonstrations, task.cameras)
-    network.fit_ranges(frames)
-    objective = DenoisingObjective(network, settings, frames)
-    batch = objective.sample(torch.Generator().manual_seed(0))
-    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
-    losses = []
-    for _ in range(80):
-        losses.append(objective.loss(batch))
-        optimizer.zero_grad()
-        losses[-1].backward()
-        optimizer.step()
-    assert losses[0] > 0.8
-    assert losses[-1] < 0.05
+
+    def share_left(seed):
+        network = seeded_network(lambda: make_denoiser(settings, task), seed, "cpu")
+        network.fit_ranges(frames)
+        objective = DenoisingObjective(network, settings, frames)
+        batch = objective.sample(torch.Generator().manual_seed(0))
+        losses = descend(network.parameters(), lambda: objective.loss(batch), 80, 3e-3)
+        return losses[-1] / losses[0]
+
+    assert_learns(share_left, below=0.07)
 
 
 def test_the_same_noise_drives_a_slot_whoever_shares_its_batch(fit_policy, observe, demonstrations):

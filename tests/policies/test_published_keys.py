@@ -6,7 +6,7 @@ import published
 import pytest
 
 from altbench.core import registry
-from altbench.core.spec import Spec, added, digest
+from altbench.core.spec import Spec, added, digest, former_defaults
 from altbench.sweeps.rows import resolve_config
 
 FOLDERS = sorted(path.parent for path in published.RESULTS.rglob("episodes.parquet"))
@@ -30,7 +30,8 @@ def test_presets_of_published_results_still_mean_the_same_settings(folder):
     rows = plain_rows(folder)
     assert len(rows) >= 2
     for (policy, preset), settings in rows.items():
-        config = resolve_config(registry.policy(policy), preset, published.precision(settings), policy)
+        kind = registry.policy(policy)
+        config = resolve_config(kind, preset, former_defaults(kind.config_type), policy)
         assert config.model_dump(mode="json") == settings, f"{policy} {preset}"
 
 

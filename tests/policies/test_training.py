@@ -14,7 +14,9 @@ import torch
 from torch import nn
 
 from altbench.core.policy import FitContext
-from altbench_policies import checkpoint, resume
+from altbench.system.precision import PrecisionChoice
+from altbench_policies import checkpoint, resume, training
+from altbench_policies.plateau import Plateau
 from altbench_policies.training import Learner, TrainingSpec, step_generator, train
 
 STEPS = 12
@@ -229,6 +231,103 @@ def test_averaged_weights_follow_their_formula():
         torch.testing.assert_close(parameter.detach(), average)
     assert not made.training
     assert learner.average_decay(10**9) == 0.9999
+
+
+class Falling(Line):
+    """A loss that falls to a hundredth over 40 steps, and not at all after that."""
+
+    def loss(self, batch):
+        step = self.calls - 1
+        floor = 0.01 ** (min(step, 40) / 40)
+        return floor + 1e-6 * super().loss(batch)
+
+
+def fall(folder=None, stop_at=None, **changes):
+    made = network()
+    objective = Falling(made, stop_at)
+    config = TrainingSpec(**{**PLATEAU, **changes})
+    train(made, objective, config, FitContext(0, folder=folder), frames=9, images_per_step=4, digest="f")
+    return made.state_dict(), objective.calls
+
+
+PLATEAU = {"train_steps": 200, "plateau": 0.2, "plateau_window": 10, "precision": "fp32", "schedule": "constant"}
+
+
+def test_training_ends_at_a_plateau_by_its_rule():
+    # Windows 1 to 4 fall by two thirds each, the fifth is all floor: so the sixth is the first that does not fall.
+    assert fall()[1] == 70
+    assert fall(plateau_window=20)[1] == 100  # 41-60 is the first whole window on the floor, 61-80 does not fall
+    assert fall(train_steps=65)[1] == 65  # never later than asked for
+    assert fall(plateau=0.0, train_steps=90)[1] == 90
+
+
+def test_after_a_plateau_the_learning_rate_falls_to_zero():
+    plateau = Plateau(0.2, 10, 100, torch.device("cpu"))
+    for step in range(20):
+        plateau.record(step, torch.tensor(1.0))
+    assert plateau.end == 30
+    assert [round(plateau.cooling(step), 3) for step in (10, 20, 25, 29, 30)] == [1.0, 1.0, 0.5, 0.1, 0.0]
+    learner = Learner(network(), TrainingSpec(**PLATEAU, learning_rate=1.0), total=100)
+    learner.plateau = plateau
+    assert learner.learning_rate(25) == 0.5 and learner.end == 30
+
+
+@pytest.mark.parametrize("stop_at", [7, 45, 60, 63, 69])
+def test_an_interrupted_run_ends_at_the_same_plateau_with_the_same_weights(tmp_path, save_always, stop_at):
+    whole, steps = fall()
+    with pytest.raises(KeyboardInterrupt):
+        fall(tmp_path, stop_at=stop_at, **save_always)
+    resumed, more = resumed_fall(tmp_path, stop_at, **save_always)
+    assert stop_at + more == steps
+    assert_same(whole, resumed)
+
+
+def resumed_fall(folder, done, **changes):
+    made = network()
+    objective = Falling(made)
+    objective.calls = done  # its loss knows the step by how often it was asked
+    config = TrainingSpec(**{**PLATEAU, **changes})
+    train(made, objective, config, FitContext(0, folder=folder), frames=9, images_per_step=4, digest="f")
+    return made.state_dict(), objective.calls - done
+
+
+def test_the_plateau_is_a_setting_that_counts_where_it_is_set():
+    assert not {"plateau", "plateau_window"} & TrainingSpec().model_dump().keys()
+    assert TrainingSpec(plateau=0.1).model_dump()["plateau"] == 0.1
+
+
+def test_averaged_weights_stay_float32_in_bf16_training():
+    learner = Learner(network(), TrainingSpec(train_steps=2, ema_power=0.75, precision="bf16"), total=2)
+    seen = []
+    learner.network.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs.dtype))
+    for step in range(2):
+        learner.step(Line(learner.network), step, seed=0)
+    assert seen == [torch.bfloat16] * 2
+    assert {tensor.dtype for tensor in (*learner.averages, *learner.parameters)} == {torch.float32}
+
+
+@pytest.mark.parametrize("value", ["bf16", "fp32"])
+def test_automatic_precision_trains_as_the_machines_own_does(value, monkeypatch):
+    monkeypatch.setattr(training, "choose_precision", lambda device: PrecisionChoice(value, "a test"))
+    weights = []
+    for precision in ("auto", value):
+        made = network()
+        spec = TrainingSpec(train_steps=3, precision=precision)
+        train(made, Line(made), spec, FitContext(0), frames=100, images_per_step=4, digest="f")
+        weights.append(made.state_dict())
+    assert_same(*weights)
+
+
+def test_a_state_of_another_precision_is_not_resumed_from(tmp_path, monkeypatch):
+    steps = []
+    for value in ("bf16", "bf16", "fp32"):
+        monkeypatch.setattr(training, "choose_precision", lambda device, v=value: PrecisionChoice(v, "a test"))
+        made = network()
+        objective = Line(made)
+        spec = TrainingSpec(train_steps=3, precision="auto")
+        train(made, objective, spec, FitContext(0, folder=tmp_path), frames=9, images_per_step=4, digest="f")
+        steps.append(objective.calls)
+    assert steps == [3, 0, 3]
 
 
 def test_averaged_weights_are_the_interpolation_to_the_last_bit():

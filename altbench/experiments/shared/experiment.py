@@ -125,9 +125,7 @@ class ExperimentRun:
         """Names of the cells, measurements and checkpoints that are not finished."""
         cells = [c.name for c in self.cells if not self._found.is_finished(c.key)]
         asked = {m.key: m.name for run in self.runs for m in run.plan.measurements}
-        unmeasured = [
-            f"{n}/measure" for k, n in asked.items() if not measures_module.measure_path(self.root, k).is_file()
-        ]
+        unmeasured = [f"{n}/measure" for k, n in asked.items() if not measures_module.is_measured(self.root, k)]
         unfitted = [f"{c.name}/fit" for c in self.checkpoints if c.trainable and self.folder(c) is None]
         return (*cells, *unmeasured, *unfitted)
 

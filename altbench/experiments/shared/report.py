@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Report, Reported, Section
-from altbench.report.style import add_footer, save, styled
+from altbench.report.style import draw_all
 from altbench.report.table import Block, Table, pipe_table, write_table
 from altbench.system.files import LEFTOVER, new_folder, write_text
 from altbench.system.fingerprint import Fingerprint
@@ -30,19 +33,36 @@ def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out
     """
     folder = out / experiment.folder
     with new_folder(folder) as temporary:
+        report = _with_figures(report, temporary, made_by)
         for section in report.sections:
             for stem, table in section.tables.items():
                 write_table(table, temporary, stem, made_by)
-            for stem, figure in section.figures.items():
-                with styled():
-                    add_footer(figure, made_by)
-                    save(figure, temporary / f"{stem}.png")
         if run.recorded:
             run.write_episodes(temporary)
         write_text(temporary / REPORT, to_markdown(experiment, report, run, made_by))
         write_text(temporary / ABOUT, json.dumps(_about(experiment, report, run, made_by), indent=1) + "\n")
     write_index(out)
     return folder / REPORT
+
+
+def _with_figures(report: Report, folder: Path, made_by: Fingerprint) -> Report:
+    """Write the figures, and return the report without those that cannot be drawn.
+
+    These are listed as missing.
+    """
+    sections, missing = [], list(report.missing)
+    for section in report.sections:
+        wanted = [(stem, partial(_same, figure)) for stem, figure in section.figures.items()]
+        paths, failures = draw_all(wanted, folder, made_by, ("png",))
+        written = {path.stem for path in paths}
+        kept = {stem: figure for stem, figure in section.figures.items() if stem in written}
+        sections.append(replace(section, figures=kept))
+        missing += [f"{name}: {reason}" for name, reason in failures]
+    return replace(report, sections=tuple(sections), missing=tuple(missing))
+
+
+def _same(figure: Figure) -> Figure:
+    return figure
 
 
 def to_markdown(experiment: Experiment, report: Report, run: ExperimentRun, made_by: Fingerprint) -> str:

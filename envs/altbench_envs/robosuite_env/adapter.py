@@ -56,8 +56,8 @@ class RobosuiteEnv(PoseTask, RestorableTask):
     `"ee_delta"`, robosuite's seven numbers in [-1, 1]. Values outside the bounds are
     clipped.
 
-    The reward is 1 and `terminated` is true on success, `truncated` at the horizon;
-    `info["is_success"]`.
+    The reward is 1 and `terminated` is true on success, `truncated` at the horizon, or
+    at what `gymnasium.make(..., max_episode_steps=)` says; `info["is_success"]`.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012  (Gymnasium's own spelling)
@@ -135,6 +135,17 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         self._shift = move and Shift(self._simulator, self._scene, self.placement, *move, rng)
         return self.observe(), self._state_of_affairs()
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse to be copied or pickled: what it holds cannot be.
+
+        Raises ContractError.
+        """
+        raise ContractError(
+            f"the environment of {self.info.name} cannot be copied or pickled, since it holds a simulator and an OpenGL "
+            'context; make another with gymnasium.make(env.spec), and begin it with reset(options={"split": "replay", '
+            '"initial_state": InitialState(env.unwrapped.sim_state(), env.unwrapped.object_pose())})'
+        )
+
     def render(self) -> UInt8 | None:
         """Return the first camera's image, uint8 (H, W, 3).
 
@@ -167,7 +178,7 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         self._steps += 1
         info = self._state_of_affairs()
         success = info["is_success"]
-        return float(success), success, self._steps >= self.info.horizon, info
+        return float(success), success, self.is_over(self._steps), info
 
     def observe(self, pixels: bool = True) -> dict[str, Any]:
         """Return the present observation.

@@ -1,85 +1,24 @@
-"""Camera images off screen: the OpenGL back end, fast drawing, and upright pixels."""
+"""Camera images off screen: fast drawing, and upright pixels."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
-import ctypes.util
-import importlib
-import os
+import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from altbench.api import Float64, RenderingUnavailable, RenderProfile, UInt8
+from altbench.api import ContractError, Float64, RenderProfile, UInt8
+from altbench_envs.robosuite_env.opengl import explained, import_mujoco, new_context
 
-Backend = Literal["egl", "osmesa"]
-ADVICE = "install Debian's libegl1 and libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa)"
-EGL_PLATFORM_DEVICE = 0x313F  # EGL_EXT_platform_device
 VISUAL_GEOMS, HIDDEN_GEOMS = 1, 5
 """Geom groups: drawn, and not drawn; robosuite's group 0 is for collisions."""
-
-
-def select_backend() -> None:
-    """Set MUJOCO_GL before mujoco is imported.
-
-    EGL if it works, else OSMesa, else off. A value that is already set stays.
-    """
-    # Mesa's software renderer otherwise starts threads. A forked process (Gymnasium's
-    # asynchronous environments) lacks them and waits for them forever. Images and
-    # processor time are the same without threads.
-    os.environ.setdefault("LP_NUM_THREADS", "0")
-    if os.environ.get("MUJOCO_GL"):
-        return
-    found: Backend | None = "egl" if _egl_works() else "osmesa" if ctypes.util.find_library("OSMesa") else None
-    os.environ["MUJOCO_GL"] = found or "disable"
-
-
-def _egl_works() -> bool:
-    """Return whether an EGL device can be initialised.
-
-    It asks the library itself, so that mujoco need not be imported.
-    """
-    try:
-        egl = ctypes.CDLL("libEGL.so.1")
-        egl.eglGetProcAddress.restype = ctypes.c_void_p
-        address = {name: egl.eglGetProcAddress(name) for name in (b"eglQueryDevicesEXT", b"eglGetPlatformDisplayEXT")}
-    except (OSError, AttributeError):
-        return False
-    if not all(address.values()):
-        return False
-    query = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-    get_display = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p)
-    devices, count = (ctypes.c_void_p * 16)(), ctypes.c_int()
-    query(address[b"eglQueryDevicesEXT"])(16, devices, ctypes.byref(count))
-    initialize = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(
-        ctypes.cast(egl.eglInitialize, ctypes.c_void_p).value or 0
-    )
-    for device in devices[: count.value]:
-        display = get_display(address[b"eglGetPlatformDisplayEXT"])(EGL_PLATFORM_DEVICE, device, None)
-        if display and initialize(display, None, None):
-            return True
-    return False
-
-
-def _new_gl_context(width: int, height: int) -> Any:
-    """Return an off-screen GL context of the back end that MUJOCO_GL names."""
-    backend = os.environ.get("MUJOCO_GL", "").lower()
-    if backend in ("disable", "disabled", "off", "false", "0"):
-        raise RenderingUnavailable(f"no off-screen OpenGL back end works (MUJOCO_GL={backend}); {ADVICE}")
-    module = f"mujoco.{backend}" if backend in ("egl", "osmesa") else "mujoco.gl_context"
-    try:
-        context = importlib.import_module(module).GLContext(width, height)
-        context.make_current()
-    except Exception as error:  # PyOpenGL and mujoco raise many kinds
-        raise RenderingUnavailable(f"MUJOCO_GL={backend} does not work here ({error}); {ADVICE}") from error
-    return context
 
 
 @dataclass(frozen=True)
@@ -106,19 +45,20 @@ class Renderer:
     """
 
     def __init__(self, model: Any, profile: RenderProfile, height: int, width: int) -> None:
-        import mujoco
-
+        mujoco = import_mujoco()
         self._model, self._fast = model, profile == "fast"
         model.vis.global_.offheight = max(height, model.vis.global_.offheight)
         model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
-        self._gl = _new_gl_context(model.vis.global_.offwidth, model.vis.global_.offheight)
+        self._thread = threading.get_ident()
+        self._gl = new_context(model.vis.global_.offwidth, model.vis.global_.offheight)
         self._scene = mujoco.MjvScene(model, maxgeom=10000)
         if self._fast:
             model.vis.quality.offsamples = 0
             model.vis.quality.shadowsize = 0
             self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
             self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
+        with explained():
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._camera, self._perturb = mujoco.MjvCamera(), mujoco.MjvPerturb()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
@@ -133,11 +73,12 @@ class Renderer:
     def render(self, data: Any, camera: int, height: int, width: int, decorations: Sequence[Decoration] = ()) -> UInt8:
         """Return the image of camera number `camera`.
 
-        uint8 (height, width, 3), RGB, upright, contiguous.
+        uint8 (height, width, 3), RGB, upright, contiguous. ContractError in another
+        thread than the one that made the renderer.
         """
         import mujoco
 
-        self._gl.make_current()
+        self._enter()
         self._camera.fixedcamid = camera
         groups = self._model.geom_group.copy()
         if self._fast:
@@ -158,8 +99,21 @@ class Renderer:
         """Use the model's present contents of texture `number` from now on."""
         import mujoco
 
-        self._gl.make_current()
+        self._enter()
         mujoco.mjr_uploadTexture(self._model, self._context, number)
+
+    def _enter(self) -> None:
+        """Make the GL context the current one.
+
+        Raise ContractError in another thread: OpenGL would refuse it with an error code
+        or, with some drivers, crash.
+        """
+        if threading.get_ident() != self._thread:
+            raise ContractError(
+                "an environment with images belongs to the thread that made it, as its OpenGL context does; make the "
+                'environment in the thread that uses it, or use obs_type="state" without rendering'
+            )
+        self._gl.make_current()
 
     def _add(self, thing: Decoration) -> None:
         import mujoco

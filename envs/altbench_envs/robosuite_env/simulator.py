@@ -9,7 +9,8 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from altbench.api import ConfigError, ControlMode, Float64, JointRanges, SimulationDiverged
 from altbench_envs.robosuite_env.actions import absolute_command, matrix_from_rotation_vector
 from altbench_envs.robosuite_env.control import FastOsc
-from altbench_envs.robosuite_env.rendering import select_backend
+from altbench_envs.robosuite_env.opengl import import_mujoco
 
 MODEL_SEED = 0
 """The seed of robosuite's model, which draws object sizes: always the same sizes."""
@@ -38,16 +39,32 @@ def import_robosuite() -> Any:
 
     MUJOCO_GL stays as it was chosen.
     """
-    select_backend()
+    import_mujoco()
     backend, logger = os.environ["MUJOCO_GL"], logging.getLogger(LOGGER)
     logger.disabled = True
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _hidden("MUJOCO_EGL_DEVICE_ID"):
         warnings.simplefilter("ignore")  # deprecations inside robosuite and what it imports
         import robosuite
     logger.disabled = False
     logger.setLevel(logging.ERROR)
     os.environ["MUJOCO_GL"] = backend  # robosuite sets it to egl unless it is osmesa or glx
     return robosuite
+
+
+@contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    """Remove an environment variable during the block.
+
+    While it is imported, robosuite asserts that MUJOCO_EGL_DEVICE_ID is one of
+    CUDA_VISIBLE_DEVICES. They are other numbers of other things, and our renderer needs
+    no such agreement.
+    """
+    value = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[name] = value
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from altbench.api import added
+from altbench.api import added, changed
 from altbench_policies.augment import AugmentSpec
 from altbench_policies.checkpoint import sha256_of
 from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
@@ -36,6 +36,10 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     `pose_weight`. Its augmentation is noise of standard deviation `pose_noise`, in
     units of half the demonstrations' range.
 
+    `logits`: how NT-Xent's similarities are computed in bf16 training: in "fp32", or
+    as "autocast" rounds them (gradients off by 3 to 11 %), which was done before this
+    setting existed.
+
     `temporal_positive`: the second view of a pair is of a frame at most so many steps
     away in the same demonstration (0: the same frame). `appearance`: the share of the
     similarity that plain thumbnails of `appearance_size`² grey pixels per view have
@@ -59,6 +63,7 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     pose_weight: float = Field(default=1.0, ge=0)
     pose_noise: float = Field(default=0.01, ge=0)
     temperature: float = Field(default=0.1, gt=0)
+    logits: Literal["fp32", "autocast"] = changed("fp32", formerly="autocast", exclude_if=lambda v: v == "autocast")
     temporal_positive: int = Field(default=0, ge=0)
     appearance: float = Field(default=0.3, ge=0, lt=1)
     appearance_size: int = Field(default=12, ge=1)

@@ -118,18 +118,20 @@ class KeyNetwork(nn.Module):
         return F.normalize(part.float(), dim=1) if self.config.fuse == "concat" else part.float()
 
 
-def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+def nt_xent(first: Tensor, second: Tensor, temperature: float, logits: str = "fp32") -> Tensor:
     """Return the normalised temperature-scaled cross entropy of B pairs, a scalar.
 
     `first`, `second`: unit vectors (B, D). Each must pick its partner among the other
-    2B − 1. Source: Chen et al. 2020 (SimCLR), equation 1.
+    2B − 1. `logits`: as in AltSpec. Source: Chen et al. 2020 (SimCLR), equation 1.
     """
+    device, batch = first.device, first.shape[0]
     keys = torch.cat([first, second]).float()
-    similarity = keys @ keys.T / temperature
-    similarity.fill_diagonal_(-torch.inf)
-    batch = first.shape[0]
-    partner = torch.arange(2 * batch, device=keys.device).roll(batch)
-    return F.cross_entropy(similarity, partner)
+    # Nearly equal keys have similarities near 1, of which bf16 keeps two digits.
+    rounded = logits == "autocast" and torch.is_autocast_enabled(device.type)
+    with torch.autocast(device.type, torch.bfloat16, enabled=rounded):
+        similarity = keys @ keys.T / temperature
+        similarity.fill_diagonal_(-torch.inf)
+        return F.cross_entropy(similarity, torch.arange(2 * batch, device=device).roll(batch))
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class PairObjective:
     def loss(self, batch: Pairs) -> Tensor:
         """Return the NT-Xent of the batch."""
         first, second = self.network(batch.images, batch.pose).chunk(2)
-        return nt_xent(first, second, self.config.temperature)
+        return nt_xent(first, second, self.config.temperature, self.config.logits)
 
     def _partners(self, anchors: Tensor, generator: torch.Generator) -> Tensor:
         reach = self.config.temporal_positive

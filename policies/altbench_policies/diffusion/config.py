@@ -16,7 +16,9 @@ class DiffusionSpec(ChunkSpec):
     The denoised sequence begins To − 1 steps before the present frame.
     `diffusion_steps`: T in training. `scheduler`, `inference_steps`: how a decision is
     sampled. `noise_draws`: noises and diffusion steps per encoded observation in a
-    training batch (more than one spreads the encoder's cost).
+    training batch (more than one spreads the encoder's cost). `prediction`: what the
+    network predicts, the noise ("epsilon", Ho et al. 2020) or the chunk without it
+    ("sample"), which takes fewer steps to learn (README.md).
 
     `backbone`: what predicts the noise. A U-Net has `widths` of its levels, `kernel`,
     `groups` of its GroupNorms, and `step_features`, the length of the diffusion step's
@@ -32,6 +34,7 @@ class DiffusionSpec(ChunkSpec):
     scheduler: Literal["ddpm", "ddim"] = "ddim"
     inference_steps: int = Field(default=10, ge=1)
     noise_draws: int = Field(default=1, ge=1)
+    prediction: Literal["epsilon", "sample"] = added("epsilon")
     backbone: Literal["unet", "transformer"] = added("unet")
     layers: int = added(8, ge=1)
     heads: int = added(4, ge=1)

@@ -100,7 +100,7 @@ class NoisyExample(Example):
 
 
 class DenoisingObjective:
-    """Mean squared error of the predicted noise (Ho et al. 2020, equation 14)."""
+    """Mean squared error of the predicted noise (Ho et al. 2020, equation 14), or chunk."""
 
     def __init__(self, network: Denoiser, config: DiffusionSpec, frames: Frames) -> None:
         self.network, self.config = network, config
@@ -120,8 +120,10 @@ class DenoisingObjective:
         """Return the mean squared error."""
         draws = self.config.noise_draws
         condition = self.network.condition(batch.seen).repeat_interleave(draws, 0)
-        noisy = self.scheduler.add_noise(batch.chunk.repeat_interleave(draws, 0), batch.noise, batch.steps)
-        return F.mse_loss(self.network(noisy, batch.steps, condition), batch.noise)
+        chunk = batch.chunk.repeat_interleave(draws, 0)
+        noisy = self.scheduler.add_noise(chunk, batch.noise, batch.steps)
+        target = batch.noise if self.config.prediction == "epsilon" else chunk
+        return F.mse_loss(self.network(noisy, batch.steps, condition), target)
 
 
 class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
@@ -146,7 +148,7 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
         return DENOISERS[self.config.backbone](self.config, self.cameras, self.task, image_size)
 
     def make_objective(self, network: Denoiser, frames: Frames) -> DenoisingObjective:
-        """Make the prediction of the noise."""
+        """Make the prediction of the noise, or of the chunk."""
         return DenoisingObjective(network, self.config, frames)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
@@ -182,7 +184,7 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
 def make_scheduler(config: DiffusionSpec) -> Any:
     """Make diffusers' DDPM or DDIM scheduler.
 
-    Squared-cosine betas, epsilon prediction, samples clipped to [-1, 1].
+    Squared-cosine betas, samples clipped to [-1, 1].
     """
     # Not at the top of the file: the import takes a second, which listing policies can save.
     if config.scheduler == "ddpm":
@@ -192,6 +194,6 @@ def make_scheduler(config: DiffusionSpec) -> Any:
     return Scheduler(
         num_train_timesteps=config.diffusion_steps,
         beta_schedule="squaredcos_cap_v2",
-        prediction_type="epsilon",
+        prediction_type=config.prediction,
         clip_sample=True,
     )

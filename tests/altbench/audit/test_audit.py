@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from altbench.audit.tables import audit_table
 from altbench.core.errors import CheckpointError, ConfigError, DatasetError, ResultsError, UnknownNameError
 from altbench.report.style import add_footer, policy_styles, styled
 from altbench.results import cells as results
+from altbench.results import history
 from altbench.rollout.records import EpisodeRecord, StepRecord
 from altbench.stats.memorisation import TrainingSet
 from altbench.stats.trajectories import find_distance
@@ -114,7 +114,8 @@ def test_a_row_that_shares_its_checkpoint_is_found_by_name(run: Path) -> None:
 def test_the_files_say_all_that_a_hand_needs(run: Path, tmp_path: Path) -> None:
     subject = find(checkpoint(run))
     audited = audit_run.audit(subject, DISTANCE, "positions")
-    table = audit_run.write(subject, audited, DISTANCE, "positions", tmp_path)
+    table, failures = audit_run.write(subject, audited, DISTANCE, "positions", tmp_path)
+    assert failures == ()
     names = {path.name for path in tmp_path.iterdir()}
     pictures = {f"{stem}.{suffix}" for stem in ("similarity", "distribution") for suffix in ("png", "svg")}
     assert names == pictures | {"audit.csv", "audit.md", "audit.tex", "audit.json", "episodes.csv", "fingerprint.json"}
@@ -155,8 +156,8 @@ def test_what_is_no_checkpoint_is_told_apart(run: Path, tmp_path: Path) -> None:
 def test_a_checkpoint_made_otherwise_is_refused(run: Path, tmp_path: Path) -> None:
     copied = tmp_path / "run"
     shutil.copytree(run, copied)
-    sweep = json.loads((copied / "sweep.json").read_text())
-    (copied / "sweep.json").write_text(json.dumps({**sweep, "seed": 7}))
+    (sweep,) = history.load(copied)
+    history.keep(sweep.model_copy(update={"seed": 7}), copied)
     with pytest.raises(CheckpointError, match="made with other versions, data or settings"):
         find(checkpoint(copied))
     with pytest.raises(CheckpointError, match="no fit of fake/open_loop/n6/s0"):

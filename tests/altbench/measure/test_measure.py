@@ -35,6 +35,7 @@ def test_an_untrained_checkpoint_is_measured_as_a_trained_one_would_be(tmp_path:
     assert record.disk_bytes > record.weights_bytes > record.table_bytes > 20 * 10 * 4
     assert record.peak_rss_bytes > record.weights_bytes and record.peak_vram_bytes is None
     assert read_card(folder).data_checksum == "noise"
+    assert read_card(folder).config["precision"] in ("bf16", "fp32")  # never "auto"
     assert cpu_model() in record.machine
 
 

@@ -60,9 +60,10 @@ def measures() -> list[MeasureRecord]:
 
 def test_figures_of_a_whole_run_as_png_and_svg(frame: pd.DataFrame, run: Path, tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
-    paths = figures.write_figures(frame, measures_module.load_measures(run), tmp_path, FINGERPRINT)
+    paths, failures = figures.write_figures(frame, measures_module.load_measures(run), tmp_path, FINGERPRINT)
     stems = ("success_by_n_lift", "success_by_perturbation_lift_recall", "ood_scores_lift_recall", "latency_memory")
     assert [p.name for p in paths] == [f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")]
+    assert failures == ()
     assert dict(matplotlib.rcParams) == before
     assert pyplot.get_fignums() == []
     for path in paths[::2]:
@@ -82,9 +83,9 @@ def test_the_same_records_draw_the_same_bytes(frame: pd.DataFrame, run: Path, tm
 def test_figures_without_data_are_not_drawn(tmp_path: Path) -> None:
     cells.write_cell(tmp_path, header("bc", 30, "recall"), [episode(0)])
     unmeasured = [measure("bc", p50=None), measure("random", weights=0)]
-    paths = figures.write_figures(frames.load_episodes(tmp_path), unmeasured, tmp_path, FINGERPRINT)
-    assert [p.stem for p in paths] == ["success_by_split_lift"] * 2
-    assert figures.write_figures(frames.load_episodes(tmp_path, keys=[]), [], tmp_path, FINGERPRINT) == []
+    paths, failures = figures.write_figures(frames.load_episodes(tmp_path), unmeasured, tmp_path, FINGERPRINT)
+    assert [p.stem for p in paths] == ["success_by_split_lift"] * 2 and failures == ()
+    assert figures.write_figures(frames.load_episodes(tmp_path, keys=[]), [], tmp_path, FINGERPRINT) == ([], ())
 
 
 def drawn(draw: Callable[[], Figure]) -> Figure:
@@ -308,8 +309,8 @@ def test_several_tasks_stand_in_one_figure_each_with_its_own_costs(
     one_n = frame[(frame["n"] == 30) & (frame["perturbation"] == "clean")]
     both = pd.concat([one_n, one_n.assign(task="Stack")])
     costs = [dataclasses.replace(m, task=task) for task in ("Lift", "Stack") for m in measures]
-    paths = figures.write_figures(both, costs, tmp_path, FINGERPRINT)
-    assert [p.stem for p in paths[::2]] == ["success_by_task", "latency_memory"]
+    paths, failures = figures.write_figures(both, costs, tmp_path, FINGERPRINT)
+    assert [p.stem for p in paths[::2]] == ["success_by_task", "latency_memory"] and failures == ()
     style = policy_styles(both["label"])
     drawn = figures.success_by_task(both, style)
     assert [t.get_text() for t in drawn.axes[-1].get_xticklabels()] == ["Lift", "Stack"]

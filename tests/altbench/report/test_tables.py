@@ -226,6 +226,19 @@ def test_the_wait_for_data_is_shown_in_per_cent() -> None:
     assert [row[column] for row in block.rows] == ["3.21", ""]
 
 
+def test_tables_say_what_checkpoints_were_trained_on_and_in_where_it_is_known(frame: pd.DataFrame) -> None:
+    known = dataclasses.replace(measure("alt"), trained_on="CPU A", precision="bf16")
+    block = costs.latency_table([known, measure("bc")]).blocks[0]
+    columns = [block.header.index(name) for name in ("trained in", "trained on")]
+    assert [[row[i] for i in columns] for row in block.rows] == [["bf16", "CPU A"], ["", ""]]
+    assert "trained on" not in costs.latency_table([measure("bc")]).blocks[0].header  # as in published tables
+    told = tables.all_tables(frame, [known, dataclasses.replace(known, trained_on="CPU B", precision="fp32")])[
+        "success"
+    ]
+    assert told.note.endswith("Checkpoints were trained on: CPU A, bf16; CPU B, fp32.")
+    assert "trained" not in tables.all_tables(frame, [measure("bc")])["success"].note
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(18500.0, "18500"), (0.00341, "0.00341"), (0.0, "0"), (None, ""), (float("nan"), ""), (4.2, "4.20")],

@@ -17,11 +17,13 @@ from altbench.results.checkpoints import (
     CheckpointCard,
     find_checkpoint,
     is_checkpoint,
+    is_whole,
     load_checkpoint,
     read_card,
     save_checkpoint,
 )
 from altbench.results.folder import RunFolder, remove_leftovers
+from altbench.system import sealed
 from altbench.system.files import new_folder
 
 
@@ -51,25 +53,60 @@ def saved(tmp_path: Path) -> tuple[Path, CheckpointCard]:
 
 def test_a_card_is_read_back_as_it_was(saved: tuple[Path, CheckpointCard]) -> None:
     folder, card = saved
-    assert read_card(folder) == card
+    assert _without_files(read_card(folder)) == card and list(read_card(folder).files) == files_of(folder)
     odd = {"train_steps": None, "epochs": 3, "limit": float("inf")}
     nothing = card.model_copy(update={"config": odd, "data_share": 0.03})
     policy = load_checkpoint(folder)
     assert isinstance(policy, Trainable)
     save_checkpoint(folder.with_name("none"), nothing, policy)
-    assert read_card(folder.with_name("none")) == nothing
+    assert _without_files(read_card(folder.with_name("none"))) == nothing
 
 
 def test_damage_and_other_versions_are_refused(saved: tuple[Path, CheckpointCard]) -> None:
     folder, card = saved
     text = (folder / CARD).read_text()
-    (folder / CARD).write_text(json.dumps({**json.loads(text), "policy_version": 99}))
+    sealed.write_json(folder / CARD, {**card.model_dump(), "policy_version": 99})
     with pytest.raises(CheckpointError, match=f"made by open_loop version 99, this is {card.policy_version}"):
         load_checkpoint(folder)
-    for damaged in (text[: len(text) // 2], "[]", json.dumps({**json.loads(text), "n": "many"})):
+    for damaged in (text[: len(text) // 2], "[]", text.replace('"n": 2', '"n": 3'), text.replace(card.key, "j" * 64)):
         (folder / CARD).write_text(damaged)
-        with pytest.raises(CheckpointError, match=r"policy\.json: not a checkpoint's card"):
+        with pytest.raises(CheckpointError, match=r"policy\.json: damaged .*; delete the folder and run the sweep"):
             read_card(folder)
+        assert find_checkpoint(folder.parent, folder.name) is None and not is_whole(folder)
+    (folder / CARD).write_text(json.dumps({**card.model_dump(), "n": "many"}))
+    with pytest.raises(CheckpointError, match=r"policy\.json: not a checkpoint's card"):
+        read_card(folder)
+
+
+def test_a_damaged_or_missing_file_of_a_policy_is_found_by_the_cards_digests(
+    saved: tuple[Path, CheckpointCard], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, _ = saved
+    assert is_whole(folder) and caplog.text == ""
+    path = folder / files_of(folder)[0]
+    whole = path.read_bytes()
+    for place in range(0, len(whole), max(1, len(whole) // 7)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(CheckpointError, match=f"{path.name}: damaged .expected the SHA-256 .*, got "):
+            load_checkpoint(folder)
+        assert not is_whole(folder)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=f"{path.name}: no such file; delete the folder and run"):
+        load_checkpoint(folder)
+
+
+def test_a_checkpoint_from_before_digests_is_used_unchecked(saved: tuple[Path, CheckpointCard]) -> None:
+    folder, card = saved
+    (folder / CARD).write_text(json.dumps(card.model_dump()))
+    assert is_whole(folder) and read_card(folder) == card and load_checkpoint(folder)
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != CARD)
+
+
+def _without_files(card: CheckpointCard) -> CheckpointCard:
+    return card.model_copy(update={"files": {}})
 
 
 OLD = """

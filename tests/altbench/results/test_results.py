@@ -19,6 +19,7 @@ from synthetic import build_flat, episode, header, measure
 from altbench.core.errors import ResultsError
 from altbench.results import cells, frames, measures
 from altbench.rollout.records import CellHeader, DecisionRecord, EpisodeRecord, MeasureRecord, StepRecord
+from altbench.system import sealed
 
 FLOAT64 = st.floats(allow_nan=False, allow_infinity=False)
 FLOAT32 = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -100,8 +101,8 @@ def test_a_cell_cut_off_anywhere_is_unfinished_and_left_out(cell: Path, caplog: 
         cell.write_bytes(whole[:length])
         assert not cells.is_finished(cell.parents[1], cell.stem), length
     assert frames.load_episodes(cell.parents[1]).empty
-    assert "left out" in caplog.text
-    with pytest.raises(ResultsError, match=r"not a whole cell file .*run the sweep again"):
+    assert "left out" in caplog.text and "counts as missing" in caplog.text
+    with pytest.raises(ResultsError, match=r"damaged .*run the sweep again"):
         cells.read_cell(cell)
 
 
@@ -118,7 +119,7 @@ def test_a_foreign_parquet_is_refused(tmp_path: Path) -> None:
     path = cells.cell_path(tmp_path, "foreign")
     path.parent.mkdir()
     pd.DataFrame({"a": [1]}).to_parquet(path)
-    with pytest.raises(ResultsError, match="expected a cell of format 1, found 0"):
+    with pytest.raises(ResultsError, match="expected a cell of format 2, found 0"):
         cells.read_cell(path)
 
 
@@ -177,6 +178,8 @@ def test_files_from_before_a_column_came_are_read_with_nulls_in_it(cell: Path) -
     build_flat(folder)
     for path in (cell, folder / frames.EPISODES_FILE):
         table = pq.read_table(path).drop_columns(added)
+        if path == cell:
+            table = table.replace_schema_metadata({**table.schema.metadata, "altbench.format": "1"})
         pq.write_table(table, path, write_page_checksum=True)
     assert {getattr(e, name) for e in cells.read_cell(cell).episodes for name in added} == {None}
     assert frames.load_episodes(folder)[added].isna().all(axis=None)
@@ -235,16 +238,18 @@ def test_measurements_read_back_in_order_and_keep_what_is_missing(tmp_path: Path
 
 
 @pytest.mark.parametrize(("field", "value"), [("hz", "fast"), ("image_size", [84])])
-def test_a_measurement_with_a_wrong_field_is_refused(tmp_path: Path, field: str, value: object) -> None:
-    path = measures.write_measure(tmp_path, "a", measure("alt"))
-    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
-    with pytest.raises(ResultsError, match=f"a.json: not a measurement \\({field}"):
-        measures.load_measures(tmp_path)
+def test_a_measurement_with_a_wrong_field_counts_as_missing(
+    tmp_path: Path, field: str, value: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = measures.measure_path(tmp_path, "a")
+    sealed.write_json(path, {**dataclasses.asdict(measure("alt")), field: value})
+    assert measures.load_measures(tmp_path) == [] and not measures.is_measured(tmp_path, "a")
+    assert f"a.json: not a measurement ({field}" in caplog.text and "run the sweep again" in caplog.text
 
 
 def test_a_measurement_older_than_the_wait_for_data_is_read(tmp_path: Path) -> None:
     path = measures.write_measure(tmp_path, "a", measure("alt"))
-    values = json.loads(path.read_text())
+    values = dataclasses.asdict(measure("alt"))
     del values["data_share"]
     path.write_text(json.dumps(values))
     assert measures.load_measures(tmp_path) == [measure("alt")]
@@ -252,4 +257,5 @@ def test_a_measurement_older_than_the_wait_for_data_is_read(tmp_path: Path) -> N
 
 def test_every_field_of_a_measurement_is_kept(tmp_path: Path) -> None:
     path = measures.write_measure(tmp_path, "a", measure("alt"))
-    assert set(json.loads(path.read_text())) == {f.name for f in dataclasses.fields(MeasureRecord)}
+    names = {f.name for f in dataclasses.fields(MeasureRecord)}
+    assert set(json.loads(path.read_text())) == {"format", "sha256"} | names

@@ -26,6 +26,7 @@ from altbench.runner.jobs import FitJob, RolloutJob
 from altbench.runner.main import Summary
 from altbench.runner.progress import Board
 from altbench.sweeps.spec import SweepSpec
+from altbench.system import sealed
 
 BC = {
     "policy": "bc",
@@ -419,11 +420,11 @@ def test_a_published_run_is_drawn_again_from_its_records(own_policies: Path, tmp
     old.write_text("")
     listed = json.loads((published / "outputs.json").read_text())
     listed["files"].append(str(old.relative_to(published)))
-    (published / "outputs.json").write_text(json.dumps(listed))
+    sealed.write_json(published / "outputs.json", {name: listed[name] for name in ("made_of", "files")})
     fingerprint = (published / "fingerprint.json").read_bytes()
-    names = outputs.redraw(published)
+    names, failures = outputs.redraw(published)
     assert (published / "tables" / "success.csv").read_bytes() == table and not old.exists()
-    assert all((published / name).is_file() for name in names)
+    assert all((published / name).is_file() for name in names) and failures == ()
     assert (published / "fingerprint.json").read_bytes() == fingerprint
     with pytest.raises(ResultsError, match=r"expected a run's folder, with episodes.parquet and fingerprint.json"):
         outputs.redraw(tmp_path)

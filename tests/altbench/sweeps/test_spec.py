@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import published
 import pytest
 
 from altbench.core.errors import ConfigError, ContractError
 from altbench.core.spec import Spec
+from altbench.sweeps.kept import load_kept
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import BUILT_IN_SWEEPS, SweepSpec, load_sweep
@@ -35,6 +37,29 @@ def refused(changes: dict[str, Any]) -> str:
 def test_every_built_in_sweep_can_be_planned(name: str) -> None:
     plan = make_plan(load_sweep(name), provenance_of("cpu", "egl", {}))
     assert plan.cells and plan.sweep.name == name
+
+
+def test_quick_asks_what_its_published_run_asked_for_less_than_half_of_the_training() -> None:
+    former = load_kept(published.RESULTS / "quick" / "sweep.json")
+    plans = [make_plan(sweep, provenance_of("cpu", "egl", {})) for sweep in (load_sweep("quick"), former)]
+    cells, samples = [], []
+    for plan in plans:
+        cells.append({cell.name: cell.episodes for cell in plan.cells})
+        trained = [point.config for point in plan.checkpoints if "train_steps" in point.config]
+        samples.append(sum(config["train_steps"] * config["batch_size"] for config in trained))
+    assert cells[0] == cells[1]
+    assert samples[0] < 0.45 * samples[1]
+    assert plans[0].checkpoints[0].policy == "diffusion"  # the longest fit begins first
+
+
+def test_smoke_plays_every_part_of_the_bench_and_is_small() -> None:
+    plan = make_plan(load_sweep("smoke"), provenance_of("cpu", "egl", {}))
+    assert {cell.label for cell in plan.cells} == {"open_loop", "kdtree", "alt", "bc", "random"}
+    assert {cell.checkpoint.n for cell in plan.cells} == {10} == {plan.sweep.demonstrations.n}
+    assert {cell.split for cell in plan.cells} == {"replay", "recall", "uniform"}
+    assert len({cell.condition for cell in plan.cells}) == 3  # clean, and two perturbations
+    assert sum(cell.episodes for cell in plan.cells) <= 200
+    assert sum(point.config.get("train_steps", 0) for point in plan.checkpoints) <= 300
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,15 @@ def test_json_reads_back(changes: dict[str, object], tmp_path: Path) -> None:
     assert fingerprint.load_fingerprint(tmp_path) == made
 
 
-def test_a_folder_without_one_has_none_and_a_foreign_file_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_one_has_none_and_a_foreign_file_counts_as_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert fingerprint.load_fingerprint(tmp_path) is None
     (tmp_path / fingerprint.FILE).write_text('{"python": "3.11"}')
+    assert fingerprint.load_fingerprint(tmp_path) is None
+    assert f"{tmp_path / fingerprint.FILE}: not a fingerprint: packages" in caplog.text
     with pytest.raises(ResultsError, match="not a fingerprint: packages"):
-        fingerprint.load_fingerprint(tmp_path)
+        Fingerprint.from_json('{"python": "3.11"}')
 
 
 def test_one_line_has_everything_that_is_known() -> None:

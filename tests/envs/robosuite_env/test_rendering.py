@@ -1,47 +1,17 @@
-"""Which OpenGL is chosen, and that rendering fast shows the same scene."""
+"""Rendering fast shows the same scene, in the thread that made the environment."""
 
 from __future__ import annotations
 
-import ctypes.util
-import os
+import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from altbench.core.errors import RenderingUnavailable
+from altbench.core.errors import ContractError
 from altbench_envs.robosuite_env import rendering
 from altbench_envs.robosuite_env.adapter import RobosuiteEnv
 from altbench_envs.tasks.lift import LiftScene
-
-
-@pytest.mark.parametrize(
-    ("egl", "osmesa", "chosen"), [(True, "x", "egl"), (False, "x", "osmesa"), (False, None, "disable")]
-)
-def test_egl_first_then_osmesa(egl: bool, osmesa: str | None, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr(rendering, "_egl_works", lambda: egl)
-    monkeypatch.setattr(ctypes.util, "find_library", lambda name: osmesa)
-    rendering.select_backend()
-    assert os.environ["MUJOCO_GL"] == chosen
-
-
-def test_the_users_choice_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUJOCO_GL", "osmesa")
-    rendering.select_backend()
-    assert os.environ["MUJOCO_GL"] == "osmesa"
-
-
-@pytest.mark.parametrize("backend", ["off", "egll"])
-def test_without_a_back_end_the_packages_are_named(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUJOCO_GL", backend)
-    monkeypatch.setattr(rendering.importlib, "import_module", _refuse)
-    with pytest.raises(RenderingUnavailable, match=f"MUJOCO_GL={backend}.*libegl1 and libgl1-mesa-dri.*libosmesa6"):
-        rendering._new_gl_context(8, 8)
-
-
-def _refuse(name: str) -> None:
-    raise ImportError(f"no {name}")
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +69,23 @@ def test_a_camera_sees_only_part_of_the_robot(pixels_env: RobosuiteEnv) -> None:
     outside = rendering._outside_view(simulator.model, simulator.data, wrist, 1.0)
     assert outside[simulator.model.geom("robot0_g8_vis").id]  # the arm's foot
     assert not outside[simulator.model.geom("gripper0_right_finger1_visual").id]
+
+
+@pytest.mark.sim
+def test_another_thread_is_refused_in_words_and_does_no_harm(pixels_env: RobosuiteEnv, state_env: RobosuiteEnv) -> None:
+    raised: list[BaseException] = []
+
+    def use() -> None:
+        state_env.reset(seed=0)  # without images every thread may use it
+        for act in (pixels_env.reset, pixels_env.observe):
+            try:
+                act()
+            except ContractError as error:
+                raised.append(error)
+
+    pixels_env.reset(seed=0)
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert [str(error).startswith("an environment with images belongs to the thread") for error in raised] == [True] * 2
+    assert pixels_env.reset(seed=0)[0]["pixels"]["wrist"].any()

@@ -109,7 +109,7 @@ def test_state_observations_need_no_opengl(monkeypatch: pytest.MonkeyPatch) -> N
     def refuse(*size: int) -> None:
         raise AssertionError("a GL context was made")
 
-    monkeypatch.setattr(rendering, "_new_gl_context", refuse)
+    monkeypatch.setattr(rendering, "new_context", refuse)
     env = RobosuiteEnv(LiftScene(), obs_type="state")
     env.reset(seed=0)
     env.step(env.action_space.sample())

@@ -1,0 +1,116 @@
+"""Parquet files that carry a digest of all their bytes in their footer.
+
+The pages of a parquet file have checksums, but its footer has none: a flipped bit there
+can change names and settings. system/sealed.py says how the digest works.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from altbench.system import sealed
+
+FORMAT_KEY = "altbench.format"
+"""The format's number in the footer: 2 beside a digest, 1 in older cells, missing in
+older flat tables.
+"""
+HEADER_KEY = "altbench.header"
+"""The header of a cell, as JSON."""
+_DIGEST_KEY = "altbench.sha256"
+_OLD_KEYS = {b"ARROW:schema", b"pandas", FORMAT_KEY.encode(), HEADER_KEY.encode()}
+"""The footer's keys in files without a digest.
+
+A file with any other key is damaged and not old: its digest's key may be hit.
+"""
+_MARK = _DIGEST_KEY.encode() + b"\x18\x40"
+"""What precedes the digest: its key, then the type of a text and its length 64, as
+Thrift's compact protocol writes them.
+"""
+_TAIL = 8
+"""The bytes at the end: the footer's length in four, and four letters."""
+_FAULTS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError)
+"""What reading damaged bytes may raise."""
+
+
+def write_parquet(path: Path, table: Any) -> None:
+    """Write an arrow table to `path`, sealed and whole or not at all.
+
+    The same rows and metadata give the same bytes.
+    """
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", write_page_checksum=True) as writer:
+        writer.write_table(table)
+        # In the footer alone. Metadata of the schema would be written twice.
+        writer.add_key_value_metadata({FORMAT_KEY: str(sealed.FORMAT), _DIGEST_KEY: sealed.NO_DIGEST.decode()})
+    data = sink.getvalue().to_pybytes()
+    sealed.write_bytes(path, sealed.with_digest(data, _place(data)))
+
+
+def read_parquet(path: Path | str, schema: Any, advice: str) -> tuple[Any, dict[bytes, bytes]]:
+    """Return the arrow table in `path`, and the key-value metadata of its footer.
+
+    `schema`: the types of the columns that are known; a file may lack some. The format
+    in the metadata is `sealed.FORMAT` if the file was checked. ResultsError, with
+    `advice` on what to do, if the file is missing or damaged.
+    """
+    try:
+        data = Path(path).read_bytes()
+        place = _place(data)
+        sealed.check(data, place)
+        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=place is None) as file:
+            metadata = dict(file.metadata.metadata or {})
+            _check_format(data, metadata, place is not None)
+            table = file.read()
+        _check_types(table.schema, schema)
+    except _FAULTS as error:
+        raise sealed.damaged(path, error, advice) from None
+    return table, metadata
+
+
+def is_sealed(path: Path) -> bool:
+    """Return whether the file carries a digest, without checking it.
+
+    Only the footer is read.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _TAIL))
+        footer = int.from_bytes(file.read(4), "little")
+        file.seek(max(0, size - _TAIL - footer))
+        return _place(file.read()) is not None
+
+
+def _place(data: bytes) -> int | None:
+    """Return where the digest begins; None if there is none.
+
+    The last mark counts: the footer is at the end, and its metadata follow everything
+    in it that may hold users' text.
+    """
+    found = data.rfind(_MARK)
+    place = found + len(_MARK)
+    return place if found >= 0 and place + len(sealed.NO_DIGEST) <= len(data) else None
+
+
+def _check_format(data: bytes, metadata: dict[bytes, bytes], has_digest: bool) -> None:
+    """Raise ValueError if the format is unknown, or if a digest is missing that the file
+    had when it was written.
+    """
+    found = metadata.get(FORMAT_KEY.encode(), b"1").decode("ascii", "backslashreplace")
+    if has_digest and found != str(sealed.FORMAT):
+        raise ValueError(f"expected format {sealed.FORMAT}, found {found}; a newer altbench wrote it")
+    had_one = found != "1" or _DIGEST_KEY.encode() in data or set(metadata) - _OLD_KEYS
+    if not has_digest and had_one:
+        raise ValueError("expected a digest in the footer, found none that can be read")
+
+
+def _check_types(found: Any, expected: Any) -> None:
+    """Raise ValueError if a column has another type than `expected` says."""
+    for name in set(found.names) & set(expected.names):
+        if found.field(name).type != expected.field(name).type:
+            raise ValueError(
+                f"expected {expected.field(name).type} in the column {name!r}, found {found.field(name).type}"
+            )
