@@ -80,13 +80,8 @@ def diagnose(folder: Path | None = None) -> list[Finding]:
         check_gpu(),
         check_disk(folder or Path.cwd()),
         check_processor(),
-<<<<<<< HEAD
         check_precision(),
         check_numba_cache(),
-=======
-        check_numba_cache(),
-        check_precision(),
->>>>>>> w-machines
     ]
 
 
@@ -231,7 +226,6 @@ def check_processor() -> Finding:
     return Finding("processor", ok, detail, f"unset OMP_NUM_THREADS, or set it to at most {cores}")
 
 
-<<<<<<< HEAD
 def check_precision() -> Finding:
     """Report the precision of training under `precision = "auto"`, and why; both are fine."""
     device = resolve_device("auto")
@@ -239,8 +233,6 @@ def check_precision() -> Finding:
     return Finding("training", True, f"in {choice.precision} on {device}: {choice.reason}")
 
 
-=======
->>>>>>> w-machines
 def check_numba_cache() -> Finding:
     """Check that numba can keep what it compiles.
 
@@ -258,13 +250,3 @@ def check_numba_cache() -> Finding:
     return Finding(
         "numba's cache", usable, detail, f"unset {NUMBA_VARIABLE}, or set it to a folder that can be written"
     )
-<<<<<<< HEAD
-=======
-
-
-def check_precision() -> Finding:
-    """Report the precision that policies are trained in here under `precision = "auto"`, and why; both are fine."""
-    device = resolve_device("auto")
-    choice = choose_precision(device)
-    return Finding("training", True, f"in {choice.precision} on {device}: {choice.reason}")
->>>>>>> w-machines

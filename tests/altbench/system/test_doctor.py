@@ -120,7 +120,6 @@ def test_diagnose_looks_at_everything(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(doctor, "_RENDER", "print('driver: one')")
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     found = [f.name for f in doctor.diagnose(tmp_path)]
-<<<<<<< HEAD
     names = [
         "Python",
         "packages",
@@ -133,7 +132,3 @@ def test_diagnose_looks_at_everything(tmp_path: Path, monkeypatch: pytest.Monkey
         "numba's cache",
     ]
     assert found == names
-=======
-    everything = ["Python", "packages", "MUJOCO_GL", "renderer", "GPU", "free disk", "processor"]
-    assert found == [*everything, "numba's cache", "training"]
->>>>>>> w-machines
