@@ -63,9 +63,9 @@ def shown(root: Path, *sweeps: SweepSpec) -> tuple[list[str], Work]:
 
 def test_what_is_there_and_what_is_left_are_told(run: Path) -> None:
     lines, _ = shown(run, sweep())
-    assert "fake/open_loop/n3/s0 open_loop small done 1 4 1" in lines
-    assert "fake/open_loop/n6/s0 open_loop small to do 1 4 0" in lines
-    assert "fake/random/n6/s0 random small nothing to train 1 4 1" in lines
+    assert "fake/open_loop/n3/s0 small done 1 4 1" in lines
+    assert "fake/open_loop/n6/s0 small to do 1 4 0" in lines
+    assert "fake/random/n6/s0 small nothing to train 1 4 1" in lines
     assert lines[-1] == (
         "2 checkpoints, 3 cells (12 episodes), 2 measurements; done: 1 checkpoint, 2 cells (8 episodes);"
         " left: 1 checkpoint, 1 cell (4 episodes), 2 measurements"
@@ -82,7 +82,7 @@ def test_all_and_nothing_are_told_in_words(run: Path, tmp_path: Path) -> None:
 def test_what_sweeps_share_is_counted_once(run: Path) -> None:
     both = [{"split": "recall", "episodes": 4}, {"split": "uniform", "episodes": 2}]
     lines, work = shown(run, sweep(), sweep(name="more", evaluations=both), sweep(name="again"))
-    assert "fake/open_loop/n3/s0 open_loop small listed above 1 2 0" in lines
+    assert "fake/open_loop/n3/s0 small listed above 1 2 0" in lines
     assert "more: listed above already: 2 checkpoints, 3 cells (12 episodes), 2 measurements" in lines
     assert lines[-1] == "again: listed above already: 2 checkpoints, 3 cells (12 episodes), 2 measurements"
     assert work.summary().startswith(
