@@ -22,7 +22,7 @@ from altbench.results.folder import RunFolder
 from altbench.results.run import Run
 from altbench.runner import main, worker
 from altbench.runner.executors import InlineExecutor
-from altbench.runner.jobs import FitJob, RolloutJob
+from altbench.runner.jobs import FitJob, Job, RolloutJob
 from altbench.runner.main import Summary
 from altbench.runner.progress import Board
 from altbench.sweeps.spec import SweepSpec
@@ -70,6 +70,35 @@ def test_a_sweep_runs_and_is_found_finished_afterwards(own_policies: Path, tmp_p
     assert len(episodes) == 6 + 4 + 3 + 4 + 6 + 4 and good["success"].all()
     again, shown = go(sweep(own_policies), tmp_path)
     assert (again.ran, again.found, shown) == (0, 6, "")
+
+
+class WritesElsewhere(InlineExecutor):
+    """Deletes each record as soon as its job has ended, as if the job had written it to another folder."""
+
+    def submit(self, run: Run, job: Job) -> None:
+        super().submit(run, job)
+        if isinstance(job, RolloutJob):
+            cells_module.cell_path(run.root, job.cell.key).unlink()
+
+
+def test_a_run_whose_cells_are_missing_at_its_end_has_failed_and_names_them(own_policies: Path, tmp_path: Path) -> None:
+    one = sweep(own_policies, policies=[{"policy": f"{own_policies}:Good", "n": [6]}])
+    summary = run_bare(one, tmp_path, WritesElsewhere())
+    assert [name for name, _ in summary.failed] == [cell.name for cell in summary.run.plan.cells] != []
+    assert all("expected its record in" in why and "run the sweep again" in why for _, why in summary.failed)
+
+
+def test_a_damaged_record_or_checkpoint_is_made_again(own_policies: Path, tmp_path: Path) -> None:
+    one = sweep(own_policies, policies=[BC])
+    first = run_bare(one, tmp_path)
+    assert first.failed == ()
+    weights = next(path for path in (tmp_path / "checkpoints").rglob("*.safetensors"))
+    for path in (cells_module.cell_path(tmp_path, first.run.plan.cells[0].key), weights):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:300] + bytes([whole[300] ^ 1]) + whole[301:])
+    again = run_bare(one, tmp_path)
+    assert (again.ran, again.failed) == (1, ())
+    assert weights.read_bytes()[:300] == whole[:300] and weights.read_bytes()[300] == whole[300]
 
 
 def test_a_sweep_twice_gives_the_same_tables(own_policies: Path, tmp_path: Path) -> None:

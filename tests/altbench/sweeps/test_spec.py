@@ -10,6 +10,7 @@ from typing import Any, Literal
 import published
 import pytest
 
+from altbench.core import registry
 from altbench.core.errors import ConfigError, ContractError
 from altbench.core.spec import Spec
 from altbench.sweeps.kept import load_kept
@@ -209,3 +210,23 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     broken.write_text("name = ")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load_sweep(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "where"),
+    [
+        ({"perturbations": [{"name": "occlusion", "severities": []}]}, r"evaluations\.0\.perturbations\.0\.severities"),
+        ({"n": []}, r"evaluations\.0\.n"),
+        ({"policies": []}, r"evaluations\.0\.policies"),
+    ],
+)
+def test_an_evaluation_that_would_ask_for_nothing_is_refused(evaluation: dict[str, Any], where: str) -> None:
+    values = {"name": "a", "tasks": ["Lift"], "policies": [{"policy": "random"}]}
+    with pytest.raises(ConfigError, match=where):
+        SweepSpec.parse({**values, "evaluations": [{"split": "recall", **evaluation}]}, "a.toml")
+
+
+@pytest.mark.parametrize("spelt", ["EGL", " egl ", "egl"])
+def test_the_renderers_name_enters_keys_in_lower_case(monkeypatch: pytest.MonkeyPatch, spelt: str) -> None:
+    monkeypatch.setenv("MUJOCO_GL", spelt)
+    assert registry.select_backend() == "egl"
