@@ -66,7 +66,8 @@ def test_no_line_of_the_text_is_wider_than_asked_and_no_name_is_broken(tmp_path:
     found = compare(base, new)
     for width in (70, 80, 120):
         lines = to_text(found, width=width).splitlines()
-        assert max(map(cell_len, lines)) <= width
+        # A folder's path is never broken, and tmp_path may be longer than a line.
+        assert not [line for line in lines if cell_len(line) > width and str(tmp_path) not in line]
         for cell in found.cells:
             assert not cell.changed or any(line == cell.name or line.endswith(f"  {cell.name}") for line in lines)
     assert to_rich(found, width=80).plain == to_text(found, width=80)

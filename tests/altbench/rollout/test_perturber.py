@@ -172,10 +172,15 @@ def test_the_status_is_kept_and_older_cells_lack_it(tmp_path: Path, own_policies
     path = cells.write_cell(tmp_path, header(), [record])
     assert cells.read_cell(path).episodes[0].perturbation_status == "applied"
     assert list(frames.load_episodes(tmp_path)["perturbation_status"]) == ["applied"]
-    table = pq.read_table(path)
-    pq.write_table(table.drop_columns(["perturbation_status"]), path)
+    old = {**pq.read_metadata(path).metadata, b"altbench.format": b"1"}
+    table = pq.read_table(path).drop_columns(["perturbation_status"])
+    pq.write_table(table.replace_schema_metadata({k: v for k, v in old.items() if k in OLD_KEYS}), path)
     assert cells.read_cell(path).episodes[0].perturbation_status is None
     assert frames.load_episodes(tmp_path)["perturbation_status"].isna().all()
+
+
+OLD_KEYS = (b"altbench.format", b"altbench.header")
+"""The metadata of a cell that was written before cells carried a digest."""
 
 
 def sweep(own: Path, **entry: Any) -> SweepSpec:

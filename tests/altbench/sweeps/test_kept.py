@@ -149,5 +149,5 @@ def test_a_published_sweep_can_be_run_from_its_json(tmp_path: Path) -> None:
     path = published.RESULTS / "quick" / "sweep.json"
     assert load_kept(path).policies[0].config == {"precision": "bf16"}
     assert json.loads(path.read_text())["policies"][0]["config"] == {}
-    with pytest.raises(ResultsError, match=r"no such file; expected the sweep.json of a run"):
+    with pytest.raises(ResultsError, match=r"no such file; the command that made the run writes it anew"):
         load_kept(tmp_path / "sweep.json")
