@@ -232,7 +232,7 @@ def _is_neighbour(folder: Path, name: str) -> bool:
     The standard library comes first. A module's file or a package in the folder comes
     before what is installed, as for a script. Two kinds come after it: a folder without
     `__init__.py`, which may have a package's name only by chance, and altbench's
-    packages, of which a second copy would be another `Policy`.
+    packages: a second copy would be another `Policy`.
     """
     top = name.partition(".")[0]
     place = _locate(folder, top)

@@ -85,7 +85,7 @@ def is_sealed(path: Path) -> bool:
 
 
 def _place(data: bytes) -> int | None:
-    """Return where the digest begins; None if there is none.
+    """Return where the digest begins; None without a digest.
 
     The last mark counts: the footer is at the end, and its metadata follow everything
     in it that may hold users' text.

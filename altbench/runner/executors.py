@@ -49,7 +49,7 @@ class Executor(ABC):
     threads: int
 
     def expect(self, jobs: int) -> None:
-        """Prepare for `jobs` jobs, none of which runs yet; more workers are of no use."""
+        """Prepare for `jobs` jobs before any of them runs; more workers are of no use."""
         del jobs
 
     @abstractmethod

@@ -126,7 +126,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float, logits: str = "fp
     """
     device, batch = first.device, first.shape[0]
     keys = torch.cat([first, second]).float()
-    # Nearly equal keys have similarities near 1, of which bf16 keeps two digits.
+    # Nearly equal keys have similarities near 1; bf16 keeps two digits of them.
     rounded = logits == "autocast" and torch.is_autocast_enabled(device.type)
     with torch.autocast(device.type, torch.bfloat16, enabled=rounded):
         similarity = keys @ keys.T / temperature
