@@ -17,7 +17,10 @@ class NearestStartConfig(ab.Spec):
 
 
 class NearestStart(ab.Trainable[NearestStartConfig]):
-    """Replays the demonstration whose first gripper pose is nearest to the present one."""
+    """Replays the demonstration whose first gripper pose is nearest to the present one.
+
+    It sees no images, so it does not know where the cube is: expect no success on Lift.
+    """
 
     name = "nearest_start"
 
