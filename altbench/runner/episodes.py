@@ -2,47 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from altbench.core.demonstration import Demonstration
+from altbench.core.perturbation import AnyPerturbation
 from altbench.core.seeds import derive_seed
 from altbench.results.run import Run
 from altbench.rollout import records
 from altbench.rollout.episode import EpisodePlan, PlannedPerturbation
 from altbench.sweeps.plan import Cell
-from altbench.sweeps.rows import Column
+
+FROM_DEMONSTRATIONS = ("replay", "recall")
+"""The splits whose episodes begin where a demonstration began."""
 
 
 def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
-    """Return the plans of a cell's episodes.
-
-    Seeds depend on the sweep and the episode's number alone. So all policies play the
-    same episodes, and comparisons are paired.
-    """
-    root = run.sweep.seed
-    column = cell.column
-    starts = run.demonstrations(cell.checkpoint) if column.split in ("replay", "recall") else ()
+    """Return the plans of a cell's episodes."""
+    column, entry = cell.column, cell.column.entry
+    starts = run.demonstrations(cell.checkpoint) if column.split in FROM_DEMONSTRATIONS else ()
     event = column.event.model_dump() if column.event else {}
-    plans = []
-    for index in range(cell.episodes):
-        options: dict[str, Any] = {"split": column.split, "episode": index, **event}
-        if starts:
-            options["initial_state"] = starts[index % len(starts)].initial_state
-        plans.append(
-            EpisodePlan(
-                index=index,
-                seed=derive_seed(root, "evaluate", index),
-                policy_seed=derive_seed(root, "policy", index),
-                options=options,
-                perturbation=_perturbation(column, derive_seed(root, "perturb", index)),
-            )
+    return [
+        plan_episode(
+            run.sweep.seed,
+            index,
+            column.split,
+            starts,
+            perturbation=column.perturbation,
+            cameras=entry.cameras,
+            from_step=entry.from_step,
+            event=event,
         )
-    return plans
+        for index in range(cell.episodes)
+    ]
 
 
-def _perturbation(column: Column, seed: int) -> PlannedPerturbation | None:
-    if column.perturbation is None:
-        return None
-    return PlannedPerturbation(column.perturbation, seed, column.entry.cameras, column.entry.from_step)
+def plan_episode(
+    root_seed: int,
+    index: int,
+    split: str,
+    starts: Sequence[Demonstration],
+    *,
+    perturbation: AnyPerturbation | None = None,
+    cameras: tuple[str, ...] = (),
+    from_step: int = 0,
+    event: Mapping[str, Any] | None = None,
+) -> EpisodePlan:
+    """Return the plan of the episode `index` of a split.
+
+    `starts`: the demonstrations to begin from, in turn; empty for a split that draws its
+    poses. `cameras`, `from_step`: as in `PlannedPerturbation`. `event`: further options
+    of `reset`. Seeds depend on `root_seed` and the episode's number alone. So all
+    policies play the same episodes, and comparisons are paired.
+    """
+    options: dict[str, Any] = {"split": split, "episode": index, **(event or {})}
+    if starts:
+        options["initial_state"] = starts[index % len(starts)].initial_state
+    planned = None
+    if perturbation is not None:
+        planned = PlannedPerturbation(perturbation, derive_seed(root_seed, "perturb", index), cameras, from_step)
+    return EpisodePlan(
+        index=index,
+        seed=derive_seed(root_seed, "evaluate", index),
+        policy_seed=derive_seed(root_seed, "policy", index),
+        options=options,
+        perturbation=planned,
+    )
 
 
 def cell_header(cell: Cell) -> records.CellHeader:

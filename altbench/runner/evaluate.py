@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -15,7 +14,6 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, UnknownNameError
 from altbench.core.perturbation import AnyPerturbation
 from altbench.core.policy import Policy, Trainable, check_fit
-from altbench.core.seeds import derive_seed
 from altbench.core.task import TaskInfo
 from altbench.core.types import ControlMode, ObsType, RenderProfile
 from altbench.dataset.cached import collect
@@ -23,15 +21,14 @@ from altbench.dataset.files import read
 from altbench.dataset.subsets import subset
 from altbench.report.table import percentage
 from altbench.results.frames import episodes_frame
-from altbench.rollout.episode import LONGEST_DECISION_S, EpisodePlan, PlannedPerturbation, make_env, run_episode
+from altbench.rollout.episode import LONGEST_DECISION_S, make_env, run_episode
 from altbench.rollout.records import CellHeader, EpisodeRecord
+from altbench.runner.episodes import FROM_DEMONSTRATIONS, plan_episode
 from altbench.runner.function_policy import Act, FunctionPolicy
 from altbench.stats.rates import success_rate
 from altbench.system.console import counted, make_console, say
 from altbench.system.workers import refuse_second_import
 
-FROM_DEMONSTRATIONS = ("recall", "replay")
-"""Splits whose episodes begin where a demonstration began."""
 N = 30
 """How many demonstrations are collected when none are given: a whole pass over every task's grid."""
 
@@ -83,7 +80,7 @@ def evaluate(
     env = make_env(info, ready.requirements, image_size, render_profile)
     try:
         for index in counted(range(episodes), f"{info.name} {split}", quiet=quiet):
-            plan = _plan(index, seed, split, starts, perturbation)
+            plan = plan_episode(seed, index, split, starts, perturbation=perturbation)
             records.append(run_episode(env, ready, plan, decision_timeout_s))
     finally:
         env.close()
@@ -140,29 +137,6 @@ def _starts(
     if not given:
         raise ConfigError(f"{split} begins from demonstrations: expected at least one, got none")
     return subset(given, len(given), info.grid_size, seed)
-
-
-def _plan(
-    index: int,
-    seed: int,
-    split: str,
-    starts: Sequence[Demonstration],
-    perturbation: AnyPerturbation | None,
-) -> EpisodePlan:
-    """Plan an episode with the seeds that a sweep's episode of this number has."""
-    options: dict[str, Any] = {"split": split, "episode": index}
-    if starts:
-        options["initial_state"] = starts[index % len(starts)].initial_state
-    planned = None
-    if perturbation is not None:
-        planned = PlannedPerturbation(perturbation, derive_seed(seed, "perturb", index))
-    return EpisodePlan(
-        index=index,
-        seed=derive_seed(seed, "evaluate", index),
-        policy_seed=derive_seed(seed, "policy", index),
-        options=options,
-        perturbation=planned,
-    )
 
 
 def _header(info: TaskInfo, label: str, split: str, perturbation: AnyPerturbation | None, n: int) -> CellHeader:
