@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from altbench.results import history
@@ -28,16 +28,17 @@ def unchecked_files(root: Path) -> list[Path]:
 
     Only their beginnings or ends are read.
     """
-    return [path for path in _files(root) if not _is_sealed(path)]
+    return _unsealed(_files(root))
 
 
 def warn_of_unchecked(root: Path) -> None:
     """Log in one line, once a process, that files of a run are used unchecked."""
-    found = unchecked_files(root)
+    files = _files(root)
+    found = _unsealed(files)
     if found:
         which = found[0].relative_to(root)
         _warn_once(
-            f"{root}: {len(found)} of {len(_files(root))} files of records carry no digest (such as {which}), as before"
+            f"{root}: {len(found)} of {len(files)} files of records carry no digest (such as {which}), as before"
             " altbench wrote digests; they are used unchecked, so damage in them may not be seen"
         )
 
@@ -49,6 +50,10 @@ def _warn_once(line: str) -> None:
 
 def _files(root: Path) -> list[Path]:
     return [path for path in _candidates(root) if path.is_file()]
+
+
+def _unsealed(files: Iterable[Path]) -> list[Path]:
+    return [path for path in files if not _is_sealed(path)]
 
 
 def _candidates(root: Path) -> Iterator[Path]:
