@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from altbench.core import registry
@@ -12,6 +11,7 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.types import Progress, RenderProfile, no_progress
 from altbench.dataset.collecting import collect as collect_file
 from altbench.dataset.files import info, read
+from altbench.dataset.format import physics_versions
 from altbench.system.cache import cache_folder
 
 
@@ -58,7 +58,7 @@ def read_demonstrations(path: Path | str, task: str | None = None) -> tuple[Demo
 
 def _cached(task: str, seed: int, image_size: tuple[int, int], render_profile: RenderProfile) -> Path:
     """Name the file after all that its contents depend on, so that none is ever stale."""
-    versions = "-".join(f"{name}{version(name)}" for name in ("mujoco", "robosuite"))
+    versions = "-".join(f"{name}{number}" for name, number in physics_versions().items())
     size = "x".join(map(str, image_size))
     name = f"{task}-v{registry.task(task).version}-seed{seed}-{size}-{render_profile}-{versions}.hdf5"
     return cache_folder() / "demonstrations" / name
