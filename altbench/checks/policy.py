@@ -34,8 +34,8 @@ def check_policy(policy: Policy, seen: Observation | Sequence[Demonstration]) ->
     batch = observation.batch_size
     require(batch >= 2, f"check_policy needs an observation of at least 2 slots, got {batch}")
     _check_requirements(policy.requirements, observation)
-    footprint = policy.footprint()
-    require(min(footprint.weights, footprint.table) >= 0, f"footprint: expected bytes from 0, got {footprint}")
+    held = policy.footprint()
+    require(held is None or min(held.weights, held.table) >= 0, f"footprint: expected bytes from 0, got {held}")
     slots = list(range(batch))
     first = _decisions(policy, observation, slots)
     for decision in first:

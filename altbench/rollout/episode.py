@@ -100,6 +100,14 @@ def make_env(
     )
 
 
+def state_length(env: gymnasium.Env[Any, Any]) -> int:
+    """Return the length of `environment_state`; 0 for an environment that shows images."""
+    space = env.observation_space
+    named = space.spaces if isinstance(space, gymnasium.spaces.Dict) else {}
+    shape = named["environment_state"].shape if "environment_state" in named else None
+    return shape[0] if shape else 0
+
+
 def _nothing() -> None:
     pass
 

@@ -225,5 +225,5 @@ class MeasureJob(Job):
 
     def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
         """Measure the checkpoint."""
-        del worker, heartbeat
-        work.measure(run, self.measurement)
+        del heartbeat
+        work.measure(run, self.measurement, worker)

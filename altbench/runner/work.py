@@ -7,14 +7,15 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from altbench.core import registry
 from altbench.core.errors import ContractError
-from altbench.core.policy import FitContext, Policy, Trainable, check_fit
+from altbench.core.policy import FitContext, Policy, Requirements, Trainable, check_fit
 from altbench.core.seeds import derive_seed
 from altbench.results import cells, measures
-from altbench.results.checkpoints import CheckpointCard, make_policy, save_checkpoint
-from altbench.results.run import Run
+from altbench.results.checkpoints import CheckpointCard, build_policy, save_checkpoint
+from altbench.results.run import Run, check_unchanged
 from altbench.rollout import records as records_module
-from altbench.rollout.episode import EpisodePlan, failed_episode, run_episode
+from altbench.rollout.episode import EpisodePlan, failed_episode, run_episode, state_length
 from altbench.runner.episodes import cell_header, episode_plans
 from altbench.runner.heartbeat import Heartbeat, TrainingClock
 from altbench.runner.worker import Worker
@@ -55,9 +56,10 @@ def fit(run: Run, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
     folder = run.folder.checkpoints / checkpoint.folder
     training = folder.with_name(folder.name + ".training")
     training.mkdir(parents=True, exist_ok=True)
-    policy = make_policy(checkpoint.task, checkpoint.policy, checkpoint.config, checkpoint.name)
+    policy = build_policy(checkpoint.task, checkpoint.policy, checkpoint.config, checkpoint.name)
     if not isinstance(policy, Trainable):
         raise ContractError(f"{checkpoint.name}: expected a Trainable policy to fit, got {checkpoint.policy!r}")
+    check_unchanged(checkpoint, policy)
     demonstrations = run.demonstrations(checkpoint)
     seed = derive_seed(run.sweep.seed, "train", checkpoint.train_seed)
     clock = TrainingClock(training / "seconds.txt", heartbeat)
@@ -105,13 +107,19 @@ def _play(
     return run_episode(env, policy, plan, timeout, alive)
 
 
-def measure(run: Run, measurement: Measurement) -> None:
+def measure(run: Run, measurement: Measurement, worker: Worker) -> None:
     """Time decisions and read memory in a process of their own."""
-    from altbench.measure.probe import measure_checkpoint
+    from altbench.measure.probe import measure_checkpoint, measure_ready
 
-    folder = run.fitted(measurement.checkpoint)
-    entry, runtime = measurement.how, measurement.runtime
-    record = measure_checkpoint(folder, measurement.label, entry, run.device, runtime)
+    point, how = measurement.checkpoint, measurement.how
+    state_dim = 0
+    if measurement.needs_state:
+        state_dim = state_length(worker.environment(point.task, Requirements((), needs_state=True), run.sweep))
+    rest = (measurement.label, how, run.device, measurement.runtime, state_dim)
+    if point.trainable:
+        record = measure_checkpoint(run.fitted(point), *rest)
+    else:
+        record = measure_ready(_card(run, point, registry.policy(point.policy)), *rest)
     measures.write_measure(run.root, measurement.key, record)
 
 
@@ -122,7 +130,10 @@ def _ready_policy(run: Run, cell: Cell) -> Policy:
     return policy
 
 
-def _card(run: Run, checkpoint: Checkpoint, policy: Policy, clock: TrainingClock) -> CheckpointCard:
+def _card(
+    run: Run, checkpoint: Checkpoint, policy: Policy | type[Policy], clock: TrainingClock | None = None
+) -> CheckpointCard:
+    """Return the card of a checkpoint; `clock` None: of a policy that learns nothing."""
     return CheckpointCard(
         task=checkpoint.task,
         policy=checkpoint.policy,
@@ -134,7 +145,7 @@ def _card(run: Run, checkpoint: Checkpoint, policy: Policy, clock: TrainingClock
         data_checksum=checkpoint.data_checksum,
         policy_version=policy.version,
         image_size=run.sweep.image_size,
-        train_seconds=clock.seconds(),
-        data_share=clock.data_share,
-        trained_on=machine(run.device),
+        train_seconds=clock.seconds() if clock else 0.0,
+        data_share=clock.data_share if clock else None,
+        trained_on=machine(run.device) if clock else "",
     )
