@@ -146,10 +146,14 @@ class FitJob(Job):
 @final
 @dataclass(frozen=True)
 class RolloutJob(Job):
-    """Rolling out one cell, without the episodes that are `lost`."""
+    """Rolling out one cell, without the episodes that are `lost`.
+
+    `older`: the keys of recorded cells that hold episodes of it.
+    """
 
     cell: Cell
     lost: tuple[Lost, ...] = ()
+    older: tuple[str, ...] = ()
 
     kind: ClassVar[str] = "cell"
     first_guess_s: ClassVar[float] = 1.5
@@ -189,7 +193,7 @@ class RolloutJob(Job):
 
     def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
         """Play the cell's episodes."""
-        work.roll_out(run, self.cell, self.lost, worker, heartbeat)
+        work.roll_out(run, self.cell, self.lost, worker, heartbeat, self.older)
 
 
 @final

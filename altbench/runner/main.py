@@ -24,6 +24,7 @@ from altbench.results import cells as cells_module
 from altbench.results import history, measures
 from altbench.results.folder import RunFolder, remove_leftovers
 from altbench.results.run import Run
+from altbench.results.takeover import older_cells
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
@@ -139,7 +140,9 @@ def pending_jobs(run: Run) -> list[Job]:
     """
     plan = run.plan
     fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not run.is_fitted(c)]
-    cells = [RolloutJob(c) for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
+    unfinished = [c for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
+    older = older_cells(run.root, unfinished)
+    cells = [RolloutJob(c, older=older.get(c.key, ())) for c in unfinished]
     unmeasured = [m for m in plan.measurements if not measures.is_measured(run.root, m.key)]
     return [*fits, *cells, *(MeasureJob(m) for m in unmeasured)]
 

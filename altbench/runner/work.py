@@ -14,6 +14,7 @@ from altbench.core.seeds import derive_seed
 from altbench.results import cells, measures
 from altbench.results.checkpoints import CheckpointCard, build_policy, save_checkpoint
 from altbench.results.run import Run, check_unchanged
+from altbench.results.takeover import taken_over
 from altbench.rollout import records as records_module
 from altbench.rollout.episode import EpisodePlan, failed_episode, run_episode, state_length
 from altbench.runner.episodes import cell_header, episode_plans
@@ -68,15 +69,17 @@ def fit(run: Run, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
     shutil.rmtree(training)
 
 
-def roll_out(run: Run, cell: Cell, lost: Sequence[Lost], worker: Worker, heartbeat: Heartbeat) -> None:
+def roll_out(
+    run: Run, cell: Cell, lost: Sequence[Lost], worker: Worker, heartbeat: Heartbeat, older: Sequence[str] = ()
+) -> None:
     """Play a cell's episodes and write its record.
 
     If a record exists already, only its infra_errors are played again. The episodes
-    `lost` are recorded as lost.
+    `lost` are recorded as lost. Those that the cells `older` hold are taken over.
     """
     set_threads(run.sweep.rollout_threads)
     policy = _ready_policy(run, cell)
-    kept = cells.outcomes(run.root, cell.key)
+    kept = {**taken_over(run.root, older, cell.episodes), **cells.outcomes(run.root, cell.key)}
     records = []
     for plan in episode_plans(run, cell):
         given_up = next((one for one in lost if one.episode == plan.index), None)
