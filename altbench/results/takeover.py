@@ -19,6 +19,9 @@ from altbench.results.parquet import HEADER_KEY
 from altbench.rollout.records import EpisodeRecord
 from altbench.sweeps.plan import Cell
 
+NOT_PLAYED: frozenset[str] = frozenset({"infra_error", "given_up"})
+"""The statuses of episodes that are decided anew: they depend on what else was played."""
+
 
 def older_cells(folder: Path, cells: Sequence[Cell]) -> dict[str, tuple[str, ...]]:
     """Return the key of each of `cells` -> keys of recorded ones with the same episodes.
@@ -37,13 +40,14 @@ def older_cells(folder: Path, cells: Sequence[Cell]) -> dict[str, tuple[str, ...
 
 
 def taken_over(folder: Path, older: Sequence[str], episodes: int) -> dict[int, EpisodeRecord]:
-    """Return the final episodes of the cells `older` with numbers below `episodes`.
+    """Return the episodes that the cells `older` played, with numbers below `episodes`.
 
-    A damaged cell gives none.
+    A damaged cell gives none. Episodes that were not played are left out.
     """
     found: dict[int, EpisodeRecord] = {}
     for key in older:
-        found |= {number: one for number, one in outcomes(folder, key).items() if number < episodes}
+        played = {number: one for number, one in outcomes(folder, key).items() if one.status not in NOT_PLAYED}
+        found |= {number: one for number, one in played.items() if number < episodes}
     return found
 
 

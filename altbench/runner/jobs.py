@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 from altbench.results.run import Run
-from altbench.runner import work
+from altbench.runner import contract, work
 from altbench.runner.heartbeat import Heartbeat
 from altbench.runner.work import Lost
 from altbench.runner.worker import Worker
@@ -108,6 +108,41 @@ class CollectJob(Job):
 
 @final
 @dataclass(frozen=True)
+class CheckJob(Job):
+    """Checking the policy of a cell, which learns nothing, before it plays."""
+
+    cell: Cell
+
+    kind: ClassVar[str] = "check"
+    first_guess_s: ClassVar[float] = 5.0
+
+    @property
+    def name(self) -> str:
+        """Readable, such as `lift/mine/n30/s0/check`."""
+        point = self.cell.checkpoint
+        return f"{point.task.lower()}/{self.cell.label}/n{point.n}/s{point.train_seed}/check"
+
+    @property
+    def key(self) -> str:
+        """The check's key, marked as such."""
+        return f"check-{contract.check_key(self.cell)}"
+
+    def threads(self, run: Run, available: int) -> int:
+        """Return the sweep's threads for rollouts."""
+        del available
+        return run.sweep.rollout_threads
+
+    def silence_s(self, run: Run) -> float | None:
+        """Return the time limit of one decision: a check takes no longer."""
+        return run.sweep.decision_timeout_s
+
+    def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
+        """Check the policy and keep what was found."""
+        work.check(run, self.cell, worker, heartbeat)
+
+
+@final
+@dataclass(frozen=True)
 class FitJob(Job):
     """Fitting one checkpoint."""
 
@@ -139,8 +174,7 @@ class FitJob(Job):
 
     def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
         """Fit the checkpoint."""
-        del worker
-        work.fit(run, self.checkpoint, heartbeat)
+        work.fit(run, self.checkpoint, worker, heartbeat)
 
 
 @final

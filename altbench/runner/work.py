@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ from altbench.results.checkpoints import CheckpointCard, build_policy, save_chec
 from altbench.results.run import Run, check_unchanged
 from altbench.results.takeover import taken_over
 from altbench.rollout import records as records_module
-from altbench.rollout.episode import EpisodePlan, failed_episode, run_episode, state_length
+from altbench.rollout.episode import CastWarning, EpisodePlan, failed_episode, run_episode, state_length
+from altbench.runner import contract
 from altbench.runner.episodes import cell_header, episode_plans
 from altbench.runner.heartbeat import Heartbeat, TrainingClock
 from altbench.runner.worker import Worker
@@ -51,8 +53,17 @@ def collect(run: Run, task: str, heartbeat: Heartbeat) -> None:
     )
 
 
-def fit(run: Run, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
-    """Fit a checkpoint, from where a killed run left it."""
+def check(run: Run, cell: Cell, worker: Worker, heartbeat: Heartbeat) -> None:
+    """Check the policy of a cell, which learns nothing, before it plays."""
+    set_threads(run.sweep.rollout_threads)
+    contract.check_ready(run, cell, worker, functools.partial(heartbeat, 0, 1, {}))
+
+
+def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) -> None:
+    """Fit a checkpoint, from where a killed run left it.
+
+    A policy that breaks its contract is not kept; ContractError then.
+    """
     set_threads(run.sweep.train_threads)
     folder = run.folder.checkpoints / checkpoint.folder
     training = folder.with_name(folder.name + ".training")
@@ -66,6 +77,12 @@ def fit(run: Run, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
     clock = TrainingClock(training / "seconds.txt", heartbeat)
     policy.fit(demonstrations, FitContext(seed, run.device, training, clock))
     save_checkpoint(folder, _card(run, checkpoint, policy, clock), policy, training / "logs")
+    if not contract.is_own(checkpoint):
+        try:
+            contract.check_fitted(run, checkpoint, demonstrations, worker, functools.partial(heartbeat, 0, 1, {}))
+        except ContractError:
+            shutil.rmtree(folder)
+            raise
     shutil.rmtree(training)
 
 
@@ -89,7 +106,9 @@ def roll_out(
             records.append(failed_episode(plan, given_up.status, given_up.message))
         else:
             alive = functools.partial(heartbeat, plan.index, cell.episodes, {})
-            records.append(_play(run, cell, policy, plan, alive, worker))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CastWarning)  # the check of the contract says it once
+                records.append(_play(run, cell, policy, plan, alive, worker))
     cells.write_cell(run.root, cell_header(cell), records)
 
 
