@@ -25,24 +25,27 @@ GPU_TOLERANCE = 1e-2
 """The same on a GPU, whose kernels may add in another order each time."""
 
 
-def check_at_work(policy: Policy, observations: Sequence[Observation], device: str = "cpu") -> tuple[str, ...]:
+def check_at_work(
+    policy: Policy, observations: Sequence[Observation], seed: int, device: str = "cpu"
+) -> tuple[str, ...]:
     """Check the decisions of a policy that is ready to act; return what to know of them.
 
-    `observations`: a few real ones of one slot each. ContractError if a decision has a
+    `observations`: a few real ones of one slot each, each the first of an episode with
+    the policy's seed `seed`. ContractError if a decision has a
     wrong shape or dtype or is not finite, if the policy changes its observation, if it
     decides otherwise under the same seed, or if it depends on global random state.
     Other exceptions are the policy's own and pass.
     """
     # The first round also makes what is made at first use: lazy layers, caches, imports.
-    notes = {note for index, one in enumerate(observations) for note in _check_one(policy, one, index)}
+    notes = {note for one in observations for note in _check_one(policy, one, seed)}
     tolerance = TOLERANCE if device == "cpu" else GPU_TOLERANCE
     rounds = {}
-    for name, seed in (("one", 1), ("other", 2)):
-        with global_seeds(seed):
-            rounds[name] = _decisions(policy, observations)
+    for name, state in (("one", 1), ("other", 2)):
+        with global_seeds(state):
+            rounds[name] = _decisions(policy, observations, seed)
     if not same_decisions(rounds["one"], rounds["other"], tolerance):
         with global_seeds(1):
-            again = _decisions(policy, observations)
+            again = _decisions(policy, observations, seed)
         if same_decisions(rounds["one"], again, tolerance):
             raise ContractError(
                 "decisions depend on global random state; draw from a generator that `reset` seeds, such as "
@@ -65,9 +68,9 @@ def _check_one(policy: Policy, observation: Observation, seed: int) -> Iterator[
     check_unchanged(observation, shown)
 
 
-def _decisions(policy: Policy, observations: Sequence[Observation]) -> list[Decision]:
+def _decisions(policy: Policy, observations: Sequence[Observation], seed: int) -> list[Decision]:
     found = []
-    for seed, one in enumerate(observations):
+    for one in observations:
         policy.reset([0], [seed])
         found.append(policy.act(copied(one), [0]))
     return found

@@ -96,9 +96,10 @@ def _check(policy: Policy, shown: Sequence[Observation], run: Run, alive: Callab
     A file that it lacks is one, since no episode can find it either.
     """
     alive()
+    seed = derive_seed(run.sweep.seed, "policy", 0)
     try:
         with decision_limit(run.sweep.decision_timeout_s):
-            return Checked(notes=check_at_work(policy, shown, run.device))
+            return Checked(notes=check_at_work(policy, shown, seed, run.device))
     except ContractError as error:
         return Checked(str(error))
     except FileNotFoundError as error:
