@@ -24,6 +24,7 @@ import numpy as np
 from altbench.core.errors import AltbenchError
 from altbench.core.policy import Observation, Policy
 from altbench.results.checkpoints import CheckpointCard, build_policy, load_checkpoint, read_card
+from altbench.rollout.episode import LONGEST_DECISION_S, decision_limit
 from altbench.rollout.records import MeasureRecord
 from altbench.sweeps.spec import MeasureEntry
 from altbench.system.files import write_text
@@ -41,6 +42,7 @@ class Probe:
     `decisions` are timed, after `warmup` others that are not. `runtime`: settings that
     replace the checkpoint's. `state_dim`: length of the state that the policy sees; 0 if
     it sees none. `ready`: the card of a policy that learns nothing, and has no folder.
+    `decision_timeout_s`: after which a decision fails.
     """
 
     folder: str
@@ -51,6 +53,7 @@ class Probe:
     runtime: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     state_dim: int = 0
     ready: Mapping[str, Any] | None = None
+    decision_timeout_s: float = LONGEST_DECISION_S
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,14 @@ def measure_checkpoint(
     device: str,
     runtime: Mapping[str, Any] | None = None,
     state_dim: int = 0,
+    decision_timeout_s: float = LONGEST_DECISION_S,
 ) -> MeasureRecord:
     """Measure the checkpoint in `folder` with settings `runtime`, for the row `label`.
 
-    `state_dim`: as in `Probe`. Raise AltbenchError if the measuring process fails.
+    `state_dim`, `decision_timeout_s`: as in `Probe`. Raise AltbenchError if the measuring process fails.
     """
     probe = Probe(str(folder), entry.decisions, entry.warmup, entry.threads, device, runtime or {}, state_dim)
+    probe = dataclasses.replace(probe, decision_timeout_s=decision_timeout_s)
     return _record(read_card(folder), label, probe, _ask(probe), _disk_bytes(folder))
 
 
@@ -93,6 +98,7 @@ def measure_ready(
     device: str,
     runtime: Mapping[str, Any] | None = None,
     state_dim: int = 0,
+    decision_timeout_s: float = LONGEST_DECISION_S,
 ) -> MeasureRecord:
     """Measure a policy that learns nothing, made as `card` says, for the row `label`.
 
@@ -101,6 +107,7 @@ def measure_ready(
     """
     ready = card.model_dump(mode="json")
     probe = Probe("", entry.decisions, entry.warmup, entry.threads, device, runtime or {}, state_dim, ready)
+    probe = dataclasses.replace(probe, decision_timeout_s=decision_timeout_s)
     reading = _ask(probe)
     record = _record(card, label, probe, reading, reading.files_bytes)
     return dataclasses.replace(record, train_seconds=None, data_share=None)
@@ -202,8 +209,8 @@ def _measure_here(probe: Probe) -> Reading:
     observations = _observations(policy, card.image_size, probe.state_dim)
     policy.reset([0], [0])
     for _ in range(probe.warmup):
-        policy.act(next(observations), [0])
-    latencies = tuple(_timed(policy, next(observations)) for _ in range(probe.decisions))
+        _timed(policy, next(observations), probe.decision_timeout_s)
+    latencies = tuple(_timed(policy, next(observations), probe.decision_timeout_s) for _ in range(probe.decisions))
     held = policy.footprint()
     return Reading(
         latencies,
@@ -225,12 +232,13 @@ def _policy(probe: Probe, card: CheckpointCard) -> Policy:
     return policy
 
 
-def _timed(policy: Policy, observation: Observation) -> float:
+def _timed(policy: Policy, observation: Observation, timeout: float) -> float:
     """Return the seconds of one decision."""
-    # A decision is NumPy arrays, so a GPU has finished too.
-    began = time.perf_counter()
-    policy.act(observation, [0])
-    return time.perf_counter() - began
+    with decision_limit(timeout):
+        # A decision is NumPy arrays, so a GPU has finished too.
+        began = time.perf_counter()
+        policy.act(observation, [0])
+        return time.perf_counter() - began
 
 
 def _observations(policy: Policy, image_size: tuple[int, int], state_dim: int) -> Iterator[Observation]:

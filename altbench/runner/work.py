@@ -137,7 +137,7 @@ def measure(run: Run, measurement: Measurement, worker: Worker) -> None:
     state_dim = 0
     if measurement.needs_state:
         state_dim = state_length(worker.environment(point.task, Requirements((), needs_state=True), run.sweep))
-    rest = (measurement.label, how, run.device, measurement.runtime, state_dim)
+    rest = (measurement.label, how, run.device, measurement.runtime, state_dim, run.sweep.decision_timeout_s)
     if point.trainable:
         record = measure_checkpoint(run.fitted(point), *rest)
     else:

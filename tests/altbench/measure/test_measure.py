@@ -44,6 +44,7 @@ def test_an_untrained_checkpoint_is_measured_as_a_trained_one_would_be(tmp_path:
 
 
 READY = '''
+import time
 import numpy as np
 from altbench.api import Decision, Policy, Requirements, Spec, Trainable
 
@@ -73,6 +74,11 @@ class Ready(Policy[Settings]):
         return Decision(np.full((1, 1, 10), observation.environment_state.shape[2], np.float32))
 
 
+class Hangs(Ready):
+    def act(self, observation, slots):
+        time.sleep(60)
+
+
 class Learns(Trainable[Settings]):
     name = "learns"
     requirements, act = Ready.requirements, Ready.act
@@ -99,12 +105,12 @@ def ready(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_policy_that_was_trained_elsewhere_is_measured_and_what_it_does_not_tell_is_empty(ready: Path) -> None:
-    card = CheckpointCard(
+def ready_card(policy: str, **config: str) -> CheckpointCard:
+    return CheckpointCard(
         task="Lift",
-        policy=f"{ready}:Ready",
+        policy=policy,
         preset="small",
-        config={"weights": str(ready.with_name("weights.pt"))},
+        config=config,
         n=30,
         train_seed=0,
         key="key",
@@ -113,13 +119,25 @@ def test_a_policy_that_was_trained_elsewhere_is_measured_and_what_it_does_not_te
         image_size=(84, 84),
         train_seconds=0.0,
     )
+
+
+def test_a_policy_that_was_trained_elsewhere_is_measured_and_what_it_does_not_tell_is_empty(ready: Path) -> None:
+    card = ready_card(f"{ready}:Ready", weights=str(ready.with_name("weights.pt")))
     record = probe.measure_ready(card, "mine", ENTRY, "cpu", state_dim=12)
     assert (record.label, record.n, record.decisions_timed, record.image_size) == ("mine", 30, 4, None)
     assert record.latency_p50_s and record.peak_rss_bytes and record.disk_bytes == 1234
     assert (record.weights_bytes, record.table_bytes, record.train_seconds, record.data_share) == (None,) * 4
     table = latency_table([record]), memory_table([record])
     assert pd.isna(table[0].data["train_seconds"][0]) and pd.isna(table[1].data["weights_and_table_bytes"][0])
-    assert "" in table[1].blocks[0].rows[0] and not {"0", "0.0", "0.000"} & set(table[1].blocks[0].rows[0])
+    block = table[1].blocks[0]
+    shown = dict(zip(block.header, block.rows[0], strict=True))
+    assert [shown[name] for name in ("weights", "table", "weights + table")] == [""] * 3
+
+
+def test_a_policy_that_hangs_is_not_waited_for(ready: Path) -> None:
+    card = ready_card(f"{ready}:Hangs")
+    with pytest.raises(AltbenchError, match=r"no decision within 0\.2 s"):
+        probe.measure_ready(card, "mine", ENTRY, "cpu", state_dim=12, decision_timeout_s=0.2)
 
 
 @pytest.mark.sim

@@ -107,6 +107,7 @@ def spec_of(policy: str, episodes: int = 2, **changes: Any) -> SweepSpec:
         "demonstrations": {"n": 1},
         "policies": [{"policy": policy, "n": [1]}],
         "evaluations": [{"split": "uniform", "episodes": episodes}],
+        "measure": False,  # in a process that knows no fake task
         **changes,
     }
     return SweepSpec.parse(values, "x")
