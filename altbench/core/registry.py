@@ -239,6 +239,14 @@ def select_backend() -> str:
     return str(importlib.import_module(OPENGL).select_backend())
 
 
+def choose_backend(value: str) -> str:
+    """Return the back end that a run uses if MUJOCO_GL is `value`; change nothing.
+
+    Raises RenderingUnavailable for a value that MuJoCo does not accept.
+    """
+    return str(importlib.import_module(OPENGL).choose_backend(value))
+
+
 def check_backend() -> None:
     """Raise RenderingUnavailable, with the cure, unless the chosen back end works."""
     importlib.import_module(OPENGL).check_backend()
