@@ -101,11 +101,11 @@ def test_a_run_whose_measurement_is_missing_has_failed_with_exit_status_1(
 
     def measure(run: Run, measurement: Measurement) -> None:
         if damaged:
-            measures.write_measure(run.root, measurement.key, synthetic.measure("Good"))
+            measures.write_measure(run.root, measurement.key, synthetic.measure("bc"))
             path = measures.measure_path(run.root, measurement.key)
             path.write_bytes(path.read_bytes()[:-9])
 
-    one = sweep(own_policies, policies=[{"policy": f"{own_policies}:Good", "n": [6]}], measure={"decisions": 2})
+    one = sweep(own_policies, policies=[{**BC, "n": [6]}], measure={"decisions": 2})
     run_bare(one.model_copy(update={"measure": None}), tmp_path)
     monkeypatch.setattr(work, "measure", measure)
     for module in (main, commands):
