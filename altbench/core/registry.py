@@ -143,7 +143,11 @@ def register(kind: Kind, name: str, target: object, *, replace: bool = False) ->
 
 
 def register_environments() -> None:
-    """Register the Gymnasium id of every task; none is imported by that."""
+    """Register the Gymnasium id of every task; none is imported by that.
+
+    `import altbench` calls it. Call it again for packages that were installed since.
+    """
+    _entry_points.cache_clear()
     for name in filter(NAME.fullmatch, table("task")):
         _register_environment(name)
 
