@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ from altbench.core import registry
 from altbench.system import installation
 from altbench.system.files import replacing
 from altbench.system.fingerprint import cpu_model, package_version
-from altbench.system.installation import EPISODES, PACKAGES, FixedEpisode, Played
+from altbench.system.installation import PACKAGES, FixedEpisode, Played
+
+EPISODES = (
+    FixedEpisode("Lift", "uniform", 1),
+    FixedEpisode("Lift", "extrapolate_back", 2),
+    FixedEpisode("Can", "uniform", 4),
+)
+"""The episodes: a cube that is lifted, and a can that falls into its bin."""
 
 
 def main() -> None:
@@ -53,6 +61,7 @@ def demonstrate(episode: FixedEpisode) -> Played:
 def about(renderer: str) -> dict[str, Any]:
     """Return what records: versions of packages and tasks, processor, renderer."""
     return {
+        "episodes": [asdict(episode) for episode in EPISODES],
         "versions": {name: package_version(name) for name in PACKAGES},
         "tasks": {episode.task: registry.task(episode.task).version for episode in EPISODES},
         "processor": cpu_model(),

@@ -69,14 +69,6 @@ class FixedEpisode:
         return task_of(env)
 
 
-EPISODES = (
-    FixedEpisode("Lift", "uniform", 1),
-    FixedEpisode("Lift", "extrapolate_back", 2),
-    FixedEpisode("Can", "uniform", 4),
-)
-"""The episodes that are compared: sliding, lifting, and a fall into a bin."""
-
-
 @dataclass(frozen=True)
 class Played:
     """What an episode was: the executed actions (T, Da), and the states (T + 1, Ds).
@@ -94,12 +86,14 @@ def check_installation() -> list[Finding]:
 
     Takes a few seconds, and a minute once, when robosuite's functions are compiled.
     """
-    return [*map(check_episode, EPISODES), *(check_images(task) for task in _tasks())]
+    episodes = read_episodes()
+    tasks = dict.fromkeys(episode.task for episode in episodes)
+    return [*map(check_episode, episodes), *map(check_images, tasks)]
 
 
 def check_episode(episode: FixedEpisode) -> Finding:
     """Execute an episode's recorded actions, and compare the states."""
-    recorded = read_episode(EPISODES.index(episode))
+    recorded = read_played(read_episodes().index(episode))
     try:
         with closing(gymnasium.make(registry.task(episode.task).env_id, obs_type="state")) as env:
             played = play(episode, env, recorded.actions)
@@ -187,8 +181,13 @@ def compare_images(image: UInt8, recorded: UInt8) -> tuple[bool, str]:
 # --------------------------------------------------------------------------------------------------- what was recorded
 
 
-def read_episode(number: int) -> Played:
-    """Return a recorded episode, by its number in `EPISODES`."""
+def read_episodes() -> tuple[FixedEpisode, ...]:
+    """Return which episodes were recorded, in order."""
+    return tuple(FixedEpisode(**episode) for episode in read_about()["episodes"])
+
+
+def read_played(number: int) -> Played:
+    """Return what recorded episode `number` was, counted from 0."""
     found = _recorded()
     return Played(found[f"actions{number}"], found[f"states{number}"], bool(found[f"success{number}"]))
 
@@ -200,7 +199,7 @@ def read_image(task: str, camera: str) -> UInt8:
 
 
 def read_about() -> dict[str, Any]:
-    """Return what recorded the episodes: `versions`, `processor`, `renderer`, `tasks`."""
+    """Return `episodes`, and what recorded them: `versions`, `tasks`, `processor`, `renderer`."""
     about: dict[str, Any] = json.loads(str(_recorded()["about"]))
     return about
 
@@ -211,15 +210,11 @@ def _recorded() -> dict[str, Any]:
         return dict(found)
 
 
-def _tasks() -> tuple[str, ...]:
-    return tuple(dict.fromkeys(episode.task for episode in EPISODES))
-
-
 def _drawn(task: str) -> tuple[FixedEpisode, Float64]:
     """Return the state that is drawn: the middle of the task's first episode."""
-    number = next(i for i, episode in enumerate(EPISODES) if episode.task == task)
-    states = read_episode(number).states
-    return EPISODES[number], states[len(states) // 2]
+    number, episode = next((i, one) for i, one in enumerate(read_episodes()) if one.task == task)
+    states = read_played(number).states
+    return episode, states[len(states) // 2]
 
 
 # ----------------------------------------------------------------------------------------------------------- in words

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from altbench.core import registry
 from altbench.core.errors import RenderingUnavailable
 from altbench.system import doctor, installation
 from altbench.system.doctor import Finding
-from altbench.system.installation import EPISODES, FixedEpisode, Played, check_episode, compare_images, compare_states
+from altbench.system.installation import FixedEpisode, Played, check_episode, compare_images, compare_states
 
 FAKE = FixedEpisode("Fake", "uniform", 0)
 
@@ -36,8 +37,8 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         done = task.advance(actions[-1])[1]
     played = installation.play(FAKE, env, np.stack(actions))
     arrays = {"actions0": played.actions, "states0": played.states, "success0": played.success}
+    arrays["about"] = json.dumps({"episodes": [asdict(FAKE)]})
     arrays |= {f"Fake.{c}": i for c, i in installation.draw(FAKE, played.states[len(played.states) // 2]).items()}
-    monkeypatch.setattr(installation, "EPISODES", (FAKE,))
     monkeypatch.setattr(installation, "_recorded", lambda: arrays)
     monkeypatch.setattr(installation, "_advice", lambda: "do this")
     return arrays
@@ -114,10 +115,10 @@ def test_small_changes_of_an_image_are_allowed_and_wrong_ones_are_not(number: in
 
 def test_what_ships_is_small_and_of_todays_tasks() -> None:
     assert installation.RECORDED.stat().st_size < 300_000
-    assert {e.task: registry.task(e.task).version for e in EPISODES} == installation.read_about()["tasks"], (
-        "a task's version was raised: run benchmarks/record_installation.py"
-    )
-    assert all(installation.read_episode(i).success for i in range(len(EPISODES)))
+    assert {e.task: registry.task(e.task).version for e in installation.read_episodes()} == installation.read_about()[
+        "tasks"
+    ], "a task's version was raised: run benchmarks/record_installation.py"
+    assert all(installation.read_played(i).success for i in range(len(installation.read_episodes())))
 
 
 def test_advice_names_the_versions_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
