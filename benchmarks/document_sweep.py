@@ -40,8 +40,8 @@ HEAD = """# Every key of a sweep
 
 A sweep is a TOML file: what to collect, which policies to train, what to play. `altbench run FILE.toml` runs it,
 `altbench run FILE.toml --dry-run` checks it. In Python it is `altbench.Sweep`, with the same keys. An unknown key is
-refused, with the nearest valid one. A number in the tables belongs to one cell: a row (policy, N, training seed) and a column
-(split, perturbation, severity). [glossary.md](glossary.md) explains the words.
+refused, with the nearest valid one. A number in the tables belongs to one cell: a row (policy, N, training seed) and a
+column (split, perturbation, severity). [glossary.md](glossary.md) explains the words.
 
 `python benchmarks/document_sweep.py` writes this page from the code; a test compares the two.
 """
