@@ -12,11 +12,13 @@ import click
 import pytest
 import typer.main
 
+import altbench
 from altbench.cli.app import app
 from altbench.core.docstrings import meanings
 from altbench.core.spec import Spec
 from altbench.stats.rates import wilson_interval
 from altbench.sweeps.spec import SweepSpec
+from altbench.system import installation
 from altbench.system.devices import DEVICES
 from altbench.system.doctor import LIBRARIES
 
@@ -107,6 +109,20 @@ def test_the_glossary_explains_what_was_asked_for() -> None:
         assert word in heads
     low, high = wilson_interval(9, 10)
     assert f"9 of 10 gives [{100 * low:.0f}, {100 * high:.0f}] %" in TEXT["glossary.md"]
+
+
+def test_the_citation_is_of_this_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {altbench.__version__}\n" in text and "\nlicense: MIT\n" in text
+
+
+def test_troubleshooting_states_the_tolerances_of_doctor() -> None:
+    text = TEXT["troubleshooting.md"]
+    assert f"`equal within {installation.STATE_TOLERANCE:g}`" in text
+    allowed = (
+        f"at most {installation.MEAN_TOLERANCE:g} of 255, and at most {100 * installation.UNLIKE_SHARE:g} % of pixels"
+    )
+    assert f"{allowed} differ by more than {installation.FAR}." in text
 
 
 def test_troubleshooting_says_what_is_untested() -> None:
