@@ -172,12 +172,12 @@ def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _needs_data(run: Run, task: str) -> bool:
-    """Return whether demonstrations must be collected: the run's own file is missing,
-    or holds too few.
+    """Return whether demonstrations must be collected: something needs them, and the
+    run's own file is missing, or holds too few.
     """
     from altbench.dataset.files import info
 
-    if run.sweep.demonstrations.file:
+    if run.sweep.demonstrations.file or task not in run.data:
         return False
     path = run.data[task]
     return not path.exists() or len(info(path).lengths) < run.sweep.demonstrations.n
