@@ -16,9 +16,9 @@ from altbench.core import registry
 from altbench.core.errors import ContractError
 from altbench.core.policy import FitContext, Observation, Trainable
 from altbench.dataset import files
+from altbench.sweeps.overrides import with_policies
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
-from altbench.sweeps.overrides import with_policies
 from altbench.sweeps.spec import load_sweep
 
 ROOT = Path(__file__).parents[2]
