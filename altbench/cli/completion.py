@@ -36,6 +36,11 @@ def experiments(incomplete: str) -> list[str]:
     return _beginning(incomplete, EXPERIMENTS)
 
 
+def kinds(incomplete: str) -> list[str]:
+    """Return the kinds of names that `altbench list` takes and that begin with `incomplete`."""
+    return _beginning(incomplete, ("tasks", "policies", "perturbations", "sweeps", "experiments"))
+
+
 def everything(incomplete: str) -> list[str]:
     """Return all names that `altbench show` knows and that begin with `incomplete`."""
     found = [name for kind in ("task", "policy", "perturbation") for name in registry.names(kind)]

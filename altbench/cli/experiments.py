@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from altbench.cli import completion
+from altbench.cli.help import App
 from altbench.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from altbench.experiments.shared.experiment import Experiment
 
-app = typer.Typer(
+app = App(
     help="Reproduce the paper's experiments: list them, see what they would run, run them, report on them.\n\n"
     "All experiments share the run folder OUT/run, so that work which several of them need is done once. "
     "Each has a report in a folder of its own, such as OUT/E3-main-table.\n\n"
     "Start with `altbench experiments list`, then `altbench experiments run E3`.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
 )
 
 PresetName = Literal["small", "paper"]
-Names = Annotated[list[str] | None, typer.Argument(help="ids or names, such as E3 or main-table")]
+Names = Annotated[list[str] | None, typer.Argument(help="ids or names, such as E3 or main-table", autocompletion=completion.experiments)]
 Everything = Annotated[bool, typer.Option("--all", help="every experiment, in order")]
 PresetOption = Annotated[
     PresetName, typer.Option(help="the policies' size: `small` for two CPU cores, `paper` for a GPU")
@@ -35,7 +35,10 @@ Workers = Annotated[int | None, typer.Option(min=0, help="worker processes; defa
 
 @app.command("list")
 def list_experiments() -> None:
-    """List the experiments, and the question that each of them answers."""
+    """List the experiments, and the question that each of them answers.
+
+    - `altbench experiments list`
+    """
     from altbench import experiments
     from altbench.experiments import reproduce as work
     from altbench.system.console import make_console

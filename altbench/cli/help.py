@@ -12,6 +12,12 @@ STATUS = "Exit status: 0, done; 1, something failed; 2, wrong input; 130, stoppe
 """The end of each command's help that does not explain its exit status itself."""
 START, RESULTS, MORE = "Start here", "Results", "More"
 """The panels of `altbench --help`, in the order of use."""
+ORDER = (
+    *("doctor", "run", "list", "show", "new"),
+    *("compare", "redraw", "video", "audit"),
+    *("demos", "envs", "bench", "experiments", "reproduce"),
+)
+"""The commands in the order of use; it puts the panels in order, too."""
 
 
 def _flags_without_type(params: list[Any]) -> list[Any]:
@@ -39,6 +45,15 @@ class Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, the help option included."""
         return _flags_without_type(super().get_params(ctx))
+
+
+class MainGroup(Group):
+    """The commands in the order of use, whatever file they come from."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order of `ORDER`, and others after them."""
+        found = super().list_commands(ctx)
+        return sorted(found, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
 
 class App(typer.Typer):

@@ -39,6 +39,13 @@ def first_line(target: object) -> str:
     return SENTENCE.split(paragraph)[0]
 
 
+def module_line(module: str) -> str:
+    """Return the first sentence of a module's docstring, read from its source."""
+    tree = _parsed(module)
+    text = (ast.get_docstring(tree) or "") if tree else ""
+    return SENTENCE.split(" ".join(text.partition("\n\n")[0].split()))[0]
+
+
 def _docstring(module: str, attribute: str) -> str:
     """Return the docstring of a class, following the imports of its name."""
     for _ in range(MOST_HOPS):
