@@ -284,9 +284,7 @@ def bench_rollout(
 app.command("compare", rich_help_panel=RESULTS)(compare)
 app.command("audit", rich_help_panel=RESULTS)(audit)
 app.add_typer(new_app, name="new", rich_help_panel=START)
-app.add_typer(
-    demos_app, name="demos", help="Collect, inspect and play demonstrations.", rich_help_panel=MORE
-)
+app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.", rich_help_panel=MORE)
 app.add_typer(envs_app, name="envs", rich_help_panel=MORE)
 app.add_typer(bench_app, name="bench", rich_help_panel=MORE)
 app.add_typer(experiments_app, name="experiments", rich_help_panel=MORE)

@@ -31,7 +31,9 @@ def default_path(task: str, uniform: bool = False) -> Path:
 
 
 def collect(
-    task: Annotated[str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False, autocompletion=completion.tasks)] = None,
+    task: Annotated[
+        str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False, autocompletion=completion.tasks)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All tasks that have an expert, one after the other.")] = False,
     n: Annotated[int, typer.Option("--n", min=1, help="How many successful demonstrations the file shall hold.")] = 30,
     uniform: Annotated[bool, typer.Option("--uniform", help="Fresh random poses instead of the task's grid.")] = False,

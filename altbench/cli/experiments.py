@@ -24,7 +24,10 @@ app = App(
 )
 
 PresetName = Literal["small", "paper"]
-Names = Annotated[list[str] | None, typer.Argument(help="ids or names, such as E3 or main-table", autocompletion=completion.experiments)]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(help="ids or names, such as E3 or main-table", autocompletion=completion.experiments),
+]
 Everything = Annotated[bool, typer.Option("--all", help="every experiment, in order")]
 PresetOption = Annotated[
     PresetName, typer.Option(help="the policies' size: `small` for two CPU cores, `paper` for a GPU")
@@ -106,19 +109,26 @@ def report(
 
 @app.command()
 def plan(
-    experiment: Names = None, everything: Everything = False, preset: PresetOption = "small", out: Out = None
+    experiment: Names = None,
+    everything: Everything = False,
+    preset: PresetOption = "small",
+    out: Out = None,
+    workers: Workers = None,
 ) -> None:
-    """List what experiments would run, and what of it is done. Nothing is run or
-    written.
+    """List what experiments would run, what of it is done, and how long the rest takes.
+    Nothing is run or written.
 
     - `altbench experiments plan --all`
+    - `altbench experiments plan E3 --workers 8`
     """
     from altbench.experiments import reproduce as work
     from altbench.system.console import make_console
     from altbench.system.devices import require_renderer
+    from altbench.system.fingerprint import usable_cores
 
     chosen = _chosen(experiment, everything)
-    work.show_plans(chosen, preset, _folder(out, preset), require_renderer(), make_console())
+    count = usable_cores() if workers is None else workers
+    work.show_plans(chosen, preset, _folder(out, preset), require_renderer(), make_console(), count)
 
 
 def reproduce(
@@ -149,7 +159,7 @@ def reproduce(
     elif report_only:
         report(experiment, everything, preset, out)
     elif dry_run:
-        plan(experiment, everything, preset, out)
+        plan(experiment, everything, preset, out, workers)
     else:
         run(experiment, everything, preset, out, workers)
 

@@ -86,7 +86,7 @@ def _show_plan(sweep: SweepSpec, root: Path, workers: int | None, console: Conso
     check_folder(root)
     opened = Run.open(root, sweep)
     work = dry_run.show_plan(console, opened)
-    # dry_run.show_cost(console, work, usable_cores() if workers is None else workers)
+    dry_run.show_cost(console, work, usable_cores() if workers is None else workers)
     for line in (*opened.lacking, f"in {root}"):
         say(console, line, wrap=False)
 

@@ -117,7 +117,7 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     warn_of_unchecked(folder.root)
     # Beats of an earlier run would look like those of workers that hang.
     shutil.rmtree(folder.progress, ignore_errors=True)
-    missing = [CollectJob(task) for task in begun.sweep.tasks if _needs_data(begun, task)]
+    missing = [CollectJob(task) for task in begun.sweep.tasks if needs_data(begun, task)]
     for name, reason in Scheduler(begun, executor, board).finish(missing).failed.items():
         raise AltbenchError(f"{name}: {reason}")
     run = begun.with_data()
@@ -171,7 +171,7 @@ def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def _needs_data(run: Run, task: str) -> bool:
+def needs_data(run: Run, task: str) -> bool:
     """Return whether demonstrations must be collected: something needs them, and the
     run's own file is missing, or holds too few.
     """

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from altbench.core import registry
 from altbench.core.errors import ConfigError, UnknownNameError
 from altbench.core.spec import digest
 from altbench.sweeps.rows import takes_part
 from altbench.sweeps.spec import EvaluationEntry, PolicyEntry, SweepSpec
+from altbench.system.devices import ALSO_CALLED, DEVICES
 
 LONGEST_SUFFIX = 40
 """Characters that an override may add to a sweep's name; a longer one is its digest."""
@@ -84,9 +85,9 @@ def _checked(sweep: SweepSpec, changes: dict[str, Any]) -> SweepSpec:
     """Return `sweep` with `changes`; ConfigError, in one line, for a value it cannot have."""
     if not changes:
         return sweep
-    devices = get_args(SweepSpec.model_fields["device"].annotation)
-    if changes.get("device", "auto") not in devices:
-        raise UnknownNameError("device", str(changes["device"]), devices)
+    device = changes.get("device", "auto")
+    if device not in DEVICES:
+        raise UnknownNameError("device", device, DEVICES, like=ALSO_CALLED.get(device.lower(), ""))
     parsed = SweepSpec.parse({**sweep.model_dump(), **changes}, sweep.name)
     return sweep.model_copy(update={key: getattr(parsed, key) for key in changes})
 

@@ -115,7 +115,7 @@ def test_a_name_that_cannot_be_a_folders_becomes_a_digest() -> None:
     [
         ({"only": ["allt"]}, r"unknown policy of the sweep quick 'allt'; did you mean 'alt'\? \(valid: alt, alt-hold,"),
         ({"splits": ["recal"]}, r"unknown split of the sweep quick 'recal'; did you mean 'recall'\? \(valid: recall,"),
-        ({"device": "gpu"}, r"unknown device 'gpu'.*\(valid: auto, cpu, cuda\)"),
+        ({"device": "gpu"}, r"unknown device 'gpu'; did you mean 'cuda'\? \(valid: auto, cpu, cuda\)"),
         ({"episodes": 0}, "episodes: expected a number from 1, got 0"),
         ({"n": [0]}, "n: expected numbers of demonstrations from 1, got 0"),
         ({"seed": -1}, "quick: seed: expected"),
