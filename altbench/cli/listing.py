@@ -46,7 +46,8 @@ def names(kind: str) -> Mapping[str, str]:
         from altbench.experiments import EXPERIMENTS
 
         lines = {name: module_line(target.partition(":")[0]) for name, target in EXPERIMENTS.items()}
-        return {name: line.removeprefix(f"{name}: ") for name, line in lines.items()}
+        said = {name: line.removeprefix(f"{name}: ") for name, line in lines.items()}
+        return {name: line[:1].upper() + line[1:] for name, line in said.items()}
     one = _KIND_OF[kind]
     return {name: first_line(registry.table(one)[name]) for name in registry.names(one)}
 

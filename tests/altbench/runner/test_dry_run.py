@@ -110,9 +110,7 @@ def test_a_dry_run_refuses_a_file_for_a_folder(tmp_path: Path, inside: bool) -> 
         commands.run(sweep(), file / "run" if inside else file, None, True)
 
 
-def test_another_sweep_in_the_folder_is_named_with_the_way_back(
-    run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_sweep_in_the_folder_is_named_with_the_way_back(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands.run(override(sweep(), episodes=2), run, None, True)
     told = " ".join(capsys.readouterr().out.split())
     assert "holds the sweep 'fake': work that both share is done once" in told
