@@ -185,7 +185,7 @@ def _fitted(policy: str, preset: str, shown: Any) -> tuple[Any, float | None]:
     """Return a policy after a short fit, and the seconds of one of its steps, if it has steps."""
     cls, times = registry.policy(policy), []
     made: Any = None
-    for count in (FEW, MORE):
+    for count in (FEW, FEW, MORE):  # the first fit of a process also loads and compiles
         stepped = "train_steps" in cls.config_type.model_fields
         config = resolve_config(cls, preset, {"train_steps": count} if stepped else {}, policy).resolve("cpu")
         made, began = cls(registry.task("Lift"), config), busy()
@@ -194,7 +194,7 @@ def _fitted(policy: str, preset: str, shown: Any) -> tuple[Any, float | None]:
         times.append(busy() - began)
         if not stepped:
             return made, None
-    return made, max(times[1] - times[0], 0.0) / (MORE - FEW)
+    return made, max(times[2] - times[1], 0.0) / (MORE - FEW)
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

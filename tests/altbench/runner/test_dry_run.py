@@ -122,7 +122,10 @@ def test_another_sweep_in_the_folder_is_named_with_the_way_back(run: Path, capsy
 @pytest.mark.parametrize("columns", [60, 80])
 def test_rows_can_be_told_apart_on_a_narrow_terminal(tmp_path: Path, columns: int) -> None:
     names = [f"a_policy_with_a_long_name_{i}" for i in range(3)]
-    rows = [{"policy": "open_loop", "label": name, "n": [3, 6]} for name in names]
+    rows = [
+        {"policy": "open_loop", "label": name, "n": [3, 6], "config": {"action_horizon": i + 1}}
+        for i, name in enumerate(names)
+    ]
     console = Console(file=io.StringIO(), width=columns)
     dry_run.show_plan(console, Run.open(tmp_path, sweep(policies=rows), "none"))
     assert isinstance(console.file, io.StringIO)
