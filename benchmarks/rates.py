@@ -14,6 +14,8 @@ import io
 import json
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -31,6 +33,7 @@ from altbench.core.errors import AltbenchError
 from altbench.core.policy import FitContext, Trainable
 from altbench.dataset import files
 from altbench.dataset.collecting import collect
+from altbench.report import outputs
 from altbench.results.folder import RunFolder
 from altbench.results.run import Run
 from altbench.runner.evaluate import evaluate
@@ -125,8 +128,18 @@ def small_sweep(folder: Path) -> dict[str, Any]:
     return {
         "cell_s": max(min(cells), 0.1),  # the other one also loads and compiles
         "measurement_s": statistics.median(took for _, took in clock.seconds["measurement"]),
+        "around_s": around(summary.run),
         "step_bytes": size / int(summary.episodes().steps.sum()),
     }
+
+
+def around(run: Run) -> float:
+    """Return what a run takes before and after its jobs: loading, tables and figures."""
+    code = "import altbench.runner.worker, altbench.runner.work, torch, robosuite, mujoco"
+    began = busy()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    outputs.write(run)
+    return busy() - began
 
 
 def demonstrations(folder: Path) -> dict[str, Any]:
@@ -165,7 +178,7 @@ def policies(folder: Path, known: Mapping[str, Any]) -> dict[str, Any]:
             if name in known["steps"] or name in known["fits"] or preset.startswith("paper"):
                 continue  # a step at the paper's size takes seconds on a CPU
             try:
-                made, took = _fitted(policy, preset, shown)
+                made, took, whole = _fitted(policy, preset, shown)
             except AltbenchError as error:
                 print(f"{name}: left out: {error}", flush=True)
                 continue
@@ -176,7 +189,7 @@ def policies(folder: Path, known: Mapping[str, Any]) -> dict[str, Any]:
                     made.save(Path(saved))
                     sizes[name] = sum(p.stat().st_size for p in Path(saved).rglob("*") if p.is_file())
                 if took is None:
-                    fits[name] = 1.0
+                    fits[name] = whole
             if name not in known["episodes"]["Lift"]:
                 began = busy()
                 evaluate(made, "Lift", split="uniform", episodes=FRAMES["episodes"], quiet=True)
@@ -185,8 +198,8 @@ def policies(folder: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     return {"steps": steps, "fits": fits, "episodes": {"Lift": episodes}, "checkpoint_bytes": sizes}
 
 
-def _fitted(policy: str, preset: str, shown: Any) -> tuple[Any, float | None]:
-    """Return a policy after a short fit, and the seconds of one of its steps, if it has steps."""
+def _fitted(policy: str, preset: str, shown: Any) -> tuple[Any, float | None, float]:
+    """Return a policy after a short fit, the seconds of a step, if it has steps, and of the fit."""
     cls, times = registry.policy(policy), []
     made: Any = None
     for count in (FEW, FEW, MORE):  # the first fit of a process also loads and compiles
@@ -196,9 +209,8 @@ def _fitted(policy: str, preset: str, shown: Any) -> tuple[Any, float | None]:
         if isinstance(made, Trainable):
             made.fit(shown, FitContext(seed=0))
         times.append(busy() - began)
-        if not stepped:
-            return made, None
-    return made, max(times[2] - times[1], 0.0) / (MORE - FEW)
+    step = max(times[2] - times[1], 0.0) / (MORE - FEW)
+    return made, step if stepped else None, times[-1]
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

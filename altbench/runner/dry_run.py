@@ -85,11 +85,12 @@ def show_cost(console: Console, work: Work, workers: int) -> None:
     if not work.costs:
         return
     found = total(work.costs.values(), workers)
+    seconds = in_words(found.seconds + shipped().around_s)
     several = f"{workers} workers" if workers > 1 else "1 worker"
     say(
         console,
-        f"left: about {in_words(found.seconds)} with {several}, and {size_in_words(found.bytes)} of disk; by the run's "
-        f"own times and those of {shipped().machine or 'an unknown machine'} ({shipped().measured})",
+        f"left: about {seconds} with {several} on idle cores, and {size_in_words(found.bytes)} of disk; by the "
+        f"run's own times and, where it has none, those of {shipped().machine} ({shipped().measured})",
     )
     if found.unknown:
         more = f" and {len(found.unknown) - MOST_NAMED} more" if len(found.unknown) > MOST_NAMED else ""

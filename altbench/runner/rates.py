@@ -24,7 +24,8 @@ class Rates(Spec):
     gradient step. `fits`: policy -> seconds of a fit without steps. `demonstrations`:
     task -> seconds to collect one. `frames`: task -> control steps of one. `cell_s`:
     seconds of a cell beside its episodes. `measurement_s`: seconds of a measurement of
-    time and memory. `checkpoint_bytes`: policy -> bytes on disk. `step_bytes`: bytes of
+    time and memory. `around_s`: seconds of a run before and after its jobs: loading,
+    tables and figures. `checkpoint_bytes`: policy -> bytes on disk. `step_bytes`: bytes of
     a recorded control step. `pixel_bytes`: bytes of a demonstration's file for each
     byte of its images. `measured`: the day.
     """
@@ -37,6 +38,7 @@ class Rates(Spec):
     demonstrations: Mapping[str, float] = {}
     frames: Mapping[str, float] = {}
     cell_s: float = 0.0
+    around_s: float = 0.0
     measurement_s: float = 0.0
     checkpoint_bytes: Mapping[str, int] = {}
     step_bytes: float = 0.0
