@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from altbench.cli import demos_exchange
+from altbench.cli import completion, demos_exchange
 from altbench.cli.demos_info import File, info
+from altbench.cli.help import App
 from altbench.core.errors import ConfigError, DatasetError, UnknownNameError
 from altbench.system.console import progress_bar
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from altbench.dataset.files import Dataset
     from altbench.report.attempt_films import AttemptFilms, Which
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
+app = App(
     help="Collect, describe, show and validate demonstrations; import and export them.\n\n"
     "Start with `altbench demos collect Lift --n 30`, then `altbench demos sheet data/Lift.hdf5`.",
 )
@@ -33,7 +32,9 @@ def default_path(task: str, uniform: bool = False) -> Path:
 
 
 def collect(
-    task: Annotated[str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False)] = None,
+    task: Annotated[
+        str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False, autocompletion=completion.tasks)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All tasks that have an expert, one after the other.")] = False,
     n: Annotated[int, typer.Option("--n", min=1, help="How many successful demonstrations the file shall hold.")] = 30,
     uniform: Annotated[bool, typer.Option("--uniform", help="Fresh random poses instead of the task's grid.")] = False,

@@ -120,7 +120,7 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     # Beats of an earlier run would look like those of workers that hang.
     shutil.rmtree(folder.progress, ignore_errors=True)
     _check_policies(begun, executor, board)
-    missing = [CollectJob(task) for task in begun.sweep.tasks if _needs_data(begun, task)]
+    missing = [CollectJob(task) for task in begun.sweep.tasks if needs_data(begun, task)]
     for name, reason in Scheduler(begun, executor, board).finish(missing).failed.items():
         raise AltbenchError(f"{name}: {reason}")
     run = begun.with_data()
@@ -202,13 +202,13 @@ def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def _needs_data(run: Run, task: str) -> bool:
-    """Return whether demonstrations must be collected: the run's own file is missing,
-    or holds too few.
+def needs_data(run: Run, task: str) -> bool:
+    """Return whether demonstrations must be collected: something needs them, and the
+    run's own file is missing, or holds too few.
     """
     from altbench.dataset.files import info
 
-    if run.sweep.demonstrations.file:
+    if run.sweep.demonstrations.file or task not in run.data:
         return False
     path = run.data[task]
     return not path.exists() or len(info(path).lengths) < run.sweep.demonstrations.n
