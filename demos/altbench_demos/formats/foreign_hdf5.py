@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from altbench.api import DatasetError, hdf5
+from altbench.api import DatasetError, EpisodeUnusable, hdf5
 
 MAX_FRAMES = 100_000
 """Frames of one episode, at most: 83 minutes at 20 Hz."""
@@ -65,14 +65,15 @@ def numbered(parent: h5py.Group, prefix: str) -> list[str]:
 def numbers(parent: h5py.Group, name: str, columns: int | None = None) -> NDArray[np.float64]:
     """Read the array `name` as float64 (T, columns), or (T,) without `columns`.
 
-    DatasetError unless it has 1 to MAX_FRAMES rows of finite values.
+    DatasetError unless it has 1 to MAX_FRAMES rows; EpisodeUnusable unless all values
+    are finite.
     """
     found = _dataset(parent, name)
     shape = (None,) if columns is None else (None, columns)
     _check_shape(hdf5.place(parent, name), found, NUMBERS, shape)
     values = np.asarray(found[...], dtype=np.float64)
     if not np.isfinite(values).all():
-        raise DatasetError(f"{hdf5.place(parent, name)}: expected finite values, got NaN or infinity")
+        raise EpisodeUnusable(f"{hdf5.place(parent, name)}: expected finite values, got NaN or infinity")
     return values
 
 
