@@ -8,6 +8,7 @@ bounds also explain the recorded motion.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from altbench.core.errors import ContractError, DatasetError
 from altbench.core.task import TaskInfo
@@ -46,7 +47,7 @@ def action_bounds(task: TaskInfo, mode: ControlMode) -> tuple[Float64, Float64]:
     return np.tile([*low, *-others], task.arms), np.tile([*high, *others], task.arms)
 
 
-def check_space(where: str, low: Float64, high: Float64, task: TaskInfo, mode: ControlMode) -> None:
+def check_space(where: str, low: Float64 | Float32, high: Float64 | Float32, task: TaskInfo, mode: ControlMode) -> None:
     """Raise ContractError unless a Box from `low` to `high` is the action space of `mode`.
 
     A policy or a data set with another Box was made behind a wrapper that rescales. A
@@ -57,7 +58,6 @@ def check_space(where: str, low: Float64, high: Float64, task: TaskInfo, mode: C
     if mode == "ee_pose" and task.workspace is None:
         compared = np.arange(len(compared)) % POSE_ACTION_DIM >= 3
     for name, found, expected in (("from", low, bounds[0]), ("to", high, bounds[1])):
-        found = np.asarray(found, dtype=np.float64)
         if found.shape != expected.shape or not np.allclose(found[compared], expected[compared], rtol=0, atol=ROUNDING):
             raise ContractError(
                 f"{where}: expected the action space of {task.name} ({mode}), {name} {_short(expected)}, got {name} "
@@ -65,7 +65,9 @@ def check_space(where: str, low: Float64, high: Float64, task: TaskInfo, mode: C
             )
 
 
-def check_actions(where: str, actions: Float64 | Float32, agent_pos: Float32, task: TaskInfo, mode: ControlMode) -> None:
+def check_actions(
+    where: str, actions: Float64 | Float32, agent_pos: Float32, task: TaskInfo, mode: ControlMode
+) -> None:
     """Raise DatasetError unless `actions` (T, Da) can be actions of `mode` in a frame of `agent_pos`.
 
     They must be finite, within the bounds, and poses near the gripper that the same
@@ -73,7 +75,9 @@ def check_actions(where: str, actions: Float64 | Float32, agent_pos: Float32, ta
     """
     values = np.asarray(actions, dtype=np.float64)
     if not np.isfinite(values).all():
-        raise DatasetError(f"{where}: expected finite actions, got NaN or infinity in frame {_first(~np.isfinite(values))}")
+        raise DatasetError(
+            f"{where}: expected finite actions, got NaN or infinity in frame {_first(~np.isfinite(values))}"
+        )
     _check_bounds(where, values, task, mode)
     width = len(values[0]) // task.arms
     for number in range(task.arms):
@@ -143,10 +147,10 @@ def _check_gripper(where: str, command: Float64, seen: Float64) -> None:
         )
 
 
-def _first(mask: np.ndarray) -> int:
+def _first(mask: NDArray[np.bool_]) -> int:
     """Return the first row with a true value."""
     return int(np.argmax(mask.reshape(len(mask), -1).any(axis=1)))
 
 
-def _short(values: Float64) -> str:
+def _short(values: Float64 | Float32) -> str:
     return "[" + ", ".join(f"{v:.3g}" for v in values) + "]"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from altbench.core.demonstration import Demonstration, StateViewer
-from altbench.core.errors import DatasetError, SimulationDiverged
+from altbench.core.errors import DatasetError
 from altbench.core.types import AGENT_POS_DIM, Float32, Float64, Int64
 
 FRAMES_OF_EACH, FRAMES_OF_ALL = 6, 60
@@ -175,18 +175,15 @@ def _frames(d: Demonstration, number: int) -> Int64:
 def _predictions(viewer: StateViewer, d: Demonstration, t: int, shift: int) -> tuple[Float32, Float32]:
     """Return `agent_pos` (Dp,) one step after frame `t`: by its action, and standing still."""
     pose = d.initial_state.object_pose
-    seen = []
-    for action in (d.actions[t + shift], standing_still(d, t)):
-        try:
-            seen.append(viewer.look(viewer.after(d.states[t], action, d.control_mode, pose), object_pose=pose).agent_pos)
-        except SimulationDiverged as error:
-            raise DatasetError(f"demonstration {d.index}: frame {t}: its action lets the simulation diverge") from error
-    return seen[0], seen[1]
+    actions = (d.actions[t + shift], standing_still(d, t))
+    after = (viewer.after(d.states[t], action, d.control_mode, pose) for action in actions)
+    moved, still = (viewer.look(state, object_pose=pose).agent_pos for state in after)
+    return moved, still
 
 
 def standing_still(d: Demonstration, t: int) -> Float32:
     """Return the action (Da,) that keeps the pose of frame `t` and moves only the gripper."""
-    action = d.actions[t].copy()
+    action: Float32 = d.actions[t].copy()
     width = len(action) // (len(d.agent_pos[t]) // AGENT_POS_DIM)
     for number, start in enumerate(range(0, len(action), width)):
         arm = slice(start, start + width - 1)

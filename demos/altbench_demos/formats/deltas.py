@@ -29,7 +29,9 @@ def turning(viewer: StateViewer, sample: Sequence[Demonstration]) -> int:
     """
     if explains_motion(viewer, sample):
         return 1
-    turned = [replace(d, actions=controllers.reversed_turns(d.actions.astype(np.float64)).astype(np.float32)) for d in sample]
+    turned = [
+        replace(d, actions=controllers.reversed_turns(d.actions.astype(np.float64)).astype(np.float32)) for d in sample
+    ]
     return -1 if explains_motion(viewer, turned) else 0
 
 

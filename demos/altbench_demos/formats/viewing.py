@@ -72,6 +72,13 @@ def until_success(views: list[View], frames: int) -> int:
     return min(frames, len(views) - 1 if views[-1].success else len(views))
 
 
+def solved_by_last_action(viewer: StateViewer, made: Demonstration) -> bool:
+    """Return whether the last action solves the task, simulated from the last state."""
+    pose = made.initial_state.object_pose if viewer.native.fixed_bodies else None
+    last = viewer.after(made.states[-1], made.actions[-1], made.control_mode, pose)
+    return viewer.look(last, object_pose=pose).success
+
+
 def demonstration(
     viewer: StateViewer,
     index: int,
