@@ -8,7 +8,7 @@ compared with standing still, which is what an action without any information do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ from altbench.core.types import AGENT_POS_DIM, Float32, Float64, Int64
 
 FRAMES_OF_EACH, FRAMES_OF_ALL = 6, 60
 """Frames that are simulated of each demonstration, and of all together, at least."""
-FEWEST = 8
-"""Frames, at least, to judge a file by."""
+FEWEST, FEWEST_OF_EACH = 8, 5
+"""Frames, at least, to judge a file by, and one demonstration."""
 PARTS = {"position": slice(0, 3), "rotation": slice(3, 9)}
 """The parts of an arm's `agent_pos` that an action moves."""
 EVIDENT = {"position": 4e-4, "rotation": 4e-3}
@@ -30,11 +30,15 @@ robosuite 1.0 differ from the present physics by 2e-4 and 1.2e-3."""
 EXPLAINED = 0.8
 """The share of a part's motion, at least, that the actions of a sound file explain.
 Measured: 0.96 to 0.98 for recordings of robosuite 1.0, 0.999 for our own."""
+EXPLAINED_OF_EACH = 0.5
+"""The same of one demonstration, by its few frames. Measured: 0.96 to 1."""
 SCALE = 0.25
 """How far the motion may be from the one that the actions ask for, as a share of it."""
 CLEARLY_BETTER = 0.6
 """The actions of a neighbouring frame are the right ones if they miss at most this
 share of what the frame's own miss. In sound files they miss 1.7 times as much."""
+NO_MOTION = 0.01
+"""Actions that ask for less than this share of the motion, squared, ask for none."""
 EXACT = 0.99
 """Actions that explain this much are not compared with their neighbours."""
 
@@ -83,34 +87,65 @@ def fits(viewer: StateViewer, demonstrations: Sequence[Demonstration], shift: in
 
     `shift`: take the actions of the frame so many frames later instead.
     """
-    total = dict.fromkeys(PARTS, Fit())
-    number = max(FRAMES_OF_EACH, -(-FRAMES_OF_ALL // max(len(demonstrations), 1)))
-    for d in demonstrations:
-        found = _fit(viewer, d, number, shift)
-        total = {part: total[part] + found[part] for part in PARTS}
-    return total
+    return _sum_of(_fits_of_each(viewer, demonstrations, shift))
 
 
-def check_motion(where: str, viewer: StateViewer, demonstrations: Sequence[Demonstration]) -> None:
+def check_motion(
+    where: str, viewer: StateViewer, demonstrations: Sequence[Demonstration], names: Sequence[str] = ()
+) -> None:
     """Raise DatasetError unless the actions explain how the gripper moves.
 
-    Files with hardly any motion cannot be judged, and pass.
+    All demonstrations are judged together, and each for itself by a wider limit.
+    `names` of them for the message. What hardly moves cannot be judged, and passes.
     """
-    found = fits(viewer, demonstrations)
-    judged = {part: fit for part, fit in found.items() if fit.frames >= FEWEST and fit.is_evident(part)}
+    each = _fits_of_each(viewer, demonstrations)
+    judged = _judged(_sum_of(each), FEWEST)
+    if not judged:
+        return
+    names = names or [f"demonstration {d.index}" for d in demonstrations]
+    odd = [name for name, found in zip(names, each, strict=True) if _is_odd(found)]
+    if odd and 2 * len(odd) <= len(each):
+        fit = min(_judged(_sum_of([each[names.index(name)] for name in odd]), 1).items(), key=_least)
+        raise DatasetError(_message(f"{where}: {', '.join(odd[:9])}", *fit, _guess(fit[1])))
     if all(fit.explained >= EXACT for fit in judged.values()):
         return
-    part, fit = min(judged.items(), key=lambda item: item[1].explained)
+    unsound = {part: fit for part, fit in judged.items() if not _is_sound(fit)}
+    worst = min((unsound or judged).items(), key=_least)
     shift = _better_shift(viewer, demonstrations, *next(iter(judged.items())))
     if shift:
-        when = f"{abs(shift)} frame{'s' if abs(shift) > 1 else ''} {'later' if shift > 0 else 'earlier'}"
-        reason = f"; the actions {when} in the file fit better: are they shifted against the states?"
-    elif not all(map(_is_sound, judged.values())):
-        part, fit = next((name, each) for name, each in judged.items() if not _is_sound(each))
-        reason = _guess(fit)
-    else:
-        return
-    raise DatasetError(
+        reason = (
+            f"; those one frame {'later' if shift > 0 else 'earlier'} fit better: are they shifted against the states?"
+        )
+        raise DatasetError(_message(where, *worst, reason))
+    if unsound:
+        raise DatasetError(_message(where, *worst, _guess(worst[1])))
+
+
+def _fits_of_each(viewer: StateViewer, demonstrations: Sequence[Demonstration], shift: int = 0) -> list[dict[str, Fit]]:
+    number = max(FRAMES_OF_EACH, -(-FRAMES_OF_ALL // max(len(demonstrations), 1)))
+    return [_fit(viewer, d, number, shift) for d in demonstrations]
+
+
+def _sum_of(each: Sequence[Mapping[str, Fit]]) -> dict[str, Fit]:
+    return {part: sum((found[part] for found in each), Fit()) for part in PARTS}
+
+
+def _judged(found: Mapping[str, Fit], fewest: int) -> dict[str, Fit]:
+    """Return the parts with enough frames and enough motion to be judged."""
+    return {part: fit for part, fit in found.items() if fit.frames >= fewest and fit.is_evident(part)}
+
+
+def _is_odd(found: Mapping[str, Fit]) -> bool:
+    """Return whether one demonstration's actions explain clearly too little of its motion."""
+    return any(fit.explained < EXPLAINED_OF_EACH for fit in _judged(found, FEWEST_OF_EACH).values())
+
+
+def _least(item: tuple[str, Fit]) -> float:
+    return item[1].explained
+
+
+def _message(where: str, part: str, fit: Fit, reason: str) -> str:
+    return (
         f"{where}: expected actions that lead from each recorded state to the next, got ones that explain "
         f"{100 * max(fit.explained, 0.0):.0f} % of the gripper's {part} (in sound files more than {100 * EXPLAINED:g} %)"
         f"{reason}"
@@ -119,8 +154,7 @@ def check_motion(where: str, viewer: StateViewer, demonstrations: Sequence[Demon
 
 def explains_motion(viewer: StateViewer, demonstrations: Sequence[Demonstration]) -> bool:
     """Return whether the actions explain how the gripper moves, or it hardly moves."""
-    found = fits(viewer, demonstrations)
-    return all(_is_sound(fit) for part, fit in found.items() if fit.frames >= FEWEST and fit.is_evident(part))
+    return all(map(_is_sound, _judged(fits(viewer, demonstrations), FEWEST).values()))
 
 
 def _is_sound(fit: Fit) -> bool:
@@ -132,14 +166,16 @@ def _better_shift(viewer: StateViewer, demonstrations: Sequence[Demonstration], 
 
     Actions that only have another scale fit better in neighbouring frames, too.
     """
-    tried = {shift: fits(viewer, demonstrations, shift)[part] for shift in (-2, -1, 1, 2)}
+    if own.asked < NO_MOTION * own.moved:
+        return 0
+    tried = {shift: fits(viewer, demonstrations, shift)[part] for shift in (-1, 1)}
     best = min(tried, key=lambda shift: tried[shift].missed)
     least = min(own.missed, own.moved * (1 - own.aligned**2) if own.aligned > 0 else own.missed)
     return best if _is_sound(tried[best]) and tried[best].missed < CLEARLY_BETTER * least else 0
 
 
 def _guess(fit: Fit) -> str:
-    if fit.asked < 0.01 * fit.moved:
+    if fit.asked < NO_MOTION * fit.moved:
         return "; they ask for no motion at all"
     if fit.aligned > 0.9:
         return f"; the gripper moves {fit.scale:.2g} times as far as they ask for: are they rescaled?"
@@ -160,16 +196,13 @@ def _fit(viewer: StateViewer, d: Demonstration, number: int, shift: int) -> dict
 def _frames(d: Demonstration, number: int) -> Int64:
     """Choose up to `number` frames of `d`, spread over those of its faster half.
 
-    The frames two before and after them have actions, too, so that shifts can be tried.
+    The frames before and after them have actions, too, so that shifts can be tried.
     """
-    first, last = 2, len(d) - 3
-    if last < first:
-        return np.zeros(0, dtype=np.int64)
-    candidates = np.arange(first, last + 1)
+    candidates = np.arange(1, max(len(d) - 1, 1))
     speed = np.linalg.norm(np.diff(d.agent_pos, axis=0)[candidates], axis=1)
-    faster = np.sort(candidates[np.argsort(-speed, kind="stable")[: (len(candidates) + 1) // 2]])
+    faster = np.argsort(-speed, kind="stable")[: max((len(candidates) + 1) // 2, number)]
     chosen = np.linspace(0, len(faster) - 1, min(number, len(faster))).round().astype(np.int64)
-    return np.asarray(faster[chosen], dtype=np.int64)
+    return np.asarray(np.sort(candidates[faster])[chosen], dtype=np.int64)
 
 
 def _predictions(viewer: StateViewer, d: Demonstration, t: int, shift: int) -> tuple[Float32, Float32]:

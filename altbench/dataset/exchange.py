@@ -74,7 +74,7 @@ def import_file(
         recording = importer(path, viewer, options or ImportOptions())
         kept, left_out = _sort(path, info, recording, keep_failures, progress)
         _refuse_nothing(path, task_name, recording, kept)
-        check_motion(str(path), viewer, kept)
+        check_motion(str(path), viewer, kept, [_name(recording, d.index) for d in kept])
         start = [_name(recording, d.index) for d in kept if is_solved_at_start(viewer, d)]
         files.write(out, _renumbered(kept), _meta(info, recording, kept[0], format_name))
     rewarded = tuple(_name(recording, d.index) for d in kept if d.index in recording.rewarded)
