@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -193,6 +194,16 @@ def test_minari_and_back(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         run("export", file, "--format", "minari", "--out", "altbench/fake-v0")
 
 
+def _minari(bounds: tuple[float, float] | None = None, **spec: object) -> str:
+    """Metadata of a Minari data set whose Box is the same for all ten numbers."""
+    described: dict[str, object] = {"data_format": "hdf5"}
+    described["env_spec"] = json.dumps({"id": "altbench/Fake-v0", **spec})
+    if bounds is not None:
+        low, high = bounds
+        described["action_space"] = json.dumps({"type": "Box", "low": [low] * 10, "high": [high] * 10})
+    return json.dumps(described)
+
+
 def test_minari_data_sets_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     def read() -> None:
         exchange.import_file(tmp_path, "minari", "Fake", tmp_path / "out.hdf5")
@@ -204,6 +215,10 @@ def test_minari_data_sets_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         "{}": "expected data_format hdf5, got None",
         '{"data_format": "hdf5"}': "expected demonstrations of altbench/Fake-v0, got None",
         '{"data_format": "hdf5", "env_spec": "{\\"id\\": \\"altbench/Fake-v0\\"}"}': "expected an HDF5 file",
+        _minari(additional_wrappers=[{"name": "RescaleAction"}]): "got ones collected behind RescaleAction",
+        _minari(bounds=(-1.0, 1.0)): r"action_space: expected the action space of Fake \(ee_pose\)",
+        _minari(bounds=(-np.inf, np.inf)): r"action_space: expected the action space of Fake \(ee_pose\)",
+        _minari(additional_wrappers=[{"name": "ClipAction"}], bounds=(-np.inf, np.inf)): "expected an HDF5 file",
     }.items():
         (tmp_path / "metadata.json").write_text(content)
         with pytest.raises(DatasetError, match=reason):
