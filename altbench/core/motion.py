@@ -145,10 +145,10 @@ def _least(item: tuple[str, Fit]) -> float:
 
 
 def _message(where: str, part: str, fit: Fit, reason: str) -> str:
+    least = f" (in sound files more than {100 * EXPLAINED:g} %)" if fit.explained < EXPLAINED else ""
     return (
         f"{where}: expected actions that lead from each recorded state to the next, got ones that explain "
-        f"{100 * max(fit.explained, 0.0):.0f} % of the gripper's {part} (in sound files more than {100 * EXPLAINED:g} %)"
-        f"{reason}"
+        f"{100 * max(fit.explained, 0.0):.0f} % of the gripper's {part}{least}{reason}"
     )
 
 
