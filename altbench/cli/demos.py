@@ -213,19 +213,22 @@ def validate(
         bool, typer.Option(help="Also execute every demonstration's actions again in the simulator.")
     ] = True,
 ) -> None:
-    """Check a file's structure, values and checksum, and replay its actions.
+    """Check a file's structure, values, checksum and actions, and replay its actions.
 
     Also compares the file with the known set of its task (`altbench demos manifest`).
 
     - `altbench demos validate data/Lift.hdf5`
     - `altbench demos validate --no-replay data/Lift.hdf5` (starts no simulator)
     """
-    from altbench.dataset import files, known_sets
+    from altbench.dataset import action_checks, files, known_sets
 
     found = files.read(file)
     typer.echo(f"{file}: structure, values and checksum of {len(found)} demonstrations are right")
     typer.echo(f"{file}: {known_sets.verdict(found, known_sets.load())[1]}")
+    action_checks.check_space_of(file, found)
     if replay:
+        for sentence in action_checks.check_motion_of(file, found):
+            typer.echo(f"{file}: {sentence}")
         _check_replay(file, found)
 
 
