@@ -82,6 +82,7 @@ class Job(ABC):
 
     def record_missing(self, run: Run, reason: str) -> None:
         """Record that the job could not be done, if its results are counted."""
+        del run, reason
 
     def without(self, lost: Lost) -> Job | None:
         """Return the job without the part that ended its worker.
