@@ -67,8 +67,10 @@ def with_missing(tests: Iterable[PairedResult], pairs: pd.DataFrame, column: str
     `column`: what names their groups; empty: each is of all cells.
     """
     lacks = pairs[unplayed(pairs, "base") | unplayed(pairs, "new")]
-    counts = lacks[column].value_counts() if column else {}
-    return tuple(replace(t, missing=int(counts.get(t.name, 0)) if column else len(lacks)) for t in tests)
+    if not column:
+        return tuple(replace(test, missing=len(lacks)) for test in tests)
+    counts = lacks[column].value_counts()
+    return tuple(replace(test, missing=int(counts.get(test.name, 0))) for test in tests)
 
 
 def lost_episodes(pairs: pd.DataFrame) -> tuple[LostEpisodes, ...]:

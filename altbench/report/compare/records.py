@@ -140,8 +140,9 @@ class Comparison:
     `unbroken`: over all cells, episodes without an error of the policy's own.
     `only_base`, `only_new`: cells of one run alone. `lost`: episodes that the new run
     lacks in cells that both have. `only_new_counts`: episodes that count in the new run
-    alone. `unplayed_base`, `unplayed_new`: episodes that each run could not play. `versions`: how the versions and machines differ, a line each. `costs_note`:
-    why `costs` is empty, if it is.
+    alone. `unplayed_base`, `unplayed_new`: how many episodes each run could not play.
+    `versions`: how the versions and machines differ, a line each. `costs_note`: why
+    `costs` is empty, if it is.
     """
 
     overall: PairedResult
