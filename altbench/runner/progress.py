@@ -114,9 +114,13 @@ class Board:
         say(self.console, ("failed", "red"), f" {job.name}: {reason}")
 
     def retried(self, job: Job, reason: str) -> None:
-        """Show that `job` lost its worker, and goes on in another one."""
+        """Show that `job` lost its worker, and goes on in another one.
+
+        `reason`: empty if that was said before.
+        """
         self._drop_line(self._ahead[job.key])
-        say(self.console, ("worker lost", "yellow"), f", going on with {job.name}: {reason}")
+        if reason:
+            say(self.console, ("worker lost", "yellow"), f", going on with {job.name}: {reason}")
 
     def tell(self, traceback: str, job: Job, log: Path) -> None:
         """Show the first error of a row; later ones are in the logs alone."""

@@ -181,7 +181,8 @@ class Scheduler:
                 return
             one.job = rest
         one.beat, one.pulse = Beat(), Pulse()
-        self.board.retried(one.job, reason)
+        # One line for each episode; its further tries would only repeat it.
+        self.board.retried(one.job, reason if len(deaths) == 1 else "")
         self._waiting.insert(0, one)
 
     def _fail(self, job: Job, reason: str) -> None:
