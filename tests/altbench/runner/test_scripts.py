@@ -164,7 +164,7 @@ def test_cells_that_are_missing_at_the_end_are_failures(
 
 
 def test_no_more_workers_are_started_than_there_are_jobs_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[FakeMember] = []
 
@@ -188,7 +188,8 @@ def test_no_more_workers_are_started_than_there_are_jobs_at_once(
 
     monkeypatch.setattr(executors, "first_member", FakeMember)
     monkeypatch.setattr(executors, "Member", FakeMember)
-    executor, begun = ProcessExecutor(16), Run.begin(tmp_path, spec("open_loop"), "none")
+    good = [{"policy": f"{own_policies}:Good", "n": [2]}]
+    executor, begun = ProcessExecutor(16), Run.begin(tmp_path, spec("", policies=good), "none")
     jobs = [main.CollectJob(name) for name in "abc"]
     assert executor.threads == 16 and started == []
     for some in (jobs, jobs[:2], jobs[:1]):
