@@ -77,7 +77,7 @@ def run(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Worker processes; default: one per core; 0: this process, which raises errors (for debugging)."
+            min=0, help="Worker processes; default: one per core; 0: this process, which raises errors."
         ),
     ] = None,
     dry_run: Annotated[

@@ -22,7 +22,7 @@ from altbench.runner.work import TRIES, Lost
 from altbench.system.fingerprint import usable_cores
 from altbench.system.job_log import trim
 
-MOST_THREADS = 64 + 4 * usable_cores()
+MOST_THREADS = 32 + 8 * usable_cores()
 """The most threads of a worker and its children, all together: a process is one at least.
 
 A limit of the system's (RLIMIT_NPROC) would count all processes of a user, and none of root's.
