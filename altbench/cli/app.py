@@ -76,9 +76,7 @@ def run(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(
-            min=0, help="Worker processes; default: one per core; 0: this process, which raises errors."
-        ),
+        typer.Option(min=0, help="Worker processes; default: one per core; 0: this process, which raises errors."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the sweep and list its work, done and left; run nothing.")
