@@ -73,7 +73,7 @@ def run(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=0, help="Worker processes; default: one per core; 0: this process (for debugging)."),
+        typer.Option(min=0, help="Worker processes; default: one per core; 0: this process, which raises errors."),
     ] = None,
     dry_run: Annotated[
         bool,

@@ -147,8 +147,10 @@ def _pooled(run: ExperimentRun, labels: Sequence[str], families: Sequence[str]) 
     # A policy that lacks a family would be compared on easier or harder conditions.
     whole = [label for label, group in groups.items() if set(group["perturbation"]) == set(families)]
     rates = {label: success_rate(groups[label]) for label in whole}
-    best = max(whole, key=lambda label: rates[label].value or 0.0, default="")
-    others = [label for label in whole if label != best]
+    # Nothing is tested while a row lacks episodes, which might be its hard ones.
+    tested = whole if not any(rate.missing for rate in rates.values()) else []
+    best = max(tested, key=lambda label: rates[label].value or 0.0, default="")
+    others = [label for label in tested if label != best]
     tests = paired_tests(groups[best], [groups[x] for x in others], ("train_seed", "perturbation")) if others else []
     chances = {label: test.p for label, test in zip(others, tests, strict=True)}
     data = pd.DataFrame(
@@ -212,7 +214,7 @@ def _summary(pooled: Mapping[str, Table]) -> str:
 def _verdict(ranked: pd.DataFrame) -> str:
     """Say whether the first is significantly better than the others."""
     others = ranked.iloc[1:]
-    if others.empty:
+    if others.empty or ranked["p_holm"].isna().all():
         return ""
     best, alike = ranked.iloc[0]["policy"], list(others.loc[others["p_holm"] >= SIGNIFICANT, "policy"])
     return prose(ALIKE, best=best, alike=listed(alike)) if alike else prose(BEST, best=best)

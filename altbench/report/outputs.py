@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +127,13 @@ def show(run: Run, console: Console) -> None:
 
     if run.recorded.cells:
         print_all(console, render_terminal(run.episodes(), run.measures()))
+    if any(path.is_file() for path in _logs(run)):
+        say(console, f"errors, and what policies printed: {run.root / 'logs'}", wrap=False)
     missing = len(run.plan.cells) - len(run.recorded.cells)
     if missing:
         say(console, f"{missing} of {len(run.plan.cells)} cells are missing from these tables", style="yellow")
+
+
+def _logs(run: Run) -> Iterator[Path]:
+    """Yield where the plan's cells have their logs, if they have any."""
+    yield from (run.folder.log(cell.name) for cell in run.plan.cells)

@@ -16,9 +16,13 @@ from altbench.sweeps.spec import SweepSpec
 
 
 class Worker:
-    """The owner of a process's environments and of the demonstrations that it has read."""
+    """The owner of a process's environments and of the demonstrations that it has read.
 
-    def __init__(self) -> None:
+    `raises`: errors of policies and jobs are raised, for a debugger, and not recorded.
+    """
+
+    def __init__(self, raises: bool = False) -> None:
+        self.raises = raises
         self.reader = DemonstrationReader()
         self._environments: dict[tuple[Any, ...], gymnasium.Env[Any, Any]] = {}
 

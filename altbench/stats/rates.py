@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from altbench.core.types import Float64
-from altbench.rollout.records import NOT_COUNTED
+from altbench.rollout.records import MISSING, NOT_COUNTED
 from altbench.stats.inputs import count, number, numbers, outcomes, share
 
 RANKED_FROM = 50
@@ -28,7 +28,8 @@ class Rate:
     """A rate, `successes` of `episodes`, with its interval [`low`, `high`].
 
     `value`, `low` and `high` are None without episodes. `seeds`: the rate of each
-    training seed, if there are several.
+    training seed, if there are several. `missing`: how many episodes more should count
+    and could not be played.
     """
 
     successes: int
@@ -37,6 +38,7 @@ class Rate:
     low: float | None
     high: float | None
     seeds: tuple[float, ...] = ()
+    missing: int = 0
 
 
 def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -109,12 +111,17 @@ def countable(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[~frame["status"].isin(NOT_COUNTED)]
 
 
+def missing(frame: pd.DataFrame) -> int:
+    """Return how many episodes of `frame` should count and could not be played."""
+    return int((frame["status"] == MISSING).sum())
+
+
 def ranked(frame: pd.DataFrame) -> bool:
-    """Return whether `frame` has enough episodes to be ranked.
+    """Return whether `frame` has enough episodes to be ranked, and lacks none.
 
     An episode that several training seeds play counts once.
     """
-    return len(countable(frame)[["seed", "episode"]].drop_duplicates()) >= RANKED_FROM
+    return not missing(frame) and len(countable(frame)[["seed", "episode"]].drop_duplicates()) >= RANKED_FROM
 
 
 def succeeded(frame: pd.DataFrame) -> pd.Series[bool]:
@@ -135,7 +142,7 @@ def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
     """
     counted = countable(frame)
     won = succeeded(counted)
-    found = rate_of(int(won.sum()), len(counted), confidence)
+    found = dataclasses.replace(rate_of(int(won.sum()), len(counted), confidence), missing=missing(frame))
     episode = [name for name in ("task", "seed", "episode") if name in counted]
     if "episode" not in episode or not counted.duplicated(episode).any():
         return found
@@ -149,11 +156,12 @@ def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
 def success_rates(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return one row for each group of the columns `by`, sorted by them.
 
-    Further columns: successes, episodes, rate, low, high (NaN without episodes).
+    Further columns: successes, episodes, rate, low, high (NaN without episodes), and how
+    many episodes more are missing.
     """
     rows = []
     for values, group in frame.groupby(list(by), sort=True):
         found = success_rate(group)
-        rows.append((*values, found.successes, found.episodes, found.value, found.low, found.high))
-    table = pd.DataFrame(rows, columns=[*by, "successes", "episodes", "rate", "low", "high"])
+        rows.append((*values, found.successes, found.episodes, found.value, found.low, found.high, found.missing))
+    table = pd.DataFrame(rows, columns=[*by, "successes", "episodes", "rate", "low", "high", "missing"])
     return table.astype({"rate": float, "low": float, "high": float})

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from altbench.sweeps.rows import Column, Row
-from altbench.sweeps.spec import MeasureEntry, PerturbationEntry
+from altbench.sweeps.spec import MeasureEntry, PerturbationEntry, SweepSpec
 
 
 def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any]:
@@ -57,6 +57,7 @@ def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: 
         "seed": sweep.seed,
         "protocol": provenance.protocol,
         "timeout": sweep.decision_timeout_s,
+        **_limits(sweep),
         "threads": sweep.rollout_threads,
         "render_profile": sweep.render_profile,
         "versions": provenance.versions,
@@ -72,6 +73,15 @@ def measurement_specification(row: Row, checkpoint_key: str, how: MeasureEntry) 
     """
     measure = how.model_dump(mode="json")
     return {"checkpoint": checkpoint_key, "runtime": row.runtime, "measure": measure, "label": row.entry.name}
+
+
+def _limits(sweep: SweepSpec) -> dict[str, Any]:
+    """Return the episode's limit and when a cell is given up; empty for the defaults.
+
+    They decide how a policy's failures are recorded, and how many episodes are played.
+    """
+    limits = {"episode_timeout_s", "give_up_after"}
+    return sweep.model_dump(include=limits)
 
 
 def _reach(entry: PerturbationEntry) -> list[Any]:

@@ -15,7 +15,7 @@ import pydantic
 from altbench.core.errors import ConfigError, suggestion
 from altbench.core.spec import Spec, added, canonical, read_toml
 from altbench.core.task import FARTHEST_MOVE
-from altbench.rollout.episode import LONGEST_DECISION_S
+from altbench.rollout.episode import EPISODE_TIMEOUT_S, LONGEST_DECISION_S
 
 BUILT_IN_SWEEPS = Path(__file__).parent
 """The folder of the sweep files that altbench brings."""
@@ -202,6 +202,9 @@ class SweepSpec(Spec):
     `seed`: root of all seeds but that of collecting. `image_size`: height and width in
     pixels. `train_threads`, `rollout_threads`: CPU threads of a job. `measure`: None,
     or `measure = false` in TOML, leaves the measurements of latency and memory out.
+    `decision_timeout_s`, `episode_timeout_s`: seconds that a decision and an episode
+    may take. `give_up_after`: a cell stops after so many episodes in a row that ended
+    in an error, a time-out or a crash of the policy; 0: never.
     """
 
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_LABEL)
@@ -215,6 +218,8 @@ class SweepSpec(Spec):
     train_threads: int = pydantic.Field(default=1, ge=1)
     rollout_threads: int = pydantic.Field(default=1, ge=1)
     decision_timeout_s: float = pydantic.Field(default=60.0, gt=0, le=LONGEST_DECISION_S)
+    episode_timeout_s: float = added(EPISODE_TIMEOUT_S, gt=0, le=LONGEST_DECISION_S)
+    give_up_after: int = added(5, ge=0)
     demonstrations: DemonstrationEntry = DemonstrationEntry()
     policies: tuple[PolicyEntry, ...] = pydantic.Field(min_length=1)
     evaluations: tuple[EvaluationEntry, ...] = pydantic.Field(min_length=1)

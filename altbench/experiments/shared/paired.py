@@ -10,7 +10,7 @@ from altbench.experiments.shared.texts import frame_table
 from altbench.report.success import SIGNIFICANT
 from altbench.report.table import Table
 from altbench.stats.paired import PairedCounts, PairedTest, paired_counts, paired_difference_interval, paired_tests
-from altbench.stats.rates import RANKED_FROM
+from altbench.stats.rates import RANKED_FROM, missing
 
 PAIR = ("train_seed", "seed", "episode")
 """Columns that name the same episode in two groups."""
@@ -22,7 +22,7 @@ def paired_table(title: str, groups: Mapping[str, pd.DataFrame], against: str, n
 
     `groups`: name -> episodes. Intervals are Newcombe's; `better` in the data:
     significantly so, by `stats.paired_tests` over the table and on at least 50
-    episodes. No rows if `against` has no episodes. `what`: the episodes, in words.
+    episodes, none of which is missing. No rows if `against` has no episodes. `what`: the episodes, in words.
     """
     base = groups.get(against, pd.DataFrame())
     counts = {name: _counts(base, group) for name, group in groups.items() if name != against}
@@ -30,7 +30,10 @@ def paired_table(title: str, groups: Mapping[str, pd.DataFrame], against: str, n
     # have one.
     shared = {name: found for name, found in counts.items() if found is not None}
     tests = paired_tests(base, [groups[name] for name in shared])
-    rows = [_difference(name, against, shared[name], test) for name, test in zip(shared, tests, strict=True)]
+    complete = {name: not missing(base) and not missing(groups[name]) for name in shared}
+    rows = [
+        _difference(name, against, shared[name], test, complete[name]) for name, test in zip(shared, tests, strict=True)
+    ]
     data = pd.DataFrame(rows, columns=COLUMNS)
     texts = {
         names: list(data["row"]),
@@ -56,8 +59,10 @@ def _counts(first: pd.DataFrame, second: pd.DataFrame) -> PairedCounts | None:
     return found if found is not None and found.total else None
 
 
-def _difference(name: str, against: str, counts: PairedCounts, test: PairedTest) -> dict[str, str | float | bool]:
+def _difference(
+    name: str, against: str, counts: PairedCounts, test: PairedTest, complete: bool
+) -> dict[str, str | float | bool]:
     low, high = paired_difference_interval(counts)
-    judged = test.pairs >= RANKED_FROM and test.p < SIGNIFICANT and counts.difference > 0
+    judged = complete and test.pairs >= RANKED_FROM and test.p < SIGNIFICANT and counts.difference > 0
     values = {"pairs": counts.total, "difference": counts.difference, "low": low, "high": high, "p_holm": test.p}
     return {"row": name, "against": against, **values, "better": judged}

@@ -105,17 +105,25 @@ def lookup(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def run_of(tmp_path: Path) -> Make:
-    """Runs rows (label -> policy or settings) on splits of the fake task, as an experiment finds them."""
+    """Runs rows (label -> policy or settings) on splits of the fake task, as an experiment finds them.
+
+    `hopeless`: whether a row has nothing but errors, with which a run fails.
+    """
 
     def make(
-        one: Experiment, rows: dict[str, dict[str, Any]], evaluations: Sequence[Any], **changes: Any
+        one: Experiment,
+        rows: dict[str, dict[str, Any]],
+        evaluations: Sequence[Any],
+        hopeless: bool = False,
+        **changes: Any,
     ) -> ExperimentRun:
         policies = [{"n": [6], **row, "label": label} for label, row in rows.items()]
         values = {"name": "fake", "tasks": ["Fake"], "image_size": [32, 32], "demonstrations": {"n": 6}}
         values |= {"policies": policies, "evaluations": evaluations, "measure": False, **changes}
         sweep = SweepSpec.parse(values, "fake")
         faked = dataclasses.replace(one, sweeps=lambda preset: [sweep])
-        assert not reproduce.run_sweeps(faked, "small", tmp_path, InlineExecutor(), "none", Console(file=io.StringIO()))
+        quiet = Console(file=io.StringIO())
+        assert reproduce.run_sweeps(faked, "small", tmp_path, InlineExecutor(), "none", quiet) == hopeless
         return reproduce.open_run(faked, "small", tmp_path, "none")
 
     return make
@@ -220,7 +228,7 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
 def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_of: Make) -> None:
     rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc": {"policy": f"{own_policies}:Fails"}}
     evaluations = [{"split": "uniform", "episodes": 50}, {"split": "recall", "episodes": 49}]
-    run = run_of(experiments.load("E3"), rows, evaluations)
+    run = run_of(experiments.load("E3"), rows, evaluations, hopeless=True)
     columns = {split: clean(split) for split in ("uniform", "recall")}
     found = matrix_table("T", matrix(run, {label: {"label": label} for label in rows}, columns))
     assert found.blocks[0].best == {(0, 1)}
@@ -230,9 +238,8 @@ def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_
     rows = {"key": {"policy": f"{own_policies}:Good"}, "kdtree": {"policy": f"{own_policies}:Raises"}}
     rows |= {"key-untrained": {"policy": f"{own_policies}:Fails"}}
     rows |= {"key-pose": {"policy": lookup, "config": {"other": True}}}
-    run = run_of(
-        experiments.load("E4"), rows, [{"split": "uniform", "episodes": 60}, {"split": "recall", "episodes": 6}]
-    )
+    evaluations = [{"split": "uniform", "episodes": 60}, {"split": "recall", "episodes": 6}]
+    run = run_of(experiments.load("E4"), rows, evaluations, hopeless=True)
     report = experiments.load("E4").report(run)
     found = next(s.tables["learned_uniform"] for s in report.sections if "learned_uniform" in s.tables).data
     assert found.set_index("row")["against"].to_dict() == {"key": "kdtree", "key-pose": "kdtree"}
@@ -397,7 +404,8 @@ def test_robustness_pools_families_by_episode_and_ranks_the_best(
     rows = {"alt": {"policy": lookup}, "bc": {"policy": f"{own_policies}:Fails"}}
     entries = [{"name": name, "severities": [robustness.SEVERITY]} for name in ("brightness", "contrast")]
     disturbed = {"split": "recall", "episodes": 6, "perturbations": entries}
-    run = run_of(experiments.load("robustness"), rows, [{"split": "recall", "episodes": 6}, disturbed])
+    evaluations = [{"split": "recall", "episodes": 6}, disturbed]
+    run = run_of(experiments.load("robustness"), rows, evaluations, hopeless=True)
     report = robustness.report(run)
     pooled = next(s.tables["pooled_images"] for s in report.sections if "pooled_images" in s.tables)
     data = pooled.data.set_index("policy")

@@ -77,7 +77,21 @@ def test_infrastructure_errors_leave_the_denominator_and_other_errors_do_not(tmp
     failures = success_module.failures_table(frame)
     assert failures.data.iloc[0][["ok", "policy_error", "infra_error"]].to_list() == [4, 1, 1]
     assert failures.data.iloc[0]["first_message"] == "worker died"
-    assert "1 episode failed by an error" in shown(tables.render_terminal(frame, []))
+    said = " ".join(shown(tables.render_terminal(frame, [])).split())
+    assert "1 episode failed by an error" in said
+    assert "1 episode of 6 could not be played and is missing" in said and "4/5 80 %, 1 missing" in said
+    assert ", 1 missing" in success_module.success_table(frame).blocks[0].rows[0][2]
+    assert "no row of the same condition" in success_module.success_table(frame).note
+
+
+def test_failures_have_columns_for_later_statuses_only_if_these_occur(tmp_path: Path) -> None:
+    ended = [dataclasses.replace(episode(i, False), status=s) for i, s in enumerate(["policy_crash", "given_up"])]
+    cells_module.write_cell(tmp_path, header("alt", 30, "recall"), ended)
+    table = success_module.failures_table(frames.load_episodes(tmp_path))
+    assert table.data.iloc[0][["policy_crash", "given_up"]].to_list() == [1, 1] and "three times" in table.note
+    cells_module.write_cell(tmp_path, header("alt", 30, "recall"), [episode(0, True)])
+    table = success_module.failures_table(frames.load_episodes(tmp_path))
+    assert not {"policy_crash", "given_up"} & set(table.data) and "given_up" not in table.note
 
 
 def test_a_task_column_appears_only_with_several_tasks(tmp_path: Path) -> None:
@@ -108,6 +122,21 @@ def test_fewer_than_fifty_episodes_are_never_ranked(tmp_path: Path) -> None:
 
 def test_from_fifty_episodes_the_significantly_best_is_marked(tmp_path: Path) -> None:
     assert ranking(tmp_path, 50, good=40, bad=20) == [True, False]
+
+
+def test_no_row_is_ranked_while_one_of_the_same_condition_lacks_an_episode(tmp_path: Path) -> None:
+    frame = outcomes(
+        tmp_path,
+        [(header(label, 30, "recall"), [i < hits for i in range(60)]) for label, hits in (("alt", 55), ("bc", 5))],
+    )
+    assert success_module.success_table(frame).data["best"].to_list() == [True, False]
+    for label in ("alt", "bc"):
+        lost = (frame["label"] == label) & (frame["episode"] == 59)
+        lacking = frame.assign(status=frame["status"].mask(lost, "infra_error"))
+        table = success_module.success_table(lacking)
+        assert table.data["best"].isna().all() and table.blocks[0].best == frozenset()
+        groups = [lacking[lacking["label"] == name] for name in ("alt", "bc")]
+        assert not success_module.beats_all(groups[0], groups[1:])
 
 
 def test_a_difference_that_may_be_chance_is_not_marked(tmp_path: Path) -> None:
