@@ -192,4 +192,6 @@ class Run:
         Of each task the largest set of demonstrations stands for all.
         """
         largest = {task: checksum for (task, _), checksum in sorted(self.plan.data.items())}
-        return fingerprint.collect(renderer=self.renderer, data=" ".join(largest.values()))
+        limits = {task: (self.sweep.horizon_of(task), registry.task(task).horizon) for task in self.sweep.tasks}
+        horizon = ", ".join(f"{task} {steps} steps" for task, (steps, own) in limits.items() if steps not in (None, own))
+        return fingerprint.collect(renderer=self.renderer, data=" ".join(largest.values()), horizon=horizon)

@@ -7,7 +7,7 @@ which the row's policy is evaluated.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -182,6 +182,7 @@ def make_evaluations(sweep: SweepSpec, task: TaskInfo) -> Evaluations:
     Raise ConfigError for an unknown name, or for an evaluation that `task` cannot have.
     """
     labels = [entry.name for entry in sweep.policies]
+    task = replace(task, horizon=sweep.horizon_of(task.name) or task.horizon)
     for evaluation in sweep.evaluations:
         if evaluation.split not in task.splits:
             hint = suggestion(evaluation.split, task.splits)

@@ -40,7 +40,8 @@ class Fingerprint:
 
     `commit`: the source's git commit. `dirty`: whether the source differed from it.
     `data`: checksums of the demonstrations, separated by spaces. `renderer`: the OpenGL
-    back end.
+    back end. `horizon`: tasks whose episodes end elsewhere than at their own horizon,
+    such as "Lift 600 steps"; empty: none.
     """
 
     python: str
@@ -53,6 +54,7 @@ class Fingerprint:
     commit: str | None
     dirty: bool | None
     data: str | None
+    horizon: str = ""
 
     def one_line(self) -> str:
         """Return the whole fingerprint as one readable line."""
@@ -63,6 +65,7 @@ class Fingerprint:
             f"{self.cpu}, {self.cores} core{'s' if self.cores != 1 else ''}",
             self.gpu or "no GPU",
             f"renderer {self.renderer}" if self.renderer else None,
+            f"horizon {self.horizon}" if self.horizon else None,
             self.os,
             commit,
             f"data {' '.join(checksum[:12] for checksum in self.data.split())}" if self.data else None,
@@ -71,7 +74,9 @@ class Fingerprint:
 
     def to_json(self) -> str:
         """Return JSON that `from_json` reads; equal fingerprints give equal text."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        # Without an empty horizon: published fingerprints, which have none, keep their bytes.
+        values = {name: value for name, value in asdict(self).items() if (name, value) != ("horizon", "")}
+        return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(text: str) -> Fingerprint:
@@ -89,7 +94,7 @@ def _package_order(name: str) -> tuple[int, str]:
     return (PACKAGES.index(name) if name in PACKAGES else len(PACKAGES), name)
 
 
-def collect(renderer: str | None = None, data: str | None = None) -> Fingerprint:
+def collect(renderer: str | None = None, data: str | None = None, horizon: str = "") -> Fingerprint:
     """Return the fingerprint of this machine and installation.
 
     Imports none of the packages, since torch and robosuite take seconds to load.
@@ -106,6 +111,7 @@ def collect(renderer: str | None = None, data: str | None = None) -> Fingerprint
         commit=commit,
         dirty=dirty,
         data=data,
+        horizon=horizon,
     )
 
 

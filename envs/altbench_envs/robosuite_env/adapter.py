@@ -6,6 +6,7 @@ It gives the task altbench's observations, actions, splits and seeds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast, get_args
 
 import gymnasium
@@ -23,6 +24,7 @@ from altbench.api import (
     PoseTask,
     RenderProfile,
     RestorableTask,
+    TaskInfo,
     UInt8,
     UnknownNameError,
     suggestion,
@@ -116,7 +118,7 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         super().reset(seed=seed)
         self.visuals.restore()
         split, episode, start = self._checked(options or {})
-        move = requested_move(options or {}, self.info)
+        move = requested_move(options or {}, self._limited_info)
         # One draw, then three streams. Another order, or another draw before these,
         # would give every published seed another episode.
         streams = np.random.SeedSequence(int(self.np_random.integers(2**63))).spawn(3)
@@ -250,6 +252,11 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         return self._scene.object_pose(self._simulator)
 
     # ----------------------------------------------------------------------------------------------------- details
+
+    @property
+    def _limited_info(self) -> TaskInfo:
+        """The task's description with the present limit of an episode as its horizon."""
+        return replace(self.info, horizon=self.episode_limit or self.info.horizon)
 
     def _checked(self, options: Mapping[str, Any]) -> tuple[str, int, InitialState | None]:
         """Return (split, episode, initial state) of reset's options.
