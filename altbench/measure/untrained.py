@@ -94,6 +94,7 @@ def noise_demonstrations(policy: Policy, image_size: tuple[int, int], frames: in
             actions=rng.uniform(-1, 1, (length, task.action_dim(needs.control_mode))).astype(np.float32),
             states=np.zeros((length, 1)),
             initial_state=InitialState(np.zeros(1), np.zeros(len(task.pose_names))),
+            control_mode=needs.control_mode,
         )
         for index in range(2)
     ]

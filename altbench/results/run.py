@@ -193,5 +193,7 @@ class Run:
         """
         largest = {task: checksum for (task, _), checksum in sorted(self.plan.data.items())}
         limits = {task: (self.sweep.horizon_of(task), registry.task(task).horizon) for task in self.sweep.tasks}
-        horizon = ", ".join(f"{task} {steps} steps" for task, (steps, own) in limits.items() if steps not in (None, own))
+        horizon = ", ".join(
+            f"{task} {steps} steps" for task, (steps, own) in limits.items() if steps not in (None, own)
+        )
         return fingerprint.collect(renderer=self.renderer, data=" ".join(largest.values()), horizon=horizon)
