@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -49,6 +49,9 @@ def collect(
     force: Annotated[
         bool, typer.Option("--force", help="Delete the file first, and collect from the beginning.")
     ] = False,
+    control_mode: Annotated[
+        Literal["ee_pose", "ee_delta"], typer.Option("--control-mode", help="What the recorded actions mean.")
+    ] = "ee_pose",
     expert: Annotated[
         str | None,
         typer.Option("--expert", help="POLICY:PATH, a policy that sees the state; default: the task's script."),
@@ -91,6 +94,7 @@ def collect(
                 image_size=(image_size, image_size),
                 workers=workers,
                 expert=chosen,
+                control_mode=control_mode,
                 progress=progress,
             )
         info(path)

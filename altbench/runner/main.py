@@ -25,6 +25,7 @@ from altbench.results import history, measures
 from altbench.results.folder import RunFolder, remove_leftovers
 from altbench.results.run import Run
 from altbench.results.unchecked import warn_of_unchecked
+from altbench.runner import data_checks
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
@@ -117,10 +118,14 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     warn_of_unchecked(folder.root)
     # Beats of an earlier run would look like those of workers that hang.
     shutil.rmtree(folder.progress, ignore_errors=True)
-    missing = [CollectJob(task) for task in begun.sweep.tasks if _needs_data(begun, task)]
-    for name, reason in Scheduler(begun, executor, board).finish(missing).failed.items():
+    missing = [task for task in begun.sweep.tasks if _needs_data(begun, task)]
+    data_checks.check_files(begun, [task for task in begun.sweep.tasks if task not in missing])
+    data_checks.check_collectable(begun, missing)
+    collecting = [CollectJob(task) for task in missing]
+    for name, reason in Scheduler(begun, executor, board).finish(collecting).failed.items():
         raise AltbenchError(f"{name}: {reason}")
     run = begun.with_data()
+    data_checks.check_files(run, missing)
     history.keep(run.sweep, run.root)
     jobs = pending_jobs(run)
     ended = Scheduler(run, executor, board).finish(jobs)

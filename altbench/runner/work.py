@@ -45,12 +45,15 @@ def collect(run: Run, task: str, heartbeat: Heartbeat) -> None:
         placement=entry.placement,
         image_size=sweep.image_size,
         render_profile=sweep.render_profile,
+        control_mode=entry.control_mode,
         progress=heartbeat,
     )
 
 
 def fit(run: Run, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
     """Fit a checkpoint, from where a killed run left it."""
+    from altbench.dataset.control_modes import in_control_mode
+
     set_threads(run.sweep.train_threads)
     folder = run.folder.checkpoints / checkpoint.folder
     training = folder.with_name(folder.name + ".training")
@@ -58,7 +61,8 @@ def fit(run: Run, checkpoint: Checkpoint, heartbeat: Heartbeat) -> None:
     policy = make_policy(checkpoint.task, checkpoint.policy, checkpoint.config, checkpoint.name)
     if not isinstance(policy, Trainable):
         raise ContractError(f"{checkpoint.name}: expected a Trainable policy to fit, got {checkpoint.policy!r}")
-    demonstrations = run.demonstrations(checkpoint)
+    shown = run.demonstrations(checkpoint)
+    demonstrations = in_control_mode(shown, checkpoint.task, policy.requirements.control_mode)
     seed = derive_seed(run.sweep.seed, "train", checkpoint.train_seed)
     clock = TrainingClock(training / "seconds.txt", heartbeat)
     policy.fit(demonstrations, FitContext(seed, run.device, training, clock))

@@ -14,6 +14,7 @@ from altbench.core import registry
 from altbench.core.errors import ConfigError
 from altbench.core.policy import Trainable
 from altbench.core.spec import canonical, digest
+from altbench.core.types import ControlMode
 from altbench.sweeps.keys import cell_specification, checkpoint_specification, measurement_specification
 from altbench.sweeps.rows import (
     Column,
@@ -32,7 +33,7 @@ class Checkpoint:
     """One fit of a policy to N demonstrations of a task with one training seed.
 
     `config`: the complete settings, as JSON. `data_checksum`: of the N demonstrations,
-    empty if they are missing.
+    empty if they are missing. `control_mode`: in which the policy learns and acts.
     """
 
     task: str
@@ -45,6 +46,7 @@ class Checkpoint:
     trainable: bool
     data_checksum: str
     key: str
+    control_mode: ControlMode = "ee_pose"
 
     @property
     def name(self) -> str:
@@ -187,6 +189,7 @@ def _checkpoint(row: Row, n: int, train_seed: int) -> Checkpoint:
         trainable=issubclass(row.policy, Trainable),
         data_checksum=specification["data"],
         key=digest(specification),
+        control_mode=row.control_mode,
     )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, get_args
 
 from altbench.core import registry
 from altbench.core.errors import ConfigError, ContractError, suggestion
 from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
 from altbench.core.policy import Policy, Requirements, check_fit
 from altbench.core.task import TaskInfo
+from altbench.core.types import ControlMode
 from altbench.rollout.episode import PROTOCOL_VERSION
 from altbench.sweeps.kept import pinned
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, EventEntry, PerturbationEntry, PolicyEntry, SweepSpec
@@ -89,7 +90,7 @@ class Row:
     """A policy entry on a task: what all its checkpoints, cells and measurements share.
 
     `config`: the policy's checked settings. `evaluations`: all of the task's; `columns`
-    returns those of this row.
+    returns those of this row. `control_mode`: in which the policy learns and acts.
     """
 
     sweep: SweepSpec
@@ -99,6 +100,7 @@ class Row:
     policy: type[Policy]
     config: Any
     evaluations: Evaluations
+    control_mode: ControlMode
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -139,13 +141,19 @@ def make_row(
         raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
     if min(entry.n) < 1:
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
-    return Row(sweep, provenance, task, pinned(entry, config), policy, config, evaluations)
+    kept = pinned(entry, config)
+    return Row(sweep, provenance, task, kept, policy, config, evaluations, requirements.control_mode)
 
 
 def _check_kind(requirements: Any, where: str) -> None:
     """Raise ContractError unless these are Requirements with integer horizons."""
     if not isinstance(requirements, Requirements):
         raise ContractError(f"{where}: requirements: expected altbench.api.Requirements, got {requirements!r}")
+    if requirements.control_mode not in get_args(ControlMode):
+        raise ContractError(
+            f"{where}: requirements: control_mode: expected {' or '.join(get_args(ControlMode))}, got "
+            f"{requirements.control_mode!r}"
+        )
     for name in ("obs_horizon", "pred_horizon", "action_horizon"):
         value = getattr(requirements, name)
         if isinstance(value, bool) or not isinstance(value, int):

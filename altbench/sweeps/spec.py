@@ -16,6 +16,7 @@ import pydantic
 from altbench.core.errors import ConfigError, suggestion
 from altbench.core.spec import Spec, added, canonical, read_toml
 from altbench.core.task import FARTHEST_MOVE
+from altbench.core.types import ControlMode
 from altbench.rollout.episode import LONGEST_DECISION_S
 
 BUILT_IN_SWEEPS = Path(__file__).parent
@@ -55,13 +56,14 @@ class DemonstrationEntry(Spec):
     """The demonstrations of a sweep: `n` from the task's expert, or those in `file`.
 
     `placement`: on the task's grid, or uniform over its range. `seed`: root of their
-    seeds.
+    seeds. `control_mode`: in which the expert's actions are recorded.
     """
 
     n: int = pydantic.Field(default=30, ge=1)
     placement: Literal["grid", "uniform"] = "grid"
     seed: int = pydantic.Field(default=0, ge=0)
     file: str | None = None
+    control_mode: ControlMode = added("ee_pose")
 
 
 class PolicyEntry(Spec):
