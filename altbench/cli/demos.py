@@ -181,12 +181,13 @@ def sheet(
 def validate(
     file: File,
     replay: Annotated[
-        bool, typer.Option(help="Also execute every demonstration's actions again in the simulator.")
+        bool, typer.Option(help="Also execute every demonstration's actions again, and draw a few images again.")
     ] = True,
 ) -> None:
-    """Check a file's structure, values and checksum, and replay its actions.
+    """Check a file's structure, values, checksum and images, and replay its actions.
 
-    Also compares the file with the known set of its task (`altbench demos manifest`).
+    A few images are compared with what is drawn from the states beside them. Also
+    compares the file with the known set of its task (`altbench demos manifest`).
 
     - `altbench demos validate data/Lift.hdf5`
     - `altbench demos validate --no-replay data/Lift.hdf5` (starts no simulator)
@@ -197,7 +198,17 @@ def validate(
     typer.echo(f"{file}: structure, values and checksum of {len(found)} demonstrations are right")
     typer.echo(f"{file}: {known_sets.verdict(found, known_sets.load())[1]}")
     if replay:
+        _check_images(file, found)
         _check_replay(file, found)
+
+
+def _check_images(file: Path, found: Dataset) -> None:
+    """Compare images with states; DatasetError if they do not belong together."""
+    from altbench.dataset.exchange import check_images
+
+    compared = check_images(found, str(file))
+    what = f"{compared} images are those of their states" if compared else "no images compared: states cannot be set"
+    typer.echo(f"{file}: {what}")
 
 
 def _check_replay(file: Path, found: Dataset) -> None:

@@ -88,7 +88,7 @@ class CollectionPlan:
 
     def make_recorder(self) -> Recorder:
         """Make the recorder of the plan's demonstrations."""
-        return Recorder(self.info, self.meta.image_size, self.meta.render_profile, self.expert, self.meta.control_mode)
+        return Recorder(self.info, self.meta.image_size, self.meta.drawn_profile, self.expert, self.meta.control_mode)
 
     # ---------------------------------------------------------------------------------------------- what is there
 

@@ -20,6 +20,7 @@ from altbench.core.types import ControlMode, Float32, Float64, Progress, RenderP
 from altbench.dataset import files
 from altbench.dataset.files import Dataset
 from altbench.dataset.format import DatasetMeta, physics_versions, task_settings
+from altbench.dataset.image_checks import ImageCheck, ImagesError
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,35 @@ def import_file(
         raise DatasetError(f"{out}: exists; choose another file, or remove it")
     with TaskStateViewer(info) as viewer:
         recording = importer(path, viewer, options or ImportOptions())
-        kept, left_out = _sort(recording, keep_failures, progress)
+        check = ImageCheck(viewer, recording.episodes, "--render draws them from the states")
+        try:
+            kept, left_out = _sort(recording, check, keep_failures, progress)
+            check.finish()
+        except ImagesError as error:
+            raise DatasetError(f"{path}: {error}") from None
         if not kept:
             raise DatasetError(
                 f"{path}: expected demonstrations that solve {task_name}, got {recording.episodes} that do not"
             )
-        files.write(out, _renumbered(kept), _meta(info, recording, kept[0], format_name))
+        meta = _meta(info, recording, kept[0], format_name)
+        meta = meta.model_copy(update={"render_profile": _profile(info, check)})
+        files.write(out, _renumbered(kept), meta)
     return Imported(files.read(out), tuple(left_out))
 
 
-def _sort(recording: Recording, keep_failures: bool, progress: Progress) -> tuple[list[Demonstration], list[int]]:
+def _profile(info: TaskInfo, check: ImageCheck) -> str:
+    """Return the render profile of the checked images."""
+    with TaskStateViewer(info, "robosuite") as other:
+        return check.profile({"robosuite": other})
+
+
+def _sort(
+    recording: Recording, check: ImageCheck, keep_failures: bool, progress: Progress
+) -> tuple[list[Demonstration], list[int]]:
     kept: list[Demonstration] = []
     left_out: list[int] = []
     for done, made in enumerate(recording.demonstrations, start=1):
+        check.look(made)
         if made.success or keep_failures:
             kept.append(made)
         else:
@@ -95,6 +112,25 @@ def _meta(info: TaskInfo, recording: Recording, first: Demonstration, format_nam
     return DatasetMeta.parse(values, "demonstrations to import")
 
 
+def check_images(found: Dataset, where: str) -> int:
+    """Compare some of a file's images with its states; return how many.
+
+    0 if the task's states cannot be set. DatasetError, which begins with `where`, if
+    they do not belong together.
+    """
+    with TaskStateViewer(registry.task(found.meta.task), found.meta.drawn_profile) as viewer:
+        if not viewer.can_look:
+            return 0
+        check = ImageCheck(viewer, len(found), "collect again, or import again with --render")
+        try:
+            for demonstration in found.demonstrations:
+                check.look(demonstration)
+            check.finish()
+        except ImagesError as error:
+            raise DatasetError(f"{where}: {error}") from None
+    return check.images
+
+
 def export_file(path: Path, format_name: str, out: str, progress: Progress = no_progress) -> str:
     """Write the demonstrations of our file `path` in another format as `out`.
 
@@ -110,7 +146,7 @@ def export_file(path: Path, format_name: str, out: str, progress: Progress = no_
             progress(done, len(found), {"failed": 0.0})
 
     recording = Recording(meta.control_mode, meta.image_size, len(found), each(), meta.versions)
-    with TaskStateViewer(registry.task(meta.task), meta.render_profile) as viewer:
+    with TaskStateViewer(registry.task(meta.task), meta.drawn_profile) as viewer:
         return exporter(recording, viewer, out)
 
 
@@ -131,6 +167,11 @@ class TaskStateViewer:
         for env in self._made.values():
             env.close()
         self._made.clear()
+
+    @property
+    def can_look(self) -> bool:
+        """Whether the task's states can be set."""
+        return isinstance(task_of(self._env(obs_type="state", control_mode="ee_pose")), RestorableTask)
 
     @cached_property
     def native(self) -> NativeModel:

@@ -86,6 +86,11 @@ class DatasetMeta(Spec):
         return json.dumps({"env_name": self.env_id, "type": GYMNASIUM_ENV_TYPE, "env_kwargs": kwargs}, sort_keys=True)
 
     @property
+    def drawn_profile(self) -> RenderProfile:
+        """The render profile in which further images are drawn."""
+        return "fast" if self.render_profile == "unknown" else self.render_profile
+
+    @property
     def frame_bytes(self) -> int:
         """The size of one frame's images, in bytes."""
         height, width = self.image_size
