@@ -15,11 +15,11 @@ from altbench.core.demonstration import Demonstration, StateViewer
 from altbench.core.errors import DatasetError
 from altbench.core.types import Float64, UInt8
 from altbench.dataset.image_likeness import (
-    MARGIN,
     UNLIKE,
     best_reading,
     correlation,
     distance,
+    is_nearer,
     preference,
     standardised,
 )
@@ -131,7 +131,7 @@ def _compared(viewer: StateViewer, demonstration: Demonstration, frames: Sequenc
 def _fault(camera: str, made: Compared, demonstration: Demonstration) -> str:
     """Say what is wrong with a camera's images; empty if nothing is."""
     best = best_reading(camera, made.found, made.drawn[camera])
-    if best.preference > MARGIN:
+    if is_nearer(standardised(made.drawn[camera]), standardised(made.found[camera]), best.images):
         return f"those of {camera} fit better read {best.words}"
     return _wrong_time(camera, made, demonstration) or _unlike(camera, made)
 
@@ -143,7 +143,7 @@ def _wrong_time(camera: str, made: Compared, demonstration: Demonstration) -> st
     best, apart = 0, distance(own, target)
     for lag in sorted(range(-FARTHEST_LAG, FARTHEST_LAG + 1), key=abs):
         read = standardised(images[np.clip(rows + lag, 0, last)])
-        if distance(read, target) < apart and preference(target, own, read) > MARGIN:
+        if distance(read, target) < apart and is_nearer(target, own, read):
             best, apart = lag, distance(read, target)
     if best == 0:
         return ""
@@ -160,9 +160,9 @@ def _unlike(camera: str, made: Compared) -> str:
 
 
 def _nearer_to_another(found: Float64, drawn: Sequence[Float64], own: int) -> int | None:
-    """Return which of the `drawn` images is nearer to `found` than its own; None: none."""
+    """Return which of the `drawn` images `found` shows in place of its own; None: none."""
     nearest = min(range(len(drawn)), key=lambda other: (distance(found, drawn[other]), other != own))
-    return nearest if nearest != own and preference(found, drawn[own], drawn[nearest]) > MARGIN else None
+    return nearest if is_nearer(found, drawn[own], drawn[nearest]) else None
 
 
 def _name(pair: tuple[Compared, int]) -> tuple[int, int]:

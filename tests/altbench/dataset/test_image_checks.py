@@ -97,7 +97,7 @@ def test_one_wrong_demonstration_among_right_ones_is_found(
     viewer: TaskStateViewer, demonstrations: tuple[Demonstration, ...]
 ) -> None:
     mixed = [*demonstrations[:3], changed(demonstrations[3], wrist=lambda x: x[:, ::-1])]
-    with pytest.raises(ImagesError, match="demonstration 3: .* wrist fit better read upside down"):
+    with pytest.raises(ImagesError, match=r"demonstration 3: .* wrist fit better read upside down"):
         checked(viewer, mixed)
 
 
