@@ -56,6 +56,8 @@ def import_demonstrations(
     if done.left_out:
         numbers = ", ".join(map(str, done.left_out[:20])) + (", ..." if len(done.left_out) > 20 else "")
         typer.echo(f"left out {len(done.left_out)} that do not solve {task}: {numbers}")
+    for note in exchange.notes(done.data):
+        typer.echo(f"note: {note}")
     info(out)
 
 

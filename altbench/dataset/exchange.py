@@ -19,7 +19,7 @@ from altbench.core.task import InitialState, TaskEnv, TaskInfo, task_of
 from altbench.core.types import ControlMode, Float32, Float64, Progress, RenderProfile, no_progress
 from altbench.dataset import files
 from altbench.dataset.files import Dataset
-from altbench.dataset.format import DatasetMeta, physics_versions, task_settings
+from altbench.dataset.format import UNKNOWN_PROFILE, DatasetMeta, physics_versions, task_settings
 from altbench.dataset.image_checks import ImageCheck, ImagesError
 
 
@@ -110,6 +110,25 @@ def _meta(info: TaskInfo, recording: Recording, first: Demonstration, format_nam
         "versions": {**physics_versions(), "imported from": format_name, **recording.made_with},
     }
     return DatasetMeta.parse(values, "demonstrations to import")
+
+
+def notes(found: Dataset) -> list[str]:
+    """Return what a user of imported demonstrations must know, a sentence each."""
+    horizon, lengths = registry.task(found.meta.task).horizon, [len(d) for d in found.demonstrations]
+    longer, said = [length for length in lengths if length > horizon], []
+    if longer:
+        said.append(
+            f"{len(longer)} of {len(lengths)} demonstrations are longer than an episode of {found.meta.task}, {horizon} "
+            f"steps: the longest takes {max(longer)}; a sweep needs horizon = {max(longer)} or more"
+        )
+    if found.meta.render_profile == UNKNOWN_PROFILE:
+        said.append("its images are of an unknown renderer; --render would draw them as policies see them")
+    if found.meta.control_mode == "ee_delta":
+        said.append(
+            'its actions are ee_delta: policies need config = { control_mode = "ee_delta" }, or the file --control-mode '
+            "ee_pose"
+        )
+    return said
 
 
 def check_images(found: Dataset, where: str) -> int:
