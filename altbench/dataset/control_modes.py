@@ -52,7 +52,7 @@ def check_expert_reaches(task: str, root_seed: int) -> None:
         expert.reset(played, seed)
         for step in range(played.info.horizon):
             action = np.asarray(expert.act(played), np.float32)
-            _check_reach(played.as_delta(action[None], seen["agent_pos"][None]), f"{task}: the expert's step {step}")
+            _check_reach(played.as_delta(action[None], seen["agent_pos"][None]), f"{task}: the expert, step {step}")
             if played.advance(action)[1]:
                 return
             seen = played.observe()
@@ -78,8 +78,8 @@ def _with_deltas(demonstration: Demonstration, task: DeltaTask) -> Demonstration
 def _check_reach(deltas: Float32, where: str) -> None:
     farthest = np.abs(deltas).max(axis=1)
     if not (farthest <= REACH).all():
-        frame = int(np.argmax(farthest))
+        step = f", frame {int(np.argmax(farthest))}" if len(deltas) > 1 else ""
         raise DatasetError(
-            f"{where}: frame {frame}: expected a target within reach of one delta action, got one "
-            f"{farthest[frame]:.2f} times as far, so that no ee_delta action means the same"
+            f"{where}{step}: expected a target within reach of one delta action, got one {farthest.max():.2f} times as "
+            "far, so that no ee_delta action means the same"
         )
