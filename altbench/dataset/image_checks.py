@@ -60,11 +60,11 @@ class ImageCheck:
         self.compared: list[tuple[Demonstration, Compared]] = []
 
     def look(self, demonstration: Demonstration) -> None:
-        """Compare a demonstration if it is one of those to compare.
+        """Compare a demonstration if it is one of those to compare, or the first.
 
         ImagesError if another reading of its images fits its states better, or none.
         """
-        if demonstration.index not in self._chosen:
+        if demonstration.index not in self._chosen and self.compared:
             return
         frames = np.linspace(0, len(demonstration) - 1, FRAMES + 2).round().astype(int)[1:-1].tolist()
         made = _compared(self._viewer, demonstration, frames)
