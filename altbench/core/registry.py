@@ -143,7 +143,11 @@ def register(kind: Kind, name: str, target: object, *, replace: bool = False) ->
 
 
 def register_environments() -> None:
-    """Register the Gymnasium id of every task; none is imported by that."""
+    """Register the Gymnasium id of every task; none is imported by that.
+
+    `import altbench` calls it. Call it again for packages that were installed since.
+    """
+    _entry_points.cache_clear()
     for name in filter(NAME.fullmatch, table("task")):
         _register_environment(name)
 
@@ -237,6 +241,14 @@ def select_backend() -> str:
     Raises RenderingUnavailable if MUJOCO_GL has another value.
     """
     return str(importlib.import_module(OPENGL).select_backend())
+
+
+def choose_backend(value: str) -> str:
+    """Return the back end that a run uses if MUJOCO_GL is `value`; change nothing.
+
+    Raises RenderingUnavailable for a value that MuJoCo does not accept.
+    """
+    return str(importlib.import_module(OPENGL).choose_backend(value))
 
 
 def check_backend() -> None:

@@ -165,9 +165,9 @@ def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
     """
     lost = [(c.name, cells_module.cell_path(run.root, c.key)) for c in run.plan.cells if c.key not in run.recorded]
     lost += [
-        (f"{m.name}/measure", path)
+        (f"{m.name}/measure", measures.measure_path(run.root, m.key))
         for m in run.plan.measurements
-        if not (path := measures.measure_path(run.root, m.key)).is_file()
+        if not measures.is_measured(run.root, m.key)
     ]
     return [
         (name, f"expected its record in {path}, which is missing or damaged; run the sweep again")

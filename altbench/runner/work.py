@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from altbench.core import registry
 from altbench.core.errors import ContractError
 from altbench.core.policy import FitContext, Policy, Trainable, check_fit
 from altbench.core.seeds import derive_seed
@@ -35,18 +36,21 @@ class Lost:
 def collect(run: Run, task: str, heartbeat: Heartbeat) -> None:
     """Collect the sweep's demonstrations of a task."""
     from altbench.dataset.collecting import collect as collect_demonstrations
+    from altbench.report.attempt_films import AttemptFilms, films_folder
 
     entry, sweep = run.sweep.demonstrations, run.sweep
+    path = run.folder.demonstrations(task)
     collect_demonstrations(
         task,
         entry.n,
-        run.folder.demonstrations(task),
+        path,
         root_seed=entry.seed,
         placement=entry.placement,
         image_size=sweep.image_size,
         render_profile=sweep.render_profile,
         control_mode=entry.control_mode,
         progress=heartbeat,
+        watch=AttemptFilms(films_folder(path), task, registry.task(task).control_hz),
     )
 
 

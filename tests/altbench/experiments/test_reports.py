@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 from synthetic import measure
@@ -19,9 +20,10 @@ from altbench.core.errors import AltbenchError
 from altbench.experiments import e4_encoders as encoders
 from altbench.experiments import e6_reactivity as reactivity
 from altbench.experiments import ood_scores, reproduce, robustness, scaling
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Undrawn
 from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
+from altbench.experiments.shared.report import write_report
 from altbench.experiments.shared.tsne import tsne
 from altbench.report.style import policy_styles
 from altbench.results import cells as results
@@ -29,6 +31,7 @@ from altbench.runner.episodes import cell_header
 from altbench.runner.executors import InlineExecutor
 from altbench.stats.rates import wilson_interval
 from altbench.sweeps.spec import SweepSpec
+from altbench.system.fingerprint import collect
 from altbench_policies.augment import AugmentSpec
 
 LOOKS_UP = '''
@@ -155,6 +158,23 @@ def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measu
     assert main["alt"][head.index("decision, ms")] == ""
     ours = {r.quantity: r.ours for r in report.reported}
     assert ours["alt: success in distribution (`recall`)"].startswith("6/6") and ours["kdtree: trajectory recall"] == ""
+
+
+@pytest.mark.parametrize("identity", ["E3", "E4", "E6", "robustness", "scaling"])
+def test_a_report_outlives_its_drawings(
+    identity: str, lookup: str, run_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("no figure")
+
+    one = experiments.load(identity)
+    run = run_of(one, {"alt": {"policy": lookup}}, EACH)
+    monkeypatch.setattr(Figure, "__init__", fails)
+    report = one.report(run)
+    found = [figure for section in report.sections for figure in section.figures.values()]
+    assert found and set(found) == {Undrawn("ValueError: no figure")}
+    text = write_report(one, report, run, tmp_path / "reports", collect()).read_text()
+    assert "- `figure " in text and "ValueError: no figure" in text
 
 
 def test_time_and_memory_stand_with_the_main_table(

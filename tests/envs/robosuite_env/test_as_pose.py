@@ -77,5 +77,5 @@ def test_a_target_out_of_reach_has_a_delta_beyond_the_bounds(pair: tuple[Any, An
     seen = pose.observe()["agent_pos"]
     target = pose.as_pose(np.zeros(7, np.float32))
     target[:9] = 0
-    target[:3] = seen[:3] + [0.1, 0, 0]  # two zero columns keep the orientation
+    target[:3] = seen[:3] + np.array([0.1, 0, 0], np.float32)  # two zero columns keep the orientation
     np.testing.assert_allclose(pose.as_delta(target[None], seen[None])[0], [2, 0, 0, 0, 0, 0, 0], atol=1e-4)
