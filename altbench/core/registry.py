@@ -23,6 +23,7 @@ from typing import Any, Literal
 import gymnasium
 
 from altbench.core import policy_files
+from altbench.core.contents import source_digest
 from altbench.core.demonstration import Exporter, Importer
 from altbench.core.errors import ConfigError, UnknownNameError
 from altbench.core.gymnasium_ids import TaskSpec
@@ -102,6 +103,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "minari": "altbench_demos.formats.minari_set:write_minari",
     },
 }
+OWN_PACKAGES = ("altbench", "altbench_envs", "altbench_policies", "altbench_demos")
+"""The packages of the bench, whose code has versions instead of digests in keys."""
 MANIFEST = "altbench_demos:manifest.toml"
 OPENGL = "altbench_envs.robosuite_env.opengl"
 GROUPS: dict[Kind, str] = {
@@ -194,6 +197,22 @@ def policy(name: str) -> type[Policy]:
     if not hasattr(found, "config_type"):
         raise ConfigError(f"policy {name!r}: expected a class attribute config_type, its settings (altbench.api.Spec)")
     return found
+
+
+def source(kind: Kind, name: str) -> str:
+    """Return the digest of the code that `name` stands for; empty for built-in names.
+
+    A built-in name has a version instead. A policy's file counts with the modules beside
+    it that it imports. Of installed code the whole package counts.
+    """
+    if kind == "policy" and is_file(name):
+        return policy_files.digest(name)
+    check_name(kind, name)
+    target = table(kind)[name]
+    module = target.partition(":")[0] if isinstance(target, str) else getattr(target, "__module__", "")
+    if module.partition(".")[0] in OWN_PACKAGES:
+        return ""
+    return source_digest(module if isinstance(target, str) else target)
 
 
 def is_file(policy: str) -> bool:

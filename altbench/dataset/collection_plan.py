@@ -23,7 +23,7 @@ from altbench.core.types import ControlMode, RenderProfile
 from altbench.dataset import files
 from altbench.dataset.attempts import Watch
 from altbench.dataset.files import Dataset
-from altbench.dataset.format import DatasetMeta, physics_versions, task_settings
+from altbench.dataset.format import DatasetMeta, code_versions, physics_versions, task_settings
 from altbench.dataset.policy_expert import ExpertChoice
 from altbench.dataset.recorder import Recorder
 from altbench.system import lease
@@ -222,7 +222,7 @@ def plan_collection(
         "state_dim": 0,
         "placement": placement,
         "root_seed": root_seed,
-        "versions": {**physics_versions(), **made_by},
+        "versions": {**physics_versions(), **code_versions(task_name, expert is None), **made_by},
     }
     return CollectionPlan(info, DatasetMeta.parse(values, "demonstrations to collect"), path, expert)
 

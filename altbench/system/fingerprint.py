@@ -13,7 +13,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -40,8 +40,10 @@ class Fingerprint:
 
     `commit`: the source's git commit. `dirty`: whether the source differed from it.
     `data`: checksums of the demonstrations, separated by spaces. `renderer`: the OpenGL
-    back end. `horizon`: tasks whose episodes end elsewhere than at their own horizon,
-    such as "Lift 600 steps"; empty: none.
+    back end. `sources`: what is no part of altbench, such as "policy mine" or "files of
+    mine" -> SHA-256 of its code or of the files that it reads. `horizon`: tasks
+    whose episodes end elsewhere than at their own horizon, such as "Lift 600 steps";
+    empty: none.
     """
 
     python: str
@@ -54,6 +56,7 @@ class Fingerprint:
     commit: str | None
     dirty: bool | None
     data: str | None
+    sources: Mapping[str, str] = field(default_factory=dict)
     horizon: str = ""
 
     def one_line(self) -> str:
@@ -69,13 +72,14 @@ class Fingerprint:
             self.os,
             commit,
             f"data {' '.join(checksum[:12] for checksum in self.data.split())}" if self.data else None,
+            *(f"{what} {digest[:12]}" for what, digest in sorted(self.sources.items())),
         ]
         return " · ".join(part for part in parts if part)
 
     def to_json(self) -> str:
         """Return JSON that `from_json` reads; equal fingerprints give equal text."""
-        # Without an empty horizon: published fingerprints, which have none, keep their bytes.
-        values = {name: value for name, value in asdict(self).items() if (name, value) != ("horizon", "")}
+        # Without what is empty: published fingerprints, which lack both, keep their bytes.
+        values = {name: value for name, value in asdict(self).items() if value or name not in ("horizon", "sources")}
         return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
     @staticmethod
@@ -94,7 +98,9 @@ def _package_order(name: str) -> tuple[int, str]:
     return (PACKAGES.index(name) if name in PACKAGES else len(PACKAGES), name)
 
 
-def collect(renderer: str | None = None, data: str | None = None, horizon: str = "") -> Fingerprint:
+def collect(
+    renderer: str | None = None, data: str | None = None, horizon: str = "", sources: Mapping[str, str] | None = None
+) -> Fingerprint:
     """Return the fingerprint of this machine and installation.
 
     Imports none of the packages, since torch and robosuite take seconds to load.
@@ -112,6 +118,7 @@ def collect(renderer: str | None = None, data: str | None = None, horizon: str =
         dirty=dirty,
         data=data,
         horizon=horizon,
+        sources=dict(sources or {}),
     )
 
 
@@ -134,7 +141,7 @@ def load_fingerprint(folder: Path) -> Fingerprint | None:
     if not path.is_file():
         return None
     try:
-        values = sealed.read_json(path, [field.name for field in fields(Fingerprint)], advice)
+        values = sealed.read_json(path, [one.name for one in fields(Fingerprint)], advice)
         return Fingerprint.from_json(json.dumps(values))
     except ResultsError as error:
         named = "" if str(error).startswith(str(path)) else f"{path}: "
@@ -197,7 +204,8 @@ def gpu_name() -> str | None:
 def _flat(fingerprint: Fingerprint) -> dict[str, str]:
     values = asdict(fingerprint)
     packages: dict[str, str] = values.pop("packages")
-    return {**packages, **{name: "none" if value is None else str(value) for name, value in values.items()}}
+    sources: dict[str, str] = values.pop("sources")
+    return {**packages, **sources, **{name: "none" if value is None else str(value) for name, value in values.items()}}
 
 
 def _operating_system() -> str:

@@ -53,7 +53,7 @@ def test_names_of_what_there_is(fake_names: None = None) -> None:
 def test_a_policy_is_made_with_a_preset_and_settings_over_it() -> None:
     policy = ab.make_policy("bc", "Lift", train_steps=7)
     assert policy.config.train_steps == 7
-    with pytest.raises(ab.AltbenchError, match=r"unknown preset of bc 'smal'; did you mean 'small'"):
+    with pytest.raises(ab.AltbenchError, match=r"policy 'bc': unknown preset 'smal'; did you mean 'small'"):
         ab.make_policy("bc", "Lift", preset="smal")
     with pytest.raises(ab.AltbenchError, match=r"unknown key 'train_step'; did you mean 'train_steps'"):
         ab.make_policy("bc", "Lift", train_step=7)

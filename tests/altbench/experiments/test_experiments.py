@@ -69,12 +69,12 @@ def run_and_report(one: Experiment, out: Path) -> str:
 
 
 def test_experiments_that_ask_for_the_same_cell_run_it_once(own_policies: Path, tmp_path: Path) -> None:
-    both = experiment(spec(own_policies, "Good"), spec(own_policies, "Good", "Nan"))
+    both = experiment(spec(own_policies, "Good"), spec(own_policies, "Good", "Fails"))
     run_and_report(both, tmp_path)
     run = reproduce.open_run(both, "small", tmp_path, "none")
     assert len(run.cells) == len(run.recorded) == 4
     assert len(list((tmp_path / "run" / "cells").glob("*.parquet"))) == 4
-    assert run.episodes()["label"].value_counts().to_dict() == {"Good": 10, "Nan": 10}
+    assert run.episodes()["label"].value_counts().to_dict() == {"Good": 10, "Fails": 10}
 
 
 def test_a_report_names_what_is_missing_and_what_is_left_out(own_policies: Path, tmp_path: Path) -> None:

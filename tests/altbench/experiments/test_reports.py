@@ -218,7 +218,7 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
 
 
 def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_of: Make) -> None:
-    rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc": {"policy": f"{own_policies}:Nan"}}
+    rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc": {"policy": f"{own_policies}:Fails"}}
     evaluations = [{"split": "uniform", "episodes": 50}, {"split": "recall", "episodes": 49}]
     run = run_of(experiments.load("E3"), rows, evaluations)
     columns = {split: clean(split) for split in ("uniform", "recall")}
@@ -228,7 +228,7 @@ def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_
 
 def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_policies: Path, run_of: Make) -> None:
     rows = {"key": {"policy": f"{own_policies}:Good"}, "kdtree": {"policy": f"{own_policies}:Raises"}}
-    rows |= {"key-untrained": {"policy": f"{own_policies}:Nan"}}
+    rows |= {"key-untrained": {"policy": f"{own_policies}:Fails"}}
     rows |= {"key-pose": {"policy": lookup, "config": {"other": True}}}
     run = run_of(
         experiments.load("E4"), rows, [{"split": "uniform", "episodes": 60}, {"split": "recall", "episodes": 6}]
@@ -394,7 +394,7 @@ def test_robustness_pools_families_by_episode_and_ranks_the_best(
     lookup: str, own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(robustness, "FAMILIES", {"images": ("brightness", "contrast"), "scene": ("distractors",)})
-    rows = {"alt": {"policy": lookup}, "bc": {"policy": f"{own_policies}:Nan"}}
+    rows = {"alt": {"policy": lookup}, "bc": {"policy": f"{own_policies}:Fails"}}
     entries = [{"name": name, "severities": [robustness.SEVERITY]} for name in ("brightness", "contrast")]
     disturbed = {"split": "recall", "episodes": 6, "perturbations": entries}
     run = run_of(experiments.load("robustness"), rows, [{"split": "recall", "episodes": 6}, disturbed])

@@ -14,12 +14,13 @@ from altbench.results import cells, measures
 from altbench.rollout.records import CellHeader, MeasureRecord
 from altbench.runner import main, work
 from altbench.runner.main import Summary
+from altbench.runner.worker import Worker
 from altbench.sweeps.plan import Measurement
 from altbench.sweeps.spec import SweepSpec
 
 README = (Path(__file__).parents[3] / "results" / "README.md").read_text(encoding="utf-8")
-LATER = {"sweeps", "videos", "audit"}
-"""What other commands, or a second sweep in the folder, add to a run's folder."""
+LATER = {"sweeps", "videos", "audit", "checked"}
+"""What other commands, a second sweep in the folder, or a policy of one's own add to a run's folder."""
 BC = {"policy": "bc", "n": [3, 6], "config": {"train_steps": 3, "encoder": "cnn4", "width": 0.25, "batch_size": 4}}
 ALT = {"policy": "open_loop", "n": [6]}
 
@@ -43,7 +44,7 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
         "fake",
     )
 
-    def measure(run: main.Run, measurement: Measurement) -> None:
+    def measure(run: main.Run, measurement: Measurement, _: Worker) -> None:
         measures.write_measure(run.root, measurement.key, synthetic.measure(measurement.label))
 
     with pytest.MonkeyPatch.context() as patched:

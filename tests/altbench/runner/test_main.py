@@ -255,12 +255,12 @@ def test_a_truncated_cell_is_run_again(own_policies: Path, tmp_path: Path) -> No
 
 
 def test_policies_that_break_are_counted_and_stop_nothing(own_policies: Path, tmp_path: Path) -> None:
-    policies = [{"policy": f"{own_policies}:{name}", "n": [6]} for name in ("Good", "Nan", "Raises")]
+    policies = [{"policy": f"{own_policies}:{name}", "n": [6]} for name in ("Good", "Fails", "Raises")]
     evaluations = [{"split": "uniform", "episodes": 6}]
     summary, _ = go(sweep(own_policies, policies=policies, evaluations=evaluations), tmp_path)
     episodes = frames.load_episodes(tmp_path)
     status = episodes.groupby("label")["status"].agg(lambda s: sorted(set(s)))
-    assert status["Good"] == ["ok"] and status["Nan"] == ["policy_error"]
+    assert status["Good"] == ["ok"] and status["Fails"] == ["policy_error"]
     assert "policy_error" in status["Raises"] and summary.failed == ()
 
 
