@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from altbench.cli import demos_exchange
+from altbench.cli import completion, demos_exchange
 from altbench.cli.demos_info import File, info
+from altbench.cli.help import App
 from altbench.core.errors import ConfigError, DatasetError, UnknownNameError
 from altbench.system.console import progress_bar
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from altbench.dataset.files import Dataset
     from altbench.report.attempt_films import AttemptFilms, Which
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
+app = App(
     help="Collect, describe, show and validate demonstrations; import and export them.\n\n"
     "Start with `altbench demos collect Lift --n 30`, then `altbench demos sheet data/Lift.hdf5`.",
 )
@@ -33,7 +32,9 @@ def default_path(task: str, uniform: bool = False) -> Path:
 
 
 def collect(
-    task: Annotated[str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False)] = None,
+    task: Annotated[
+        str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False, autocompletion=completion.tasks)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All tasks that have an expert, one after the other.")] = False,
     n: Annotated[int, typer.Option("--n", min=1, help="How many successful demonstrations the file shall hold.")] = 30,
     uniform: Annotated[bool, typer.Option("--uniform", help="Fresh random poses instead of the task's grid.")] = False,
@@ -216,7 +217,7 @@ def validate(
         bool, typer.Option(help="Also execute every demonstration's actions again, and draw a few images again.")
     ] = True,
 ) -> None:
-    """Check a file's structure, values, checksum and images, and replay its actions.
+    """Check a file's structure, values, checksum, actions and images, and replay its actions.
 
     A few images are compared with what is drawn from the states beside them. Also
     compares the file with the known set of its task (`altbench demos manifest`).
@@ -224,12 +225,15 @@ def validate(
     - `altbench demos validate data/Lift.hdf5`
     - `altbench demos validate --no-replay data/Lift.hdf5` (starts no simulator)
     """
-    from altbench.dataset import files, known_sets
+    from altbench.dataset import action_checks, files, known_sets
 
     found = files.read(file)
     typer.echo(f"{file}: structure, values and checksum of {len(found)} demonstrations are right")
     typer.echo(f"{file}: {known_sets.verdict(found, known_sets.load())[1]}")
+    action_checks.check_space_of(file, found)
     if replay:
+        for sentence in action_checks.check_motion_of(file, found):
+            typer.echo(f"{file}: {sentence}")
         _check_images(file, found)
         _check_replay(file, found)
 

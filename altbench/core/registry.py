@@ -189,6 +189,11 @@ def task(name: str) -> TaskInfo:
     return info
 
 
+def task_class(name: str) -> Any:
+    """Return the class registered as the task `name`: it has `info` and `make`."""
+    return _task_class(name)
+
+
 def policy(name: str) -> type[Policy]:
     """Return the policy class registered as `name`, or named by `file.py:Class`."""
     found = policy_files.load(name) if is_file(name) else _resolve("policy", name)

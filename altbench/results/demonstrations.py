@@ -12,6 +12,7 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import AltbenchError, DatasetError
 from altbench.dataset.format import UNKNOWN_PROFILE, DatasetMeta
 from altbench.results.folder import RunFolder
+from altbench.sweeps.needs import needs_demonstrations
 from altbench.sweeps.spec import SweepSpec
 
 FILES_KEPT = 2
@@ -55,10 +56,14 @@ def _version(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def data_files(sweep: SweepSpec, root: Path) -> dict[str, Path]:
+def data_files(sweep: SweepSpec, root: Path, needed: bool | None = None) -> dict[str, Path]:
     """Return each task's file of demonstrations: the sweep's own, or the one that the
     run collects.
+
+    Empty if nothing needs them. `needed`: None asks the sweep (`needs_demonstrations`).
     """
+    if not (needs_demonstrations(sweep) if needed is None else needed):
+        return {}
     given = sweep.demonstrations.file
     if given and len(sweep.tasks) > 1:
         raise AltbenchError(f"demonstrations.file serves one task, the sweep has {len(sweep.tasks)}")

@@ -15,7 +15,7 @@ import pandas as pd
 
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
-from altbench.core.errors import CheckpointError, ConfigError
+from altbench.core.errors import CheckpointError, ConfigError, DatasetError
 from altbench.core.policy import Policy
 from altbench.results import frames, history, measures
 from altbench.results.checkpoints import build_policy, find_checkpoint, is_whole, load_checkpoint
@@ -35,7 +35,7 @@ from altbench.system.fingerprint import Fingerprint
 class Run:
     """A sweep in the folder `root`, on a device and a renderer, with its plan.
 
-    `data`: task -> file of demonstrations. `lacking`: the demonstrations that are
+    `data`: task -> file of demonstrations; empty if nothing needs them. `lacking`: the demonstrations that are
     missing, in words; without them no cell of their task is found. `origin`: the
     working directory that the sweep's relative paths mean. `reader`: holds
     demonstrations in memory. Several runs may share a folder: each one sees its own
@@ -53,18 +53,21 @@ class Run:
     reader: DemonstrationReader = field(default_factory=DemonstrationReader, compare=False, repr=False)
 
     @classmethod
-    def begin(cls, root: Path | str, sweep: SweepSpec, renderer: str | None = None) -> Run:
+    def begin(
+        cls, root: Path | str, sweep: SweepSpec, renderer: str | None = None, *, needs_data: bool | None = None
+    ) -> Run:
         """Return the run of `sweep` under `root` before its demonstrations are read.
 
         Every name and setting is checked, so that a bad sweep is refused before any
         work. Keys are those without demonstrations, so that no cell is found.
         What depends on the machine is as the run began it, if it has begun.
-        `renderer`: None selects one.
+        `renderer`: None selects one. `needs_data`: whether demonstrations belong to the
+        run; None asks the sweep. A part of a sweep that has them needs them for its keys.
         """
         root, device = Path(root).absolute(), resolve_device(sweep.device)
         renderer = registry.select_backend() if renderer is None else renderer
         plan = make_plan(history.continue_sweep(sweep, root), provenance_of(device, renderer, {}))
-        return cls(root, plan.sweep, device, renderer, data_files(sweep, root), plan)
+        return cls(root, plan.sweep, device, renderer, data_files(sweep, root, needs_data), plan)
 
     @classmethod
     def open(cls, root: Path | str, sweep: SweepSpec, renderer: str | None = None) -> Run:
@@ -150,6 +153,8 @@ class Run:
         """
         from altbench.dataset.subsets import subset
 
+        if checkpoint.task not in self.data:
+            raise DatasetError(f"{self.root}: no demonstrations; nothing in the sweep {self.sweep.name!r} needs them")
         everything = self.reader.read(self.data[checkpoint.task])
         return subset(everything, checkpoint.n, registry.task(checkpoint.task).grid_size, self.sweep.seed)
 

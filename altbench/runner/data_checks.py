@@ -28,10 +28,12 @@ log = logging.getLogger(__name__)
 def check_files(run: Run, tasks: Iterable[str]) -> None:
     """Raise ConfigError if demonstrations do not fit the rows; warn if results may suffer.
 
-    `tasks`: those whose files exist. Images are not read.
+    `tasks`: those whose files exist or are not needed. Images are not read.
     """
     for task in tasks:
-        path = run.data[task]
+        path = run.data.get(task)
+        if path is None:  # no row needs demonstrations
+            continue
         found = info(path)
         if found.meta.task != task:
             continue  # reading it says so

@@ -119,7 +119,7 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     warn_of_unchecked(folder.root)
     # Beats of an earlier run would look like those of workers that hang.
     shutil.rmtree(folder.progress, ignore_errors=True)
-    missing = [task for task in begun.sweep.tasks if _needs_data(begun, task)]
+    missing = [task for task in begun.sweep.tasks if needs_data(begun, task)]
     data_checks.check_files(begun, [task for task in begun.sweep.tasks if task not in missing])
     data_checks.check_collectable(begun, missing)
     _check_policies(begun, executor, board)
@@ -206,13 +206,13 @@ def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def _needs_data(run: Run, task: str) -> bool:
-    """Return whether demonstrations must be collected: the run's own file is missing,
-    or holds too few.
+def needs_data(run: Run, task: str) -> bool:
+    """Return whether demonstrations must be collected: something needs them, and the
+    run's own file is missing, or holds too few.
     """
     from altbench.dataset.files import info
 
-    if run.sweep.demonstrations.file:
+    if run.sweep.demonstrations.file or task not in run.data:
         return False
     path = run.data[task]
     return not path.exists() or len(info(path).lengths) < run.sweep.demonstrations.n

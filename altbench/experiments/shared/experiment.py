@@ -197,7 +197,8 @@ class ExperimentRun:
     def demonstrations(self, checkpoint: Checkpoint) -> tuple[Demonstration, ...]:
         """Return a checkpoint's demonstrations; empty if they have not been collected."""
         run = self.run_of(checkpoint)
-        return run.demonstrations(checkpoint) if run.data[checkpoint.task].is_file() else ()
+        file = run.data.get(checkpoint.task)
+        return run.demonstrations(checkpoint) if file is not None and file.is_file() else ()
 
     def run_of(self, checkpoint: Checkpoint) -> Run:
         """Return the run of the first sweep that asks for a checkpoint."""

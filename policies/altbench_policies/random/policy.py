@@ -17,7 +17,8 @@ Point = tuple[float, float, float]
 class RandomSpec(Spec):
     """Config of random: the box that positions are drawn from.
 
-    `low` to `high` (m, world), by default above robosuite's table.
+    `low` to `high` (m, world), by default above robosuite's table. `action_horizon`: Ta,
+    the steps for which a drawn action is held.
     """
 
     action_horizon: int = Field(default=8, ge=1)

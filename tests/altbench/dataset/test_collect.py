@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from altbench.cli import demos
 from altbench.core import registry
+from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, DatasetError, SimulationDiverged, UnknownNameError
 from altbench.core.seeds import derive_seed
 from altbench.dataset import collecting, collection_plan, files, recorder
@@ -417,11 +418,22 @@ def test_play_writes_all_frames_of_both_cameras(file: Path) -> None:
 def test_validate_checks_the_file_and_replays_it(file: Path) -> None:
     assert "all 3 succeed when replayed" in run("validate", file)
     found = files.read(file)
-    broken = [replace(d, actions=np.zeros_like(d.actions)) if d.index == 1 else d for d in found.demonstrations]
-    files.write(file, broken, found.meta)
+
+    def write(change: Callable[[Demonstration], Demonstration]) -> None:
+        files.write(file, [change(d) if d.index == 1 else d for d in found.demonstrations], found.meta)
+
+    write(lambda d: replace(d, actions=np.zeros_like(d.actions)))
     assert "are right" in run("validate", "--no-replay", file)
+    with pytest.raises(DatasetError, match="demonstration 1: expected actions that lead from each recorded state"):
+        run("validate", file)
+    write(lambda d: replace(d, initial_state=found.demonstrations[0].initial_state))
     with pytest.raises(DatasetError, match=r"demonstrations \[1\] fail when replayed; they were made with mujoco"):
         run("validate", file)
+    write(lambda d: replace(d, actions=d.actions + np.float32(5)))
+    with pytest.raises(
+        DatasetError, match="demonstration 1: frame 0: expected ee_pose actions, whose number 0 is from"
+    ):
+        run("validate", "--no-replay", file)
 
 
 def test_help_shows_examples() -> None:

@@ -99,7 +99,7 @@ def test_a_run_whose_measurement_is_missing_has_failed_with_exit_status_1(
 ) -> None:
     """A measurement that ended well leaves nothing, or half a file."""
 
-    def measure(run: Run, measurement: Measurement) -> None:
+    def measure(run: Run, measurement: Measurement, worker: object) -> None:
         if damaged:
             measures.write_measure(run.root, measurement.key, synthetic.measure("bc"))
             path = measures.measure_path(run.root, measurement.key)
