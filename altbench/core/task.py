@@ -168,6 +168,22 @@ class PoseTask(TaskEnv):
         """
 
 
+class DeltaTask(TaskEnv):
+    """A task that computes the delta action that aims at a pose.
+
+    A policy that acts in `ee_delta` can learn from demonstrations in `ee_pose`.
+    """
+
+    @abstractmethod
+    def as_delta(self, actions: Float32, agent_pos: Float32) -> Float32:
+        """Return the `ee_delta` actions with the same goals as `ee_pose` actions.
+
+        `actions` (T, Da), each taken after `agent_pos` (T, Dp) was observed. The result
+        is not clipped: a goal is within reach of one control step if all its numbers
+        are in [-1, 1].
+        """
+
+
 def task_of(env: gymnasium.Env[Any, Any]) -> TaskEnv:
     """Return the task behind Gymnasium's wrappers; ContractError if it is not one."""
     task = env.unwrapped

@@ -99,13 +99,21 @@ class _Log:
 
 
 def make_env(
-    task: TaskInfo, needs: Requirements, image_size: tuple[int, int], render_profile: str
+    task: TaskInfo,
+    needs: Requirements,
+    image_size: tuple[int, int],
+    render_profile: str,
+    horizon: int | None = None,
 ) -> gymnasium.Env[Any, Any]:
-    """Make the task's environment with a policy's observations and control mode."""
+    """Make the task's environment with a policy's observations and control mode.
+
+    `horizon`: the control steps after which an episode ends; None: the task's own.
+    """
     obs_type = "pixels" if needs.cameras else "state"
     rendering: dict[str, Any] = {"render_profile": render_profile, "image_size": image_size} if needs.cameras else {}
+    limit: dict[str, Any] = {} if horizon is None else {"max_episode_steps": horizon}
     return gymnasium.make(
-        task.env_id, disable_env_checker=True, obs_type=obs_type, control_mode=needs.control_mode, **rendering
+        task.env_id, disable_env_checker=True, obs_type=obs_type, control_mode=needs.control_mode, **rendering, **limit
     )
 
 

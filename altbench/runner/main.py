@@ -27,7 +27,7 @@ from altbench.results.run import Run
 from altbench.results.takeover import older_cells
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import NOT_COUNTED, OF_THE_POLICY
-from altbench.runner import contract
+from altbench.runner import contract, data_checks
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CheckJob, CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
@@ -120,11 +120,15 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     warn_of_unchecked(folder.root)
     # Beats of an earlier run would look like those of workers that hang.
     shutil.rmtree(folder.progress, ignore_errors=True)
+    missing = [task for task in begun.sweep.tasks if needs_data(begun, task)]
+    data_checks.check_files(begun, [task for task in begun.sweep.tasks if task not in missing])
+    data_checks.check_collectable(begun, missing)
     _check_policies(begun, executor, board)
-    missing = [CollectJob(task) for task in begun.sweep.tasks if needs_data(begun, task)]
-    for name, reason in Scheduler(begun, executor, board).finish(missing).failed.items():
+    collecting = [CollectJob(task) for task in missing]
+    for name, reason in Scheduler(begun, executor, board).finish(collecting).failed.items():
         raise AltbenchError(f"{name}: {reason}")
     run = begun.with_data()
+    data_checks.check_files(run, missing)
     history.keep(run.sweep, run.root)
     jobs = pending_jobs(run)
     ended = Scheduler(run, executor, board).finish(jobs)

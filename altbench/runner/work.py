@@ -57,6 +57,7 @@ def collect(run: Run, task: str, heartbeat: Heartbeat) -> None:
         placement=entry.placement,
         image_size=sweep.image_size,
         render_profile=sweep.render_profile,
+        control_mode=entry.control_mode,
         progress=heartbeat,
         watch=AttemptFilms(films_folder(path), task, registry.task(task).control_hz),
     )
@@ -73,6 +74,8 @@ def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) 
 
     A policy that breaks its contract is not kept; ContractError then.
     """
+    from altbench.dataset.control_modes import in_control_mode
+
     set_threads(run.sweep.train_threads)
     folder = run.folder.checkpoints / checkpoint.folder
     training = folder.with_name(folder.name + ".training")
@@ -81,7 +84,8 @@ def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) 
     if not isinstance(policy, Trainable):
         raise ContractError(f"{checkpoint.name}: expected a Trainable policy to fit, got {checkpoint.policy!r}")
     check_unchanged(checkpoint, policy)
-    demonstrations = run.demonstrations(checkpoint)
+    shown = run.demonstrations(checkpoint)
+    demonstrations = in_control_mode(shown, checkpoint.task, policy.requirements.control_mode)
     seed = derive_seed(run.sweep.seed, "train", checkpoint.train_seed)
     clock = TrainingClock(training / "seconds.txt", heartbeat)
     policy.fit(demonstrations, FitContext(seed, run.device, training, clock))

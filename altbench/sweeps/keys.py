@@ -56,6 +56,7 @@ def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: 
         "episodes": episodes,
         "seed": sweep.seed,
         "protocol": provenance.protocol,
+        **_horizon(row),
         "timeout": sweep.decision_timeout_s,
         **_limits(sweep),
         "threads": sweep.rollout_threads,
@@ -96,6 +97,12 @@ def _named(column: Column) -> dict[str, Any]:
         **({"event": [event.move_at, event.by]} if event else {}),
         **({"perturbation_label": label} if label else {}),
     }
+
+
+def _horizon(row: Row) -> dict[str, int]:
+    """Return the horizon; empty for the task's own, which its version stands for."""
+    steps = row.sweep.horizon_of(row.task.name)
+    return {} if steps in (None, row.task.horizon) else {"horizon": int(steps or 0)}
 
 
 def _contents(column: Column) -> list[str]:

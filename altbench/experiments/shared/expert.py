@@ -97,7 +97,8 @@ def _cells(run: ExperimentRun) -> list[Cell]:
 
 def _episodes(run: ExperimentRun, cell: Cell) -> Iterator[EpisodeRecord]:
     task, planned = registry.task(cell.checkpoint.task), run.run_of(cell.checkpoint)
-    env = make_env(task, NEEDS, planned.sweep.image_size, planned.sweep.render_profile)
+    sweep = planned.sweep
+    env = make_env(task, NEEDS, sweep.image_size, sweep.render_profile, sweep.horizon_of(task.name))
     with closing(env):
         expert = _ExpertPolicy(task, registry.expert(task.name), env)
         for plan in episode_plans(planned, cell):

@@ -10,16 +10,17 @@ from pydantic import Field, model_validator
 from altbench.api import added, changed
 from altbench_policies.augment import AugmentSpec
 from altbench_policies.checkpoint import sha256_of
+from altbench_policies.control import ControlSpec
 from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
 from altbench_policies.lookup.index import IndexSpec
 from altbench_policies.training import TrainingSpec
 from altbench_policies.vision import VisionSpec
 
 
-class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
+class AltSpec(ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     """Config of ALT.
 
-    See also FlagSpec, IndexSpec, VisionSpec, AugmentSpec and TrainingSpec.
+    See also ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec and TrainingSpec.
 
     `weights`: what a ResNet-18 (`norm = "batch"`, `width = 1`) begins with: "" for a
     draw from the seed, "imagenet" for torchvision's from the Hugging Face Hub, or the

@@ -66,21 +66,22 @@ class Alt(Trainable[AltSpec]):
         super().__init__(task, config)
         self.cameras = config.cameras or task.cameras
         self._fitted: Fitted | None = None
-        self.flag = Flag(config, task.arms)
+        self.flag = Flag(config, task.arms, config.control_mode)
 
     @property
     def requirements(self) -> Requirements:
         """Images of its cameras; the last frame alone is looked at."""
         horizon = self.config.action_horizon
         size = self._fitted.network.image_size if self._fitted else None
-        return Requirements(self.cameras, self.config.obs_horizon, horizon, horizon, image_size=size)
+        mode = self.config.control_mode
+        return Requirements(self.cameras, self.config.obs_horizon, horizon, horizon, mode, size)
 
     def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
         """Train the key, embed every frame, and calibrate the threshold.
 
         The frames are embedded without augmentation.
         """
-        frames = join(demonstrations, self.cameras, context.device)
+        frames = join(demonstrations, self.cameras, context.device, self.config.control_mode)
         network = self._network(frames.image_size, context.seed, context.device)
         network.pose_range.fit(frames.agent_pos)
         notes = {"weights_sha256": network.load_pretrained()} if self.config.weights else {}
