@@ -35,7 +35,7 @@ def grid_order(n: int, grid_size: int, seed: int) -> tuple[int, ...]:
     """
     passes = -(-n // grid_size)
     ranks = [_permutation(grid_size, seed, grid_pass + 1) for grid_pass in range(passes)]
-    return tuple(pose for rank in ranks for pose in sorted(range(grid_size), key=lambda g, r=rank: r[g]))[:n]
+    return tuple(pose for rank in ranks for pose in sorted(range(grid_size), key=rank.__getitem__))[:n]
 
 
 def _order(demonstrations: Sequence[Demonstration], grid_size: int, seed: int) -> list[Demonstration]:

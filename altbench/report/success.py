@@ -41,8 +41,8 @@ _RANKING = (
     " are not ranked. All of this is about these checkpoints and these demonstrations."
 )
 _FLAGS = (
-    "Flagged/episodes, rate and Wilson 95 % interval over initial poses (false alarms on unperturbed episodes, detections on perturbed ones);"
-    " AUROC of an episode's highest score against the same policy's unperturbed episodes on the same split."
+    "Flagged/episodes, rate and Wilson 95 % interval over initial poses (false alarms on unperturbed episodes, detections"
+    " on perturbed ones); AUROC of an episode's highest score against the same policy's unperturbed episodes on the same split."
 )
 
 

@@ -114,11 +114,19 @@ def test_a_row_that_shares_its_checkpoint_is_found_by_name(run: Path) -> None:
 def test_the_files_say_all_that_a_hand_needs(run: Path, tmp_path: Path) -> None:
     subject = find(checkpoint(run))
     audited = audit_run.audit(subject, DISTANCE, "positions")
-    table, failures = audit_run.write(subject, audited, DISTANCE, "positions", tmp_path)
+    tables, failures = audit_run.write(subject, audited, (), DISTANCE, "positions", tmp_path)
     assert failures == ()
     names = {path.name for path in tmp_path.iterdir()}
     pictures = {f"{stem}.{suffix}" for stem in ("similarity", "distribution") for suffix in ("png", "svg")}
-    assert names == pictures | {"audit.csv", "audit.md", "audit.tex", "audit.json", "episodes.csv", "fingerprint.json"}
+    calibrated = {f"calibrated.{suffix}" for suffix in ("csv", "md", "tex", "json")}
+    assert names == calibrated | pictures | {
+        "audit.csv",
+        "audit.md",
+        "audit.tex",
+        "audit.json",
+        "episodes.csv",
+        "fingerprint.json",
+    }
     episodes = pd.read_csv(tmp_path / "episodes.csv")
     by_hand = 1 - episodes["to_nearest_m"] / episodes["between_m"]
     assert episodes["s"].to_list() == pytest.approx(by_hand.to_list(), abs=1e-4)
@@ -126,7 +134,7 @@ def test_the_files_say_all_that_a_hand_needs(run: Path, tmp_path: Path) -> None:
     assert summary["max"] == pytest.approx(episodes["s"].max(), abs=1e-5) and summary["scored"] == 4
     assert "64 points at equal fractions of time" in (tmp_path / "audit.md").read_text()
     text = io.StringIO()
-    audit_run.show(subject, table, Console(file=text, width=140))
+    audit_run.show(subject, tables, Console(file=text, width=140))
     assert "in distribution" in text.getvalue() and "missing" not in text.getvalue()
 
 

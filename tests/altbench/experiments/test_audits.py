@@ -161,7 +161,7 @@ def test_the_audits_report_on_recorded_cells(one: Experiment, tmp_path: Path, mo
 def test_e2_sets_the_expert_beside_the_policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_lift, "POLICIES", ("open_loop", "diffusion"))
     run = recorded(audit_lift.EXPERIMENT, tmp_path, lambda cell: [played(i, i / 1000) for i in range(4)])
-    for cell in expert_control._cells(run):
+    for cell in expert_control.controls(run):
         cells.write_cell(run.own, cell_header(cell), [played(i, i / 1000 + 0.0002) for i in range(4)])
     report = audit_lift.report(run)
     data = report.sections[0].tables["audit"].data

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from altbench.core import registry
 from altbench.dataset.subsets import grid_order, subset
 from altbench.stats.clustering import initial_poses
 from altbench.stats.paired import paired_tests
