@@ -42,7 +42,8 @@ _RANKING = (
 )
 _FLAGS = (
     "Flagged/episodes, rate and Wilson 95 % interval over initial poses (false alarms on unperturbed episodes, detections"
-    " on perturbed ones); AUROC of an episode's highest score against the same policy's unperturbed episodes on the same split."
+    " on perturbed ones); AUROC of an episode's highest score against the same policy's unperturbed episodes on the same"
+    " split."
 )
 
 

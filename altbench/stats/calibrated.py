@@ -59,10 +59,15 @@ def ratios(frame: pd.DataFrame) -> Float64:
 
 
 def threshold_of(expert: ArrayLike, passed: float = PASSED) -> float | None:
-    """Return the ratio that the share `passed` of the expert's are at most; None if none."""
-    known = np.asarray(expert, np.float64)
+    """Return a ratio that the share `passed` of the expert's are below, and no more.
+
+    It lies half-way between two of them. None if there are too few for such a share:
+    for 5 %, fewer than 20.
+    """
+    known = np.sort(np.asarray(expert, np.float64))
     known = known[~np.isnan(known)]
-    return float(np.quantile(known, passed)) if len(known) else None
+    below = int(passed * len(known) + 1e-9)
+    return float(known[below - 1 : below + 1].mean()) if below else None
 
 
 def nearness(own: ArrayLike, expert: ArrayLike) -> float | None:
