@@ -92,7 +92,7 @@ def list_names() -> None:
     policies = FittingTable(("policy", "presets", "what it is"), "Policies", prose=[1, 2])
     for name in registry.names("policy"):
         cls = registry.policy(name)
-        policies.add(name, ", ".join(cls.presets), _first_line(cls))
+        policies.add(name, ", ".join(cls.preset_names()), _first_line(cls))
     perturbations = FittingTable(("perturbation", "what it is"), "Perturbations (severity 0 to 5)", prose=[1])
     for name in registry.names("perturbation"):
         perturbations.add(name, _first_line(registry.perturbation(name)))

@@ -39,9 +39,10 @@ def make_policy(name: str, task: str, preset: str = "small", **config: Any) -> P
     Raise UnknownNameError for a name, preset or setting that does not exist.
     """
     kind = registry.policy(name)
-    if preset not in kind.presets and (kind.presets or preset != "small"):
-        raise UnknownNameError(f"preset of {name}", preset, kind.presets)
-    values = {**kind.presets.get(preset, {}), **config}
+    key = kind.preset_key(preset)
+    if key not in kind.presets and (kind.presets or preset != "small"):
+        raise UnknownNameError(f"preset of {name}", preset, kind.preset_names())
+    values = {**kind.presets.get(key, {}), **config}
     return kind(registry.task(task), kind.config_type.parse(values, f"policy {name}"))
 
 

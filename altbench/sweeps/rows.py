@@ -139,6 +139,7 @@ def make_row(
         raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
     if min(entry.n) < 1:
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
+    entry = entry.model_copy(update={"preset": policy.preset_key(entry.preset)})
     return Row(sweep, provenance, task, pinned(entry, config), policy, config, evaluations)
 
 
@@ -171,9 +172,10 @@ def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, An
 
     Raise ConfigError for an unknown preset or setting.
     """
-    if policy.presets and preset not in policy.presets:
-        raise ConfigError(f"{where}: unknown preset {preset!r}{suggestion(preset, sorted(policy.presets))}")
-    return policy.config_type.parse({**policy.presets.get(preset, {}), **overrides}, f"{where}: config")
+    key = policy.preset_key(preset)
+    if policy.presets and key not in policy.presets:
+        raise ConfigError(f"{where}: unknown preset {preset!r}{suggestion(preset, sorted(policy.preset_names()))}")
+    return policy.config_type.parse({**policy.presets.get(key, {}), **overrides}, f"{where}: config")
 
 
 def make_evaluations(sweep: SweepSpec, task: TaskInfo) -> Evaluations:
