@@ -58,7 +58,7 @@ def note(distance: Distance, source: Source) -> str:
     return (
         "Successful episodes alone. Distance: median distance of an episode's motion to the nearest demonstration"
         f" (`{distance.name}`: {distance.description}; of {SOURCES[source]}). Memorised: the share of episodes whose"
-        " distance to the nearest demonstration, over that to the second nearest, is at most the threshold that"
+        " distance to the nearest demonstration, over that to the second nearest, is below the threshold that"
         f" {100 * PASSED:.0f} % of the expert's episodes pass in the same case, with Wilson's 95 % interval over initial"
         " poses; the interval takes the threshold as given. z: Mann-Whitney statistic of the distances against the"
         " expert's, in standard deviations; below 0: nearer to the demonstrations than the expert, as copies are (after"

@@ -31,8 +31,8 @@ class Calibrated:
 
     `n`: successful episodes that have a ratio. `distance`: the median distance to the
     nearest demonstration. `memorised`: the share of episodes whose ratio of the
-    distances to the nearest and the second nearest demonstration is at most
-    `threshold`, which 5 % of the expert's pass. `z`: the Mann-Whitney statistic of the
+    distances to the nearest and the second nearest demonstration is below
+    `threshold`, as 5 % of the expert's are. `z`: the Mann-Whitney statistic of the
     distances against the expert's, in standard deviations; negative: nearer than the
     expert's. `gap`: the mean of distance minus the expert's on the same episodes, over
     `pairs`, with its 95 % interval over initial poses. None without an expert.
@@ -59,15 +59,14 @@ def ratios(frame: pd.DataFrame) -> Float64:
 
 
 def threshold_of(expert: ArrayLike, passed: float = PASSED) -> float | None:
-    """Return a ratio that the share `passed` of the expert's are below, and no more.
+    """Return the largest ratio that at most the share `passed` of the expert's are below.
 
-    It lies half-way between two of them. None if there are too few for such a share:
-    for 5 %, fewer than 20.
+    None if there are too few for such a share: for 5 %, fewer than 20.
     """
     known = np.sort(np.asarray(expert, np.float64))
     known = known[~np.isnan(known)]
     below = int(passed * len(known) + 1e-9)
-    return float(known[below - 1 : below + 1].mean()) if below else None
+    return float(known[below]) if below else None
 
 
 def nearness(own: ArrayLike, expert: ArrayLike) -> float | None:
@@ -96,7 +95,7 @@ def calibrate(own: pd.DataFrame, expert: pd.DataFrame, poses: pd.Series[int]) ->
     distances, threshold = own["to_nearest_m"].to_numpy(np.float64), threshold_of(ratios(expert))
     memorised = Rate(0, 0, None, None, None)
     if threshold is not None and len(own):
-        below = own.assign(success=ratios(own) <= threshold, status="ok")
+        below = own.assign(success=ratios(own) < threshold, status="ok")
         memorised = success_rate(below)
     pairs = own.assign(pose=poses).merge(expert[[*_EPISODE, "to_nearest_m"]], on=_EPISODE, suffixes=("", "_expert"))
     differences = pairs["to_nearest_m"] - pairs["to_nearest_m_expert"]

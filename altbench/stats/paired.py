@@ -212,3 +212,17 @@ def paired_tests(
     corrected = holm([sign_flip_exact(d) for d in differences])
     episodes = [len(pairs[["seed", "episode"]].drop_duplicates()) for pairs in compared]
     return [PairedTest(n, int(d.sum()), p, len(d)) for n, d, p in zip(episodes, differences, corrected, strict=True)]
+
+
+def family_tests(own: pd.DataFrame, others: Sequence[pd.DataFrame], family: str) -> list[PairedTest]:
+    """Test `own` against each of `others` with families of episodes as the unit.
+
+    The exact test flips the sign of each family's difference, so that it is about other
+    families of the kind, and p is at least 2 / 2^families. `family`: a column, such as
+    the perturbation. p values are corrected after Holm over all `others`.
+    """
+    compared = [_pairs(own, other, ("train_seed", family)) for other in others]
+    differences = [pairs["change"].groupby(pairs[family]).sum().to_numpy(np.int64) for pairs in compared]
+    corrected = holm([sign_flip_exact(d) for d in differences])
+    episodes = [len(pairs[["seed", "episode"]].drop_duplicates()) for pairs in compared]
+    return [PairedTest(n, int(d.sum()), p, len(d)) for n, d, p in zip(episodes, differences, corrected, strict=True)]

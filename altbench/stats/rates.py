@@ -153,6 +153,27 @@ def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
     return dataclasses.replace(found, low=low, high=high, seeds=seeds)
 
 
+def crossed_rate(frame: pd.DataFrame, family: str, confidence: float = 0.95) -> Rate:
+    """Return the success rate of episodes that share poses and, crosswise, a `family`.
+
+    Both are random: the interval is about other poses and other families of the kind.
+    Its design effect is that of poses plus that of families minus 1 (the variances of
+    two-way clusters: Cameron, Gelbach and Miller 2011). `family`: a column of `frame`.
+    """
+    counted = countable(frame)
+    won = succeeded(counted)
+    found = rate_of(int(won.sum()), len(counted), confidence)
+    if counted.empty:
+        return found
+    ways = [won.groupby(by).agg(["sum", "count"]) for by in (initial_poses(counted), counted[family])]
+    hits, sizes = ([way[name].to_numpy(np.float64) for way in ways] for name in ("sum", "count"))
+    effect = sum(_design_effect(h, s) for h, s in zip(hits, sizes, strict=True)) - 1
+    n = max(1.0, len(counted) / effect)
+    n = max(1.0, n * _known(n, min(map(len, ways)), confidence))
+    low, high = wilson_interval(float(won.mean()) * n, n, confidence)
+    return dataclasses.replace(found, low=low, high=high)
+
+
 def success_rates(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return one row for each group of the columns `by`, sorted by them.
 

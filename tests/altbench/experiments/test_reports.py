@@ -386,7 +386,7 @@ def test_robustness_pools_families_by_episode_and_ranks_the_best(
     pooled = next(s.tables["pooled_images"] for s in report.sections if "pooled_images" in s.tables)
     data = pooled.data.set_index("policy")
     assert data["successes"].to_dict() == {"alt": 12, "bc": 0} and data["episodes"].to_list() == [12, 12]
-    assert data["low"]["alt"] == pytest.approx(wilson_interval(6, 6)[0]), "two families of an episode are one"
+    assert data["low"]["alt"] < wilson_interval(6, 6)[0], "two families are no more than two draws of one"
     assert data["p_holm"]["bc"] == pytest.approx(2 * 0.5**6)
     assert report.summary == (
         "Over 2 families of perturbed images: alt 100 % and bc 0 %; alt is significantly better than every other."

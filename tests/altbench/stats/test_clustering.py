@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from altbench.dataset.subsets import grid_order, subset
 from altbench.stats.clustering import initial_poses
-from altbench.stats.paired import paired_tests
-from altbench.stats.rates import success_rate, wilson_interval
+from altbench.stats.paired import family_tests, paired_tests
+from altbench.stats.rates import crossed_rate, success_rate, wilson_interval
 
 
 def episodes(split: str, n: int, count: int, won: object = True, task: str = "Lift") -> pd.DataFrame:
@@ -77,3 +78,30 @@ def test_no_p_is_below_what_the_number_of_poses_allows() -> None:
     assert test.p == pytest.approx(2 * 0.5**20)
     (alone,) = paired_tests(episodes("uniform", 30, 100), [episodes("uniform", 30, 100, won=False)])
     assert alone.clusters == 100 and alone.p < 1e-25
+
+
+def test_few_families_say_less_than_many_episodes() -> None:
+    """Two of 10 families fail always: 400 episodes, and no more than 10 draws of a family."""
+    parts = [episodes("uniform", 30, 40, won=k > 1).assign(perturbation=f"f{k}") for k in range(10)]
+    frame = pd.concat(parts, ignore_index=True)
+    crossed, plain = crossed_rate(frame, "perturbation"), success_rate(frame)
+    assert crossed.value == plain.value == 0.8
+    assert crossed.low is not None and plain.low is not None and crossed.low < 0.55 < plain.low
+    other = frame.assign(success=True)
+    (test,) = family_tests(other, [frame], "perturbation")
+    assert (test.gain, test.clusters, test.p) == (80, 10, 0.5)
+    (alone,) = paired_tests(other, [frame], ("train_seed", "perturbation"))
+    assert alone.p < 1e-9
+
+
+def test_two_way_intervals_cover_the_truth() -> None:
+    rng, hits = np.random.default_rng(1), 0
+    for _ in range(150):
+        chance = np.clip(0.7 + rng.normal(0, 0.12, (12, 1)) + rng.normal(0, 0.08, (1, 40)), 0, 1)
+        frame = pd.concat(
+            [episodes("uniform", 30, 40, rng.random(40) < chance[k]).assign(perturbation=k) for k in range(12)]
+        )
+        found = crossed_rate(frame.reset_index(drop=True), "perturbation")
+        assert found.low is not None and found.high is not None
+        hits += found.low <= 0.7 <= found.high
+    assert hits / 150 > 0.9
