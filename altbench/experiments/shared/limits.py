@@ -43,7 +43,7 @@ LIMITS: Mapping[str, str] = {
     " (`alt-hold`) counts as falling back on two demonstrations in 78 % of episodes, kdtree in 81 %, diffusion in 89 %."
     " So the table does not show that policies fall back as the paper has it. Twelve photographs make 72 different pairs"
     " in 100 episodes. The flag is that of `small`, which owes it to the thumbnails: without them 0 of 6 photographs"
-    " were flagged (policies/altbench_policies/alt/README.md).",
+    " were flagged, as its README tells.",
     "ood": "The photograph is one cat, the same in every episode; the present perturbation draws twelve, so that these"
     " numbers cannot be made again. An AUROC of 1.000 with the interval [1.000, 1.000] is separation in this sample."
     " 0 false alarms of 500 where 5 % were asked are a miscalibration: the threshold is that of a left-out place.",
