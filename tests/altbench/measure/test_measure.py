@@ -42,8 +42,8 @@ def test_an_untrained_checkpoint_is_measured_as_a_trained_one_would_be(tmp_path:
 def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'alt'"):
         check(wanted(tmp_path, policy="atl"))
-    with pytest.raises(ConfigError, match="unknown preset 'papr'; did you mean 'paper'"):
-        check(wanted(tmp_path, preset="papr"))
+    with pytest.raises(ConfigError, match="unknown preset 'publishd_size'; did you mean 'published_size'"):
+        check(wanted(tmp_path, preset="publishd_size"))
     with pytest.raises(ConfigError, match="'random' learns nothing, so"):
         check(wanted(tmp_path, policy="random"))
     with pytest.raises(CheckpointError, match="not a checkpoint"):
