@@ -109,14 +109,24 @@ def list_names() -> None:
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    play: Annotated[
+        bool, typer.Option("--run", help="Also play fixed episodes, and compare them with recorded ones.")
+    ] = False,
+) -> None:
     """Check this installation: versions, renderer, GPU, disk, processor.
 
-    Each problem comes with advice. Exit status 1: there is a problem.
+    Each problem comes with advice. With --run, three short episodes are played and
+    two tasks drawn: states and images must agree with recorded ones, within the
+    tolerances that are printed. Exit status 1: there is a problem.
+
+    - `altbench doctor`
+    - `altbench doctor --run`
     """
     from altbench.system.doctor import diagnose, render
+    from altbench.system.installation import check_installation
 
-    findings = diagnose()
+    findings = [*diagnose(), *(check_installation() if play else [])]
     render(findings)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 

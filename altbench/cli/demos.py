@@ -17,6 +17,7 @@ from altbench.system.console import progress_bar
 
 if TYPE_CHECKING:
     from altbench.dataset.files import Dataset
+    from altbench.report.attempt_films import AttemptFilms, Which
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,6 +57,10 @@ def collect(
     trust: Annotated[
         bool, typer.Option("--trust", help="Load the expert's file although it contains pickles, which can run code.")
     ] = False,
+    watch: Annotated[
+        str | None,
+        typer.Option("--watch", metavar="failed|all", help="Film the attempts that fail, or all, into FILE.films."),
+    ] = None,
 ) -> None:
     """Collect demonstrations from the task's scripted expert, or from a policy.
 
@@ -63,15 +68,21 @@ def collect(
     fewer demonstrations than --n, it adds the missing ones. The contents do not depend
     on the number of workers.
 
+    An attempt that fails is repeated with another seed, 20 times at most; the last one
+    is filmed. For those who write an expert, --watch films more.
+
     - `altbench demos collect Lift --n 30`
     - `altbench demos collect Lift --n 120 --uniform --out data/lift-120.hdf5`
     - `altbench demos collect --all --workers 2`
     - `altbench demos collect Lift --expert sb3:lift_sac.zip --trust --out data/lift-sac.hdf5`
+    - `altbench demos collect Lift --n 3 --watch all --force`
     """
     from altbench.dataset import collecting
     from altbench.dataset.policy_expert import ExpertChoice
+    from altbench.report.attempt_films import check_watched
     from altbench.system.devices import require_renderer
 
+    which = "last" if watch is None else check_watched(watch)
     if trust and not expert:
         raise ConfigError("--trust needs --expert, whose file it is about; give an --expert or leave --trust out")
     chosen = ExpertChoice.parse(expert, trust) if expert else None
@@ -92,8 +103,28 @@ def collect(
                 workers=workers,
                 expert=chosen,
                 progress=progress,
+                watch=_films(name, path, which),
             )
         info(path)
+        if watch:
+            _say_films(path, watch)
+
+
+def _films(task: str, path: Path, which: Which) -> AttemptFilms:
+    """Return what films the attempts at the demonstrations in the file `path`."""
+    from altbench.core import registry
+    from altbench.report.attempt_films import AttemptFilms, films_folder
+
+    return AttemptFilms(films_folder(path.absolute()), task, registry.task(task).control_hz, which)
+
+
+def _say_films(path: Path, watch: str) -> None:
+    from altbench.report.attempt_films import films_folder
+
+    count = len(list(films_folder(path).glob("*.mp4")))
+    what = f"{count} films in {films_folder(path)}" if count else "no films"
+    why = {"failed": "no attempt failed", "all": "nothing had to be collected; --force collects again"}
+    typer.echo(what if count else f"{what}: {why[watch]}")
 
 
 def _chosen(task: str | None, every: bool, out: Path | None) -> list[str]:
@@ -122,7 +153,8 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         raise DatasetError(f"{path}: expected a demonstrations file, but this is a folder")
     path.unlink(missing_ok=True)
-    shutil.rmtree(path.with_name(path.name + ".parts"), ignore_errors=True)
+    for suffix in (".parts", ".films"):
+        shutil.rmtree(path.with_name(path.name + suffix), ignore_errors=True)
 
 
 def play(

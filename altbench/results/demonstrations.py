@@ -123,3 +123,21 @@ def _check_made_for(sweep: SweepSpec, task: str, meta: DatasetMeta, path: Path) 
                 f"{path}: its demonstrations have {name} {getattr(meta, name)}, the sweep wants {value}; "
                 "choose another --out, or delete the file to collect again"
             )
+    if not sweep.demonstrations.file:
+        _check_collected_by(task, meta, path)
+
+
+def _check_collected_by(task: str, meta: DatasetMeta, path: Path) -> None:
+    """Raise DatasetError if a third party's task or expert has changed since it collected.
+
+    Files of before hold no digests, and are believed.
+    """
+    from altbench.dataset.format import code_versions
+
+    for what, digest in code_versions(task, own_expert=True).items():
+        found = meta.versions.get(what, digest)
+        if found != digest:
+            raise DatasetError(
+                f"{path}: collected with {what} {found[:12]}, which is {digest[:12]} now: the code was edited; "
+                "choose another --out, or delete the file to collect again"
+            )

@@ -99,6 +99,7 @@ def _policy(policy: Policy | Act | str, info: TaskInfo, mode: ControlMode, obs_t
                 f"policy {policy!r} must be trained first: expected a fitted policy; "
                 f"altbench.make_policy({policy!r}, {info.name!r}), then its `fit`"
             )
+        made.place("cpu")
         return made, policy.rpartition(":")[2]
     if isinstance(policy, Policy):
         return policy, getattr(policy, "name", type(policy).__name__)

@@ -7,9 +7,10 @@ import pytest
 
 from altbench.core import registry
 from altbench.core.errors import ConfigError
+from altbench.core.policy import resolve_config
 from altbench.core.spec import Spec, added, digest, former_defaults
 from altbench.sweeps.plan import make_plan
-from altbench.sweeps.rows import Provenance, resolve_config
+from altbench.sweeps.rows import Provenance
 from altbench.sweeps.spec import SweepSpec
 
 FOLDERS = sorted(path.parent for path in published.RESULTS.rglob("episodes.parquet"))

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from altbench.api import POSE_ACTION_DIM, Decision, Observation, Policy, Requirements, Spec, TaskInfo
+from altbench.api import POSE_ACTION_DIM, Decision, Footprint, Observation, Policy, Requirements, Spec, TaskInfo
 from altbench_policies import input_checks
 
 Point = tuple[float, float, float]
@@ -63,6 +63,10 @@ class Random(Policy[RandomSpec]):
         actions = [np.concatenate([self._draw(self._rngs[slot]) for _ in range(self.task.arms)]) for slot in slots]
         chunk = np.repeat(np.array(actions, np.float32)[:, None], self.config.action_horizon, axis=1)
         return Decision(chunk)
+
+    def footprint(self) -> Footprint:
+        """Return zeros: it holds nothing."""
+        return Footprint()
 
     def _draw(self, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         action = np.zeros(POSE_ACTION_DIM)

@@ -67,26 +67,26 @@ def test_what_is_there_and_what_is_left_are_told(run: Path) -> None:
     assert "fake/open_loop/n6/s0 small to do 1 4 0" in lines
     assert "fake/random/n6/s0 small nothing to train 1 4 1" in lines
     assert lines[-1] == (
-        "2 checkpoints, 3 cells (12 episodes), 2 measurements; done: 1 checkpoint, 2 cells (8 episodes);"
-        " left: 1 checkpoint, 1 cell (4 episodes), 2 measurements"
+        "2 checkpoints, 3 cells (12 episodes), 3 measurements; done: 1 checkpoint, 2 cells (8 episodes);"
+        " left: 1 checkpoint, 1 cell (4 episodes), 3 measurements"
     )
 
 
 def test_all_and_nothing_are_told_in_words(run: Path, tmp_path: Path) -> None:
-    lines, _ = shown(run, sweep(policies=[{"policy": "random", "n": [6]}]))
+    lines, _ = shown(run, sweep(policies=[{"policy": "random", "n": [6]}], measure=False))
     assert lines[-1] == "1 cell (4 episodes); all of it is done"
     lines, _ = shown(tmp_path, sweep())
-    assert lines[-1] == "2 checkpoints, 3 cells (12 episodes), 2 measurements; nothing of it is done yet"
+    assert lines[-1] == "2 checkpoints, 3 cells (12 episodes), 3 measurements; nothing of it is done yet"
 
 
 def test_what_sweeps_share_is_counted_once(run: Path) -> None:
     both = [{"split": "recall", "episodes": 4}, {"split": "uniform", "episodes": 2}]
     lines, work = shown(run, sweep(), sweep(name="more", evaluations=both), sweep(name="again"))
     assert "fake/open_loop/n3/s0 small listed above 1 2 0" in lines
-    assert "more: listed above already: 2 checkpoints, 3 cells (12 episodes), 2 measurements" in lines
-    assert lines[-1] == "again: listed above already: 2 checkpoints, 3 cells (12 episodes), 2 measurements"
+    assert "more: listed above already: 2 checkpoints, 3 cells (12 episodes), 3 measurements" in lines
+    assert lines[-1] == "again: listed above already: 2 checkpoints, 3 cells (12 episodes), 3 measurements"
     assert work.summary().startswith(
-        "2 checkpoints, 6 cells (18 episodes), 2 measurements; done: 1 checkpoint, 2 cells (8"
+        "2 checkpoints, 6 cells (18 episodes), 3 measurements; done: 1 checkpoint, 2 cells (8"
     )
 
 
@@ -132,7 +132,7 @@ def test_experiments_end_with_one_total(run: Path) -> None:
     assert isinstance(console.file, io.StringIO)
     # The experiments' runs lie in OUT/run, where there is nothing.
     assert console.file.getvalue().splitlines()[-1] == (
-        "in all: 2 checkpoints, 3 cells (12 episodes), 2 measurements; nothing of it is done yet"
+        "in all: 2 checkpoints, 3 cells (12 episodes), 3 measurements; nothing of it is done yet"
     )
 
 
