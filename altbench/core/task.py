@@ -24,7 +24,8 @@ class TaskInfo:
     `version`: raise it when what the task computes changes. `horizon`: control steps.
     `splits`: the values that `reset(options={"split": ...})` accepts, in order of
     distance from the demonstrations, as tables show them. `grid_size`: the number of
-    poses in one pass of demonstrations over the grid.
+    poses in one pass of demonstrations over the grid. `midpoints`: the number of poses
+    of the split `interpolate`, which its episodes take in turn; 0: each has its own.
 
     `movable`: whether `reset(options={"move_at": step, "by": metres})` shifts the
     task's object just before that control step, in a direction drawn from the seed. An
@@ -46,6 +47,7 @@ class TaskInfo:
     control_hz: float = 20.0
     movable: bool = False
     workspace: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+    midpoints: int = 0
 
     @property
     def env_id(self) -> str:

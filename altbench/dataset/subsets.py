@@ -44,6 +44,17 @@ def subset(demonstrations: Sequence[AnyPlaced], n: int, grid_size: int, seed: in
     return tuple(_order(demonstrations, grid_size, seed)[:n])
 
 
+def grid_order(n: int, grid_size: int, seed: int) -> tuple[int, ...]:
+    """Return the grid poses of the first `n` demonstrations that `subset` returns.
+
+    It needs no file: it holds if the demonstrations are whole passes over the grid. The
+    demonstration at place i is then number grid_size * (i // grid_size) + pose.
+    """
+    passes = -(-n // grid_size)
+    ranks = [_permutation(grid_size, seed, grid_pass + 1) for grid_pass in range(passes)]
+    return tuple(pose for rank in ranks for pose in sorted(range(grid_size), key=rank.__getitem__))[:n]
+
+
 def _order(demonstrations: Sequence[AnyPlaced], grid_size: int, seed: int) -> list[AnyPlaced]:
     by_index = sorted(demonstrations, key=lambda d: d.index)
     off_grid = [d for d in by_index if d.grid_index < 0]

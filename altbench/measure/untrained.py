@@ -72,7 +72,7 @@ def _write_here(wanted: Untrained) -> int:
     card = CheckpointCard(
         task=wanted.task,
         policy=wanted.policy,
-        preset=wanted.preset,
+        preset=policy.preset_key(wanted.preset),
         config=policy.config.model_dump(mode="json"),
         n=2,
         train_seed=0,

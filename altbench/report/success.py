@@ -28,24 +28,28 @@ _LATER = ("policy_crash", "given_up")
 SIGNIFICANT = 0.05
 """A Holm-corrected p below this makes a row the best: the usual level."""
 
-SEEDS_NOTE = (
-    " With several training seeds, the counts are over all seeds. All seeds of one episode count as one cluster: Wilson's"
-    " interval is that of the effective counts (Rao and Scott 1992), and the test flips the sign of each episode's"
-    " difference, summed over the seeds that both policies have (for one seed, this is McNemar's test). Neither says"
-    " anything about further seeds."
+POSES_NOTE = (
+    " Episodes that begin from one pose of the object are one cluster, over all seeds: the interval is Wilson's of the"
+    " effective counts (Rao and Scott 1992; Korn and Graubard 1998), and if all episodes end alike, a pose counts as one."
 )
-_RATES = "Successes/episodes, rate and Wilson 95 % interval, over all training seeds."
+TEST = "exact sign-flip test over initial poses, on the same episodes"
+SEEDS_NOTE = (
+    " With several training seeds, the counts are over all seeds; the test sums each pose's differences over the seeds"
+    " that both policies have. Neither says anything about further seeds."
+)
+_RATES = "Successes/episodes, rate and Wilson 95 % interval, over all training seeds." + POSES_NOTE
 _RANKING = (
-    f" Bold: better than every other policy of the same N (exact McNemar test on the same episodes, Holm-corrected,"
-    f" p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked."
+    f" Bold: better than every other row ({TEST}, Holm-corrected, p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes"
+    " are not ranked. All of this is about these checkpoints and these demonstrations."
 )
 _INCOMPLETE = (
     " Missing: episodes that could not be played, for reasons other than the policy (infra_error); the next run tries"
-    " them again. While a row lacks any, no row of the same condition and N is ranked."
+    " them again. While a row lacks any, no row of the same condition is ranked."
 )
 _FLAGS = (
-    "Flagged/episodes, rate and Wilson 95 % interval (false alarms on unperturbed episodes, detections on perturbed ones);"
-    " AUROC of an episode's highest score against the same policy's unperturbed episodes on the same split."
+    "Flagged/episodes, rate and Wilson 95 % interval over initial poses (false alarms on unperturbed episodes, detections"
+    " on perturbed ones); AUROC of an episode's highest score against the same policy's unperturbed episodes on the same"
+    " split."
 )
 
 
@@ -153,23 +157,25 @@ def _auroc(scored: pd.DataFrame, group: pd.DataFrame) -> float | None:
 
 
 def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
-    """Return which rows beat all others of their N in a condition; NA: not ranked."""
+    """Return which rows beat all other rows in a condition, of any N; NA: not ranked.
+
+    A row with too few episodes is not ranked, and nothing is said to beat it.
+    """
     episodes = dict(iter(frame.groupby([*ROW, *CONDITION])))
     keys = list(rates[[*ROW, *CONDITION]].itertuples(index=False, name=None))
     marks: list[bool | None] = [None] * len(rates)
-    enough = np.array(
-        [ranked(episodes[key]) for key in keys], dtype=bool
-    )  # without a dtype, an empty list selects columns
-    condition = ["task", "n", *CONDITION]
+    enough = [ranked(episodes[key]) for key in keys]
+    condition = ["task", *CONDITION]
     # "Best" means better than all: a row that lacks episodes might be as good.
     complete = (rates.groupby(condition)["missing"].transform("sum") == 0).to_numpy(bool)
-    for _, group in rates[enough & complete].groupby(condition):
-        if len(group) < 2:
-            continue
+    for _, group in rates[complete].groupby(condition):
         places = [int(i) for i in group.index]
+        able = [i for i in places if enough[i]]
+        if len(able) < 2:
+            continue
         winner = places[int(group["rate"].to_numpy().argmax())]
         others = [episodes[keys[i]] for i in places if i != winner]
-        for i in places:
+        for i in able:
             marks[i] = i == winner and beats_all(episodes[keys[i]], others)
     return pd.Series(pd.array(marks, dtype="boolean"), index=rates.index)
 
@@ -178,7 +184,7 @@ def beats_all(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
     """Return whether `own` succeeds significantly more often than each of `others`.
 
     By `stats.paired.paired_tests` on the same episodes, over the training seeds that
-    both have. For one seed this is McNemar's test. False if any of them lacks episodes.
+    both have. False if any of them lacks episodes.
     """
     if any(missing(frame) for frame in (own, *others)):
         return False

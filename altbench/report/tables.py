@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -59,10 +59,14 @@ def _trained(measures: Sequence[MeasureRecord]) -> str:
 
 
 def write_tables(
-    frame: pd.DataFrame, measures: Sequence[MeasureRecord], folder: Path, fingerprint: Fingerprint
+    frame: pd.DataFrame,
+    measures: Sequence[MeasureRecord],
+    folder: Path,
+    fingerprint: Fingerprint,
+    more: Mapping[str, Table] | None = None,
 ) -> list[Path]:
-    """Write every table of the run into `folder`; return the files."""
-    tables = all_tables(frame, measures)
+    """Write every table of the run, and `more` by stem, into `folder`; return the files."""
+    tables = {**all_tables(frame, measures), **(more or {})}
     return [path for stem, table in tables.items() for path in write_table(table, folder, stem, fingerprint)]
 
 

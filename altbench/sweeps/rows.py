@@ -171,6 +171,7 @@ def make_row(
         raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
     if min(entry.n) < 1:
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
+    entry = entry.model_copy(update={"preset": policy.preset_key(entry.preset)})
     return Row(sweep, provenance, task, pinned(entry, config), policy, config, requirements, evaluations, sources)
 
 

@@ -60,6 +60,7 @@ class Alt(Trainable[AltSpec]):
     name: ClassVar[str] = "alt"
     version: ClassVar[int] = 1
     presets = PRESETS
+    renamed_presets: ClassVar = {"published_size": "paper"}
     runtime_fields = RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: AltSpec) -> None:

@@ -88,6 +88,7 @@ class AltPlus(Trainable[AltPlusSpec]):
     name: ClassVar[str] = "alt_plus"
     version: ClassVar[int] = 1
     presets = PRESETS
+    renamed_presets: ClassVar = {"published_size": "paper"}
     runtime_fields = RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: AltPlusSpec) -> None:

@@ -65,6 +65,7 @@ class BehaviourCloning(ChunkPolicy[BehaviourCloningSpec, ChunkRegressor]):
     name: ClassVar[str] = "bc"
     version: ClassVar[int] = 1
     presets = PRESETS
+    renamed_presets: ClassVar = {"published_size": "paper"}
 
     def __init__(self, task: TaskInfo, config: BehaviourCloningSpec) -> None:
         super().__init__(task, config)

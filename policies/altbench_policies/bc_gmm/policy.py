@@ -68,6 +68,7 @@ class MixtureCloning(ChunkPolicy[MixtureCloningSpec, ChunkMixture]):
     name: ClassVar[str] = "bc_gmm"
     version: ClassVar[int] = 1
     presets = PRESETS
+    renamed_presets: ClassVar = {"published_size": "paper"}
     runtime_fields = ChunkPolicy.runtime_fields | MIXTURE_RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: MixtureCloningSpec) -> None:

@@ -99,6 +99,7 @@ class RecurrentCloning(ChunkPolicy[RecurrentCloningSpec, RecurrentMixture]):
     name: ClassVar[str] = "bc_rnn_gmm"
     version: ClassVar[int] = 2
     presets = PRESETS
+    renamed_presets: ClassVar = {"published_size": "paper"}
     runtime_fields = ChunkPolicy.runtime_fields | MIXTURE_RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: RecurrentCloningSpec) -> None:

@@ -136,6 +136,10 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
     name: ClassVar[str] = "diffusion"
     version: ClassVar[int] = 1
     presets = PRESETS
+    renamed_presets: ClassVar = {
+        "published_size": "paper",
+        "published_size_transformer": "paper_transformer",
+    }
     runtime_fields = RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: DiffusionSpec) -> None:

@@ -143,9 +143,21 @@ def test_a_difference_that_may_be_chance_is_not_marked(tmp_path: Path) -> None:
     assert ranking(tmp_path, 50, good=40, bad=36) == [False, False]
 
 
-def test_policies_of_different_n_do_not_compete(tmp_path: Path) -> None:
-    cells = [(header("alt", n, "recall"), [i < hits for i in range(60)]) for n, hits in ((10, 5), (30, 55))]
-    assert success_module.success_table(outcomes(tmp_path, cells)).data["best"].isna().all()
+def test_the_best_of_its_n_is_not_marked_if_another_row_of_the_table_is_as_good(tmp_path: Path) -> None:
+    cells = [
+        (header(label, n, "recall"), [i < hits for i in range(60)])
+        for label, n, hits in (("alt", 10, 50), ("bc", 10, 5), ("bc", 30, 55))
+    ]
+    assert success_module.success_table(outcomes(tmp_path, cells)).data["best"].to_list() == [False, False, False]
+
+
+def test_nothing_is_best_beside_a_row_that_has_too_few_episodes(tmp_path: Path) -> None:
+    cells = [
+        (header(label, 30, "uniform"), [i < hits for i in range(n)])
+        for label, n, hits in (("alt", 60, 59), ("bc", 60, 5), ("diffusion", 40, 40))
+    ]
+    found = success_module.success_table(outcomes(tmp_path, cells)).data["best"]
+    assert found.to_list()[:2] == [False, False] and pd.isna(found.iloc[2])
 
 
 def test_the_best_must_beat_every_other(tmp_path: Path) -> None:
@@ -305,9 +317,9 @@ def test_markdown_and_latex_embolden_the_best_and_escape(tmp_path: Path) -> None
     cells = [(header(label, 30, "recall"), [i < n for i in range(60)]) for label, n in (("a_b", 60), ("c|d", 0))]
     table = success_module.success_table(outcomes(tmp_path, cells))
     markdown, latex = to_markdown(table, FINGERPRINT), to_latex(table, FINGERPRINT)
-    assert "**60/60 100 % [94, 100]**" in markdown
+    assert "**60/60 100 % [89, 100]**" in markdown
     assert r"c\|d" in markdown
-    assert r"a\_b & 30 & \textbf{60/60 100 \% [94, 100]} \\" in latex
+    assert r"a\_b & 30 & \textbf{60/60 100 \% [89, 100]} \\" in latex
     body = re.sub(r"\\[\\{}%&_#$]", "", "\n".join(line for line in latex.splitlines() if not line.startswith("%")))
     assert body.count("{") == body.count("}")
     assert body.count(r"\begin") == body.count(r"\end") == 2
