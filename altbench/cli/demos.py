@@ -257,7 +257,8 @@ def _check_replay(file: Path, found: Dataset) -> None:
             failed += [] if success else [i]
             progress(i + 1, len(found), {"failed": float(len(failed))})
     if failed:
-        versions = ", ".join(f"{name} {number}" for name, number in found.meta.versions.items())
+        # Digests of code are long; their first digits tell them apart.
+        versions = ", ".join(f"{name} {number[:16]}" for name, number in sorted(found.meta.versions.items()))
         raise DatasetError(f"{file}: demonstrations {failed} fail when replayed; they were made with {versions}")
     typer.echo(f"{file}: all {len(found)} succeed when replayed")
 
