@@ -63,10 +63,13 @@ def load_checked(root: Path, key: str) -> Checked | None:
     return None if values is None else Checked(str(values["fault"]), tuple(map(str, values["notes"])))
 
 
-def check_ready(run: Run, cell: Cell, worker: Worker, alive: Callable[[], None]) -> None:
-    """Check the policy of a cell that learns nothing, and keep what was found."""
+def check_ready(run: Run, cell: Cell, worker: Worker, asks: Callable[[], None]) -> None:
+    """Check the policy of a cell that learns nothing, and keep what was found.
+
+    `asks` is called just before the policy is asked.
+    """
     policy = run.policy(cell.checkpoint, cell.runtime)
-    found = _check(policy, _first_observations(run, cell.checkpoint, policy, worker), run, alive)
+    found = _check(policy, _first_observations(run, cell.checkpoint, policy, worker), run, asks)
     _keep(run.root, check_key(cell), found)
 
 
@@ -75,7 +78,7 @@ def check_fitted(
     checkpoint: Checkpoint,
     demonstrations: Sequence[Demonstration],
     worker: Worker,
-    alive: Callable[[], None],
+    asks: Callable[[], None],
 ) -> None:
     """Check a policy that was fitted just now; ContractError if it breaks its contract."""
     policy = run.policy(checkpoint)
@@ -83,19 +86,19 @@ def check_fitted(
         shown = observations_of(demonstrations, policy.requirements, OBSERVATIONS)
     except ContractError:  # they may lack the state
         shown = _first_observations(run, checkpoint, policy, worker)
-    found = _check(policy, shown, run, alive)
+    found = _check(policy, shown, run, asks)
     if found.fault:
         raise ContractError(f"policy {checkpoint.label!r}: {found.fault}")
     _keep(run.root, checkpoint.key, found)
 
 
-def _check(policy: Policy, shown: Sequence[Observation], run: Run, alive: Callable[[], None]) -> Checked:
+def _check(policy: Policy, shown: Sequence[Observation], run: Run, asks: Callable[[], None]) -> Checked:
     """Check a policy, for no longer than one decision may take.
 
     What it raises itself is no fault here: its episodes record that, with the traceback.
     A file that it lacks is one, since no episode can find it either.
     """
-    alive()
+    asks()
     seed = derive_seed(run.sweep.seed, "policy", 0)
     try:
         with decision_limit(run.sweep.decision_timeout_s):

@@ -41,6 +41,8 @@ class Job(ABC):
     """Whether other jobs wait for the checkpoint that this one makes."""
     runs_last: ClassVar[bool] = False
     """Whether the job waits for all jobs that do not run last themselves."""
+    tries: ClassVar[int] = work.TRIES
+    """How many workers the job may lose in one place."""
 
     @property
     @abstractmethod
@@ -132,6 +134,8 @@ class CheckJob(Job):
 
     kind: ClassVar[str] = "check"
     first_guess_s: ClassVar[float] = 5.0
+    # The episodes tell more of a policy that dies, and count it.
+    tries: ClassVar[int] = 1
 
     @property
     def name(self) -> str:
@@ -183,6 +187,15 @@ class FitJob(Job):
     def checkpoint_key(self) -> str:
         """The key of the checkpoint that is fitted."""
         return self.checkpoint.key
+
+    def silence_s(self, run: Run, pulse: Pulse) -> float | None:
+        """Return the time limit of one decision while the fitted policy is checked."""
+        return SILENCE_S[pulse.phase] + run.sweep.decision_timeout_s if pulse.asks else None
+
+    def without(self, lost: Lost) -> Job:
+        """Return the job itself: it leaves out the check in which it lost a worker."""
+        del lost
+        return self
 
     def threads(self, run: Run, available: int) -> int:
         """Return the sweep's threads for training."""

@@ -18,7 +18,7 @@ from altbench.runner.executors import Executor, Outcome
 from altbench.runner.heartbeat import NOT_BEGUN, Beat, Pulse, forget_beat, read_beat, read_pulse
 from altbench.runner.jobs import Job
 from altbench.runner.progress import Board
-from altbench.runner.work import TRIES, Lost
+from altbench.runner.work import Lost
 from altbench.system.fingerprint import usable_cores
 from altbench.system.job_log import trim
 
@@ -166,13 +166,13 @@ class Scheduler:
         """Try a job again whose worker was lost, without the episode that cost too many.
 
         An episode is lost if the policy is certainly `guilty_of` the loss, or at the
-        third loss. It is the policy's failure if the policy was asked each time; else
+        job's last try. It is the policy's failure if the policy was asked each time; else
         the cause is unknown. A job that loses workers before its first episode fails.
         """
         episode = one.pulse.episode
         deaths = one.deaths.setdefault(episode, [])
         deaths.append(one.pulse)
-        if guilty_of or len(deaths) >= TRIES:
+        if guilty_of or len(deaths) >= one.job.tries:
             tries = reason if guilty_of else f"{reason}, {len(deaths)} times"
             lost = Lost(episode, *_verdict(deaths, tries, guilty_of))
             rest = None if episode == NOT_BEGUN else one.job.without(lost)

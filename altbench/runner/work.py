@@ -66,7 +66,7 @@ def collect(run: Run, task: str, heartbeat: Heartbeat) -> None:
 def check(run: Run, cell: Cell, worker: Worker, heartbeat: Heartbeat) -> None:
     """Check the policy of a cell, which learns nothing, before it plays."""
     set_threads(run.sweep.rollout_threads)
-    contract.check_ready(run, cell, worker, functools.partial(heartbeat, 0, 1, {}))
+    contract.check_ready(run, cell, worker, functools.partial(heartbeat.pulse, 0, "decision"))
 
 
 def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) -> None:
@@ -79,6 +79,11 @@ def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) 
     set_threads(run.sweep.train_threads)
     folder = run.folder.checkpoints / checkpoint.folder
     training = folder.with_name(folder.name + ".training")
+    checking = training / "checking"
+    if checking.exists():
+        # A worker died or hung in the check of the fitted policy. Its episodes record that.
+        shutil.rmtree(training)
+        return
     training.mkdir(parents=True, exist_ok=True)
     policy = build_policy(checkpoint.task, checkpoint.policy, checkpoint.config, checkpoint.name)
     if not isinstance(policy, Trainable):
@@ -91,10 +96,13 @@ def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) 
     policy.fit(demonstrations, FitContext(seed, run.device, training, clock))
     save_checkpoint(folder, _card(run, checkpoint, policy, clock), policy, training / "logs")
     if not contract.is_own(checkpoint):
+        checking.touch()
+        asks = functools.partial(heartbeat.pulse, 0, "decision")
         try:
-            contract.check_fitted(run, checkpoint, demonstrations, worker, functools.partial(heartbeat, 0, 1, {}))
+            contract.check_fitted(run, checkpoint, demonstrations, worker, asks)
         except ContractError:
             shutil.rmtree(folder)
+            checking.unlink()
             raise
     shutil.rmtree(training)
 

@@ -17,7 +17,7 @@ from running import run_bare
 
 from altbench.report.success import success_table
 from altbench.results import cells
-from altbench.runner import jobs, scheduler
+from altbench.runner import jobs, main, scheduler
 from altbench.runner.executors import Executor, InlineExecutor, ProcessExecutor, how_it_ended
 from altbench.runner.main import Summary, pending_jobs
 from altbench.runner.progress import Board
@@ -38,7 +38,7 @@ import time
 import fakes
 import numpy as np
 
-from altbench.api import Decision, Policy, Requirements
+from altbench.api import Decision, Policy, Requirements, Trainable
 from altbench.api import Spec
 from altbench.core.seeds import derive_seed
 
@@ -137,6 +137,42 @@ class Stopped(Stays):
         if self.episode == 1 and once("stopped"):
             os.kill(os.getpid(), signal.SIGSTOP)
         return super().act(observation, slots)
+
+
+class DiesOnceFitted(Trainable):
+    name = "DiesOnceFitted"
+    config_type = Spec
+
+    @property
+    def requirements(self):
+        return Requirements((), needs_state=True)
+
+    def fit(self, demonstrations, context):
+        with open(os.path.join(HERE, "fits"), "a") as file:
+            file.write(".")
+
+    def save(self, folder):
+        (folder / "weights.txt").write_text("1")
+
+    def load(self, folder, device="cpu"):
+        pass
+
+    def reset(self, slots, seeds):
+        pass
+
+    def act(self, observation, slots):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class HangsOnceFitted(DiesOnceFitted):
+    name = "HangsOnceFitted"
+
+    def act(self, observation, slots):
+        while True:
+            try:
+                time.sleep(600)
+            except BaseException:
+                pass
 
 
 class Swallows(Stays):
@@ -259,7 +295,7 @@ def log_of(naughty: Path, name: str) -> Path:
 @pytest.fixture
 def two_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost worker fewer: each costs two seconds."""
-    monkeypatch.setattr(scheduler, "TRIES", 2)
+    monkeypatch.setattr(jobs.Job, "tries", 2)
 
 
 @pytest.mark.usefixtures("two_tries")
@@ -300,7 +336,7 @@ def test_what_dies_while_the_policy_is_not_asked_is_missing_and_alone_tried_agai
     assert sorted(cells.outcomes(tmp_path, summary.run.plan.cells[0].key)) == [0, 2]
 
 
-def test_a_worker_that_died_costs_no_episode_but_its_own(naughty: Path, pool: ProcessExecutor) -> None:
+def test_a_worker_that_died_costs_no_episode_but_its_own(naughty: Path, pool: ProcessExecutor, unchecked: None) -> None:
     summary, shown = go(naughty, "DiesOnce", pool)
     assert statuses(summary) == ["ok", "ok", "ok"] and summary.failed == ()
     assert shown.count("worker lost") == 1
@@ -309,9 +345,27 @@ def test_a_worker_that_died_costs_no_episode_but_its_own(naughty: Path, pool: Pr
 
 
 @pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No check before playing: it would ask the policy, and wait for it, too."""
+    monkeypatch.setattr(main, "_check_policies", lambda *_: None)
+
+
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for phase in ("reset", "decision"):
         monkeypatch.setitem(jobs.SILENCE_S, phase, 1.0)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("name", "status"), [("DiesOnceFitted", "policy_crash"), ("HangsOnceFitted", "policy_timeout")]
+)
+def test_a_fitted_policy_that_dies_or_hangs_in_its_check_is_fitted_once_and_judged_by_its_episodes(
+    naughty: Path, pool: ProcessExecutor, name: str, status: str
+) -> None:
+    summary, _ = go(naughty, name, pool, 1, decision_timeout_s=0.5)
+    assert statuses(summary) == [status]
+    assert (naughty.parent / "fits").read_text() == "."
 
 
 @pytest.mark.usefixtures("impatient")
@@ -342,11 +396,13 @@ def test_a_worker_that_is_killed_from_outside_is_replaced(
     assert statuses(summary) == ["ok"] * 4 and shown.count("worker lost") == 1
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_swallowed_time_out_is_one(naughty: Path, pool: ProcessExecutor) -> None:
     summary, _ = go(naughty, "Swallows", pool, episodes=2, decision_timeout_s=0.3)
     assert statuses(summary) == ["policy_timeout"] * 2
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_episode_has_a_time_limit_too(naughty: Path, pool: ProcessExecutor) -> None:
     summary, _ = go(naughty, "Swallows", pool, episodes=1, episode_timeout_s=0.3)
     assert statuses(summary) == ["policy_timeout"]
