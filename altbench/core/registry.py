@@ -55,7 +55,9 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "kdtree": "altbench_policies.kdtree:KDTree",
         "open_loop": "altbench_policies.open_loop:OpenLoop",
         "random": "altbench_policies.random:Random",
+        "regressor": "altbench_policies.regressor:Regressor",
         "sb3": "altbench_policies.sb3:StableBaselines",
+        "vinn": "altbench_policies.vinn:Vinn",
     },
     "perturbation": {
         "gaussian_noise": "altbench_envs.perturbations:GaussianNoise",

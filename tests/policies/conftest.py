@@ -102,9 +102,12 @@ TINY: dict[str, dict[str, Any]] = {
         "layers": 1,
         "inference_steps": 4,
     },
+    "fisher": {},
     "kdtree": {"side": 6},
     "open_loop": {},
     "random": {},
+    "regressor": {**TINY_VISION, "view_features": 0, "hidden": (32,)},
+    "vinn": {**TINY_VISION, "hidden": 32, "embedding": 16},
 }
 
 

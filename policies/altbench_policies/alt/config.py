@@ -67,6 +67,12 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     temporal_positive: int = Field(default=0, ge=0)
     appearance: float = Field(default=0.3, ge=0, lt=1)
     appearance_size: int = Field(default=12, ge=1)
+    lookup: Literal["nearest", "monotone"] = added("nearest")
+    least_progress: int = added(4, ge=1)
+    margin: float = added(0.1, ge=0)
+    first_key: Literal["learned", "whitened"] = added("learned")
+    first_frames: int = added(10, ge=2)
+    shrinkage: float = added(0.1, gt=0)
 
     # The defaults of the base, changed to a size that two cores can train.
     encoder: Literal["resnet18", "cnn3", "cnn4", "vit"] = "cnn4"
@@ -90,6 +96,12 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
         if not path.is_file() or values.get("weights_sha256"):
             return values
         return {**values, "weights_sha256": sha256_of(path)}
+
+    @model_validator(mode="after")
+    def _first_key_is_used(self) -> Self:
+        if self.first_key == "whitened" and self.lookup != "monotone":
+            raise ValueError("first_key = 'whitened' finds a demonstration to follow: set lookup = 'monotone' as well")
+        return self
 
     @model_validator(mode="after")
     def _pretrained_weights_fit(self) -> Self:

@@ -22,11 +22,12 @@ from altbench.api import (
 )
 from altbench_policies import checkpoint, input_checks
 from altbench_policies.alt.config import PRESETS, RUNTIME_FIELDS, AltSpec
+from altbench_policies.alt.following import FirstKey, Follower
 from altbench_policies.alt.network import KeyNetwork, PairObjective
 from altbench_policies.frames import Frames, join
 from altbench_policies.half_precision import hold_in_half
 from altbench_policies.lookup.flag import Flag
-from altbench_policies.lookup.table import Table, leave_one_out_scores
+from altbench_policies.lookup.table import Lookup, Table, leave_one_out_scores
 from altbench_policies.resume import training_digest
 from altbench_policies.training import train
 from altbench_policies.vision import count_bytes, seeded_network
@@ -41,7 +42,8 @@ class Fitted:
 
     `network`: the key's network. `calibration_scores`: one per demonstration. `recall`:
     how often the lookup finds what exact search finds. `notes`: what else a checkpoint
-    records of the fit.
+    records of the fit. `first_key`: finds the demonstration to follow, if the config
+    asks for one.
     """
 
     network: KeyNetwork
@@ -49,6 +51,7 @@ class Fitted:
     calibration_scores: Float32
     recall: float
     notes: Mapping[str, str] = field(default_factory=dict)
+    first_key: FirstKey | None = None
 
 
 class Alt(Trainable[AltSpec]):
@@ -67,6 +70,7 @@ class Alt(Trainable[AltSpec]):
         self.cameras = config.cameras or task.cameras
         self._fitted: Fitted | None = None
         self.flag = Flag(config, task.arms)
+        self._follower = Follower(config)
 
     @property
     def requirements(self) -> Requirements:
@@ -97,7 +101,8 @@ class Alt(Trainable[AltSpec]):
         keys = network.embed_frames(frames)
         table = Table.of(frames, keys, self.config)
         scores = leave_one_out_scores(table, self.config.action_horizon)
-        self._fitted = Fitted(network, table, scores, table.recall_at_1(keys), notes)
+        first = FirstKey.of(keys, table.demonstrated, self.config) if self.config.first_key == "whitened" else None
+        self._fitted = Fitted(network, table, scores, table.recall_at_1(keys), notes, first)
 
     def save(self, folder: Path) -> None:
         """Write the network, the table and the calibration scores."""
@@ -106,6 +111,7 @@ class Alt(Trainable[AltSpec]):
         if not fitted.table.index.exact:
             values["recall_at_1"] = fitted.recall
         arrays = {**fitted.table.arrays(), "calibration_scores": fitted.calibration_scores}
+        arrays |= fitted.first_key.arrays() if fitted.first_key else {}
         checkpoint.write(folder, checkpoint.Checkpoint(values, fitted.network.state_dict(), arrays))
 
     def load(self, folder: Path, device: str = "cpu") -> None:
@@ -121,20 +127,28 @@ class Alt(Trainable[AltSpec]):
         table = Table.from_arrays(saved.arrays, self.config)
         recall = 1.0 if table.index.exact else float(saved.value("recall_at_1"))
         notes = {name: saved.values[name] for name in NOTES if name in saved.values}
-        self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"), recall, notes)
+        first = FirstKey.from_arrays(saved.arrays) if self.config.first_key == "whitened" else None
+        self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"), recall, notes, first)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Forget the last gripper command of each slot; nothing here is random."""
+        """Forget what each slot followed, and its last gripper command."""
         del seeds  # nothing here is random
         self.flag.reset(slots)
+        self._follower.reset(slots)
 
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
         """Return chunks (B, Ta, Da) with score, flag and matches."""
         table = self.fitted().table
         self.flag.check_begun(slots)
-        found = table.lookup(self.embed(observation), self.config.top_k)
+        found = self._look_up(self.embed(observation), slots)
         chunk = table.demonstrated.chunk(found.rows[:, 0], self.config.action_horizon)
         return self.flag.decision(observation, slots, table, found, chunk, self.threshold)
+
+    def _look_up(self, keys: Float32, slots: Sequence[int]) -> Lookup:
+        fitted = self.fitted()
+        if self.config.lookup == "nearest":
+            return fitted.table.lookup(keys, self.config.top_k)
+        return self._follower.lookup(fitted.table, keys, slots, fitted.first_key)
 
     def embed(self, observation: Observation) -> Float32:
         """Return the key of each slot's last frame, float32 (B, D) of length 1."""
@@ -151,7 +165,8 @@ class Alt(Trainable[AltSpec]):
         """Return the bytes of the network, and of the table with its actions."""
         if self._fitted is None:
             return Footprint()
-        return Footprint(count_bytes(self._fitted.network), self._fitted.table.bytes)
+        first = self._fitted.first_key.bytes if self._fitted.first_key else 0
+        return Footprint(count_bytes(self._fitted.network), self._fitted.table.bytes + first)
 
     def inference_note(self) -> str:
         """Return the index and its size; if it is not exact, also its recall@1."""

@@ -36,10 +36,12 @@ from altbench_policies.lookup.frames import Demonstrated
 
 ARRAYS = ("first", "units")
 """Arrays of a checkpoint, by name, beside the frames."""
-MOVES_WITH_THE_ARM = 100.0
+MOVES_WITH_THE_ARM = 1000.0
 """How much more a variance within demonstrations counts than one between them."""
-LEAST_VARIANCE = 1e-4
-"""The variance of a number that hardly differs, in m² or (part of a rot6d)²: about 1 cm."""
+LEVER = 0.03
+"""How far from an object's middle a rotation is measured (m): about half its size."""
+UNIT_LENGTH = 1e-3
+"""How far from 1 the length of a rotation's column may be."""
 
 
 class BlindSpec(Spec):
@@ -188,16 +190,29 @@ def _first_states(demonstration: Demonstration, frames: int) -> Float32:
             f"demonstration {demonstration.index}: expected environment_state, which tells where the objects stand; "
             "collect the demonstrations again, or leave the policy blind out"
         )
-    return states[np.minimum(np.arange(frames), len(states) - 1)]
+    first: Float32 = states[np.minimum(np.arange(frames), len(states) - 1)]
+    return first
 
 
 def _units(windows: Float32) -> Float32:
     """Return the unit of each number of the state, float32 (De,).
 
-    `windows`: float32 (E, W, De). A unit is the standard deviation between
-    demonstrations. It is much larger for a number that changes within one: the arm's
-    distance from the object says little about where the object stands.
+    `windows`: float32 (E, W, De). Positions count in metres, and a rotation by how far
+    it moves a point at `LEVER`. A number that changes within demonstrations counts
+    little: the arm's distance from the object does not say where the object stands.
     """
     between, within = windows.mean(axis=1).var(axis=0), windows.var(axis=1).mean(axis=0)
-    units: Float32 = np.sqrt(between + MOVES_WITH_THE_ARM * within + LEAST_VARIANCE).astype(np.float32)
-    return units
+    units = np.sqrt(1 + MOVES_WITH_THE_ARM * within / (between + np.float32(1e-6)))
+    units[_rotations(windows[:, 0])] /= LEVER
+    found: Float32 = units.astype(np.float32)
+    return found
+
+
+def _rotations(states: Float32) -> Int64:
+    """Return which numbers of `states` (E, De) are columns of rotation matrices.
+
+    They are three in a row, of length 1 in every state.
+    """
+    lengths = [np.linalg.norm(states[:, i : i + 3], axis=1) for i in range(states.shape[1] - 2)]
+    begins = [i for i, length in enumerate(lengths) if np.abs(length - 1).max() < UNIT_LENGTH]
+    return np.unique([i + k for i in begins for k in range(3)]).astype(np.int64)

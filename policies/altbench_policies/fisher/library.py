@@ -9,11 +9,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from altbench.api import CheckpointError, Float32, Int64
+from altbench.api import CheckpointError, ConfigError, Float32, Int64
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.fisher.config import FisherSpec
 from altbench_policies.fisher.views import Looks
-from altbench_policies.fisher.weights import distances, fisher_weights, starting_noise
+from altbench_policies.fisher.weights import arm_noise, distances, fisher_weights
 from altbench_policies.frames import Frames
 from altbench_policies.lookup.frames import Demonstrated
 
@@ -24,7 +24,7 @@ SMALLEST_UNIT = 1e-3
 LEAST = 1e-3
 """The least usual distance, in units of white: images have 256 levels."""
 FIRST_WITH_NOISE = 3
-"""The fewest demonstrations from whose first images the starting noise can be seen."""
+"""The fewest demonstrations that show how differently the arm may stand."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,14 @@ class Library:
 
     @classmethod
     def of(cls, frames: Frames, config: FisherSpec) -> Self:
-        """Look at `frames` and keep what choosing and following needs."""
+        """Look at `frames` and keep what choosing and following needs.
+
+        Raises ConfigError if `pool` leaves nothing of their images.
+        """
+        if config.pool > min(frames.image_size):
+            raise ConfigError(
+                f"fisher: pool: expected at most {min(frames.image_size)}, the images' side, got {config.pool}"
+            )
         looks, demonstrated, poses = Looks.of(config, frames), Demonstrated.of(frames), numpy_of(frames.agent_pos)
         phases = [_Phase.of(looks.windows(frames, number), number, config) for number in range(config.phases)]
         unit = poses.std(axis=0) + np.float32(SMALLEST_UNIT)
@@ -62,7 +69,7 @@ class Library:
             shown=np.stack([phase.shown for phase in phases]).astype(np.float16),
             roots=np.stack([phase.roots for phase in phases]),
             usual=np.stack([phase.usual for phase in phases]),
-            calibration_scores=_episode_scores(phases, config.action_horizon),
+            calibration_scores=_episode_scores(phases),
             image_size=frames.image_size,
         )
 
@@ -131,7 +138,7 @@ class _Phase:
 
     `shown`: (E, F). `roots`: (F,). `usual`: (W,), as in `Library`. `own`: (E, W), the
     scores of the demonstrations' own frames. `noisy`: (E, E), the score that each would
-    have with another's starting noise; zero but in the first phase.
+    have if its arm stood as another's does.
     """
 
     shown: Float32
@@ -146,23 +153,22 @@ class _Phase:
         roots = np.sqrt(fisher_weights(windows, config.regularisation))
         shown = windows[:, 0] if number == 0 else windows.mean(axis=1)
         own = np.stack([distances(image * roots, window * roots) for image, window in zip(shown, windows, strict=True)])
-        noise = starting_noise(windows) * roots
-        noisy = np.stack([distances(one, noise) for one in noise]) if number == 0 else np.zeros((len(own),) * 2)
+        noise = arm_noise(windows) * roots
+        noisy = np.stack([distances(one, noise) for one in noise])
         usual = np.sqrt(np.square(own).mean(axis=0) + np.square(noisy).mean() + LEAST**2).astype(np.float32)
-        return cls(shown, roots, usual, own / usual, (noisy / usual[0]).astype(np.float32))
+        return cls(shown, roots, usual, own / usual, noisy / usual[0])
 
 
-def _episode_scores(phases: Sequence[_Phase], every: int) -> Float32:
+def _episode_scores(phases: Sequence[_Phase]) -> Float32:
     """Return the highest score of made-up episodes, float32.
 
-    One for each ordered pair of demonstrations: it begins as the first with the starting
-    noise of the second, and goes on as the first did. A decision falls on every `every`
-    frames. Empty with fewer than three demonstrations.
+    One for each ordered pair of demonstrations: its objects stand as the first's, its arm
+    as the second's. Empty with fewer than three demonstrations.
     """
-    noisy = phases[0].noisy
-    if len(noisy) < FIRST_WITH_NOISE:
+    count = len(phases[0].noisy)
+    if count < FIRST_WITH_NOISE:
         return np.zeros(0, np.float32)
-    later = np.concatenate([phase.own for phase in phases], axis=1)[:, ::every].max(axis=1)
-    highest = np.maximum(noisy, later[:, None])
-    scores: Float32 = highest[~np.eye(len(noisy), dtype=bool)].astype(np.float32)
+    own = np.max([phase.own.max(axis=1) for phase in phases], axis=0)
+    highest = np.maximum(np.max([phase.noisy for phase in phases], axis=0), own[:, None])
+    scores: Float32 = highest[~np.eye(count, dtype=bool)].astype(np.float32)
     return scores

@@ -25,6 +25,7 @@ from altbench.api import (
 from altbench_policies import checkpoint, input_checks
 from altbench_policies.fisher.config import PRESETS, RUNTIME_FIELDS, FisherSpec
 from altbench_policies.fisher.library import Library
+from altbench_policies.fisher.views import Views
 from altbench_policies.frames import join
 from altbench_policies.lookup.flag import Flag
 from altbench_policies.lookup.table import Lookup
@@ -36,11 +37,13 @@ class Following:
 
     `demonstration`: its place in the library (−1: not chosen yet). `frame`: the frame
     that the next decision is expected at. `scores`: float32 (E,), how strange the last
-    image was for each demonstration.
+    image was for each demonstration. `views`: where the cameras stood at the first
+    decision.
     """
 
     demonstration: int = -1
     frame: int = 0
+    views: Views = ()
     scores: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
@@ -140,18 +143,35 @@ class Fisher(Trainable[FisherSpec]):
     def _decide(self, following: Following, pixels: Mapping[str, UInt8], pose: Float32) -> None:
         """Choose or check the demonstration, and set the frame that is executed next."""
         library, config = self.library(), self.config
-        looks = following.frame < config.frames * config.phases
-        if looks:
-            following.scores = library.scores(library.looks.see(pixels), following.frame)
-        if following.demonstration < 0:
-            following.demonstration = int(following.scores.argmin())
+        begins = following.demonstration < 0
+        if not begins:
+            self._match(following, pose)
+        if following.frame >= config.frames * config.phases:
             return
-        start, end = library.extent(following.demonstration)
-        expected = min(start + following.frame, end - 1)
-        low, high = max(expected - config.reach, start), min(expected + config.reach + 1, end)
-        following.frame = library.nearest_pose(pose, low, high) - start
-        if looks:
+        if begins:
+            self._begin(following, pixels)
+        else:
+            following.scores = library.scores(library.looks.see(pixels, following.views), following.frame)
             self._reconsider(following, pose)
+
+    def _begin(self, following: Following, pixels: Mapping[str, UInt8]) -> None:
+        """Choose the demonstration that looks most alike, the image as it is or moved."""
+        library = self.library()
+        still: Views = (None,) * len(self.cameras)
+        moved = library.looks.find_views(pixels)
+        tried = [still] if all(view is None for view in moved) else [still, moved]
+        scores = [library.scores(library.looks.see(pixels, views), 0) for views in tried]
+        best = int(np.argmin([score.min() for score in scores]))
+        following.views, following.scores = tried[best], scores[best]
+        following.demonstration = int(following.scores.argmin())
+
+    def _match(self, following: Following, pose: Float32) -> None:
+        """Set the frame to the one near the expected one whose pose is nearest."""
+        library, reach = self.library(), self.config.reach
+        start, end = library.extent(following.demonstration)
+        expected = start + following.frame
+        low, high = min(max(expected - reach, start), end - 1), min(expected + reach + 1, end)
+        following.frame = library.nearest_pose(pose, low, high) - start
 
     def _reconsider(self, following: Following, pose: Float32) -> None:
         """Change to another demonstration if the present one no longer fits and it does."""

@@ -19,19 +19,17 @@ RIDGE = 1e-4
 """How strongly a step is held back, as a share of its curvature."""
 
 
-def register(image: Float32, shown: Float32, trust: Float32) -> Float32:
-    """Return `image` (H, W, 3), moved so that its background fits `shown` (H, W), grey.
+def register(grey: Float32, shown: Float32, trust: Float32) -> Float32:
+    """Return the map (2, 3) through which the background of `grey` (H, W) fits `shown` (H, W).
 
-    One affine map of the plane, found by Lucas and Kanade's method (1981) with gain and
-    offset of the brightness. `trust`: (H, W), the weight of each pixel. Pixels from
-    beyond the image's border are NaN.
+    It is an affine map of the plane, from a pixel's place to its place in `grey`; both
+    are rows and columns from the middle. Lucas and Kanade's method (1981), with gain and
+    offset of the brightness. `trust`: (H, W), the weight of each pixel.
     """
-    grey = image.mean(axis=2)
     found = _shift(grey, shown, trust)
     for side in (side for side in LEVELS if min(shown.shape) >= SMALLEST * side):
         found = _refine(grey, shown, trust, found, side)
-    channels = [_sample(image[..., c], found, shown.shape, 1) for c in range(image.shape[2])]
-    return np.stack(channels, axis=-1)
+    return found
 
 
 def miss(shown: Float32, trust: Float32, grey: Float32) -> float:
@@ -51,7 +49,7 @@ def _shift(grey: Float32, background: Float32, trust: Float32) -> Float32:
     for rows in range(-SEARCHED, SEARCHED + 1):
         for columns in range(-SEARCHED, SEARCHED + 1):
             shift = np.array([[1, 0, rows * side], [0, 1, columns * side]], np.float32)
-            seen = _sample(_shrunk(grey, side), shift, shown.shape, side)
+            seen = sample(_shrunk(grey, side), shift, shown.shape, side)
             inside = ~np.isnan(seen)
             left = _miss(shown, np.where(inside, seen, 0), seen_by * inside)
             best = min(best, (left, shift), key=lambda found: found[0])
@@ -64,7 +62,7 @@ def _refine(grey: Float32, background: Float32, trusted: Float32, found: Float32
     rows, columns = np.meshgrid(*(_centred(n, side) for n in shown.shape), indexing="ij")
     plane = np.stack([rows, columns, np.ones_like(rows)], axis=-1).reshape(-1, 3)
     for _ in range(STEPS):
-        seen = _sample(image, found, shown.shape, side)
+        seen = sample(image, found, shown.shape, side)
         inside = ~np.isnan(seen)
         seen = np.where(inside, seen, shown)
         gain, offset = _tone(shown, seen, trust * inside)
@@ -90,8 +88,11 @@ def _centred(count: int, side: int) -> Float32:
     return ((np.arange(count) - (count - 1) / 2) * side).astype(np.float32)
 
 
-def _sample(image: Float32, found: Float32, shape: tuple[int, ...], side: int) -> Float32:
-    """Return the image (h, w) seen through the map (2, 3): float32 `shape`, NaN beyond its border."""
+def sample(image: Float32, found: Float32, shape: tuple[int, ...], side: int = 1) -> Float32:
+    """Return an image (h, w) seen through the map (2, 3): float32 `shape`, NaN beyond its border.
+
+    `side`: how many fine pixels the image's pixels are wide.
+    """
     rows, columns = np.meshgrid(*(_centred(n, side) for n in shape), indexing="ij")
     places = [m[0] * rows + m[1] * columns + m[2] for m in found]
     coordinates = [p / side + (n - 1) / 2 for p, n in zip(places, image.shape, strict=True)]

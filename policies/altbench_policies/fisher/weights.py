@@ -38,13 +38,13 @@ def distances(seen: Float32, shown: Float32) -> Float32:
     return found
 
 
-def starting_noise(windows: Float32) -> Float32:
-    """Return by how much first images differ although their objects stand alike: (E, F).
+def arm_noise(windows: Float32) -> Float32:
+    """Return by how much images differ although their objects stand alike: float32 (E, F).
 
-    `windows`: float32 (E, W, F), the first frames of each demonstration. It is the
-    first image's difference from the median of all, without the numbers at which the
-    difference stays the same over the window. There the objects stand elsewhere. The
-    arm moves on, and the noise that it started with moves with it.
+    `windows`: float32 (E, W, F), some frames of each demonstration. It is the first
+    one's difference from the median of all demonstrations, without the numbers at which
+    the difference stays the same over the window: there the objects stand elsewhere.
+    The arm moves on, and so do the differences that it makes.
     """
     difference = windows - np.median(windows, axis=0)
     stays = np.abs(difference.mean(axis=1)) > STEADY * difference.std(axis=1) + LEVEL
