@@ -93,6 +93,11 @@ def read(folder: Path) -> Checkpoint:
             raise CheckpointError(
                 f"{path}: damaged, its SHA-256 is not the one in {INDEX}; fit and save the policy again"
             )
+    unlisted = sorted({path.name for path in folder.glob("*.npy")} - set(files))
+    if unlisted:  # cut off at the end of a line, the index is still TOML
+        raise CheckpointError(
+            f"{folder / INDEX}: damaged, it does not list {unlisted[0]}; fit and save the policy again"
+        )
     arrays = {n.removesuffix(".npy"): _read_array(folder / n) for n in files if n.endswith(".npy")}
     return Checkpoint(index["values"], read_tensors(folder / WEIGHTS), arrays)
 
