@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from altbench.report.opened import OpenedRun, open_run
     from altbench.runner.evaluate import evaluate
     from altbench.runner.main import run
+    from altbench.sweeps.overrides import override
     from altbench.sweeps.spec import (
         DemonstrationEntry,
         EvaluationEntry,
@@ -99,6 +100,7 @@ _PLACES = {
     "make_perturbation": "altbench.core.catalogue:make_perturbation",
     "make_policy": "altbench.core.catalogue:make_policy",
     "open_run": "altbench.report.opened:open_run",
+    "override": "altbench.sweeps.overrides:override",
     "read_demonstrations": "altbench.dataset.cached:read_demonstrations",
     "register": "altbench.core.registry:register",
     "run": "altbench.runner.main:run",
@@ -145,6 +147,7 @@ __all__ = [
     "make_perturbation",
     "make_policy",
     "open_run",
+    "override",
     "read_demonstrations",
     "register",
     "run",

@@ -1,5 +1,6 @@
 """The door for plug-ins: the bench's contracts, and what helps to keep them."""
 
+from altbench.core.actions import check_actions, check_space
 from altbench.core.demonstration import (
     Demonstration,
     Exporter,
@@ -18,6 +19,7 @@ from altbench.core.errors import (
     ConfigError,
     ContractError,
     DatasetError,
+    EpisodeUnusable,
     PerturbationUnsupported,
     PolicyTimeout,
     RenderingUnavailable,
@@ -26,6 +28,7 @@ from altbench.core.errors import (
     UnknownNameError,
     suggestion,
 )
+from altbench.core.motion import explains_motion, standing_still
 from altbench.core.perturbation import AnyPerturbation, FrameKey, Perturbation, ScenePerturbation
 from altbench.core.policy import (
     Decision,
@@ -71,6 +74,7 @@ __all__ = [
     "DatasetError",
     "Decision",
     "Demonstration",
+    "EpisodeUnusable",
     "Expert",
     "Exporter",
     "FitContext",
@@ -110,12 +114,16 @@ __all__ = [
     "View",
     "added",
     "changed",
+    "check_actions",
+    "check_space",
     "choose_precision",
+    "explains_motion",
     "hdf5",
     "no_progress",
     "read_toml",
     "register",
     "replacing",
+    "standing_still",
     "suggestion",
     "task_of",
 ]

@@ -23,9 +23,17 @@ from altbench.core.task import InitialState, TaskInfo
 from altbench.core.types import ControlMode, Float32, Float64, ObsType, UInt8
 from altbench.dataset.format import DatasetMeta
 
-TASK = TaskInfo(name="Fake", version=1, horizon=40, grid_size=6, pose_names=("x", "y"), movable=True)
-TABLE = 0.14  # half the width of the square the target may stand in, m
 WORKSPACE = 0.25  # half the width of the cube the gripper may move in, m
+TASK = TaskInfo(
+    name="Fake",
+    version=1,
+    horizon=40,
+    grid_size=6,
+    pose_names=("x", "y"),
+    movable=True,
+    workspace=((-WORKSPACE,) * 3, (WORKSPACE,) * 3),
+)
+TABLE = 0.14  # half the width of the square the target may stand in, m
 MAX_STEP = 0.03  # how far the gripper moves in one control step, m
 REACH = 0.02  # m
 ROT6D = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

@@ -44,7 +44,10 @@ CONTROLLER = {
 
 
 class TinyViewer:
-    """`altbench.api.StateViewer`: the gripper hangs where joint 1 says, straight; the cube's height decides success."""
+    """`altbench.api.StateViewer`: the gripper hangs where joint 1 says, straight; the cube's height decides success.
+
+    An action brings it to its target's x within a step.
+    """
 
     info, native = TASK, NATIVE
 
@@ -66,6 +69,7 @@ class TinyViewer:
     ) -> Float64:
         later = state.copy()
         later[0] += 1 / TASK.control_hz
+        later[1] = action[0] if control_mode == "ee_pose" else state[1] + 0.05 * action[0]
         return later
 
     def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> Any:

@@ -166,7 +166,7 @@ def _subject(root: Path, sweep: SweepSpec, cases: Sequence[Case], episodes: int,
     # of a shorter one.
     longer = sorted({e.episodes for e in sweep.evaluations if isinstance(e.episodes, int) and e.episodes > episodes})
     audited = sweep.model_copy(update={"evaluations": evaluations(cases, episodes)})
-    run = Run.begin(root, audited, renderer).with_data("that the policy is to be compared with")
+    run = Run.begin(root, audited, renderer, needs_data=True).with_data("that the policy is to be compared with")
     plans = [run.plan, *(run.with_evaluations(evaluations(cases, count)).plan for count in longer)]
     columns = zip(*(plan.cells for plan in plans), strict=True)
     cells = [next((c for c in column if results.is_finished(root, c.key)), column[0]) for column in columns]

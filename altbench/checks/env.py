@@ -9,7 +9,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from altbench.core.errors import ConfigError, ContractError
+from altbench.core import registry
+from altbench.core.errors import ConfigError, ContractError, UnknownNameError
 from altbench.core.task import TaskEnv, task_of
 from altbench.core.types import Float32, Float64
 
@@ -22,10 +23,11 @@ MOVE_AT, MOVE_BY = 2, 0.03
 def check_env(env: str | gymnasium.Env[Any, Any]) -> None:
     """Check a task's environment, given as a Gymnasium id or as an object.
 
-    An object must have been made with `obs_type="pixels"`. The check takes about 50
-    resets and 150 steps.
+    An id may be that of a task that an installed package declares. An object must have
+    been made with `obs_type="pixels"`. The check takes about 50 resets and 150 steps.
+    Raise ContractError with the first fault, UnknownNameError for an unknown id.
     """
-    made: gymnasium.Env[Any, Any] = gymnasium.make(env) if isinstance(env, str) else env
+    made = _make(env) if isinstance(env, str) else env
     try:
         task = task_of(made)
         before = _global_state()
@@ -39,6 +41,16 @@ def check_env(env: str | gymnasium.Env[Any, Any]) -> None:
     finally:
         if isinstance(env, str):
             made.close()
+
+
+def _make(env_id: str) -> gymnasium.Env[Any, Any]:
+    """Make a task's environment, also of a package that was installed after `import altbench`."""
+    registry.register_environments()
+    try:
+        return gymnasium.make(env_id)
+    except gymnasium.error.UnregisteredEnv as error:
+        known = sorted(name for name in gymnasium.registry if name.startswith("altbench/"))
+        raise UnknownNameError("environment", env_id, known) from error
 
 
 def _check_spaces(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import numpy as np
 
+from altbench.checks.at_work import TOLERANCE, check_unchanged, copied, global_seeds
 from altbench.checks.env import require, require_shape
 from altbench.core.demonstration import Demonstration
 from altbench.core.policy import Decision, Observation, Policy, Requirements, check_decision
-
-TOLERANCE = 1e-5
-"""The largest difference between decisions in batches of different sizes.
-
-Matrix products of other shapes are summed in another order.
-"""
 
 BATCH = 4
 """How many observations of demonstrations a policy is checked on."""
@@ -34,14 +26,14 @@ def check_policy(policy: Policy, seen: Observation | Sequence[Demonstration]) ->
     batch = observation.batch_size
     require(batch >= 2, f"check_policy needs an observation of at least 2 slots, got {batch}")
     _check_requirements(policy.requirements, observation)
-    footprint = policy.footprint()
-    require(min(footprint.weights, footprint.table) >= 0, f"footprint: expected bytes from 0, got {footprint}")
+    held = policy.footprint()
+    require(held is None or min(held.weights, held.table) >= 0, f"footprint: expected bytes from 0, got {held}")
     slots = list(range(batch))
     first = _decisions(policy, observation, slots)
     for decision in first:
         _check_fields(decision, batch, policy)
     _same(first, _decisions(policy, observation, slots), "the same seeds and observations gave other decisions")
-    with _other_global_randomness():
+    with global_seeds(1234):
         _same(first, _decisions(policy, observation, slots), "decisions depend on global random state")
     subsets = [[slot] for slot in slots] + [slots[::-1]]
     for subset in subsets:
@@ -70,6 +62,15 @@ def _batch_of(demonstrations: Sequence[Demonstration], needs: Requirements) -> O
     )
 
 
+def observations_of(demonstrations: Sequence[Demonstration], needs: Requirements, count: int) -> list[Observation]:
+    """Return `count` (up to `BATCH`) observations of one slot, frames of demonstrations.
+
+    ContractError if the demonstrations lack what `needs` asks for.
+    """
+    batch = _batch_of(demonstrations, needs)
+    return [_rows_seen(batch, [row]) for row in range(count)]
+
+
 def _check_requirements(needs: Requirements, observation: Observation) -> None:
     horizons = (needs.obs_horizon, needs.action_horizon, needs.pred_horizon)
     require(min(horizons) >= 1, f"requirements: expected horizons from 1, got {needs}")
@@ -90,7 +91,10 @@ def _decisions(policy: Policy, observation: Observation, slots: Sequence[int]) -
     """
     policy.reset(slots, [100 + slot for slot in slots])
     seen = _rows_seen(observation, slots)
-    return [policy.act(seen, slots) for _ in range(2)]
+    shown = copied(seen)
+    decisions = [policy.act(shown, slots) for _ in range(2)]
+    check_unchanged(seen, shown)
+    return decisions
 
 
 def _rows_seen(observation: Observation, rows: Sequence[int]) -> Observation:
@@ -138,24 +142,3 @@ def _same(expected: Sequence[Decision], came: Sequence[Decision], fault: str) ->
                 require_shape(f"{fault}: {name}", right.shape, left.shape)
                 gap = float(np.abs(left - right).max())
                 require(gap <= TOLERANCE, f"{fault}: {name} differ by {gap:.2g} (at most {TOLERANCE})")
-
-
-@contextlib.contextmanager
-def _other_global_randomness() -> Iterator[None]:
-    """Set other states of the global generators (random, numpy, torch if it is loaded).
-
-    The states are restored afterwards.
-    """
-    torch = sys.modules.get("torch")
-    python, numpy, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None
-    random.seed(1234)
-    np.random.seed(1234)
-    if torch:
-        torch.manual_seed(1234)
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        if torch:
-            torch.set_rng_state(tensors)

@@ -11,38 +11,33 @@ from typing import Annotated
 
 import typer
 
+from altbench.cli import completion
 from altbench.cli.audit import audit
 from altbench.cli.compare import compare
 from altbench.cli.demos import app as demos_app
 from altbench.cli.envs import app as envs_app
 from altbench.cli.experiments import app as experiments_app
 from altbench.cli.experiments import reproduce
+from altbench.cli.help import MORE, RESULTS, START, STATUS, App, MainGroup
+from altbench.cli.new import app as new_app
 from altbench.core.errors import AltbenchError
 from altbench.system.console import debugging, error_line, prepare_streams
 from altbench.system.fingerprint import package_version
 
-app = typer.Typer(
+app = App(
     name="altbench",
+    cls=MainGroup,
     help="Does a manipulation policy generalise, or recall? A benchmark in simulation of ALT, diffusion policy, "
     "behaviour cloning and your own policy.\n\n"
     "Start with `altbench doctor`, then `altbench run quick`.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
+    epilog=f"{STATUS} `altbench COMMAND --help` shows the options of a command, with examples.",
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
 )
-bench_app = typer.Typer(
+bench_app = App(
     help="Measure what a decision and an episode cost: time and memory.\n\n"
     "Examples: `altbench bench policies --preset small`; `altbench bench rollout`.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
 )
-app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.")
-app.add_typer(envs_app, name="envs")
-app.add_typer(bench_app, name="bench")
-app.add_typer(experiments_app, name="experiments")
-app.command("audit")(audit)
-app.command("reproduce")(reproduce)
 
 RunArgument = Annotated[Path, typer.Argument(help="A run's folder, such as results/quick.", show_default=False)]
 
@@ -62,13 +57,15 @@ def _options(
     del version
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 def run(
     sweep: Annotated[
         str,
         typer.Argument(
-            help="A built-in sweep (`smoke`, `quick`, ...: see `altbench list`), a .toml file, or a run's sweep.json.",
+            help="A built-in sweep (`smoke`, `quick`, ...: see `altbench list sweeps`), a .toml file, or a run's "
+            "sweep.json.",
             show_default=False,
+            autocompletion=completion.sweeps,
         ),
     ],
     out: Annotated[
@@ -79,49 +76,129 @@ def run(
         typer.Option(min=0, help="Worker processes; default: one per core; 0: this process (for debugging)."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the sweep and list its work, done and left; run nothing.")
+        bool,
+        typer.Option("--dry-run", help="List the work, done and left, with its time and disk space; run nothing."),
     ] = False,
     policy: Annotated[
-        list[str] | None, typer.Option(help="A policy of your own beside the sweep's: ./file.py:Class; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="One more policy: a registered name, or your own ./file.py:Class; repeatable.",
+            autocompletion=completion.policies,
+        ),
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(help="Episodes of each cell; `replay` has at most one for each demonstration.")
+    ] = None,
+    n: Annotated[
+        list[int] | None, typer.Option("--n", help="Demonstrations that each policy is fitted to; repeatable.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A row of the sweep to keep, by its label; repeatable.", metavar="LABEL")
+    ] = None,
+    split: Annotated[list[str] | None, typer.Option(help="A split of the sweep to keep; repeatable.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Root of all seeds but that of collecting demonstrations.", show_default=False)
     ] = None,
 ) -> None:
     """Run a sweep: collect demonstrations, train, roll out, write tables and figures.
 
     If it was interrupted, the same command goes on where it stopped.
 
+    `--episodes`, `--n`, `--only`, `--split`, `--device` and `--seed` change the sweep,
+    and its name with it: `altbench run quick --episodes 5` writes into
+    results/quick-5ep. Cells that two sweeps in one `--out` share are played once.
+
     - `altbench run smoke`
-    - `altbench run quick`
     - `altbench run quick --policy ./mine.py:MyPolicy`
+    - `altbench run quick --only alt --only bc --split uniform --episodes 5`
     - `altbench run my.toml --out results/mine --workers 4`
     - `altbench run my.toml --dry-run`
     """
     from altbench.cli import run as commands
+    from altbench.sweeps.overrides import override
 
-    commands.run(sweep, out, workers, dry_run, policy or [])
+    effective = override(
+        commands.load(sweep),
+        policies=policy or [],
+        episodes=episodes,
+        n=n or [],
+        only=only or [],
+        splits=split or [],
+        device=device,
+        seed=seed,
+    )
+    commands.run(effective, out, workers, dry_run)
 
 
-@app.command("list")
-def list_names() -> None:
-    """List the tasks, policies with their presets, perturbations, and sweeps."""
-    from altbench.cli import run as commands
+@app.command("list", rich_help_panel=START)
+def list_names(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help="tasks, policies, perturbations, sweeps or experiments; default: all, in short.",
+            show_default=False,
+            autocompletion=completion.kinds,
+        ),
+    ] = None,
+) -> None:
+    """List the tasks, policies, perturbations, sweeps and experiments.
 
-    commands.list_names()
+    - `altbench list`
+    - `altbench list policies`
+    """
+    from altbench.cli import listing
+
+    listing.list_everything(kind)
 
 
-@app.command()
-def doctor() -> None:
+@app.command("show", rich_help_panel=START)
+def show_name(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A name that `altbench list` shows, a policy as ./file.py:Class, or a sweep's file.",
+            show_default=False,
+            autocompletion=completion.everything,
+        ),
+    ],
+) -> None:
+    """Show a policy's settings, a task, a perturbation, a sweep's rows, or an experiment.
+
+    - `altbench show alt`
+    - `altbench show Lift`
+    - `altbench show quick`
+    - `altbench show ./mine.py:MyPolicy`
+    """
+    from altbench.cli import show
+
+    show.show_name(name)
+
+
+@app.command(rich_help_panel=START)
+def doctor(
+    play: Annotated[
+        bool, typer.Option("--run", help="Also play fixed episodes, and compare them with recorded ones.")
+    ] = False,
+) -> None:
     """Check this installation: versions, renderer, GPU, disk, processor.
 
-    Each problem comes with advice. Exit status 1: there is a problem.
+    Each problem comes with advice. With --run, three short episodes are played and
+    two tasks drawn: states and images must agree with recorded ones, within the
+    tolerances that are printed. Exit status 1: there is a problem.
+
+    - `altbench doctor`
+    - `altbench doctor --run`
     """
     from altbench.system.doctor import diagnose, render
+    from altbench.system.installation import check_installation
 
-    findings = diagnose()
+    findings = [*diagnose(), *(check_installation() if play else [])]
     render(findings)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def video(
     cell: Annotated[
         str,
@@ -144,10 +221,7 @@ def video(
     commands.video(cell, run_folder, episodes, out)
 
 
-app.command()(compare)
-
-
-@app.command()
+@app.command(rich_help_panel=RESULTS)
 def redraw(folder: RunArgument) -> None:
     """Write a run's tables and figures again, as this version draws them; run nothing.
 
@@ -213,6 +287,16 @@ def bench_rollout(
     from altbench.system.console import make_console
 
     bench.rollout(make_console(), task or standard().task, episodes, out)
+
+
+app.command("compare", rich_help_panel=RESULTS)(compare)
+app.command("audit", rich_help_panel=RESULTS)(audit)
+app.add_typer(new_app, name="new", rich_help_panel=START)
+app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.", rich_help_panel=MORE)
+app.add_typer(envs_app, name="envs", rich_help_panel=MORE)
+app.add_typer(bench_app, name="bench", rich_help_panel=MORE)
+app.add_typer(experiments_app, name="experiments", rich_help_panel=MORE)
+app.command("reproduce", rich_help_panel=MORE)(reproduce)
 
 
 def main() -> None:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from altbench.cli import demos_exchange
+from altbench.cli import completion, demos_exchange
 from altbench.cli.demos_info import File, info
+from altbench.cli.help import App
 from altbench.core.errors import ConfigError, DatasetError, UnknownNameError
 from altbench.system.console import progress_bar
 
 if TYPE_CHECKING:
     from altbench.dataset.files import Dataset
+    from altbench.report.attempt_films import AttemptFilms, Which
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
+app = App(
     help="Collect, describe, show and validate demonstrations; import and export them.\n\n"
     "Start with `altbench demos collect Lift --n 30`, then `altbench demos sheet data/Lift.hdf5`.",
 )
@@ -32,7 +32,9 @@ def default_path(task: str, uniform: bool = False) -> Path:
 
 
 def collect(
-    task: Annotated[str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False)] = None,
+    task: Annotated[
+        str | None, typer.Argument(help="The task, e.g. Lift.", show_default=False, autocompletion=completion.tasks)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All tasks that have an expert, one after the other.")] = False,
     n: Annotated[int, typer.Option("--n", min=1, help="How many successful demonstrations the file shall hold.")] = 30,
     uniform: Annotated[bool, typer.Option("--uniform", help="Fresh random poses instead of the task's grid.")] = False,
@@ -56,6 +58,10 @@ def collect(
     trust: Annotated[
         bool, typer.Option("--trust", help="Load the expert's file although it contains pickles, which can run code.")
     ] = False,
+    watch: Annotated[
+        str | None,
+        typer.Option("--watch", metavar="failed|all", help="Film the attempts that fail, or all, into FILE.films."),
+    ] = None,
 ) -> None:
     """Collect demonstrations from the task's scripted expert, or from a policy.
 
@@ -63,15 +69,21 @@ def collect(
     fewer demonstrations than --n, it adds the missing ones. The contents do not depend
     on the number of workers.
 
+    An attempt that fails is repeated with another seed, 20 times at most; the last one
+    is filmed. For those who write an expert, --watch films more.
+
     - `altbench demos collect Lift --n 30`
     - `altbench demos collect Lift --n 120 --uniform --out data/lift-120.hdf5`
     - `altbench demos collect --all --workers 2`
     - `altbench demos collect Lift --expert sb3:lift_sac.zip --trust --out data/lift-sac.hdf5`
+    - `altbench demos collect Lift --n 3 --watch all --force`
     """
     from altbench.dataset import collecting
     from altbench.dataset.policy_expert import ExpertChoice
+    from altbench.report.attempt_films import check_watched
     from altbench.system.devices import require_renderer
 
+    which = "last" if watch is None else check_watched(watch)
     if trust and not expert:
         raise ConfigError("--trust needs --expert, whose file it is about; give an --expert or leave --trust out")
     chosen = ExpertChoice.parse(expert, trust) if expert else None
@@ -92,8 +104,28 @@ def collect(
                 workers=workers,
                 expert=chosen,
                 progress=progress,
+                watch=_films(name, path, which),
             )
         info(path)
+        if watch:
+            _say_films(path, watch)
+
+
+def _films(task: str, path: Path, which: Which) -> AttemptFilms:
+    """Return what films the attempts at the demonstrations in the file `path`."""
+    from altbench.core import registry
+    from altbench.report.attempt_films import AttemptFilms, films_folder
+
+    return AttemptFilms(films_folder(path.absolute()), task, registry.task(task).control_hz, which)
+
+
+def _say_films(path: Path, watch: str) -> None:
+    from altbench.report.attempt_films import films_folder
+
+    count = len(list(films_folder(path).glob("*.mp4")))
+    what = f"{count} films in {films_folder(path)}" if count else "no films"
+    why = {"failed": "no attempt failed", "all": "nothing had to be collected; --force collects again"}
+    typer.echo(what if count else f"{what}: {why[watch]}")
 
 
 def _chosen(task: str | None, every: bool, out: Path | None) -> list[str]:
@@ -122,7 +154,8 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         raise DatasetError(f"{path}: expected a demonstrations file, but this is a folder")
     path.unlink(missing_ok=True)
-    shutil.rmtree(path.with_name(path.name + ".parts"), ignore_errors=True)
+    for suffix in (".parts", ".films"):
+        shutil.rmtree(path.with_name(path.name + suffix), ignore_errors=True)
 
 
 def play(
@@ -180,19 +213,22 @@ def validate(
         bool, typer.Option(help="Also execute every demonstration's actions again in the simulator.")
     ] = True,
 ) -> None:
-    """Check a file's structure, values and checksum, and replay its actions.
+    """Check a file's structure, values, checksum and actions, and replay its actions.
 
     Also compares the file with the known set of its task (`altbench demos manifest`).
 
     - `altbench demos validate data/Lift.hdf5`
     - `altbench demos validate --no-replay data/Lift.hdf5` (starts no simulator)
     """
-    from altbench.dataset import files, known_sets
+    from altbench.dataset import action_checks, files, known_sets
 
     found = files.read(file)
     typer.echo(f"{file}: structure, values and checksum of {len(found)} demonstrations are right")
     typer.echo(f"{file}: {known_sets.verdict(found, known_sets.load())[1]}")
+    action_checks.check_space_of(file, found)
     if replay:
+        for sentence in action_checks.check_motion_of(file, found):
+            typer.echo(f"{file}: {sentence}")
         _check_replay(file, found)
 
 

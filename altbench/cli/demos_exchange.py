@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,32 +32,50 @@ def import_demonstrations(
     model: Annotated[
         Path | None, typer.Option("--model", help="The MJCF of the states, if the file does not name it.")
     ] = None,
+    filter_key: Annotated[
+        str | None, typer.Option("--filter", help="Only the demonstrations of this filter key of a robomimic file.")
+    ] = None,
     keep_failures: Annotated[
         bool, typer.Option("--keep-failures", help="Also write episodes that do not solve the task.")
     ] = False,
 ) -> None:
     """Convert demonstrations in another format to our own.
 
-    A file that does not fit the task is refused: other name, cameras, actions, control
-    frequency or joints.
+    A file that does not fit the task is refused: other name, robots, cameras, control
+    frequency or joints, and actions that do not lead from one recorded state to the next.
 
     - `altbench demos import lift.hdf5 --format robosuite --task Lift --out data/Lift-human.hdf5`
     - `altbench demos import low_dim.hdf5 --format robomimic --task Lift --control-mode ee_pose --out data/Lift-ph.hdf5`
+    - `altbench demos import low_dim.hdf5 --format robomimic --task Lift --filter train --out data/Lift-train.hdf5`
     - `altbench demos import altbench/lift-v0 --format minari --task Lift --out data/Lift-back.hdf5`
     """
     from altbench.core.demonstration import ImportOptions
     from altbench.dataset import exchange
 
     size = None if image_size is None else (image_size, image_size)
-    options = ImportOptions(control_mode, size, render, model)
+    options = ImportOptions(control_mode, size, render, model, filter_key)
     with progress_bar("imported") as progress:
         done = exchange.import_file(
             file, format_name, task, out, options, keep_failures=keep_failures, progress=progress
         )
-    if done.left_out:
-        numbers = ", ".join(map(str, done.left_out[:20])) + (", ..." if len(done.left_out) > 20 else "")
-        typer.echo(f"left out {len(done.left_out)} that do not solve {task}: {numbers}")
+    for count, sentence in (
+        (len(done.left_out), f"left out {_listing(done.left_out)} that do not solve {task}"),
+        (len(done.unusable), f"left out {_listing(done.unusable)} that hold NaN or infinity"),
+        (len(done.rewarded), f"only their rewards say that {_listing(done.rewarded)} solve {task}; no state shows it"),
+        (
+            len(done.solved_at_start),
+            f"already solved in the first frame: {_listing(done.solved_at_start)}; there `random` solves {task}, too",
+        ),
+    ):
+        if count:
+            typer.echo(sentence)
     info(out)
+
+
+def _listing(names: Collection[str]) -> str:
+    """Return how many names there are, and the first of them."""
+    first = ", ".join(list(names)[:20])
+    return f"{len(names)} ({first}{', ...' if len(names) > 20 else ''})"
 
 
 def export_demonstrations(

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Look at the tasks and their perturbations.")
+from altbench.cli.help import App
+
+app = App(help="Look at the tasks and their perturbations.")
 
 
 @app.callback()

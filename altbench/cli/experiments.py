@@ -9,22 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from altbench.cli import completion
+from altbench.cli.help import App
 from altbench.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from altbench.experiments.shared.experiment import Experiment
 
-app = typer.Typer(
+app = App(
     help="Reproduce the paper's experiments: list them, see what they would run, run them, report on them.\n\n"
     "All experiments share the run folder OUT/run, so that work which several of them need is done once. "
     "Each has a report in a folder of its own, such as OUT/E3-main-table.\n\n"
     "Start with `altbench experiments list`, then `altbench experiments run E3`.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
 )
 
 PresetName = Literal["small", "paper"]
-Names = Annotated[list[str] | None, typer.Argument(help="ids or names, such as E3 or main-table")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(help="ids or names, such as E3 or main-table", autocompletion=completion.experiments),
+]
 Everything = Annotated[bool, typer.Option("--all", help="every experiment, in order")]
 PresetOption = Annotated[
     PresetName, typer.Option(help="the policies' size: `small` for two CPU cores, `paper` for a GPU")
@@ -35,7 +38,10 @@ Workers = Annotated[int | None, typer.Option(min=0, help="worker processes; defa
 
 @app.command("list")
 def list_experiments() -> None:
-    """List the experiments, and the question that each of them answers."""
+    """List the experiments, and the question that each of them answers.
+
+    - `altbench experiments list`
+    """
     from altbench import experiments
     from altbench.experiments import reproduce as work
     from altbench.system.console import make_console
@@ -103,19 +109,26 @@ def report(
 
 @app.command()
 def plan(
-    experiment: Names = None, everything: Everything = False, preset: PresetOption = "small", out: Out = None
+    experiment: Names = None,
+    everything: Everything = False,
+    preset: PresetOption = "small",
+    out: Out = None,
+    workers: Workers = None,
 ) -> None:
-    """List what experiments would run, and what of it is done. Nothing is run or
-    written.
+    """List what experiments would run, what of it is done, and how long the rest takes.
+    Nothing is run or written.
 
     - `altbench experiments plan --all`
+    - `altbench experiments plan E3 --workers 8`
     """
     from altbench.experiments import reproduce as work
     from altbench.system.console import make_console
     from altbench.system.devices import require_renderer
+    from altbench.system.fingerprint import usable_cores
 
     chosen = _chosen(experiment, everything)
-    work.show_plans(chosen, preset, _folder(out, preset), require_renderer(), make_console())
+    count = usable_cores() if workers is None else workers
+    work.show_plans(chosen, preset, _folder(out, preset), require_renderer(), make_console(), count)
 
 
 def reproduce(
@@ -146,7 +159,7 @@ def reproduce(
     elif report_only:
         report(experiment, everything, preset, out)
     elif dry_run:
-        plan(experiment, everything, preset, out)
+        plan(experiment, everything, preset, out, workers)
     else:
         run(experiment, everything, preset, out, workers)
 

@@ -1,4 +1,4 @@
-"""The work of `altbench run`, `list`, `video` and `bench policies`."""
+"""The work of `altbench run`, `video` and `bench policies`."""
 
 from __future__ import annotations
 
@@ -7,28 +7,50 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from altbench.core import registry
-from altbench.core.errors import ConfigError
-from altbench.core.spec import read_toml
+from altbench.core.errors import AltbenchError
+from altbench.results import history
 from altbench.sweeps.kept import load_kept
-from altbench.sweeps.spec import BUILT_IN_SWEEPS, PolicyEntry, SweepSpec, load_sweep
-from altbench.system.console import FittingTable, make_console, say, show
+from altbench.sweeps.spec import SweepSpec, load_sweep
+from altbench.system.console import make_console, say
 from altbench.system.devices import require_renderer, resolve_device
+from altbench.system.fingerprint import usable_cores
 
 
-def run(name: str, out: Path | None, workers: int | None, dry_run: bool, extra: list[str]) -> None:
-    """Run the sweep `name` into `out`, or list its work for a dry run.
+def load(name: str) -> SweepSpec:
+    """Return a built-in sweep by its name, or one from a TOML file or a run's sweep.json."""
+    return load_kept(Path(name)) if name.endswith(".json") else load_sweep(name)
 
-    `extra`: policies as `file.py:Class`, beside the sweep's own.
+
+def run(sweep: SweepSpec, out: Path | None, workers: int | None, dry_run: bool) -> None:
+    """Run `sweep` into `out`, or list its work for a dry run.
+
+    None for `out` is results/NAME. Another sweep that was run there is named.
     """
     console = make_console()
-    sweep = with_policies(load_kept(Path(name)) if name.endswith(".json") else load_sweep(name), extra)
     root = out or Path("results") / sweep.name
+    _name_others(sweep, root, console)
     if dry_run:
-        _show_plan(sweep, root, console)
+        _show_plan(sweep, root, workers, console)
         return
     failed = _run(sweep, root, workers, console)
     raise typer.Exit(1 if failed else 0)
+
+
+def _name_others(sweep: SweepSpec, root: Path, console: Console) -> None:
+    """Say which other sweep's tables a run into `root` replaces, and how to get them back."""
+    if not (root / history.LAST).is_file():
+        return
+    try:
+        last = history.load(root)[0]
+    except AltbenchError:  # damaged: the run writes it anew
+        return
+    if last.name != sweep.name:
+        say(
+            console,
+            ("note", "yellow"),
+            f" {root} holds the sweep {last.name!r}: work that both share is done once. Tables and figures become those "
+            f"of {sweep.name!r}; `altbench run` with the sweep {last.name!r} and the same --out writes its own again.",
+        )
 
 
 def _run(sweep: SweepSpec, root: Path, workers: int | None, console: Console) -> bool:
@@ -52,8 +74,8 @@ def _run(sweep: SweepSpec, root: Path, workers: int | None, console: Console) ->
     return bool(summary.failed)
 
 
-def _show_plan(sweep: SweepSpec, root: Path, console: Console) -> None:
-    """List the sweep's work, and how much of it is already in `root`.
+def _show_plan(sweep: SweepSpec, root: Path, workers: int | None, console: Console) -> None:
+    """List the sweep's work, how much of it is already in `root`, and what the rest takes.
 
     Raise AltbenchError if the run would be refused.
     """
@@ -63,60 +85,10 @@ def _show_plan(sweep: SweepSpec, root: Path, console: Console) -> None:
 
     check_folder(root)
     opened = Run.open(root, sweep)
-    dry_run.show_plan(console, opened)
+    work = dry_run.show_plan(console, opened)
+    dry_run.show_cost(console, work, usable_cores() if workers is None else workers)
     for line in (*opened.lacking, f"in {root}"):
         say(console, line, wrap=False)
-
-
-def with_policies(sweep: SweepSpec, extra: list[str]) -> SweepSpec:
-    """Return `sweep` with each of `extra` (`file.py:Class`) as one more policy.
-
-    Each has the sweep's largest N and takes part in every evaluation.
-    """
-    for spec in extra:
-        policy = registry.policy(spec)
-        n = (max(n for entry in sweep.policies for n in entry.n),)
-        entry = PolicyEntry(policy=spec, preset=next(iter(policy.presets), "small"), n=n)
-        if entry.name in [p.name for p in sweep.policies]:
-            raise ConfigError(f"--policy {spec}: the sweep already has a policy called {entry.name!r}")
-        evaluations = [
-            e if e.policies is None else e.model_copy(update={"policies": (*e.policies, entry.name)})
-            for e in sweep.evaluations
-        ]
-        sweep = sweep.model_copy(update={"policies": (*sweep.policies, entry), "evaluations": tuple(evaluations)})
-    return sweep
-
-
-def list_names() -> None:
-    """Print what is registered, and the built-in sweeps."""
-    policies = FittingTable(("policy", "presets", "what it is"), "Policies", prose=[1, 2])
-    for name in registry.names("policy"):
-        cls = registry.policy(name)
-        policies.add(name, ", ".join(cls.presets), _first_line(cls))
-    perturbations = FittingTable(("perturbation", "what it is"), "Perturbations (severity 0 to 5)", prose=[1])
-    for name in registry.names("perturbation"):
-        perturbations.add(name, _first_line(registry.perturbation(name)))
-    sweeps = FittingTable(("sweep", "what it is"), "Sweeps", prose=[1])
-    for path in sorted(BUILT_IN_SWEEPS.glob("*.toml")):
-        sweeps.add(path.stem, str(read_toml(path).get("description", "")))
-    show(make_console(), _tasks_table(), policies, perturbations, sweeps)
-
-
-def _tasks_table() -> FittingTable:
-    """Return the tasks; splits that all of them have are said once, in the note."""
-    tasks = [registry.task(name) for name in registry.names("task")]
-    same = len({task.splits for task in tasks}) == 1
-    note = f"Every task has the splits {', '.join(tasks[0].splits)}." if same else ""
-    table = FittingTable(("task", "horizon", "grid", *(() if same else ("splits",))), "Tasks", note, prose=[3])
-    for task in tasks:
-        splits = () if same else (", ".join(task.splits),)
-        table.add(task.name, f"{task.horizon} steps", f"{task.grid_size} poses", *splits)
-    return table
-
-
-def _first_line(kind: type) -> str:
-    """Return a docstring's first line; empty without a docstring."""
-    return next(iter((kind.__doc__ or "").strip().splitlines()), "")
 
 
 def video(cell: str, root: Path, episodes: int, out: Path | None) -> None:

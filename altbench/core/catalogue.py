@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from altbench.core import registry
-from altbench.core.errors import UnknownNameError
 from altbench.core.perturbation import AnyPerturbation
-from altbench.core.policy import Policy
+from altbench.core.policy import Policy, resolve_config
 from altbench.core.task import TaskInfo
 
 
@@ -36,13 +35,10 @@ def make_policy(name: str, task: str, preset: str = "small", **config: Any) -> P
 
     `name`: a registered policy, or `file.py:Class`. `preset`: one of the policy's own; a
     policy without presets has its defaults. A `Trainable` is not fitted yet: call `fit`.
-    Raise UnknownNameError for a name, preset or setting that does not exist.
+    Raise ConfigError for a name, preset or setting that does not exist.
     """
     kind = registry.policy(name)
-    if preset not in kind.presets and (kind.presets or preset != "small"):
-        raise UnknownNameError(f"preset of {name}", preset, kind.presets)
-    values = {**kind.presets.get(preset, {}), **config}
-    return kind(registry.task(task), kind.config_type.parse(values, f"policy {name}"))
+    return kind(registry.task(task), resolve_config(kind, preset, config, f"policy {name!r}"))
 
 
 def make_perturbation(name: str, severity: int, **options: Any) -> AnyPerturbation:

@@ -151,13 +151,15 @@ class ImportOptions:
     `control_mode`: None means the file's own. `image_size` (H, W): None means the size
     of the file's images, or 84 by 84 if the file has none. `render`: draw images from
     the states even if the file contains images. `model`: the MJCF file to which the
-    states belong, if the foreign file neither contains nor names it.
+    states belong, if the foreign file neither contains nor names it. `filter`: the
+    name of a subset of the file, such as robomimic's filter key "train".
     """
 
     control_mode: ControlMode | None = None
     image_size: tuple[int, int] | None = None
     render: bool = False
     model: Path | None = None
+    filter: str | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,12 @@ class Recording:
 
     `demonstrations`: `episodes` of them, numbered from 0, each made when the iteration
     reaches it. `made_with`: what is known of their origin, such as {"recorded with":
-    "robosuite 1.0.0"}.
+    "robosuite 1.0.0"}. `names`: the episodes' names in the file, by number; empty if
+    they have none.
+
+    An importer adds to these while `demonstrations` is iterated. `unusable`: the name
+    of an episode that holds NaN -> the reason; it has no demonstration. `rewarded`:
+    numbers of the demonstrations whose success no state shows, only their rewards.
     """
 
     control_mode: ControlMode
@@ -174,6 +181,9 @@ class Recording:
     episodes: int
     demonstrations: Iterable[Demonstration]
     made_with: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    unusable: dict[str, str] = field(default_factory=dict)
+    rewarded: set[int] = field(default_factory=set)
 
 
 class Importer(Protocol):

@@ -43,6 +43,10 @@ class DatasetError(AltbenchError):
     """A demonstrations file that is missing, truncated, foreign or inconsistent."""
 
 
+class EpisodeUnusable(DatasetError):
+    """An episode that holds NaN or infinity. The others of its file can be used."""
+
+
 class CheckpointError(AltbenchError):
     """A checkpoint folder that is missing, incomplete or made for something else."""
 

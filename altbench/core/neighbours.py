@@ -24,6 +24,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from altbench.core.contents import file_digest
+
 SUFFIXES = (*EXTENSION_SUFFIXES, ".py")
 """How a module's file may end, in Python's order."""
 UNSEEN = "_altbench_submodule"
@@ -35,21 +37,13 @@ class Neighbours:
     """What a policy file imports from its own folder.
 
     `file`: the policy's, absolute. `modules`: dotted name, from the folder -> file; a
-    folder without `__init__.py` stands for itself.
+    folder without `__init__.py` stands for itself. `digest`: the SHA-256 of the policy
+    file, or of it and its neighbours if it has any, when they were found.
     """
 
     file: Path
     modules: dict[str, Path]
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of the policy file, or of it and its neighbours if it has any."""
-        own = _sha256(self.file)
-        others = {path for path in self.modules.values() if path.is_file()}
-        if not others:
-            return own  # the key of a policy in one file stays what it always was
-        named = sorted((path.relative_to(self.file.parent).as_posix(), _sha256(path)) for path in others)
-        return hashlib.sha256(json.dumps([own, named]).encode()).hexdigest()
+    digest: str
 
     @property
     def package(self) -> str:
@@ -69,7 +63,16 @@ def find_neighbours(file: Path) -> Neighbours:
                 continue
             found[name] = place
             waiting.append((place, _package_of(name, place)))
-    return Neighbours(file, found)
+    return Neighbours(file, found, _digest(file, found))
+
+
+def _digest(file: Path, modules: dict[str, Path]) -> str:
+    own = file_digest(file)
+    others = {path for path in modules.values() if path.is_file()}
+    if not others:
+        return own  # the key of a policy in one file stays what it always was
+    named = sorted((path.relative_to(file.parent).as_posix(), file_digest(path)) for path in others)
+    return hashlib.sha256(json.dumps([own, named]).encode()).hexdigest()
 
 
 def load(neighbours: Neighbours) -> ModuleType:
@@ -260,7 +263,3 @@ def _package_of(name: str, place: Path) -> Sequence[str]:
     """Return the names of the package that a module is in; a package is in itself."""
     parts = name.split(".")
     return parts if place.is_dir() or place.name == "__init__.py" else parts[:-1]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, get_args
 
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
+from altbench.core.contents import named_in
 from altbench.core.demonstration import Demonstration
-from altbench.core.errors import ContractError
+from altbench.core.errors import ConfigError, ContractError, suggestion
 from altbench.core.spec import Spec
 from altbench.core.task import TaskInfo
 from altbench.core.types import ControlMode, Float32, Int64, Progress, UInt8, no_progress
@@ -77,7 +78,7 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Footprint:
-    """The bytes that a ready policy holds.
+    """The bytes that a policy holds when it is ready to act.
 
     `weights`: parameters and buffers. `table`: an index and stored actions.
     """
@@ -96,6 +97,10 @@ class Policy(ABC, Generic[ConfigT]):
     The decisions of an episode may depend only on the constructor's arguments, the
     checkpoint, the episode's seed and its observations. They must not depend on global
     random state, nor on the other slots of the batch (within 1e-5).
+
+    A policy that is no `Trainable` is ready once it is made: its constructor reads its
+    weights, and `place` brings them to a device. A `Trainable` is made, then fitted or
+    loaded.
 
     Class attributes. `name`. `version`: raise it when the decisions change.
     `config_type`: the class of its settings, a subclass of `Spec`; `class
@@ -121,6 +126,26 @@ class Policy(ABC, Generic[ConfigT]):
         self.task = task
         self.config = config
 
+    def files(self) -> Sequence[Path | str]:
+        """Return the files and folders that this policy reads; keys hold their contents.
+
+        These are what its settings name: every text in them that is the path of an
+        existing file or folder. Override it if the policy reads other files, or if its
+        settings name files that it does not read. A file that is missing is refused
+        before any work. The bench asks when the policy is made, and does not ask its
+        built-in policies, whose settings hold digests.
+        """
+        return named_in(self.config) if isinstance(self.config, Spec) else ()
+
+    def place(self, device: str) -> None:
+        """Bring the weights to `device`, "cpu" or "cuda".
+
+        The bench calls it once, before the first `reset`, if the policy is no
+        `Trainable`; `fit` and `load` tell one its device. A policy that computes on the
+        CPU alone need not define it.
+        """
+        del device
+
     @property
     @abstractmethod
     def requirements(self) -> Requirements:
@@ -134,12 +159,15 @@ class Policy(ABC, Generic[ConfigT]):
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
         """Decide for `slots`, which is any subset of the slots that were reset.
 
-        Row b of `observation` belongs to `slots[b]`.
+        Row b of `observation` belongs to `slots[b]`. Its arrays must not be changed.
         """
 
-    def footprint(self) -> Footprint:
-        """Return the bytes of weights and table."""
-        return Footprint()
+    def footprint(self) -> Footprint | None:
+        """Return the bytes of weights and table.
+
+        None if they are unknown; tables then leave them empty.
+        """
+        return None
 
     def inference_note(self) -> str:
         """Return how a decision is made, for the latency table: `DDIM, 10 steps`."""
@@ -181,6 +209,18 @@ class Trainable(Policy[ConfigT]):
         """Read what `save` wrote; decisions are then the same as before `save`."""
 
 
+def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, Any], where: str) -> Any:
+    """Return a policy's settings: defaults, then the preset's values, then `overrides`.
+
+    A policy without presets has its defaults, whatever `preset` is: a sweep may give
+    one preset to all its rows. Raise ConfigError, which begins with `where`, for an
+    unknown preset or setting.
+    """
+    if policy.presets and preset not in policy.presets:
+        raise ConfigError(f"{where}: unknown preset {preset!r}{suggestion(preset, sorted(policy.presets))}")
+    return policy.config_type.parse({**policy.presets.get(preset, {}), **overrides}, f"{where}: config")
+
+
 def check_fit(policy: Requirements, task: TaskInfo, image_size: tuple[int, int], name: str) -> None:
     """Raise ContractError, naming both sides, if a policy cannot work on a task."""
     if policy.cameras and policy.needs_state:
@@ -197,6 +237,18 @@ def check_fit(policy: Requirements, task: TaskInfo, image_size: tuple[int, int],
             f"{name}: expected To >= 1 and 1 <= Ta <= Tp, got To {policy.obs_horizon}, Tp {policy.pred_horizon}, "
             f"Ta {policy.action_horizon}"
         )
+
+
+def as_float32(decision: Decision) -> Decision:
+    """Return `decision` with float32 actions, if they are floating-point numbers.
+
+    Anything else stays as it is, for `check_decision` to judge.
+    """
+    actions = getattr(decision, "actions", None)
+    if not isinstance(actions, np.ndarray) or actions.dtype.kind != "f" or actions.dtype == np.float32:
+        return decision
+    with np.errstate(over="ignore"):  # an infinite action is refused as such
+        return replace(decision, actions=actions.astype(np.float32))
 
 
 def check_decision(decision: Decision, batch: int, action_horizon: int, action_dim: int) -> None:

@@ -45,7 +45,7 @@ def _defined_in(path: Path) -> str:
         return ""
     found: dict[str, None] = {}
     for node in [node for node in tree.body if isinstance(node, ast.ClassDef)]:
-        bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+        bases = {ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases}
         if bases & {"Policy", "Trainable", *found}:
             found[node.name] = None
     return f"; it defines {', '.join(found)}" if found else ""

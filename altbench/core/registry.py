@@ -23,6 +23,7 @@ from typing import Any, Literal
 import gymnasium
 
 from altbench.core import policy_files
+from altbench.core.contents import source_digest
 from altbench.core.demonstration import Exporter, Importer
 from altbench.core.errors import ConfigError, UnknownNameError
 from altbench.core.gymnasium_ids import TaskSpec
@@ -106,6 +107,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "minari": "altbench_demos.formats.minari_set:write_minari",
     },
 }
+OWN_PACKAGES = ("altbench", "altbench_envs", "altbench_policies", "altbench_demos")
+"""The packages of the bench, whose code has versions instead of digests in keys."""
 MANIFEST = "altbench_demos:manifest.toml"
 OPENGL = "altbench_envs.robosuite_env.opengl"
 GROUPS: dict[Kind, str] = {
@@ -147,7 +150,11 @@ def register(kind: Kind, name: str, target: object, *, replace: bool = False) ->
 
 
 def register_environments() -> None:
-    """Register the Gymnasium id of every task; none is imported by that."""
+    """Register the Gymnasium id of every task; none is imported by that.
+
+    `import altbench` calls it. Call it again for packages that were installed since.
+    """
+    _entry_points.cache_clear()
     for name in filter(NAME.fullmatch, table("task")):
         _register_environment(name)
 
@@ -186,6 +193,11 @@ def task(name: str) -> TaskInfo:
     return info
 
 
+def task_class(name: str) -> Any:
+    """Return the class registered as the task `name`: it has `info` and `make`."""
+    return _task_class(name)
+
+
 def policy(name: str) -> type[Policy]:
     """Return the policy class registered as `name`, or named by `file.py:Class`."""
     found = policy_files.load(name) if is_file(name) else _resolve("policy", name)
@@ -194,6 +206,22 @@ def policy(name: str) -> type[Policy]:
     if not hasattr(found, "config_type"):
         raise ConfigError(f"policy {name!r}: expected a class attribute config_type, its settings (altbench.api.Spec)")
     return found
+
+
+def source(kind: Kind, name: str) -> str:
+    """Return the digest of the code that `name` stands for; empty for built-in names.
+
+    A built-in name has a version instead. A policy's file counts with the modules beside
+    it that it imports. Of installed code the whole package counts.
+    """
+    if kind == "policy" and is_file(name):
+        return policy_files.digest(name)
+    check_name(kind, name)
+    target = table(kind)[name]
+    module = target.partition(":")[0] if isinstance(target, str) else getattr(target, "__module__", "")
+    if module.partition(".")[0] in OWN_PACKAGES:
+        return ""
+    return source_digest(module if isinstance(target, str) else target)
 
 
 def is_file(policy: str) -> bool:
@@ -241,6 +269,14 @@ def select_backend() -> str:
     Raises RenderingUnavailable if MUJOCO_GL has another value.
     """
     return str(importlib.import_module(OPENGL).select_backend())
+
+
+def choose_backend(value: str) -> str:
+    """Return the back end that a run uses if MUJOCO_GL is `value`; change nothing.
+
+    Raises RenderingUnavailable for a value that MuJoCo does not accept.
+    """
+    return str(importlib.import_module(OPENGL).choose_backend(value))
 
 
 def check_backend() -> None:

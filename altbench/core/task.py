@@ -30,6 +30,9 @@ class TaskInfo:
     task's object just before that control step, in a direction drawn from the seed. An
     object that is held or lifted is not shifted; `info["moved"]` records whether it
     was.
+
+    `workspace`: (low, high), the bounds of a pose action's position (m, world); None if
+    unknown.
     """
 
     name: str
@@ -42,6 +45,7 @@ class TaskInfo:
     arms: int = 1
     control_hz: float = 20.0
     movable: bool = False
+    workspace: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
 
     @property
     def env_id(self) -> str:

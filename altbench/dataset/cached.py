@@ -11,7 +11,7 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.types import Progress, RenderProfile, no_progress
 from altbench.dataset.collecting import collect as collect_file
 from altbench.dataset.files import info, read
-from altbench.dataset.format import physics_versions
+from altbench.dataset.format import code_versions, physics_versions
 from altbench.system.cache import cache_folder
 
 
@@ -58,7 +58,9 @@ def read_demonstrations(path: Path | str, task: str | None = None) -> tuple[Demo
 
 def _cached(task: str, seed: int, image_size: tuple[int, int], render_profile: RenderProfile) -> Path:
     """Name the file after all that its contents depend on, so that none is ever stale."""
-    versions = "-".join(f"{name}{number}" for name, number in physics_versions().items())
+    numbers = [f"{name}{number}" for name, number in physics_versions().items()]
+    numbers += [digest[:12] for digest in code_versions(task, own_expert=True).values()]
+    versions = "-".join(numbers)
     size = "x".join(map(str, image_size))
     name = f"{task}-v{registry.task(task).version}-seed{seed}-{size}-{render_profile}-{versions}.hdf5"
     return cache_folder() / "demonstrations" / name

@@ -18,6 +18,7 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, DatasetError
 from altbench.core.task import task_of
 from altbench.core.types import Progress, RenderProfile, no_progress
+from altbench.dataset.attempts import Watch
 from altbench.dataset.collection_plan import MAX_DEMONSTRATIONS, CollectionPlan, Placement, plan_collection
 from altbench.dataset.files import Dataset
 from altbench.dataset.policy_expert import ExpertChoice
@@ -39,6 +40,7 @@ def collect(
     expert: ExpertChoice | None = None,
     progress: Progress = no_progress,
     patience_s: float = 0.0,
+    watch: Watch | None = None,
 ) -> Dataset:
     """Collect `n` successful demonstrations into the file `path`; return its contents.
 
@@ -53,7 +55,8 @@ def collect(
     depend on their number. `expert`: a policy in place of the task's own expert.
     `progress` reports after each demonstration; its metric `failed` counts the failed
     attempts so far. `patience_s`: how long to wait for another process that collects
-    into `path`; DatasetError if it takes longer.
+    into `path`; DatasetError if it takes longer. `watch`: is shown every attempt; see
+    `altbench.report.attempt_films`.
     """
     refuse_second_import("altbench.collect")
     if not 1 <= n <= MAX_DEMONSTRATIONS:
@@ -67,6 +70,7 @@ def collect(
         render_profile=render_profile,
         expert=expert,
     )
+    plan = replace(plan, watch=watch)
     enough = _enough(plan, n, progress)
     if enough is not None:
         return enough
@@ -144,12 +148,16 @@ def _demonstrate(recorder: Recorder, plan: CollectionPlan, index: int) -> Demons
     DatasetError if all fail.
     """
     seeds, grid_index = plan.seeds(index), plan.grid_index(index)
-    for seed in seeds:
+    film: Path | None = None
+    for number, seed in enumerate(seeds):
         made = recorder.record(seed, plan.options(index))
+        if plan.watch is not None:
+            film = plan.watch(recorder.last_attempt(index, number, len(seeds)))
         if made is not None:
             return replace(made, index=index, grid_index=grid_index)
     where = f"grid pose {grid_index}" if grid_index >= 0 else f"demonstration {index}"
-    raise DatasetError(f"the expert of {plan.info.name} failed {len(seeds)} times in a row at {where}")
+    seen = f"; the last attempt's film: {film}" if film else ""
+    raise DatasetError(f"the expert of {plan.info.name} failed {len(seeds)} times in a row at {where}{seen}")
 
 
 # ------------------------------------------------------------------------------------------------------------ workers

@@ -21,11 +21,13 @@ from altbench.core.seeds import derive_seed
 from altbench.core.task import TaskInfo
 from altbench.core.types import RenderProfile
 from altbench.dataset import files
+from altbench.dataset.attempts import Watch
 from altbench.dataset.files import Dataset
-from altbench.dataset.format import DatasetMeta, physics_versions, task_settings
+from altbench.dataset.format import DatasetMeta, code_versions, physics_versions, task_settings
 from altbench.dataset.policy_expert import ExpertChoice
 from altbench.dataset.recorder import Recorder
-from altbench.system.lease import LeaseHeld, Watch, claim, held
+from altbench.system import lease
+from altbench.system.lease import LeaseHeld, claim, held
 
 Placement = Literal["grid", "uniform"]
 MAX_ATTEMPTS = 20
@@ -42,13 +44,15 @@ class CollectionPlan:
     """The task, settings, file and expert of demonstrations to collect.
 
     `meta` lacks the lengths that only the simulator knows: `state_dim` and
-    `environment_state_dim` are 0. `expert` None: the task's own.
+    `environment_state_dim` are 0. `expert` None: the task's own. `watch`: is shown
+    every attempt; None: nobody is.
     """
 
     info: TaskInfo
     meta: DatasetMeta
     path: Path
     expert: ExpertChoice | None = None
+    watch: Watch | None = None
 
     @property
     def parts(self) -> Path:
@@ -180,10 +184,10 @@ class CollectionPlan:
 
     def remove_idle_parts(self) -> None:
         """Remove the folder of parts unless another process works in it."""
-        lease = claim(self._lock, Watch()) if self.parts.is_dir() else None
-        if lease is not None:
+        claimed = claim(self._lock, lease.Watch()) if self.parts.is_dir() else None
+        if claimed is not None:
             self.remove_parts()
-            lease.release()
+            claimed.release()
 
     def _complete_meta(self, demonstration: Demonstration) -> DatasetMeta:
         state = demonstration.environment_state
@@ -217,7 +221,7 @@ def plan_collection(
         "state_dim": 0,
         "placement": placement,
         "root_seed": root_seed,
-        "versions": {**physics_versions(), **made_by},
+        "versions": {**physics_versions(), **code_versions(task_name, expert is None), **made_by},
     }
     return CollectionPlan(info, DatasetMeta.parse(values, "demonstrations to collect"), path, expert)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -13,8 +13,18 @@ import gymnasium
 import numpy as np
 
 from altbench.core import registry
-from altbench.core.demonstration import Demonstration, ImportOptions, NativeModel, Recording, RestorableTask, View
-from altbench.core.errors import DatasetError
+from altbench.core.actions import check_actions
+from altbench.core.demonstration import (
+    Demonstration,
+    ImportOptions,
+    NativeModel,
+    Recording,
+    RestorableTask,
+    StateViewer,
+    View,
+)
+from altbench.core.errors import DatasetError, SimulationDiverged
+from altbench.core.motion import check_motion
 from altbench.core.task import InitialState, TaskEnv, TaskInfo, task_of
 from altbench.core.types import ControlMode, Float32, Float64, Progress, RenderProfile, no_progress
 from altbench.dataset import files
@@ -24,14 +34,20 @@ from altbench.dataset.format import DatasetMeta, physics_versions, task_settings
 
 @dataclass(frozen=True)
 class Imported:
-    """The result of an import.
+    """The result of an import. Episodes have the names that they have in the file.
 
-    `left_out`: numbers of the file's episodes that do not solve the task. They are not
-    written.
+    `left_out`: episodes that do not solve the task; they are not written. `unusable`:
+    the name of an episode that holds NaN -> the reason; not written, either.
+    `rewarded`: written as successes because their rewards say so; no state shows it.
+    `solved_at_start`: written, but solved in their first frame, so that a policy that
+    acts at random solves them, too.
     """
 
     data: Dataset
-    left_out: tuple[int, ...]
+    left_out: tuple[str, ...]
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    rewarded: tuple[str, ...] = ()
+    solved_at_start: tuple[str, ...] = ()
 
 
 def import_file(
@@ -48,32 +64,56 @@ def import_file(
 
     Episodes that do not solve the task are left out, unless `keep_failures`. `progress`
     counts them as `failed`. DatasetError if `out` exists, or if `path` is damaged or
-    does not fit the task; the message names what was expected and what came.
+    does not fit the task, or if its actions cannot be those that were executed; the
+    message names what was expected and what came.
     """
     info, importer = registry.task(task_name), registry.importer(format_name)
     if out.exists():
         raise DatasetError(f"{out}: exists; choose another file, or remove it")
     with TaskStateViewer(info) as viewer:
         recording = importer(path, viewer, options or ImportOptions())
-        kept, left_out = _sort(recording, keep_failures, progress)
-        if not kept:
-            raise DatasetError(
-                f"{path}: expected demonstrations that solve {task_name}, got {recording.episodes} that do not"
-            )
+        kept, left_out = _sort(path, info, recording, keep_failures, progress)
+        _refuse_nothing(path, task_name, recording, kept)
+        check_motion(str(path), viewer, kept, [_name(recording, d.index) for d in kept])
+        start = [_name(recording, d.index) for d in kept if is_solved_at_start(viewer, d)]
         files.write(out, _renumbered(kept), _meta(info, recording, kept[0], format_name))
-    return Imported(files.read(out), tuple(left_out))
+    rewarded = tuple(_name(recording, d.index) for d in kept if d.index in recording.rewarded)
+    return Imported(files.read(out), tuple(left_out), dict(recording.unusable), rewarded, tuple(start))
 
 
-def _sort(recording: Recording, keep_failures: bool, progress: Progress) -> tuple[list[Demonstration], list[int]]:
+def _sort(
+    path: Path, info: TaskInfo, recording: Recording, keep_failures: bool, progress: Progress
+) -> tuple[list[Demonstration], list[str]]:
     kept: list[Demonstration] = []
-    left_out: list[int] = []
-    for done, made in enumerate(recording.demonstrations, start=1):
+    left_out: list[str] = []
+    for made in recording.demonstrations:
+        name = _name(recording, made.index)
         if made.success or keep_failures:
+            check_actions(f"{path}: {name}", made.actions, made.agent_pos, info, made.control_mode)
             kept.append(made)
         else:
-            left_out.append(made.index)
+            left_out.append(name)
+        done = len(kept) + len(left_out) + len(recording.unusable)
         progress(done, recording.episodes, {"failed": float(len(left_out))})
     return kept, left_out
+
+
+def _name(recording: Recording, index: int) -> str:
+    return recording.names[index] if recording.names else str(index)
+
+
+def _refuse_nothing(path: Path, task_name: str, recording: Recording, kept: Sequence[Demonstration]) -> None:
+    """Raise DatasetError if no episode is left to write."""
+    if kept:
+        return
+    if recording.unusable and len(recording.unusable) == recording.episodes:
+        raise DatasetError(next(iter(recording.unusable.values())))
+    raise DatasetError(f"{path}: expected demonstrations that solve {task_name}, got {recording.episodes} that do not")
+
+
+def is_solved_at_start(viewer: StateViewer, d: Demonstration) -> bool:
+    """Return whether the task is solved in the demonstration's first frame."""
+    return viewer.look(d.states[0], object_pose=d.initial_state.object_pose).success
 
 
 def _renumbered(demonstrations: Sequence[Demonstration]) -> Iterator[Demonstration]:
@@ -158,10 +198,16 @@ class TaskStateViewer:
     def after(
         self, state: Float64, action: Float32, control_mode: ControlMode, object_pose: Float64 | None = None
     ) -> Float64:
-        """Return the state (Ds,) one control step after `state` and `action` (Da,)."""
+        """Return the state (Ds,) one control step after `state` and `action` (Da,).
+
+        DatasetError if the simulation diverges.
+        """
         task = task_of(self._env(obs_type="state", control_mode=control_mode))
         self._restore(task, self._start(state, object_pose))
-        task.advance(action)
+        try:
+            task.advance(action)
+        except SimulationDiverged as error:
+            raise DatasetError(f"expected an action that can be simulated, got one after which {error}") from error
         return task.sim_state()
 
     def environment(self, control_mode: ControlMode, image_size: tuple[int, int]) -> gymnasium.Env[Any, Any]:
@@ -192,6 +238,11 @@ class TaskStateViewer:
     def _some_pose(self) -> Float64:
         self._task.reset(seed=0)
         return self._task.initial_state().object_pose
+
+    @property
+    def can_set_states(self) -> bool:
+        """Whether the task describes its states, so that others can be set."""
+        return isinstance(task_of(self._env(obs_type="state", control_mode="ee_pose")), RestorableTask)
 
     @property
     def _task(self) -> RestorableTask:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import DatasetError
 from altbench.core.spec import Spec
@@ -111,6 +112,17 @@ def task_settings(info: TaskInfo, control_mode: ControlMode) -> dict[str, Any]:
 def physics_versions() -> dict[str, str]:
     """Return the versions of the software that fixes the physics and the images."""
     return {name: version(name) for name in ("mujoco", "robosuite")}
+
+
+def code_versions(task: str, own_expert: bool) -> dict[str, str]:
+    """Return the digests of a third party's task and of its expert; empty for built-in ones.
+
+    `own_expert`: whether the task's own expert demonstrates.
+    """
+    found = {"task source": registry.source("task", task)}
+    if own_expert and task in registry.table("expert"):
+        found["expert source"] = registry.source("expert", task)
+    return {what: digest for what, digest in found.items() if digest}
 
 
 def arrays(demonstration: Demonstration) -> Arrays:

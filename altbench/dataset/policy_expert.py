@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from altbench.core import registry
+from altbench.core.contents import digest_of, named_in
 from altbench.core.errors import ConfigError, ContractError
 from altbench.core.policy import Observation, Policy
 from altbench.core.spec import digest
@@ -49,13 +50,19 @@ class ExpertChoice:
 
         It names the checkpoint's contents, not its path.
         """
-        runtime = registry.policy(self.policy).runtime_fields
-        return f"{self.policy} {digest({k: v for k, v in self.config.items() if k not in runtime})[:12]}"
+        kind = registry.policy(self.policy)
+        values = {k: v for k, v in self.config.items() if k not in kind.runtime_fields}
+        source = registry.source("policy", self.policy)
+        if source:  # of a third party: no version and no setting tells what it computes
+            named = named_in(kind.config_type.parse(self.config, f"expert {self.policy}"))
+            values |= {"source": source, "files": digest_of(named, f"expert {self.policy}")}
+        return f"{self.policy} {digest(values)[:12]}"
 
     def make(self, task: TaskInfo) -> Policy:
         """Make the policy; ContractError if it cannot demonstrate `task`."""
         kind = registry.policy(self.policy)
         policy = kind(task, kind.config_type.parse(self.config, f"expert {self.policy}"))
+        policy.place("cpu")
         needs = policy.requirements
         if needs.cameras or needs.obs_horizon != 1 or needs.action_horizon != 1:
             raise ContractError(

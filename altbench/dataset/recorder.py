@@ -13,6 +13,8 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import SimulationDiverged
 from altbench.core.task import Expert, InitialState, TaskInfo, task_of
 from altbench.core.types import Float32, Float64, RenderProfile
+from altbench.dataset import attempts
+from altbench.dataset.attempts import Attempt
 from altbench.dataset.policy_expert import ExpertChoice, PolicyExpert
 
 
@@ -43,6 +45,7 @@ class Recorder:
         style: dict[str, Any] = {"image_size": image_size, "render_profile": render_profile}
         self._env = gymnasium.make(info.env_id, obs_type="pixels", control_mode="ee_pose", **style)
         self._state_env = gymnasium.make(info.env_id, obs_type="state", control_mode="ee_pose")
+        self._last, self._ended = _Frames(), ""
 
     def close(self) -> None:
         """Close both environments."""
@@ -55,15 +58,21 @@ class Recorder:
         None if the expert fails or the simulation diverges. The demonstration has
         number 0 and no grid pose: the caller knows which one it is.
         """
+        self._last, self._ended = _Frames(), attempts.DIVERGED
         try:
             frames = self._play(seed, options)
         except SimulationDiverged:
             return None
+        self._ended = attempts.HORIZON if frames is None else attempts.SUCCESS
         return None if frames is None else self._demonstration(frames, seed)
+
+    def last_attempt(self, index: int, number: int, most: int) -> Attempt:
+        """Return what the last `record` saw, as attempt `number` of `most` at demonstration `index`."""
+        return Attempt(index, number, most, self._ended, self._last.observations)
 
     def _play(self, seed: int, options: dict[str, Any]) -> _Frames | None:
         """Play one episode until it succeeds; None if it reaches the task's horizon."""
-        task, frames = task_of(self._env), _Frames()
+        task, frames = task_of(self._env), self._last
         self._env.reset(seed=seed, options=options)
         self._expert.reset(task, seed)
         while True:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from altbench.experiments.shared.arrays import read_arrays, write_arrays
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Preset,
+    Report,
+    Reported,
+    Say,
+    Section,
+    drawn,
+)
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.style import COLOURS, styled
 from altbench.report.table import rate_text
@@ -160,7 +170,7 @@ def report(run: ExperimentRun) -> Report:
     found = {one: read_result(result_path(run, settings(one, run.preset), device)) for one in combinations()}
     data = _measured(found, run.preset)
     there = {one: result for one, result in found.items() if result is not None}
-    figures = {"samples": draw(there)} if there else {}
+    figures = drawn(samples=partial(draw, there)) if there else drawn()
     return Report(
         summary=_summary(data),
         sections=(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,11 +22,21 @@ from altbench.experiments.shared.audits import (
     paired_gap,
     ways_table,
 )
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Preset,
+    Report,
+    Reported,
+    Say,
+    Section,
+    drawn,
+)
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
 from altbench.experiments.shared.texts import prose
-from altbench.report.style import policy_styles, styled
+from altbench.report.style import policy_styles
 from altbench.report.table import Table
 from altbench.stats.scores import summarise
 from altbench.stats.trajectories import find_distance
@@ -93,7 +104,7 @@ def report(run: ExperimentRun) -> Report:
         return Report("", (), _reported(frame_of([])))
     frame = frame_of(episodes)
     sections = (
-        Section("S by policy and case", _method(), _tables(frame), {"distribution": _distribution(frame)}),
+        Section("S by policy and case", _method(), _tables(frame), drawn(distribution=partial(_distribution, frame))),
         Section("The ranking", _ranking(frame), {}),
         Section("What S does not say", _control(frame)),
         Section("One episode beside all demonstrations", BARS, {}, _bars(episodes)),
@@ -115,19 +126,19 @@ def _tables(frame: pd.DataFrame) -> dict[str, Table]:
 
 
 def _distribution(frame: pd.DataFrame) -> Figure:
-    with styled():
-        return distribution(frame, f"Lift, N = {N}: S by case", policy_styles(frame["label"]))
+    return distribution(frame, f"Lift, N = {N}: S by case", policy_styles(frame["label"]))
 
 
-def _bars(episodes: Sequence[AuditedEpisode]) -> dict[str, Figure]:
+def _bars(episodes: Sequence[AuditedEpisode]) -> Figures:
     """Draw a figure per policy that has an S."""
-    figures = {}
-    for label in SHOWN:
-        own = [one for one in episodes if one.cell.label == label]
-        if any(one.s is not None for one in own):
-            with styled():
-                figures[f"similarity_{label}"] = similarity_bars(own, f"{label}: similarity to each demonstration")
-    return figures
+    own = {label: [one for one in episodes if one.cell.label == label] for label in SHOWN}
+    return drawn(
+        **{
+            f"similarity_{label}": partial(similarity_bars, found, f"{label}: similarity to each demonstration")
+            for label, found in own.items()
+            if any(one.s is not None for one in found)
+        }
+    )
 
 
 def _method() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -88,20 +89,19 @@ def report(run: ExperimentRun) -> Report:
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
     recalls = {name: pooled(run, name, trajectory_recall) for name in rows}
     costs, ratios = measures_frame(run.measures()), ratios_table(run.measures())
-    success = dot_plot("Lift, 30 demonstrations: success by split", found)
     beyond = {split: clean(split) for split in ("uniform", *OUT_OF_DISTRIBUTION)}
     sections = (
         Section(
             "The main table",
             prose(METHOD, n=N, episodes=EPISODES),
             {"main": _main("Main table", found, (*SHOWN, "uniform"), recalls, costs, ratios)},
-            drawn(latency_memory=_cost_figure(run, list(rows))),
+            drawn(latency_memory=partial(_cost_figure, run, list(rows))),
         ),
         Section(
             "Beyond what was demonstrated",
             BEYOND,
             {"out_of_distribution": matrix_table("Success between and beyond", matrix(run, rows, beyond))},
-            drawn(success=success),
+            drawn(success=partial(dot_plot, "Lift, 30 demonstrations: success by split", found)),
         ),
         Section("More baselines", prose(BASELINES[run.preset]), {"more_baselines": _more(run, costs, ratios)}),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -106,14 +107,13 @@ def report(run: ExperimentRun) -> Report:
         {n: against_best(run, perturbed.rows, what, where, f"recall, {n}") for n, where in _perturbed_columns().items()}
         for what in (RAW, (THUMBNAILS,))
     )
-    figure = dot_plot("Lift, 30 demonstrations: success by ALT's key", found)
-    perturbed_figure = dot_plot("Lift, 30 demonstrations: success on recall, perturbed images, by ALT's key", perturbed)
+    title = "Lift, 30 demonstrations: success on recall, perturbed images, by ALT's key"
     sections = (
         Section(
             "Keys",
             prose(METHOD, episodes=EPISODES, base=BASE),
             {"keys": _table(run, found, recalls, words)},
-            drawn(success=figure),
+            drawn(success=partial(dot_plot, "Lift, 30 demonstrations: success by ALT's key", found)),
         ),
         Section(
             "Does learning the key pay?",
@@ -127,7 +127,7 @@ def report(run: ExperimentRun) -> Report:
                 "disturbed": matrix_table("Success on recall, perturbed images", perturbed, "key"),
                 **{f"learned_{name.replace(' ', '_')}": table for name, table in raw.items()},
             },
-            drawn(disturbed=perturbed_figure),
+            drawn(disturbed=partial(dot_plot, title, perturbed)),
         ),
         Section("Success, with marks", "", {"success_matrix": matrix_table("Success by key", found, "key")}),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,11 +13,21 @@ from altbench.audit.figures import distribution, similarity_bars
 from altbench.audit.tables import audit_table
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.audits import ACTIONS, POSITIONS, audited, episodes_table, frames, highest, ways_table
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Preset,
+    Report,
+    Reported,
+    Say,
+    Section,
+    drawn,
+)
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
 from altbench.experiments.shared.texts import listed, prose
-from altbench.report.style import policy_styles, styled
+from altbench.report.style import policy_styles
 from altbench.stats.trajectories import find_distance
 from altbench.sweeps.spec import SweepSpec
 
@@ -80,20 +91,20 @@ def compute(run: ExperimentRun, say: Say) -> None:
     expert_control.play(run, say)
 
 
-def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> dict[str, Figure]:
+def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> Figures:
     """Draw per task the distribution of S, and bars of the diffusion policy."""
-    figures, style = {}, policy_styles(frame["label"])
+    draw: dict[str, Callable[[], Figure]] = {}
+    style = policy_styles(frame["label"])
     for task in TASKS:
         own = [one for one in episodes if one.cell.checkpoint.task == task and one.s is not None]
         diffusion = [one for one in own if one.cell.label == "diffusion"]
-        with styled():
-            if own:
-                title = f"{task}, N = {N}: S by case"
-                figures[f"distribution_{task.lower()}"] = distribution(frame_of(own), title, style)
-            if diffusion:
-                title = f"{task}, diffusion: similarity to each demonstration"
-                figures[f"similarity_{task.lower()}"] = similarity_bars(diffusion, title)
-    return figures
+        if own:
+            title = f"{task}, N = {N}: S by case"
+            draw[f"distribution_{task.lower()}"] = partial(distribution, frame_of(own), title, style)
+        if diffusion:
+            title = f"{task}, diffusion: similarity to each demonstration"
+            draw[f"similarity_{task.lower()}"] = partial(similarity_bars, diffusion, title)
+    return drawn(**draw)
 
 
 def _summary(frame: pd.DataFrame) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
 from altbench.experiments.shared.matrix import Matrix, chosen, clean, dot_plot, label_rows, matrix, matrix_table
@@ -60,13 +61,12 @@ def report(run: ExperimentRun) -> Report:
     columns = {"not moved": clean("recall"), **{_head(event): clean(_split(event)) for event in EVENTS}}
     found = matrix(run, label_rows(run, POLICIES), columns)
     paired = {event: _against_blind(run, event) for event in EVENTS}
-    figure = dot_plot("Lift, 30 demonstrations: success when the cube is moved", found)
     sections = (
         Section(
             "When the object is moved",
             f"{prose(METHOD, n=N, episodes=EPISODES, move_at=MOVE_AT)} {_took_place(run)}".strip(),
             {"moved": matrix_table("Success when the object is moved", found)},
-            drawn(success=figure),
+            drawn(success=partial(dot_plot, "Lift, 30 demonstrations: success when the cube is moved", found)),
         ),
         Section(
             "Compared with blind playing",

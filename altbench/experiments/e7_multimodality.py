@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, prose
 from altbench.report.style import COLOURS, headline, ink, styled
@@ -60,7 +61,7 @@ def report(run: ExperimentRun) -> Report:
     if decisions.empty:
         return Report("", (), _reported({}))
     found = {n: _measured(decisions[decisions["n"] == n]) for n in (N, MANY) if (decisions["n"] == n).any()}
-    figures = {"matches": draw(found)}
+    figures = drawn(matches=partial(draw, found))
     section = Section("The top three matches", _method(), {"multimodality": _table(found)}, figures)
     return Report(_summary(found), (section,), _reported(found))
 

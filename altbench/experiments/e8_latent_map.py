@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,16 @@ from altbench.core.types import Float32, Float64, Int64
 from altbench.experiments.e4_variants import variants
 from altbench.experiments.shared.arrays import read_arrays, write_arrays
 from altbench.experiments.shared.embeddings import frame_keys, join, split
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Say, Section
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Preset,
+    Report,
+    Reported,
+    Say,
+    Section,
+    drawn,
+)
 from altbench.experiments.shared.sweeps import N, evaluation, make_sweep
 from altbench.experiments.shared.texts import frame_table, prose
 from altbench.experiments.shared.tsne import tsne
@@ -89,7 +99,7 @@ def report(run: ExperimentRun) -> Report:
     points = {point.label: point for point in _points(run)}
     read = {label: read_map(_path(run, point)) for label, point in points.items()}
     maps = {label: found for label, found in read.items() if found is not None}
-    figures = {"latent_map": draw(maps)} if maps else {}
+    figures = drawn(latent_map=partial(draw, maps)) if maps else drawn()
     sections = (
         Section("The map", prose(CAPTION, n=N), figures=figures),
         Section("Are trajectories smooth curves?", METHOD, {"smoothness": _table(maps)} if maps else {}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,13 +108,13 @@ def report(run: ExperimentRun) -> Report:
         for condition, where in conditions.items()
     }
     flags = flag_rates(run, labels, conditions)
-    figure = draw({key: value for key, value in fallen.items() if value is not None}, labels)
+    shown = {key: value for key, value in fallen.items() if value is not None}
     sections = (
         Section(
             "Which demonstration is executed",
             prose(METHOD, n=N, episodes=EPISODES),
             {"fallback": _table(fallen, labels)},
-            drawn(fallback=figure),
+            drawn(fallback=partial(draw, shown, labels)),
         ),
         Section(
             "Flags, and success when a policy stops on its own flag",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def report(run: ExperimentRun) -> Report:
             "Detectors on the same keys",
             _method(),
             {"detectors": detector_table(fitted)} if fitted else {},
-            drawn(scores=draw_scores(fitted) if fitted else None),
+            drawn(scores=partial(draw_scores, fitted)) if fitted else drawn(),
         ),
         Section("ALT's flag in use", _flag_method(run), {"flags": flags}),
         Section(
@@ -129,7 +130,7 @@ def report(run: ExperimentRun) -> Report:
             "Selective success",
             prose(SELECTIVE),
             {"selective": selective_table(fitted)} if fitted else {},
-            drawn(selective=draw_selective(fitted) if fitted else None),
+            drawn(selective=partial(draw_selective, fitted)) if fitted else drawn(),
         ),
     )
     missing = tuple(f"keys of {name}" for name in names)

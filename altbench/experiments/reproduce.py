@@ -15,7 +15,7 @@ from altbench.experiments.shared.report import write_report
 from altbench.results.demonstrations import DemonstrationReader
 from altbench.results.folder import RunFolder, remove_leftovers
 from altbench.results.run import Run
-from altbench.runner.dry_run import Work, show_plan
+from altbench.runner.dry_run import Work, show_cost, show_plan
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.main import complete
 from altbench.runner.progress import Board
@@ -118,8 +118,11 @@ def show_list(experiments: Sequence[Experiment], console: Console) -> None:
     show(console, table)
 
 
-def show_plans(experiments: Sequence[Experiment], preset: Preset, out: Path, renderer: str, console: Console) -> None:
-    """Print what each of `experiments` would run, and what of it is done.
+def show_plans(
+    experiments: Sequence[Experiment], preset: Preset, out: Path, renderer: str, console: Console, workers: int = 1
+) -> None:
+    """Print what each of `experiments` would run, what of it is done, and how long the
+    rest takes with `workers` processes.
 
     Work that several share is listed and counted once.
     """
@@ -128,8 +131,14 @@ def show_plans(experiments: Sequence[Experiment], preset: Preset, out: Path, ren
     for experiment in experiments:
         say(console, (experiment.id, "bold"), f" {experiment.title}")
         run = open_run(experiment, preset, out, renderer)
+        own = Work()
         for one in run.runs:
-            work = show_plan(console, one, work)
+            before = work
+            work = show_plan(console, one, before)
+            own = own.and_also(work.beyond(before))
+        if len(experiments) > 1:
+            show_cost(console, own, workers)
         for reason in run.left_out:
             say(console, ("left out", "yellow"), f" {reason}")
     say(console, f"in all: {work.summary()}")
+    show_cost(console, work, workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -109,13 +110,13 @@ def report(run: ExperimentRun) -> Report:
     found = {kind: matrix(run, rows, _columns(families)) for kind, families in FAMILIES.items()}
     pooled = {kind: _pooled(run, list(rows), families) for kind, families in FAMILIES.items()}
     everything = matrix(run, rows, _columns([name for families in FAMILIES.values() for name in families]))
-    figure = heat_map(f"Lift, {N} demonstrations: success on recall in %, severity {SEVERITY}", everything)
+    title = f"Lift, {N} demonstrations: success on recall in %, severity {SEVERITY}"
     sections = (
         Section(
             "Over all families",
             _method(),
             {f"pooled_{kind}": table for kind, table in pooled.items() if not table.data.empty},
-            drawn(success=figure),
+            drawn(success=partial(heat_map, title, everything)),
         ),
         *(
             Section(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Section, drawn
 from altbench.experiments.shared.matrix import PLAIN_NOTE, Matrix, Where, clean, label_rows, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import listed, prose
 from altbench.report.figures import success_by_n
-from altbench.report.style import policy_styles, styled
+from altbench.report.style import policy_styles
 from altbench.stats.rates import countable
 from altbench.sweeps.spec import SweepSpec
 
@@ -56,8 +57,7 @@ def report(run: ExperimentRun) -> Report:
     each = {split: matrix(run, seeds, {f"N = {n}": clean(split, n=n) for n in NUMBERS}) for split in SPLITS}
     frame = countable(run.episodes())
     shown = frame[frame["split"].isin(SPLITS)]
-    with styled():
-        figures = {"success_by_n": success_by_n(shown, "Lift", policy_styles(labels))} if len(shown) else {}
+    figures = drawn(success_by_n=partial(success_by_n, shown, "Lift", policy_styles(labels))) if len(shown) else drawn()
     sections = (
         Section(
             "Success by number of demonstrations",

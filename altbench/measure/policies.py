@@ -75,7 +75,7 @@ def _with_preset(name: str, preset: str) -> tuple[str, str]:
 def _measure(wanted: Untrained, entry: MeasureEntry) -> MeasureRecord:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "checkpoint"
-        write_untrained(dataclasses.replace(wanted, folder=str(folder)), entry.threads)
-        record = measure_checkpoint(folder, wanted.policy, entry, wanted.device)
+        state_dim = write_untrained(dataclasses.replace(wanted, folder=str(folder)), entry.threads)
+        record = measure_checkpoint(folder, wanted.policy, entry, wanted.device, state_dim=state_dim)
     # No training was done, so none was timed.
     return dataclasses.replace(record, n=standard().n, train_seconds=None, data_share=None, precision=None)

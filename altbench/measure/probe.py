@@ -23,7 +23,8 @@ import numpy as np
 
 from altbench.core.errors import AltbenchError
 from altbench.core.policy import Observation, Policy
-from altbench.results.checkpoints import load_checkpoint, read_card
+from altbench.results.checkpoints import CheckpointCard, build_policy, load_checkpoint, read_card
+from altbench.rollout.episode import LONGEST_DECISION_S, decision_limit
 from altbench.rollout.records import MeasureRecord
 from altbench.sweeps.spec import MeasureEntry
 from altbench.system.files import write_text
@@ -39,7 +40,9 @@ class Probe:
     """The request to a measuring process: time decisions of the checkpoint in `folder`.
 
     `decisions` are timed, after `warmup` others that are not. `runtime`: settings that
-    replace the checkpoint's.
+    replace the checkpoint's. `state_dim`: length of the state that the policy sees; 0 if
+    it sees none. `ready`: the card of a policy that learns nothing, and has no folder.
+    `decision_timeout_s`: after which a decision fails.
     """
 
     folder: str
@@ -48,15 +51,22 @@ class Probe:
     threads: int
     device: str
     runtime: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    state_dim: int = 0
+    ready: Mapping[str, Any] | None = None
+    decision_timeout_s: float = LONGEST_DECISION_S
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The answer of a measuring process, in seconds and bytes."""
+    """The answer of a measuring process, in seconds and bytes; None: unknown.
+
+    `files_bytes`: of the files that a policy without a checkpoint reads.
+    """
 
     latencies: tuple[float, ...]
-    weights_bytes: int
-    table_bytes: int
+    weights_bytes: int | None
+    table_bytes: int | None
+    files_bytes: int | None
     peak_rss_bytes: int
     peak_vram_bytes: int | None
     sees_images: bool
@@ -64,22 +74,54 @@ class Reading:
 
 
 def measure_checkpoint(
-    folder: Path, label: str, entry: MeasureEntry, device: str, runtime: Mapping[str, Any] | None = None
+    folder: Path,
+    label: str,
+    entry: MeasureEntry,
+    device: str,
+    runtime: Mapping[str, Any] | None = None,
+    state_dim: int = 0,
+    decision_timeout_s: float = LONGEST_DECISION_S,
 ) -> MeasureRecord:
     """Measure the checkpoint in `folder` with settings `runtime`, for the row `label`.
 
-    Raise AltbenchError if the measuring process fails.
+    `state_dim`, `decision_timeout_s`: as in `Probe`. Raise AltbenchError if the measuring process fails.
     """
-    reading = _ask(Probe(str(folder), entry.decisions, entry.warmup, entry.threads, device, runtime or {}))
-    card = read_card(folder)
+    probe = Probe(str(folder), entry.decisions, entry.warmup, entry.threads, device, runtime or {}, state_dim)
+    probe = dataclasses.replace(probe, decision_timeout_s=decision_timeout_s)
+    return _record(read_card(folder), label, probe, _ask(probe), _disk_bytes(folder))
+
+
+def measure_ready(
+    card: CheckpointCard,
+    label: str,
+    entry: MeasureEntry,
+    device: str,
+    runtime: Mapping[str, Any] | None = None,
+    state_dim: int = 0,
+    decision_timeout_s: float = LONGEST_DECISION_S,
+) -> MeasureRecord:
+    """Measure a policy that learns nothing, made as `card` says, for the row `label`.
+
+    It has no time of training. On disk are the files that it reads, if it names any.
+    Other arguments and errors: as `measure_checkpoint`.
+    """
+    ready = card.model_dump(mode="json")
+    probe = Probe("", entry.decisions, entry.warmup, entry.threads, device, runtime or {}, state_dim, ready)
+    probe = dataclasses.replace(probe, decision_timeout_s=decision_timeout_s)
+    reading = _ask(probe)
+    record = _record(card, label, probe, reading, reading.files_bytes)
+    return dataclasses.replace(record, train_seconds=None, data_share=None)
+
+
+def _record(card: CheckpointCard, label: str, probe: Probe, reading: Reading, disk_bytes: int | None) -> MeasureRecord:
     p50, p95, p99 = (float(np.percentile(reading.latencies, q)) for q in (50, 95, 99))
     return MeasureRecord(
         label=label,
         policy=card.policy,
         preset=card.preset,
         n=card.n,
-        device=device,
-        threads=entry.threads,
+        device=probe.device,
+        threads=probe.threads,
         image_size=card.image_size if reading.sees_images else None,
         latency_p50_s=p50,
         latency_p95_s=p95,
@@ -88,7 +130,7 @@ def measure_checkpoint(
         decisions_timed=len(reading.latencies),
         weights_bytes=reading.weights_bytes,
         table_bytes=reading.table_bytes,
-        disk_bytes=_disk_bytes(folder),
+        disk_bytes=disk_bytes,
         peak_rss_bytes=reading.peak_rss_bytes - _empty_process_bytes(),
         peak_vram_bytes=reading.peak_vram_bytes,
         inference=reading.inference,
@@ -162,16 +204,19 @@ def _measure_here(probe: Probe) -> Reading:
     import torch
 
     torch.set_num_threads(probe.threads)
-    policy = load_checkpoint(Path(probe.folder), probe.device, probe.runtime)
-    observations = _observations(policy, read_card(Path(probe.folder)).image_size)
+    card = read_card(Path(probe.folder)) if probe.ready is None else CheckpointCard.parse(probe.ready, "card")
+    policy = _policy(probe, card)
+    observations = _observations(policy, card.image_size, probe.state_dim)
     policy.reset([0], [0])
     for _ in range(probe.warmup):
-        policy.act(next(observations), [0])
-    latencies = tuple(_timed(policy, next(observations)) for _ in range(probe.decisions))
+        _timed(policy, next(observations), probe.decision_timeout_s)
+    latencies = tuple(_timed(policy, next(observations), probe.decision_timeout_s) for _ in range(probe.decisions))
+    held = policy.footprint()
     return Reading(
         latencies,
-        policy.footprint().weights,
-        policy.footprint().table,
+        held.weights if held else None,
+        held.table if held else None,
+        _files_bytes(policy) if probe.ready else None,
         _peak_rss_bytes(),
         torch.cuda.max_memory_allocated() if probe.device == "cuda" else None,
         bool(policy.requirements.cameras),
@@ -179,26 +224,43 @@ def _measure_here(probe: Probe) -> Reading:
     )
 
 
-def _timed(policy: Policy, observation: Observation) -> float:
+def _policy(probe: Probe, card: CheckpointCard) -> Policy:
+    if probe.ready is None:
+        return load_checkpoint(Path(probe.folder), probe.device, probe.runtime)
+    policy = build_policy(card.task, card.policy, {**card.config, **probe.runtime}, card.policy)
+    policy.place(probe.device)
+    return policy
+
+
+def _timed(policy: Policy, observation: Observation, timeout: float) -> float:
     """Return the seconds of one decision."""
-    # A decision is NumPy arrays, so a GPU has finished too.
-    began = time.perf_counter()
-    policy.act(observation, [0])
-    return time.perf_counter() - began
+    with decision_limit(timeout):
+        # A decision is NumPy arrays, so a GPU has finished too.
+        began = time.perf_counter()
+        policy.act(observation, [0])
+        return time.perf_counter() - began
 
 
-def _observations(policy: Policy, image_size: tuple[int, int]) -> Iterator[Observation]:
+def _observations(policy: Policy, image_size: tuple[int, int], state_dim: int) -> Iterator[Observation]:
     """Yield random observations of one slot, without end."""
     rng, needs = np.random.default_rng(1), policy.requirements
     shape = (1, needs.obs_horizon, *image_size, 3)
     pose = rng.uniform(-1, 1, (1, needs.obs_horizon, policy.task.agent_pos_dim)).astype(np.float32)
+    state = rng.uniform(-1, 1, (1, needs.obs_horizon, state_dim)).astype(np.float32) if state_dim else None
     while True:
-        yield Observation({c: rng.integers(0, 256, shape, np.uint8) for c in needs.cameras}, pose)
+        yield Observation({c: rng.integers(0, 256, shape, np.uint8) for c in needs.cameras}, pose, state)
 
 
 def _disk_bytes(folder: Path) -> int:
     """Return the bytes of a checkpoint's files, without the folder of training logs."""
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def _files_bytes(policy: Policy) -> int | None:
+    """Return the bytes of the files and folders that a policy reads; None without any."""
+    named = [Path(path).expanduser() for path in policy.files()]
+    parts = [part for path in named for part in ([path] if path.is_file() else path.rglob("*"))]
+    return sum(part.stat().st_size for part in parts if part.is_file()) if named else None
 
 
 def _peak_rss_bytes() -> int:

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,11 @@ import numpy as np
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError
-from altbench.core.policy import FitContext, Policy, Trainable
+from altbench.core.policy import FitContext, Policy, Trainable, resolve_config
 from altbench.core.task import InitialState
 from altbench.measure.probe import answer, run_python
 from altbench.results.checkpoints import CheckpointCard, save_checkpoint
-from altbench.sweeps.rows import resolve_config
+from altbench.rollout.episode import make_env, state_length
 from altbench.system.workers import end_with
 
 
@@ -39,9 +40,12 @@ class Untrained:
     device: str
 
 
-def write_untrained(wanted: Untrained, threads: int) -> None:
-    """Write the checkpoint in another process, with `threads` CPU threads."""
-    run_python("altbench.measure.untrained", dataclasses.asdict(wanted), threads)
+def write_untrained(wanted: Untrained, threads: int) -> int:
+    """Write the checkpoint in another process, with `threads` CPU threads.
+
+    Return the length of the state that the policy sees; 0 if it sees none.
+    """
+    return int(run_python("altbench.measure.untrained", dataclasses.asdict(wanted), threads))
 
 
 def check(wanted: Untrained) -> None:
@@ -60,9 +64,11 @@ def _policy(wanted: Untrained) -> Trainable:
     return cls(registry.task(wanted.task), config)
 
 
-def _write_here(wanted: Untrained) -> None:
+def _write_here(wanted: Untrained) -> int:
     policy = _policy(wanted)
-    policy.fit(noise_demonstrations(policy, wanted.image_size, wanted.frames), FitContext(0, wanted.device))
+    state_dim = _state_length(policy)
+    noise = noise_demonstrations(policy, wanted.image_size, wanted.frames, state_dim)
+    policy.fit(noise, FitContext(0, wanted.device))
     card = CheckpointCard(
         task=wanted.task,
         policy=wanted.policy,
@@ -77,12 +83,26 @@ def _write_here(wanted: Untrained) -> None:
         train_seconds=0.0,
     )
     save_checkpoint(Path(wanted.folder), card, policy)
+    return state_dim
 
 
-def noise_demonstrations(policy: Policy, image_size: tuple[int, int], frames: int) -> list[Demonstration]:
+def _state_length(policy: Policy) -> int:
+    """Return the length of the state that a policy sees; only its task's environment knows it."""
+    needs = policy.requirements
+    if not needs.needs_state:
+        return 0
+    registry.select_backend()
+    with closing(make_env(policy.task, needs, (84, 84), "fast")) as env:
+        return state_length(env)
+
+
+def noise_demonstrations(
+    policy: Policy, image_size: tuple[int, int], frames: int, state_dim: int = 0
+) -> list[Demonstration]:
     """Make two demonstrations of random images and poses to fit `policy` to.
 
-    `frames`: of both together. `image_size`: height and width in pixels.
+    `frames`: of both together. `image_size`: height and width in pixels. `state_dim`:
+    length of the state; 0: none.
     """
     rng, needs, task = np.random.default_rng(0), policy.requirements, policy.task
     length = frames // 2
@@ -94,6 +114,7 @@ def noise_demonstrations(policy: Policy, image_size: tuple[int, int], frames: in
             actions=rng.uniform(-1, 1, (length, task.action_dim(needs.control_mode))).astype(np.float32),
             states=np.zeros((length, 1)),
             initial_state=InitialState(np.zeros(1), np.zeros(len(task.pose_names))),
+            environment_state=rng.uniform(-1, 1, (length, state_dim)).astype(np.float32) if state_dim else None,
         )
         for index in range(2)
     ]
@@ -102,5 +123,4 @@ def noise_demonstrations(policy: Policy, image_size: tuple[int, int], frames: in
 if __name__ == "__main__":
     end_with(os.getppid())
     specification = json.loads(sys.argv[1])
-    _write_here(Untrained(**{**specification, "image_size": tuple(specification["image_size"])}))
-    answer("written")
+    answer(str(_write_here(Untrained(**{**specification, "image_size": tuple(specification["image_size"])}))))

@@ -15,10 +15,9 @@ from altbench.core.task import TaskInfo, task_of
 from altbench.core.types import UInt8
 from altbench.report.contact_sheets import GAP, GREY, contact_sheet
 from altbench.rollout.perturber import EpisodePerturber
+from altbench.sweeps.needs import FROM_DEMONSTRATIONS
 
 SEVERITIES = range(6)
-FROM_DEMONSTRATIONS = ("recall", "replay")
-"""Splits that begin where a demonstration did; they have no pictures of their own."""
 EPISODE = 7
 """The episode shown of each split: its pose lies on the grid, or between the grid's."""
 MOMENT = 24

@@ -243,15 +243,23 @@ def draw_all(
                 figure = draw()
                 add_footer(figure, fingerprint)
                 paths += [save(figure, file) for file in files]
-        except (OSError, MemoryError):
-            raise
         except Exception as error:
-            if debugging():
-                raise
+            reason = drawing_fault(error)
             for file in files:
                 file.unlink(missing_ok=True)  # an earlier picture would pass for this one
-            failures.append((f"figure {stem}", one_line(f"{type(error).__name__}: {error}")))
+            failures.append((f"figure {stem}", reason))
     return paths, tuple(failures)
+
+
+def drawing_fault(error: Exception) -> str:
+    """Return in one line why a figure cannot be drawn, which costs that figure alone.
+
+    Raise `error` again if it is the system's, such as a full disk, or if ALTBENCH_DEBUG
+    asks for tracebacks.
+    """
+    if isinstance(error, OSError | MemoryError) or debugging():
+        raise error
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def words(name: str) -> str:

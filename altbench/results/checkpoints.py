@@ -167,17 +167,17 @@ def load_checkpoint(folder: Path, device: str = "cpu", runtime: Mapping[str, Any
         raise CheckpointError(f"{folder}: made by {card.policy} version {card.policy_version}, this is {cls.version}")
     for name in sorted(set(runtime or {}) - cls.runtime_fields):
         raise ConfigError(f"{folder}: {name!r} is part of the fit; may be changed: {sorted(cls.runtime_fields)}")
-    policy = make_policy(card.task, card.policy, {**card.config, **(runtime or {})}, str(folder))
+    policy = build_policy(card.task, card.policy, {**card.config, **(runtime or {})}, str(folder))
     if isinstance(policy, Trainable):
         _check_files(folder, card)
         policy.load(folder, device)
     return policy
 
 
-def make_policy(task: str, policy: str, config: Mapping[str, Any], where: str) -> Policy:
-    """Return the policy called `policy` for a task, untrained.
+def build_policy(task: str, policy: str, config: Mapping[str, Any], where: str) -> Policy:
+    """Return the policy called `policy` for a task with its complete settings, untrained.
 
-    ConfigError begins with `where`.
+    ConfigError, for settings that do not fit, begins with `where`.
     """
     cls = registry.policy(policy)
     return cls(registry.task(task), cls.config_type.parse(config, where))

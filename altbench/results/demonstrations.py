@@ -12,6 +12,7 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import AltbenchError, DatasetError
 from altbench.dataset.format import DatasetMeta
 from altbench.results.folder import RunFolder
+from altbench.sweeps.needs import needs_demonstrations
 from altbench.sweeps.spec import SweepSpec
 
 FILES_KEPT = 2
@@ -55,10 +56,14 @@ def _version(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def data_files(sweep: SweepSpec, root: Path) -> dict[str, Path]:
+def data_files(sweep: SweepSpec, root: Path, needed: bool | None = None) -> dict[str, Path]:
     """Return each task's file of demonstrations: the sweep's own, or the one that the
     run collects.
+
+    Empty if nothing needs them. `needed`: None asks the sweep (`needs_demonstrations`).
     """
+    if not (needs_demonstrations(sweep) if needed is None else needed):
+        return {}
     given = sweep.demonstrations.file
     if given and len(sweep.tasks) > 1:
         raise AltbenchError(f"demonstrations.file serves one task, the sweep has {len(sweep.tasks)}")
@@ -121,5 +126,23 @@ def _check_made_for(sweep: SweepSpec, task: str, meta: DatasetMeta, path: Path) 
         if getattr(meta, name) != value:
             raise DatasetError(
                 f"{path}: its demonstrations have {name} {getattr(meta, name)}, the sweep wants {value}; "
+                "choose another --out, or delete the file to collect again"
+            )
+    if not sweep.demonstrations.file:
+        _check_collected_by(task, meta, path)
+
+
+def _check_collected_by(task: str, meta: DatasetMeta, path: Path) -> None:
+    """Raise DatasetError if a third party's task or expert has changed since it collected.
+
+    Files of before hold no digests, and are believed.
+    """
+    from altbench.dataset.format import code_versions
+
+    for what, digest in code_versions(task, own_expert=True).items():
+        found = meta.versions.get(what, digest)
+        if found != digest:
+            raise DatasetError(
+                f"{path}: collected with {what} {found[:12]}, which is {digest[:12]} now: the code was edited; "
                 "choose another --out, or delete the file to collect again"
             )

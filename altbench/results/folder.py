@@ -15,7 +15,7 @@ from altbench.system import lease
 from altbench.system.files import LEFTOVER, make_folder
 from altbench.system.lease import LeaseHeld
 
-OWN_FOLDERS = ("cells", "checkpoints", "demonstrations", "figures", "measures", "sweeps", "tables", "videos")
+OWN_FOLDERS = ("cells", "checked", "checkpoints", "demonstrations", "figures", "measures", "sweeps", "tables", "videos")
 """The folders of a run's folder that the bench alone writes to."""
 
 

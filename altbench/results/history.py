@@ -11,6 +11,7 @@ from pathlib import Path
 
 from altbench.core.errors import AltbenchError, DatasetError, ResultsError
 from altbench.sweeps.kept import continued, load_kept
+from altbench.sweeps.needs import needs_demonstrations
 from altbench.sweeps.spec import SweepSpec
 from altbench.system import sealed
 
@@ -79,6 +80,8 @@ def check_demonstrations(sweep: SweepSpec, path: Path, what_for: str) -> None:
     if path.is_file():
         return
     advice = f"`altbench run` with the sweep {sweep.name!r} collects them again"
+    if not needs_demonstrations(sweep):
+        advice = f"the sweep {sweep.name!r} collects none, since nothing in it needs them"
     if sweep.demonstrations.file:
         advice = f"the sweep {sweep.name!r} names it as demonstrations.file; put it back"
     raise DatasetError(f"{path}: no such file; it held the demonstrations {what_for}; {advice}")

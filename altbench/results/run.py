@@ -15,16 +15,16 @@ import pandas as pd
 
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
-from altbench.core.errors import CheckpointError
+from altbench.core.errors import CheckpointError, ConfigError, DatasetError
 from altbench.core.policy import Policy
 from altbench.results import frames, history, measures
-from altbench.results.checkpoints import find_checkpoint, is_whole, load_checkpoint, make_policy
+from altbench.results.checkpoints import build_policy, find_checkpoint, is_whole, load_checkpoint
 from altbench.results.demonstrations import DemonstrationReader, available_checksums, data_checksums, data_files
 from altbench.results.folder import RunFolder
 from altbench.results.frames import Recorded
 from altbench.rollout.records import MeasureRecord
 from altbench.sweeps.plan import Checkpoint, Plan, make_plan
-from altbench.sweeps.rows import Provenance, provenance_of
+from altbench.sweeps.rows import Provenance, find_sources, provenance_of
 from altbench.sweeps.spec import EvaluationEntry, SweepSpec
 from altbench.system import fingerprint
 from altbench.system.devices import resolve_device
@@ -35,7 +35,7 @@ from altbench.system.fingerprint import Fingerprint
 class Run:
     """A sweep in the folder `root`, on a device and a renderer, with its plan.
 
-    `data`: task -> file of demonstrations. `lacking`: the demonstrations that are
+    `data`: task -> file of demonstrations; empty if nothing needs them. `lacking`: the demonstrations that are
     missing, in words; without them no cell of their task is found. `origin`: the
     working directory that the sweep's relative paths mean. `reader`: holds
     demonstrations in memory. Several runs may share a folder: each one sees its own
@@ -53,18 +53,21 @@ class Run:
     reader: DemonstrationReader = field(default_factory=DemonstrationReader, compare=False, repr=False)
 
     @classmethod
-    def begin(cls, root: Path | str, sweep: SweepSpec, renderer: str | None = None) -> Run:
+    def begin(
+        cls, root: Path | str, sweep: SweepSpec, renderer: str | None = None, *, needs_data: bool | None = None
+    ) -> Run:
         """Return the run of `sweep` under `root` before its demonstrations are read.
 
         Every name and setting is checked, so that a bad sweep is refused before any
         work. Keys are those without demonstrations, so that no cell is found.
         What depends on the machine is as the run began it, if it has begun.
-        `renderer`: None selects one.
+        `renderer`: None selects one. `needs_data`: whether demonstrations belong to the
+        run; None asks the sweep. A part of a sweep that has them needs them for its keys.
         """
         root, device = Path(root).absolute(), resolve_device(sweep.device)
         renderer = registry.select_backend() if renderer is None else renderer
         plan = make_plan(history.continue_sweep(sweep, root), provenance_of(device, renderer, {}))
-        return cls(root, plan.sweep, device, renderer, data_files(sweep, root), plan)
+        return cls(root, plan.sweep, device, renderer, data_files(sweep, root, needs_data), plan)
 
     @classmethod
     def open(cls, root: Path | str, sweep: SweepSpec, renderer: str | None = None) -> Run:
@@ -150,6 +153,8 @@ class Run:
         """
         from altbench.dataset.subsets import subset
 
+        if checkpoint.task not in self.data:
+            raise DatasetError(f"{self.root}: no demonstrations; nothing in the sweep {self.sweep.name!r} needs them")
         everything = self.reader.read(self.data[checkpoint.task])
         return subset(everything, checkpoint.n, registry.task(checkpoint.task).grid_size, self.sweep.seed)
 
@@ -179,11 +184,14 @@ class Run:
 
         `runtime` changes settings that do not concern the fit. A policy that learns
         nothing is made, others are loaded; CheckpointError if one is not fitted yet.
+        ConfigError if its code or files have changed since the run was planned.
         """
-        if not checkpoint.trainable:
-            config = {**checkpoint.config, **(runtime or {})}
-            return make_policy(checkpoint.task, checkpoint.policy, config, checkpoint.name)
-        return load_checkpoint(self.fitted(checkpoint), self.device, runtime)
+        if checkpoint.trainable:
+            policy = load_checkpoint(self.fitted(checkpoint), self.device, runtime)
+        else:
+            policy = ready_policy(checkpoint, self.device, runtime)
+        check_unchanged(checkpoint, policy)
+        return policy
 
     def fingerprint(self) -> Fingerprint:
         """Return what makes this run's results: this machine, the renderer and the
@@ -192,4 +200,24 @@ class Run:
         Of each task the largest set of demonstrations stands for all.
         """
         largest = {task: checksum for (task, _), checksum in sorted(self.plan.data.items())}
-        return fingerprint.collect(renderer=self.renderer, data=" ".join(largest.values()))
+        return fingerprint.collect(renderer=self.renderer, data=" ".join(largest.values()), sources=self.plan.sources)
+
+
+def ready_policy(checkpoint: Checkpoint, device: str, runtime: Mapping[str, Any] | None = None) -> Policy:
+    """Return a policy that learns nothing, ready to act on `device`.
+
+    `runtime`: settings that replace the checkpoint's.
+    """
+    config = {**checkpoint.config, **(runtime or {})}
+    policy = build_policy(checkpoint.task, checkpoint.policy, config, checkpoint.name)
+    policy.place(device)
+    return policy
+
+
+def check_unchanged(checkpoint: Checkpoint, policy: Policy) -> None:
+    """Raise ConfigError if a policy's code or files are not those that its key names."""
+    if find_sources(checkpoint.policy, policy, checkpoint.name) != checkpoint.sources:
+        raise ConfigError(
+            f"{checkpoint.name}: the code or the files of its policy or task have changed since the run began; "
+            "run it again"
+        )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ import gymnasium
 
 from altbench.core.errors import PerturbationUnsupported, PolicyTimeout, SimulationDiverged
 from altbench.core.perturbation import AnyPerturbation
-from altbench.core.policy import Decision, Observation, Policy, Requirements, check_decision
+from altbench.core.policy import Decision, Observation, Policy, Requirements, as_float32, check_decision
 from altbench.core.task import TaskInfo, task_of
 from altbench.rollout.chunking import ChunkWrapper, as_batch
 from altbench.rollout.perturber import EpisodePerturber
@@ -30,6 +31,10 @@ LONGEST_DECISION_S = 86_400.0
 """The longest time limit of a decision, in seconds: a day. The kernel's timers take no
 arbitrary number, and without any limit a policy that hangs would hold a run for ever.
 """
+
+
+class CastWarning(UserWarning):
+    """A policy's actions are not float32, and are cast."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,14 @@ def make_env(
     return gymnasium.make(
         task.env_id, disable_env_checker=True, obs_type=obs_type, control_mode=needs.control_mode, **rendering
     )
+
+
+def state_length(env: gymnasium.Env[Any, Any]) -> int:
+    """Return the length of `environment_state`; 0 for an environment that shows images."""
+    space = env.observation_space
+    named = space.spaces if isinstance(space, gymnasium.spaces.Dict) else {}
+    shape = named["environment_state"].shape if "environment_state" in named else None
+    return shape[0] if shape else 0
 
 
 def _nothing() -> None:
@@ -189,12 +202,13 @@ def _play(
 def _decide(policy: Policy, observation: Observation, timeout: float, log: _Log) -> Decision:
     log.alive()
     task, needs = policy.task, policy.requirements
-    seen = _only(observation, needs)
+    seen = only_required(observation, needs)
     # The policy is blamed for its own code alone: not for the bench's timer.
     with _time_limit(timeout), _policy_at_fault():
         began = time.perf_counter()
         decision = policy.act(seen, [0])
         latency = time.perf_counter() - began
+        decision = _as_float32(policy, decision)
         check_decision(decision, 1, needs.action_horizon, task.action_dim(needs.control_mode))
     log.decisions.append(_decision_record(decision, len(log.trajectory), latency))
     if decision.ood_threshold is not None:
@@ -202,7 +216,17 @@ def _decide(policy: Policy, observation: Observation, timeout: float, log: _Log)
     return decision
 
 
-def _only(observation: Observation, needs: Requirements) -> Observation:
+def _as_float32(policy: Policy, decision: Decision) -> Decision:
+    """Return the decision with float32 actions; warn, once in a process, if they were not."""
+    cast = as_float32(decision)
+    if cast is not decision:
+        kind = f"{type(policy).__module__}.{type(policy).__qualname__}"
+        message = f"{kind}: its actions are {decision.actions.dtype}, and are cast to float32"
+        warnings.warn(message, CastWarning, stacklevel=2)
+    return cast
+
+
+def only_required(observation: Observation, needs: Requirements) -> Observation:
     """Return the observation without what the policy does not require."""
     pixels = {camera: observation.pixels[camera] for camera in needs.cameras}
     return Observation(pixels, observation.agent_pos, observation.environment_state if needs.needs_state else None)
@@ -290,6 +314,11 @@ def _time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+
+
+def decision_limit(seconds: float) -> AbstractContextManager[None]:
+    """Limit the time of a policy's code outside an episode; PolicyTimeout after `seconds`."""
+    return _time_limit(seconds)
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,5 +1,5 @@
-"""Dry runs: what sweeps ask for in a run's folder, what is done already, and what is
-left.
+"""Dry runs: what sweeps ask for in a run's folder, what is done already, what is left,
+and what that takes.
 """
 
 from __future__ import annotations
@@ -10,25 +10,44 @@ from dataclasses import dataclass, field, replace
 from rich.console import Console
 
 from altbench.results.run import Run
-from altbench.runner.jobs import FitJob, Job, MeasureJob, RolloutJob
-from altbench.runner.main import pending_jobs
+from altbench.runner.estimate import Cost, costs_of, in_words, size_in_words, total
+from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
+from altbench.runner.main import needs_data, pending_jobs
+from altbench.runner.rates import shipped
 from altbench.sweeps.plan import Checkpoint, Plan
 from altbench.system.console import FittingTable, say, show
+
+MOST_NAMED = 3
+"""How many jobs of unknown length are named."""
 
 
 @dataclass(frozen=True)
 class Work:
     """Fits, cells and measurements by key, each once even if several sweeps ask for it.
 
-    `left`: the keys of those that are not done.
+    `left`: the keys of those that are not done. `costs`: what each of these takes, and
+    collecting the demonstrations that are missing, which is not one of `jobs`.
     """
 
     jobs: Mapping[str, Job] = field(default_factory=dict)
     left: frozenset[str] = frozenset()
+    costs: Mapping[str, Cost] = field(default_factory=dict)
 
     def and_also(self, other: Work) -> Work:
-        """Return both together."""
-        return Work({**self.jobs, **other.jobs}, self.left | other.left)
+        """Return both together; of two costs of one job the larger counts."""
+        larger = {
+            key: max((work.costs[key] for work in (self, other) if key in work.costs), key=lambda c: c.seconds or 0.0)
+            for key in {**self.costs, **other.costs}
+        }
+        return Work({**self.jobs, **other.jobs}, self.left | other.left, larger)
+
+    def beyond(self, before: Work) -> Work:
+        """Return what is not in `before`."""
+        return Work(
+            {key: job for key, job in self.jobs.items() if key not in before.jobs},
+            self.left - before.left,
+            {key: cost for key, cost in self.costs.items() if key not in before.costs},
+        )
 
     def summary(self) -> str:
         """Say in one line how much there is, how much is done, and how much is left."""
@@ -48,7 +67,10 @@ def show_plan(console: Console, run: Run, before: Work | None = None) -> Work:
     """
     before, plan = before or Work(), run.plan
     new = _without(plan, before)
-    work = Work(_jobs(new), frozenset(job.key for job in pending_jobs(replace(run, plan=new))))
+    pending = pending_jobs(replace(run, plan=new))
+    missing = [CollectJob(task) for task in run.data if needs_data(run, task)]
+    costs = costs_of(run, {job.key: job for job in [*missing, *pending]})
+    work = Work(_jobs(new), frozenset(job.key for job in pending), costs)
     if work.jobs:
         show(console, _table(plan, new, work))
         say(console, work.summary())
@@ -56,6 +78,24 @@ def show_plan(console: Console, run: Run, before: Work | None = None) -> Work:
     if shared:
         say(console, f"{plan.sweep.name}: listed above already: {_counted(shared)}")
     return before.and_also(work)
+
+
+def show_cost(console: Console, work: Work, workers: int) -> None:
+    """Say how long what is left takes with `workers` processes, and how much disk it fills."""
+    if not work.costs:
+        return
+    found = total(work.costs.values(), workers)
+    seconds = in_words(found.seconds + shipped().around_s)
+    several = f"{workers} workers" if workers > 1 else "1 worker"
+    say(
+        console,
+        f"left: about {seconds} with {several} on idle cores, and {size_in_words(found.bytes)} of disk; by the "
+        f"run's own times and, where it has none, those of {shipped().machine} ({shipped().measured})",
+    )
+    if found.unknown:
+        more = f" and {len(found.unknown) - MOST_NAMED} more" if len(found.unknown) > MOST_NAMED else ""
+        named = ", ".join(found.unknown[:MOST_NAMED])
+        say(console, ("not counted", "yellow"), f": {named}{more}; nobody has measured how long that takes")
 
 
 def _table(plan: Plan, new: Plan, work: Work) -> FittingTable:

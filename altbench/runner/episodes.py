@@ -11,10 +11,8 @@ from altbench.core.seeds import derive_seed
 from altbench.results.run import Run
 from altbench.rollout import records
 from altbench.rollout.episode import EpisodePlan, PlannedPerturbation
+from altbench.sweeps.needs import FROM_DEMONSTRATIONS
 from altbench.sweeps.plan import Cell
-
-FROM_DEMONSTRATIONS = ("replay", "recall")
-"""The splits whose episodes begin where a demonstration began."""
 
 
 def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:

@@ -23,9 +23,10 @@ from altbench.report.table import percentage
 from altbench.results.frames import episodes_frame
 from altbench.rollout.episode import LONGEST_DECISION_S, make_env, run_episode
 from altbench.rollout.records import CellHeader, EpisodeRecord
-from altbench.runner.episodes import FROM_DEMONSTRATIONS, plan_episode
+from altbench.runner.episodes import plan_episode
 from altbench.runner.function_policy import Act, FunctionPolicy
 from altbench.stats.rates import success_rate
+from altbench.sweeps.needs import FROM_DEMONSTRATIONS
 from altbench.system.console import counted, make_console, say
 from altbench.system.workers import refuse_second_import
 
@@ -99,6 +100,7 @@ def _policy(policy: Policy | Act | str, info: TaskInfo, mode: ControlMode, obs_t
                 f"policy {policy!r} must be trained first: expected a fitted policy; "
                 f"altbench.make_policy({policy!r}, {info.name!r}), then its `fit`"
             )
+        made.place("cpu")
         return made, policy.rpartition(":")[2]
     if isinstance(policy, Policy):
         return policy, getattr(policy, "name", type(policy).__name__)

@@ -21,7 +21,7 @@ from altbench.core.task import task_of
 from altbench.core.types import UInt8
 from altbench.report.video import caption, write_mp4
 from altbench.results import cells, history
-from altbench.results.checkpoints import make_policy
+from altbench.results.checkpoints import build_policy
 from altbench.results.run import Run
 from altbench.rollout.episode import EpisodePlan
 from altbench.rollout.perturber import EpisodePerturber
@@ -75,7 +75,7 @@ def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -
 
 def _control_mode(cell: Cell) -> str:
     point = cell.checkpoint
-    return make_policy(point.task, point.policy, cell.config, cell.name).requirements.control_mode
+    return build_policy(point.task, point.policy, cell.config, cell.name).requirements.control_mode
 
 
 def find_cell(root: Path, name: str) -> tuple[Run, Cell]:

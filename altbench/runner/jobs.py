@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 from altbench.results.run import Run
-from altbench.runner import work
+from altbench.runner import contract, work
 from altbench.runner.heartbeat import Heartbeat
 from altbench.runner.work import Lost
 from altbench.runner.worker import Worker
@@ -108,6 +108,41 @@ class CollectJob(Job):
 
 @final
 @dataclass(frozen=True)
+class CheckJob(Job):
+    """Checking the policy of a cell, which learns nothing, before it plays."""
+
+    cell: Cell
+
+    kind: ClassVar[str] = "check"
+    first_guess_s: ClassVar[float] = 5.0
+
+    @property
+    def name(self) -> str:
+        """Readable, such as `lift/mine/n30/s0/check`."""
+        point = self.cell.checkpoint
+        return f"{point.task.lower()}/{self.cell.label}/n{point.n}/s{point.train_seed}/check"
+
+    @property
+    def key(self) -> str:
+        """The check's key, marked as such."""
+        return f"check-{contract.check_key(self.cell)}"
+
+    def threads(self, run: Run, available: int) -> int:
+        """Return the sweep's threads for rollouts."""
+        del available
+        return run.sweep.rollout_threads
+
+    def silence_s(self, run: Run) -> float | None:
+        """Return the time limit of one decision: a check takes no longer."""
+        return run.sweep.decision_timeout_s
+
+    def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
+        """Check the policy and keep what was found."""
+        work.check(run, self.cell, worker, heartbeat)
+
+
+@final
+@dataclass(frozen=True)
 class FitJob(Job):
     """Fitting one checkpoint."""
 
@@ -139,17 +174,20 @@ class FitJob(Job):
 
     def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
         """Fit the checkpoint."""
-        del worker
-        work.fit(run, self.checkpoint, heartbeat)
+        work.fit(run, self.checkpoint, worker, heartbeat)
 
 
 @final
 @dataclass(frozen=True)
 class RolloutJob(Job):
-    """Rolling out one cell, without the episodes that are `lost`."""
+    """Rolling out one cell, without the episodes that are `lost`.
+
+    `older`: the keys of recorded cells that hold episodes of it.
+    """
 
     cell: Cell
     lost: tuple[Lost, ...] = ()
+    older: tuple[str, ...] = ()
 
     kind: ClassVar[str] = "cell"
     first_guess_s: ClassVar[float] = 1.5
@@ -189,7 +227,7 @@ class RolloutJob(Job):
 
     def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
         """Play the cell's episodes."""
-        work.roll_out(run, self.cell, self.lost, worker, heartbeat)
+        work.roll_out(run, self.cell, self.lost, worker, heartbeat, self.older)
 
 
 @final
@@ -225,5 +263,5 @@ class MeasureJob(Job):
 
     def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
         """Measure the checkpoint."""
-        del worker, heartbeat
-        work.measure(run, self.measurement)
+        del heartbeat
+        work.measure(run, self.measurement, worker)

@@ -24,13 +24,15 @@ from altbench.results import cells as cells_module
 from altbench.results import history, measures
 from altbench.results.folder import RunFolder, remove_leftovers
 from altbench.results.run import Run
+from altbench.results.takeover import older_cells
 from altbench.results.unchecked import warn_of_unchecked
+from altbench.runner import contract
 from altbench.runner.executors import Executor, make_executor
-from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
+from altbench.runner.jobs import CheckJob, CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
 from altbench.runner.scheduler import Scheduler
 from altbench.sweeps.spec import SweepSpec
-from altbench.system.console import make_console
+from altbench.system.console import make_console, say
 from altbench.system.devices import require_renderer
 from altbench.system.fingerprint import usable_cores
 from altbench.system.workers import refuse_second_import
@@ -117,16 +119,43 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     warn_of_unchecked(folder.root)
     # Beats of an earlier run would look like those of workers that hang.
     shutil.rmtree(folder.progress, ignore_errors=True)
-    missing = [CollectJob(task) for task in begun.sweep.tasks if _needs_data(begun, task)]
+    _check_policies(begun, executor, board)
+    missing = [CollectJob(task) for task in begun.sweep.tasks if needs_data(begun, task)]
     for name, reason in Scheduler(begun, executor, board).finish(missing).failed.items():
         raise AltbenchError(f"{name}: {reason}")
     run = begun.with_data()
     history.keep(run.sweep, run.root)
     jobs = pending_jobs(run)
     ended = Scheduler(run, executor, board).finish(jobs)
+    for job in (job for job in ended.finished if isinstance(job, FitJob)):
+        _tell(board, job.checkpoint.label, contract.load_checked(run.root, job.checkpoint.key))
     shutil.rmtree(folder.progress, ignore_errors=True)
     failed = (*ended.failed.items(), *_infra_errors(run), *_missing(run, ended.failed))
     return Summary(run.root, run, len(run.plan.cells) - _cells(jobs), _cells(ended.finished), failed)
+
+
+def _check_policies(begun: Run, executor: Executor, board: Board) -> None:
+    """Check the policies that learn nothing before any other work.
+
+    Raise AltbenchError if some break their contract. One whose worker dies or hangs is
+    not refused: its episodes record that.
+    """
+    cells = {contract.check_key(c): c for c in begun.plan.cells if not c.checkpoint.trainable}
+    cells = {key: c for key, c in cells.items() if not contract.is_own(c.checkpoint)}
+    before = {key: contract.load_checked(begun.root, key) for key in cells}
+    jobs = [CheckJob(c) for key, c in cells.items() if (found := before[key]) is None or found.fault]
+    if not jobs:
+        return
+    Scheduler(begun, executor, board).finish(jobs)
+    found_now = [(job.cell.label, contract.load_checked(begun.root, contract.check_key(job.cell))) for job in jobs]
+    contract.refuse([(label, found.fault) for label, found in found_now if found and found.fault])
+    for label, found in found_now:
+        _tell(board, label, found)
+
+
+def _tell(board: Board, label: str, found: contract.Checked | None) -> None:
+    for note in found.notes if found else ():
+        say(board.console, ("warning", "yellow"), f" policy {label!r}: {note}")
 
 
 def _cells(jobs: Iterable[Job]) -> int:
@@ -139,7 +168,9 @@ def pending_jobs(run: Run) -> list[Job]:
     """
     plan = run.plan
     fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not run.is_fitted(c)]
-    cells = [RolloutJob(c) for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
+    unfinished = [c for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
+    older = older_cells(run.root, unfinished)
+    cells = [RolloutJob(c, older=older.get(c.key, ())) for c in unfinished]
     unmeasured = [m for m in plan.measurements if not measures.is_measured(run.root, m.key)]
     return [*fits, *cells, *(MeasureJob(m) for m in unmeasured)]
 
@@ -160,9 +191,9 @@ def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
     """
     lost = [(c.name, cells_module.cell_path(run.root, c.key)) for c in run.plan.cells if c.key not in run.recorded]
     lost += [
-        (f"{m.name}/measure", path)
+        (f"{m.name}/measure", measures.measure_path(run.root, m.key))
         for m in run.plan.measurements
-        if not (path := measures.measure_path(run.root, m.key)).is_file()
+        if not measures.is_measured(run.root, m.key)
     ]
     return [
         (name, f"expected its record in {path}, which is missing or damaged; run the sweep again")
@@ -171,13 +202,13 @@ def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def _needs_data(run: Run, task: str) -> bool:
-    """Return whether demonstrations must be collected: the run's own file is missing,
-    or holds too few.
+def needs_data(run: Run, task: str) -> bool:
+    """Return whether demonstrations must be collected: something needs them, and the
+    run's own file is missing, or holds too few.
     """
     from altbench.dataset.files import info
 
-    if run.sweep.demonstrations.file:
+    if run.sweep.demonstrations.file or task not in run.data:
         return False
     path = run.data[task]
     return not path.exists() or len(info(path).lengths) < run.sweep.demonstrations.n

@@ -51,21 +51,24 @@ class TrainingSet:
 
     `trajectories`: (T, D) each, in metres. `numbers`: their names in results
     (`Demonstration.index`). Raises ConfigError for fewer than two, since S needs a
-    second nearest.
+    second nearest, and for a position that is not finite.
     """
 
     def __init__(self, trajectories: Sequence[Float64], numbers: Sequence[int], distance: Distance) -> None:
         if len(trajectories) < 2:
             raise ConfigError(f"the memorisation score S needs at least two demonstrations, got {len(trajectories)}")
         self.numbers, self.distance = tuple(numbers), distance
-        self._prepared = [distance.prepare(trajectory) for trajectory in trajectories]
+        self._prepared = [
+            distance.prepare(_finite(trajectory, f"demonstration {n}"))
+            for trajectory, n in zip(trajectories, self.numbers, strict=True)
+        ]
 
     def audit(self, trajectory: Float64) -> Likeness:
         """Compare `trajectory` (T, D), T >= 1, with every training trajectory.
 
         Of two that are equally near, the first counts as the nearer one.
         """
-        own = self.distance.prepare(trajectory)
+        own = self.distance.prepare(_finite(trajectory, "trajectory"))
         distances = [self.distance.between(own, other) for other in self._prepared]
         first, second = (int(i) for i in np.argsort(distances, kind="stable")[:2])
         between = self.distance.between(self._prepared[first], self._prepared[second])
@@ -78,3 +81,11 @@ class TrainingSet:
             between=between,
             distances=tuple(distances),
         )
+
+
+def _finite(trajectory: Float64, name: str) -> Float64:
+    """Return `trajectory` as float64; ConfigError if a position is NaN or infinite."""
+    points = np.asarray(trajectory, np.float64)
+    if not np.isfinite(points).all():
+        raise ConfigError(f"{name}: expected finite positions, got {int((~np.isfinite(points)).sum())} NaN or infinite")
+    return points

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from altbench.core.types import Int64
+from altbench.stats.inputs import count, number, numbers, wholes
 from altbench.stats.rates import countable, succeeded, wilson_interval
 
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """Counts of how the same episodes ended under two policies or in two runs."""
+    """Counts of how the same episodes ended under two policies or in two runs.
+
+    Whole numbers of any type become Python's integers, which no sum overflows.
+    ValueError for anything else.
+    """
 
     both: int
     only_first: int
     only_second: int
     neither: int
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            object.__setattr__(self, name, count(getattr(self, name), name))
 
     @property
     def total(self) -> int:
@@ -54,7 +63,7 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     # is the binomial distribution function.
     from scipy.special import bdtr
 
-    first, second = int(only_first), int(only_second)  # NumPy's integers may overflow
+    first, second = count(only_first, "only_first"), count(only_second, "only_second")
     return min(1.0, 2 * float(bdtr(min(first, second), first + second, 0.5)))
 
 
@@ -78,12 +87,13 @@ def sign_flip_exact(differences: ArrayLike) -> float:
     other sign. Their sum is compared with its distribution over all signs. If each is
     -1, 0 or 1, the result is that of `mcnemar_exact`.
     """
-    sizes = np.abs(np.asarray(differences, np.int64))
+    found = wholes(differences, "differences")
+    sizes = np.abs(found)
     chance = np.ones(1)  # the probability of each sum, from -reach to reach
     for size in sizes[sizes > 0]:
         chance = np.convolve(chance, [0.5, *np.zeros(2 * size - 1), 0.5])
     reach = len(chance) // 2
-    extreme = abs(int(np.sum(differences)))
+    extreme = abs(int(found.sum()))
     return min(1.0, 2 * float(chance[reach + extreme :].sum())) if extreme else 1.0
 
 
@@ -95,7 +105,9 @@ def paired_difference_interval(
     Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10. `effect`: the
     design effect of pairs that come in clusters; the counts are divided by it.
     """
-    n = counts.total
+    n, effect = counts.total, number(effect, "effect")
+    if n == 0:
+        raise ValueError("expected at least one pair, got none")
     rate1, rate2 = (counts.both + counts.only_first) / n, (counts.both + counts.only_second) / n
     (low1, high1), (low2, high2) = (
         wilson_interval((counts.both + counts.only_first) / effect, n / effect, confidence),
@@ -116,8 +128,7 @@ def _newcombe_phi(counts: PairedCounts, effect: float = 1.0) -> float:
     Counts divided by `effect` give the same phi, with a correction `effect` times as
     large.
     """
-    # Python's integers, because a product of four of NumPy's may exceed 64 bits.
-    a, b, c, d = (int(n) for n in (counts.both, counts.only_second, counts.only_first, counts.neither))
+    a, b, c, d = counts.both, counts.only_second, counts.only_first, counts.neither
     product = (a + b) * (c + d) * (a + c) * (b + d)
     if product == 0:
         return 0.0
@@ -136,8 +147,13 @@ def _square_and_add(x: float, y: float, phi: float) -> float:
 
 
 def holm(p_values: ArrayLike) -> list[float]:
-    """Return Holm's step-down adjusted p values, in the given order (Holm 1979)."""
-    raw: list[float] = np.asarray(p_values, np.float64).tolist()
+    """Return Holm's step-down adjusted p values, in the given order (Holm 1979).
+
+    ValueError for a p that is missing or not between 0 and 1.
+    """
+    raw: list[float] = numbers(p_values, "p_values").tolist()
+    if any(not 0 <= p <= 1 for p in raw):
+        raise ValueError(f"p_values: expected numbers from 0 to 1, got {min(raw):g} to {max(raw):g}")
     adjusted, running, m = [0.0] * len(raw), 0.0, len(raw)
     for rank, index in enumerate(sorted(range(m), key=lambda i: raw[i])):
         running = max(running, (m - rank) * raw[index])

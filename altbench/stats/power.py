@@ -8,14 +8,14 @@ from functools import lru_cache
 import numpy as np
 
 from altbench.core.types import Float64
+from altbench.stats.inputs import number, share, whole
 
 
 def fewest_losses(alpha: float) -> int:
     """Return how many losses without a gain are significant, one-sided, at `alpha`."""
-    return math.ceil(-math.log2(alpha))
+    return math.ceil(-math.log2(share(alpha, "alpha")))
 
 
-@lru_cache(maxsize=4096)
 def detectable_drop(n: int, churn: float, alpha: float, power: float = 0.8) -> float | None:
     """Return the smallest drop of the success rate that is seen with probability `power`.
 
@@ -23,6 +23,11 @@ def detectable_drop(n: int, churn: float, alpha: float, power: float = 0.8) -> f
     `churn`: the probability that a pair is lost by chance; it is gained as often. None
     if even the largest possible drop is missed more often.
     """
+    return _drop(whole(n, "n"), number(churn, "churn"), share(alpha, "alpha"), share(power, "power"))
+
+
+@lru_cache(maxsize=4096)
+def _drop(n: int, churn: float, alpha: float, power: float) -> float | None:
     largest = 1 - 2 * churn
     if n < 1 or largest <= 0 or _power(n, churn, largest, alpha) < power:
         return None

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from altbench.core.types import Float64
 from altbench.rollout.records import NOT_COUNTED
+from altbench.stats.inputs import count, number, numbers, outcomes, share
 
 RANKED_FROM = 50
 """The fewest episodes that are ranked; with fewer, only rate and interval are shown.
@@ -44,9 +45,9 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tup
     It has no continuity correction. Counts need not be whole: effective counts are not.
     Raises ValueError for n < 1 and for impossible counts.
     """
+    successes, n, confidence = number(successes, "successes"), number(n, "n"), share(confidence, "confidence")
     if n < 1 or not 0 <= successes <= n:
-        raise ValueError(f"expected 0 <= successes <= n and n >= 1, got {successes} of {n}")
-    successes, n = float(successes), float(n)
+        raise ValueError(f"expected 0 <= successes <= n and n >= 1, got {successes:g} of {n:g}")
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
@@ -58,10 +59,11 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tup
 
 def rate_of(successes: int, episodes: int, confidence: float = 0.95) -> Rate:
     """Return `successes` of `episodes` with Wilson's interval; empty for 0 of 0."""
-    if episodes == 0:
+    successes, episodes = count(successes, "successes"), count(episodes, "episodes")
+    if episodes == 0 and successes == 0:
         return Rate(0, 0, None, None, None)
     low, high = wilson_interval(successes, episodes, confidence)
-    return Rate(int(successes), int(episodes), float(successes / episodes), low, high)
+    return Rate(successes, episodes, successes / episodes, low, high)
 
 
 def clustered_interval(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
@@ -73,9 +75,14 @@ def clustered_interval(successes: ArrayLike, trials: ArrayLike, confidence: floa
     the variance that independent trials would have. It is kept between 1 (independent
     trials) and sum(trials²) / sum(trials) (the trials of each cluster all end alike).
     If all trials of all clusters end alike, the larger value is taken. With one trial
-    in each cluster the result is that of `wilson_interval`.
+    in each cluster the result is that of `wilson_interval`. ValueError for counts that
+    cannot be.
     """
-    hits, sizes = np.asarray(successes, np.float64), np.asarray(trials, np.float64)
+    hits, sizes = numbers(successes, "successes"), numbers(trials, "trials")
+    if len(hits) != len(sizes) or not len(sizes) or (sizes < 1).any() or (hits < 0).any() or (hits > sizes).any():
+        raise ValueError(
+            "expected one count of successes and one of trials per cluster, 0 <= successes <= trials and trials >= 1"
+        )
     effect = _design_effect(hits, sizes)
     return wilson_interval(hits.sum() / effect, sizes.sum() / effect, confidence)
 
@@ -94,8 +101,11 @@ def _design_effect(hits: Float64, sizes: Float64) -> float:
 def countable(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the episodes that count.
 
-    The statuses in `NOT_COUNTED` say nothing about the policy.
+    The statuses in `NOT_COUNTED` say nothing about the policy. ValueError if a status
+    is missing.
     """
+    if frame["status"].isna().any():
+        raise ValueError("column status: expected a status in every row, but some are missing")
     return frame[~frame["status"].isin(NOT_COUNTED)]
 
 
@@ -110,9 +120,10 @@ def ranked(frame: pd.DataFrame) -> bool:
 def succeeded(frame: pd.DataFrame) -> pd.Series[bool]:
     """Return whether each episode succeeded.
 
-    A policy's error or time-out and a diverged simulation are failures.
+    A policy's error or time-out and a diverged simulation are failures. ValueError if an
+    outcome is missing.
     """
-    return frame["success"].astype(bool) & (frame["status"] == "ok")
+    return outcomes(frame["success"], "success") & (frame["status"] == "ok").astype(bool)
 
 
 def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
-from altbench.core.types import Float64
+from altbench.stats.inputs import numbers, numbers_or_missing, share
 
 RESAMPLES = 10_000
 """How many bootstrap resamples the interval of a mean is computed from."""
@@ -38,7 +37,7 @@ class Summary:
 
 def summarise(scores: ArrayLike) -> Summary:
     """Summarise the scores S of episodes; None, NaN and NA count as empty."""
-    values = _numbers(scores)
+    values = numbers_or_missing(scores, "scores")
     found = values[~np.isnan(values)]
     empty = len(values) - len(found)
     if len(found) == 0:
@@ -51,9 +50,10 @@ def summarise(scores: ArrayLike) -> Summary:
 def bootstrap_mean(values: ArrayLike, confidence: float = 0.95) -> tuple[float | None, float | None]:
     """Return the percentile bootstrap interval of the mean of `values` (n,).
 
-    It is the same every time. Both ends are None for fewer than two values.
+    It is the same every time. Both ends are None for fewer than two values. ValueError
+    if a value is missing.
     """
-    found = _numbers(values)
+    found, confidence = numbers(values, "values"), share(confidence, "confidence")
     if len(found) < 2:
         return None, None
     rng = np.random.default_rng(BOOTSTRAP_SEED)
@@ -72,15 +72,12 @@ def auroc(clean: ArrayLike, perturbed: ArrayLike) -> float | None:
     # Imported here, because scipy.stats takes 2 s to load and most commands do without it.
     from scipy.stats import rankdata
 
-    below, above = (side[~np.isnan(side)] for side in (_numbers(clean), _numbers(perturbed)))
+    below, above = (
+        side[~np.isnan(side)]
+        for side in (numbers_or_missing(clean, "clean"), numbers_or_missing(perturbed, "perturbed"))
+    )
     if below.size == 0 or above.size == 0:
         return None
     ranks = rankdata(np.concatenate([above, below]))[: above.size]
     u = ranks.sum() - above.size * (above.size + 1) / 2
     return float(u / (above.size * below.size))
-
-
-def _numbers(values: ArrayLike) -> Float64:
-    """Return the values as float64 (n,), with NaN for None and NA."""
-    numbers: Float64 = np.asarray(pd.Series(values, dtype="Float64").to_numpy(np.float64, na_value=np.nan), np.float64)
-    return numbers

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from altbench.core.types import Float64
+from altbench.stats.inputs import number, numbers, wholes
 
 
 def sign_flip_less(differences: ArrayLike) -> float:
@@ -19,7 +19,7 @@ def sign_flip_less(differences: ArrayLike) -> float:
     all signs, of a sum as low as theirs or lower. Pairs within a cluster may depend on
     each other in any way. If each is -1, 0 or 1, this is McNemar's one-sided exact test.
     """
-    found = np.asarray(differences, np.int64).ravel()
+    found = wholes(differences, "differences")
     sizes = Counter(np.abs(found[found != 0]).tolist())
     total = sum(size * count for size, count in sizes.items())
     at_most = (total + int(found.sum())) // 2
@@ -32,20 +32,21 @@ def lowest_p(differences: ArrayLike) -> float:
     It depends on the sizes alone. Signs that are due to chance therefore cannot
     influence a decision that rests on it.
     """
-    return float(0.5 ** int(np.count_nonzero(np.asarray(differences))))
+    return float(0.5 ** int(np.count_nonzero(wholes(differences, "differences"))))
 
 
-def can_decide(lowest: Sequence[float], alpha: float) -> list[bool]:
+def can_decide(lowest: ArrayLike, alpha: float) -> list[bool]:
     """Return which of several tests could be significant at all (after Tarone 1990).
 
     `lowest`: each test's lowest possible p. The k tests with the lowest are kept, for
     the largest k at which each of them is at most alpha / k. The others leave the
     correction: they could not be significant whatever their outcome.
     """
-    order = sorted(range(len(lowest)), key=lambda i: lowest[i])
-    kept = max((k for k, i in enumerate(order, 1) if lowest[i] <= alpha / k), default=0)
+    each, alpha = numbers(lowest, "lowest").tolist(), number(alpha, "alpha")
+    order = sorted(range(len(each)), key=lambda i: each[i])
+    kept = max((k for k, i in enumerate(order, 1) if each[i] <= alpha / k), default=0)
     chosen = set(order[:kept])
-    return [i in chosen for i in range(len(lowest))]
+    return [i in chosen for i in range(len(each))]
 
 
 def _chance_of_sums(sizes: Counter[int]) -> Float64:

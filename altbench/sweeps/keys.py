@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from altbench.core import policy_files
 from altbench.sweeps.rows import Column, Row
 from altbench.sweeps.spec import MeasureEntry, PerturbationEntry
 
@@ -20,8 +19,9 @@ def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any
     """Return all that a fit of the row's policy to `n` demonstrations depends on."""
     entry, sweep, provenance = row.entry, row.sweep, row.provenance
     return {
-        "task": [row.task.name, row.task.version],
-        "policy": [entry.policy.rpartition("/")[2], row.policy.version, _source_digest(entry.policy)],
+        "task": [row.task.name, row.task.version, *_known(row.sources.task)],
+        "policy": [entry.policy.rpartition("/")[2], row.policy.version, row.sources.policy],
+        **({"files": row.sources.files} if row.sources.files else {}),
         "config": {k: v for k, v in row.settings.items() if k not in row.policy.runtime_fields},
         "n": n,
         "train_seed": train_seed,
@@ -50,6 +50,7 @@ def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: 
             *_reach(entry),
             *_contents(column),
             *_version(column),
+            *_known(column.source),
         ],
         **_named(column),
         "episodes": episodes,
@@ -99,10 +100,6 @@ def _version(column: Column) -> list[str]:
     return [f"version {version}"] if version != 1 else []
 
 
-def _source_digest(policy: str) -> str:
-    """Return the digest of a policy's own file: an edited policy is a new policy.
-
-    It includes the modules beside it that it imports. Empty for a registered policy,
-    which has a version instead.
-    """
-    return policy_files.digest(policy) if ".py:" in policy else ""
+def _known(source: str) -> list[str]:
+    """Return the digest of a third party's code; empty for built-in code."""
+    return [f"source {source}"] if source else []

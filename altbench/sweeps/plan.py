@@ -7,7 +7,7 @@ rows.py checks the sweep; keys.py specifies the keys.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from altbench.core import registry
@@ -19,6 +19,7 @@ from altbench.sweeps.rows import (
     Column,
     Provenance,
     Row,
+    Sources,
     check_no_empty_evaluation,
     make_evaluations,
     make_row,
@@ -32,7 +33,7 @@ class Checkpoint:
     """One fit of a policy to N demonstrations of a task with one training seed.
 
     `config`: the complete settings, as JSON. `data_checksum`: of the N demonstrations,
-    empty if they are missing.
+    empty if they are missing. `sources`: digests of its policy's code and files.
     """
 
     task: str
@@ -45,6 +46,7 @@ class Checkpoint:
     trainable: bool
     data_checksum: str
     key: str
+    sources: Sources = field(default_factory=Sources)
 
     @property
     def name(self) -> str:
@@ -108,7 +110,7 @@ class Measurement:
     """A row of the latency and memory tables: a checkpoint as the row `label` runs it.
 
     `runtime`: the settings that do not change the fit. `how`: how many decisions
-    and threads.
+    and threads. `needs_state`: whether the policy sees the privileged state.
     """
 
     checkpoint: Checkpoint
@@ -116,6 +118,7 @@ class Measurement:
     runtime: Mapping[str, Any]
     how: MeasureEntry
     key: str
+    needs_state: bool = False
 
     @property
     def name(self) -> str:
@@ -128,6 +131,7 @@ class Plan:
     """All work of a sweep, in the order of its file. `data`: as in `Provenance`.
 
     `sweep`: with everything definite that depends on the machine, as a run keeps it.
+    `sources`: what is a third party's or a user's, in words -> digest of its code or files.
     """
 
     sweep: SweepSpec
@@ -135,6 +139,7 @@ class Plan:
     cells: tuple[Cell, ...]
     measurements: tuple[Measurement, ...]
     data: Mapping[tuple[str, int], str]
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_plan(sweep: SweepSpec, provenance: Provenance) -> Plan:
@@ -153,11 +158,18 @@ def make_plan(sweep: SweepSpec, provenance: Provenance) -> Plan:
             made = checkpoints.setdefault(made.key, made)
             for cell in _cells(row, made):
                 _add_cell(cells, cell)
-            if made.trainable and sweep.measure:
+            if sweep.measure:
                 measurements.append(_measurement(row, made, sweep.measure))
     check_no_empty_evaluation(sweep)
     sweep = sweep.model_copy(update={"policies": _entries(rows)})
-    return Plan(sweep, tuple(checkpoints.values()), tuple(cells.values()), tuple(measurements), provenance.data)
+    return Plan(
+        sweep,
+        tuple(checkpoints.values()),
+        tuple(cells.values()),
+        tuple(measurements),
+        provenance.data,
+        _sources(rows),
+    )
 
 
 def _entries(rows: Sequence[Row]) -> tuple[PolicyEntry, ...]:
@@ -174,6 +186,18 @@ def _rows(sweep: SweepSpec, provenance: Provenance) -> list[Row]:
     return rows
 
 
+def _sources(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the digests of code and files that are no part of altbench, by what they are."""
+    found: dict[str, str] = {}
+    for row in rows:
+        found[f"policy {row.entry.name}"] = row.sources.policy
+        found[f"files of {row.entry.name}"] = row.sources.files
+        found[f"task {row.task.name}"] = row.sources.task
+        columns = [column for _, columns in row.evaluations for column in columns]
+        found |= {f"perturbation {column.entry.name}": column.source for column in columns}
+    return {what: digest for what, digest in found.items() if digest}
+
+
 def _checkpoint(row: Row, n: int, train_seed: int) -> Checkpoint:
     specification = checkpoint_specification(row, n, train_seed)
     return Checkpoint(
@@ -187,6 +211,7 @@ def _checkpoint(row: Row, n: int, train_seed: int) -> Checkpoint:
         trainable=issubclass(row.policy, Trainable),
         data_checksum=specification["data"],
         key=digest(specification),
+        sources=row.sources,
     )
 
 
@@ -214,7 +239,7 @@ def _cells(row: Row, checkpoint: Checkpoint) -> list[Cell]:
 
 def _measurement(row: Row, checkpoint: Checkpoint, how: MeasureEntry) -> Measurement:
     key = digest(measurement_specification(row, checkpoint.key, how))
-    return Measurement(checkpoint, row.entry.name, row.runtime, how, key)
+    return Measurement(checkpoint, row.entry.name, row.runtime, how, key, row.requirements.needs_state)
 
 
 def _add_cell(cells: dict[str, Cell], cell: Cell) -> None:

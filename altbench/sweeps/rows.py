@@ -12,9 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from altbench.core import registry
-from altbench.core.errors import ConfigError, ContractError, suggestion
+from altbench.core.contents import digest_of
+from altbench.core.errors import AltbenchError, ConfigError, ContractError, suggestion
 from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
-from altbench.core.policy import Policy, Requirements, check_fit
+from altbench.core.policy import Policy, Requirements, check_fit, resolve_config
 from altbench.core.task import TaskInfo
 from altbench.rollout.episode import PROTOCOL_VERSION
 from altbench.sweeps.kept import pinned
@@ -51,13 +52,14 @@ class Column:
 
     `entry`: the sweep's entry of the perturbation; a clean column has one named
     `clean`. `perturbation`: made from `entry` at `severity`, or None if the column is
-    clean.
+    clean. `source`: the digest of its code, as `registry.source`.
     """
 
     split: str
     entry: PerturbationEntry
     severity: int
     event: EventEntry | None = None
+    source: str = field(default="", compare=False)
     # Cells are pickled for worker processes, and perturbations with them.
     perturbation: AnyPerturbation | None = field(default=None, compare=False, repr=False)
 
@@ -80,6 +82,29 @@ class Column:
         return f"{self.where}/{self.entry.title}" if self.clean else f"{self.where}/{self.entry.title}-{self.severity}"
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Digests of what a row's results depend on and no version tells; empty if nothing.
+
+    `policy`, `task`: of the code of a third party's, as `registry.source`. `files`: of
+    the files that a third party's policy reads (`Policy.files`).
+    """
+
+    policy: str = ""
+    task: str = ""
+    files: str = ""
+
+
+def find_sources(name: str, made: Policy, where: str) -> Sources:
+    """Return the present sources of the policy `made`, which a sweep calls `name`.
+
+    Raise ConfigError, which begins with `where`, if a file is missing.
+    """
+    built_in = type(made).__module__.partition(".")[0] in registry.OWN_PACKAGES
+    files = "" if built_in else digest_of(made.files(), where)
+    return Sources(registry.source("policy", name), registry.source("task", made.task.name), files)
+
+
 Evaluations = tuple[tuple[EvaluationEntry, tuple[Column, ...]], ...]
 """A sweep's evaluations, each with its columns on one task."""
 
@@ -88,8 +113,8 @@ Evaluations = tuple[tuple[EvaluationEntry, tuple[Column, ...]], ...]
 class Row:
     """A policy entry on a task: what all its checkpoints, cells and measurements share.
 
-    `config`: the policy's checked settings. `evaluations`: all of the task's; `columns`
-    returns those of this row.
+    `config`: the policy's checked settings. `requirements`: with these. `evaluations`: all of the task's; `columns`
+    returns those of this row. `sources`: digests of code and files.
     """
 
     sweep: SweepSpec
@@ -98,7 +123,9 @@ class Row:
     entry: PolicyEntry
     policy: type[Policy]
     config: Any
+    requirements: Requirements
     evaluations: Evaluations
+    sources: Sources = field(default_factory=Sources)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -128,7 +155,11 @@ def make_row(
     policy = registry.policy(entry.policy)
     config = resolve_config(policy, entry.preset, entry.config, where).resolve(provenance.device)
     try:
-        requirements = policy(task, config).requirements
+        made = policy(task, config)
+        requirements = made.requirements
+        sources = find_sources(entry.policy, made, where)
+    except AltbenchError:
+        raise
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{where}: cannot be made: {type(error).__name__}: {error}") from error
     _check_kind(requirements, where)
@@ -139,7 +170,7 @@ def make_row(
         raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
     if min(entry.n) < 1:
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
-    return Row(sweep, provenance, task, pinned(entry, config), policy, config, evaluations)
+    return Row(sweep, provenance, task, pinned(entry, config), policy, config, requirements, evaluations, sources)
 
 
 def _check_kind(requirements: Any, where: str) -> None:
@@ -166,16 +197,6 @@ def _check_replay(sweep: SweepSpec, entry: PolicyEntry, where: str) -> None:
             )
 
 
-def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, Any], where: str) -> Any:
-    """Return a policy's settings: defaults, then the preset's values, then `overrides`.
-
-    Raise ConfigError for an unknown preset or setting.
-    """
-    if policy.presets and preset not in policy.presets:
-        raise ConfigError(f"{where}: unknown preset {preset!r}{suggestion(preset, sorted(policy.presets))}")
-    return policy.config_type.parse({**policy.presets.get(preset, {}), **overrides}, f"{where}: config")
-
-
 def make_evaluations(sweep: SweepSpec, task: TaskInfo) -> Evaluations:
     """Check the sweep's evaluations on `task` and make their perturbations.
 
@@ -199,8 +220,9 @@ def _columns(evaluation: EvaluationEntry, task: TaskInfo) -> tuple[Column, ...]:
     if not evaluation.perturbations:
         return (Column(split, PerturbationEntry(name=CLEAN), 0, event),)
     return tuple(
-        Column(split, entry, severity, event, _perturbation(entry, severity, task))
+        Column(split, entry, severity, event, source, _perturbation(entry, severity, task))
         for entry in evaluation.perturbations
+        for source in [registry.source("perturbation", entry.name)]
         for severity in entry.severities
     )
 

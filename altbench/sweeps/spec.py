@@ -51,6 +51,9 @@ def check_label(label: str) -> None:
 class DemonstrationEntry(Spec):
     """The demonstrations of a sweep: `n` from the task's expert, or those in `file`.
 
+    `n`: how many are collected. `file`: a file of demonstrations to use instead; then
+    nothing is collected.
+
     `placement`: on the task's grid, or uniform over its range. `seed`: root of their
     seeds.
     """
@@ -63,6 +66,9 @@ class DemonstrationEntry(Spec):
 
 class PolicyEntry(Spec):
     """A row of the tables: a policy with its settings, and the N it is fitted to.
+
+    `label`: its name in tables; empty means the policy's own. `preset`: named settings
+    of the policy, such as "small" and "paper".
 
     `policy`: a registered name, or `file.py:Class`. `config`: settings that differ from
     the preset's. `n`: numbers of demonstrations, one checkpoint for each.
@@ -89,6 +95,9 @@ class PolicyEntry(Spec):
 
 class PerturbationEntry(Spec):
     """A perturbation of images or scene, at each of `severities`.
+
+    `name`: one of the registered perturbations. `severities`: each gives a column; 0
+    changes nothing, and from 1 to 5 the perturbation grows.
 
     `options`: further arguments of its constructor. `cameras`: those that it changes;
     empty means all. `from_step`: the control step at which it begins. `label`: its name
@@ -124,7 +133,7 @@ class PerturbationEntry(Spec):
 class EventEntry(Spec):
     """An event during an episode: the task's object is moved.
 
-    It is shifted by `by` metres just before control step `move_at`.
+    `move_at`: the control step before which it is shifted. `by`: the distance in m.
     """
 
     move_at: int = pydantic.Field(ge=0)
@@ -146,8 +155,10 @@ class EventEntry(Spec):
 class EvaluationEntry(Spec):
     """Columns of the tables: `episodes` on `split`, clean or under `perturbations`.
 
-    `episodes = "each"`: each demonstration once. `n`, `policies`: only rows with such
-    an N or label take part; None means all. `event`: happens in each episode.
+    `split`: where episodes begin, such as "replay", "recall" or "uniform". `episodes`:
+    how many; "each" plays every demonstration once. `n`, `policies`: only rows with
+    such an N or label take part; None means all. `perturbations`: each is a column of
+    its own; none means clean. `event`: happens in each episode.
     """
 
     split: str
@@ -168,6 +179,7 @@ class EvaluationEntry(Spec):
 class MeasureEntry(Spec):
     """How latency and memory are measured: at batch 1, with `threads` CPU threads.
 
+    `threads`: CPU threads of the measurement.
     `decisions`: how many are timed. `warmup`: how many precede them, untimed.
     """
 
@@ -178,6 +190,14 @@ class MeasureEntry(Spec):
 
 class SweepSpec(Spec):
     """A sweep: tasks × policies × N × training seeds, each with its evaluations.
+
+    `name`: letters, digits, dots, _ and -; results/NAME is the run's folder.
+    `description`: a sentence for people. `tasks`: their names. `train_seeds`: one
+    checkpoint is trained for each. `render_profile`: "fast" draws without shadows and
+    reflections, "robosuite" as robosuite does. `device`: what policies compute on;
+    "auto" is CUDA if torch finds it. `decision_timeout_s`: seconds that a decision may
+    take; a longer one fails the episode. `demonstrations`: what policies learn from.
+    `policies`: the rows of the tables. `evaluations`: the columns of the tables.
 
     `seed`: root of all seeds but that of collecting. `image_size`: height and width in
     pixels. `train_threads`, `rollout_threads`: CPU threads of a job. `measure`: None,

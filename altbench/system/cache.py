@@ -18,23 +18,24 @@ def cache_folder() -> Path:
     `~/.cache/altbench`, and a folder among the machine's temporary files.
     """
     named = os.environ.get(VARIABLE)
-    shared = _user_cache()
+    shared = user_cache()
     temporary = Path(tempfile.gettempdir()) / f"altbench-{os.getuid()}"
     for folder in (Path(named).expanduser() if named else None, shared and shared / "altbench", temporary):
-        if folder is not None and _usable(folder):
+        if folder is not None and usable(folder):
             return folder
     raise AltbenchError(f"no folder for a cache can be written; set {VARIABLE} to one")
 
 
-def _user_cache() -> Path | None:
-    """Return the user's folder of caches; None for a user without a home."""
+def user_cache() -> Path | None:
+    """Return the user's folder of caches, for all programs; None for a user without a home."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     except RuntimeError:  # no HOME, and no entry for this user
         return None
 
 
-def _usable(folder: Path) -> bool:
+def usable(folder: Path) -> bool:
+    """Return whether `folder` can be written; it is made if it is missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

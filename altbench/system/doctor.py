@@ -21,6 +21,9 @@ from packaging.specifiers import SpecifierSet
 from rich.console import Console
 from rich.text import Text
 
+from altbench.core import registry
+from altbench.core.errors import RenderingUnavailable
+from altbench.system.cache import usable
 from altbench.system.console import FittingTable, make_console, say, show
 from altbench.system.devices import resolve_device
 from altbench.system.fingerprint import cpu_model, gpu_name, package_version, usable_cores
@@ -43,7 +46,8 @@ RENDER_TIMEOUT_S = 60
 # Draws one lit sphere and prints the driver's name. It needs a process of its own:
 # a bad driver does not raise, it crashes.
 _RENDER = """
-import mujoco
+import importlib, os, mujoco
+importlib.import_module("mujoco." + os.environ["MUJOCO_GL"])  # it says what `import mujoco` passes over
 model = mujoco.MjModel.from_xml_string(
     "<mujoco><worldbody><light pos='0 0 3'/><geom size='0.3'/></worldbody></mujoco>")
 data = mujoco.MjData(model)
@@ -135,29 +139,48 @@ def check_requirement(requirement: Requirement) -> Finding | None:
 
 
 def check_mujoco_gl(value: str) -> Finding:
-    """Check that MUJOCO_GL is unset or names a back end of MuJoCo.
+    """Check that a run accepts MUJOCO_GL's value, and say which back end it leads to.
 
     `check_renderer` finds out whether the back end works.
     """
-    if not value:
-        return Finding("MUJOCO_GL", True, "not set: EGL is tried first, then OSMesa")
-    ok = value.lower() in (*BACKENDS, "glfw")
-    return Finding("MUJOCO_GL", ok, value, f"unset it, or set it to {' or '.join(BACKENDS)}")
+    advice = f"unset it, or set it to {' or '.join(BACKENDS)}"
+    try:
+        chosen = registry.choose_backend(value)
+    except RenderingUnavailable:
+        return Finding("MUJOCO_GL", False, value, advice)
+    if not value.strip():
+        return Finding("MUJOCO_GL", True, f"not set: runs use {_words(chosen)}")
+    return Finding("MUJOCO_GL", True, value if value == chosen else f"{value!r}: {_words(chosen)}")
+
+
+def _words(backend: str) -> str:
+    return "no OpenGL" if backend == "disable" else backend
 
 
 def check_renderer(mujoco_gl: str) -> Finding:
-    """Draw an image with each back end until one works; if set, with `mujoco_gl`."""
-    failures = []
-    for backend in [mujoco_gl.lower()] if mujoco_gl else list(BACKENDS):
-        driver, reason = try_backend(backend)
-        if driver:
-            return Finding("renderer", True, f"{backend}: {driver}")
-        failures.append(f"{backend}: {reason}")
+    """Draw an image with the back end that a run uses under this value of MUJOCO_GL.
+
+    If that fails, the other one is tried, for the advice.
+    """
+    try:
+        chosen = registry.choose_backend(mujoco_gl)
+    except RenderingUnavailable as error:
+        return Finding("renderer", False, "not tried", str(error))
+    tried = {} if chosen == "disable" else {chosen: try_backend(chosen)}
+    if chosen in tried and tried[chosen][0]:
+        return Finding("renderer", True, f"{chosen}: {tried[chosen][0]}")
+    tried |= {backend: try_backend(backend) for backend in BACKENDS if backend not in tried}
+    found = [f"{backend}: {driver or reason}" for backend, (driver, reason) in tried.items()]
+    if chosen == "disable":
+        found.insert(0, f"MUJOCO_GL={mujoco_gl} turns it off" if mujoco_gl.strip() else "none was found")
+    return Finding("renderer", False, "; ".join(found), _renderer_advice([b for b, (ok, _) in tried.items() if ok]))
+
+
+def _renderer_advice(working: Sequence[str]) -> str:
+    if working:
+        return f"set MUJOCO_GL={working[0]}, which works"
     packages = " or ".join(f"{needed} ({backend})" for backend, needed in BACKENDS.items())
-    advice = f"install Debian's {packages} with apt-get"
-    if mujoco_gl:
-        advice += "; or unset MUJOCO_GL, so that every back end is tried"
-    return Finding("renderer", False, "; ".join(failures), advice)
+    return f"install Debian's {packages} with apt-get, and unset MUJOCO_GL and PYOPENGL_PLATFORM"
 
 
 def try_backend(backend: str) -> tuple[str, str]:
@@ -165,12 +188,10 @@ def try_backend(backend: str) -> tuple[str, str]:
 
     Return (driver, "") if that works, else ("", reason).
     """
-    platforms = {"PYOPENGL_PLATFORM": backend} if backend in BACKENDS else {}
-    environment = {**os.environ, "MUJOCO_GL": backend, **platforms}
     try:
         done = subprocess.run(
             [sys.executable, "-c", _RENDER],
-            env=environment,
+            env={**os.environ, "MUJOCO_GL": backend},
             capture_output=True,
             text=True,
             timeout=RENDER_TIMEOUT_S,
@@ -241,12 +262,6 @@ def check_numba_cache() -> Finding:
     named = os.environ.get(NUMBA_VARIABLE, "")
     if not named:
         return Finding("numba's cache", True, "beside the code, or in the user's cache folder")
-    try:
-        Path(named).mkdir(parents=True, exist_ok=True)
-        usable = os.access(named, os.W_OK | os.X_OK)
-    except OSError:
-        usable = False
-    detail = f"{NUMBA_VARIABLE}={named}" + ("" if usable else ", which cannot be written")
-    return Finding(
-        "numba's cache", usable, detail, f"unset {NUMBA_VARIABLE}, or set it to a folder that can be written"
-    )
+    ok = usable(Path(named))
+    detail = f"{NUMBA_VARIABLE}={named}" + ("" if ok else ", which cannot be written")
+    return Finding("numba's cache", ok, detail, f"unset {NUMBA_VARIABLE}, or set it to a folder that can be written")

@@ -13,7 +13,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -40,7 +40,8 @@ class Fingerprint:
 
     `commit`: the source's git commit. `dirty`: whether the source differed from it.
     `data`: checksums of the demonstrations, separated by spaces. `renderer`: the OpenGL
-    back end.
+    back end. `sources`: what is no part of altbench, such as "policy mine" or "files of
+    mine" -> SHA-256 of its code or of the files that it reads.
     """
 
     python: str
@@ -53,6 +54,7 @@ class Fingerprint:
     commit: str | None
     dirty: bool | None
     data: str | None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def one_line(self) -> str:
         """Return the whole fingerprint as one readable line."""
@@ -66,12 +68,16 @@ class Fingerprint:
             self.os,
             commit,
             f"data {' '.join(checksum[:12] for checksum in self.data.split())}" if self.data else None,
+            *(f"{what} {digest[:12]}" for what, digest in sorted(self.sources.items())),
         ]
         return " · ".join(part for part in parts if part)
 
     def to_json(self) -> str:
         """Return JSON that `from_json` reads; equal fingerprints give equal text."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        values = asdict(self)
+        if not self.sources:
+            del values["sources"]  # as it was before there were any
+        return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(text: str) -> Fingerprint:
@@ -89,7 +95,9 @@ def _package_order(name: str) -> tuple[int, str]:
     return (PACKAGES.index(name) if name in PACKAGES else len(PACKAGES), name)
 
 
-def collect(renderer: str | None = None, data: str | None = None) -> Fingerprint:
+def collect(
+    renderer: str | None = None, data: str | None = None, sources: Mapping[str, str] | None = None
+) -> Fingerprint:
     """Return the fingerprint of this machine and installation.
 
     Imports none of the packages, since torch and robosuite take seconds to load.
@@ -106,6 +114,7 @@ def collect(renderer: str | None = None, data: str | None = None) -> Fingerprint
         commit=commit,
         dirty=dirty,
         data=data,
+        sources=dict(sources or {}),
     )
 
 
@@ -128,7 +137,7 @@ def load_fingerprint(folder: Path) -> Fingerprint | None:
     if not path.is_file():
         return None
     try:
-        values = sealed.read_json(path, [field.name for field in fields(Fingerprint)], advice)
+        values = sealed.read_json(path, [one.name for one in fields(Fingerprint)], advice)
         return Fingerprint.from_json(json.dumps(values))
     except ResultsError as error:
         named = "" if str(error).startswith(str(path)) else f"{path}: "
@@ -191,7 +200,8 @@ def gpu_name() -> str | None:
 def _flat(fingerprint: Fingerprint) -> dict[str, str]:
     values = asdict(fingerprint)
     packages: dict[str, str] = values.pop("packages")
-    return {**packages, **{name: "none" if value is None else str(value) for name, value in values.items()}}
+    sources: dict[str, str] = values.pop("sources")
+    return {**packages, **sources, **{name: "none" if value is None else str(value) for name, value in values.items()}}
 
 
 def _operating_system() -> str:

@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from altbench.system.cache import usable, user_cache
+
 VARIABLE = "NUMBA_CACHE_DIR"
 COMPILED = ("altbench.stats", "robosuite.utils")
 """The packages whose modules have functions that numba caches.
@@ -61,16 +63,8 @@ def _source_folder(package: str) -> Path | None:
 
 def _user_folder_usable() -> bool:
     """Return whether numba's folder in the user's cache can be made and written."""
-    try:
-        home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    except RuntimeError:  # no HOME, and no entry for this user
-        return False
-    place = Path(home) / "numba"
-    try:
-        place.mkdir(parents=True, exist_ok=True)  # as numba does: only trying tells
-    except OSError:
-        return False
-    return os.access(place, os.W_OK | os.X_OK)
+    shared = user_cache()
+    return shared is not None and usable(shared / "numba")  # made, as numba does: only trying tells
 
 
 def _private_folder() -> Path:

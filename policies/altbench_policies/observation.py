@@ -20,8 +20,9 @@ from altbench_policies.vision import VisionSpec, make_encoder
 class ObservationSpec(VisionSpec, AugmentSpec):
     """Config of the observation that a network sees.
 
-    `cameras`: which views (empty: all of the task's). `share_encoder`: use one encoder
-    for all cameras instead of one each. `view_features`: length of one image's vector,
+    `cameras`: which views (empty: all of the task's). `obs_horizon`: To, the latest
+    observations that a decision sees. `share_encoder`: use one encoder for all cameras
+    instead of one each. `view_features`: length of one image's vector,
     made by a linear layer (0: the encoder's own features). `pose`: whether the network
     sees the normalised agent_pos.
     """

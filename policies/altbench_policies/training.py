@@ -32,12 +32,15 @@ class TrainingSpec(Spec):
     """Config of the training loop.
 
     `train_steps`: gradient steps; None: `epochs` passes over the frames (0 steps keep
-    the initial weights). `schedule`: learning rate after a linear warm-up. `precision`:
-    with "bf16" the network runs under autocast; the weights stay fp32. "auto" is bf16
-    if the hardware multiplies it, else fp32. `ema_power` > 0: averaged weights are
-    kept, and the policy acts with them. `max_gradient`: largest norm of the gradient,
-    clipped (0: not clipped). `checkpoint_seconds`: time between two states to resume
-    from.
+    the initial weights). `batch_size`: samples of a gradient step. `optimizer`,
+    `learning_rate`, `betas`, `weight_decay`: torch's Adam or AdamW, and its arguments.
+    `warmup_steps`: steps in which the learning rate rises linearly from 0. `schedule`:
+    learning rate after a linear warm-up. `precision`: with "bf16" the network runs
+    under autocast; the weights stay fp32. "auto" is bf16 if the hardware multiplies it,
+    else fp32. `ema_power` > 0: averaged weights are kept, and the policy acts with
+    them. `ema_max`: the largest weight of the average so far in a step's new average.
+    `max_gradient`: largest norm of the gradient, clipped (0: not clipped).
+    `checkpoint_seconds`: time between two states to resume from.
 
     `plateau`: training ends before `train_steps` if the mean loss of `plateau_window`
     steps is not lower by this share than that of the window before (Plateau has the

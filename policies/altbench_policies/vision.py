@@ -32,6 +32,7 @@ RESNET_WIDTHS = (64, 128, 256, 512)
 class VisionSpec(Spec):
     """Config of an image encoder.
 
+    `encoder`: a ResNet-18, a CNN of three or four layers, or a vision transformer.
     `width` multiplies every layer's channels. "vit" is kornia's ViT-Tiny of `vit_depth`
     blocks, with patches of `vit_patch` pixels: `pip install 'altbench[vit]'`. `norm`:
     normalisation of convolutions; GroupNorm by default, because averaged weights (EMA)

@@ -57,6 +57,11 @@ class Raises(Good):
         return super().act(observation, slots)
 
 
+class Fails(Good):
+    def act(self, observation, slots):
+        raise ValueError("no idea at all")
+
+
 class Nan(Good):
     def act(self, observation, slots):
         return Decision(super().act(observation, slots).actions * np.nan)

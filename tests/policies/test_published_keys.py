@@ -6,8 +6,8 @@ import published
 import pytest
 
 from altbench.core import registry
+from altbench.core.policy import resolve_config
 from altbench.core.spec import Spec, added, digest, former_defaults
-from altbench.sweeps.rows import resolve_config
 
 FOLDERS = sorted(path.parent for path in published.RESULTS.rglob("episodes.parquet"))
 UNPUBLISHED = {"bc": "6f8eaffaa8a7caee", "diffusion": "3b0c11373e452814"}

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from altbench.checks.policy import check_policy
-from altbench.cli.run import with_policies
 from altbench.core import registry
 from altbench.core.errors import ContractError
 from altbench.core.policy import FitContext, Observation, Trainable
 from altbench.dataset import files
+from altbench.sweeps.overrides import with_policies
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import load_sweep

@@ -175,6 +175,10 @@ def test_other_spaces_are_refused_with_both_sides(make, observation, tmp_path):
         make(save(tmp_path, Reach(actions=4)), "ppo", trust=True)
     with pytest.raises(ContractError, match=r"observes Dict\(.*\(9,\).*Fake shows.*agent_pos \(11,\)"):
         make(save(tmp_path, Reach(pose=9)), "ppo", trust=True)
+    narrow = Reach()
+    narrow.action_space = spaces.Box(-0.5, 0.5, (7,), np.float32)
+    with pytest.raises(ContractError, match=r"expected the action space of Fake \(ee_delta\).*RescaleAction"):
+        make(save(tmp_path, narrow), "ppo", trust=True)
     longer = Observation({}, observation.agent_pos, np.zeros((3, 1, STATE + 1), np.float32))
     policy = make(save(tmp_path, Reach()), "ppo", trust=True)
     policy.reset([0, 1, 2], [0, 0, 0])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from altbench.core import registry
 from altbench.core.errors import ConfigError, UnknownNameError
-from altbench.sweeps.rows import resolve_config
+from altbench.core.policy import resolve_config
 from altbench.sweeps.spec import EvaluationEntry, PolicyEntry, SweepSpec
 
 

@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NewType
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from altbench.core.demonstration import Demonstration
 from altbench.core.policy import Policy
+from altbench.report.style import drawing_fault, styled
 from altbench.report.table import Table
 from altbench.results import cells as cells_module
 from altbench.results import frames
@@ -52,18 +53,42 @@ class Reported:
 
 
 @dataclass(frozen=True)
+class Undrawn:
+    """A figure that cannot be drawn, and why."""
+
+    reason: str
+
+
+Figures = NewType("Figures", dict[str, Figure | Undrawn])
+"""A section's figures by file stem; `drawn` alone makes them."""
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of a report: Markdown text, then tables and figures by file stem."""
 
     heading: str
     text: str = ""
     tables: Mapping[str, Table] = field(default_factory=dict)
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    figures: Figures = field(default_factory=lambda: Figures({}))
 
 
-def drawn(**figures: Figure | None) -> dict[str, Figure]:
-    """Return the figures by file stem, without those that had nothing to show."""
-    return {stem: figure for stem, figure in figures.items() if figure is not None}
+def drawn(**draw: Callable[[], Figure | None]) -> Figures:
+    """Draw figures, each by the function under its file stem; return them by stem.
+
+    Those that return None have nothing to show and are left out. A function that raises
+    costs its own figure alone, and the report says why.
+    """
+    figures = {stem: _draw(one) for stem, one in draw.items()}
+    return Figures({stem: figure for stem, figure in figures.items() if figure is not None})
+
+
+def _draw(draw: Callable[[], Figure | None]) -> Figure | Undrawn | None:
+    try:
+        with styled():
+            return draw()
+    except Exception as error:
+        return Undrawn(drawing_fault(error))
 
 
 @dataclass(frozen=True)
@@ -172,7 +197,8 @@ class ExperimentRun:
     def demonstrations(self, checkpoint: Checkpoint) -> tuple[Demonstration, ...]:
         """Return a checkpoint's demonstrations; empty if they have not been collected."""
         run = self.run_of(checkpoint)
-        return run.demonstrations(checkpoint) if run.data[checkpoint.task].is_file() else ()
+        file = run.data.get(checkpoint.task)
+        return run.demonstrations(checkpoint) if file is not None and file.is_file() else ()
 
     def run_of(self, checkpoint: Checkpoint) -> Run:
         """Return the run of the first sweep that asks for a checkpoint."""

@@ -11,7 +11,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Report, Reported, Section
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Report,
+    Reported,
+    Section,
+    Undrawn,
+)
 from altbench.report.style import draw_all
 from altbench.report.table import Block, Table, pipe_table, write_table
 from altbench.system.files import LEFTOVER, new_folder, write_text
@@ -52,13 +60,18 @@ def _with_figures(report: Report, folder: Path, made_by: Fingerprint) -> Report:
     """
     sections, missing = [], list(report.missing)
     for section in report.sections:
-        wanted = [(stem, partial(_same, figure)) for stem, figure in section.figures.items()]
+        wanted = [(stem, partial(_same, figure)) for stem, figure in _figures(section).items()]
         paths, failures = draw_all(wanted, folder, made_by, ("png",))
         written = {path.stem for path in paths}
-        kept = {stem: figure for stem, figure in section.figures.items() if stem in written}
+        kept = Figures({stem: figure for stem, figure in section.figures.items() if stem in written})
         sections.append(replace(section, figures=kept))
-        missing += [f"{name}: {reason}" for name, reason in failures]
+        undrawn = [(f"figure {s}", f.reason) for s, f in section.figures.items() if isinstance(f, Undrawn)]
+        missing += [f"{name}: {reason}" for name, reason in (*undrawn, *failures)]
     return replace(report, sections=tuple(sections), missing=tuple(missing))
+
+
+def _figures(section: Section) -> dict[str, Figure]:
+    return {stem: figure for stem, figure in section.figures.items() if not isinstance(figure, Undrawn)}
 
 
 def _same(figure: Figure) -> Figure:
@@ -105,7 +118,7 @@ def _section(section: Section) -> Iterator[str]:
         yield section.text
     for stem, table in section.tables.items():
         yield from _inline(stem, table)
-    for stem, figure in section.figures.items():
+    for stem, figure in _figures(section).items():
         title = " ".join(figure.get_suptitle().split())  # a long title has several lines
         yield f"![{title or section.heading}]({stem}.png)"
 

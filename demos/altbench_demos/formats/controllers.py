@@ -45,14 +45,14 @@ def recorded_mode(config: Any, task: TaskInfo, where: str) -> ControlMode:
 
     DatasetError with what was expected and what came if it means neither.
     """
-    modes = {_mode(part, task, where) for part in _parts(config, where)}
+    modes = {_mode(part, task, nested, where) for part, nested in _parts(config, where)}
     if len(modes) != 1:
         raise DatasetError(f"{where}: expected all arms under the same kind of controller, got {sorted(modes)}")
     return modes.pop()
 
 
-def _parts(config: Any, where: str) -> list[Mapping[str, Any]]:
-    """Return the configurations of the arms' controllers.
+def _parts(config: Any, where: str) -> list[tuple[Mapping[str, Any], bool]]:
+    """Return the configurations of the arms' controllers, and whether they are nested.
 
     robosuite up to 1.4 has one flat configuration, later versions one per body part. A
     file may also hold a list of either.
@@ -62,20 +62,21 @@ def _parts(config: Any, where: str) -> list[Mapping[str, Any]]:
     if not isinstance(config, dict):
         raise DatasetError(f"{where}: expected controller_configs, got {_short(config)}")
     if "body_parts" not in config:
-        return [config]
+        return [(config, False)]
     parts = config["body_parts"]
     arms = parts.get("arms", parts) if isinstance(parts, dict) else None
     found = [arms[name] for name in ("right", "left") if isinstance(arms, dict) and isinstance(arms.get(name), dict)]
     if not found:
         raise DatasetError(f"{where}: expected the body part right, got {_short(parts)}")
-    return found
+    return [(part, True) for part in found]
 
 
-def _mode(part: Mapping[str, Any], task: TaskInfo, where: str) -> ControlMode:
-    # robosuite before 1.5: these keys, and deltas in the world's frame.
-    old = "control_delta" in part or "input_type" not in part
-    absolute = part.get("control_delta") is False if old else part.get("input_type") == "absolute"
-    frame = "world" if old else part.get("input_ref_frame", "world")
+def _mode(part: Mapping[str, Any], task: TaskInfo, nested: bool, where: str) -> ControlMode:
+    # robosuite before 1.5: these keys, and deltas in the world's frame. From 1.5 on,
+    # whose layout is nested, robosuite ignores `control_delta` and has other defaults.
+    old = not nested and ("control_delta" in part or "input_type" not in part)
+    absolute = part.get("control_delta") is False if old else part.get("input_type", "delta") == "absolute"
+    frame = "world" if old else part.get("input_ref_frame", "base")
     for key, expected in EXPECTED.items():
         if absolute and key in DELTA_ONLY:
             continue
@@ -138,6 +139,14 @@ def pose_actions_from_deltas(actions: Float64, agent_pos: Float32) -> Float32:
         position = seen[:, :3].astype(np.float64) + POSITION_SCALE * limited[:, :3]
         parts.append(_pose_action(position, turn @ matrices(seen[:, 3:9].astype(np.float64)), delta[:, 6:]))
     return _joined(parts)
+
+
+def reversed_turns(actions: Float64) -> Float64:
+    """Return delta actions (T, 7 per arm) that turn the other way."""
+    turned = actions.copy()
+    for start in range(0, actions.shape[1], NATIVE):
+        turned[:, start + 3 : start + 6] *= -1
+    return turned
 
 
 def pose_actions_from_poses(reached: Float32, actions: Float64) -> Float32:

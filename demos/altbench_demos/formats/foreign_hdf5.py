@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from altbench.api import DatasetError, hdf5
+from altbench.api import DatasetError, EpisodeUnusable, hdf5
 
 MAX_FRAMES = 100_000
 """Frames of one episode, at most: 83 minutes at 20 Hz."""
@@ -24,6 +24,8 @@ MAX_EPISODES = 100_000
 """Members of a group of episodes, at most. All their names are listed."""
 MAX_TEXT = 16 << 20
 """Characters of a text attribute, at most. robosuite's models are far smaller."""
+MAX_WORD = 256
+"""Bytes of one text in a list of names, at most."""
 STORAGE = hdf5.Storage(
     frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_LZF, h5py.h5z.FILTER_FLETCHER32}),
     "plain, gzip- or lzf-compressed",
@@ -65,14 +67,15 @@ def numbered(parent: h5py.Group, prefix: str) -> list[str]:
 def numbers(parent: h5py.Group, name: str, columns: int | None = None) -> NDArray[np.float64]:
     """Read the array `name` as float64 (T, columns), or (T,) without `columns`.
 
-    DatasetError unless it has 1 to MAX_FRAMES rows of finite values.
+    DatasetError unless it has 1 to MAX_FRAMES rows; EpisodeUnusable unless all values
+    are finite.
     """
     found = _dataset(parent, name)
     shape = (None,) if columns is None else (None, columns)
     _check_shape(hdf5.place(parent, name), found, NUMBERS, shape)
     values = np.asarray(found[...], dtype=np.float64)
     if not np.isfinite(values).all():
-        raise DatasetError(f"{hdf5.place(parent, name)}: expected finite values, got NaN or infinity")
+        raise EpisodeUnusable(f"{hdf5.place(parent, name)}: expected finite values, got NaN or infinity")
     return values
 
 
@@ -109,6 +112,15 @@ def text(parent: h5py.Group, name: str) -> str:
 def optional_text(parent: h5py.Group, name: str) -> str:
     """Read the text attribute `name` of `parent`; "" if it is missing."""
     return text(parent, name) if name in parent.attrs else ""
+
+
+def texts(parent: h5py.Group, name: str) -> list[str]:
+    """Read the short texts `name` (T,), of fixed or of variable length."""
+    found = _dataset(parent, name)
+    is_text = found.dtype.kind == "S" or h5py.check_string_dtype(found.dtype) is not None
+    if not is_text or found.ndim != 1 or not 0 <= found.shape[0] <= MAX_EPISODES or found.dtype.itemsize > MAX_WORD:
+        raise DatasetError(f"{hdf5.place(parent, name)}: expected a list of names, got {_kind(found)}")
+    return [bytes(each).decode("utf-8", "replace") for each in found[...]]
 
 
 def vector(parent: h5py.Group, name: str, length: int) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from altbench.api import (
     ConfigError,
+    ContractError,
     ControlMode,
     DatasetError,
     Demonstration,
@@ -28,6 +29,8 @@ from altbench.api import (
     ImportOptions,
     Recording,
     StateViewer,
+    TaskInfo,
+    check_space,
     hdf5,
 )
 from altbench_demos.formats import foreign_hdf5, mjcf, viewing
@@ -39,6 +42,9 @@ MAX_METADATA_BYTES = 16 << 20
 SMALLEST_IMAGE = 32
 """Pixels of an image's side, at least. Minari does not treat smaller arrays as images,
 and cannot read back what it wrote."""
+CLIPPING = "ClipAction"
+"""Gymnasium's wrapper that clips actions, as the task itself does. Its space has no
+bounds."""
 STATES = "sim_state"
 """The key of the simulator states in an episode's `infos`."""
 POSE = "object_pose"
@@ -48,16 +54,21 @@ POSE = "object_pose"
 def read_minari(path: Path, viewer: StateViewer, options: ImportOptions) -> Recording:
     """Read a data set's folder, or the data set of an id: an
     `altbench.api.Importer`."""
+    viewing.check_no_filter(path, options.filter, "Minari")
     folder = _folder(path)
     metadata = _metadata(folder)
     mode, size = _convention(folder, metadata, viewer, options)
     main = folder / "main_data.hdf5"
     with foreign_hdf5.reading(main) as file:
         names = foreign_hdf5.numbered(file, "episode_")
-    made = (_demonstration(main, name, i, viewer, mode, size) for i, name in enumerate(names))
-    return Recording(
-        mode, size, len(names), made, {"recorded with": f"minari {str(metadata.get('minari_version'))[:32]}"}
-    )
+    unusable: dict[str, str] = {}
+
+    def make(index: int) -> Demonstration:
+        return _demonstration(main, names[index], index, viewer, mode, size)
+
+    made_with = {"recorded with": f"minari {str(metadata.get('minari_version'))[:32]}"}
+    made = viewing.usable(names, make, unusable)
+    return Recording(mode, size, len(names), made, made_with, tuple(names), unusable)
 
 
 def datasets_root() -> Path:
@@ -105,10 +116,42 @@ def _convention(
     if mode not in get_args(ControlMode) or options.control_mode not in (None, mode):
         wanted = options.control_mode or " or ".join(get_args(ControlMode))
         raise DatasetError(f"{where}: expected actions {wanted}, got {mode!r}"[:300])
+    _check_untouched_actions(folder, metadata, spec, viewer.info, cast(ControlMode, mode))
     size = options.image_size or kwargs.get("image_size") or viewing.DEFAULT_IMAGE_SIZE
     if not (isinstance(size, list | tuple) and len(size) == 2 and all(type(s) is int and 8 <= s <= 2048 for s in size)):
         raise DatasetError(f"{where}: expected image_size [height, width] from 8 to 2048, got {size!r}"[:300])
     return cast(ControlMode, mode), (size[0], size[1])
+
+
+def _check_untouched_actions(
+    folder: Path, metadata: Mapping[str, Any], spec: Mapping[str, Any], task: TaskInfo, mode: ControlMode
+) -> None:
+    """Raise DatasetError if the data set was collected behind wrappers that change actions.
+
+    Its action space, if the metadata have one, must be the task's.
+    """
+    wrappers = spec.get("additional_wrappers") or ()
+    names = [str(each.get("name")) for each in wrappers if isinstance(each, dict)]
+    if changing := [name for name in names if "Action" in name and name != CLIPPING]:
+        raise DatasetError(
+            f"{folder}: env_spec: expected actions as {task.env_id} takes them, got ones collected behind "
+            f"{', '.join(changing)}; collect without"[:400]
+        )
+    content = metadata.get("action_space")
+    if content is None:
+        return
+    where = f"{folder}: action_space"
+    space = hdf5.json_object(where, content) if isinstance(content, str) else content
+    try:
+        low, high = (np.asarray(space[name], dtype=np.float64) for name in ("low", "high"))
+    except (KeyError, TypeError, ValueError):
+        raise DatasetError(f"{where}: expected a Box with low and high, got {content!r}"[:300]) from None
+    if CLIPPING in names and np.isinf(low).all() and np.isinf(high).all():
+        return
+    try:
+        check_space(where, low, high, task, mode)
+    except ContractError as error:
+        raise DatasetError(str(error)) from None
 
 
 def _demonstration(

@@ -1,14 +1,15 @@
 """Import of robomimic's HDF5: `data/demo_i/{obs,actions,states}`.
 
 The JSON attribute `env_args` describes them. Actions may be absolute or delta commands
-of robosuite's OSC_POSE. Images are copied if the file has those of all the task's
+of robosuite's OSC_POSE. An episode is a success if a state shows it, or the simulated
+last action, or a sparse reward of 1 in the last frame. Images are copied if the file has those of all the task's
 cameras, and drawn from the states if it has none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from altbench.api import (
     StateViewer,
     UInt8,
     View,
+    check_actions,
     hdf5,
 )
-from altbench_demos.formats import controllers, fixed_bodies, foreign_hdf5, mjcf, viewing
+from altbench_demos.formats import controllers, deltas, filter_keys, fixed_bodies, foreign_hdf5, mjcf, viewing
 from altbench_demos.formats.robosuite_file import model_xml
 
 ROBOSUITE_TYPE, GYMNASIUM_TYPE = 1, 2
@@ -42,25 +44,31 @@ class _Header:
     """A file's description of itself.
 
     `recorded`: the actions' control mode; `native_actions`: they are robosuite's, not
-    ours. `cameras`: our camera -> its images' name in the file (empty: no images).
+    ours; `actions`: the name of their array. `turn`: 1 if deltas turn as today, -1 if
+    the other way. `proof`: whether a reward of 1 means success. `cameras`: our camera
+    -> its images' name in the file (empty: no images).
     """
 
     recorded: ControlMode
     native_actions: bool
+    actions: str
+    proof: bool
     cameras: Mapping[str, str]
     image_size: tuple[int, int]
-    names: list[str]
+    names: tuple[str, ...]
     made_with: str
+    turn: int = 1
 
 
 def read_robomimic(path: Path, viewer: StateViewer, options: ImportOptions) -> Recording:
     """Read a file of robomimic's format: an `altbench.api.Importer`.
 
-    `options.control_mode` None: the file's own. "ee_pose" for a file of delta actions:
-    each becomes the pose that the controller aims at.
+    `options.control_mode` None: the file's own, and "ee_pose" if it has absolute
+    actions, `actions_abs`, beside the delta ones. "ee_pose" for a file of delta actions
+    alone: each becomes the pose that the controller aims at.
     """
     with foreign_hdf5.reading(path) as file:
-        header = _header(path, hdf5.group(file, "data"), viewer, options)
+        header = _header(path, file, viewer, options)
     mode = options.control_mode or header.recorded
     if (header.recorded, mode) == ("ee_pose", "ee_delta"):
         raise DatasetError(f"{path}: expected delta actions for --control-mode ee_delta, got absolute ones")
@@ -68,32 +76,81 @@ def read_robomimic(path: Path, viewer: StateViewer, options: ImportOptions) -> R
         raise DatasetError(
             f"{path}: expected absolute actions, got delta actions of two arms, each in its base's frame"
         )
-    made = (_demonstration(path, header, i, viewer, mode, options) for i in range(len(header.names)))
-    return Recording(mode, header.image_size, len(header.names), made, {"recorded with": header.made_with})
+    header = _with_turn(path, header, viewer, options)
+    unusable: dict[str, str] = {}
+    rewarded: set[int] = set()
+
+    def make(index: int) -> Demonstration:
+        return _demonstration(path, header, index, viewer, mode, options, rewarded)
+
+    made = viewing.usable(header.names, make, unusable)
+    made_with = {"recorded with": header.made_with}
+    return Recording(mode, header.image_size, len(header.names), made, made_with, header.names, unusable, rewarded)
 
 
 # ------------------------------------------------------------------------------------------------------------- header
 
 
-def _header(path: Path, data: h5py.Group, viewer: StateViewer, options: ImportOptions) -> _Header:
+def _header(path: Path, file: h5py.File, viewer: StateViewer, options: ImportOptions) -> _Header:
+    data = hdf5.group(file, "data")
     where = f"{path}: env_args"
     args = hdf5.json_object(where, foreign_hdf5.text(data, "env_args"))
     kwargs = args.get("env_kwargs", {})
     if not isinstance(kwargs, dict):
         raise DatasetError(f"{where}: expected env_kwargs, got {kwargs!r}"[:300])
     ours = args.get("type") == GYMNASIUM_TYPE
-    expected = viewer.info.env_id if ours else viewer.native.env_name
-    if args.get("env_name") != expected or args.get("type") not in (ROBOSUITE_TYPE, GYMNASIUM_TYPE):
-        wanted = f"robosuite's {viewer.native.env_name} (type {ROBOSUITE_TYPE}) or {viewer.info.env_id}"
-        got = f"{args.get('env_name')!r} (type {args.get('type')!r})"
-        raise DatasetError(f"{where}: expected demonstrations of {wanted}, got {got}"[:400])
+    expected = _check_environment(where, args, viewer, ours)
     frequency = kwargs.get("control_freq", viewer.info.control_hz)
     if frequency != viewer.info.control_hz:
         raise DatasetError(f"{where}: expected control at {viewer.info.control_hz:g} Hz, got {frequency!r} Hz"[:300])
-    names = foreign_hdf5.numbered(data, "demo_")
+    if "robots" in kwargs and not ours:
+        viewing.check_robots(kwargs["robots"], viewer.native, where)
+    names = filter_keys.selected(path, file, foreign_hdf5.numbered(data, "demo_"), options.filter)
+    recorded, actions = _recorded_actions(where, hdf5.group(data, names[0]), kwargs, viewer, options, ours)
     cameras, size = _cameras(path, hdf5.group(data, names[0]), viewer, options)
     made_with = f"altbench {expected}" if ours else f"robosuite {str(args.get('env_version', 'unknown'))[:32]}"
-    return _Header(_recorded_mode(where, kwargs, viewer, ours), not ours, cameras, size, names, made_with)
+    proof = not kwargs.get("reward_shaping") and kwargs.get("reward_scale", 1.0) == 1.0
+    return _Header(recorded, not ours, actions, proof, cameras, size, tuple(names), made_with)
+
+
+def _check_environment(where: str, args: Mapping[str, Any], viewer: StateViewer, ours: bool) -> str:
+    """Return the name of the task's environment; DatasetError if the file is of another."""
+    expected = viewer.info.env_id if ours else viewer.native.env_name
+    name = args.get("env_name")
+    # Machine-generated files have this prefix.
+    found = name.removeprefix("MG_") if isinstance(name, str) else name
+    if found != expected or args.get("type") not in (ROBOSUITE_TYPE, GYMNASIUM_TYPE):
+        wanted = f"robosuite's {viewer.native.env_name} (type {ROBOSUITE_TYPE}) or {viewer.info.env_id}"
+        got = f"{name!r} (type {args.get('type')!r})"
+        raise DatasetError(f"{where}: expected demonstrations of {wanted}, got {got}"[:400])
+    return expected
+
+
+def _recorded_actions(
+    where: str, demo: h5py.Group, kwargs: Mapping[str, Any], viewer: StateViewer, options: ImportOptions, ours: bool
+) -> tuple[ControlMode, str]:
+    """Return the control mode and the array's name of the actions to take."""
+    if not ours and "actions_abs" in demo and options.control_mode != "ee_delta":
+        return "ee_pose", "actions_abs"
+    return _recorded_mode(where, kwargs, viewer, ours), "actions"
+
+
+def _with_turn(path: Path, header: _Header, viewer: StateViewer, options: ImportOptions) -> _Header:
+    """Return the header with the convention of turns that the first episodes' states show.
+
+    Actions that do not explain the motion either way stay, and the import refuses them.
+    """
+    if not header.native_actions or header.recorded != "ee_delta":
+        return header
+    undrawn = replace(header, cameras={})
+
+    def make(index: int) -> Demonstration:
+        return _demonstration(path, undrawn, index, viewer, "ee_delta", options, set(), drawn=False)
+
+    sample = list(viewing.usable(header.names[: deltas.SAMPLE], make, {}))
+    turn = deltas.turning(viewer, sample) or 1
+    made_with = header.made_with if turn > 0 else f"{header.made_with}, turns reversed (robosuite 1.0)"
+    return replace(header, turn=turn, made_with=made_with)
 
 
 def _recorded_mode(where: str, kwargs: Mapping[str, Any], viewer: StateViewer, ours: bool) -> ControlMode:
@@ -153,26 +210,44 @@ class _Episode:
 
 
 def _demonstration(
-    path: Path, header: _Header, index: int, viewer: StateViewer, mode: ControlMode, options: ImportOptions
+    path: Path,
+    header: _Header,
+    index: int,
+    viewer: StateViewer,
+    mode: ControlMode,
+    options: ImportOptions,
+    rewarded: set[int],
+    drawn: bool = True,
 ) -> Demonstration:
+    """Make demonstration `index`; without `drawn` it has no images.
+
+    `index` is added to `rewarded` if only its rewards show that it solves the task.
+    """
     where = f"{path}: {header.names[index]}"
     episode = _episode(path, header, index, viewer, options)
     views = viewing.look_along(viewer, episode.states, where, episode.fixed)
     _check_place(where, episode.eef, views)
     frames = min(viewing.until_success(views, len(episode.states)), len(views))
-    rewarded = episode.rewards is not None and bool((episode.rewards[:frames] > 0).any())
     pixels = episode.pixels and {camera: images[:frames] for camera, images in episode.pixels.items()}
-    return viewing.demonstration(
+    made = viewing.demonstration(
         viewer,
         index,
         views=views[:frames],
         states=episode.states[:frames],
-        actions=_actions(episode.actions[:frames], views[:frames], header, mode),
+        actions=_actions(where, episode.actions[:frames], views[:frames], header, mode, viewer),
         control_mode=mode,
-        success=views[-1].success or rewarded,
-        pixels=pixels,
+        success=views[-1].success,
+        pixels=pixels if drawn else {},
         image_size=header.image_size,
     )
+    if made.success or not drawn:
+        return made
+    if viewing.solved_by_last_action(viewer, made):
+        return replace(made, success=True)
+    if header.proof and episode.rewards is not None and episode.rewards[-1] == 1:
+        rewarded.add(index)
+        return replace(made, success=True)
+    return made
 
 
 def _episode(path: Path, header: _Header, index: int, viewer: StateViewer, options: ImportOptions) -> _Episode:
@@ -181,7 +256,7 @@ def _episode(path: Path, header: _Header, index: int, viewer: StateViewer, optio
         demo = hdf5.group(hdf5.group(file, "data"), header.names[index])
         states = foreign_hdf5.numbers(demo, "states", foreign_hdf5.width(demo, "states"))
         actions = foreign_hdf5.numbers(
-            demo, "actions", dim("ee_delta") if header.native_actions else dim(header.recorded)
+            demo, header.actions, dim("ee_delta") if header.native_actions else dim(header.recorded)
         )
         rewards = foreign_hdf5.numbers(demo, "rewards") if "rewards" in demo else None
         obs = hdf5.group(demo, "obs") if "obs" in demo else {}
@@ -210,12 +285,19 @@ def _our_fixed_pose(demo: h5py.Group, viewer: StateViewer) -> Float64 | None:
     return foreign_hdf5.vector(demo, "object_pose", len(viewer.info.pose_names))
 
 
-def _actions(actions: Float64, views: list[View], header: _Header, mode: ControlMode) -> Float32:
+def _actions(
+    where: str, actions: Float64, views: list[View], header: _Header, mode: ControlMode, viewer: StateViewer
+) -> Float32:
+    """Return the actions (T, Da) in `mode`, once they are held against their space."""
+    seen = np.stack([view.agent_pos for view in views])
+    if header.recorded == "ee_delta" and header.turn < 0:
+        actions = controllers.reversed_turns(actions)
+    native_poses = header.native_actions and header.recorded == "ee_pose"
+    recorded = controllers.pose_actions_from_native(actions) if native_poses else actions
+    check_actions(where, recorded, seen, viewer.info, header.recorded)
     if header.recorded != mode:
-        return controllers.pose_actions_from_deltas(actions, np.stack([view.agent_pos for view in views]))
-    if header.native_actions and mode == "ee_pose":
-        return controllers.pose_actions_from_native(actions)
-    return actions.astype(np.float32)
+        return controllers.pose_actions_from_deltas(actions, seen)
+    return recorded.astype(np.float32)
 
 
 def _check_place(where: str, eef: Float64 | None, views: list[View]) -> None:

@@ -5,7 +5,8 @@ The states are set in the simulator, and what the task shows there is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from altbench.api import (
     ControlMode,
     DatasetError,
     Demonstration,
+    EpisodeUnusable,
     Float32,
     Float64,
     InitialState,
+    NativeModel,
     StateViewer,
     TaskInfo,
     UInt8,
@@ -45,12 +48,35 @@ def look_along(viewer: StateViewer, states: Float64, where: str, object_pose: Fl
     return views
 
 
+def usable(
+    names: Sequence[str], make: Callable[[int], Demonstration], unusable: dict[str, str]
+) -> Iterator[Demonstration]:
+    """Yield `make(i)` for each of `names`.
+
+    An episode that holds NaN is left out, and its reason is added to `unusable`.
+    """
+    for i, name in enumerate(names):
+        try:
+            made = make(i)
+        except EpisodeUnusable as error:
+            unusable[name] = str(error)
+        else:
+            yield made
+
+
 def until_success(views: list[View], frames: int) -> int:
     """Count the frames before the view in which the task is solved, up to `frames`.
 
     So the last action kept is the one that solved the task.
     """
     return min(frames, len(views) - 1 if views[-1].success else len(views))
+
+
+def solved_by_last_action(viewer: StateViewer, made: Demonstration) -> bool:
+    """Return whether the last action solves the task, simulated from the last state."""
+    pose = made.initial_state.object_pose if viewer.native.fixed_bodies else None
+    last = viewer.after(made.states[-1], made.actions[-1], made.control_mode, pose)
+    return viewer.look(last, object_pose=pose).success
 
 
 def demonstration(
@@ -84,6 +110,19 @@ def demonstration(
         control_mode=control_mode,
         environment_state=np.stack([view.environment_state for view in views]),
     )
+
+
+def check_robots(found: Any, native: NativeModel, where: str) -> None:
+    """Raise DatasetError unless `found`, one name or a list, are the task's robots."""
+    robots = [found] if isinstance(found, str) else found
+    if robots != list(native.robots):
+        raise DatasetError(f"{where}: expected robots {list(native.robots)}, got {robots!r}"[:300])
+
+
+def check_no_filter(path: object, name: str | None, format_name: str) -> None:
+    """Raise DatasetError if a filter is given for a format that has none."""
+    if name is not None:
+        raise DatasetError(f"{path}: expected no --filter, since {format_name} files have no filter keys; got {name!r}")
 
 
 def check_frequency(states: Float64, task: TaskInfo, where: str) -> None:

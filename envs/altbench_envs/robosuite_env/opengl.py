@@ -53,23 +53,32 @@ os._exit(0)
 def select_backend() -> str:
     """Set MUJOCO_GL before mujoco is imported, and return its value.
 
-    EGL if it works, else OSMesa, else `disable`. A value that is already set stays, in
-    one spelling. Raises RenderingUnavailable for a value that MuJoCo does not accept.
+    A value that is already set stays, in one spelling. Raises RenderingUnavailable for
+    one that MuJoCo does not accept.
     """
     # Mesa's software renderer otherwise starts threads. A forked process (Gymnasium's
     # asynchronous environments) lacks them and waits for them forever. Images and
     # processor time are the same without threads.
     os.environ.setdefault("LP_NUM_THREADS", "0")
-    chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
-    if not chosen:
-        chosen = "egl" if _egl_works() else "osmesa" if ctypes.util.find_library("OSMesa") else "disable"
-    elif chosen not in SPELLINGS:
-        hint = suggestion(chosen, (*PACKAGES, "glfw", "disable"))
+    os.environ["MUJOCO_GL"] = chosen = choose_backend(os.environ.get("MUJOCO_GL", ""))
+    return chosen
+
+
+def choose_backend(value: str) -> str:
+    """Return the back end that a run uses if MUJOCO_GL is `value`; change nothing.
+
+    Without a value EGL if it works, else OSMesa, else `disable`. Raises
+    RenderingUnavailable for a value that MuJoCo does not accept.
+    """
+    named = value.strip().lower()
+    if not named:
+        return "egl" if _egl_works() else "osmesa" if ctypes.util.find_library("OSMesa") else "disable"
+    if named not in SPELLINGS:
+        hint = suggestion(named, (*PACKAGES, "glfw", "disable"))
         raise RenderingUnavailable(
-            f"MUJOCO_GL={chosen!r}: expected an OpenGL back end{hint}; unset MUJOCO_GL, or set it to egl or osmesa"
+            f"MUJOCO_GL={named!r}: expected an OpenGL back end{hint}; unset MUJOCO_GL, or set it to egl or osmesa"
         )
-    os.environ["MUJOCO_GL"] = SPELLINGS[chosen]
-    return SPELLINGS[chosen]
+    return SPELLINGS[named]
 
 
 def check_backend() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,6 +48,12 @@ class Scene(ABC):
     pose_bodies: ClassVar[tuple[str, ...]] = ()
     fixed_bodies: ClassVar[Mapping[str, float]] = {}
     moved_joints: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Name the workspace in the task's description, so that it is stated once."""
+        super().__init_subclass__(**options)
+        if "info" in vars(cls) and hasattr(cls, "workspace"):
+            cls.info = replace(cls.info, workspace=cls.workspace)
 
     @classmethod
     def make(cls, **options: Any) -> TaskEnv:

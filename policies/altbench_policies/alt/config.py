@@ -36,6 +36,10 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     `pose_weight`. Its augmentation is noise of standard deviation `pose_noise`, in
     units of half the demonstrations' range.
 
+    `action_horizon`: Ta, the actions that are executed. `obs_horizon`: To, the latest
+    observations that a decision is given; the key is made of the last one.
+    `temperature`: what NT-Xent divides similarities by.
+
     `logits`: how NT-Xent's similarities are computed in bf16 training: in "fp32", or
     as "autocast" rounds them (gradients off by 3 to 11 %), which was done before this
     setting existed.

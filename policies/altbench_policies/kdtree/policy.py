@@ -43,7 +43,8 @@ class KDTreeSpec(Spec):
     `observation`: what is compared. "pixels": each camera's image averaged down to
     `side` × `side` in colour. "pose": agent_pos; then no images are asked for. "both":
     both. `cameras`: which views (empty: all of the task's). `pose_weight`: with "both",
-    the weight of the pose's distance beside one camera's. `top_k`: number of matches
+    the weight of the pose's distance beside one camera's. `action_horizon`: Ta, the
+    actions that are executed. `top_k`: number of matches
     reported.
     """
 

@@ -39,7 +39,8 @@ class OpenLoopSpec(Spec):
     """Config of open_loop.
 
     `cameras`: which views (empty: all of the task's). `pixels`: side that images are
-    averaged down to for comparing.
+    averaged down to for comparing. `action_horizon`: Ta, the actions that are executed
+    before the next chunk of the demonstration follows.
     """
 
     cameras: tuple[str, ...] = ()

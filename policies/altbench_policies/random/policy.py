@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from altbench.api import POSE_ACTION_DIM, Decision, Observation, Policy, Requirements, Spec, TaskInfo
+from altbench.api import POSE_ACTION_DIM, Decision, Footprint, Observation, Policy, Requirements, Spec, TaskInfo
 from altbench_policies import input_checks
 
 Point = tuple[float, float, float]
@@ -17,7 +17,8 @@ Point = tuple[float, float, float]
 class RandomSpec(Spec):
     """Config of random: the box that positions are drawn from.
 
-    `low` to `high` (m, world), by default above robosuite's table.
+    `low` to `high` (m, world), by default above robosuite's table. `action_horizon`: Ta,
+    the steps for which a drawn action is held.
     """
 
     action_horizon: int = Field(default=8, ge=1)
@@ -63,6 +64,10 @@ class Random(Policy[RandomSpec]):
         actions = [np.concatenate([self._draw(self._rngs[slot]) for _ in range(self.task.arms)]) for slot in slots]
         chunk = np.repeat(np.array(actions, np.float32)[:, None], self.config.action_horizon, axis=1)
         return Decision(chunk)
+
+    def footprint(self) -> Footprint:
+        """Return zeros: it holds nothing."""
+        return Footprint()
 
     def _draw(self, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         action = np.zeros(POSE_ACTION_DIM)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from altbench.api import CheckpointError, ContractError, ControlMode, Float32, Observation, TaskInfo
+from altbench.api import CheckpointError, ContractError, ControlMode, Float32, Observation, TaskInfo, check_space
 from altbench_policies.sb3.config import UNTRUSTED, StableBaselinesSpec
 
 KEYS = ("agent_pos", "environment_state")
@@ -95,11 +95,13 @@ def _read(config: StableBaselinesSpec) -> bytes:
 def control_mode(space: gymnasium.Space[Any], task: TaskInfo) -> ControlMode:
     """Return the control mode in which actions of `space` make sense on `task`.
 
-    The number of actions decides. Raises ContractError if it fits no control mode.
+    The number of actions decides; the bounds must be the task's. Raises ContractError
+    if it fits no control mode.
     """
     modes: tuple[ControlMode, ...] = ("ee_delta", "ee_pose")
     for mode in modes:
         if isinstance(space, spaces.Box) and space.shape == (task.action_dim(mode),):
+            check_space("the model's actions", space.low, space.high, task, mode)
             return mode
     expected = " or ".join(f"{task.action_dim(mode)} numbers ({mode})" for mode in modes)
     raise ContractError(f"the model's actions are {space}; {task.name} takes {expected}")

@@ -206,6 +206,8 @@ class Hold(Policy):
             noise = noise + pose.mean()
         chunk = np.repeat((pose + noise)[:, None], 8, axis=1)
         actions = np.concatenate([chunk, np.ones((len(slots), 8, 1))], axis=2).astype(np.float32)
+        if self.how == "mutates":
+            observation.agent_pos[0] = 0
         if self.how == "nan":
             actions[0, 0, 0] = np.nan
         return Decision(actions[:, :7] if self.how == "short" else actions, **self._extras(len(slots)))
@@ -261,6 +263,7 @@ def test_demonstrations_are_enough_to_check_a_policy() -> None:
         ("global", "decisions depend on global random state"),
         ("batch", r"slots \[0\] decide differently than within a batch of 3: actions differ by"),
         ("nan", "expected finite actions"),
+        ("mutates", "act changes its observation, in agent_pos; copy what you change"),
         ("short", r"expected actions float32 \(3, 8, 10\), got float32 \(3, 7, 10\)"),
         ("score", "expected ood_score float32 of 1 dimensions, got float64"),
         ("matches", r"matches: expected shape \(3, 5, 2\), got \(3, 4, 2\)"),

@@ -11,9 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from altbench.core import neighbours, policy_files
+from altbench.core import neighbours, policy_files, registry
 from altbench.core.errors import ConfigError
-from altbench.sweeps import keys
 
 POLICY = "import helper\nfrom nets.mlp import WIDTH\n\ndef answer():\n    return helper.VALUE, WIDTH\n"
 
@@ -104,8 +103,8 @@ def test_neighbours_of_one_name_in_two_folders_do_not_mix(tmp_path: Path) -> Non
 
 def test_a_rows_key_holds_the_digest_and_a_registered_policys_none(tmp_path: Path) -> None:
     file = lay(tmp_path, mine=POLICY, helper="", nets_mlp="")
-    assert keys._source_digest(f"{file}:Mine") == neighbours.find_neighbours(file).digest
-    assert keys._source_digest("alt") == ""
+    assert registry.source("policy", f"{file}:Mine") == neighbours.find_neighbours(file).digest
+    assert registry.source("policy", "alt") == ""
 
 
 def test_a_folder_is_no_neighbour_of_an_installed_package_of_its_name(tmp_path: Path) -> None:

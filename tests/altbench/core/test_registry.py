@@ -232,6 +232,32 @@ except registry.ConfigError as error:
     assert misspelt.startswith("task 'with space': expected a name of letters, digits")
 
 
+CHECKED = """
+import altbench, gymnasium, sys
+{late}
+from altbench.checks import check_env
+check_env("altbench/Mine-v0")
+print(gymnasium.make("altbench/Mine-v0").unwrapped.info.name)
+try:
+    check_env("altbench/Mane-v0")
+except altbench.AltbenchError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["installed", "installed after the import"])
+def test_a_packages_task_is_checked_by_its_id_alone(tmp_path: Path, late: bool) -> None:
+    """As envs/README.md says: `check_env('altbench/Milk-v0')`, and nothing before it."""
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine-1.0.dist-info").mkdir()
+    (tmp_path / "mine-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (tmp_path / "mine-1.0.dist-info" / "entry_points.txt").write_text("[altbench.tasks]\nMine = mine:Mine\n")
+    code = CHECKED.format(late=f"sys.path.append({str(tmp_path)!r})" if late else "")
+    found, refused = in_a_new_process(code, *(() if late else (tmp_path,)))
+    assert found == "Mine"
+    assert refused.startswith("unknown environment 'altbench/Mane-v0'; did you mean 'altbench/Mine-v0'?")
+
+
 def test_spawned_workers_know_what_an_imported_module_registers(tmp_path: Path) -> None:
     """A worker knows what the module of its function registers, and not what its parent registered."""
     (tmp_path / "job.py").write_text(

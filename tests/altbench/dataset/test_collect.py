@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from typer.testing import CliRunner
 
 from altbench.cli import demos
 from altbench.core import registry
+from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, DatasetError, SimulationDiverged, UnknownNameError
 from altbench.core.seeds import derive_seed
 from altbench.dataset import collecting, collection_plan, files, recorder
 from altbench.dataset.collecting import collect, replay
+from altbench.system import devices
 
 SIZE = (16, 16)
 
@@ -138,6 +140,70 @@ def test_an_expert_that_never_succeeds_is_given_up(path: Path, monkeypatch: pyte
     with pytest.raises(DatasetError, match="the expert of Fake failed 3 times in a row at grid pose 1"):
         collect("Fake", 3, path, image_size=SIZE)
     assert not path.exists()
+
+
+def films(path: Path) -> dict[str, tuple[int, int]]:
+    """Name -> (frames, height) of each film of attempts at the demonstrations in `path`."""
+    found = {}
+    for film in sorted(path.with_name(path.name + ".films").glob("*.mp4")):
+        with av.open(str(film)) as container:
+            frames = list(container.decode(video=0))
+        found[film.stem] = (len(frames), frames[0].height)
+    return found
+
+
+def failing_expert(monkeypatch: pytest.MonkeyPatch, attempts: int) -> None:
+    """Let the expert fail at demonstration 1 `attempts` times; it is given up after 3."""
+    monkeypatch.setattr(collection_plan, "MAX_ATTEMPTS", 3)
+    seeds = {derive_seed(0, "demo", 1 + k * collection_plan.MAX_DEMONSTRATIONS) for k in range(attempts)}
+    use_expert(monkeypatch, bad=frozenset(seeds))
+    monkeypatch.setattr(devices, "require_renderer", lambda: "none")
+
+
+def collect_by_command(path: Path, *options: str) -> Any:
+    return CliRunner().invoke(
+        demos.app, ["collect", "Fake", "--n", "2", "--image-size", "16", "--out", str(path), *options]
+    )
+
+
+def test_an_expert_that_is_given_up_leaves_a_film_and_its_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing_expert(monkeypatch, 3)
+    error = collect_by_command(path).exception
+    film = path.with_name("fake.hdf5.films") / "demo1-attempt2-failure.mp4"
+    expected = f"the expert of Fake failed 3 times in a row at grid pose 1; the last attempt's film: {film}"
+    assert isinstance(error, DatasetError) and str(error) == expected
+    assert films(path) == {film.stem: (fakes.TASK.horizon, 16 * 16 + 24)}
+
+
+def test_failed_attempts_are_filmed_if_asked_and_otherwise_not(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing_expert(monkeypatch, 2)
+    assert collect_by_command(path).exit_code == 0 and films(path) == {}
+    result = collect_by_command(path, "--watch", "failed", "--force")
+    assert list(films(path)) == ["demo1-attempt0-failure", "demo1-attempt1-failure"]
+    assert f"2 films in {path}.films" in result.output
+    result = collect_by_command(path, "--watch", "all", "--force")
+    assert list(films(path)) == [
+        "demo0-attempt0-success",
+        "demo1-attempt0-failure",
+        "demo1-attempt1-failure",
+        "demo1-attempt2-success",
+    ]
+    assert "4 films in" in result.output
+    assert isinstance(collect_by_command(path, "--watch", "al").exception, UnknownNameError)
+
+
+def test_a_film_ends_where_the_simulation_diverged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "require_renderer", lambda: "none")
+    use_expert(monkeypatch, worse=frozenset({derive_seed(0, "demo", 0)}))
+    assert collect_by_command(path, "--watch", "failed").exit_code == 0
+    assert films(path) == {"demo0-attempt0-failure": (1, 16 * 16 + 24)}
+
+
+def test_films_do_not_change_what_is_collected(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing_expert(monkeypatch, 2)
+    plain = collect("Fake", 2, tmp_path / "plain.hdf5", image_size=SIZE)
+    collect_by_command(path, "--watch", "all")
+    assert files.read(path).checksum == plain.checksum
 
 
 def test_impossible_requests_are_refused(path: Path) -> None:
@@ -352,11 +418,22 @@ def test_play_writes_all_frames_of_both_cameras(file: Path) -> None:
 def test_validate_checks_the_file_and_replays_it(file: Path) -> None:
     assert "all 3 succeed when replayed" in run("validate", file)
     found = files.read(file)
-    broken = [replace(d, actions=np.zeros_like(d.actions)) if d.index == 1 else d for d in found.demonstrations]
-    files.write(file, broken, found.meta)
+
+    def write(change: Callable[[Demonstration], Demonstration]) -> None:
+        files.write(file, [change(d) if d.index == 1 else d for d in found.demonstrations], found.meta)
+
+    write(lambda d: replace(d, actions=np.zeros_like(d.actions)))
     assert "are right" in run("validate", "--no-replay", file)
+    with pytest.raises(DatasetError, match="demonstration 1: expected actions that lead from each recorded state"):
+        run("validate", file)
+    write(lambda d: replace(d, initial_state=found.demonstrations[0].initial_state))
     with pytest.raises(DatasetError, match=r"demonstrations \[1\] fail when replayed; they were made with mujoco"):
         run("validate", file)
+    write(lambda d: replace(d, actions=d.actions + np.float32(5)))
+    with pytest.raises(
+        DatasetError, match="demonstration 1: frame 0: expected ee_pose actions, whose number 0 is from"
+    ):
+        run("validate", "--no-replay", file)
 
 
 def test_help_shows_examples() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from altbench.core.demonstration import ImportOptions
 from altbench.core.errors import AltbenchError, DatasetError, UnknownNameError
 from altbench.dataset import exchange, files, known_sets
 from altbench.dataset.collecting import collect
+from altbench.dataset.exchange import TaskStateViewer, is_solved_at_start
 from altbench.report import contact_sheets
 
 HUMAN = Path(__file__).parents[3] / "../shared/data/human_demos"
@@ -72,12 +74,92 @@ def test_our_own_files_are_robomimic_files(file: Path, tmp_path: Path) -> None:
 def test_failures_are_left_out_and_counted(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "robomimic.hdf5"
     run("export", file, "--format", "robomimic", "--out", out)
-    with h5py.File(out, "r+") as changed:
-        changed["data/demo_1/rewards"][...] = 0
+    _cut(out, "demo_1", 3)
     shown = run("import", out, "--format", "robomimic", "--task", "Fake", "--out", tmp_path / "a.hdf5")
-    assert "left out 1 that do not solve Fake: 1" in shown
+    assert "left out 1 (demo_1) that do not solve Fake" in shown
     kept = exchange.import_file(out, "robomimic", "Fake", tmp_path / "b.hdf5", keep_failures=True)
     assert [d.success for d in kept.data.demonstrations] == [True, False, True]
+
+
+def edit(path: Path, change: Callable[[h5py.File], None]) -> Path:
+    with h5py.File(path, "r+") as file:
+        change(file)
+    return path
+
+
+@pytest.fixture
+def exported(file: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "exported.hdf5"
+    run("export", file, "--format", "robomimic", "--out", out)
+    return out
+
+
+def bring_in(path: Path, *options: object, status: int = 0) -> str:
+    out = path.with_name("brought.hdf5")
+    out.unlink(missing_ok=True)
+    return run("import", path, "--format", "robomimic", "--task", "Fake", "--out", out, *options, status=status)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda a, _: np.stack([a[:, 1], a[:, 0], *a.T[2:]], axis=1), "ones that explain .* of the gripper's position"),
+        (lambda a, seen: np.concatenate([seen + 3 * (a[:, :3] - seen), a[:, 3:]], axis=1), "gripper's position"),
+        (lambda a, seen: np.concatenate([seen, a[:, 3:]], axis=1), "they ask for no motion at all"),
+        (lambda a, _: np.roll(a, 4, axis=0), "explain .* of the gripper's position"),
+        (lambda a, _: np.concatenate([a[:, :3] * 9, a[:, 3:]], axis=1), "expected ee_pose actions, whose number"),
+        (lambda a, seen: np.concatenate([a[:, :3] - seen + 0.4, a[:, 3:]], axis=1), "ee_pose targets near the gripper"),
+    ],
+)
+def test_actions_that_were_not_executed_are_refused(
+    exported: Path, change: Callable[[np.ndarray, np.ndarray], np.ndarray], reason: str
+) -> None:
+    def spoil(file: h5py.File) -> None:
+        for demo in file["data"].values():
+            demo["actions"][...] = change(demo["actions"][...], demo["obs/robot0_eef_pos"][...])
+
+    with pytest.raises(DatasetError, match=reason):
+        bring_in(edit(exported, spoil))
+    assert not exported.with_name("brought.hdf5").exists()
+
+
+def test_one_demonstration_with_other_actions_is_named(exported: Path) -> None:
+    def reverse(file: h5py.File) -> None:
+        seen = file["data/demo_1/obs/robot0_eef_pos"][...]
+        file["data/demo_1/actions"][:, :3] = 2 * seen - file["data/demo_1/actions"][:, :3]
+
+    with pytest.raises(DatasetError, match=r"demo_1: expected actions that lead .*; they point the other way"):
+        bring_in(edit(exported, reverse))
+
+
+def test_what_an_import_believed_is_said(exported: Path) -> None:
+    def change(file: h5py.File) -> None:
+        file["data/demo_1/actions"][0, 0] = np.nan
+        target = file["data/demo_0/states"][:, 4:6]
+        file["data/demo_0/states"][:1, 1:4] = np.append(target[0], 0.0)
+        file["data/demo_0/obs/robot0_eef_pos"][:1] = np.append(target[0], 0.0)
+        file["data/demo_2/states"][:, 4:6] = 0.5
+        for images in ("agentview_image", "robot0_eye_in_hand_image"):
+            for demo in ("demo_0", "demo_2"):
+                file[f"data/{demo}/obs/{images}"][...] = 0
+
+    shown = bring_in(edit(exported, change), "--render")
+    assert "left out 1 (demo_1) that hold NaN or infinity" in shown
+    assert "only their rewards say that 1 (demo_2) solve Fake; no state shows it" in shown
+    assert "already solved in the first frame: 1 (demo_0); there `random` solves Fake, too" in shown
+    with TaskStateViewer(fakes.TASK) as viewer:
+        brought = files.read(exported.with_name("brought.hdf5")).demonstrations
+        assert [is_solved_at_start(viewer, d) for d in brought] == [True, False]
+
+
+def _cut(path: Path, demo: str, frames: int) -> None:
+    """Keep the first frames of a demonstration of robomimic's."""
+    with h5py.File(path, "r+") as file:
+        group = file["data"][demo]
+        for name in ("states", "actions", "rewards", "dones", *(f"obs/{n}" for n in group["obs"])):
+            kept = group[name][:frames]
+            del group[name]
+            group[name] = kept
 
 
 def test_unknown_formats_and_tasks_are_refused(file: Path, tmp_path: Path) -> None:
@@ -112,6 +194,16 @@ def test_minari_and_back(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         run("export", file, "--format", "minari", "--out", "altbench/fake-v0")
 
 
+def _minari(bounds: tuple[float, float] | None = None, **spec: object) -> str:
+    """Metadata of a Minari data set whose Box is the same for all ten numbers."""
+    described: dict[str, object] = {"data_format": "hdf5"}
+    described["env_spec"] = json.dumps({"id": "altbench/Fake-v0", **spec})
+    if bounds is not None:
+        low, high = bounds
+        described["action_space"] = json.dumps({"type": "Box", "low": [low] * 10, "high": [high] * 10})
+    return json.dumps(described)
+
+
 def test_minari_data_sets_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     def read() -> None:
         exchange.import_file(tmp_path, "minari", "Fake", tmp_path / "out.hdf5")
@@ -123,6 +215,10 @@ def test_minari_data_sets_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         "{}": "expected data_format hdf5, got None",
         '{"data_format": "hdf5"}': "expected demonstrations of altbench/Fake-v0, got None",
         '{"data_format": "hdf5", "env_spec": "{\\"id\\": \\"altbench/Fake-v0\\"}"}': "expected an HDF5 file",
+        _minari(additional_wrappers=[{"name": "RescaleAction"}]): "got ones collected behind RescaleAction",
+        _minari(bounds=(-1.0, 1.0)): r"action_space: expected the action space of Fake \(ee_pose\)",
+        _minari(bounds=(-np.inf, np.inf)): r"action_space: expected the action space of Fake \(ee_pose\)",
+        _minari(additional_wrappers=[{"name": "ClipAction"}], bounds=(-np.inf, np.inf)): "expected an HDF5 file",
     }.items():
         (tmp_path / "metadata.json").write_text(content)
         with pytest.raises(DatasetError, match=reason):
@@ -149,7 +245,8 @@ def test_a_human_demonstration_is_set_drawn_and_recovered(tmp_path: Path) -> Non
     done = exchange.import_file(short, "robosuite", "Lift", tmp_path / "out.hdf5", options)
     (d,) = done.data.demonstrations
     assert (d.success, len(d), done.left_out) == (True, 19, ())
-    np.testing.assert_allclose(d.actions[:-1, :9], d.agent_pos[1:, :9])
+    assert done.data.meta.versions["actions"] == "as recorded, turns reversed (robosuite 1.0)"
+    assert np.linalg.norm(d.actions[:, :3] - d.agent_pos[:, :3], axis=1).max() < 0.05
     assert (d.actions[:, 9] == 1).all()
     assert d.environment_state is not None
     assert np.linalg.norm(d.environment_state[:, 9:], axis=1).max() < 0.02  # the cube is in the gripper

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -21,7 +22,7 @@ from altbench.experiments import e3_main_table as main_table
 from altbench.experiments import reproduce
 from altbench.experiments.shared import sweeps as common
 from altbench.experiments.shared.available import only_available
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
 from altbench.experiments.shared.report import write_report
 from altbench.experiments.shared.texts import frame_table, listed, prose
 from altbench.report.table import rate_text
@@ -53,7 +54,9 @@ def experiment(*sweeps: SweepSpec) -> Experiment:
         figure.subplots().plot([0, 1], [0, 1])
         titled = Figure(figsize=(3, 2))
         titled.suptitle("What it\nshows")
-        sections = (Section("Counts", "How many.", {"counts": table}, {"line": figure, "titled": titled}),)
+        sections = (
+            Section("Counts", "How many.", {"counts": table}, drawn(line=lambda: figure, titled=lambda: titled)),
+        )
         return Report("It counts.", sections, (Reported("rate", "100 %", "", second_hand=True),), ("a guess",))
 
     return Experiment("T1", "test", "A test", "Does it count?", report, sweeps=lambda preset: sweeps)
@@ -66,12 +69,12 @@ def run_and_report(one: Experiment, out: Path) -> str:
 
 
 def test_experiments_that_ask_for_the_same_cell_run_it_once(own_policies: Path, tmp_path: Path) -> None:
-    both = experiment(spec(own_policies, "Good"), spec(own_policies, "Good", "Nan"))
+    both = experiment(spec(own_policies, "Good"), spec(own_policies, "Good", "Fails"))
     run_and_report(both, tmp_path)
     run = reproduce.open_run(both, "small", tmp_path, "none")
     assert len(run.cells) == len(run.recorded) == 4
     assert len(list((tmp_path / "run" / "cells").glob("*.parquet"))) == 4
-    assert run.episodes()["label"].value_counts().to_dict() == {"Good": 10, "Nan": 10}
+    assert run.episodes()["label"].value_counts().to_dict() == {"Good": 10, "Fails": 10}
 
 
 def test_a_report_names_what_is_missing_and_what_is_left_out(own_policies: Path, tmp_path: Path) -> None:
@@ -114,6 +117,29 @@ def _flat(run: Path, folder: Path) -> Path:
     build_flat(run)
     folder.mkdir()
     return (run / frames.EPISODES_FILE).rename(folder / frames.EPISODES_FILE).parent
+
+
+def test_a_figure_that_cannot_be_drawn_costs_itself_alone(own_policies: Path, tmp_path: Path) -> None:
+    def fails() -> Figure:
+        raise ValueError("no [/such]\nfigure")
+
+    one = experiment(spec(own_policies, "Good"))
+    sections = one.report(reproduce.open_run(one, "small", tmp_path, "none")).sections
+    sections[0].figures.update(drawn(broken=fails, empty=lambda: None))
+    broken = dataclasses.replace(one, report=lambda run: Report("It counts.", sections))
+    folder = tmp_path / one.folder
+    text = run_and_report(broken, tmp_path)
+    assert "- `figure broken: ValueError: no [/such] figure`" in text and "(broken.png)" not in text
+    assert "![Counts](line.png)" in text and "**It counts.**" in text
+    assert sorted(path.stem for path in folder.glob("*.png")) == ["line", "titled"]
+
+
+def test_a_full_disk_is_no_broken_figure() -> None:
+    def fails() -> Figure:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        drawn(line=fails)
 
 
 def test_a_report_takes_the_place_of_the_last_one(own_policies: Path, tmp_path: Path) -> None:

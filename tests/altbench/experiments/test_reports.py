@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 from synthetic import measure
@@ -19,9 +20,10 @@ from altbench.core.errors import AltbenchError
 from altbench.experiments import e4_encoders as encoders
 from altbench.experiments import e6_reactivity as reactivity
 from altbench.experiments import ood_scores, reproduce, robustness, scaling
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Undrawn
 from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
+from altbench.experiments.shared.report import write_report
 from altbench.experiments.shared.tsne import tsne
 from altbench.report.style import policy_styles
 from altbench.results import cells as results
@@ -29,6 +31,7 @@ from altbench.runner.episodes import cell_header
 from altbench.runner.executors import InlineExecutor
 from altbench.stats.rates import wilson_interval
 from altbench.sweeps.spec import SweepSpec
+from altbench.system.fingerprint import collect
 from altbench_policies.augment import AugmentSpec
 
 LOOKS_UP = '''
@@ -157,6 +160,23 @@ def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measu
     assert ours["alt: success in distribution (`recall`)"].startswith("6/6") and ours["kdtree: trajectory recall"] == ""
 
 
+@pytest.mark.parametrize("identity", ["E3", "E4", "E6", "robustness", "scaling"])
+def test_a_report_outlives_its_drawings(
+    identity: str, lookup: str, run_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("no figure")
+
+    one = experiments.load(identity)
+    run = run_of(one, {"alt": {"policy": lookup}}, EACH)
+    monkeypatch.setattr(Figure, "__init__", fails)
+    report = one.report(run)
+    found = [figure for section in report.sections for figure in section.figures.values()]
+    assert found and set(found) == {Undrawn("ValueError: no figure")}
+    text = write_report(one, report, run, tmp_path / "reports", collect()).read_text()
+    assert "- `figure " in text and "ValueError: no figure" in text
+
+
 def test_time_and_memory_stand_with_the_main_table(
     own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +218,7 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
 
 
 def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_of: Make) -> None:
-    rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc": {"policy": f"{own_policies}:Nan"}}
+    rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc": {"policy": f"{own_policies}:Fails"}}
     evaluations = [{"split": "uniform", "episodes": 50}, {"split": "recall", "episodes": 49}]
     run = run_of(experiments.load("E3"), rows, evaluations)
     columns = {split: clean(split) for split in ("uniform", "recall")}
@@ -208,7 +228,7 @@ def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_
 
 def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_policies: Path, run_of: Make) -> None:
     rows = {"key": {"policy": f"{own_policies}:Good"}, "kdtree": {"policy": f"{own_policies}:Raises"}}
-    rows |= {"key-untrained": {"policy": f"{own_policies}:Nan"}}
+    rows |= {"key-untrained": {"policy": f"{own_policies}:Fails"}}
     rows |= {"key-pose": {"policy": lookup, "config": {"other": True}}}
     run = run_of(
         experiments.load("E4"), rows, [{"split": "uniform", "episodes": 60}, {"split": "recall", "episodes": 6}]
@@ -374,7 +394,7 @@ def test_robustness_pools_families_by_episode_and_ranks_the_best(
     lookup: str, own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(robustness, "FAMILIES", {"images": ("brightness", "contrast"), "scene": ("distractors",)})
-    rows = {"alt": {"policy": lookup}, "bc": {"policy": f"{own_policies}:Nan"}}
+    rows = {"alt": {"policy": lookup}, "bc": {"policy": f"{own_policies}:Fails"}}
     entries = [{"name": name, "severities": [robustness.SEVERITY]} for name in ("brightness", "contrast")]
     disturbed = {"split": "recall", "episodes": 6, "perturbations": entries}
     run = run_of(experiments.load("robustness"), rows, [{"split": "recall", "episodes": 6}, disturbed])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import fakes
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -12,7 +14,9 @@ from altbench.core.errors import AltbenchError, CheckpointError, ConfigError, Un
 from altbench.measure import policies, probe
 from altbench.measure.probe import measure_checkpoint, run_python
 from altbench.measure.untrained import Untrained, check, write_untrained
-from altbench.results.checkpoints import read_card
+from altbench.report.costs import latency_table, memory_table
+from altbench.results.checkpoints import CheckpointCard, read_card
+from altbench.rollout.episode import state_length
 from altbench.sweeps.spec import MeasureEntry
 from altbench.system.fingerprint import cpu_model
 
@@ -37,6 +41,116 @@ def test_an_untrained_checkpoint_is_measured_as_a_trained_one_would_be(tmp_path:
     assert read_card(folder).data_checksum == "noise"
     assert read_card(folder).config["precision"] in ("bf16", "fp32")  # never "auto"
     assert cpu_model() in record.machine
+
+
+READY = '''
+import time
+import numpy as np
+from altbench.api import Decision, Policy, Requirements, Spec, Trainable
+
+
+class Settings(Spec):
+    weights: str = ""
+
+
+class Ready(Policy[Settings]):
+    """Was trained elsewhere, and says nothing of its footprint."""
+
+    name = "ready"
+
+    @property
+    def requirements(self):
+        return Requirements((), 1, 1, 1, needs_state=True)
+
+    def place(self, device):
+        self.device = device
+
+    def reset(self, slots, seeds):
+        assert self.device == "cpu"
+
+    def act(self, observation, slots):
+        assert observation.environment_state.dtype == np.float32
+        assert observation.environment_state.shape[:2] == (1, 1)
+        return Decision(np.full((1, 1, 10), observation.environment_state.shape[2], np.float32))
+
+
+class Hangs(Ready):
+    def act(self, observation, slots):
+        time.sleep(60)
+
+
+class Learns(Trainable[Settings]):
+    name = "learns"
+    requirements, act = Ready.requirements, Ready.act
+
+    def reset(self, slots, seeds):
+        pass
+
+    def fit(self, demonstrations, context):
+        self.length = demonstrations[0].environment_state.shape[1]
+
+    def save(self, folder):
+        (folder / "length.txt").write_text(str(self.length))
+
+    def load(self, folder, device="cpu"):
+        self.length = int((folder / "length.txt").read_text())
+'''
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Path:
+    (tmp_path / "weights.pt").write_bytes(b"0" * 1234)
+    path = tmp_path / "ready.py"
+    path.write_text(READY)
+    return path
+
+
+def ready_card(policy: str, **config: str) -> CheckpointCard:
+    return CheckpointCard(
+        task="Lift",
+        policy=policy,
+        preset="small",
+        config=config,
+        n=30,
+        train_seed=0,
+        key="key",
+        data_checksum="",
+        policy_version=1,
+        image_size=(84, 84),
+        train_seconds=0.0,
+    )
+
+
+def test_a_policy_that_was_trained_elsewhere_is_measured_and_what_it_does_not_tell_is_empty(ready: Path) -> None:
+    card = ready_card(f"{ready}:Ready", weights=str(ready.with_name("weights.pt")))
+    record = probe.measure_ready(card, "mine", ENTRY, "cpu", state_dim=12)
+    assert (record.label, record.n, record.decisions_timed, record.image_size) == ("mine", 30, 4, None)
+    assert record.latency_p50_s and record.peak_rss_bytes and record.disk_bytes == 1234
+    assert (record.weights_bytes, record.table_bytes, record.train_seconds, record.data_share) == (None,) * 4
+    table = latency_table([record]), memory_table([record])
+    assert pd.isna(table[0].data["train_seconds"][0]) and pd.isna(table[1].data["weights_and_table_bytes"][0])
+    block = table[1].blocks[0]
+    shown = dict(zip(block.header, block.rows[0], strict=True))
+    assert [shown[name] for name in ("weights", "table", "weights + table")] == [""] * 3
+
+
+def test_a_policy_that_hangs_is_not_waited_for(ready: Path) -> None:
+    card = ready_card(f"{ready}:Hangs")
+    with pytest.raises(AltbenchError, match=r"no decision within 0\.2 s"):
+        probe.measure_ready(card, "mine", ENTRY, "cpu", state_dim=12, decision_timeout_s=0.2)
+
+
+@pytest.mark.sim
+def test_a_policy_that_learns_from_the_state_is_measured(ready: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "learned"
+    state_dim = write_untrained(wanted(folder, f"{ready}:Learns"), threads=1)
+    assert state_dim == 12 and (folder / "length.txt").read_text() == "12"
+    record = measure_checkpoint(folder, "mine", ENTRY, "cpu", state_dim=state_dim)
+    assert record.decisions_timed == 4 and record.weights_bytes is None
+
+
+def test_the_length_of_the_state_is_that_of_the_environments_space() -> None:
+    assert state_length(fakes.FakeTask(obs_type="state")) == 5 and state_length(fakes.FakeTask()) == 0
 
 
 def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from altbench.experiments.shared.experiment import Experiment, Report
 from altbench.results.run import Run
 from altbench.runner import dry_run
 from altbench.runner.dry_run import Work
+from altbench.sweeps.overrides import override
 from altbench.sweeps.spec import SweepSpec
 
 SWEEP: dict[str, Any] = {
@@ -67,48 +68,73 @@ def test_what_is_there_and_what_is_left_are_told(run: Path) -> None:
     assert "fake/open_loop/n6/s0 small to do 1 4 0" in lines
     assert "fake/random/n6/s0 small nothing to train 1 4 1" in lines
     assert lines[-1] == (
-        "2 checkpoints, 3 cells (12 episodes), 2 measurements; done: 1 checkpoint, 2 cells (8 episodes);"
-        " left: 1 checkpoint, 1 cell (4 episodes), 2 measurements"
+        "2 checkpoints, 3 cells (12 episodes), 3 measurements; done: 1 checkpoint, 2 cells (8 episodes);"
+        " left: 1 checkpoint, 1 cell (4 episodes), 3 measurements"
     )
 
 
 def test_all_and_nothing_are_told_in_words(run: Path, tmp_path: Path) -> None:
-    lines, _ = shown(run, sweep(policies=[{"policy": "random", "n": [6]}]))
+    lines, _ = shown(run, sweep(policies=[{"policy": "random", "n": [6]}], measure=False))
     assert lines[-1] == "1 cell (4 episodes); all of it is done"
     lines, _ = shown(tmp_path, sweep())
-    assert lines[-1] == "2 checkpoints, 3 cells (12 episodes), 2 measurements; nothing of it is done yet"
+    assert lines[-1] == "2 checkpoints, 3 cells (12 episodes), 3 measurements; nothing of it is done yet"
 
 
 def test_what_sweeps_share_is_counted_once(run: Path) -> None:
     both = [{"split": "recall", "episodes": 4}, {"split": "uniform", "episodes": 2}]
     lines, work = shown(run, sweep(), sweep(name="more", evaluations=both), sweep(name="again"))
     assert "fake/open_loop/n3/s0 small listed above 1 2 0" in lines
-    assert "more: listed above already: 2 checkpoints, 3 cells (12 episodes), 2 measurements" in lines
-    assert lines[-1] == "again: listed above already: 2 checkpoints, 3 cells (12 episodes), 2 measurements"
+    assert "more: listed above already: 2 checkpoints, 3 cells (12 episodes), 3 measurements" in lines
+    assert lines[-1] == "again: listed above already: 2 checkpoints, 3 cells (12 episodes), 3 measurements"
     assert work.summary().startswith(
-        "2 checkpoints, 6 cells (18 episodes), 2 measurements; done: 1 checkpoint, 2 cells (8"
+        "2 checkpoints, 6 cells (18 episodes), 3 measurements; done: 1 checkpoint, 2 cells (8"
     )
 
 
 def test_a_dry_run_tells_the_folder_and_writes_nothing(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(commands, "load_sweep", lambda _: sweep())
-    commands.run("fake", run, None, True, [])
+    commands.run(sweep(), run, None, True)
     assert "done: 1 checkpoint, 2 cells" in " ".join(capsys.readouterr().out.split())
-    commands.run("fake", tmp_path / "new", None, True, [])
+    commands.run(sweep(), tmp_path / "new", None, True)
     assert "demonstrations of Fake: 6 to collect" in capsys.readouterr().out
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_a_dry_run_refuses_a_file_for_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: bool) -> None:
-    monkeypatch.setattr(commands, "load_sweep", lambda _: sweep())
+def test_a_dry_run_refuses_a_file_for_a_folder(tmp_path: Path, inside: bool) -> None:
     file = tmp_path / "file"
     file.write_text("")
     reason = "file is a file" if inside else "a file is there"
     with pytest.raises(AltbenchError, match=f"expected a folder, or a place for one: .*{reason}; choose another --out"):
-        commands.run("fake", file / "run" if inside else file, None, True, [])
+        commands.run(sweep(), file / "run" if inside else file, None, True)
+
+
+def test_another_sweep_in_the_folder_is_named_with_the_way_back(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commands.run(override(sweep(), episodes=2), run, None, True)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "holds the sweep 'fake': work that both share is done once" in told
+    assert "Tables and figures become those of 'fake-2ep'" in told
+    commands.run(sweep(), run, None, True)
+    assert "note" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_rows_can_be_told_apart_on_a_narrow_terminal(tmp_path: Path, columns: int) -> None:
+    names = [f"a_policy_with_a_long_name_{i}" for i in range(3)]
+    rows = [
+        {"policy": "open_loop", "label": name, "n": [3, 6], "config": {"action_horizon": i + 1}}
+        for i, name in enumerate(names)
+    ]
+    console = Console(file=io.StringIO(), width=columns)
+    dry_run.show_plan(console, Run.open(tmp_path, sweep(policies=rows), "none"))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    cells = "".join(line.split("│")[1].strip() if "│" in line else "\n" for line in shown.splitlines())
+    for name in names:
+        for n in (3, 6):
+            assert f"fake/{name}/n{n}/s0" in cells
 
 
 def test_a_dry_run_refuses_a_file_of_demonstrations_that_is_not_there(tmp_path: Path) -> None:
@@ -131,9 +157,10 @@ def test_experiments_end_with_one_total(run: Path) -> None:
     reproduce.show_plans([experiment("E1"), experiment("E2")], "small", run.parent, "none", console)
     assert isinstance(console.file, io.StringIO)
     # The experiments' runs lie in OUT/run, where there is nothing.
-    assert console.file.getvalue().splitlines()[-1] == (
-        "in all: 2 checkpoints, 3 cells (12 episodes), 2 measurements; nothing of it is done yet"
-    )
+    lines = console.file.getvalue().splitlines()
+    assert "in all: 2 checkpoints, 3 cells (12 episodes), 3 measurements; nothing of it is done yet" in lines
+    # What the second experiment shares with the first takes no time again.
+    assert sum("left: about " in line for line in lines) == 2
 
 
 @pytest.mark.parametrize(

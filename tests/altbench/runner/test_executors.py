@@ -46,7 +46,8 @@ class Stays(Policy):
         return Requirements(self.task.cameras)
 
     def reset(self, slots, seeds):
-        self.begun = getattr(self, "begun", 0) + 1
+        self.seeds = getattr(self, "seeds", set()) | {seeds[0]}  # the check before playing has the first one's
+        self.begun = len(self.seeds)
 
     def act(self, observation, slots):
         return Decision(np.zeros((1, 8, 10), np.float32))
@@ -106,6 +107,7 @@ def spec_of(policy: str, episodes: int = 2, **changes: Any) -> SweepSpec:
         "demonstrations": {"n": 1},
         "policies": [{"policy": policy, "n": [1]}],
         "evaluations": [{"split": "uniform", "episodes": episodes}],
+        "measure": False,  # in a process that knows no fake task
         **changes,
     }
     return SweepSpec.parse(values, "x")

@@ -11,20 +11,25 @@ import fakes
 import pandas as pd
 import pytest
 import synthetic
+import tomli_w
 from rich.console import Console
 from running import run_bare
+from typer.testing import CliRunner
 
+from altbench.cli import run as commands
+from altbench.cli.app import app
 from altbench.core.errors import AltbenchError, DatasetError, ResultsError
 from altbench.report import outputs
 from altbench.results import cells as cells_module
 from altbench.results import frames, measures
 from altbench.results.folder import RunFolder
 from altbench.results.run import Run
-from altbench.runner import main, worker
+from altbench.runner import main, work, worker
 from altbench.runner.executors import InlineExecutor
 from altbench.runner.jobs import FitJob, Job, RolloutJob
 from altbench.runner.main import Summary
 from altbench.runner.progress import Board
+from altbench.sweeps.plan import Measurement
 from altbench.sweeps.spec import SweepSpec
 from altbench.system import sealed
 
@@ -86,6 +91,30 @@ def test_a_run_whose_cells_are_missing_at_its_end_has_failed_and_names_them(own_
     summary = run_bare(one, tmp_path, WritesElsewhere())
     assert [name for name, _ in summary.failed] == [cell.name for cell in summary.run.plan.cells] != []
     assert all("expected its record in" in why and "run the sweep again" in why for _, why in summary.failed)
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["missing", "damaged"])
+def test_a_run_whose_measurement_is_missing_has_failed_with_exit_status_1(
+    own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    """A measurement that ended well leaves nothing, or half a file."""
+
+    def measure(run: Run, measurement: Measurement, worker: object) -> None:
+        if damaged:
+            measures.write_measure(run.root, measurement.key, synthetic.measure("bc"))
+            path = measures.measure_path(run.root, measurement.key)
+            path.write_bytes(path.read_bytes()[:-9])
+
+    one = sweep(own_policies, policies=[{**BC, "n": [6]}], measure={"decisions": 2})
+    run_bare(one.model_copy(update={"measure": None}), tmp_path)
+    monkeypatch.setattr(work, "measure", measure)
+    for module in (main, commands):
+        monkeypatch.setattr(module, "require_renderer", lambda: "none")
+    sweep_file = tmp_path / "fake.toml"
+    sweep_file.write_text(tomli_w.dumps(one.model_dump(mode="json", exclude_none=True)))
+    found = CliRunner().invoke(app, ["run", str(sweep_file), "--out", str(tmp_path), "--workers", "0"])
+    assert "/measure: expected its record in" in found.output and "missing or damaged" in found.output
+    assert found.exit_code == 1
 
 
 def test_a_damaged_record_or_checkpoint_is_made_again(own_policies: Path, tmp_path: Path) -> None:
@@ -226,12 +255,12 @@ def test_a_truncated_cell_is_run_again(own_policies: Path, tmp_path: Path) -> No
 
 
 def test_policies_that_break_are_counted_and_stop_nothing(own_policies: Path, tmp_path: Path) -> None:
-    policies = [{"policy": f"{own_policies}:{name}", "n": [6]} for name in ("Good", "Nan", "Raises")]
+    policies = [{"policy": f"{own_policies}:{name}", "n": [6]} for name in ("Good", "Fails", "Raises")]
     evaluations = [{"split": "uniform", "episodes": 6}]
     summary, _ = go(sweep(own_policies, policies=policies, evaluations=evaluations), tmp_path)
     episodes = frames.load_episodes(tmp_path)
     status = episodes.groupby("label")["status"].agg(lambda s: sorted(set(s)))
-    assert status["Good"] == ["ok"] and status["Nan"] == ["policy_error"]
+    assert status["Good"] == ["ok"] and status["Fails"] == ["policy_error"]
     assert "policy_error" in status["Raises"] and summary.failed == ()
 
 

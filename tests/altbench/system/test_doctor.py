@@ -11,6 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from rich.console import Console
 
+from altbench.core import registry
+from altbench.core.errors import RenderingUnavailable
 from altbench.system import doctor
 from altbench.system.doctor import Finding
 
@@ -49,30 +51,70 @@ def test_an_unsupported_python_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "altbench needs Python <3.13,>=3.11" in finding.advice
 
 
-@pytest.mark.parametrize(("value", "ok"), [("", True), ("egl", True), ("OSMesa", True), ("vulkan", False)])
-def test_mujoco_gl_is_checked(value: str, ok: bool) -> None:
+@pytest.mark.parametrize(
+    "value", ["", "egl", " egl", "OSMesa", "glx", "on", "1", "off", "disable", "cgl", "vulkan", "egll", "none", "2"]
+)
+def test_doctor_accepts_the_values_of_mujoco_gl_that_a_run_accepts(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", value)
+    try:
+        chosen = registry.select_backend()
+    except RenderingUnavailable:
+        chosen = ""
     finding = doctor.check_mujoco_gl(value)
-    assert finding.ok is ok
-    assert ok or finding.advice == "unset it, or set it to egl or osmesa"
+    assert finding.ok is bool(chosen)
+    assert not chosen or chosen == "disable" or chosen in (*finding.detail.split(), value)
+    assert finding.ok or finding.advice == "unset it, or set it to egl or osmesa"
+
+
+def try_only(monkeypatch: pytest.MonkeyPatch, **drivers: str) -> list[str]:
+    """Replace the back ends by those that draw with `drivers`; return the list of what will be tried."""
+    tried: list[str] = []
+
+    def draw(backend: str) -> tuple[str, str]:
+        tried.append(backend)
+        return drivers.get(backend, ""), "" if backend in drivers else "broken"
+
+    monkeypatch.setattr(doctor, "try_backend", draw)
+    return tried
+
+
+def test_the_back_end_that_a_run_uses_is_the_one_that_must_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = try_only(monkeypatch, osmesa="softpipe", glfw="a screen")
+    assert doctor.check_renderer("osmesa") == Finding("renderer", True, "osmesa: softpipe")
+    assert doctor.check_renderer("glx") == Finding("renderer", True, "glfw: a screen")
+    assert tried == ["osmesa", "glfw"]
+    monkeypatch.setattr(registry, "choose_backend", lambda value: "egl")
+    finding = doctor.check_renderer("")
+    assert not finding.ok, "a run would use EGL, whatever else works"
+    assert (finding.detail, finding.advice) == ("egl: broken; osmesa: softpipe", "set MUJOCO_GL=osmesa, which works")
+
+
+def test_opengl_that_is_off_or_unknown_is_no_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
+    try_only(monkeypatch, egl="llvmpipe")
+    finding = doctor.check_renderer("off")
+    assert not finding.ok
+    assert (finding.detail, finding.advice) == (
+        "MUJOCO_GL=off turns it off; egl: llvmpipe; osmesa: broken",
+        "set MUJOCO_GL=egl, which works",
+    )
+    assert "did you mean 'egl'" in doctor.check_renderer("egll").advice
 
 
 def test_a_crashing_renderer_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_RENDER", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     monkeypatch.setattr(doctor, "find_library", lambda name: f"lib{name}.so")
-    finding = doctor.check_renderer("")
+    finding = doctor.check_renderer("egl")
     assert not finding.ok
     assert finding.detail == "egl: killed by signal 11; osmesa: killed by signal 11"
     assert "libegl1 and libgl1-mesa-dri (egl) or libosmesa6 (osmesa)" in finding.advice
 
 
-def test_the_second_back_end_is_tried_when_the_first_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_libraries_print_is_not_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import os; assert os.environ['MUJOCO_GL'] == 'osmesa'; print('driver: softpipe'); print('a library says bye')"
     )
     monkeypatch.setattr(doctor, "_RENDER", code)
-    assert doctor.check_renderer("") == Finding("renderer", True, "osmesa: softpipe")
-    alone = doctor.check_renderer("egl")
-    assert not alone.ok and "unset MUJOCO_GL" in alone.advice
+    assert doctor.try_backend("osmesa") == ("softpipe", "")
 
 
 def test_why_a_renderer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +125,14 @@ def test_why_a_renderer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_RENDER", "import time; time.sleep(60)")
     monkeypatch.setattr(doctor, "RENDER_TIMEOUT_S", 0.2)
     assert doctor.try_backend("egl") == ("", "no image within 0.2 s")
+
+
+@pytest.mark.sim
+def test_a_platform_that_a_run_would_trip_over_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs inherit PYOPENGL_PLATFORM, so the check must, too."""
+    monkeypatch.setenv("PYOPENGL_PLATFORM", "glx")
+    driver, reason = doctor.try_backend("egl")
+    assert driver == "" and "PYOPENGL_PLATFORM" in reason
 
 
 @pytest.mark.sim
@@ -118,7 +168,6 @@ def test_advice_is_printed_below_problems_only() -> None:
 
 def test_diagnose_looks_at_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_RENDER", "print('driver: one')")
-    monkeypatch.delenv("MUJOCO_GL", raising=False)
     found = [f.name for f in doctor.diagnose(tmp_path)]
     names = [
         "Python",

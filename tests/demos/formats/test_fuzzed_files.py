@@ -29,7 +29,10 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read(format_name: str, path: Path) -> int:
     recording = registry.importer(format_name)(path, state_viewers.TinyViewer(), ImportOptions(image_size=(8, 8)))
-    return len(list(recording.demonstrations))
+    found = list(recording.demonstrations)
+    for reason in recording.unusable.values():
+        raise DatasetError(reason)
+    return len(found)
 
 
 def demo_of(file: h5py.File) -> h5py.Group:

@@ -17,7 +17,7 @@ from state_viewers import CONTROLLER, NATIVE, OLD_MODEL, TinyViewer
 
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration, ImportOptions, Recording
-from altbench.core.errors import DatasetError
+from altbench.core.errors import DatasetError, UnknownNameError
 from altbench_demos.formats import controllers, mjcf
 
 HUMAN = Path(__file__).parents[3] / "../shared/data/human_demos"
@@ -121,12 +121,11 @@ def test_controllers_of_either_age_are_told_apart() -> None:
 def test_robosuite_actions_name_the_next_pose_and_end_with_success(robosuite: Path) -> None:
     recording, found = read("robosuite", robosuite)
     assert (recording.control_mode, recording.episodes, len(found)) == ("ee_pose", 3, 3)
-    assert recording.made_with == {"recorded with": "robosuite 1.0.0"}
+    assert recording.made_with == {"recorded with": "robosuite 1.0.0", "actions": "as recorded"}
     d = found[2]
     assert (d.index, len(d), d.success, d.seed, d.grid_index) == (2, 6, True, -1, -1)
     np.testing.assert_array_equal(d.states, state_viewers.states()[:6])
     np.testing.assert_allclose(d.actions[:, 0], 0.01 * np.arange(1, 7), rtol=1e-6)
-    np.testing.assert_array_equal(d.actions[:, 3:9], np.tile([1, 0, 0, 0, 1, 0], (6, 1)))
     np.testing.assert_array_equal(d.actions[:, 9], [-1, -1, -1, -1, 1, 1])
     np.testing.assert_array_equal(d.initial_state.object_pose, [0.1, -0.1])
     assert d.pixels["wrist"].shape == (6, 84, 84, 3)
@@ -136,6 +135,20 @@ def test_robosuite_actions_can_be_taken_as_recorded(robosuite: Path) -> None:
     recording, found = read("robosuite", robosuite, control_mode="ee_delta", image_size=(16, 24))
     assert (recording.control_mode, recording.image_size) == ("ee_delta", (16, 24))
     np.testing.assert_allclose(found[0].actions, state_viewers.actions()[:6], rtol=1e-6)
+
+
+@pytest.mark.parametrize("unfit", [{"actions": 0.0}, {"type": "JOINT_VELOCITY"}])
+def test_robosuite_targets_are_recovered_if_the_actions_do_not_fit(tmp_path: Path, unfit: dict[str, Any]) -> None:
+    def still(file: h5py.File) -> None:
+        for demo in file["data"].values():
+            demo["actions"][:, :6] = 0.0
+
+    changes = {"controller_configs": {**CONTROLLER, **unfit}} if "type" in unfit else {}
+    path = state_viewers.write_robosuite(tmp_path / "x.hdf5", **changes)
+    recording, found = read("robosuite", edit(path, still) if "actions" in unfit else path)
+    assert recording.made_with["actions"] == "recovered from the states"
+    np.testing.assert_allclose(found[2].actions[:, 0], 0.01 * np.arange(1, 7), rtol=1e-6)
+    np.testing.assert_array_equal(found[2].actions[:, 9], [-1, -1, -1, -1, 1, 1])
 
 
 def test_an_episode_that_never_succeeds_keeps_all_but_its_last_state(tmp_path: Path) -> None:
@@ -200,12 +213,122 @@ def test_robomimic_states_alone_are_drawn(robomimic: Path) -> None:
 
 def test_robomimic_absolute_actions_become_poses(tmp_path: Path) -> None:
     path = state_viewers.write_robomimic(tmp_path / "x.hdf5", {**CONTROLLER, "control_delta": False})
+    with pytest.raises(DatasetError, match=r"ee_pose targets near the gripper at .* got \[0.2, 0, 0\], 1.02 m away"):
+        read("robomimic", path)
+    edit(path, absolute)
     recording, found = read("robomimic", path)
     assert recording.control_mode == "ee_pose"
     turn = Rotation.from_rotvec([0.1, 0, 0]).as_matrix()
-    np.testing.assert_allclose(found[0].actions[0], [0.2, 0, 0, *turn[:, 0], *turn[:, 1], -1], atol=1e-6)
+    np.testing.assert_allclose(found[0].actions[0], [0.2, 0, 1, *turn[:, 0], *turn[:, 1], -1], atol=1e-6)
     with pytest.raises(DatasetError, match="expected delta actions for --control-mode ee_delta, got absolute"):
         read("robomimic", path, control_mode="ee_delta")
+
+
+def absolute(file: h5py.File) -> None:
+    """Aim at the gripper's height, as absolute commands do."""
+    file["data/demo_0/actions"][:, 2] = 1.0
+
+
+def test_absolute_actions_beside_delta_ones_are_taken(robomimic: Path) -> None:
+    def add(file: h5py.File) -> None:
+        file["data/demo_0/actions_abs"] = file["data/demo_0/actions"][...]
+        file["data/demo_0/actions_abs"][:, 2] = 1.0
+
+    recording, found = read("robomimic", edit(robomimic, add))
+    assert recording.control_mode == "ee_pose"
+    np.testing.assert_allclose(found[0].actions[:, :3], np.tile([0.2, 0, 1], (6, 1)), atol=1e-6)
+    recording, found = read("robomimic", robomimic, control_mode="ee_delta")
+    assert (recording.control_mode, found[0].actions.shape[1]) == ("ee_delta", 7)
+
+
+def test_a_file_that_says_delta_but_holds_absolute_commands_is_refused(robomimic: Path) -> None:
+    def turned(file: h5py.File) -> None:
+        file["data/demo_0/actions"][:, 3] = np.pi
+
+    for mode in ("ee_delta", "ee_pose", None):
+        with pytest.raises(
+            DatasetError, match=r"demo_0: frame 0: expected ee_delta actions, .*from -1 to 1, got 3.142"
+        ):
+            read("robomimic", edit(robomimic, turned), control_mode=mode)
+
+
+def test_the_new_layout_ignores_control_delta_as_robosuite_does() -> None:
+    part = {key: value for key, value in CONTROLLER.items() if key != "control_delta"}
+    for extra, mode in (({}, "ee_delta"), ({"control_delta": False}, "ee_delta"), ({"input_type": "absolute"}, "")):
+        config = {"type": "BASIC", "body_parts": {"right": {**part, **extra}}}
+        if mode:
+            assert controllers.recorded_mode(config, state_viewers.TASK, "x") == mode
+        else:
+            with pytest.raises(DatasetError, match="expected absolute actions in the frame world, got 'base'"):
+                controllers.recorded_mode(config, state_viewers.TASK, "x")
+
+
+def test_robots_and_machine_generated_names(tmp_path: Path) -> None:
+    def written(**kwargs: Any) -> Path:
+        settings = {"controller_configs": CONTROLLER, **kwargs}
+        return state_viewers.write_robomimic(tmp_path / "x.hdf5", env_name="MG_RoboTiny", env_kwargs=settings)
+
+    assert len(read("robomimic", written(robots="Panda"))[1]) == 1
+    with pytest.raises(DatasetError, match=r"expected robots \['Panda'\], got \['Sawyer'\]"):
+        read("robomimic", written(robots=["Sawyer"]))
+
+
+@pytest.mark.parametrize(
+    ("rewards", "settings", "success"),
+    [
+        ([0.0] * 7 + [1.0], {}, True),
+        ([0.3] * 8, {}, False),
+        ([1.0] + [0.0] * 7, {}, False),
+        ([1.0] * 8, {"reward_shaping": True}, False),
+        ([1.0] * 8, {"reward_scale": 2.25}, False),
+    ],
+)
+def test_only_the_sparse_reward_of_the_last_frame_means_success(
+    robomimic: Path, rewards: list[float], settings: dict[str, Any], success: bool
+) -> None:
+    def change(file: h5py.File) -> None:
+        file["data/demo_0/states"][...] = state_viewers.old(state_viewers.states(solved_at=99))
+        file["data/demo_0/rewards"][...] = rewards
+        args = json.loads(file["data"].attrs["env_args"])
+        args["env_kwargs"].update(settings)
+        file["data"].attrs["env_args"] = json.dumps(args)
+
+    recording, found = read("robomimic", edit(robomimic, change))
+    assert (found[0].success, recording.rewarded) == (success, {0} if success else set())
+
+
+def _three(file: h5py.File) -> None:
+    """Three demonstrations, the second with NaN, and filter keys."""
+    for name in ("demo_1", "demo_2"):
+        file.copy("data/demo_0", file["data"], name)
+    file["data/demo_1/actions"][3, 0] = np.nan
+    file["mask/train"] = np.array([b"demo_0", b"demo_1"])
+    file.create_dataset("mask/valid", data=["demo_2"], dtype=h5py.string_dtype())
+    file["mask/lost"] = np.array([b"demo_7"])
+
+
+def test_a_demonstration_with_nan_is_left_out_and_named(robomimic: Path) -> None:
+    recording, found = read("robomimic", edit(robomimic, _three))
+    assert [recording.names[d.index] for d in found] == ["demo_0", "demo_2"]
+    assert list(recording.unusable) == ["demo_1"]
+    assert "data/demo_1/actions: expected finite values, got NaN" in recording.unusable["demo_1"]
+
+
+def test_filter_keys_select_demonstrations(robomimic: Path) -> None:
+    edit(robomimic, _three)
+    assert read("robomimic", robomimic, filter="train")[0].names == ("demo_0", "demo_1")
+    assert read("robomimic", robomimic, filter="valid")[0].names == ("demo_2",)
+    with pytest.raises(UnknownNameError, match=r"unknown filter key .*'trian'; did you mean 'train'"):
+        read("robomimic", robomimic, filter="trian")
+    with pytest.raises(DatasetError, match=r"mask/lost: expected names of its demonstrations, got \['demo_7'\]"):
+        read("robomimic", robomimic, filter="lost")
+
+
+def test_other_formats_have_no_filter_keys(robosuite: Path, robomimic: Path) -> None:
+    with pytest.raises(DatasetError, match="expected no --filter, since robosuite files have no filter keys"):
+        read("robosuite", robosuite, filter="train")
+    with pytest.raises(DatasetError, match="expected filter keys in mask for --filter train, got a file without any"):
+        read("robomimic", robomimic, filter="train")
 
 
 def test_robomimic_images_are_taken_over_unless_they_do_not_fit(robomimic: Path) -> None:

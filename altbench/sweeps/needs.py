@@ -1,0 +1,22 @@
+"""What a sweep needs before it can run: whether demonstrations must be collected."""
+
+from __future__ import annotations
+
+from altbench.core import registry
+from altbench.core.policy import Trainable
+from altbench.sweeps.spec import SweepSpec
+
+FROM_DEMONSTRATIONS = ("replay", "recall")
+"""The splits whose episodes begin where a demonstration began."""
+
+
+def needs_demonstrations(sweep: SweepSpec) -> bool:
+    """Return whether anything in `sweep` needs demonstrations.
+
+    A policy that learns is fitted to them, and the splits of `FROM_DEMONSTRATIONS` begin
+    where they began. A file that the sweep names is always read, since it enters the
+    keys.
+    """
+    if sweep.demonstrations.file or any(e.split in FROM_DEMONSTRATIONS for e in sweep.evaluations):
+        return True
+    return any(issubclass(registry.policy(entry.policy), Trainable) for entry in sweep.policies)
