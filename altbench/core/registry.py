@@ -109,6 +109,11 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
 }
 OWN_PACKAGES = ("altbench", "altbench_envs", "altbench_policies", "altbench_demos")
 """The packages of the bench, whose code has versions instead of digests in keys."""
+PRIVILEGED = frozenset({"blind", "sb3"})
+"""The built-in policies that see the task's state.
+
+They are listed, because a published run may be of a policy that is not installed here.
+"""
 MANIFEST = "altbench_demos:manifest.toml"
 OPENGL = "altbench_envs.robosuite_env.opengl"
 GROUPS: dict[Kind, str] = {

@@ -8,6 +8,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
+from altbench.report.privileged import is_privileged, marked
 from altbench.report.splits import by_split
 from altbench.report.table import Block, Table, pivot, rate_text
 from altbench.rollout.records import Status
@@ -138,7 +139,7 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
     keys = list(rates[[*ROW, *CONDITION]].itertuples(index=False, name=None))
     marks: list[bool | None] = [None] * len(rates)
     enough = np.array(
-        [ranked(episodes[key]) for key in keys], dtype=bool
+        [ranked(episodes[key]) and not is_privileged(key[ROW.index("policy")]) for key in keys], dtype=bool
     )  # without a dtype, an empty list selects columns
     for _, group in rates[enough].groupby(["task", "n", *CONDITION]):
         if len(group) < 2:
@@ -191,7 +192,8 @@ def conditions_block(caption: str, data: pd.DataFrame, heads: list[str]) -> Bloc
 
 def _names(data: pd.DataFrame) -> dict[str, list[str | int]]:
     """Return a table's first columns: policy, N, and the task if there are several."""
-    names = {"policy": data["label"].to_list(), "N": data["n"].to_list()}
+    labels = [marked(*row) for row in zip(data["label"], data["policy"], strict=True)]
+    names = {"policy": labels, "N": data["n"].to_list()}
     return {"task": data["task"].to_list(), **names} if data["task"].nunique() > 1 else names
 
 

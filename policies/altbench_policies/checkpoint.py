@@ -52,6 +52,16 @@ class Checkpoint:
             raise CheckpointError(f"{INDEX}: expected the key {name!r}, it has {sorted(self.values)}")
         return self.values[name]
 
+    def only(self, prefix: str) -> Checkpoint:
+        """Return the same with those tensors alone whose names begin with `prefix`, without it."""
+        kept = {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
+        return Checkpoint(self.values, kept, self.arrays)
+
+    def without(self, prefix: str) -> Checkpoint:
+        """Return the same without the tensors whose names begin with `prefix`."""
+        kept = {name: t for name, t in self.tensors.items() if not name.startswith(prefix)}
+        return Checkpoint(self.values, kept, self.arrays)
+
     def fill(self, module: nn.Module) -> None:
         """Load `tensors` into `module`.
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from altbench.core.errors import CheckpointError, ConfigError
 from altbench_policies.alt import AltSpec
-from altbench_policies.alt.following import FirstKey, Follower
+from altbench_policies.alt.demonstrations import DemonstrationObjective
+from altbench_policies.alt.first_key import FirstKey
+from altbench_policies.alt.following import Follower
+from altbench_policies.alt.network import KeyNetwork
+from altbench_policies.frames import join
 from altbench_policies.lookup.frames import Demonstrated
 from altbench_policies.lookup.index import IndexSpec, KeyIndex
 from altbench_policies.lookup.table import Table
@@ -31,11 +36,15 @@ def table(count=3, dimension=8):
     return Table(KeyIndex.of(keys.reshape(-1, dimension), IndexSpec()), demonstrated)
 
 
+def unused(network):
+    raise AssertionError("a projection needs no network")
+
+
 def follow(shown, rows, **settings):
     """The rows found for the keys of `rows`, one decision after another."""
     follower = Follower(AltSpec(lookup="monotone", **settings))
     follower.reset([0])
-    return [int(follower.lookup(shown, shown.keys[row : row + 1], [0], None).rows[0, 0]) for row in rows]
+    return [int(follower.lookup(shown, shown.keys[row : row + 1], [0], {}).rows[0, 0]) for row in rows]
 
 
 def test_later_decisions_find_later_frames_alone():
@@ -58,7 +67,7 @@ def test_another_demonstration_is_taken_only_by_a_margin(margin, found):
 def test_the_found_frame_comes_first_and_once():
     shown, follower = table(), Follower(AltSpec(lookup="monotone", top_k=3))
     for row in (2, 1):
-        found = follower.lookup(shown, shown.keys[row : row + 1], [0], None)
+        found = follower.lookup(shown, shown.keys[row : row + 1], [0], {})
     assert found.rows[0, 0] == 6
     assert len(set(found.rows[0].tolist())) == 3
     np.testing.assert_allclose(found.similarities[0], shown.keys[found.rows[0]] @ shown.keys[1], rtol=1e-5)
@@ -66,11 +75,11 @@ def test_the_found_frame_comes_first_and_once():
 
 def test_slots_follow_their_own_demonstrations_and_begin_anew():
     shown, follower = table(), Follower(AltSpec(lookup="monotone", margin=5.0))
-    follower.lookup(shown, shown.keys[[0, 12]], [0, 1], None)
-    later = follower.lookup(shown, shown.keys[[0, 12]], [1, 0], None)
+    follower.lookup(shown, shown.keys[[0, 12]], [0, 1], {})
+    later = follower.lookup(shown, shown.keys[[0, 12]], [1, 0], {})
     assert (later.rows[:, 0] // LENGTH).tolist() == [1, 0]
     follower.reset([0])
-    assert follower.lookup(shown, shown.keys[[12]], [0], None).rows[0, 0] == 12
+    assert follower.lookup(shown, shown.keys[[12]], [0], {}).rows[0, 0] == 12
 
 
 def test_the_whitened_key_tells_demonstrations_whatever_moves_within_them():
@@ -85,9 +94,9 @@ def test_the_whitened_key_tells_demonstrations_whatever_moves_within_them():
 
     keys = np.stack([key(i, arms[i, t]) for i in range(count) for t in range(LENGTH)])
     demonstrated = table(count, 2 * count).demonstrated
-    first = FirstKey.of(keys, demonstrated, AltSpec(lookup="monotone", first_key="whitened", shrinkage=1e-3))
+    first = FirstKey.whitened(keys, demonstrated, AltSpec(lookup="monotone", first_key="whitened", shrinkage=1e-3))
     asked = [key(i, rng.normal(size=dimension - 2)) for i in range(count)]
-    right = [first.nearest(k) == i for i, k in enumerate(asked)]
+    right = [first.nearest(k, unused) == i for i, k in enumerate(asked)]
     plain = [int(np.square(keys[::LENGTH] - k).sum(axis=1).argmin()) == i for i, k in enumerate(asked)]
     assert sum(right) >= count - 1 > sum(plain) + 3
 
@@ -95,9 +104,10 @@ def test_the_whitened_key_tells_demonstrations_whatever_moves_within_them():
 def test_a_followed_demonstration_begins_among_its_first_frames():
     shown = table()
     config = AltSpec(lookup="monotone", first_key="whitened", first_frames=4)
-    first = FirstKey.of(shown.keys, shown.demonstrated, config)
-    follower = Follower(config)
-    row = int(follower.lookup(shown, shown.keys[[14]], [0], first).rows[0, 0])
+    first = FirstKey.whitened(shown.keys, shown.demonstrated, config)
+    follower, place = Follower(config), first.nearest(shown.keys[12], unused)
+    assert place == 1
+    row = int(follower.lookup(shown, shown.keys[[14]], [0], {0: place}).rows[0, 0])
     assert 12 <= row < 16
 
 
@@ -108,12 +118,16 @@ def test_a_first_key_needs_a_demonstration_to_follow():
 
 def test_a_checkpoint_without_the_first_key_is_refused(fit_policy, make_policy, tmp_path):
     fit_policy("alt").save(tmp_path)
-    with pytest.raises(CheckpointError, match="another configuration"):
-        make_policy("alt", lookup="monotone", first_key="whitened").load(tmp_path)
+    for first_key in ("whitened", "contrast"):
+        with pytest.raises(CheckpointError, match="another configuration"):
+            make_policy("alt", lookup="monotone", first_key=first_key).load(tmp_path)
 
 
-def test_a_saved_first_key_decides_the_same_once_loaded(fit_policy, make_policy, observe, demonstrations, tmp_path):
-    settings = {"lookup": "monotone", "first_key": "whitened"}
+@pytest.mark.parametrize("first_key", ["whitened", "contrast"])
+def test_a_saved_first_key_decides_the_same_once_loaded(
+    first_key, fit_policy, make_policy, observe, demonstrations, tmp_path
+):
+    settings = {"lookup": "monotone", "first_key": first_key}
     policy, other = fit_policy("alt", **settings), make_policy("alt", **settings)
     policy.save(tmp_path)
     other.load(tmp_path)
@@ -123,6 +137,23 @@ def test_a_saved_first_key_decides_the_same_once_loaded(fit_policy, make_policy,
     for frame in (0, 3, 3):
         seen = observe(demonstrations[1], [frame], 1)
         np.testing.assert_array_equal(policy.act(seen, [0]).matches, other.act(seen, [0]).matches)
+
+
+def test_a_contrast_takes_two_steps_of_each_demonstration_the_same_for_all(demonstrations):
+    config = AltSpec(lookup="monotone", first_key="contrast", first_frames=6, width=0.25)
+    frames = join(demonstrations, ("agentview", "wrist"))
+    network = KeyNetwork(config, ("agentview", "wrist"), 11, frames.image_size)
+    network.pose_range.fit(frames.agent_pos)
+    objective = DemonstrationObjective(network, frames)
+    objective.config = config.model_copy(update={"pose_noise": 0.0})
+    batch = objective.sample(torch.Generator().manual_seed(0))
+    rows = [int((objective.poses == pose).all(dim=1).nonzero()[0]) for pose in batch.pose]
+    steps = [row - int(frames.first[row]) for row in rows]
+    assert len(set(steps[:4])) == len(set(steps[4:])) == 1
+    assert max(steps) < 6
+    drawn = [int(frames.episode[row]) for row in rows]
+    assert drawn[:4] == drawn[4:]
+    assert sorted(drawn[:4]) == [3, 5, 7, 9]
 
 
 def test_options_at_their_defaults_leave_keys_as_they_were():

@@ -74,9 +74,9 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     lookup: Literal["nearest", "monotone"] = added("nearest")
     least_progress: int = added(4, ge=1)
     margin: float = added(0.1, ge=0)
-    first_key: Literal["learned", "whitened"] = added("learned")
-    first_frames: int = added(10, ge=2)
-    shrinkage: float = added(0.1, gt=0)
+    first_key: Literal["learned", "whitened", "contrast"] = added("learned")
+    first_frames: int = added(15, ge=2)
+    shrinkage: float = added(1e-5, gt=0)
 
     # The defaults of the base, changed to a size that two cores can train.
     encoder: Literal["resnet18", "cnn3", "cnn4", "vit"] = "cnn4"
@@ -103,8 +103,10 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
 
     @model_validator(mode="after")
     def _first_key_is_used(self) -> Self:
-        if self.first_key == "whitened" and self.lookup != "monotone":
-            raise ValueError("first_key = 'whitened' finds a demonstration to follow: set lookup = 'monotone' as well")
+        if self.first_key != "learned" and self.lookup != "monotone":
+            raise ValueError(
+                f"first_key = {self.first_key!r} finds a demonstration to follow: set lookup = 'monotone' as well"
+            )
         return self
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,11 +22,15 @@ from altbench.api import (
 )
 from altbench_policies import checkpoint, input_checks
 from altbench_policies.alt.config import PRESETS, RUNTIME_FIELDS, AltSpec
-from altbench_policies.alt.following import FirstKey, Follower
+from altbench_policies.alt.demonstrations import DemonstrationObjective
+from altbench_policies.alt.first_key import PREFIX, FirstKey
+from altbench_policies.alt.following import Follower
 from altbench_policies.alt.network import KeyNetwork, PairObjective
+from altbench_policies.checkpoint import Checkpoint
 from altbench_policies.frames import Frames, join
 from altbench_policies.half_precision import hold_in_half
 from altbench_policies.lookup.flag import Flag
+from altbench_policies.lookup.frames import Demonstrated
 from altbench_policies.lookup.table import Lookup, Table, leave_one_out_scores
 from altbench_policies.resume import training_digest
 from altbench_policies.training import train
@@ -85,7 +89,7 @@ class Alt(Trainable[AltSpec]):
         The frames are embedded without augmentation.
         """
         frames = join(demonstrations, self.cameras, context.device)
-        network = self._network(frames.image_size, context.seed, context.device)
+        network = self._network(self.config, frames.image_size, context.seed, context.device)
         network.pose_range.fit(frames.agent_pos)
         notes = {"weights_sha256": network.load_pretrained()} if self.config.weights else {}
         train(
@@ -101,7 +105,7 @@ class Alt(Trainable[AltSpec]):
         keys = network.embed_frames(frames)
         table = Table.of(frames, keys, self.config)
         scores = leave_one_out_scores(table, self.config.action_horizon)
-        first = FirstKey.of(keys, table.demonstrated, self.config) if self.config.first_key == "whitened" else None
+        first = self._make_first_key(frames, keys, table.demonstrated, context)
         self._fitted = Fitted(network, table, scores, table.recall_at_1(keys), notes, first)
 
     def save(self, folder: Path) -> None:
@@ -111,8 +115,10 @@ class Alt(Trainable[AltSpec]):
         if not fitted.table.index.exact:
             values["recall_at_1"] = fitted.recall
         arrays = {**fitted.table.arrays(), "calibration_scores": fitted.calibration_scores}
-        arrays |= fitted.first_key.arrays() if fitted.first_key else {}
-        checkpoint.write(folder, checkpoint.Checkpoint(values, fitted.network.state_dict(), arrays))
+        tensors = fitted.network.state_dict()
+        if fitted.first_key:
+            arrays, tensors = arrays | fitted.first_key.arrays(), tensors | fitted.first_key.tensors()
+        checkpoint.write(folder, checkpoint.Checkpoint(values, tensors, arrays))
 
     def load(self, folder: Path, device: str = "cpu") -> None:
         """Read what `save` wrote.
@@ -121,13 +127,13 @@ class Alt(Trainable[AltSpec]):
         """
         saved = checkpoint.read(folder)
         height, width = saved.value("image_size")
-        network = self._network((height, width), 0, device)
+        network = self._network(self.config, (height, width), 0, device)
         self._settle(network)
-        saved.fill(network)
+        saved.without(PREFIX).fill(network)
         table = Table.from_arrays(saved.arrays, self.config)
         recall = 1.0 if table.index.exact else float(saved.value("recall_at_1"))
         notes = {name: saved.values[name] for name in NOTES if name in saved.values}
-        first = FirstKey.from_arrays(saved.arrays) if self.config.first_key == "whitened" else None
+        first = self._load_first_key(saved, (height, width), device)
         self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"), recall, notes, first)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
@@ -140,19 +146,27 @@ class Alt(Trainable[AltSpec]):
         """Return chunks (B, Ta, Da) with score, flag and matches."""
         table = self.fitted().table
         self.flag.check_begun(slots)
-        found = self._look_up(self.embed(observation), slots)
+        found = self._look_up(self.embed(observation), observation, slots)
         chunk = table.demonstrated.chunk(found.rows[:, 0], self.config.action_horizon)
         return self.flag.decision(observation, slots, table, found, chunk, self.threshold)
 
-    def _look_up(self, keys: Float32, slots: Sequence[int]) -> Lookup:
+    def _look_up(self, keys: Float32, observation: Observation, slots: Sequence[int]) -> Lookup:
+        """Find the frames for `keys` (B, D), as `lookup` says."""
         fitted = self.fitted()
         if self.config.lookup == "nearest":
             return fitted.table.lookup(keys, self.config.top_k)
-        return self._follower.lookup(fitted.table, keys, slots, fitted.first_key)
+        begun = {}
+        for b, slot in enumerate(slots):
+            if fitted.first_key and not self._follower.follows(slot):
+                own = fitted.first_key.nearest(keys[b], lambda network, b=b: self._embed(network, observation)[b])
+                begun[slot] = own
+        return self._follower.lookup(fitted.table, keys, slots, begun)
 
     def embed(self, observation: Observation) -> Float32:
         """Return the key of each slot's last frame, float32 (B, D) of length 1."""
-        network = self.fitted().network
+        return self._embed(self.fitted().network, observation)
+
+    def _embed(self, network: KeyNetwork, observation: Observation) -> Float32:
         last = {c: input_checks.images(observation, c, network.image_size)[:, -1] for c in self.cameras}
         return network.embed(last, torch.from_numpy(observation.agent_pos[:, -1]))
 
@@ -165,8 +179,11 @@ class Alt(Trainable[AltSpec]):
         """Return the bytes of the network, and of the table with its actions."""
         if self._fitted is None:
             return Footprint()
-        first = self._fitted.first_key.bytes if self._fitted.first_key else 0
-        return Footprint(count_bytes(self._fitted.network), self._fitted.table.bytes + first)
+        weights, table = count_bytes(self._fitted.network), self._fitted.table.bytes
+        first = self._fitted.first_key
+        return (
+            Footprint(weights + first.weights_bytes, table + first.table_bytes) if first else Footprint(weights, table)
+        )
 
     def inference_note(self) -> str:
         """Return the index and its size; if it is not exact, also its recall@1."""
@@ -182,9 +199,53 @@ class Alt(Trainable[AltSpec]):
             raise input_checks.not_fitted(self.name)
         return self._fitted
 
-    def _network(self, image_size: tuple[int, int], seed: int, device: str) -> KeyNetwork:
+    def _make_first_key(
+        self, frames: Frames, keys: Float32, demonstrated: Demonstrated, context: FitContext
+    ) -> FirstKey | None:
+        """Return the key that finds the demonstration to follow; None: the learned one does."""
+        if self.config.first_key == "learned":
+            return None
+        if self.config.first_key == "whitened":
+            return FirstKey.whitened(keys, demonstrated, self.config)
+        network = self._network(self._first_config, frames.image_size, context.seed, context.device)
+        network.pose_range.fit(frames.agent_pos)
+        if self.config.weights:
+            network.load_pretrained()
+        objective = DemonstrationObjective(network, frames)
+        train(
+            network,
+            objective,
+            self._first_config,
+            replace(context, folder=context.folder and context.folder / "first_key"),
+            frames=len(frames),
+            images_per_step=2 * len(self.cameras) * min(self.config.batch_size, len(objective.begins)),
+            digest=self._training_digest(frames),
+        )
+        self._settle(network)
+        starts = objective.begins.to(frames.agent_pos.device)
+        shown = network.embed({c: pixels[starts] for c, pixels in frames.pixels.items()}, frames.agent_pos[starts])
+        return FirstKey(shown, network=network)
+
+    def _load_first_key(self, saved: Checkpoint, image_size: tuple[int, int], device: str) -> FirstKey | None:
+        """Return the first key of a checkpoint; None if the config has none."""
+        if self.config.first_key == "learned":
+            return None
+        network = None
+        if self.config.first_key == "contrast":
+            network = self._network(self._first_config, image_size, 0, device)
+            self._settle(network)
+            saved.only(PREFIX).fill(network)
+            network.eval()
+        return FirstKey.from_arrays(saved.arrays, network)
+
+    @property
+    def _first_config(self) -> AltSpec:
+        """The config of the first key's network: without thumbnails, which know nothing of demonstrations."""
+        return self.config.model_copy(update={"appearance": 0.0})
+
+    def _network(self, config: AltSpec, image_size: tuple[int, int], seed: int, device: str) -> KeyNetwork:
         return seeded_network(
-            lambda: KeyNetwork(self.config, self.cameras, self.task.agent_pos_dim, image_size), seed, device
+            lambda: KeyNetwork(config, self.cameras, self.task.agent_pos_dim, image_size), seed, device
         )
 
     def _settle(self, network: KeyNetwork) -> None:
