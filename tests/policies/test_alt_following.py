@@ -36,10 +36,6 @@ def table(count=3, dimension=8):
     return Table(KeyIndex.of(keys.reshape(-1, dimension), IndexSpec()), demonstrated)
 
 
-def unused(network):
-    raise AssertionError("a projection needs no network")
-
-
 def follow(shown, rows, **settings):
     """The rows found for the keys of `rows`, one decision after another."""
     follower = Follower(AltSpec(lookup="monotone", **settings))
@@ -96,7 +92,7 @@ def test_the_whitened_key_tells_demonstrations_whatever_moves_within_them():
     demonstrated = table(count, 2 * count).demonstrated
     first = FirstKey.whitened(keys, demonstrated, AltSpec(lookup="monotone", first_key="whitened", shrinkage=1e-3))
     asked = [key(i, rng.normal(size=dimension - 2)) for i in range(count)]
-    right = [first.nearest(k, unused) == i for i, k in enumerate(asked)]
+    right = [first.nearest(first.project(k)) == i for i, k in enumerate(asked)]
     plain = [int(np.square(keys[::LENGTH] - k).sum(axis=1).argmin()) == i for i, k in enumerate(asked)]
     assert sum(right) >= count - 1 > sum(plain) + 3
 
@@ -105,7 +101,7 @@ def test_a_followed_demonstration_begins_among_its_first_frames():
     shown = table()
     config = AltSpec(lookup="monotone", first_key="whitened", first_frames=4)
     first = FirstKey.whitened(shown.keys, shown.demonstrated, config)
-    follower, place = Follower(config), first.nearest(shown.keys[12], unused)
+    follower, place = Follower(config), first.nearest(first.project(shown.keys[12]))
     assert place == 1
     row = int(follower.lookup(shown, shown.keys[[14]], [0], {0: place}).rows[0, 0])
     assert 12 <= row < 16

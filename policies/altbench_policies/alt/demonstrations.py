@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from altbench_policies.alt.network import KeyNetwork, Pairs, nt_xent
 from altbench_policies.augment import ImageBank
+from altbench_policies.checkpoint import numpy_of
 from altbench_policies.frames import Frames, draw_rows
 
 
@@ -22,7 +24,7 @@ class DemonstrationObjective:
         self.network, self.config, self.frames = network, network.config, frames
         self.banks = [ImageBank(frames.pixels[camera], network.config) for camera in network.cameras]
         self.poses = network.pose_range.normalize(frames.agent_pos)
-        self.begins = frames.first.unique()
+        self.begins = torch.from_numpy(np.unique(numpy_of(frames.first)))
 
     def sample(self, generator: torch.Generator) -> Pairs:
         """Draw two frames of each of `batch_size` demonstrations, or of all if there are fewer."""

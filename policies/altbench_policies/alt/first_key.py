@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -77,11 +77,10 @@ class FirstKey:
         """The number of bytes of the network."""
         return count_bytes(self.network) if self.network else 0
 
-    def nearest(self, key: Float32, embed: Callable[[KeyNetwork], Float32]) -> int:
-        """Return the place of the demonstration whose first frame is nearest.
+    def project(self, keys: Float32) -> Float32:
+        """Return the first keys (B, R) of learned ones (B, D), if there is a projection."""
+        return keys if self.projection is None else keys @ self.projection
 
-        `key`: (D,), the learned one. `embed`: returns (R,), what a network makes of the
-        image.
-        """
-        own = embed(self.network) if self.network else key @ self.projection
-        return int(np.square(self.shown - own).sum(axis=1).argmin())
+    def nearest(self, key: Float32) -> int:
+        """Return the place of the demonstration whose first frame is nearest to `key` (R,)."""
+        return int(np.square(self.shown - key).sum(axis=1).argmin())

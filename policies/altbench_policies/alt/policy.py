@@ -155,11 +155,12 @@ class Alt(Trainable[AltSpec]):
         fitted = self.fitted()
         if self.config.lookup == "nearest":
             return fitted.table.lookup(keys, self.config.top_k)
+        first = fitted.first_key
+        fresh = [b for b, slot in enumerate(slots) if not self._follower.follows(slot)] if first else []
         begun = {}
-        for b, slot in enumerate(slots):
-            if fitted.first_key and not self._follower.follows(slot):
-                own = fitted.first_key.nearest(keys[b], lambda network, b=b: self._embed(network, observation)[b])
-                begun[slot] = own
+        if first and fresh:
+            own = self._embed(first.network, observation) if first.network else first.project(keys)
+            begun = {slots[b]: first.nearest(own[b]) for b in fresh}
         return self._follower.lookup(fitted.table, keys, slots, begun)
 
     def embed(self, observation: Observation) -> Float32:
