@@ -76,6 +76,7 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     margin: float = added(0.1, ge=0)
     first_key: Literal["learned", "whitened", "contrast"] = added("learned")
     first_frames: int = added(15, ge=2)
+    first_cameras: tuple[str, ...] = added(())
     shrinkage: float = added(1e-5, gt=0)
 
     # The defaults of the base, changed to a size that two cores can train.

@@ -168,7 +168,7 @@ class Alt(Trainable[AltSpec]):
         return self._embed(self.fitted().network, observation)
 
     def _embed(self, network: KeyNetwork, observation: Observation) -> Float32:
-        last = {c: input_checks.images(observation, c, network.image_size)[:, -1] for c in self.cameras}
+        last = {c: input_checks.images(observation, c, network.image_size)[:, -1] for c in network.cameras}
         return network.embed(last, torch.from_numpy(observation.agent_pos[:, -1]))
 
     @property
@@ -208,7 +208,8 @@ class Alt(Trainable[AltSpec]):
             return None
         if self.config.first_key == "whitened":
             return FirstKey.whitened(keys, demonstrated, self.config)
-        network = self._network(self._first_config, frames.image_size, context.seed, context.device)
+        config = self._first_config
+        network = self._network(config, frames.image_size, context.seed, context.device)
         network.pose_range.fit(frames.agent_pos)
         if self.config.weights:
             network.load_pretrained()
@@ -216,15 +217,16 @@ class Alt(Trainable[AltSpec]):
         train(
             network,
             objective,
-            self._first_config,
+            config,
             replace(context, folder=context.folder and context.folder / "first_key"),
             frames=len(frames),
-            images_per_step=2 * len(self.cameras) * min(self.config.batch_size, len(objective.begins)),
+            images_per_step=2 * len(network.cameras) * min(config.batch_size, len(objective.begins)),
             digest=self._training_digest(frames),
         )
         self._settle(network)
         starts = objective.begins.to(frames.agent_pos.device)
-        shown = network.embed({c: pixels[starts] for c, pixels in frames.pixels.items()}, frames.agent_pos[starts])
+        pixels = {camera: frames.pixels[camera][starts] for camera in network.cameras}
+        shown = network.embed(pixels, frames.agent_pos[starts])
         return FirstKey(shown, network=network)
 
     def _load_first_key(self, saved: Checkpoint, image_size: tuple[int, int], device: str) -> FirstKey | None:
@@ -241,12 +243,15 @@ class Alt(Trainable[AltSpec]):
 
     @property
     def _first_config(self) -> AltSpec:
-        """The config of the first key's network: without thumbnails, which know nothing of demonstrations."""
-        return self.config.model_copy(update={"appearance": 0.0})
+        """The config of the first key's network: its own cameras, and no thumbnails."""
+        own = self.config.first_cameras or self.cameras[:1]
+        return self.config.model_copy(update={"appearance": 0.0, "cameras": own})
 
     def _network(self, config: AltSpec, image_size: tuple[int, int], seed: int, device: str) -> KeyNetwork:
         return seeded_network(
-            lambda: KeyNetwork(config, self.cameras, self.task.agent_pos_dim, image_size), seed, device
+            lambda: KeyNetwork(config, config.cameras or self.cameras, self.task.agent_pos_dim, image_size),
+            seed,
+            device,
         )
 
     def _settle(self, network: KeyNetwork) -> None:

@@ -23,6 +23,8 @@ SMALLEST_UNIT = 1e-3
 """The least unit of a number of the pose (m, or part of a rot6d), for those that hardly vary."""
 LEAST = 1e-3
 """The least usual distance, in units of white: images have 256 levels."""
+LAG = 2
+"""By how many frames an episode may be ahead of a demonstration's frame, or behind it."""
 FIRST_WITH_NOISE = 3
 """The fewest demonstrations that show how differently the arm may stand."""
 
@@ -137,7 +139,7 @@ class _Phase:
     """What is computed of one phase of E demonstrations, W frames long.
 
     `shown`: (E, F). `roots`: (F,). `usual`: (W,), as in `Library`. `own`: (E, W), the
-    scores of the demonstrations' own frames. `noisy`: (E, E), the score that each would
+    scores of the demonstrations' own frames, at most `LAG` frames off. `noisy`: (E, E), the score that each would
     have if its arm stood as another's does.
     """
 
@@ -156,7 +158,15 @@ class _Phase:
         noise = arm_noise(windows) * roots
         noisy = np.stack([distances(one, noise) for one in noise])
         usual = np.sqrt(np.square(own).mean(axis=0) + np.square(noisy).mean() + LEAST**2).astype(np.float32)
-        return cls(shown, roots, usual, own / usual, noisy / usual[0])
+        return cls(shown, roots, usual, _lagged(own) / usual, noisy / usual[0])
+
+
+def _lagged(own: Float32) -> Float32:
+    """Return the largest of each number (E, W) and its `LAG` neighbours on either side."""
+    steps = np.arange(own.shape[1])
+    shifted = [own[:, np.clip(steps + lag, 0, len(steps) - 1)] for lag in range(-LAG, LAG + 1)]
+    found: Float32 = np.max(shifted, axis=0)
+    return found
 
 
 def _episode_scores(phases: Sequence[_Phase]) -> Float32:
