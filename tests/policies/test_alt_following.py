@@ -112,6 +112,11 @@ def test_a_first_key_needs_a_demonstration_to_follow():
         AltSpec.parse({"first_key": "whitened"}, "alt")
 
 
+def test_a_first_key_of_cameras_that_the_key_lacks_is_refused(make_policy):
+    with pytest.raises(ConfigError, match=r"first_cameras: expected some of \('wrist',\), got 'agentview'"):
+        make_policy("alt", cameras=("wrist",), first_cameras=("agentview",))
+
+
 def test_a_checkpoint_without_the_first_key_is_refused(fit_policy, make_policy, tmp_path):
     fit_policy("alt").save(tmp_path)
     for first_key in ("whitened", "contrast"):

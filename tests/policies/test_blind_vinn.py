@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from altbench.checks.policy import check_policy
-from altbench.core.errors import CheckpointError, ContractError, DatasetError
+from altbench.core.errors import CheckpointError, ConfigError, ContractError, DatasetError
 from altbench.core.policy import FitContext, Observation
 from altbench_policies.vinn.policy import Averaging
 
@@ -103,6 +103,11 @@ def test_vinn_chooses_for_itself_and_keeps_what_it_is_given(fit_policy):
     assert chosen.neighbours >= 1
     assert chosen.bandwidth > 0
     assert given == Averaging(3, 0.2)
+
+
+def test_vinn_follows_no_demonstration(make_policy):
+    with pytest.raises(ConfigError, match="vinn averages several"):
+        make_policy("vinn", lookup="monotone")
 
 
 def test_vinn_of_one_demonstration_acts(make_policy, observe, demonstrations):

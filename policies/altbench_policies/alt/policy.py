@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from altbench.api import (
+    ConfigError,
     Decision,
     Demonstration,
     FitContext,
@@ -72,6 +73,9 @@ class Alt(Trainable[AltSpec]):
     def __init__(self, task: TaskInfo, config: AltSpec) -> None:
         super().__init__(task, config)
         self.cameras = config.cameras or task.cameras
+        foreign = [camera for camera in config.first_cameras if camera not in self.cameras]
+        if foreign:
+            raise ConfigError(f"alt: first_cameras: expected some of {self.cameras}, got {foreign[0]!r}")
         self._fitted: Fitted | None = None
         self.flag = Flag(config, task.arms)
         self._follower = Follower(config)

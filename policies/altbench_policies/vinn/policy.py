@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from altbench.api import (
     POSE_ACTION_DIM,
@@ -46,6 +46,14 @@ class VinnSpec(AltSpec):
 
     neighbours: int = Field(default=0, ge=0)
     bandwidth: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _looks_among_all_frames(self) -> Self:
+        if self.lookup != "nearest":
+            raise ValueError(
+                f"lookup = {self.lookup!r} follows one demonstration, and vinn averages several: leave it out"
+            )
+        return self
 
 
 @dataclass(frozen=True)
