@@ -38,8 +38,8 @@ ARRAYS = ("first", "units")
 """Arrays of a checkpoint, by name, beside the frames."""
 MOVES_WITH_THE_ARM = 1000.0
 """How much more a variance within demonstrations counts than one between them."""
-LEVER = 0.03
-"""How far from an object's middle a rotation is measured (m): about half its size."""
+LEVER = 0.01
+"""How far from an object's middle a rotation is measured (m). At 3 cm, a round can's yaw counted too much."""
 UNIT_LENGTH = 1e-3
 """How far from 1 the length of a rotation's column may be."""
 
