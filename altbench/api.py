@@ -41,7 +41,7 @@ from altbench.core.policy import (
 )
 from altbench.core.registry import register
 from altbench.core.spec import Spec, added, changed, read_toml
-from altbench.core.task import FARTHEST_MOVE, Expert, InitialState, PoseTask, TaskEnv, TaskInfo, task_of
+from altbench.core.task import FARTHEST_MOVE, DeltaTask, Expert, InitialState, PoseTask, TaskEnv, TaskInfo, task_of
 from altbench.core.types import (
     AGENT_POS_DIM,
     DELTA_ACTION_DIM,
@@ -73,6 +73,7 @@ __all__ = [
     "ControlMode",
     "DatasetError",
     "Decision",
+    "DeltaTask",
     "Demonstration",
     "EpisodeUnusable",
     "Expert",

@@ -19,7 +19,7 @@ from altbench.core import registry
 from altbench.core.demonstration import Demonstration, NativeModel, RestorableTask
 from altbench.core.errors import ConfigError, ContractError
 from altbench.core.seeds import derive_seed
-from altbench.core.task import InitialState, TaskInfo
+from altbench.core.task import DeltaTask, InitialState, TaskInfo
 from altbench.core.types import ControlMode, Float32, Float64, ObsType, UInt8
 from altbench.dataset.format import DatasetMeta
 
@@ -41,7 +41,7 @@ GRID = np.array([(x, y) for x in (-0.12, 0.0, 0.12) for y in (-0.1, 0.1)])
 COLOURS = {"target": (220, 40, 40), "gripper": (40, 200, 60)}
 
 
-class FakeTask(RestorableTask):
+class FakeTask(DeltaTask, RestorableTask):
     """A point in a cube that must reach a target.
 
     Its state vector: time, gripper (3), target (2). `fail_seeds`: episodes with these
@@ -157,6 +157,10 @@ class FakeTask(RestorableTask):
     def native_model(self) -> NativeModel:
         cameras = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
         return NativeModel("RoboFake", ("Panda",), cameras, joints={}, state_dim=6)
+
+    def as_delta(self, actions: Float32, agent_pos: Float32) -> Float32:
+        moves = (actions[:, :3].astype(np.float64) - agent_pos[:, :3]) / MAX_STEP
+        return np.concatenate([moves, np.zeros_like(moves), actions[:, 9:]], axis=1).astype(np.float32)
 
     def object_pose(self) -> Float64:
         return self._target.copy()

@@ -1,3 +1,1 @@
-"""The audit of one checkpoint against its demonstrations: does its policy generate
-actions, or recall them?
-"""
+"""The audit of one checkpoint: is its motion nearer to demonstrations than an expert's?"""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from rich.console import Console
 
+from altbench.audit import expert
+from altbench.audit.calibration import calibrated_table
 from altbench.audit.cases import AuditedEpisode, audit_episodes, frame_of, training_trajectories
 from altbench.audit.subject import Subject
 from altbench.audit.tables import audit_table, terminal
@@ -24,6 +26,7 @@ from altbench.runner.executors import make_executor
 from altbench.runner.jobs import RolloutJob
 from altbench.runner.progress import Board
 from altbench.runner.scheduler import Scheduler
+from altbench.stats.memorisation import TrainingSet
 from altbench.stats.trajectories import Distance, Source
 from altbench.system import fingerprint
 from altbench.system.console import say
@@ -52,11 +55,26 @@ def run_missing(subject: Subject, workers: int, console: Console) -> dict[str, s
         executor.close()
 
 
+def play_expert(subject: Subject, folder: Path, console: Console) -> None:
+    """Let the task's expert play the same episodes, into `folder`; it needs no images.
+
+    Nothing is played that has a record, or if the task has no expert.
+    """
+    for cell in expert.controls(subject.cells):
+        expert.play(subject.run, cell, folder, partial(say, console))
+
+
+def audit_expert(subject: Subject, folder: Path, distance: Distance, source: Source) -> list[AuditedEpisode]:
+    """Return the expert's recorded episodes of the subject's cases, audited."""
+    training, found = _training(subject, distance, source), []
+    for cell, records in expert.played(folder, expert.controls(subject.cells)):
+        found += audit_episodes(cell, [r for r in records if r.episode < subject.episodes], training, source)
+    return found
+
+
 def audit(subject: Subject, distance: Distance, source: Source) -> list[AuditedEpisode]:
     """Return every recorded episode of the subject's cells, audited."""
-    task, root = registry.task(subject.checkpoint.task), subject.run.root
-    training = training_trajectories(subject.run.demonstrations(subject.checkpoint), task, distance, source)
-    found = []
+    root, training, found = subject.run.root, _training(subject, distance, source), []
     for cell in subject.cells:
         if cells.is_recorded(root, cell.key):
             records = cells.read_cell(cells.cell_path(root, cell.key)).episodes
@@ -65,20 +83,32 @@ def audit(subject: Subject, distance: Distance, source: Source) -> list[AuditedE
     return found
 
 
-def write(
-    subject: Subject, audited: Sequence[AuditedEpisode], distance: Distance, source: Source, out: Path
-) -> tuple[Table, Failures]:
-    """Write audit.*, episodes.csv, figures and fingerprint.json into `out`.
+def _training(subject: Subject, distance: Distance, source: Source) -> TrainingSet:
+    demonstrations = subject.run.demonstrations(subject.checkpoint)
+    return training_trajectories(demonstrations, registry.task(subject.checkpoint.task), distance, source)
 
-    Return the audit's table, and the figures that could not be drawn.
+
+def write(
+    subject: Subject,
+    audited: Sequence[AuditedEpisode],
+    control: Sequence[AuditedEpisode],
+    distance: Distance,
+    source: Source,
+    out: Path,
+) -> tuple[tuple[Table, Table], Failures]:
+    """Write calibrated.*, audit.*, episodes.csv, figures, fingerprint.json into `out`.
+
+    `control`: the expert's episodes; without them only distances are told. Return the
+    calibrated table and that of S, and the figures that could not be drawn.
     """
-    frame = frame_of(audited)
-    table = audit_table(frame, distance, source)
+    frame = frame_of([*audited, *control])
+    calibrated, table = calibrated_table(frame, distance, source), audit_table(frame, distance, source)
     made_by = fingerprint.collect(renderer=subject.run.renderer, data=subject.checkpoint.data_checksum or None)
+    write_table(calibrated, out, "calibrated", made_by)
     write_table(table, out, "audit", made_by)
     write_text(out / "episodes.csv", to_csv(dataclasses.replace(table, data=frame)))
     fingerprint.write_fingerprint(out, made_by)
-    return table, _draw(subject, audited, frame, made_by, out)
+    return (calibrated, table), _draw(subject, audited, frame, made_by, out)
 
 
 def _draw(
@@ -97,10 +127,13 @@ def _draw(
     return draw_all(figures, out, made_by)[1]
 
 
-def show(subject: Subject, table: Table, console: Console) -> None:
-    """Print the audit, how S is defined, and what is missing from it."""
-    print_all(console, terminal(table))
-    say(console, table.note)
+def show(subject: Subject, tables: Sequence[Table], console: Console) -> None:
+    """Print the audit's tables, how to read them, and what is missing from them."""
+    for table in tables:
+        print_all(console, terminal(table))
+        say(console, table.note)
+    if subject.checkpoint.task not in registry.names("expert"):
+        say(console, f"{subject.checkpoint.task} has no scripted expert, so that nothing is calibrated", style="yellow")
     missing = [c.name for c in subject.cells if not cells.is_finished(subject.run.root, c.key)]
     for name in missing:
         say(console, ("missing", "yellow"), f" {name}")

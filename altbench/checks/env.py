@@ -126,7 +126,7 @@ def _check_move(env: gymnasium.Env[Any, Any], task: TaskEnv) -> None:
         refuses(lambda: env.reset(options=wanted), "reset: move_at and by, where the task is not movable,")
         return
     wrong = [{"by": MOVE_BY}, {"move_at": MOVE_AT}]
-    wrong += [{**wanted, "move_at": at} for at in (-1, 1.5, task.info.horizon)]
+    wrong += [{**wanted, "move_at": at} for at in (-1, 1.5, max(task.info.horizon, task.episode_limit or 0))]
     wrong += [{**wanted, "by": by} for by in (0.0, -MOVE_BY, np.inf, np.nan, "far")]
     for options in wrong:
         refuses(lambda options=options: env.reset(options=options), f"reset: options {options}")  # type: ignore[misc]

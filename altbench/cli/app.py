@@ -73,7 +73,7 @@ def run(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=0, help="Worker processes; default: one per core; 0: this process (for debugging)."),
+        typer.Option(min=0, help="Worker processes; default: one per core; 0: this process, which raises errors."),
     ] = None,
     dry_run: Annotated[
         bool,
@@ -242,12 +242,12 @@ def redraw(folder: RunArgument) -> None:
 
 @bench_app.command("policies")
 def bench_policies(
-    preset: Annotated[str, typer.Option(help="The policies' preset: small or paper.")] = "paper",
+    preset: Annotated[str, typer.Option(help="The policies' preset: small or published_size.")] = "published_size",
     policy: Annotated[
         list[str] | None,
         typer.Option(
             help="A policy to measure, perhaps with its own preset (alt:compact), or ./file.py:Class; repeatable; "
-            "default diffusion, bc, alt, and with --preset paper also alt:compact."
+            "default diffusion, bc, alt, and with --preset published_size also alt:compact."
         ),
     ] = None,
     decisions: Annotated[int, typer.Option(min=1, help="Decisions to time for each policy.")] = 10,

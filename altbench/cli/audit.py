@@ -1,4 +1,4 @@
-"""`altbench audit`: does a policy generate its motion, or recall a demonstration?"""
+"""`altbench audit`: are a policy's motions nearer to demonstrations than an expert's?"""
 
 from __future__ import annotations
 
@@ -35,12 +35,14 @@ def audit(
         int | None, typer.Option(min=0, help="Worker processes; default: one per core; 0: this process.")
     ] = None,
 ) -> None:
-    """Measure whether a policy recalls its demonstrations, by the memorisation score S.
+    """Measure whether a policy recalls its demonstrations, beside an expert that cannot.
 
-    S, from the paper, compares the policy's motion with the demonstrations, case by case.
-    It is 1 if the policy replays one, 0.5 half-way between two, and
-    negative far from all. Missing episodes are played first, into the run's folder. If
-    it was interrupted, the same command goes on where it stopped.
+    Case by case, it tells how near successful motions come to a demonstration, and the
+    share that is nearer than all but 5 % of the scripted expert's on the same episodes.
+    The expert has seen no demonstration. The paper's memorisation score S stands in a
+    second table: it is high for the expert as well, and shows no recall by itself.
+    Missing episodes are played first, into the run's folder, and the expert's beside the
+    audit. If it was interrupted, the same command goes on where it stopped.
 
     - `altbench audit results/quick/checkpoints/lift-alt-n30-s0-...`
     - `altbench audit lift/bc/n30/s0 --run results/quick --cases in_distribution,interpolate --distance dtw`
@@ -62,11 +64,14 @@ def audit(
     say(console, (subject.name, "bold"), f" in {subject.run.root}", wrap=False)
     try:
         failed = audit_run.run_missing(subject, usable_cores() if workers is None else workers, console)
+        audit_run.play_expert(subject, folder / "expert", console)
     except KeyboardInterrupt:
         say(console, "\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
-    table, undrawn = audit_run.write(subject, audit_run.audit(subject, chosen, source), chosen, source, folder)
-    audit_run.show(subject, table, console)
+    audited = audit_run.audit(subject, chosen, source)
+    control = audit_run.audit_expert(subject, folder / "expert", chosen, source)
+    tables, undrawn = audit_run.write(subject, audited, control, chosen, source, folder)
+    audit_run.show(subject, tables, console)
     say(console, f"everything is in {folder}", wrap=False)
     for figure, reason in undrawn:
         say(console, ("failed", "red"), f" {figure}: {reason}")

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -51,6 +51,9 @@ def collect(
     force: Annotated[
         bool, typer.Option("--force", help="Delete the file first, and collect from the beginning.")
     ] = False,
+    control_mode: Annotated[
+        Literal["ee_pose", "ee_delta"], typer.Option("--control-mode", help="What the recorded actions mean.")
+    ] = "ee_pose",
     expert: Annotated[
         str | None,
         typer.Option("--expert", help="POLICY:PATH, a policy that sees the state; default: the task's script."),
@@ -103,6 +106,7 @@ def collect(
                 image_size=(image_size, image_size),
                 workers=workers,
                 expert=chosen,
+                control_mode=control_mode,
                 progress=progress,
                 watch=_films(name, path, which),
             )
@@ -210,12 +214,13 @@ def sheet(
 def validate(
     file: File,
     replay: Annotated[
-        bool, typer.Option(help="Also execute every demonstration's actions again in the simulator.")
+        bool, typer.Option(help="Also execute every demonstration's actions again, and draw a few images again.")
     ] = True,
 ) -> None:
-    """Check a file's structure, values, checksum and actions, and replay its actions.
+    """Check a file's structure, values, checksum, actions and images, and replay its actions.
 
-    Also compares the file with the known set of its task (`altbench demos manifest`).
+    A few images are compared with what is drawn from the states beside them. Also
+    compares the file with the known set of its task (`altbench demos manifest`).
 
     - `altbench demos validate data/Lift.hdf5`
     - `altbench demos validate --no-replay data/Lift.hdf5` (starts no simulator)
@@ -229,7 +234,17 @@ def validate(
     if replay:
         for sentence in action_checks.check_motion_of(file, found):
             typer.echo(f"{file}: {sentence}")
+        _check_images(file, found)
         _check_replay(file, found)
+
+
+def _check_images(file: Path, found: Dataset) -> None:
+    """Compare images with states; DatasetError if they do not belong together."""
+    from altbench.dataset.exchange import check_images
+
+    compared = check_images(found, str(file))
+    what = f"{compared} images are those of their states" if compared else "no images compared: states cannot be set"
+    typer.echo(f"{file}: {what}")
 
 
 def _check_replay(file: Path, found: Dataset) -> None:
@@ -242,7 +257,8 @@ def _check_replay(file: Path, found: Dataset) -> None:
             failed += [] if success else [i]
             progress(i + 1, len(found), {"failed": float(len(failed))})
     if failed:
-        versions = ", ".join(f"{name} {number}" for name, number in found.meta.versions.items())
+        # Digests of code are long; their first digits tell them apart.
+        versions = ", ".join(f"{name} {number[:16]}" for name, number in sorted(found.meta.versions.items()))
         raise DatasetError(f"{file}: demonstrations {failed} fail when replayed; they were made with {versions}")
     typer.echo(f"{file}: all {len(found)} succeed when replayed")
 

@@ -69,6 +69,8 @@ def import_demonstrations(
     ):
         if count:
             typer.echo(sentence)
+    for note in exchange.notes(done.data):
+        typer.echo(f"note: {note}")
     info(out)
 
 

@@ -39,7 +39,7 @@ def _description(found: DatasetInfo) -> dict[str, str]:
         "placement": grid if meta.placement == "grid" else "uniform",
         "frames": f"{sum(lengths)} ({min(lengths)} to {max(lengths)} each, {sum(lengths) / n:.1f} on average)",
         "duration": f"{sum(lengths) / meta.control_hz:.1f} s at {meta.control_hz:g} Hz",
-        "cameras": f"{', '.join(meta.cameras)}, {height}×{width}",
+        "cameras": f"{', '.join(meta.cameras)}, {height}×{width}, render profile {meta.render_profile}",
         "actions": f"{meta.control_mode}, {meta.action_dim} numbers",
         "root seed": str(meta.root_seed),
         "made with": ", ".join(f"{name} {number}" for name, number in meta.versions.items()),

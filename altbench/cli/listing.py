@@ -85,7 +85,7 @@ def _policies() -> FittingTable:
     table = FittingTable(("policy", "presets", "what it is"), "Policies", prose=[1, 2])
     for name, sentence in names("policies").items():
         try:
-            presets = ", ".join(registry.policy(name).presets)
+            presets = ", ".join(registry.policy(name).preset_names())
         except AltbenchError as error:  # of another package: the others are still listed
             table.add(name, "", str(error))
             continue

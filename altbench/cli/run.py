@@ -80,11 +80,14 @@ def _show_plan(sweep: SweepSpec, root: Path, workers: int | None, console: Conso
     Raise AltbenchError if the run would be refused.
     """
     from altbench.results.run import Run
-    from altbench.runner import dry_run
+    from altbench.runner import data_checks, dry_run
     from altbench.system.files import check_folder
 
     check_folder(root)
     opened = Run.open(root, sweep)
+    ready = {task for task, _ in opened.plan.data}
+    data_checks.check_files(opened, [task for task in sweep.tasks if task in ready])
+    data_checks.check_collectable(opened, [task for task in sweep.tasks if task not in ready])
     work = dry_run.show_plan(console, opened)
     dry_run.show_cost(console, work, usable_cores() if workers is None else workers)
     for line in (*opened.lacking, f"in {root}"):

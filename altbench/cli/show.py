@@ -89,7 +89,7 @@ def _settings_table(cls: type[Policy]) -> FittingTable:
 
 def _presets_table(cls: type[Policy]) -> FittingTable:
     table = FittingTable(("preset", "settings that differ from the defaults"), "Presets", prose=[1])
-    for preset, values in cls.presets.items():
+    for preset, values in zip(cls.preset_names(), cls.presets.values(), strict=True):
         table.add(preset, ", ".join(f"{key} = {_written(value)}" for key, value in values.items()) or "none")
     return table
 

@@ -105,7 +105,9 @@ class Policy(ABC, Generic[ConfigT]):
     Class attributes. `name`. `version`: raise it when the decisions change.
     `config_type`: the class of its settings, a subclass of `Spec`; `class
     Mine(Policy[MineConfig])` sets it. `presets`: name -> settings that differ from the
-    defaults. `runtime_fields`: the settings that do not change what `fit` computes; one
+    defaults. `renamed_presets`: the present name -> the former one, under which a preset
+    stays in `presets`, in keys and in records; both may be asked for. `runtime_fields`:
+    the settings that do not change what `fit` computes; one
     checkpoint serves all their values.
     """
 
@@ -113,7 +115,19 @@ class Policy(ABC, Generic[ConfigT]):
     version: ClassVar[int] = 1
     config_type: ClassVar[type[Spec]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    renamed_presets: ClassVar[Mapping[str, str]] = {}
     runtime_fields: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def preset_key(cls, name: str) -> str:
+        """Return the name of a preset in `presets` and in keys."""
+        return cls.renamed_presets.get(name, name)
+
+    @classmethod
+    def preset_names(cls) -> list[str]:
+        """Return the present names of the presets."""
+        present = {former: name for name, former in cls.renamed_presets.items()}
+        return [present.get(name, name) for name in cls.presets]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -216,9 +230,10 @@ def resolve_config(policy: type[Policy], preset: str, overrides: Mapping[str, An
     one preset to all its rows. Raise ConfigError, which begins with `where`, for an
     unknown preset or setting.
     """
-    if policy.presets and preset not in policy.presets:
-        raise ConfigError(f"{where}: unknown preset {preset!r}{suggestion(preset, sorted(policy.presets))}")
-    return policy.config_type.parse({**policy.presets.get(preset, {}), **overrides}, f"{where}: config")
+    key = policy.preset_key(preset)
+    if policy.presets and key not in policy.presets:
+        raise ConfigError(f"{where}: unknown preset {preset!r}{suggestion(preset, sorted(policy.preset_names()))}")
+    return policy.config_type.parse({**policy.presets.get(key, {}), **overrides}, f"{where}: config")
 
 
 def check_fit(policy: Requirements, task: TaskInfo, image_size: tuple[int, int], name: str) -> None:

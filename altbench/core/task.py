@@ -24,7 +24,8 @@ class TaskInfo:
     `version`: raise it when what the task computes changes. `horizon`: control steps.
     `splits`: the values that `reset(options={"split": ...})` accepts, in order of
     distance from the demonstrations, as tables show them. `grid_size`: the number of
-    poses in one pass of demonstrations over the grid.
+    poses in one pass of demonstrations over the grid. `midpoints`: the number of poses
+    of the split `interpolate`, which its episodes take in turn; 0: each has its own.
 
     `movable`: whether `reset(options={"move_at": step, "by": metres})` shifts the
     task's object just before that control step, in a direction drawn from the seed. An
@@ -46,6 +47,7 @@ class TaskInfo:
     control_hz: float = 20.0
     movable: bool = False
     workspace: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+    midpoints: int = 0
 
     @property
     def env_id(self) -> str:
@@ -165,6 +167,22 @@ class PoseTask(TaskEnv):
         """Return the `ee_pose` action with the same goal as an `ee_delta` action.
 
         The goal depends on the present state.
+        """
+
+
+class DeltaTask(TaskEnv):
+    """A task that computes the delta action that aims at a pose.
+
+    A policy that acts in `ee_delta` can learn from demonstrations in `ee_pose`.
+    """
+
+    @abstractmethod
+    def as_delta(self, actions: Float32, agent_pos: Float32) -> Float32:
+        """Return the `ee_delta` actions with the same goals as `ee_pose` actions.
+
+        `actions` (T, Da), each taken after `agent_pos` (T, Dp) was observed. The result
+        is not clipped: a goal is within reach of one control step if all its numbers
+        are in [-1, 1].
         """
 
 

@@ -17,7 +17,7 @@ from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, DatasetError
 from altbench.core.task import task_of
-from altbench.core.types import Progress, RenderProfile, no_progress
+from altbench.core.types import ControlMode, Progress, RenderProfile, no_progress
 from altbench.dataset.attempts import Watch
 from altbench.dataset.collection_plan import MAX_DEMONSTRATIONS, CollectionPlan, Placement, plan_collection
 from altbench.dataset.files import Dataset
@@ -38,6 +38,7 @@ def collect(
     render_profile: RenderProfile = "fast",
     workers: int = 0,
     expert: ExpertChoice | None = None,
+    control_mode: ControlMode = "ee_pose",
     progress: Progress = no_progress,
     patience_s: float = 0.0,
     watch: Watch | None = None,
@@ -53,6 +54,8 @@ def collect(
 
     `workers` processes share the work (0: this process does it). The contents do not
     depend on their number. `expert`: a policy in place of the task's own expert.
+    `control_mode`: that of the recorded actions. In "ee_delta" the expert's poses are
+    approached by delta actions, so that it moves by 5 cm a control step at most.
     `progress` reports after each demonstration; its metric `failed` counts the failed
     attempts so far. `patience_s`: how long to wait for another process that collects
     into `path`; DatasetError if it takes longer. `watch`: is shown every attempt; see
@@ -69,6 +72,7 @@ def collect(
         image_size=image_size,
         render_profile=render_profile,
         expert=expert,
+        control_mode=control_mode,
     )
     plan = replace(plan, watch=watch)
     enough = _enough(plan, n, progress)

@@ -19,7 +19,7 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import AltbenchError, DatasetError
 from altbench.core.seeds import derive_seed
 from altbench.core.task import TaskInfo
-from altbench.core.types import RenderProfile
+from altbench.core.types import ControlMode, RenderProfile
 from altbench.dataset import files
 from altbench.dataset.attempts import Watch
 from altbench.dataset.files import Dataset
@@ -92,7 +92,7 @@ class CollectionPlan:
 
     def make_recorder(self) -> Recorder:
         """Make the recorder of the plan's demonstrations."""
-        return Recorder(self.info, self.meta.image_size, self.meta.render_profile, self.expert)
+        return Recorder(self.info, self.meta.image_size, self.meta.drawn_profile, self.expert, self.meta.control_mode)
 
     # ---------------------------------------------------------------------------------------------- what is there
 
@@ -207,6 +207,7 @@ def plan_collection(
     image_size: tuple[int, int],
     render_profile: RenderProfile,
     expert: ExpertChoice | None,
+    control_mode: ControlMode = "ee_pose",
 ) -> CollectionPlan:
     """Plan a file of demonstrations.
 
@@ -215,7 +216,7 @@ def plan_collection(
     info = registry.task(task_name)
     made_by = {} if expert is None else {"expert": expert.label}
     values = {
-        **task_settings(info, "ee_pose"),
+        **task_settings(info, control_mode),
         "image_size": image_size,
         "render_profile": render_profile,
         "state_dim": 0,

@@ -29,7 +29,8 @@ from altbench.core.task import InitialState, TaskEnv, TaskInfo, task_of
 from altbench.core.types import ControlMode, Float32, Float64, Progress, RenderProfile, no_progress
 from altbench.dataset import files
 from altbench.dataset.files import Dataset
-from altbench.dataset.format import DatasetMeta, physics_versions, task_settings
+from altbench.dataset.format import UNKNOWN_PROFILE, DatasetMeta, physics_versions, task_settings
+from altbench.dataset.image_checks import ImageCheck, ImagesError
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,29 @@ def import_file(
         raise DatasetError(f"{out}: exists; choose another file, or remove it")
     with TaskStateViewer(info) as viewer:
         recording = importer(path, viewer, options or ImportOptions())
-        kept, left_out = _sort(path, info, recording, keep_failures, progress)
+        check = ImageCheck(viewer, recording.episodes, "--render draws them from the states")
+        try:
+            kept, left_out = _sort(path, info, recording, check, keep_failures, progress)
+            check.finish()
+        except ImagesError as error:
+            raise DatasetError(f"{path}: {error}") from None
         _refuse_nothing(path, task_name, recording, kept)
         check_motion(str(path), viewer, kept, [_name(recording, d.index) for d in kept])
         start = [_name(recording, d.index) for d in kept if is_solved_at_start(viewer, d)]
-        files.write(out, _renumbered(kept), _meta(info, recording, kept[0], format_name))
+        meta = _meta(info, recording, kept[0], format_name)
+        files.write(out, _renumbered(kept), meta.model_copy(update={"render_profile": _profile(info, check)}))
     rewarded = tuple(_name(recording, d.index) for d in kept if d.index in recording.rewarded)
     return Imported(files.read(out), tuple(left_out), dict(recording.unusable), rewarded, tuple(start))
 
 
+def _profile(info: TaskInfo, check: ImageCheck) -> str:
+    """Return the render profile of the checked images."""
+    with TaskStateViewer(info, "robosuite") as other:
+        return check.profile({"robosuite": other})
+
+
 def _sort(
-    path: Path, info: TaskInfo, recording: Recording, keep_failures: bool, progress: Progress
+    path: Path, info: TaskInfo, recording: Recording, check: ImageCheck, keep_failures: bool, progress: Progress
 ) -> tuple[list[Demonstration], list[str]]:
     kept: list[Demonstration] = []
     left_out: list[str] = []
@@ -90,6 +103,7 @@ def _sort(
         name = _name(recording, made.index)
         if made.success or keep_failures:
             check_actions(f"{path}: {name}", made.actions, made.agent_pos, info, made.control_mode)
+            check.look(made)
             kept.append(made)
         else:
             left_out.append(name)
@@ -135,6 +149,44 @@ def _meta(info: TaskInfo, recording: Recording, first: Demonstration, format_nam
     return DatasetMeta.parse(values, "demonstrations to import")
 
 
+def notes(found: Dataset) -> list[str]:
+    """Return what a user of imported demonstrations must know, a sentence each."""
+    horizon, lengths = registry.task(found.meta.task).horizon, [len(d) for d in found.demonstrations]
+    longer, said = [length for length in lengths if length > horizon], []
+    if longer:
+        said.append(
+            f"{len(longer)} of {len(lengths)} demonstrations are longer than an episode of {found.meta.task}, {horizon} "
+            f"steps: the longest takes {max(longer)}; a sweep needs horizon = {max(longer)} or more"
+        )
+    if found.meta.render_profile == UNKNOWN_PROFILE:
+        said.append("its images are of an unknown renderer; --render would draw them as policies see them")
+    if found.meta.control_mode == "ee_delta":
+        said.append(
+            'its actions are ee_delta: policies need config = { control_mode = "ee_delta" }, or the file --control-mode '
+            "ee_pose"
+        )
+    return said
+
+
+def check_images(found: Dataset, where: str) -> int:
+    """Compare some of a file's images with its states; return how many.
+
+    0 if the task's states cannot be set. DatasetError, which begins with `where`, if
+    they do not belong together.
+    """
+    with TaskStateViewer(registry.task(found.meta.task), found.meta.drawn_profile) as viewer:
+        if not viewer.can_look:
+            return 0
+        check = ImageCheck(viewer, len(found), "collect again, or import again with --render")
+        try:
+            for demonstration in found.demonstrations:
+                check.look(demonstration)
+            check.finish()
+        except ImagesError as error:
+            raise DatasetError(f"{where}: {error}") from None
+    return check.images
+
+
 def export_file(path: Path, format_name: str, out: str, progress: Progress = no_progress) -> str:
     """Write the demonstrations of our file `path` in another format as `out`.
 
@@ -150,7 +202,7 @@ def export_file(path: Path, format_name: str, out: str, progress: Progress = no_
             progress(done, len(found), {"failed": 0.0})
 
     recording = Recording(meta.control_mode, meta.image_size, len(found), each(), meta.versions)
-    with TaskStateViewer(registry.task(meta.task), meta.render_profile) as viewer:
+    with TaskStateViewer(registry.task(meta.task), meta.drawn_profile) as viewer:
         return exporter(recording, viewer, out)
 
 
@@ -171,6 +223,11 @@ class TaskStateViewer:
         for env in self._made.values():
             env.close()
         self._made.clear()
+
+    @property
+    def can_look(self) -> bool:
+        """Whether the task's states can be set."""
+        return isinstance(task_of(self._env(obs_type="state", control_mode="ee_pose")), RestorableTask)
 
     @cached_property
     def native(self) -> NativeModel:

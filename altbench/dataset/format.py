@@ -36,6 +36,9 @@ GYMNASIUM_ENV_TYPE = 2
 MAX_FRAMES = 1_000_000
 """Frames of one demonstration, at most: 14 hours at 20 Hz. More is a damaged file."""
 
+UNKNOWN_PROFILE = "unknown"
+"""The render profile of images that are like none of ours."""
+
 Count = Annotated[int, Field(ge=0, le=10_000)]
 Pixels = Annotated[int, Field(ge=1, le=4096)]
 Camera = Annotated[str, Field(pattern=r"^\w{1,64}$")]
@@ -48,7 +51,8 @@ class DatasetMeta(Spec):
 
     `action_dim`, `agent_pos_dim`, `state_dim` and `environment_state_dim` are the
     lengths of `actions[t]`, `agent_pos[t]`, `states[t]` and `environment_state[t]` (0:
-    not recorded). `image_size` is (H, W). `versions` names the software that fixed the
+    not recorded). `image_size` is (H, W). `render_profile`: "unknown" for images of
+    another renderer. `versions` names the software that fixed the
     physics and the images.
     """
 
@@ -59,7 +63,7 @@ class DatasetMeta(Spec):
     control_mode: ControlMode = "ee_pose"
     control_hz: float = Field(gt=0, allow_inf_nan=False)
     image_size: tuple[Pixels, Pixels]
-    render_profile: RenderProfile = "fast"
+    render_profile: RenderProfile | Literal["unknown"] = "fast"
     cameras: tuple[Camera, ...] = Field(max_length=16)
     pose_names: tuple[str, ...] = Field(max_length=64)
     action_dim: Count
@@ -81,6 +85,11 @@ class DatasetMeta(Spec):
             "render_profile": self.render_profile,
         }
         return json.dumps({"env_name": self.env_id, "type": GYMNASIUM_ENV_TYPE, "env_kwargs": kwargs}, sort_keys=True)
+
+    @property
+    def drawn_profile(self) -> RenderProfile:
+        """The render profile in which further images are drawn."""
+        return "fast" if self.render_profile == "unknown" else self.render_profile
 
     @property
     def frame_bytes(self) -> int:

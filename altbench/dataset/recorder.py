@@ -11,10 +11,11 @@ import numpy as np
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import SimulationDiverged
-from altbench.core.task import Expert, InitialState, TaskInfo, task_of
-from altbench.core.types import Float32, Float64, RenderProfile
+from altbench.core.task import Expert, InitialState, TaskEnv, TaskInfo, task_of
+from altbench.core.types import ControlMode, Float32, Float64, RenderProfile
 from altbench.dataset import attempts
 from altbench.dataset.attempts import Attempt
+from altbench.dataset.control_modes import delta_task
 from altbench.dataset.policy_expert import ExpertChoice, PolicyExpert
 
 
@@ -38,12 +39,18 @@ class Recorder:
     """
 
     def __init__(
-        self, info: TaskInfo, image_size: tuple[int, int], render_profile: RenderProfile, expert: ExpertChoice | None
+        self,
+        info: TaskInfo,
+        image_size: tuple[int, int],
+        render_profile: RenderProfile,
+        expert: ExpertChoice | None,
+        control_mode: ControlMode = "ee_pose",
     ) -> None:
-        self._info = info
+        self._info, self._control_mode = info, control_mode
         self._expert = self._make_expert(expert)
         style: dict[str, Any] = {"image_size": image_size, "render_profile": render_profile}
-        self._env = gymnasium.make(info.env_id, obs_type="pixels", control_mode="ee_pose", **style)
+        self._env = gymnasium.make(info.env_id, obs_type="pixels", control_mode=control_mode, **style)
+        self._deltas = delta_task(self._env) if control_mode == "ee_delta" else None
         self._state_env = gymnasium.make(info.env_id, obs_type="state", control_mode="ee_pose")
         self._last, self._ended = _Frames(), ""
 
@@ -78,12 +85,23 @@ class Recorder:
         while True:
             frames.observations.append(task.observe())
             frames.states.append(task.sim_state())
-            frames.actions.append(self._expert.act(task))
+            frames.actions.append(self._action(task, frames.observations[-1]["agent_pos"]))
             _, terminated, truncated, _ = task.advance(frames.actions[-1])
             if terminated:
                 return frames
             if truncated:
                 return None
+
+    def _action(self, task: TaskEnv, agent_pos: Float32) -> Float32:
+        """Return the expert's action in the file's control mode.
+
+        A delta action goes as far towards the expert's pose as one control step may.
+        """
+        pose = self._expert.act(task)
+        if self._deltas is None:
+            return pose
+        delta: Float32 = np.clip(self._deltas.as_delta(pose[None], agent_pos[None])[0], -1, 1)
+        return delta
 
     def _demonstration(self, frames: _Frames, seed: int) -> Demonstration:
         start = task_of(self._env).initial_state()
@@ -95,6 +113,7 @@ class Recorder:
             states=np.stack(frames.states),
             initial_state=start,
             seed=seed,
+            control_mode=self._control_mode,
             environment_state=np.stack([self._environment_state(state, start) for state in frames.states]),
         )
 

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, DatasetError
 
 
-def subset(demonstrations: Sequence[Demonstration], n: int, grid_size: int, seed: int) -> tuple[Demonstration, ...]:
+class Placed(Protocol):
+    """What the order of demonstrations depends on: a `Demonstration`, or less."""
+
+    @property
+    def index(self) -> int:
+        """The number in the file."""
+        ...
+
+    @property
+    def grid_index(self) -> int:
+        """The pose on the grid; -1 if it is not on the grid."""
+        ...
+
+
+AnyPlaced = TypeVar("AnyPlaced", bound=Placed)
+
+
+def subset(demonstrations: Sequence[AnyPlaced], n: int, grid_size: int, seed: int) -> tuple[AnyPlaced, ...]:
     """Return the first `n` demonstrations in an order drawn from `seed`.
 
     The order does not depend on `n`, so that subsets are nested. It goes pass after
@@ -27,7 +44,18 @@ def subset(demonstrations: Sequence[Demonstration], n: int, grid_size: int, seed
     return tuple(_order(demonstrations, grid_size, seed)[:n])
 
 
-def _order(demonstrations: Sequence[Demonstration], grid_size: int, seed: int) -> list[Demonstration]:
+def grid_order(n: int, grid_size: int, seed: int) -> tuple[int, ...]:
+    """Return the grid poses of the first `n` demonstrations that `subset` returns.
+
+    It needs no file: it holds if the demonstrations are whole passes over the grid. The
+    demonstration at place i is then number grid_size * (i // grid_size) + pose.
+    """
+    passes = -(-n // grid_size)
+    ranks = [_permutation(grid_size, seed, grid_pass + 1) for grid_pass in range(passes)]
+    return tuple(pose for rank in ranks for pose in sorted(range(grid_size), key=rank.__getitem__))[:n]
+
+
+def _order(demonstrations: Sequence[AnyPlaced], grid_size: int, seed: int) -> list[AnyPlaced]:
     by_index = sorted(demonstrations, key=lambda d: d.index)
     off_grid = [d for d in by_index if d.grid_index < 0]
     seen: Counter[int] = Counter()

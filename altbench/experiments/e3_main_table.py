@@ -21,7 +21,7 @@ from altbench.experiments.shared.matrix import (
 )
 from altbench.experiments.shared.recall import pooled, trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, OUT_OF_DISTRIBUTION, POLICIES, N, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, listed, percent, prose
+from altbench.experiments.shared.texts import frame_table, prose
 from altbench.report.cost_figures import latency_memory
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
 from altbench.report.style import policy_styles, styled
@@ -38,9 +38,6 @@ MORE = ("bc_gmm", "bc_rnn_gmm", "act_ensemble")
 They have a sweep of their own, because all its rows play fewer splits.
 """
 MORE_SPLITS = ("recall", "uniform", "interpolate")
-SOLVES = 0.9
-"""Least lower end of the interval of a policy that is said to solve a split."""
-
 METHOD = """
     Lift, {n} demonstrations, one on each pose of the grid. `replay`: each
     demonstration's exact initial state, once. `recall`: its cube pose with new noise in
@@ -67,7 +64,7 @@ BASELINES: Mapping[str, str] = {
         """,
 }
 COSTS = " Decision: median at batch 1. Peak RSS: over an empty process."
-SUMMARY = "Policies that solve a split (interval above {solves}): {splits}."
+SUMMARY = "Success with its interval (one checkpoint of each, one data set). {splits}."
 SUMMARY_SPLIT = "{split}: {policies}"
 
 
@@ -160,14 +157,10 @@ def _ratio(ratios: pd.DataFrame, label: str, column: str) -> str:
 
 
 def _summary(found: Matrix) -> str:
-    solved = {split: _solvers(found, split) for split in ("recall", "uniform")}
-    measured = [split for split in solved if any(found.rate(name, split).episodes for name in found.rows)]
-    parts = [prose(SUMMARY_SPLIT, split=split, policies=listed(solved[split]) or "none") for split in measured]
-    return prose(SUMMARY, solves=percent(SOLVES), splits="; ".join(parts)) if parts else ""
-
-
-def _solvers(found: Matrix, split: str) -> list[str]:
-    return [name for name in found.rows if (found.rate(name, split).low or 0.0) >= SOLVES]
+    measured = {split: [n for n in found.rows if found.rate(n, split).episodes] for split in ("recall", "uniform")}
+    told = {s: [f"{n} {rate_text(found.rate(n, s), counts=False)}" for n in own] for s, own in measured.items() if own}
+    parts = [prose(SUMMARY_SPLIT, split=split, policies=", ".join(texts)) for split, texts in told.items()]
+    return prose(SUMMARY, splits="; ".join(parts)) if parts else ""
 
 
 def _reported(

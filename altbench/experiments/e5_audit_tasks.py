@@ -8,6 +8,7 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
+from altbench.audit.calibration import calibrated_table
 from altbench.audit.cases import CASES, AuditedEpisode, evaluations, frame_of
 from altbench.audit.figures import distribution, similarity_bars
 from altbench.audit.tables import audit_table
@@ -72,13 +73,14 @@ def report(run: ExperimentRun) -> Report:
         return Report("", (), _reported(frame_of([]), frame_of([])))
     frame = frame_of(episodes)
     by_way = frames(run, frame)
+    calibrated = calibrated_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
     table = audit_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
     ways = ways_table(by_way, ["task", "label", "case"], ["task", "policy", "case"])
     sections = (
         Section(
             "S by task",
             prose(METHOD, tasks=listed(TASKS), n=N, expert=EXPERT),
-            {"audit": table, "episodes": episodes_table(frame)},
+            {"calibrated": calibrated, "audit": table, "episodes": episodes_table(frame)},
             _figures(episodes, frame),
         ),
         Section("The arm's positions, and its commanded positions", "", {"ways": ways}),

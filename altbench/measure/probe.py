@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -160,7 +161,9 @@ def run_python(module: str, specification: object, threads: int) -> str:
         if file.is_file():
             return file.read_text(encoding="utf-8")
     reason = (stderr.strip().splitlines() or [f"no output, exit status {status}"])[-1]
-    raise AltbenchError(f"{module} failed: {reason}")
+    failed = AltbenchError(f"{module} failed: {reason}")
+    failed.add_note(stderr)  # whoever keeps tracebacks has that of the process, too
+    raise failed
 
 
 def _run_limited(command: Sequence[str], environment: Mapping[str, str]) -> tuple[str, int]:
@@ -168,13 +171,15 @@ def _run_limited(command: Sequence[str], environment: Mapping[str, str]) -> tupl
 
     Raise AltbenchError if it takes longer than `TIME_LIMIT_S`.
     """
-    # Files, not pipes: a child that the process leaves behind would hold a pipe open.
+    # Files, not pipes: a child that the process leaves behind would hold a pipe open. In a
+    # worker, standard output is the job's log.
+    logged = multiprocessing.parent_process() is not None
     with tempfile.TemporaryFile() as errors:
         try:
             done = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=None if logged else subprocess.DEVNULL,
                 stderr=errors,
                 env=environment,
                 timeout=TIME_LIMIT_S,
@@ -183,7 +188,10 @@ def _run_limited(command: Sequence[str], environment: Mapping[str, str]) -> tupl
         except subprocess.TimeoutExpired:
             raise AltbenchError(f"{command[2]} failed: no answer within {TIME_LIMIT_S:g} s") from None
         errors.seek(0)
-        return errors.read().decode(errors="replace"), done.returncode
+        said = errors.read().decode(errors="replace")
+        if logged:
+            sys.stderr.write(said)
+        return said, done.returncode
 
 
 def answer(text: str) -> None:

@@ -72,7 +72,7 @@ def _write_here(wanted: Untrained) -> int:
     card = CheckpointCard(
         task=wanted.task,
         policy=wanted.policy,
-        preset=wanted.preset,
+        preset=policy.preset_key(wanted.preset),
         config=policy.config.model_dump(mode="json"),
         n=2,
         train_seed=0,
@@ -114,6 +114,7 @@ def noise_demonstrations(
             actions=rng.uniform(-1, 1, (length, task.action_dim(needs.control_mode))).astype(np.float32),
             states=np.zeros((length, 1)),
             initial_state=InitialState(np.zeros(1), np.zeros(len(task.pose_names))),
+            control_mode=needs.control_mode,
             environment_state=rng.uniform(-1, 1, (length, state_dim)).astype(np.float32) if state_dim else None,
         )
         for index in range(2)

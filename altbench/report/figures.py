@@ -37,7 +37,7 @@ from altbench.report.style import (
     policy_styles,
     words,
 )
-from altbench.rollout.records import MeasureRecord
+from altbench.rollout.records import MISSING, MeasureRecord
 from altbench.stats.rates import countable, success_rates
 from altbench.sweeps.spec import CLEAN
 from altbench.system.fingerprint import Fingerprint
@@ -49,6 +49,8 @@ Each is (points from one label to the next, points over all labels at most).
 """
 BEYOND = (-0.03, 1.03)
 """Limits of an axis of rates; marks at 0 and 100 % then lie within the panel."""
+COSTS = "latency_memory"
+"""The figure of time and memory, which shows no episodes."""
 RECORDED, INFERRED = "threshold", "threshold, inferred\nfrom the flags"
 """How a threshold of the OOD flag is known, as the legend says it."""
 THRESHOLD_LINES = {RECORDED: "--", INFERRED: ":"}
@@ -60,10 +62,29 @@ def write_figures(
     """Draw what the records hold into `folder` as <figure>.png and .svg.
 
     Return the files, and the figures that could not be drawn. A figure without data is
-    not made.
+    not made. Each says how many episodes are missing.
     """
-    styles = policy_styles([*frame["label"], *(m.label for m in measures)])
-    return draw_all(_figures(countable(frame), measures, styles), folder, fingerprint)
+    styles, lacks = policy_styles([*frame["label"], *(m.label for m in measures)]), _missing_note(frame)
+    figures = _figures(countable(frame), measures, styles)
+    noted = ((stem, partial(_noted, draw, "" if stem == COSTS else lacks)) for stem, draw in figures)
+    return draw_all(noted, folder, fingerprint)
+
+
+def _missing_note(frame: pd.DataFrame) -> str:
+    """Return a sentence on the episodes that could not be played; empty if all were."""
+    lost = frame[frame["status"] == MISSING]
+    by_label = ", ".join(f"{label} {len(group)}" for label, group in lost.groupby("label"))
+    return f"Not ranked: {len(lost)} of {len(frame)} episodes of the run are missing ({by_label})" if by_label else ""
+
+
+def _noted(draw: Callable[[], Figure], note: str) -> Figure:
+    """Draw a figure, and add `note` to its title."""
+    figure = draw()
+    if note:
+        title = figure.get_suptitle()
+        headline(figure, note)
+        figure.suptitle(f"{title}\n{figure.get_suptitle()}")
+    return figure
 
 
 def _figures(
@@ -87,7 +108,7 @@ def _figures(
             if perturbed.loc[perturbed["split"] == split, "max_ood_score"].notna().any():
                 yield f"ood_scores_{name}_{split}", partial(ood_scores, part, where, styles)
     if len(timed_and_weighed(measures)):
-        yield "latency_memory", partial(latency_memory, measures, styles)
+        yield COSTS, partial(latency_memory, measures, styles)
 
 
 # ---------------------------------------------------------------------------------------------------------- success

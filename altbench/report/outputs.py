@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,14 @@ from rich.console import Console
 
 from altbench.core.errors import ResultsError
 from altbench.core.spec import digest
+from altbench.report.table import Table
 from altbench.results import frames
 from altbench.results import measures as measures_module
 from altbench.results.run import Run
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
+from altbench.sweeps.kept import load_kept
+from altbench.sweeps.spec import SweepSpec
 from altbench.system import fingerprint, sealed
 from altbench.system.console import say
 from altbench.system.console import show as print_all
@@ -48,7 +51,8 @@ def write(run: Run, out: Path | None = None) -> Failures:
     made_by = run.fingerprint()
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
-    return _draw(out, run.episodes(), run.measures(), made_by, made_of)[1]
+    more = _lookups(run.episodes(), run.decisions(), run.sweep)
+    return _draw(out, run.episodes(), run.measures(), made_by, made_of, more)[1]
 
 
 def redraw(folder: Path) -> tuple[list[str], Failures]:
@@ -70,20 +74,43 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
         measures_module.load_measures(folder),
         made_by,
         _written(folder)["made_of"],
+        _published_lookups(folder),
     )
 
 
+def _lookups(episodes: pd.DataFrame, decisions: pd.DataFrame, sweep: SweepSpec) -> dict[str, Table]:
+    """Return the table of failed lookups; nothing if no policy tells its lookups."""
+    from altbench.report.lookups import lookups_table
+
+    found = lookups_table(episodes, decisions, sweep.demonstrations)
+    return {"lookups": found} if len(found.data) else {}
+
+
+def _published_lookups(folder: Path) -> dict[str, Table]:
+    if not (folder / "sweep.json").is_file() or not (folder / frames.DECISIONS_FILE).is_file():
+        return {}
+    sweep, decisions = load_kept(folder / "sweep.json"), frames.load_published_decisions(folder)
+    return _lookups(frames.load_published(folder), decisions, sweep)
+
+
 def _draw(
-    out: Path, episodes: pd.DataFrame, measures: Sequence[MeasureRecord], made_by: Fingerprint, made_of: str
+    out: Path,
+    episodes: pd.DataFrame,
+    measures: Sequence[MeasureRecord],
+    made_by: Fingerprint,
+    made_of: str,
+    more: Mapping[str, Table],
 ) -> tuple[list[str], Failures]:
     """Write tables and figures; return their names, and the figures that failed.
+
+    `more`: tables by file stem that are made of decisions.
 
     Files of an earlier call that are no longer made are deleted.
     """
     from altbench.report.figures import write_figures
     from altbench.report.tables import write_tables
 
-    written = write_tables(episodes, measures, out / "tables", made_by)
+    written = write_tables(episodes, measures, out / "tables", made_by, more)
     figures, failures = write_figures(episodes, measures, out / "figures", made_by)
     names = sorted(str(p.relative_to(out)) for p in [*written, *figures])
     for name in set(_written(out)["files"]) - set(names):
@@ -127,6 +154,13 @@ def show(run: Run, console: Console) -> None:
 
     if run.recorded.cells:
         print_all(console, render_terminal(run.episodes(), run.measures()))
+    if any(path.is_file() for path in _logs(run)):
+        say(console, f"errors, and what policies printed: {run.root / 'logs'}", wrap=False)
     missing = len(run.plan.cells) - len(run.recorded.cells)
     if missing:
         say(console, f"{missing} of {len(run.plan.cells)} cells are missing from these tables", style="yellow")
+
+
+def _logs(run: Run) -> Iterator[Path]:
+    """Yield where the plan's cells have their logs, if they have any."""
+    yield from (run.folder.log(cell.name) for cell in run.plan.cells)

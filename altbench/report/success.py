@@ -13,7 +13,7 @@ from altbench.report.splits import by_split
 from altbench.report.table import Block, Table, pivot, rate_text
 from altbench.rollout.records import Status
 from altbench.stats.paired import paired_tests
-from altbench.stats.rates import RANKED_FROM, Rate, countable, ranked, success_rate, success_rates
+from altbench.stats.rates import RANKED_FROM, Rate, countable, missing, ranked, success_rate, success_rates
 from altbench.stats.scores import auroc
 from altbench.sweeps.spec import CLEAN
 from altbench.system.console import one_line
@@ -24,23 +24,33 @@ CONDITION = ["split", "perturbation", "severity"]
 """Columns whose values make a column of a table."""
 STATUSES = get_args(Status)
 """The ways in which an episode can end."""
+_LATER = ("policy_crash", "given_up")
+"""Statuses that tables of earlier runs have no column for."""
 SIGNIFICANT = 0.05
 """A Holm-corrected p below this makes a row the best: the usual level."""
 
-SEEDS_NOTE = (
-    " With several training seeds, the counts are over all seeds. All seeds of one episode count as one cluster: Wilson's"
-    " interval is that of the effective counts (Rao and Scott 1992), and the test flips the sign of each episode's"
-    " difference, summed over the seeds that both policies have (for one seed, this is McNemar's test). Neither says"
-    " anything about further seeds."
+POSES_NOTE = (
+    " Episodes that begin from one pose of the object are one cluster, over all seeds: the interval is Wilson's of the"
+    " effective counts (Rao and Scott 1992; Korn and Graubard 1998), and if all episodes end alike, a pose counts as one."
 )
-_RATES = "Successes/episodes, rate and Wilson 95 % interval, over all training seeds."
+TEST = "exact sign-flip test over initial poses, on the same episodes"
+SEEDS_NOTE = (
+    " With several training seeds, the counts are over all seeds; the test sums each pose's differences over the seeds"
+    " that both policies have. Neither says anything about further seeds."
+)
+_RATES = "Successes/episodes, rate and Wilson 95 % interval, over all training seeds." + POSES_NOTE
 _RANKING = (
-    f" Bold: better than every other policy of the same N (exact McNemar test on the same episodes, Holm-corrected,"
-    f" p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked."
+    f" Bold: better than every other row ({TEST}, Holm-corrected, p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes"
+    " are not ranked. All of this is about these checkpoints and these demonstrations."
+)
+_INCOMPLETE = (
+    " Missing: episodes that could not be played, for reasons other than the policy (infra_error); the next run tries"
+    " them again. While a row lacks any, no row of the same condition is ranked."
 )
 _FLAGS = (
-    "Flagged/episodes, rate and Wilson 95 % interval (false alarms on unperturbed episodes, detections on perturbed ones);"
-    " AUROC of an episode's highest score against the same policy's unperturbed episodes on the same split."
+    "Flagged/episodes, rate and Wilson 95 % interval over initial poses (false alarms on unperturbed episodes, detections"
+    " on perturbed ones); AUROC of an episode's highest score against the same policy's unperturbed episodes on the same"
+    " split."
 )
 
 
@@ -48,15 +58,17 @@ def success_table(frame: pd.DataFrame) -> Table:
     """Return the table of success by policy and N (rows) and by condition (columns).
 
     A condition is a split, a perturbation and a severity; `frame` is that of
-    `results.load_episodes`. Episodes with `infra_error` are left out and counted in the
-    CSV. Every other error is a failure.
+    `results.load_episodes`. Episodes with `infra_error` are missing: left out and
+    counted. Every other error is a failure.
     """
     rates = success_rates(frame, [*ROW, *CONDITION])
-    retried = frame.assign(infra=frame["status"] == "infra_error").groupby([*ROW, *CONDITION])["infra"].sum()
-    data = rates.assign(infra_errors=retried.to_numpy(int), best=_best(frame, rates))
-    texts = _rate_texts(data["successes"], data["episodes"], data["rate"], data["low"], data["high"])
+    data = rates.rename(columns={"missing": "infra_errors"}).assign(best=_best(frame, rates))
+    texts = _rate_texts(
+        data["successes"], data["episodes"], data["rate"], data["low"], data["high"], data["infra_errors"]
+    )
+    lacks = _INCOMPLETE if data["infra_errors"].any() else ""
     several = SEEDS_NOTE if frame["train_seed"].nunique() > 1 else ""
-    return Table("Success", data, condition_blocks(data, texts), _RATES + _RANKING + several)
+    return Table("Success", data, condition_blocks(data, texts), _RATES + _RANKING + lacks + several)
 
 
 def failures_table(frame: pd.DataFrame) -> Table:
@@ -64,14 +76,14 @@ def failures_table(frame: pd.DataFrame) -> Table:
 
     Each row has the first message of its episodes.
     """
-    rows = []
+    rows, statuses = [], _statuses(frame)
     for row, group in frame.groupby(ROW):
         counts = group["status"].value_counts()
         messages = group.loc[group["message"] != "", "message"].to_list()
         rows.append(
-            (*row, len(group), *(int(counts.get(status, 0)) for status in STATUSES), messages[0] if messages else "")
+            (*row, len(group), *(int(counts.get(status, 0)) for status in statuses), messages[0] if messages else "")
         )
-    columns = ["episodes", *STATUSES, "first_message"]
+    columns = ["episodes", *statuses, "first_message"]
     data = pd.DataFrame(rows, columns=[*ROW, *columns])
     names = _names(data)
     texts = tuple(
@@ -85,7 +97,18 @@ def failures_table(frame: pd.DataFrame) -> Table:
         "Every status but ok counts as a failure of the policy, with two exceptions: infra_error is tried again and never"
         " counted; unsupported means that the task has nothing that the perturbation could change."
     )
+    if {"policy_crash", "given_up"} & set(statuses):
+        note += (
+            " policy_crash: the worker process died, three times, while the policy was asked. given_up: not played, since"
+            " the policy had failed too often in a row."
+        )
     return Table("Failures", data, (block,), note)
+
+
+def _statuses(frame: pd.DataFrame) -> list[str]:
+    """Return the statuses to count: of those that came later, the ones that occur."""
+    found = set(frame["status"])
+    return [status for status in STATUSES if status not in _LATER or status in found]
 
 
 def ood_table(frame: pd.DataFrame) -> Table:
@@ -101,7 +124,8 @@ def ood_table(frame: pd.DataFrame) -> Table:
         rows.append((*key, found.successes, found.episodes, found.value, found.low, found.high, _auroc(scored, group)))
     numbers = ["flagged", "episodes", "rate", "low", "high", "auroc"]
     data = pd.DataFrame(rows, columns=[*ROW, *CONDITION, *numbers]).astype(dict.fromkeys(numbers[2:], "float64"))
-    rates = _rate_texts(data["flagged"], data["episodes"], data["rate"], data["low"], data["high"])
+    none_missing = pd.Series(0, index=data.index)
+    rates = _rate_texts(data["flagged"], data["episodes"], data["rate"], data["low"], data["high"], none_missing)
     areas = [f"AUROC {value:.2f}" if pd.notna(value) else "" for value in data["auroc"]]
     texts = [" · ".join(filter(None, pair)) for pair in zip(rates, areas, strict=True)]
     return Table("Out-of-distribution flags", data, condition_blocks(data, texts), _FLAGS)
@@ -134,20 +158,26 @@ def _auroc(scored: pd.DataFrame, group: pd.DataFrame) -> float | None:
 
 
 def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
-    """Return which rows beat all others of their N in a condition; NA: not ranked."""
+    """Return which rows beat all other rows in a condition, of any N; NA: not ranked.
+
+    A row with too few episodes is not ranked, and nothing is said to beat it.
+    """
     episodes = dict(iter(frame.groupby([*ROW, *CONDITION])))
     keys = list(rates[[*ROW, *CONDITION]].itertuples(index=False, name=None))
     marks: list[bool | None] = [None] * len(rates)
-    enough = np.array(
-        [ranked(episodes[key]) and not is_privileged(key[ROW.index("policy")]) for key in keys], dtype=bool
-    )  # without a dtype, an empty list selects columns
-    for _, group in rates[enough].groupby(["task", "n", *CONDITION]):
-        if len(group) < 2:
-            continue
+    enough = [ranked(episodes[key]) for key in keys]
+    condition = ["task", *CONDITION]
+    # "Best" means better than all: a row that lacks episodes might be as good.
+    complete = (rates.groupby(condition)["missing"].transform("sum") == 0).to_numpy(bool)
+    sees_images = np.array([not is_privileged(policy) for policy in rates["policy"]], dtype=bool)
+    for _, group in rates[complete & sees_images].groupby(condition):
         places = [int(i) for i in group.index]
+        able = [i for i in places if enough[i]]
+        if len(able) < 2:
+            continue
         winner = places[int(group["rate"].to_numpy().argmax())]
         others = [episodes[keys[i]] for i in places if i != winner]
-        for i in places:
+        for i in able:
             marks[i] = i == winner and beats_all(episodes[keys[i]], others)
     return pd.Series(pd.array(marks, dtype="boolean"), index=rates.index)
 
@@ -156,8 +186,10 @@ def beats_all(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:
     """Return whether `own` succeeds significantly more often than each of `others`.
 
     By `stats.paired.paired_tests` on the same episodes, over the training seeds that
-    both have. For one seed this is McNemar's test.
+    both have. False if any of them lacks episodes.
     """
+    if any(missing(frame) for frame in (own, *others)):
+        return False
     tests = paired_tests(own, others)
     return all(test.pairs >= RANKED_FROM and test.gain > 0 and test.p < SIGNIFICANT for test in tests)
 
@@ -200,9 +232,12 @@ def _names(data: pd.DataFrame) -> dict[str, list[str | int]]:
 def _rate_texts(*columns: pd.Series) -> list[str]:
     """Return a text such as `36/40 90 % [77, 96]` for each row; empty without episodes.
 
-    `columns`: successes, episodes, rate, low, high.
+    `columns`: successes, episodes, rate, low, high, missing.
     """
-    return [rate_text(Rate(k, n, rate, low, high)) if n else "" for k, n, rate, low, high in zip(*columns, strict=True)]
+    return [
+        rate_text(Rate(k, n, rate, low, high, (), lacks) if n else Rate(0, 0, None, None, None, (), lacks))
+        for k, n, rate, low, high, lacks in zip(*columns, strict=True)
+    ]
 
 
 def _shortened(text: str) -> str:

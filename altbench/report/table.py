@@ -150,14 +150,17 @@ def interval_text(rate: float, low: float, high: float) -> str:
 def rate_text(rate: Rate, counts: bool = True) -> str:
     """Return `36/40 90 % [77, 96]`, without counts `90 % [77, 96]`; empty without episodes.
 
-    The range of training seeds follows, if there are several.
+    The range of training seeds follows, if there are several, and how many episodes
+    are missing.
     """
+    lacks = f"{rate.missing} missing" if rate.missing else ""
     if rate.value is None or rate.low is None or rate.high is None:
-        return ""
+        return lacks
     text = interval_text(rate.value, rate.low, rate.high)
     if rate.seeds:
         low, high = percentage(min(rate.seeds)), percentage(max(rate.seeds))
         text += f", seeds {low} to {high} %" if low != high else f", each seed {low} %"
+    text = f"{text}, {lacks}" if lacks else text
     return f"{rate.successes}/{rate.episodes} {text}" if counts else text
 
 

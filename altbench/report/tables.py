@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +24,7 @@ from altbench.report.splits import by_split
 from altbench.report.success import ROW, conditions_block, failures_table, ood_table, success_table
 from altbench.report.table import Block, Table, percentage, significant, write_table
 from altbench.rollout.records import NOT_COUNTED, MeasureRecord
+from altbench.stats.rates import missing
 from altbench.sweeps.spec import CLEAN
 from altbench.system.console import FittingTable
 from altbench.system.fingerprint import Fingerprint
@@ -59,10 +60,14 @@ def _trained(measures: Sequence[MeasureRecord]) -> str:
 
 
 def write_tables(
-    frame: pd.DataFrame, measures: Sequence[MeasureRecord], folder: Path, fingerprint: Fingerprint
+    frame: pd.DataFrame,
+    measures: Sequence[MeasureRecord],
+    folder: Path,
+    fingerprint: Fingerprint,
+    more: Mapping[str, Table] | None = None,
 ) -> list[Path]:
-    """Write every table of the run into `folder`; return the files."""
-    tables = all_tables(frame, measures)
+    """Write every table of the run, and `more` by stem, into `folder`; return the files."""
+    tables = {**all_tables(frame, measures), **(more or {})}
     return [path for stem, table in tables.items() for path in write_table(table, folder, stem, fingerprint)]
 
 
@@ -73,13 +78,25 @@ def render_terminal(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> G
     """
     success = success_table(frame)
     parts = [_main(success.data, measures), *_perturbed(success.data), *_ratios(measures)]
-    errors = int((~frame["status"].isin(["ok", *NOT_COUNTED])).sum())
+    return Group(*parts, *(Text(note, "yellow") for note in _troubles(frame)))
+
+
+def _troubles(frame: pd.DataFrame) -> list[str]:
+    """Say in a line each how many episodes failed by an error, and how many are missing."""
+    errors, lacks = int((~frame["status"].isin(["ok", *NOT_COUNTED])).sum()), missing(frame)
+    notes = []
     if errors:
-        note = (
-            f"{errors} episode{'s' if errors > 1 else ''} failed by an error, not by the task: see the failures table"
+        notes.append(f"{_episodes(errors)} failed by an error, not by the task: see the failures table")
+    if lacks:
+        notes.append(
+            f"{_episodes(lacks)} of {len(frame)} could not be played and {'are' if lacks > 1 else 'is'} missing: rates are"
+            " of the others, and rows that lack any are not ranked; run the sweep again"
         )
-        return Group(*parts, Text(note, "yellow"))
-    return Group(*parts)
+    return notes
+
+
+def _episodes(count: int) -> str:
+    return f"{count} episode{'s' if count > 1 else ''}"
 
 
 def render_costs(measures: Sequence[MeasureRecord]) -> Group:
@@ -92,8 +109,8 @@ def render_costs(measures: Sequence[MeasureRecord]) -> Group:
 def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> FittingTable:
     """Return success by split, with the cost of a decision beside it."""
     clean = by_split(data[data["perturbation"] == CLEAN])
-    counts = zip(clean["successes"], clean["episodes"], clean["rate"], strict=True)
-    texts = [f"{k}/{n} {percentage(rate):>3} %" if n else "" for k, n, rate in counts]
+    counts = zip(clean["successes"], clean["episodes"], clean["rate"], clean["infra_errors"], strict=True)
+    texts = [_short_rate(*numbers) for numbers in counts]
     block = conditions_block("", clean.assign(text=texts), list(clean["split"]))
     costs = measures_frame(measures)
     label, n = block.names - 2, block.names - 1
@@ -109,6 +126,12 @@ def _main(data: pd.DataFrame, measures: Sequence[MeasureRecord]) -> FittingTable
     )
     title = f"Success on {', '.join(sorted(set(clean['task'])))} by split, and one decision at batch 1"
     return wider.to_rich(title, "ms: median; MB: weights + table; empty: not measured; intervals: success.md")
+
+
+def _short_rate(successes: int, episodes: int, rate: float, missing: int) -> str:
+    """Return `36/40  90 %`, and how many episodes more are missing."""
+    text = f"{successes}/{episodes} {percentage(rate):>3} %" if episodes else ""
+    return ", ".join(filter(None, (text, f"{missing} missing" if missing else "")))
 
 
 def _cost_texts(costs: pd.DataFrame, label: str, n: str, task: str | None) -> tuple[str, str]:
@@ -139,7 +162,10 @@ def _perturbed(data: pd.DataFrame) -> list[FittingTable]:
         rows = []
         for key, group in part.sort_values("severity").groupby([*ROW, "perturbation"]):
             head = f"{str(key[-1]).replace('_', ' ')} {'·'.join(map(str, group['severity']))}"
-            rates = ["" if pd.isna(rate) else percentage(rate) for rate in group["rate"]]
+            rates = [
+                ("" if pd.isna(rate) else percentage(rate)) + (f" ({lacks} missing)" if lacks else "")
+                for rate, lacks in zip(group["rate"], group["infra_errors"], strict=True)
+            ]
             rows.append((*key, head, "·".join(rates)))
         merged = pd.DataFrame(rows, columns=[*ROW, "perturbation", "head", "text"]).sort_values("perturbation")
         counts = sorted(set(part["episodes"]))

@@ -10,7 +10,7 @@ from pathlib import Path
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import AltbenchError, DatasetError
-from altbench.dataset.format import DatasetMeta
+from altbench.dataset.format import UNKNOWN_PROFILE, DatasetMeta
 from altbench.results.folder import RunFolder
 from altbench.sweeps.needs import needs_demonstrations
 from altbench.sweeps.spec import SweepSpec
@@ -121,15 +121,29 @@ def _check_made_for(sweep: SweepSpec, task: str, meta: DatasetMeta, path: Path) 
         "render_profile": sweep.render_profile,
     }
     if not sweep.demonstrations.file:
-        wanted |= {"placement": sweep.demonstrations.placement, "root_seed": sweep.demonstrations.seed}
+        entry = sweep.demonstrations
+        wanted |= {"placement": entry.placement, "root_seed": entry.seed, "control_mode": entry.control_mode}
+    elif meta.render_profile == UNKNOWN_PROFILE:
+        del wanted["render_profile"]
     for name, value in wanted.items():
         if getattr(meta, name) != value:
             raise DatasetError(
                 f"{path}: its demonstrations have {name} {getattr(meta, name)}, the sweep wants {value}; "
-                "choose another --out, or delete the file to collect again"
+                f"{_advice(sweep, name, getattr(meta, name))}"
             )
     if not sweep.demonstrations.file:
         _check_collected_by(task, meta, path)
+
+
+def _advice(sweep: SweepSpec, name: str, found: object) -> str:
+    """Say what to do about demonstrations with another setting `name` than the sweep's."""
+    if not sweep.demonstrations.file:
+        return "choose another --out, or delete the file to collect again"
+    if name == "task_version":
+        return "collect or import them again into another file"
+    value = list(found) if isinstance(found, tuple) else f'"{found}"'
+    drawn = "import them again with --render" + (" and --image-size" if name == "image_size" else "")
+    return f"set {name} = {value} in the sweep, or {drawn} into another file"
 
 
 def _check_collected_by(task: str, meta: DatasetMeta, path: Path) -> None:

@@ -12,10 +12,21 @@ from pathlib import Path
 
 from altbench.core.errors import AltbenchError
 from altbench.system import lease
-from altbench.system.files import LEFTOVER, make_folder
+from altbench.system.files import LEFTOVER, file_name, make_folder
 from altbench.system.lease import LeaseHeld
 
-OWN_FOLDERS = ("cells", "checked", "checkpoints", "demonstrations", "figures", "measures", "sweeps", "tables", "videos")
+OWN_FOLDERS = (
+    "cells",
+    "checked",
+    "checkpoints",
+    "demonstrations",
+    "figures",
+    "logs",
+    "measures",
+    "sweeps",
+    "tables",
+    "videos",
+)
 """The folders of a run's folder that the bench alone writes to."""
 
 
@@ -37,6 +48,10 @@ class RunFolder:
     def progress(self) -> Path:
         """The heartbeats of running jobs, which mean nothing once the run has ended."""
         return self.root / ".progress"
+
+    def log(self, job: str) -> Path:
+        """Return the log of the job called `job`: what it printed, and its errors."""
+        return self.root / "logs" / f"{file_name(job)}.log"
 
     def demonstrations(self, task: str) -> Path:
         """Return the file of demonstrations that the run collects for `task`."""

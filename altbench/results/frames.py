@@ -167,6 +167,11 @@ class Recorded:
         """
         return awaits_another_try(self.cells[key].table)
 
+    def endings(self, key: str) -> list[tuple[str, str]]:
+        """Return status and message of each episode of a cell, in order."""
+        table = self.cells[key].table
+        return list(zip(table["status"].to_pylist(), table["message"].to_pylist(), strict=True))
+
     def episodes(self) -> pd.DataFrame:
         """Return one row per episode, as `load_episodes`."""
         return _episodes_frame(_episodes_table(self._sorted()))

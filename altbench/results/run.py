@@ -200,7 +200,13 @@ class Run:
         Of each task the largest set of demonstrations stands for all.
         """
         largest = {task: checksum for (task, _), checksum in sorted(self.plan.data.items())}
-        return fingerprint.collect(renderer=self.renderer, data=" ".join(largest.values()), sources=self.plan.sources)
+        limits = {task: (self.sweep.horizon_of(task), registry.task(task).horizon) for task in self.sweep.tasks}
+        horizon = ", ".join(
+            f"{task} {steps} steps" for task, (steps, own) in limits.items() if steps not in (None, own)
+        )
+        return fingerprint.collect(
+            renderer=self.renderer, data=" ".join(largest.values()), horizon=horizon, sources=self.plan.sources
+        )
 
 
 def ready_policy(checkpoint: Checkpoint, device: str, runtime: Mapping[str, Any] | None = None) -> Policy:

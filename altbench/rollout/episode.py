@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,7 @@ from altbench.core.task import TaskInfo, task_of
 from altbench.rollout.chunking import ChunkWrapper, as_batch
 from altbench.rollout.perturber import EpisodePerturber
 from altbench.rollout.records import DecisionRecord, EpisodeRecord, PerturbationStatus, Status, StepRecord
+from altbench.rollout.watch import Watch
 
 PROTOCOL_VERSION = 1
 """The version of the episode loop, part of every cell's key.
@@ -31,6 +32,9 @@ LONGEST_DECISION_S = 86_400.0
 """The longest time limit of a decision, in seconds: a day. The kernel's timers take no
 arbitrary number, and without any limit a policy that hangs would hold a run for ever.
 """
+
+EPISODE_TIMEOUT_S = 1800.0
+"""The usual time limit of an episode, in seconds: 50 times the longest published one."""
 
 
 class CastWarning(UserWarning):
@@ -84,7 +88,7 @@ class _Log:
     It is filled while the episode runs, so that an error keeps what came before it.
     """
 
-    alive: Callable[[], None]
+    watch: Watch
     decisions: list[DecisionRecord] = field(default_factory=list)
     trajectory: list[StepRecord] = field(default_factory=list)
     thresholds: set[float] = field(default_factory=set)
@@ -95,13 +99,21 @@ class _Log:
 
 
 def make_env(
-    task: TaskInfo, needs: Requirements, image_size: tuple[int, int], render_profile: str
+    task: TaskInfo,
+    needs: Requirements,
+    image_size: tuple[int, int],
+    render_profile: str,
+    horizon: int | None = None,
 ) -> gymnasium.Env[Any, Any]:
-    """Make the task's environment with a policy's observations and control mode."""
+    """Make the task's environment with a policy's observations and control mode.
+
+    `horizon`: the control steps after which an episode ends; None: the task's own.
+    """
     obs_type = "pixels" if needs.cameras else "state"
     rendering: dict[str, Any] = {"render_profile": render_profile, "image_size": image_size} if needs.cameras else {}
+    limit: dict[str, Any] = {} if horizon is None else {"max_episode_steps": horizon}
     return gymnasium.make(
-        task.env_id, disable_env_checker=True, obs_type=obs_type, control_mode=needs.control_mode, **rendering
+        task.env_id, disable_env_checker=True, obs_type=obs_type, control_mode=needs.control_mode, **rendering, **limit
     )
 
 
@@ -113,39 +125,64 @@ def state_length(env: gymnasium.Env[Any, Any]) -> int:
     return shape[0] if shape else 0
 
 
-def _nothing() -> None:
-    pass
-
-
 def run_episode(
     env: gymnasium.Env[Any, Any],
     policy: Policy,
     plan: EpisodePlan,
     decision_timeout_s: float = 60.0,
-    alive: Callable[[], None] = _nothing,
+    watch: Watch | None = None,
+    episode_timeout_s: float = EPISODE_TIMEOUT_S,
 ) -> EpisodeRecord:
     """Run one episode to success or the horizon.
 
-    Every error becomes the record's status; no exception is raised. `alive` is called
-    at the beginning and before each decision.
+    Every error becomes the record's status; no exception is raised, but those that
+    `watch` raises. `watch` hears where the episode is and what went wrong.
     """
-    log, began = _Log(alive), time.perf_counter()
+    log, began = _Log(watch or Watch()), time.perf_counter()
+    limits = _Limits(decision_timeout_s, episode_timeout_s)
     status: Status = "ok"
     message = ""
+    log.watch.enter("simulator")
     try:
         with _perturbed(env, policy, plan, log) as perturber:
-            _play(env, policy, plan, perturber, decision_timeout_s, log)
-    except PerturbationUnsupported as error:
-        status, message = "unsupported", str(error)
-    except SimulationDiverged as error:
-        status, message = "sim_diverged", str(error)
-    except PolicyTimeout as error:
-        status, message = "policy_timeout", str(error)
-    except _PolicyError as error:
-        status, message = "policy_error", str(error)
+            _play(env, policy, plan, perturber, limits, log)
     except Exception as error:
-        status, message = "infra_error", _one_line(error)
+        status, message = _ending(error)
+        log.watch.caught(error.__cause__ if isinstance(error, _PolicyError) and error.__cause__ else error, status)
+    log.watch.enter("simulator")
     return _record(plan, log, status, message, time.perf_counter() - began)
+
+
+def _ending(error: Exception) -> tuple[Status, str]:
+    """Return the status and the message of an episode that `error` ended."""
+    if isinstance(error, PerturbationUnsupported):
+        return "unsupported", str(error)
+    if isinstance(error, SimulationDiverged):
+        return "sim_diverged", str(error)
+    if isinstance(error, PolicyTimeout):
+        return "policy_timeout", str(error)
+    if isinstance(error, _PolicyError):
+        return "policy_error", str(error)
+    return "infra_error", _one_line(error)
+
+
+class _Limits:
+    """The time limits of an episode: of each decision, and of the whole."""
+
+    def __init__(self, decision_s: float, episode_s: float) -> None:
+        self.decision_s, self.episode_s = decision_s, episode_s
+        self._began = time.monotonic()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Raise PolicyTimeout if the block takes too long, alone or with what preceded."""
+        left = self.episode_s - (time.monotonic() - self._began)
+        of_episode = f"the episode took over {self.episode_s:g} s (episode_timeout_s)"
+        if left <= 0:
+            raise PolicyTimeout(of_episode)
+        message = of_episode if left < self.decision_s else f"no decision within {self.decision_s:g} s"
+        with _time_limit(min(left, self.decision_s), message):
+            yield
 
 
 @contextmanager
@@ -167,7 +204,7 @@ def _play(
     policy: Policy,
     plan: EpisodePlan,
     perturber: EpisodePerturber | None,
-    timeout: float,
+    limits: _Limits,
     log: _Log,
 ) -> None:
     needs = policy.requirements
@@ -179,15 +216,16 @@ def _play(
         image_filter=perturber.change if perturber else None,
         before_frame=perturber.arrive if perturber else None,
     )
-    log.alive()
     stacked, _ = chunked.reset(seed=plan.seed, options=dict(plan.options))
-    with _time_limit(timeout), _policy_at_fault():
+    log.watch.enter("reset")
+    with limits(), _policy_at_fault():
         policy.reset([0], [plan.policy_seed])
+    log.watch.enter("simulator")
     done = False
     while not done:
         if perturber:
             perturber.decide()
-        decision = _decide(policy, as_batch(stacked), timeout, log)
+        decision = _decide(policy, as_batch(stacked), limits, log)
         stacked, reward, terminated, truncated, info = chunked.step(decision.actions[0])
         log.total_reward += float(reward)
         log.success = bool(info["is_success"])
@@ -199,17 +237,18 @@ def _play(
         done = terminated or truncated
 
 
-def _decide(policy: Policy, observation: Observation, timeout: float, log: _Log) -> Decision:
-    log.alive()
+def _decide(policy: Policy, observation: Observation, limits: _Limits, log: _Log) -> Decision:
     task, needs = policy.task, policy.requirements
     seen = only_required(observation, needs)
+    log.watch.enter("decision")
     # The policy is blamed for its own code alone: not for the bench's timer.
-    with _time_limit(timeout), _policy_at_fault():
+    with limits(), _policy_at_fault():
         began = time.perf_counter()
         decision = policy.act(seen, [0])
         latency = time.perf_counter() - began
         decision = _as_float32(policy, decision)
         check_decision(decision, 1, needs.action_horizon, task.action_dim(needs.control_mode))
+    log.watch.enter("simulator")
     log.decisions.append(_decision_record(decision, len(log.trajectory), latency))
     if decision.ood_threshold is not None:
         log.thresholds.add(float(decision.ood_threshold[0]))
@@ -266,7 +305,7 @@ def _record(plan: EpisodePlan, log: _Log, status: Status, message: str, wall: fl
 
 def failed_episode(plan: EpisodePlan, status: Status, message: str) -> EpisodeRecord:
     """Return the record of an episode that could not be run."""
-    return _record(plan, _Log(_nothing), status, message, 0.0)
+    return _record(plan, _Log(Watch()), status, message, 0.0)
 
 
 class _PolicyError(Exception):
@@ -279,10 +318,15 @@ def _policy_at_fault() -> Iterator[None]:
         yield
     except PolicyTimeout:
         raise
-    except (Exception, SystemExit) as error:
-        if _out_of_memory(error):  # it may be due to other processes on the machine
-            raise
+    except BaseException as error:
+        if _out_of_memory(error) or _from_the_user(error):
+            raise  # memory may be lacking due to other processes on the machine
         raise _PolicyError(_one_line(error)) from error
+
+
+def _from_the_user(error: BaseException) -> bool:
+    """Return whether `error` is a Ctrl-C. Workers ignore it, so there it is the policy's."""
+    return isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -294,18 +338,22 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
+def _time_limit(seconds: float, message: str) -> Iterator[None]:
     """Raise PolicyTimeout in the block after `seconds`, or `LONGEST_DECISION_S` if less.
 
-    Only Python code on the main thread can be interrupted in this way. The runner's
-    watchdog replaces a worker that hangs elsewhere.
+    It is raised after the block too, since a policy may swallow it. Only Python code on
+    the main thread can be interrupted in this way. The runner's watchdog replaces a
+    worker that hangs elsewhere.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    late = False
 
     def expire(*_: object) -> None:
-        raise PolicyTimeout(f"no decision within {seconds:g} s")
+        nonlocal late
+        late = True
+        raise PolicyTimeout(message)
 
     previous = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, min(seconds, LONGEST_DECISION_S))
@@ -314,11 +362,13 @@ def _time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+    if late:
+        raise PolicyTimeout(message)
 
 
 def decision_limit(seconds: float) -> AbstractContextManager[None]:
     """Limit the time of a policy's code outside an episode; PolicyTimeout after `seconds`."""
-    return _time_limit(seconds)
+    return _time_limit(seconds, f"no decision within {seconds:g} s")
 
 
 def _one_line(error: BaseException) -> str:

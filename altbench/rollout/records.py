@@ -9,9 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["ok", "policy_error", "policy_timeout", "sim_diverged", "infra_error", "unsupported"]
+Status = Literal[
+    "ok", "policy_error", "policy_timeout", "sim_diverged", "infra_error", "unsupported", "policy_crash", "given_up"
+]
 NOT_COUNTED: tuple[Status, ...] = ("infra_error", "unsupported")
 """The statuses that say nothing about the policy; no denominator contains them."""
+MISSING: Status = "infra_error"
+"""The status of an episode that should count and could not be played: it is tried again."""
+OF_THE_POLICY: tuple[Status, ...] = ("policy_error", "policy_timeout", "policy_crash", "given_up")
+"""The statuses of episodes that a policy's own error, time-out or crash ended."""
 PerturbationStatus = Literal["applied", "skipped", "unsupported"]
 
 

@@ -47,6 +47,7 @@ def evaluate(
     obs_type: ObsType = "pixels",
     image_size: tuple[int, int] = (84, 84),
     render_profile: RenderProfile = "fast",
+    horizon: int | None = None,
     decision_timeout_s: float = 60.0,
     quiet: bool = False,
 ) -> pd.DataFrame:
@@ -62,7 +63,8 @@ def evaluate(
     its tables. `recall` and `replay` begin from `demonstrations`: a file, a list, or the
     task's 30 of seed 0, which are collected once into a cache whose place is printed.
     `replay` plays each at most once. `perturbation`: `altbench.make_perturbation(...)`.
-    `image_size`: (H, W) in pixels. The frame has the columns of
+    `image_size`: (H, W) in pixels. `horizon`: the control steps after which an episode
+    ends; None: the task's own. The frame has the columns of
     `altbench.results.load_episodes`; a policy that fails is a row with its status, never
     an exception. Raise ConfigError or ContractError before the first episode if the
     arguments do not fit.
@@ -70,7 +72,7 @@ def evaluate(
     refuse_second_import("altbench.evaluate")
     info = registry.task(task)
     ready, label = _policy(policy, info, control_mode, obs_type)
-    _check(info, split, episodes, decision_timeout_s)
+    _check(info, split, episodes, horizon, decision_timeout_s)
     check_fit(ready.requirements, info, image_size, label)
     starts = _starts(info, split, demonstrations, seed, image_size, render_profile)
     if split == "replay" and episodes > len(starts):
@@ -78,7 +80,7 @@ def evaluate(
             f"replay plays each demonstration once: expected up to {len(starts)} episodes, got {episodes}"
         )
     records: list[EpisodeRecord] = []
-    env = make_env(info, ready.requirements, image_size, render_profile)
+    env = make_env(info, ready.requirements, image_size, render_profile, horizon)
     try:
         for index in counted(range(episodes), f"{info.name} {split}", quiet=quiet):
             plan = plan_episode(seed, index, split, starts, perturbation=perturbation)
@@ -109,11 +111,13 @@ def _policy(policy: Policy | Act | str, info: TaskInfo, mode: ControlMode, obs_t
     return FunctionPolicy(info, policy, mode, obs_type), getattr(policy, "__name__", type(policy).__name__)
 
 
-def _check(info: TaskInfo, split: str, episodes: int, timeout: float) -> None:
+def _check(info: TaskInfo, split: str, episodes: int, horizon: int | None, timeout: float) -> None:
     if split not in info.splits:
         raise UnknownNameError(f"split of {info.name}", split, info.splits)
     if episodes < 1:
         raise ConfigError(f"episodes: expected at least 1, got {episodes}")
+    if horizon is not None and horizon < 1:
+        raise ConfigError(f"horizon: expected at least 1 control step, got {horizon}")
     if not 0 < timeout <= LONGEST_DECISION_S:
         limits = f"expected seconds over 0 and up to {LONGEST_DECISION_S:g}"
         raise ConfigError(f"decision_timeout_s: {limits}, got {timeout}")

@@ -8,21 +8,22 @@ import functools
 import os
 import signal
 import time
+import traceback
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from multiprocessing.connection import wait
 
 from altbench.core.errors import AltbenchError
 from altbench.results.run import Run
 from altbench.runner.heartbeat import Heartbeat
 from altbench.runner.jobs import Job
 from altbench.runner.worker import Worker
-from altbench.system.workers import check_workers_start, spawned_pool
-
-if TYPE_CHECKING:
-    from pebble import ProcessPool
+from altbench.system import processes
+from altbench.system.job_log import append, logged
+from altbench.system.member import Answer, Member, first_member
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,6 @@ class Executor(ABC):
 
     threads: int
 
-    def expect(self, jobs: int) -> None:
-        """Prepare for `jobs` jobs before any of them runs; more workers are of no use."""
-        del jobs
-
     @abstractmethod
     def submit(self, run: Run, job: Job) -> None:
         """Start `job`."""
@@ -62,6 +59,11 @@ class Executor(ABC):
 
         Wait up to `timeout` seconds for the first.
         """
+
+    def crowd(self, job: Job) -> int:
+        """Return how many threads the worker of `job` and its children have; 0: unknown."""
+        del job
+        return 0
 
     @abstractmethod
     def kill(self, job: Job) -> None:
@@ -75,14 +77,15 @@ class Executor(ABC):
 class InlineExecutor(Executor):
     """An executor that runs each job at once in this process.
 
-    It is for debugging (`--workers 0`) and tests.
+    It is for debugging (`--workers 0`) and tests. `raises`: errors of policies and jobs
+    are raised, so that a debugger sees where they come from.
     """
 
     threads = 1
 
-    def __init__(self) -> None:
+    def __init__(self, raises: bool = False) -> None:
         self._ended: list[Outcome] = []
-        self._worker = Worker()
+        self._worker = Worker(raises)
 
     def submit(self, run: Run, job: Job) -> None:
         self._ended.append(Outcome(job, attempt(run, job, self._worker)))
@@ -100,10 +103,10 @@ class InlineExecutor(Executor):
 
 
 class ProcessExecutor(Executor):
-    """An executor of up to `workers` local worker processes (pebble).
+    """An executor of up to `workers` local worker processes.
 
-    They start with the first job, no more of them than there are jobs. A worker that
-    dies loses its own job alone, and is replaced.
+    They start when they are needed. A worker that dies loses its own job alone; its
+    children are ended, and another one takes its place.
     """
 
     def __init__(self, workers: int) -> None:
@@ -111,66 +114,63 @@ class ProcessExecutor(Executor):
         # Threads are set job by job; libraries that read this at import must not take
         # all cores for themselves.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        self._pool: ProcessPool | None = None
-        self._started, self._wanted, self._broken = 0, workers, False
-        self._running: dict[str, tuple[Job, object]] = {}
-
-    def expect(self, jobs: int) -> None:
-        self._wanted = max(1, min(self.threads, jobs))
+        self._idle: list[Member] = []
+        self._working: dict[str, tuple[Job, Member]] = {}
+        self._starts_well = False
+        # A caller that forgets `close` would else wait for its workers for ever.
+        self._at_exit = weakref.finalize(self, _end_all, self._idle, self._working)
 
     def submit(self, run: Run, job: Job) -> None:
-        future = self._ready_pool().schedule(attempt_here, args=[run.for_worker(), job])
-        self._running[job.key] = (job, future)
+        member = self._idle.pop() if self._idle else self._new_member()
+        self._working[job.key] = (job, member)
+        member.ask(attempt_here, run.for_worker(), job)
 
-    def _ready_pool(self) -> ProcessPool:
-        """Return the pool; a larger one if more workers are wanted and none is at work."""
-        if self._pool is not None and self._wanted > self._started and not self._running:
-            self.close()
-        if self._pool is None:
-            self._pool, self._started = spawned_pool(self._wanted), self._wanted
-            try:
-                check_workers_start(self._pool)
-            except BaseException:
-                self.close()
-                raise
-        return self._pool
+    def _new_member(self) -> Member:
+        member = Member() if self._starts_well else first_member()
+        self._starts_well = True
+        return member
 
     def collect(self, timeout: float) -> list[Outcome]:
         deadline = time.monotonic() + timeout
         while True:
-            ended = [self._outcome(*self._running.pop(key)) for key in self._done_keys()]
-            if self._broken:
-                # All its jobs have ended with it, and are tried again in a new one.
-                self.close()
-            if ended or time.monotonic() >= deadline:
+            ended = [outcome for key in list(self._working) for outcome in self._settled(key)]
+            left = deadline - time.monotonic()
+            if ended or left <= 0:
                 return ended
-            time.sleep(0.05)
+            sources = [source for _, member in self._working.values() for source in member.sources()]
+            wait(sources, left) if sources else time.sleep(left)
+
+    def _settled(self, key: str) -> list[Outcome]:
+        """Return the outcome of a job if it has ended."""
+        job, member = self._working[key]
+        answer = member.answer()
+        if answer is None:
+            return []
+        del self._working[key]
+        if isinstance(answer, Answer) and not answer.last:
+            self._idle.append(member)
+        else:
+            member.end()
+        if isinstance(answer, Answer):
+            return [Outcome(job, answer.error or answer.value)]
+        return [Outcome(job, died=how_it_ended(answer))]
+
+    def crowd(self, job: Job) -> int:
+        return processes.threads_of(self._working[job.key][1].pid)
 
     def kill(self, job: Job) -> None:
-        self._running.pop(job.key)[1].cancel()  # type: ignore[attr-defined]
+        self._working.pop(job.key)[1].end()
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool.join(timeout=10)
-            self._pool, self._broken = None, False
+        _end_all(self._idle, self._working)
 
-    def _done_keys(self) -> list[str]:
-        return [key for key, (_, future) in self._running.items() if future.done()]  # type: ignore[attr-defined]
 
-    def _outcome(self, job: Job, future: object) -> Outcome:
-        from concurrent.futures.process import BrokenProcessPool
-
-        from pebble import ProcessExpired
-
-        error = future.exception()  # type: ignore[attr-defined]
-        if isinstance(error, ProcessExpired):
-            return Outcome(job, died=how_it_ended(error.exitcode))
-        # pebble gives up if a worker dies before it is known which job it had.
-        if isinstance(error, BrokenProcessPool):
-            self._broken = True
-            return Outcome(job, died="as soon as it had begun")
-        return Outcome(job, describe(error) if error else future.result())  # type: ignore[attr-defined]
+def _end_all(idle: list[Member], working: dict[str, tuple[Job, Member]]) -> None:
+    """End all workers, whatever they do."""
+    for member in [*idle, *(member for _, member in working.values())]:
+        member.end()
+    idle.clear()
+    working.clear()
 
 
 @functools.cache
@@ -180,8 +180,12 @@ def _own_worker() -> Worker:
 
 
 def attempt_here(run: Run, job: Job) -> str:
-    """Do `job` with this process's own worker, as `attempt`."""
-    return attempt(run, job, _own_worker())
+    """Do `job` with this process's own worker, as `attempt`.
+
+    What it prints goes into the job's log.
+    """
+    with logged(run.folder.log(job.name), job.name):
+        return attempt(run, job, _own_worker())
 
 
 def attempt(run: Run, job: Job, worker: Worker) -> str:
@@ -193,6 +197,9 @@ def attempt(run: Run, job: Job, worker: Worker) -> str:
         with _working_in(run.origin):
             job.do(run.for_worker(worker.reader), worker, Heartbeat(run.folder, job.key))
     except Exception as error:
+        if worker.raises:
+            raise
+        append(run.folder.log(job.name), f"--- {job.name}\n{''.join(traceback.format_exception(error))}")
         return describe(error)
     return ""
 
@@ -229,5 +236,5 @@ def describe(error: BaseException) -> str:
 
 
 def make_executor(workers: int) -> Executor:
-    """Return an executor of `workers` processes; 0: this process."""
-    return ProcessExecutor(workers) if workers else InlineExecutor()
+    """Return an executor of `workers` processes; 0: this process, which raises errors."""
+    return ProcessExecutor(workers) if workers else InlineExecutor(raises=True)

@@ -56,8 +56,10 @@ def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -
             f"{root} has no record of {cell.name} made with these versions, device and renderer; `altbench run` makes it"
         )
     recorded = cells.read_cell(path).episodes[:episodes]
+    horizon = run.sweep.horizon_of(cell.checkpoint.task)
     env = gymnasium.make(
         registry.task(cell.checkpoint.task).env_id,
+        max_episode_steps=horizon or registry.task(cell.checkpoint.task).horizon,
         disable_env_checker=True,
         obs_type="pixels",
         control_mode=_control_mode(cell),

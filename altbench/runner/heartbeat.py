@@ -1,24 +1,51 @@
 """Heartbeats: small files in which workers report how far a job is.
 
-The scheduler reads them to show progress, and to notice a worker that hangs.
+The scheduler reads them to show progress, to notice a worker that hangs, and to know
+what a worker was doing when it died.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
+import struct
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from altbench.core.types import Progress
 from altbench.results.folder import RunFolder
+from altbench.rollout.watch import ASKED, Phase
 from altbench.system.files import replacing, write_text
 
 NOT_BEGUN = -1
 """The value of `done` before a job's first unit of work, when no episode can be at
 fault.
 """
+
+
+PULSE = ".pulse"
+"""The ending of a file with a pulse."""
+_PHASES: tuple[Phase, ...] = get_args(Phase)
+_LAYOUT = struct.Struct("<qQB")
+"""How a pulse lies in its file: episode, number, phase."""
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """Where a worker is: the episode, its phase, and a `number` that grows with each."""
+
+    episode: int = NOT_BEGUN
+    number: int = 0
+    phase: Phase = "loading"
+
+    @property
+    def asks(self) -> bool:
+        """True while the policy is asked, so that what happens is its doing."""
+        return self.phase in ASKED
 
 
 @dataclass(frozen=True)
@@ -35,13 +62,24 @@ class Beat:
 
 class Heartbeat:
     """A `Progress` that writes beats: whenever `done` changes, otherwise at most four a
-    second.
+    second. Every phase of an episode is a pulse, in memory that outlives the process.
     """
 
     def __init__(self, folder: RunFolder, key: str) -> None:
         self.path = _path(folder, key)
         self._last, self._done, self._number = 0.0, NOT_BEGUN, 0
+        self._pulses, self._memory = 0, _shared(self.path.with_suffix(PULSE))
         self(NOT_BEGUN, 0, {})
+        self.pulse(NOT_BEGUN, "loading")
+
+    def pulse(self, episode: int, phase: Phase) -> None:
+        """Report that `episode` enters `phase`. It takes a microsecond."""
+        self._pulses += 1
+        report = _LAYOUT.pack(episode, self._pulses, _PHASES.index(phase))
+        if self._memory is None:
+            self.path.with_suffix(PULSE).write_bytes(report)
+        else:
+            self._memory[: len(report)] = report
 
     def __call__(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
         now = time.monotonic()
@@ -61,9 +99,31 @@ def read_beat(folder: RunFolder, key: str) -> Beat:
         return Beat()
 
 
+def read_pulse(folder: RunFolder, key: str) -> Pulse:
+    """Return where the job's worker is, or was when it died; before that, an empty pulse."""
+    try:
+        episode, number, phase = _LAYOUT.unpack_from(_path(folder, key).with_suffix(PULSE).read_bytes())
+        return Pulse(episode, number, _PHASES[phase])
+    except (OSError, struct.error, IndexError):
+        return Pulse()
+
+
+def _shared(path: Path) -> mmap.mmap | None:
+    """Return memory that is the file `path`; None if the file system has no such thing.
+
+    Unlike a file that is open, a policy cannot close it by mistake.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(_LAYOUT.size))
+    with suppress(OSError, ValueError), path.open("r+b") as file:
+        return mmap.mmap(file.fileno(), _LAYOUT.size)
+    return None
+
+
 def forget_beat(folder: RunFolder, key: str) -> None:
     """Delete what an earlier worker reported, so that it is not read as the next one's."""
-    _path(folder, key).unlink(missing_ok=True)
+    for path in (_path(folder, key), _path(folder, key).with_suffix(PULSE)):
+        path.unlink(missing_ok=True)
 
 
 def _path(folder: RunFolder, key: str) -> Path:

@@ -10,11 +10,19 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 from altbench.results.run import Run
+from altbench.rollout.watch import Phase
 from altbench.runner import contract, work
-from altbench.runner.heartbeat import Heartbeat
+from altbench.runner.heartbeat import Heartbeat, Pulse
 from altbench.runner.work import Lost
 from altbench.runner.worker import Worker
 from altbench.sweeps.plan import Cell, Checkpoint, Measurement
+
+SILENCE_S: dict[Phase, float] = {"loading": 600.0, "simulator": 120.0, "reset": 15.0, "decision": 15.0}
+"""Seconds of silence after which a worker of a cell hangs, by phase.
+
+In `reset` and `decision` they come on top of the policy's own limit, which interrupts
+Python code: these are for code that it cannot interrupt.
+"""
 
 
 class Job(ABC):
@@ -59,13 +67,22 @@ class Job(ABC):
         del run, available
         return 1
 
-    def silence_s(self, run: Run) -> float | None:
-        """Return how long, in seconds, the job may report nothing.
+    def silence_s(self, run: Run, pulse: Pulse) -> float | None:
+        """Return how long, in seconds, the job may report nothing after `pulse`.
 
         None if that is not known.
         """
-        del run
+        del run, pulse
         return None
+
+    @property
+    def row(self) -> str:
+        """The row of the tables to which the job belongs."""
+        return self.name
+
+    def record_missing(self, run: Run, reason: str) -> None:
+        """Record that the job could not be done, if its results are counted."""
+        del run, reason
 
     def without(self, lost: Lost) -> Job | None:
         """Return the job without the part that ended its worker.
@@ -132,9 +149,9 @@ class CheckJob(Job):
         del available
         return run.sweep.rollout_threads
 
-    def silence_s(self, run: Run) -> float | None:
+    def silence_s(self, run: Run, pulse: Pulse) -> float | None:
         """Return the time limit of one decision: a check takes no longer."""
-        return run.sweep.decision_timeout_s
+        return SILENCE_S[pulse.phase] + run.sweep.decision_timeout_s
 
     def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
         """Check the policy and keep what was found."""
@@ -217,9 +234,19 @@ class RolloutJob(Job):
         del available
         return run.sweep.rollout_threads
 
-    def silence_s(self, run: Run) -> float | None:
+    @property
+    def row(self) -> str:
+        """The cell's policy on its task: `lift/alt/n30`."""
+        point = self.cell.checkpoint
+        return f"{point.task.lower()}/{self.cell.label}/n{point.n}"
+
+    def silence_s(self, run: Run, pulse: Pulse) -> float | None:
         """Return the time limit of one decision: each one is reported."""
-        return run.sweep.decision_timeout_s
+        return SILENCE_S[pulse.phase] + (run.sweep.decision_timeout_s if pulse.asks else 0.0)
+
+    def record_missing(self, run: Run, reason: str) -> None:
+        """Record the episodes that were not played as missing."""
+        work.record_unplayed(run, self.cell, self.lost, reason)
 
     def without(self, lost: Lost) -> Job:
         """Return the job without the episode `lost`, which is recorded as it says."""

@@ -26,7 +26,8 @@ from altbench.results.folder import RunFolder, remove_leftovers
 from altbench.results.run import Run
 from altbench.results.takeover import older_cells
 from altbench.results.unchecked import warn_of_unchecked
-from altbench.runner import contract
+from altbench.rollout.records import NOT_COUNTED, OF_THE_POLICY
+from altbench.runner import contract, data_checks
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CheckJob, CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
@@ -119,18 +120,23 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     warn_of_unchecked(folder.root)
     # Beats of an earlier run would look like those of workers that hang.
     shutil.rmtree(folder.progress, ignore_errors=True)
+    missing = [task for task in begun.sweep.tasks if needs_data(begun, task)]
+    data_checks.check_files(begun, [task for task in begun.sweep.tasks if task not in missing])
+    data_checks.check_collectable(begun, missing)
     _check_policies(begun, executor, board)
-    missing = [CollectJob(task) for task in begun.sweep.tasks if needs_data(begun, task)]
-    for name, reason in Scheduler(begun, executor, board).finish(missing).failed.items():
+    collecting = [CollectJob(task) for task in missing]
+    for name, reason in Scheduler(begun, executor, board).finish(collecting).failed.items():
         raise AltbenchError(f"{name}: {reason}")
     run = begun.with_data()
+    data_checks.check_files(run, missing)
     history.keep(run.sweep, run.root)
     jobs = pending_jobs(run)
     ended = Scheduler(run, executor, board).finish(jobs)
     for job in (job for job in ended.finished if isinstance(job, FitJob)):
         _tell(board, job.checkpoint.label, contract.load_checked(run.root, job.checkpoint.key))
     shutil.rmtree(folder.progress, ignore_errors=True)
-    failed = (*ended.failed.items(), *_infra_errors(run), *_missing(run, ended.failed))
+    unplayed = [(name, why) for name, why in _infra_errors(run) if name not in ended.failed]
+    failed = (*ended.failed.items(), *unplayed, *_hopeless_rows(run), *_missing(run, ended.failed))
     return Summary(run.root, run, len(run.plan.cells) - _cells(jobs), _cells(ended.finished), failed)
 
 
@@ -181,6 +187,34 @@ def _infra_errors(run: Run) -> list[tuple[str, str]]:
     """
     lost = [(cell.name, run.recorded.lost(cell.key)) for cell in run.plan.cells if cell.key in run.recorded]
     return [(name, f"{len(why)} episodes could not be played: {why[0]}") for name, why in lost if why]
+
+
+def _hopeless_rows(run: Run) -> list[tuple[str, str]]:
+    """Return the rows of the tables with no episode that ended without an error of the
+    policy's.
+    """
+    rows: dict[str, list[tuple[str, str, str]]] = {}
+    for cell in run.plan.cells:
+        if cell.key in run.recorded:
+            endings = run.recorded.endings(cell.key)
+            rows.setdefault(RolloutJob(cell).row, []).extend((cell.name, *ending) for ending in endings)
+    return [
+        (row, _all_failed(run, found)) for row, found in rows.items() if _is_hopeless(status for _, status, _ in found)
+    ]
+
+
+def _is_hopeless(statuses: Iterable[str]) -> bool:
+    counted = [status for status in statuses if status not in NOT_COUNTED]
+    return bool(counted) and all(status in OF_THE_POLICY for status in counted)
+
+
+def _all_failed(run: Run, found: list[tuple[str, str, str]]) -> str:
+    """Say that all episodes of a row failed, with the first message and its log."""
+    cell, status, message = next(one for one in found if one[1] in OF_THE_POLICY)
+    count = sum(status in OF_THE_POLICY for _, status, _ in found)
+    return (
+        f"all {count} episodes ended by the policy's fault; the first: {status}, {message}; see {run.folder.log(cell)}"
+    )
 
 
 def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -112,10 +113,20 @@ class Board:
         self._close(job)
         say(self.console, ("failed", "red"), f" {job.name}: {reason}")
 
-    def retried(self, job: Job) -> None:
-        """Show that `job` lost its worker and waits again."""
+    def retried(self, job: Job, reason: str) -> None:
+        """Show that `job` lost its worker, and goes on in another one.
+
+        `reason`: empty if that was said before.
+        """
         self._drop_line(self._ahead[job.key])
-        say(self.console, ("worker lost", "yellow"), f", trying again: {job.name}")
+        if reason:
+            say(self.console, ("worker lost", "yellow"), f", going on with {job.name}: {reason}")
+
+    def tell(self, traceback: str, job: Job, log: Path) -> None:
+        """Show the first error of a row; later ones are in the logs alone."""
+        say(self.console, ("first error", "yellow"), f" in {job.name}; all are in {log}", wrap=False)
+        for line in traceback.rstrip().splitlines():
+            say(self.console, line, wrap=False)
 
     def time_left(self) -> str:
         """Return the expected time to the end, such as `4 min`: no shorter than the

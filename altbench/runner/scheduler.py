@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from altbench.results.run import Run
-from altbench.rollout.records import Status
+from altbench.rollout.records import MISSING, Status
+from altbench.runner.episode_watch import notes_of
 from altbench.runner.executors import Executor, Outcome
-from altbench.runner.heartbeat import NOT_BEGUN, Beat, forget_beat, read_beat
+from altbench.runner.heartbeat import NOT_BEGUN, Beat, Pulse, forget_beat, read_beat, read_pulse
 from altbench.runner.jobs import Job
 from altbench.runner.progress import Board
-from altbench.runner.work import Lost
+from altbench.runner.work import TRIES, Lost
+from altbench.system.fingerprint import usable_cores
+from altbench.system.job_log import trim
 
-WORKER_DEATHS = 2
-"""How often a job whose worker was lost is tried again as it is."""
-HANG_GRACE_S = 60.0
-"""Seconds of silence beyond a job's own limit: time to load a policy and to simulate a
-chunk.
+MOST_THREADS = 32 + 8 * usable_cores()
+"""The most threads of a worker and its children, all together: a process is one at least.
+
+A limit of the system's (RLIMIT_NPROC) would count all processes of a user, and none of root's.
 """
 POLL_S = 0.5
 """Seconds between two looks at the running jobs."""
@@ -40,14 +43,15 @@ class Ended:
 
 @dataclass
 class InFlight:
-    """A job and what the scheduler knows about it: last beat, seconds since the last
-    new beat, workers lost.
+    """A job and what the scheduler knows about it: last beat and pulse, seconds since
+    the last new one, and where workers were lost, by episode.
     """
 
     job: Job
     beat: Beat = field(default_factory=Beat)
+    pulse: Pulse = field(default_factory=Pulse)
     silent_s: float = 0.0
-    deaths: int = 0
+    deaths: dict[int, list[Pulse]] = field(default_factory=dict)
 
 
 class Scheduler:
@@ -59,11 +63,11 @@ class Scheduler:
         self._running: dict[str, InFlight] = {}
         self._finished: list[Job] = []
         self._failed: dict[str, str] = {}
+        self._told: set[str] = set()
 
     def finish(self, jobs: Sequence[Job]) -> Ended:
         """Run `jobs` to their ends, good or bad."""
         self._waiting = [InFlight(job) for job in jobs]
-        self.executor.expect(len(jobs))
         self.board.begin(jobs)
         try:
             while self._waiting or self._running:
@@ -112,61 +116,97 @@ class Scheduler:
         if outcome.died:
             # What it last reported may be newer than the last look, and names the
             # episode that it died in.
-            one.beat = read_beat(self.run.folder, one.job.key)
-            self._lose(one, "infra_error", f"its worker process died ({outcome.died})")
+            one.pulse = read_pulse(self.run.folder, one.job.key)
+            self._lose(one, f"its worker process died ({outcome.died})")
         elif outcome.error:
             self._fail(one.job, outcome.error)
         else:
             self._finished.append(one.job)
+            self._tell_first_error(one.job)
             self.board.finished(one.job)
+
+    def _tell_first_error(self, job: Job) -> None:
+        """Show the first traceback of a row's cells, once."""
+        notes = notes_of(self.run.folder, job.name, job.key)
+        if job.row not in self._told and notes.first.is_file():
+            self._told.add(job.row)
+            self.board.tell(notes.first.read_text(encoding="utf-8"), job, notes.log)
 
     def _watch(self, elapsed_s: float) -> None:
         """Show how far the running jobs are.
 
-        Replace a worker whose policy hangs where Python cannot interrupt it.
+        Replace a worker whose policy hangs where Python cannot interrupt it, or that
+        has too many threads.
         """
         for one in list(self._running.values()):
-            beat = read_beat(self.run.folder, one.job.key)
+            beat, pulse = read_beat(self.run.folder, one.job.key), read_pulse(self.run.folder, one.job.key)
             self.board.progressed(one.job, beat)
-            one.silent_s = 0.0 if beat.number != one.beat.number else one.silent_s + elapsed_s
-            one.beat = beat
-            limit = one.job.silence_s(self.run)
-            if limit is not None and one.silent_s > limit + HANG_GRACE_S:
-                self.executor.kill(one.job)
-                del self._running[one.job.key]
-                one.deaths = WORKER_DEATHS  # it has had its time
-                self._lose(one, "policy_timeout", "the worker hung and was replaced")
+            trim(self.run.folder.log(one.job.name))
+            same = (beat.number, pulse.number) == (one.beat.number, one.pulse.number)
+            one.silent_s = one.silent_s + elapsed_s if same else 0.0
+            one.beat, one.pulse = beat, pulse
+            limit, crowd = one.job.silence_s(self.run, pulse), self.executor.crowd(one.job)
+            if limit is not None and one.silent_s > limit:
+                self._replace(one, "policy_timeout" if pulse.asks else None, "the worker hung and was replaced")
+            elif crowd > MOST_THREADS:
+                reason = f"its worker and its children had {crowd} threads, more than {MOST_THREADS}, and were ended"
+                self._replace(one, "policy_crash", reason)
 
-    def _lose(self, one: InFlight, status: Status, message: str) -> None:
-        """Try a job again whose worker was lost.
+    def _replace(self, one: InFlight, status: Status | None, reason: str) -> None:
+        """Kill a worker. `status`: what its policy is guilty of; None: it is not known."""
+        self.executor.kill(one.job)
+        del self._running[one.job.key]
+        last = read_pulse(self.run.folder, one.job.key)
+        if status == "policy_timeout" and last.number != one.pulse.number:
+            status = None  # it went on before it was killed, so nothing hung
+        one.pulse = last
+        self._lose(one, reason, status)
 
-        After `WORKER_DEATHS` tries it goes on without the episode that it was in, or
-        fails if it was in none. That episode is recorded with `status`: a hang is the
-        policy's fault, but the cause of a death is unknown.
+    def _lose(self, one: InFlight, reason: str, guilty_of: Status | None = None) -> None:
+        """Try a job again whose worker was lost, without the episode that cost too many.
+
+        An episode is lost if the policy is certainly `guilty_of` the loss, or at the
+        third loss. It is the policy's failure if the policy was asked each time; else
+        the cause is unknown. A job that loses workers before its first episode fails.
         """
-        one.deaths += 1
-        if one.deaths > WORKER_DEATHS:
-            tries = f"{message}, {one.deaths} times"
-            lost = Lost(one.beat.done, status, tries if status == "infra_error" else message)
-            rest = None if one.beat.done == NOT_BEGUN else one.job.without(lost)
+        episode = one.pulse.episode
+        deaths = one.deaths.setdefault(episode, [])
+        deaths.append(one.pulse)
+        if guilty_of or len(deaths) >= TRIES:
+            tries = reason if guilty_of else f"{reason}, {len(deaths)} times"
+            lost = Lost(episode, *_verdict(deaths, tries, guilty_of))
+            rest = None if episode == NOT_BEGUN else one.job.without(lost)
             if rest is None:
                 self._fail(one.job, tries)
                 return
-            # The next episode may lose its worker as well, and has as many tries.
-            one.job, one.deaths = rest, 0
-        one.beat = Beat()
-        self.board.retried(one.job)
+            one.job = rest
+        one.beat, one.pulse = Beat(), Pulse()
+        # One line for each episode; its further tries would only repeat it.
+        self.board.retried(one.job, reason if len(deaths) == 1 else "")
         self._waiting.insert(0, one)
 
     def _fail(self, job: Job, reason: str) -> None:
         """Give a job up, and with a fit all jobs that wait for its checkpoint: none of
         them could succeed.
         """
-        self._failed[job.name] = reason
-        self.board.failed(job, reason)
+        self._give_up(job, reason)
         if not job.makes_checkpoint:
             return
         for other in [one for one in self._waiting if one.job.checkpoint_key == job.checkpoint_key]:
             self._waiting.remove(other)
-            self._failed[other.job.name] = "its checkpoint could not be fitted"
-            self.board.failed(other.job, self._failed[other.job.name])
+            self._give_up(other.job, "its checkpoint could not be fitted")
+
+    def _give_up(self, job: Job, reason: str) -> None:
+        with suppress(OSError):  # on a full disk the job's name and reason must do
+            job.record_missing(self.run, reason)
+        self._failed[job.name] = reason
+        self.board.failed(job, reason)
+
+
+def _verdict(deaths: Sequence[Pulse], message: str, guilty_of: Status | None) -> tuple[Status, str]:
+    """Return the status of an episode that cost its workers, and its message."""
+    if guilty_of:
+        return guilty_of, message
+    if all(pulse.asks for pulse in deaths):
+        return "policy_crash", f"{message} while the policy was asked ({deaths[-1].phase})"
+    return MISSING, message

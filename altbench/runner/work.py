@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from altbench.core import registry
 from altbench.core.errors import ContractError
@@ -16,15 +16,21 @@ from altbench.results import cells, measures
 from altbench.results.checkpoints import CheckpointCard, build_policy, save_checkpoint
 from altbench.results.run import Run, check_unchanged
 from altbench.results.takeover import taken_over
-from altbench.rollout import records as records_module
 from altbench.rollout.episode import CastWarning, EpisodePlan, failed_episode, run_episode, state_length
+from altbench.rollout.records import MISSING, EpisodeRecord, Status
 from altbench.runner import contract
-from altbench.runner.episodes import cell_header, episode_plans
+from altbench.runner.episode_watch import EpisodeWatch, notes_of
+from altbench.runner.episodes import cell_header, episode_plans, plan_episode
+from altbench.runner.giving_up import Series
 from altbench.runner.heartbeat import Heartbeat, TrainingClock
+from altbench.runner.played import Played
 from altbench.runner.worker import Worker
 from altbench.sweeps.plan import Cell, Checkpoint, Measurement
 from altbench.system.devices import set_threads
 from altbench.system.fingerprint import machine
+
+TRIES = 3
+"""How often an episode is tried whose worker dies, or whose policy runs out of memory."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Lost:
     """An episode that ended its worker: recorded with `status`, not played again."""
 
     episode: int
-    status: records_module.Status
+    status: Status
     message: str
 
 
@@ -51,6 +57,7 @@ def collect(run: Run, task: str, heartbeat: Heartbeat) -> None:
         placement=entry.placement,
         image_size=sweep.image_size,
         render_profile=sweep.render_profile,
+        control_mode=entry.control_mode,
         progress=heartbeat,
         watch=AttemptFilms(films_folder(path), task, registry.task(task).control_hz),
     )
@@ -67,6 +74,8 @@ def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) 
 
     A policy that breaks its contract is not kept; ContractError then.
     """
+    from altbench.dataset.control_modes import in_control_mode
+
     set_threads(run.sweep.train_threads)
     folder = run.folder.checkpoints / checkpoint.folder
     training = folder.with_name(folder.name + ".training")
@@ -75,7 +84,8 @@ def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) 
     if not isinstance(policy, Trainable):
         raise ContractError(f"{checkpoint.name}: expected a Trainable policy to fit, got {checkpoint.policy!r}")
     check_unchanged(checkpoint, policy)
-    demonstrations = run.demonstrations(checkpoint)
+    shown = run.demonstrations(checkpoint)
+    demonstrations = in_control_mode(shown, checkpoint.task, policy.requirements.control_mode)
     seed = derive_seed(run.sweep.seed, "train", checkpoint.train_seed)
     clock = TrainingClock(training / "seconds.txt", heartbeat)
     policy.fit(demonstrations, FitContext(seed, run.device, training, clock))
@@ -94,42 +104,76 @@ def roll_out(
 ) -> None:
     """Play a cell's episodes and write its record.
 
-    If a record exists already, only its infra_errors are played again. The episodes
-    `lost` are recorded as lost. Those that the cells `older` hold are taken over.
+    Episodes that are final in an earlier record, or that a worker of this run has
+    played before it died, are kept. Those that the cells `older` hold are taken over.
+    The episodes `lost` are recorded as lost. After `give_up_after` failures of the
+    policy in a row the rest is recorded as given up.
     """
     set_threads(run.sweep.rollout_threads)
     policy = _ready_policy(run, cell)
-    kept = {**taken_over(run.root, older, cell.episodes), **cells.outcomes(run.root, cell.key)}
-    records = []
+    played = Played(run.folder, cell_header(cell))
+    known = {**taken_over(run.root, older, cell.episodes), **_known(run, cell, lost, played)}
+    series, records = Series(run.sweep.give_up_after), []
     for plan in episode_plans(run, cell):
-        given_up = next((one for one in lost if one.episode == plan.index), None)
-        if plan.index in kept:
-            records.append(kept[plan.index])
-        elif given_up is not None:
-            records.append(failed_episode(plan, given_up.status, given_up.message))
+        if series.is_over:
+            record = failed_episode(plan, "given_up", series.reason)
+        elif plan.index in known:
+            record = known[plan.index]
         else:
-            alive = functools.partial(heartbeat, plan.index, cell.episodes, {})
+            heartbeat(plan.index, cell.episodes, {})
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CastWarning)  # the check of the contract says it once
-                records.append(_play(run, cell, policy, plan, alive, worker))
+                record = _play(run, cell, policy, plan, worker, heartbeat)
+            played.keep(record)
+        series.add(record)
+        records.append(record)
+    cells.write_cell(run.root, cell_header(cell), records)
+    played.forget()
+
+
+def record_unplayed(run: Run, cell: Cell, lost: Sequence[Lost], reason: str) -> None:
+    """Write the record of a cell that could not be played: what is missing is counted.
+
+    The next run tries those episodes again.
+    """
+    known = _known(run, cell, lost, Played(run.folder, cell_header(cell)))
+    plans = (_bare_plan(run, index) for index in range(cell.episodes))
+    records = [known.get(plan.index) or failed_episode(plan, MISSING, reason) for plan in plans]
     cells.write_cell(run.root, cell_header(cell), records)
 
 
+def _known(run: Run, cell: Cell, lost: Sequence[Lost], played: Played) -> dict[int, EpisodeRecord]:
+    """Return the episodes of a cell that need not be played, by number."""
+    found = {**cells.outcomes(run.root, cell.key), **played.outcomes()}
+    for one in lost:
+        found[one.episode] = failed_episode(_bare_plan(run, one.episode), one.status, one.message)
+    # Whether a cell is given up is decided anew, since an infra_error may have been in the series.
+    return {index: record for index, record in found.items() if record.status != "given_up"}
+
+
+def _bare_plan(run: Run, index: int) -> EpisodePlan:
+    """Return as much of an episode's plan as the record of one that is not played holds."""
+    return plan_episode(run.sweep.seed, index, "", ())
+
+
 def _play(
-    run: Run, cell: Cell, policy: Policy, plan: EpisodePlan, alive: Callable[[], None], worker: Worker
-) -> records_module.EpisodeRecord:
+    run: Run, cell: Cell, policy: Policy, plan: EpisodePlan, worker: Worker, heartbeat: Heartbeat
+) -> EpisodeRecord:
     """Play one episode.
 
-    If the infrastructure fails, play it once more in a new environment.
+    If the infrastructure fails, play it once more in a new environment. If memory is
+    lacking whenever the policy is asked, three times, this is the policy's failure.
     """
-    timeout, task = run.sweep.decision_timeout_s, cell.checkpoint.task
-    env = worker.environment(task, policy.requirements, run.sweep)
-    record = run_episode(env, policy, plan, timeout, alive)
-    if record.status != "infra_error":
-        return record
-    worker.close()
-    env = worker.environment(task, policy.requirements, run.sweep)
-    return run_episode(env, policy, plan, timeout, alive)
+    notes = notes_of(run.folder, cell.name, cell.key)
+    for attempt in range(1, TRIES + 1):
+        watch = EpisodeWatch(heartbeat, notes, plan.index, worker.raises)
+        env = worker.environment(cell.checkpoint.task, policy.requirements, run.sweep)
+        sweep = run.sweep
+        record = run_episode(env, policy, plan, sweep.decision_timeout_s, watch, sweep.episode_timeout_s)
+        if record.status != MISSING or (attempt > 1 and not watch.policy_failed):
+            return record
+        worker.close()
+    return replace(record, status="policy_crash", message=f"{record.message}, {TRIES} times while it was asked")
 
 
 def measure(run: Run, measurement: Measurement, worker: Worker) -> None:

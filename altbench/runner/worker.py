@@ -16,9 +16,13 @@ from altbench.sweeps.spec import SweepSpec
 
 
 class Worker:
-    """The owner of a process's environments and of the demonstrations that it has read."""
+    """The owner of a process's environments and of the demonstrations that it has read.
 
-    def __init__(self) -> None:
+    `raises`: errors of policies and jobs are raised, for a debugger, and not recorded.
+    """
+
+    def __init__(self, raises: bool = False) -> None:
+        self.raises = raises
         self.reader = DemonstrationReader()
         self._environments: dict[tuple[Any, ...], gymnasium.Env[Any, Any]] = {}
 
@@ -28,9 +32,10 @@ class Worker:
         There is one of each kind for all episodes, since making one costs as much as an
         episode.
         """
-        kind = (task, bool(needs.cameras), needs.control_mode, sweep.image_size, sweep.render_profile)
+        style = sweep.image_size, sweep.render_profile, sweep.horizon_of(task)
+        kind = (task, bool(needs.cameras), needs.control_mode, *style)
         if kind not in self._environments:
-            self._environments[kind] = make_env(registry.task(task), needs, sweep.image_size, sweep.render_profile)
+            self._environments[kind] = make_env(registry.task(task), needs, *style)
         return self._environments[kind]
 
     def close(self) -> None:

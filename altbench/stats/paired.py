@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from altbench.core.types import Int64
+from altbench.stats.clustering import initial_poses
 from altbench.stats.inputs import count, number, numbers, wholes
 from altbench.stats.rates import countable, succeeded, wilson_interval
 
@@ -68,16 +69,54 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
 
 
 def paired_differences(first: pd.DataFrame, second: pd.DataFrame, over: Sequence[str] = ("train_seed",)) -> Int64:
-    """Return int64 (episodes,): successes of `first` minus those of `second`.
+    """Return int64 (poses,): successes of `first` minus those of `second`.
 
     Only pairs that both policies have are summed: `over` names the columns (by default
-    the training seed) that tell apart the repetitions of an episode.
+    the training seed) that tell apart the repetitions of an episode. Episodes that
+    begin from one pose (`clustering.initial_poses`) are summed as well.
     """
+    pairs = _pairs(first, second, over)
+    return pairs["change"].groupby(pairs["pose"]).sum().to_numpy(np.int64)
+
+
+def paired_effect(first: pd.DataFrame, second: pd.DataFrame, over: Sequence[str] = ("train_seed",)) -> float:
+    """Return the design effect of the pairs, by initial pose, for an interval.
+
+    1 without pairs.
+    """
+    pairs = _pairs(first, second, over)
+    if pairs.empty:
+        return 1.0
+    poses = pairs["change"].groupby(pairs["pose"]).agg(["sum", "count"])
+    differ, total = int((pairs["change"] != 0).sum()), len(pairs)
+    return change_effect(differ, total, poses["sum"].to_numpy(np.int64), poses["count"].to_numpy(np.int64))
+
+
+def change_effect(differ: int, total: int, changes: Int64, sizes: Int64) -> float:
+    """Return the variance of a paired difference over that of independent pairs.
+
+    `differ` of `total` pairs ended differently; `changes` and `sizes`, (clusters,): the
+    sum of the differences and the number of pairs of each cluster. The effect is kept
+    between 1 and sum(sizes²) / total, where each cluster changes as a whole. The
+    largest is taken if nothing changed.
+    """
+    most, mean, n = float((sizes**2).sum()) / total, float(changes.sum()) / total, len(sizes)
+    variance = differ / total - mean**2
+    if n < 2 or variance <= 0:
+        return most
+    between = n / (n - 1) * float(((changes - mean * sizes) ** 2).sum()) / total
+    return float(np.clip(between / variance, 1.0, most))
+
+
+def _pairs(first: pd.DataFrame, second: pd.DataFrame, over: Sequence[str]) -> pd.DataFrame:
+    """Return a row per pair, with its `change` and the number of its initial `pose`."""
     on = [*over, "seed", "episode"]
-    sides = [countable(f).assign(won=succeeded(countable(f)).astype(int))[[*on, "won"]] for f in (first, second)]
-    pairs = sides[0].merge(sides[1], on=on, suffixes=("_first", "_second"), validate="one_to_one")
-    differences = (pairs["won_first"] - pairs["won_second"]).groupby([pairs["seed"], pairs["episode"]]).sum()
-    return differences.to_numpy(np.int64)
+    sides = [countable(f).assign(won=succeeded(countable(f)).astype(int)) for f in (first, second)]
+    sides[0] = sides[0].assign(pose=initial_poses(sides[0]))
+    pairs = sides[0][[*on, "won", "pose"]].merge(
+        sides[1][[*on, "won"]], on=on, suffixes=("_first", "_second"), validate="one_to_one"
+    )
+    return pairs.assign(change=pairs["won_first"] - pairs["won_second"])
 
 
 def sign_flip_exact(differences: ArrayLike) -> float:
@@ -165,12 +204,15 @@ def holm(p_values: ArrayLike) -> list[float]:
 class PairedTest:
     """A test of one policy against another on the `pairs` episodes that both played.
 
-    `gain`: how many successes more the first has. `p`: corrected after Holm.
+    An episode that several training seeds play counts once. `clusters`: the initial
+    poses of these episodes, whose number bounds p. `gain`: how many successes more the
+    first has. `p`: corrected after Holm.
     """
 
     pairs: int
     gain: int
     p: float
+    clusters: int
 
 
 def paired_tests(
@@ -181,6 +223,22 @@ def paired_tests(
     The test is `sign_flip_exact` of `paired_differences`; its p values are corrected
     after Holm over all `others`.
     """
-    differences = [paired_differences(own, other, over) for other in others]
+    compared = [_pairs(own, other, over) for other in others]
+    differences = [pairs["change"].groupby(pairs["pose"]).sum().to_numpy(np.int64) for pairs in compared]
     corrected = holm([sign_flip_exact(d) for d in differences])
-    return [PairedTest(len(d), int(d.sum()), p) for d, p in zip(differences, corrected, strict=True)]
+    episodes = [len(pairs[["seed", "episode"]].drop_duplicates()) for pairs in compared]
+    return [PairedTest(n, int(d.sum()), p, len(d)) for n, d, p in zip(episodes, differences, corrected, strict=True)]
+
+
+def family_tests(own: pd.DataFrame, others: Sequence[pd.DataFrame], family: str) -> list[PairedTest]:
+    """Test `own` against each of `others` with families of episodes as the unit.
+
+    The exact test flips the sign of each family's difference, so that it is about other
+    families of the kind, and p is at least 2 / 2^families. `family`: a column, such as
+    the perturbation. p values are corrected after Holm over all `others`.
+    """
+    compared = [_pairs(own, other, ("train_seed", family)) for other in others]
+    differences = [pairs["change"].groupby(pairs[family]).sum().to_numpy(np.int64) for pairs in compared]
+    corrected = holm([sign_flip_exact(d) for d in differences])
+    episodes = [len(pairs[["seed", "episode"]].drop_duplicates()) for pairs in compared]
+    return [PairedTest(n, int(d.sum()), p, len(d)) for n, d, p in zip(episodes, differences, corrected, strict=True)]

@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from altbench.core.types import Float64
-from altbench.rollout.records import NOT_COUNTED
+from altbench.rollout.records import MISSING, NOT_COUNTED
+from altbench.stats.clustering import initial_poses
 from altbench.stats.inputs import count, number, numbers, outcomes, share
 
 RANKED_FROM = 50
@@ -28,7 +29,8 @@ class Rate:
     """A rate, `successes` of `episodes`, with its interval [`low`, `high`].
 
     `value`, `low` and `high` are None without episodes. `seeds`: the rate of each
-    training seed, if there are several.
+    training seed, if there are several. `missing`: how many episodes more should count
+    and could not be played.
     """
 
     successes: int
@@ -37,6 +39,7 @@ class Rate:
     low: float | None
     high: float | None
     seeds: tuple[float, ...] = ()
+    missing: int = 0
 
 
 def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -74,7 +77,9 @@ def clustered_interval(successes: ArrayLike, trials: ArrayLike, confidence: floa
     Biometrics 48). The design effect is the variance of the rate between clusters over
     the variance that independent trials would have. It is kept between 1 (independent
     trials) and sum(trials²) / sum(trials) (the trials of each cluster all end alike).
-    If all trials of all clusters end alike, the larger value is taken. With one trial
+    If all trials of all clusters end alike, the larger value is taken. The effective
+    counts are then multiplied by (t of them / t of the clusters)², since a variance
+    that few clusters tell is known badly (after Korn and Graubard 1998). With one trial
     in each cluster the result is that of `wilson_interval`. ValueError for counts that
     cannot be.
     """
@@ -83,8 +88,20 @@ def clustered_interval(successes: ArrayLike, trials: ArrayLike, confidence: floa
         raise ValueError(
             "expected one count of successes and one of trials per cluster, 0 <= successes <= trials and trials >= 1"
         )
-    effect = _design_effect(hits, sizes)
-    return wilson_interval(hits.sum() / effect, sizes.sum() / effect, confidence)
+    n = sizes.sum() / _design_effect(hits, sizes)
+    n = max(1.0, n * _known(n, len(sizes), confidence))
+    return wilson_interval(hits.sum() / sizes.sum() * n, n, confidence)
+
+
+def _known(n: float, clusters: int, confidence: float) -> float:
+    """Return the share of `n` effective trials that so many clusters leave."""
+    if clusters < 2 or n <= clusters:
+        return 1.0
+    # The same number as scipy.stats.t.ppf, whose module takes 2 s to import.
+    from scipy.special import stdtrit
+
+    tail = 0.5 + confidence / 2
+    return float((stdtrit(n - 1, tail) / stdtrit(clusters - 1, tail)) ** 2)
 
 
 def _design_effect(hits: Float64, sizes: Float64) -> float:
@@ -109,12 +126,17 @@ def countable(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[~frame["status"].isin(NOT_COUNTED)]
 
 
+def missing(frame: pd.DataFrame) -> int:
+    """Return how many episodes of `frame` should count and could not be played."""
+    return int((frame["status"] == MISSING).sum())
+
+
 def ranked(frame: pd.DataFrame) -> bool:
-    """Return whether `frame` has enough episodes to be ranked.
+    """Return whether `frame` has enough episodes to be ranked, and lacks none.
 
     An episode that several training seeds play counts once.
     """
-    return len(countable(frame)[["seed", "episode"]].drop_duplicates()) >= RANKED_FROM
+    return not missing(frame) and len(countable(frame)[["seed", "episode"]].drop_duplicates()) >= RANKED_FROM
 
 
 def succeeded(frame: pd.DataFrame) -> pd.Series[bool]:
@@ -129,31 +151,56 @@ def succeeded(frame: pd.DataFrame) -> pd.Series[bool]:
 def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
     """Return the success rate over the episodes of `frame` that count.
 
-    Training seeds and perturbations share episodes. All rows of one episode are one
-    cluster of `clustered_interval`. The interval is about these seeds and perturbations
-    on other episodes; `Rate.seeds` shows how the seeds differ.
+    Training seeds and perturbations share episodes, and episodes share initial poses.
+    All rows of one pose are one cluster of `clustered_interval`. The interval is about
+    these seeds and perturbations on other poses; `Rate.seeds` shows how the seeds
+    differ.
     """
     counted = countable(frame)
     won = succeeded(counted)
-    found = rate_of(int(won.sum()), len(counted), confidence)
-    episode = [name for name in ("task", "seed", "episode") if name in counted]
-    if "episode" not in episode or not counted.duplicated(episode).any():
+    found = dataclasses.replace(rate_of(int(won.sum()), len(counted), confidence), missing=missing(frame))
+    if "episode" not in counted:
         return found
-    clusters = won.groupby([counted[name] for name in episode]).agg(["sum", "count"])
+    poses = initial_poses(counted)
+    if not poses.duplicated().any():
+        return found
+    clusters = won.groupby(poses).agg(["sum", "count"])
     low, high = clustered_interval(clusters["sum"], clusters["count"], confidence)
     several = "train_seed" in counted and counted["train_seed"].nunique() > 1
     seeds = tuple(float(rate) for rate in won.groupby(counted["train_seed"]).mean()) if several else ()
     return dataclasses.replace(found, low=low, high=high, seeds=seeds)
 
 
+def crossed_rate(frame: pd.DataFrame, family: str, confidence: float = 0.95) -> Rate:
+    """Return the success rate of episodes that share poses and, crosswise, a `family`.
+
+    Both are random: the interval is about other poses and other families of the kind.
+    Its design effect is that of poses plus that of families minus 1 (the variances of
+    two-way clusters: Cameron, Gelbach and Miller 2011). `family`: a column of `frame`.
+    """
+    counted = countable(frame)
+    won = succeeded(counted)
+    found = rate_of(int(won.sum()), len(counted), confidence)
+    if counted.empty:
+        return found
+    ways = [won.groupby(by).agg(["sum", "count"]) for by in (initial_poses(counted), counted[family])]
+    hits, sizes = ([way[name].to_numpy(np.float64) for way in ways] for name in ("sum", "count"))
+    effect = sum(_design_effect(h, s) for h, s in zip(hits, sizes, strict=True)) - 1
+    n = max(1.0, len(counted) / effect)
+    n = max(1.0, n * _known(n, min(map(len, ways)), confidence))
+    low, high = wilson_interval(float(won.mean()) * n, n, confidence)
+    return dataclasses.replace(found, low=low, high=high)
+
+
 def success_rates(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return one row for each group of the columns `by`, sorted by them.
 
-    Further columns: successes, episodes, rate, low, high (NaN without episodes).
+    Further columns: successes, episodes, rate, low, high (NaN without episodes), and how
+    many episodes more are missing.
     """
     rows = []
     for values, group in frame.groupby(list(by), sort=True):
         found = success_rate(group)
-        rows.append((*values, found.successes, found.episodes, found.value, found.low, found.high))
-    table = pd.DataFrame(rows, columns=[*by, "successes", "episodes", "rate", "low", "high"])
+        rows.append((*values, found.successes, found.episodes, found.value, found.low, found.high, found.missing))
+    table = pd.DataFrame(rows, columns=[*by, "successes", "episodes", "rate", "low", "high", "missing"])
     return table.astype({"rate": float, "low": float, "high": float})

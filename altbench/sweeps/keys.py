@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from altbench.sweeps.rows import Column, Row
-from altbench.sweeps.spec import MeasureEntry, PerturbationEntry
+from altbench.sweeps.spec import MeasureEntry, PerturbationEntry, SweepSpec
 
 
 def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any]:
@@ -56,7 +56,9 @@ def cell_specification(row: Row, checkpoint_key: str, column: Column, episodes: 
         "episodes": episodes,
         "seed": sweep.seed,
         "protocol": provenance.protocol,
+        **_horizon(row),
         "timeout": sweep.decision_timeout_s,
+        **_limits(sweep),
         "threads": sweep.rollout_threads,
         "render_profile": sweep.render_profile,
         "versions": provenance.versions,
@@ -74,6 +76,15 @@ def measurement_specification(row: Row, checkpoint_key: str, how: MeasureEntry) 
     return {"checkpoint": checkpoint_key, "runtime": row.runtime, "measure": measure, "label": row.entry.name}
 
 
+def _limits(sweep: SweepSpec) -> dict[str, Any]:
+    """Return the episode's limit and when a cell is given up; empty for the defaults.
+
+    They decide how a policy's failures are recorded, and how many episodes are played.
+    """
+    limits = {"episode_timeout_s", "give_up_after"}
+    return sweep.model_dump(include=limits)
+
+
 def _reach(entry: PerturbationEntry) -> list[Any]:
     """Return cameras and first step; empty for all cameras from the first step."""
     return [entry.cameras, entry.from_step] if entry.cameras or entry.from_step else []
@@ -86,6 +97,12 @@ def _named(column: Column) -> dict[str, Any]:
         **({"event": [event.move_at, event.by]} if event else {}),
         **({"perturbation_label": label} if label else {}),
     }
+
+
+def _horizon(row: Row) -> dict[str, int]:
+    """Return the horizon; empty for the task's own, which its version stands for."""
+    steps = row.sweep.horizon_of(row.task.name)
+    return {} if steps in (None, row.task.horizon) else {"horizon": int(steps or 0)}
 
 
 def _contents(column: Column) -> list[str]:

@@ -14,6 +14,7 @@ from altbench.core import registry
 from altbench.core.errors import ConfigError
 from altbench.core.policy import Trainable
 from altbench.core.spec import canonical, digest
+from altbench.core.types import ControlMode
 from altbench.sweeps.keys import cell_specification, checkpoint_specification, measurement_specification
 from altbench.sweeps.rows import (
     Column,
@@ -34,6 +35,7 @@ class Checkpoint:
 
     `config`: the complete settings, as JSON. `data_checksum`: of the N demonstrations,
     empty if they are missing. `sources`: digests of its policy's code and files.
+    `control_mode`: in which the policy learns and acts.
     """
 
     task: str
@@ -47,6 +49,7 @@ class Checkpoint:
     data_checksum: str
     key: str
     sources: Sources = field(default_factory=Sources)
+    control_mode: ControlMode = "ee_pose"
 
     @property
     def name(self) -> str:
@@ -212,6 +215,7 @@ def _checkpoint(row: Row, n: int, train_seed: int) -> Checkpoint:
         data_checksum=specification["data"],
         key=digest(specification),
         sources=row.sources,
+        control_mode=row.requirements.control_mode,
     )
 
 

@@ -7,9 +7,9 @@ which the row's policy is evaluated.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, get_args
 
 from altbench.core import registry
 from altbench.core.contents import digest_of
@@ -17,6 +17,7 @@ from altbench.core.errors import AltbenchError, ConfigError, ContractError, sugg
 from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
 from altbench.core.policy import Policy, Requirements, check_fit, resolve_config
 from altbench.core.task import TaskInfo
+from altbench.core.types import ControlMode
 from altbench.rollout.episode import PROTOCOL_VERSION
 from altbench.sweeps.kept import pinned
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, EventEntry, PerturbationEntry, PolicyEntry, SweepSpec
@@ -170,6 +171,7 @@ def make_row(
         raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
     if min(entry.n) < 1:
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
+    entry = entry.model_copy(update={"preset": policy.preset_key(entry.preset)})
     return Row(sweep, provenance, task, pinned(entry, config), policy, config, requirements, evaluations, sources)
 
 
@@ -177,6 +179,11 @@ def _check_kind(requirements: Any, where: str) -> None:
     """Raise ContractError unless these are Requirements with integer horizons."""
     if not isinstance(requirements, Requirements):
         raise ContractError(f"{where}: requirements: expected altbench.api.Requirements, got {requirements!r}")
+    if requirements.control_mode not in get_args(ControlMode):
+        raise ContractError(
+            f"{where}: requirements: control_mode: expected {' or '.join(get_args(ControlMode))}, got "
+            f"{requirements.control_mode!r}"
+        )
     for name in ("obs_horizon", "pred_horizon", "action_horizon"):
         value = getattr(requirements, name)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -203,6 +210,7 @@ def make_evaluations(sweep: SweepSpec, task: TaskInfo) -> Evaluations:
     Raise ConfigError for an unknown name, or for an evaluation that `task` cannot have.
     """
     labels = [entry.name for entry in sweep.policies]
+    task = replace(task, horizon=sweep.horizon_of(task.name) or task.horizon)
     for evaluation in sweep.evaluations:
         if evaluation.split not in task.splits:
             hint = suggestion(evaluation.split, task.splits)

@@ -7,6 +7,7 @@ models here are frozen, and an unknown key is refused with the nearest valid one
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,7 +16,8 @@ import pydantic
 from altbench.core.errors import ConfigError, suggestion
 from altbench.core.spec import Spec, added, canonical, read_toml
 from altbench.core.task import FARTHEST_MOVE
-from altbench.rollout.episode import LONGEST_DECISION_S
+from altbench.core.types import ControlMode
+from altbench.rollout.episode import EPISODE_TIMEOUT_S, LONGEST_DECISION_S
 
 BUILT_IN_SWEEPS = Path(__file__).parent
 """The folder of the sweep files that altbench brings."""
@@ -23,6 +25,8 @@ CLEAN = "clean"
 """The name of a column without perturbation."""
 Pixels = Annotated[int, pydantic.Field(ge=8, le=4096)]
 """Height or width of an image."""
+Steps = Annotated[int, pydantic.Field(ge=1, le=100_000)]
+"""Control steps of an episode: up to 83 minutes at 20 Hz."""
 
 
 LONGEST_LABEL = 100
@@ -55,13 +59,14 @@ class DemonstrationEntry(Spec):
     nothing is collected.
 
     `placement`: on the task's grid, or uniform over its range. `seed`: root of their
-    seeds.
+    seeds. `control_mode`: in which the expert's actions are recorded.
     """
 
     n: int = pydantic.Field(default=30, ge=1)
     placement: Literal["grid", "uniform"] = "grid"
     seed: int = pydantic.Field(default=0, ge=0)
     file: str | None = None
+    control_mode: ControlMode = added("ee_pose")
 
 
 class PolicyEntry(Spec):
@@ -195,13 +200,17 @@ class SweepSpec(Spec):
     `description`: a sentence for people. `tasks`: their names. `train_seeds`: one
     checkpoint is trained for each. `render_profile`: "fast" draws without shadows and
     reflections, "robosuite" as robosuite does. `device`: what policies compute on;
-    "auto" is CUDA if torch finds it. `decision_timeout_s`: seconds that a decision may
-    take; a longer one fails the episode. `demonstrations`: what policies learn from.
+    "auto" is CUDA if torch finds it. `demonstrations`: what policies learn from.
     `policies`: the rows of the tables. `evaluations`: the columns of the tables.
 
     `seed`: root of all seeds but that of collecting. `image_size`: height and width in
-    pixels. `train_threads`, `rollout_threads`: CPU threads of a job. `measure`: None,
-    or `measure = false` in TOML, leaves the measurements of latency and memory out.
+    pixels. `horizon`: the control steps after which an episode ends, one number or a
+    table, task -> number; a task without one has its own. `train_threads`,
+    `rollout_threads`: CPU threads of a job. `measure`: None, or `measure = false` in
+    TOML, leaves the measurements of latency and memory out. `decision_timeout_s`,
+    `episode_timeout_s`: seconds that a decision and an episode may take; a longer one
+    fails the episode. `give_up_after`: a cell stops after so many episodes in a row that
+    ended in an error, a time-out or a crash of the policy; 0: never.
     """
 
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_LABEL)
@@ -211,10 +220,13 @@ class SweepSpec(Spec):
     train_seeds: tuple[Annotated[int, pydantic.Field(ge=0)], ...] = pydantic.Field((0,), min_length=1)
     image_size: tuple[Pixels, Pixels] = (84, 84)
     render_profile: Literal["fast", "robosuite"] = "fast"
+    horizon: Steps | dict[str, Steps] | None = added(None)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     train_threads: int = pydantic.Field(default=1, ge=1)
     rollout_threads: int = pydantic.Field(default=1, ge=1)
     decision_timeout_s: float = pydantic.Field(default=60.0, gt=0, le=LONGEST_DECISION_S)
+    episode_timeout_s: float = added(EPISODE_TIMEOUT_S, gt=0, le=LONGEST_DECISION_S)
+    give_up_after: int = added(5, ge=0)
     demonstrations: DemonstrationEntry = DemonstrationEntry()
     policies: tuple[PolicyEntry, ...] = pydantic.Field(min_length=1)
     evaluations: tuple[EvaluationEntry, ...] = pydantic.Field(min_length=1)
@@ -224,6 +236,26 @@ class SweepSpec(Spec):
     @classmethod
     def _none_if_false(cls, value: object) -> object:
         return None if value is False else value  # TOML has no null
+
+    @pydantic.field_validator("horizon", mode="before")
+    @classmethod
+    def _steps(cls, value: object) -> object:
+        each = value.values() if isinstance(value, Mapping) else () if value is None else (value,)
+        for steps in each:
+            if isinstance(steps, bool) or not isinstance(steps, int):
+                raise ValueError(f"expected control steps, such as 600 or {{ Lift = 600 }}, got {steps!r}")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _horizons_are_of_its_tasks(self) -> Self:
+        for name in self.horizon if isinstance(self.horizon, dict) else ():
+            if name not in self.tasks:
+                raise ValueError(f"horizon: {name!r} is not a task of the sweep{suggestion(name, self.tasks)}")
+        return self
+
+    def horizon_of(self, task: str) -> int | None:
+        """Return the sweep's horizon for a task; None means the task's own."""
+        return self.horizon.get(task) if isinstance(self.horizon, dict) else self.horizon
 
     @pydantic.model_validator(mode="after")
     def _labels_differ(self) -> Self:

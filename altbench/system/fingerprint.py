@@ -41,7 +41,9 @@ class Fingerprint:
     `commit`: the source's git commit. `dirty`: whether the source differed from it.
     `data`: checksums of the demonstrations, separated by spaces. `renderer`: the OpenGL
     back end. `sources`: what is no part of altbench, such as "policy mine" or "files of
-    mine" -> SHA-256 of its code or of the files that it reads.
+    mine" -> SHA-256 of its code or of the files that it reads. `horizon`: tasks
+    whose episodes end elsewhere than at their own horizon, such as "Lift 600 steps";
+    empty: none.
     """
 
     python: str
@@ -55,6 +57,7 @@ class Fingerprint:
     dirty: bool | None
     data: str | None
     sources: Mapping[str, str] = field(default_factory=dict)
+    horizon: str = ""
 
     def one_line(self) -> str:
         """Return the whole fingerprint as one readable line."""
@@ -65,6 +68,7 @@ class Fingerprint:
             f"{self.cpu}, {self.cores} core{'s' if self.cores != 1 else ''}",
             self.gpu or "no GPU",
             f"renderer {self.renderer}" if self.renderer else None,
+            f"horizon {self.horizon}" if self.horizon else None,
             self.os,
             commit,
             f"data {' '.join(checksum[:12] for checksum in self.data.split())}" if self.data else None,
@@ -74,9 +78,8 @@ class Fingerprint:
 
     def to_json(self) -> str:
         """Return JSON that `from_json` reads; equal fingerprints give equal text."""
-        values = asdict(self)
-        if not self.sources:
-            del values["sources"]  # as it was before there were any
+        # Without what is empty: published fingerprints, which lack both, keep their bytes.
+        values = {name: value for name, value in asdict(self).items() if value or name not in ("horizon", "sources")}
         return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
     @staticmethod
@@ -96,7 +99,7 @@ def _package_order(name: str) -> tuple[int, str]:
 
 
 def collect(
-    renderer: str | None = None, data: str | None = None, sources: Mapping[str, str] | None = None
+    renderer: str | None = None, data: str | None = None, horizon: str = "", sources: Mapping[str, str] | None = None
 ) -> Fingerprint:
     """Return the fingerprint of this machine and installation.
 
@@ -114,6 +117,7 @@ def collect(
         commit=commit,
         dirty=dirty,
         data=data,
+        horizon=horizon,
         sources=dict(sources or {}),
     )
 

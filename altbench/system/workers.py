@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from altbench.core.errors import AltbenchError
+from altbench.system.processes import end_family
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -23,7 +24,7 @@ CHECK_S = 1.0
 """Seconds between a worker's checks that its parent still runs."""
 
 
-_NOTE = "ALTBENCH_SECOND_IMPORT"
+SECOND_IMPORT = "ALTBENCH_SECOND_IMPORT"
 """The environment variable that names a file, in which a worker process says that its
 parent's script has no main guard."""
 NO_MAIN_GUARD = (
@@ -41,7 +42,7 @@ def refuse_second_import(what: str) -> None:
     """
     if not getattr(multiprocessing.current_process(), "_inheriting", False):
         return
-    if note := os.environ.get(_NOTE):
+    if note := os.environ.get(SECOND_IMPORT):
         Path(note).write_text(what, encoding="utf-8")
         # No traceback: the parent says it in one line, once.
         os._exit(1)
@@ -56,7 +57,7 @@ def check_workers_start(pool: ProcessPool) -> None:
 
     with tempfile.TemporaryDirectory(prefix="altbench-") as folder:
         note = Path(folder) / "note"
-        os.environ[_NOTE] = str(note)
+        os.environ[SECOND_IMPORT] = str(note)
         try:
             pool.schedule(os.getpid).result()
         except (ProcessExpired, BrokenProcessPool) as error:
@@ -64,7 +65,7 @@ def check_workers_start(pool: ProcessPool) -> None:
                 raise AltbenchError(f"{note.read_text(encoding='utf-8')}: {NO_MAIN_GUARD}") from None
             raise AltbenchError(f"no worker process could start ({error}); use workers=0 to see why") from error
         finally:
-            del os.environ[_NOTE]
+            del os.environ[SECOND_IMPORT]
 
 
 def init_worker(parent: int) -> None:
@@ -85,6 +86,7 @@ def end_with(parent: int) -> None:
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(CHECK_S)
+    end_family(os.getpid())
     os._exit(1)
 
 

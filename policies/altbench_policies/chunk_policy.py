@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from altbench.api import Decision, Demonstration, FitContext, Footprint, Observation, Requirements, TaskInfo, Trainable
 from altbench_policies import checkpoint, input_checks
+from altbench_policies.control import ControlSpec
 from altbench_policies.frames import Frames, action_rows, draw_rows, join
 from altbench_policies.normalize import MinMax
 from altbench_policies.observation import (
@@ -31,8 +32,8 @@ from altbench_policies.training import Objective, TrainingSpec, train
 from altbench_policies.vision import count_bytes, seeded_network
 
 
-class ChunkSpec(ObservationSpec, TrainingSpec):
-    """Config of a chunk policy.
+class ChunkSpec(ControlSpec, ObservationSpec, TrainingSpec):
+    """Config of a chunk policy; see also ControlSpec.
 
     `pred_horizon`: Tp, the actions that are predicted. `action_horizon`: Ta, those of
     them that are executed.
@@ -58,11 +59,14 @@ Config = TypeVar("Config", bound=ChunkSpec)
 
 
 class RangedNetwork(nn.Module):
-    """Base of all networks: what they see, and the range of the actions."""
+    """Base of all networks: what they see, and the range of the actions.
 
-    def __init__(self, task: TaskInfo, observation: ObservationInput) -> None:
+    `numbers`: the length of an action, Da.
+    """
+
+    def __init__(self, numbers: int, observation: ObservationInput) -> None:
         super().__init__()
-        self.action_range = MinMax(task.action_dim())
+        self.action_range = MinMax(numbers)
         self.observation = observation
 
     def fit_ranges(self, frames: Frames) -> None:
@@ -77,7 +81,8 @@ class ChunkNetwork(RangedNetwork):
     observation: ObservationEncoder
 
     def __init__(self, config: ChunkSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]) -> None:
-        super().__init__(task, ObservationEncoder(config, cameras, task.agent_pos_dim, image_size))
+        encoder = ObservationEncoder(config, cameras, task.agent_pos_dim, image_size)
+        super().__init__(task.action_dim(config.control_mode), encoder)
 
 
 Network = TypeVar("Network", bound=RangedNetwork)
@@ -139,11 +144,11 @@ class ChunkPolicy(Trainable[Config], Generic[Config, Network]):
         """Images of its cameras over To frames; once fitted, of the fitted size."""
         horizons = self.config.obs_horizon, self.config.pred_horizon, self.config.action_horizon
         size = self.network.observation.image_size if self.network else None
-        return Requirements(self.cameras, *horizons, image_size=size)
+        return Requirements(self.cameras, *horizons, self.config.control_mode, size)
 
     def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
         """Train a network on all frames of `demonstrations`."""
-        frames = join(demonstrations, self.cameras, context.device)
+        frames = join(demonstrations, self.cameras, context.device, self.config.control_mode)
         network = seeded_network(lambda: self.make_network(frames.image_size), context.seed, context.device)
         network.fit_ranges(frames)
         config = self.config.model_dump(exclude=set(self.runtime_fields))

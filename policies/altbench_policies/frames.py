@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from altbench.api import DatasetError, Demonstration
+from altbench.api import ControlMode, DatasetError, Demonstration
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,20 @@ class Frames:
         return sha.hexdigest()
 
 
-def join(demonstrations: Sequence[Demonstration], cameras: Sequence[str], device: str = "cpu") -> Frames:
+def join(
+    demonstrations: Sequence[Demonstration],
+    cameras: Sequence[str],
+    device: str = "cpu",
+    control_mode: ControlMode = "ee_pose",
+) -> Frames:
     """Return the frames of `demonstrations`, on `device`.
 
-    Raises DatasetError if `demonstrations` is empty, or their shapes differ.
+    Raises DatasetError if `demonstrations` is empty, if their shapes differ, or if
+    their actions are not in `control_mode`.
     """
     if not demonstrations:
         raise DatasetError("expected at least one demonstration to learn from, got none")
+    _check_control_mode(demonstrations, control_mode)
     _check(demonstrations, cameras)
     lengths = torch.tensor([len(d) for d in demonstrations])
     ends = lengths.cumsum(0)
@@ -92,6 +99,15 @@ def draw_rows(total: int, count: int, generator: torch.Generator) -> Tensor:
     would count as a wrong partner.
     """
     return torch.randperm(total, generator=generator)[:count]
+
+
+def _check_control_mode(demonstrations: Sequence[Demonstration], control_mode: ControlMode) -> None:
+    for demo in demonstrations:
+        if demo.control_mode != control_mode:
+            raise DatasetError(
+                f"demonstration {demo.index}: expected actions in {control_mode}, the policy's control_mode, got "
+                f"{demo.control_mode}"
+            )
 
 
 def _check(demonstrations: Sequence[Demonstration], cameras: Sequence[str]) -> None:

@@ -6,8 +6,12 @@ import published
 import pytest
 
 from altbench.core import registry
+from altbench.core.errors import ConfigError
 from altbench.core.policy import resolve_config
 from altbench.core.spec import Spec, added, digest, former_defaults
+from altbench.sweeps.plan import make_plan
+from altbench.sweeps.rows import Provenance
+from altbench.sweeps.spec import SweepSpec
 
 FOLDERS = sorted(path.parent for path in published.RESULTS.rglob("episodes.parquet"))
 UNPUBLISHED = {"bc": "6f8eaffaa8a7caee", "diffusion": "3b0c11373e452814"}
@@ -55,3 +59,34 @@ def test_an_added_setting_counts_where_it_differs():
     assert Settings().model_dump() == Settings(new=0.5).model_dump() == {"old": 1}
     assert Settings(new=0.25).model_dump(mode="json") == {"old": 1, "new": 0.25}
     assert Settings.parse({"old": 2}, "x").new == 0.5
+
+
+@pytest.mark.parametrize("policy", ["act", "alt", "alt_plus", "bc", "bc_gmm", "bc_rnn_gmm", "diffusion"])
+def test_a_preset_of_the_published_size_is_the_former_paper_under_another_name(policy):
+    kind = registry.policy(policy)
+    assert "published_size" in kind.preset_names() and "paper" not in kind.preset_names()
+    present, former = (resolve_config(kind, name, {}, policy) for name in ("published_size", "paper"))
+    assert present.model_dump(mode="json") == former.model_dump(mode="json")
+
+
+def test_both_names_of_a_preset_make_the_same_key():
+    provenance = Provenance({"torch": "1"}, "cpu", "egl", {}, 1)
+    keys = []
+    for preset in ("published_size", "paper"):
+        sweep = SweepSpec.parse(
+            {
+                "name": "both",
+                "tasks": ["Lift"],
+                "policies": [{"policy": "alt", "preset": preset}],
+                "evaluations": [{"split": "recall", "episodes": 1}],
+            },
+            "both",
+        )
+        plan = make_plan(sweep, provenance)
+        keys.append([cell.key for cell in plan.cells] + [m.key for m in plan.measurements])
+    assert keys[0] == keys[1] and len(keys[0]) == 2
+
+
+def test_an_unknown_preset_is_answered_with_a_present_name():
+    with pytest.raises(ConfigError, match=r"unknown preset 'publishedsize'; did you mean 'published_size'"):
+        resolve_config(registry.policy("alt"), "publishedsize", {}, "alt")

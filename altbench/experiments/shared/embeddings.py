@@ -122,7 +122,8 @@ def embed_episodes(run: ExperimentRun, cell: Cell, episodes: int) -> EmbeddedEpi
         return None
     recorder = _KeyRecorder(inner, inner.embed)
     task = registry.task(cell.checkpoint.task)
-    env = make_env(task, recorder.requirements, planned.sweep.image_size, planned.sweep.render_profile)
+    sweep = planned.sweep
+    env = make_env(task, recorder.requirements, sweep.image_size, sweep.render_profile, sweep.horizon_of(task.name))
     parts: list[tuple[int, int, Any]] = []
     success: list[float] = []
     with closing(env):

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.report.dots import Dot, draw_dots
 from altbench.report.style import headline, styled, styles_beside_names
-from altbench.report.success import SEEDS_NOTE, SIGNIFICANT, beats_all
+from altbench.report.success import POSES_NOTE, SEEDS_NOTE, SIGNIFICANT, TEST, beats_all
 from altbench.report.table import Block, Table, percentage, rate_text
 from altbench.stats.rates import RANKED_FROM, Rate, ranked, success_rate
 from altbench.sweeps.plan import Cell
@@ -23,11 +23,11 @@ from altbench.sweeps.spec import CLEAN
 Where = Mapping[str, Any]
 """Which episodes: columns of `results.load_episodes` and the value each must have."""
 
-PLAIN_NOTE = "Successes/episodes, rate and Wilson 95 % interval. Empty: not measured."
+PLAIN_NOTE = "Successes/episodes, rate and Wilson 95 % interval. Empty: not measured." + POSES_NOTE
 """The note of a table whose rows are not compared."""
 NOTE = (
-    "Successes/episodes, rate and Wilson 95 % interval. Bold: better than every other row (exact McNemar test on the same"
-    f" episodes, Holm-corrected, p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked. Empty: not measured."
+    f"Successes/episodes, rate and Wilson 95 % interval. Bold: better than every other row ({TEST}, Holm-corrected,"
+    f" p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked. Empty: not measured." + POSES_NOTE
 )
 """The note of a table whose rows are compared."""
 

@@ -20,6 +20,7 @@ from altbench.experiments.shared.experiment import (
     Section,
     Undrawn,
 )
+from altbench.experiments.shared.limits import limits
 from altbench.report.style import draw_all
 from altbench.report.table import Block, Table, pipe_table, write_table
 from altbench.system.files import LEFTOVER, new_folder, write_text
@@ -88,7 +89,7 @@ def to_markdown(experiment: Experiment, report: Report, run: ExperimentRun, made
     parts += [f"**{report.summary}**"] if report.summary else []
     for section in report.sections:
         parts += _section(section)
-    parts += _beside(report.reported)
+    parts += [*limits(experiment.id, bool(run.recorded)), *_beside(report.reported)]
     parts += ["## What is missing", *_missing([*report.missing, *run.missing], len(run.cells))]
     if run.left_out:
         parts += ["Left out, because this installation cannot make them:", _listing(sorted(set(run.left_out)))]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from altbench.core.types import Int64
 from altbench.report.compare.records import SIGNIFICANT, PairedResult
-from altbench.stats.paired import PairedCounts, holm, paired_difference_interval
+from altbench.stats.paired import PairedCounts, change_effect, holm, paired_difference_interval
 from altbench.stats.power import detectable_drop, fewest_losses
 from altbench.stats.sign_flip import can_decide, lowest_p, sign_flip_less
 
@@ -50,13 +50,8 @@ class _Group:
         It is kept between 1 and total / units, where each pose changes as a whole. The
         largest is taken if nothing changed.
         """
-        total, most = self.counts.total, self.counts.total / self.units
-        differ, mean, n = self.counts.only_first + self.counts.only_second, self.counts.difference, len(self.sizes)
-        variance = differ / total - mean**2
-        if n < 2 or variance <= 0:
-            return most
-        between = n / (n - 1) * float(((self.by_pose - mean * self.sizes) ** 2).sum()) / total
-        return float(np.clip(between / variance, 1.0, most))
+        differ = self.counts.only_first + self.counts.only_second
+        return change_effect(differ, self.counts.total, self.by_pose, self.sizes)
 
 
 def overall(pairs: pd.DataFrame) -> PairedResult:

@@ -109,6 +109,11 @@ def _remarks(comparison: Comparison) -> list[str]:
     found = []
     if comparison.only_new_counts:
         found.append(f"{count(comparison.only_new_counts, 'episode')} of shared cells count in the new run only.")
+    if comparison.unplayed_base or comparison.unplayed_new:
+        found.append(
+            f"Missing, since they could not be played: {count(comparison.unplayed_base, 'episode')} of the base run, "
+            f"{comparison.unplayed_new} of the new run. Where any is missing, no rise is significant."
+        )
     if any(line.partition(":")[0] in _SAME_MACHINE for line in comparison.versions):
         found.append("The machines differ: success may differ for that reason alone.")
     if comparison.costs_note:

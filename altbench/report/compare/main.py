@@ -13,6 +13,7 @@ from altbench.report.compare.records import Comparison, CostRatio
 from altbench.results.frames import load_published
 from altbench.results.measures import load_measures
 from altbench.results.unchecked import warn_of_unchecked
+from altbench.rollout.records import MISSING
 from altbench.system.fingerprint import Fingerprint, differences, load_fingerprint
 
 
@@ -50,15 +51,18 @@ def compare_frames(
         raise ResultsError(_nothing_shared(base, new, names, pairs))
     cells = [list(dict.fromkeys(map(str, frame["name"]))) for frame in (base, new)]
     there = [set(side) for side in cells]
+    overall, unbroken = pairing.with_missing([levels.overall(shared), levels.unbroken(shared)], pairs)
     return Comparison(
-        overall=levels.overall(shared),
-        policies=levels.by(shared, "label"),
-        cells=levels.by(shared, "name"),
-        unbroken=levels.unbroken(shared),
+        overall=overall,
+        policies=pairing.with_missing(levels.by(shared, "label"), pairs, "label"),
+        cells=pairing.with_missing(levels.by(shared, "name"), pairs, "name"),
+        unbroken=unbroken,
         only_base=tuple(name for name in cells[0] if name not in there[1]),
         only_new=tuple(name for name in cells[1] if name not in there[0]),
         lost=pairing.lost_episodes(pairs),
         only_new_counts=int((pairs["counts_new"] & ~pairs["counts_base"]).sum()),
+        unplayed_base=int((base["status"] == MISSING).sum()),
+        unplayed_new=int((new["status"] == MISSING).sum()),
         statuses=pairing.status_changes(pairs),
         flags=pairing.flag_changes(shared),
         costs=costs,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from altbench.core.errors import ResultsError
-from altbench.report.compare.records import FlagChange, LostEpisodes, StatusChange
-from altbench.rollout.records import NOT_COUNTED
+from altbench.report.compare.records import FlagChange, LostEpisodes, PairedResult, StatusChange
+from altbench.rollout.records import MISSING, NOT_COUNTED
 from altbench.stats.rates import succeeded
 
 EPISODE = ["name", "seed", "episode"]
@@ -51,6 +54,23 @@ def counted(pairs: pd.DataFrame) -> pd.DataFrame:
         unbroken_base=found["status_base"] == "ok",
         unbroken_new=found["status_new"] == "ok",
     )
+
+
+def unplayed(pairs: pd.DataFrame, which: str) -> pd.Series[bool]:
+    """Return which episodes one of the runs ("base" or "new") lacks or could not play."""
+    return pairs[f"status_{which}"].isin(["missing", MISSING])
+
+
+def with_missing(tests: Iterable[PairedResult], pairs: pd.DataFrame, column: str = "") -> tuple[PairedResult, ...]:
+    """Return the tests with how many episodes of their groups either run lacks.
+
+    `column`: what names their groups; empty: each is of all cells.
+    """
+    lacks = pairs[unplayed(pairs, "base") | unplayed(pairs, "new")]
+    if not column:
+        return tuple(replace(test, missing=len(lacks)) for test in tests)
+    counts = lacks[column].value_counts()
+    return tuple(replace(test, missing=int(counts.get(test.name, 0))) for test in tests)
 
 
 def lost_episodes(pairs: pd.DataFrame) -> tuple[LostEpisodes, ...]:

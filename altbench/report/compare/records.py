@@ -29,7 +29,8 @@ class PairedResult:
     `smallest`: no drop below this share of the pairs could be significant, even without
     a gain; None if no possible drop could. `detectable`: a drop of this size is seen
     with 80 % probability, if it falls on whole poses; None if no possible drop is. A
-    drop is possible up to the base run's rate.
+    drop is possible up to the base run's rate. `missing`: how many episodes of the group
+    either run lacks, which makes no rise significant.
     """
 
     name: str
@@ -44,6 +45,7 @@ class PairedResult:
     can_decide: bool
     smallest: float | None
     detectable: float | None
+    missing: int = 0
 
     @property
     def base_rate(self) -> float:
@@ -67,8 +69,8 @@ class PairedResult:
 
     @property
     def better(self) -> bool:
-        """True if the new run succeeds significantly more often."""
-        return self.p_better < SIGNIFICANT and self.counts.difference > 0
+        """True if the new run succeeds significantly more often, and nothing is missing."""
+        return not self.missing and self.p_better < SIGNIFICANT and self.counts.difference > 0
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,9 @@ class Comparison:
     `unbroken`: over all cells, episodes without an error of the policy's own.
     `only_base`, `only_new`: cells of one run alone. `lost`: episodes that the new run
     lacks in cells that both have. `only_new_counts`: episodes that count in the new run
-    alone. `versions`: how the versions and machines differ, a line each. `costs_note`:
-    why `costs` is empty, if it is.
+    alone. `unplayed_base`, `unplayed_new`: how many episodes each run could not play.
+    `versions`: how the versions and machines differ, a line each. `costs_note`: why
+    `costs` is empty, if it is.
     """
 
     overall: PairedResult
@@ -150,6 +153,8 @@ class Comparison:
     only_new: tuple[str, ...]
     lost: tuple[LostEpisodes, ...]
     only_new_counts: int
+    unplayed_base: int
+    unplayed_new: int
     statuses: tuple[StatusChange, ...]
     flags: tuple[FlagChange, ...]
     costs: tuple[CostRatio, ...]

@@ -6,6 +6,7 @@ The paper's E9 puts cats and dogs in place of the camera.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ BUILT_IN = (
     *("grass", "gravel", "hubble_deep_field", "moon", "rocket", "stereo_motorcycle"),
 )
 """Functions of `skimage.data` that return the pictures of scikit-image."""
+UNLIKE_BEFORE = ("CMYK",)
+"""Pillow's modes of pictures that version 2 once read otherwise, as if ink were light
+and black were opacity. Their contents are marked, since old records do not hold for
+them."""
 
 
 class Photograph(Perturbation):
@@ -46,6 +51,8 @@ class Photograph(Perturbation):
         digest = hashlib.sha256()
         for file in files:
             digest.update(file.read_bytes())
+            if _checked(file, *_stamp(file)) in UNLIKE_BEFORE:
+                digest.update(b"converted to RGB")
         return digest.hexdigest() if files else ""
 
     def apply(self, image: UInt8, key: FrameKey) -> UInt8:
@@ -66,27 +73,48 @@ def _photographs(folder: Any) -> tuple[Path, ...]:
     """
     if not isinstance(folder, (str, Path)):
         raise ConfigError(f"perturbation photograph: folder: expected a path, got {folder!r}")
-    path = Path(folder).expanduser()
+    path = Path(folder).expanduser().absolute()  # a policy may change the working directory
     if not path.is_dir():
         raise ConfigError(f"perturbation photograph: folder: expected a folder, got {str(folder)!r}")
-    files = tuple(sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES))
+    try:
+        files = tuple(sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES))
+    except OSError as error:
+        raise ConfigError(f"perturbation photograph: folder: {path} cannot be read: {error.strerror}") from None
     if not files:
         raise ConfigError(
             f"perturbation photograph: folder: expected {', '.join(SUFFIXES)} files, found none in {str(folder)!r}"
         )
     for file in files:
-        _check_header(file)
+        _check(file)
     return files
 
 
-def _check_header(file: Path) -> None:
-    """Raise ConfigError now, not during an episode, if `file` is not an image."""
-    from PIL import Image
+def _check(file: Path) -> None:
+    """Decode `file` whole, so that it fails now and not during an episode.
 
+    Raises ConfigError if it is not a picture.
+    """
     try:
-        Image.open(file).close()
+        stamp = _stamp(file)
     except OSError as error:
-        raise ConfigError(f"perturbation photograph: {file.name} is not a readable image ({error})") from None
+        raise _unreadable(file, error) from None
+    _checked(file, *stamp)
+
+
+@lru_cache(maxsize=4096)
+def _checked(file: Path, changed_ns: int, size: int) -> str:
+    """Return Pillow's mode of a picture that can be decoded.
+
+    `changed_ns`, `size`: of the file. A sweep makes the perturbation once for each
+    severity, and decoding a folder takes seconds.
+    """
+    del changed_ns, size
+    return _decoded(file)[1]
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 @lru_cache(maxsize=64)
@@ -111,22 +139,52 @@ def _fitted(file: Path | str, height: int, width: int) -> UInt8:
 def _read(file: Path | str) -> UInt8:
     """Return the picture of a file or of a name in BUILT_IN, uint8 (H, W, 3).
 
-    Grey and transparent pictures become RGB.
+    Grey pictures become RGB.
     """
     from skimage import data
-    from skimage.color import gray2rgb, rgba2rgb
-    from skimage.io import imread
+    from skimage.color import gray2rgb
     from skimage.util import img_as_ubyte
 
+    if isinstance(file, Path):
+        return _decoded(file)[0]
+    picture = getattr(data, file)()
+    picture = picture[0] if isinstance(picture, tuple) else picture  # of the stereo pair the left one
+    return np.asarray(img_as_ubyte(gray2rgb(picture) if picture.ndim == 2 else picture))
+
+
+def _decoded(file: Path) -> tuple[UInt8, str]:
+    """Return the picture in `file` as uint8 (H, W, 3), and Pillow's mode of it.
+
+    Raises ConfigError if it cannot be decoded to its last byte.
+    """
+    from PIL import Image
+
     try:
-        picture = imread(file) if isinstance(file, Path) else getattr(data, file)()
-        picture = picture[0] if isinstance(picture, tuple) else picture  # of the stereo pair the left one
-    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for broken files
-        raise ConfigError(f"perturbation photograph: {file} is not a readable image ({error})") from None
-    if picture.ndim == 2:
-        picture = gray2rgb(picture)
-    if picture.ndim != 3 or picture.shape[2] not in (3, 4):
-        raise ConfigError(f"perturbation photograph: {file}: expected an RGB image, got shape {picture.shape}")
-    if picture.shape[2] == 4:
-        picture = rgba2rgb(picture)
-    return np.asarray(img_as_ubyte(picture))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large, and no attack
+            with Image.open(file) as opened:
+                return _as_rgb(opened), opened.mode
+    except Exception as error:  # a broken file may raise anything, such as SyntaxError or DecompressionBombError
+        raise _unreadable(file, error) from None
+
+
+def _as_rgb(picture: Any) -> UInt8:
+    """Return a Pillow image as uint8 (H, W, 3).
+
+    Transparent parts are on white. 16 bits are scaled to 8, where Pillow would cut
+    them off.
+    """
+    from skimage.color import rgba2rgb
+    from skimage.util import img_as_ubyte
+
+    if picture.mode.startswith("I"):
+        grey = np.asarray(picture).astype(np.float64) / 257
+        return np.repeat(np.clip(np.round(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    if picture.has_transparency_data:
+        return np.asarray(img_as_ubyte(rgba2rgb(np.asarray(picture.convert("RGBA")))))
+    return np.array(picture.convert("RGB"))
+
+
+def _unreadable(file: Path, error: Exception) -> ConfigError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return ConfigError(f"perturbation photograph: {file.name} is not a readable image ({reason})")

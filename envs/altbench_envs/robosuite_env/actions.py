@@ -52,6 +52,21 @@ def unit_columns(rot6d: Float64) -> tuple[Float64, Float64] | None:
     return x, y
 
 
+def turns_between(present: Float64, wanted: Float64) -> Float64:
+    """Return the turns from one orientation to another, as rotation vectors (T, 3).
+
+    Both are rot6d (T, 6). Where `wanted` defines no rotation, nothing turns.
+    """
+    from scipy.spatial.transform import Rotation
+
+    turns = np.zeros((len(present), 3))
+    for row, (here, there) in enumerate(zip(present, wanted, strict=True)):
+        first, second = matrix_from_rot6d(here), matrix_from_rot6d(there)
+        if first is not None and second is not None:
+            turns[row] = Rotation.from_matrix(second @ first.T).as_rotvec()
+    return turns
+
+
 def pose_action(position: Float64, matrix: Float64, gripper: float) -> Float32:
     """Return one arm's `ee_pose` action, float32 (10,).
 

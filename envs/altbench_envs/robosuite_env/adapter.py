@@ -6,6 +6,7 @@ It gives the task altbench's observations, actions, splits and seeds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast, get_args
 
 import gymnasium
@@ -15,6 +16,7 @@ from altbench.api import (
     ConfigError,
     ContractError,
     ControlMode,
+    DeltaTask,
     Float32,
     Float64,
     InitialState,
@@ -23,11 +25,12 @@ from altbench.api import (
     PoseTask,
     RenderProfile,
     RestorableTask,
+    TaskInfo,
     UInt8,
     UnknownNameError,
     suggestion,
 )
-from altbench_envs.robosuite_env.actions import pose_action, rot6d_from_matrix
+from altbench_envs.robosuite_env.actions import pose_action, rot6d_from_matrix, turns_between
 from altbench_envs.robosuite_env.events import MOVE_OPTIONS, Shift, requested_move
 from altbench_envs.robosuite_env.placement import STATE_SPLITS
 from altbench_envs.robosuite_env.rendering import Renderer
@@ -44,7 +47,7 @@ ROBOT_STREAM, OBJECT_STREAM, EVENT_STREAM = 0, 1, 2
 """The streams of an episode's seed: the robot's noise is the same in every split."""
 
 
-class RobosuiteEnv(PoseTask, RestorableTask):
+class RobosuiteEnv(PoseTask, DeltaTask, RestorableTask):
     """One robosuite task as an `altbench.api.TaskEnv`.
 
     Observation: `pixels` {camera: uint8 (H, W, 3)} or, with `obs_type="state"`,
@@ -116,7 +119,7 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         super().reset(seed=seed)
         self.visuals.restore()
         split, episode, start = self._checked(options or {})
-        move = requested_move(options or {}, self.info)
+        move = requested_move(options or {}, self._limited_info)
         # One draw, then three streams. Another order, or another draw before these,
         # would give every published seed another episode.
         streams = np.random.SeedSequence(int(self.np_random.integers(2**63))).spawn(3)
@@ -230,6 +233,25 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         ]
         return np.concatenate([pose_action(*goal, part[6]) for goal, part in zip(goals, parts, strict=True)])
 
+    # --------------------------------------------------------------------------------------------------- DeltaTask
+
+    def as_delta(self, actions: Float32, agent_pos: Float32) -> Float32:
+        """Return the `ee_delta` actions (T, Da) with the same goals as `ee_pose` actions.
+
+        `actions` (T, Da), each taken after `agent_pos` (T, Dp) was observed. Poses
+        outside the workspace count as on its border, as `advance` takes them.
+        """
+        space, arms = self._pose_box(), self._simulator.arms
+        wanted = np.clip(np.asarray(actions, np.float64), space.low, space.high).reshape(len(actions), len(arms), -1)
+        seen = np.asarray(agent_pos, np.float64).reshape(len(actions), len(arms), -1)
+        parts = []
+        for number, arm in enumerate(arms):
+            there, here = wanted[:, number], seen[:, number]
+            turns = turns_between(here[:, 3:9], there[:, 3:9])
+            parts += [self._simulator.deltas(arm, there[:, :3] - here[:, :3], turns), there[:, 9:]]
+        deltas: Float32 = np.concatenate(parts, axis=1).astype(np.float32)
+        return deltas
+
     # ---------------------------------------------------------------------------------------------- RestorableTask
 
     def native_model(self) -> NativeModel:
@@ -250,6 +272,11 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         return self._scene.object_pose(self._simulator)
 
     # ----------------------------------------------------------------------------------------------------- details
+
+    @property
+    def _limited_info(self) -> TaskInfo:
+        """The task's description with the present limit of an episode as its horizon."""
+        return replace(self.info, horizon=self.episode_limit or self.info.horizon)
 
     def _checked(self, options: Mapping[str, Any]) -> tuple[str, int, InitialState | None]:
         """Return (split, episode, initial state) of reset's options.
@@ -315,10 +342,12 @@ class RobosuiteEnv(PoseTask, RestorableTask):
         return self._renderer
 
     def _action_space(self) -> gymnasium.spaces.Box:
-        arms = self.info.arms
         if self.control_mode == "ee_delta":
             return gymnasium.spaces.Box(-1.0, 1.0, (self.info.action_dim("ee_delta"),), np.float32)
-        low, high = self._scene.workspace
+        return self._pose_box()
+
+    def _pose_box(self) -> gymnasium.spaces.Box:
+        arms, (low, high) = self.info.arms, self._scene.workspace
         return _box((*low, *(-1.0,) * 7) * arms, (*high, *(1.0,) * 7) * arms)
 
     def _state_boxes(self) -> dict[str, gymnasium.spaces.Box]:

@@ -226,6 +226,17 @@ class Simulator:
         turn = base @ matrix_from_rotation_vector(scaled[3:]) @ base.T
         return self.site_position(arm) + base @ scaled[:3], turn @ self.site_matrix(arm)
 
+    def deltas(self, arm: Arm, moves: Float64, turns: Float64) -> Float64:
+        """Return the commands (T, 6) that move the goals of an arm from where it is.
+
+        The inverse of `delta_goal`. `moves` (T, 3), m, and `turns` (T, 3), rotation
+        vectors, both along the world's axes. Numbers outside [-1, 1] are out of reach.
+        """
+        arm.robot.composite_controller.update_state()  # where the base is
+        unit, base = arm.controller.scale_action(np.ones(6)), arm.controller.origin_ori
+        along: Float64 = np.concatenate([moves @ base, turns @ base], axis=1) / unit
+        return along
+
     def refresh(self) -> None:
         """Update the positions of bodies, sites and cameras to the present state.
 

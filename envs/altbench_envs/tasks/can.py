@@ -20,6 +20,7 @@ TASK = TaskInfo(
     version=1,
     horizon=200,
     grid_size=30,
+    midpoints=20,
     pose_names=("x", "y", "yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,

@@ -21,6 +21,7 @@ TASK = TaskInfo(
     version=1,
     horizon=140,
     grid_size=30,
+    midpoints=20,
     pose_names=("x", "y", "yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
 )

@@ -17,6 +17,7 @@ TASK = TaskInfo(
     version=1,
     horizon=180,
     grid_size=30,
+    midpoints=20,
     pose_names=("x", "y", "yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,

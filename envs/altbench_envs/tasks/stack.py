@@ -20,6 +20,7 @@ TASK = TaskInfo(
     version=1,
     horizon=140,
     grid_size=30,
+    midpoints=18,
     pose_names=("red_x", "red_y", "red_yaw", "green_x", "green_y", "green_yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,

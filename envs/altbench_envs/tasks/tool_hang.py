@@ -20,6 +20,7 @@ TASK = TaskInfo(
     version=1,
     horizon=500,
     grid_size=30,
+    midpoints=20,
     pose_names=("frame_x", "frame_y", "frame_yaw", "tool_x", "tool_y", "tool_yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,

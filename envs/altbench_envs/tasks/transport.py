@@ -22,6 +22,7 @@ TASK = TaskInfo(
     version=1,
     horizon=450,
     grid_size=30,
+    midpoints=20,
     pose_names=("start_x", "start_y", "payload_yaw", "target_x", "target_y", "trash_yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     cameras=("agentview", "wrist_right", "wrist_left"),

@@ -92,9 +92,10 @@ class ActNetwork(RangedNetwork):
     """A network from images, pose and style to a normalised chunk."""
 
     def __init__(self, config: ActSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]) -> None:
-        super().__init__(task, ObservationInput(config, cameras, task.agent_pos_dim, image_size))
+        numbers = task.action_dim(config.control_mode)
+        super().__init__(numbers, ObservationInput(config, cameras, task.agent_pos_dim, image_size))
         self.config, width = config, config.hidden
-        self.style = StyleEncoder(config, task.agent_pos_dim, task.action_dim())
+        self.style = StyleEncoder(config, task.agent_pos_dim, numbers)
         count = 1 if config.share_encoder else len(cameras)
         self.images = nn.ModuleList(ImageTokens(config, image_size) for _ in range(count))
         self.latent, self.pose = nn.Linear(config.latent, width), nn.Linear(task.agent_pos_dim, width)
@@ -104,7 +105,7 @@ class ActNetwork(RangedNetwork):
         self.encoder = _encoder(config, config.encoder_layers)
         layer = nn.TransformerDecoderLayer(width, config.heads, config.feedforward, config.dropout, batch_first=True)
         self.decoder = nn.TransformerDecoder(layer, config.decoder_layers, nn.LayerNorm(width))
-        self.head = nn.Linear(width, task.action_dim())
+        self.head = nn.Linear(width, numbers)
 
     def forward(self, seen: Seen, latent: Tensor | None = None) -> Tensor:
         """Return float32 (B, Tp, Da), from the present frame on.

@@ -71,6 +71,7 @@ class Act(ChunkPolicy[ActSpec, ActNetwork]):
     name: ClassVar[str] = "act"
     version: ClassVar[int] = 1
     presets = PRESETS
+    renamed_presets: ClassVar = {"published_size": "paper"}
     runtime_fields = RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: ActSpec) -> None:

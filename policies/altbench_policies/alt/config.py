@@ -10,16 +10,17 @@ from pydantic import Field, model_validator
 from altbench.api import added, changed
 from altbench_policies.augment import AugmentSpec
 from altbench_policies.checkpoint import sha256_of
+from altbench_policies.control import ControlSpec
 from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
 from altbench_policies.lookup.index import IndexSpec
 from altbench_policies.training import TrainingSpec
 from altbench_policies.vision import VisionSpec
 
 
-class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
+class AltSpec(ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     """Config of ALT.
 
-    See also FlagSpec, IndexSpec, VisionSpec, AugmentSpec and TrainingSpec.
+    See also ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec and TrainingSpec.
 
     `weights`: what a ResNet-18 (`norm = "batch"`, `width = 1`) begins with: "" for a
     draw from the seed, "imagenet" for torchvision's from the Hugging Face Hub, or the
@@ -49,6 +50,20 @@ class AltSpec(FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     similarity that plain thumbnails of `appearance_size`² grey pixels per view have
     beside the learned key (0: none, as in the paper); they tell unrelated images from
     new places (README.md).
+
+    `lookup`: "nearest" finds the nearest of all frames at each decision; "monotone"
+    follows the demonstration that it found first. `least_progress`: by how many frames
+    at least "monotone" advances at each decision. `margin`: by how much more similar
+    another demonstration's frame must be for "monotone" to leave its own.
+
+    `first_key`: the key by which the first decision of "monotone" finds its
+    demonstration. "learned" is the key itself. "whitened" divides it by its covariance
+    within demonstrations, so that what differs between them counts (Fisher's
+    discriminant). "contrast" is another network of the same size, trained to tell
+    demonstrations apart. `first_frames`: the frames at a demonstration's begin that
+    both learn from. `first_cameras`: the views of "contrast" (empty: the first of
+    `cameras`; a wrist's first image shows little but the arm's noise). `shrinkage`: the
+    share of the mean variance that is added to the covariance of "whitened".
     """
 
     weights: str = added("")

@@ -68,6 +68,7 @@ class Alt(Trainable[AltSpec]):
     name: ClassVar[str] = "alt"
     version: ClassVar[int] = 1
     presets = PRESETS
+    renamed_presets: ClassVar = {"published_size": "paper"}
     runtime_fields = RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: AltSpec) -> None:
@@ -77,7 +78,7 @@ class Alt(Trainable[AltSpec]):
         if foreign:
             raise ConfigError(f"alt: first_cameras: expected some of {self.cameras}, got {foreign[0]!r}")
         self._fitted: Fitted | None = None
-        self.flag = Flag(config, task.arms)
+        self.flag = Flag(config, task.arms, config.control_mode)
         self._follower = Follower(config)
 
     @property
@@ -85,14 +86,15 @@ class Alt(Trainable[AltSpec]):
         """Images of its cameras; the last frame alone is looked at."""
         horizon = self.config.action_horizon
         size = self._fitted.network.image_size if self._fitted else None
-        return Requirements(self.cameras, self.config.obs_horizon, horizon, horizon, image_size=size)
+        mode = self.config.control_mode
+        return Requirements(self.cameras, self.config.obs_horizon, horizon, horizon, mode, size)
 
     def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
         """Train the key, embed every frame, and calibrate the threshold.
 
         The frames are embedded without augmentation.
         """
-        frames = join(demonstrations, self.cameras, context.device)
+        frames = join(demonstrations, self.cameras, context.device, self.config.control_mode)
         network = self._network(self.config, frames.image_size, context.seed, context.device)
         network.pose_range.fit(frames.agent_pos)
         notes = {"weights_sha256": network.load_pretrained()} if self.config.weights else {}

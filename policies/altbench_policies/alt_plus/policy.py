@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from altbench.api import (
+    DELTA_ACTION_DIM,
     POSE_ACTION_DIM,
     Decision,
     Demonstration,
@@ -69,7 +70,8 @@ class Fitted:
     ) -> Self:
         """Add what follows from the others, as far as `config` uses it."""
         limit = math.inf if config.familiar is None else familiar_limit(first_frame_scores(table), config.familiar)
-        unit = usual_miss(network, table, predicted) if config.shrinkage_unit == "miss" else 1.0
+        width = POSE_ACTION_DIM if config.control_mode == "ee_pose" else DELTA_ACTION_DIM
+        unit = usual_miss(network, table, predicted, width) if config.shrinkage_unit == "miss" else 1.0
         return cls(network, table, predicted, calibration_scores, limit, unit)
 
 
@@ -86,13 +88,14 @@ class AltPlus(Trainable[AltPlusSpec]):
     name: ClassVar[str] = "alt_plus"
     version: ClassVar[int] = 1
     presets = PRESETS
+    renamed_presets: ClassVar = {"published_size": "paper"}
     runtime_fields = RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: AltPlusSpec) -> None:
         super().__init__(task, config)
         self.regressor = BehaviourCloning(task, config)
         self.cameras = self.regressor.cameras
-        self.flag = Flag(config, task.arms)
+        self.flag = Flag(config, task.arms, config.control_mode)
         self._fitted: Fitted | None = None
         self._familiar: dict[int, bool] = {}  # slot -> whether its episode began with a familiar image
 
@@ -107,7 +110,7 @@ class AltPlus(Trainable[AltPlusSpec]):
         The frames are not augmented in the second part.
         """
         self.regressor.fit(demonstrations, context)
-        frames = join(demonstrations, self.cameras, context.device)
+        frames = join(demonstrations, self.cameras, context.device, self.config.control_mode)
         keys, predicted = self._over(frames)
         table = Table.of(frames, keys, self.config)
         scores = leave_one_out_scores(table, self.config.action_horizon)
@@ -194,9 +197,9 @@ class AltPlus(Trainable[AltPlusSpec]):
         the demonstration's own.
         """
         fitted = self.fitted()
-        per_arm = change.reshape(*change.shape[:2], self.task.arms, POSE_ACTION_DIM).copy()
+        per_arm = change.reshape(*change.shape[:2], self.task.arms, -1).copy()
         per_arm[..., -1] = 0
-        moved = largest_move(change, numpy_of(fitted.network.action_range.half_range)) ** 2
+        moved = largest_move(change, numpy_of(fitted.network.action_range.half_range), per_arm.shape[-1]) ** 2
         noise = (self.config.shrinkage * fitted.shrinkage_unit) ** 2
         weight = moved / np.maximum(moved + noise, np.finfo(np.float32).tiny)
         corrected: Float32 = (per_arm.reshape(change.shape) * weight[:, None, None]).astype(np.float32)
@@ -233,24 +236,26 @@ class AltPlus(Trainable[AltPlusSpec]):
         return numpy_of(torch.cat(parts, dim=1)), numpy_of(predicted.contiguous())
 
 
-def largest_move(change: Float32, half_range: Float32) -> Float32:
+def largest_move(change: Float32, half_range: Float32, width: int = POSE_ACTION_DIM) -> Float32:
     """Return the largest change of a position in chunks (B, Ta, Da): (B,).
 
-    It is in units of `half_range` (Da,), and the largest over steps and arms.
+    An arm's action has `width` numbers and begins with its position. The change is in
+    units of `half_range` (Da,), and the largest over steps and arms.
     """
     inverse = np.divide(1, half_range, out=np.zeros_like(half_range), where=half_range > 0)
-    by_arm = np.abs(change * inverse).reshape(*change.shape[:2], -1, POSE_ACTION_DIM)
+    by_arm = np.abs(change * inverse).reshape(*change.shape[:2], -1, width)
     moved: Float32 = by_arm[..., :3].max(axis=(1, 2, 3))
     return moved
 
 
-def usual_miss(network: ChunkRegressor, table: Table, predicted: Float32) -> float:
+def usual_miss(network: ChunkRegressor, table: Table, predicted: Float32, width: int = POSE_ACTION_DIM) -> float:
     """Return the median error of `predicted` at the table's frames.
 
-    An error is the `largest_move` between predicted and demonstrated chunk.
+    An error is the `largest_move` between predicted and demonstrated chunk. `width`: as
+    there.
     """
     shown = table.demonstrated.chunk(np.arange(len(table.demonstrated)), predicted.shape[1])
-    return float(np.median(largest_move(predicted - shown, numpy_of(network.action_range.half_range))))
+    return float(np.median(largest_move(predicted - shown, numpy_of(network.action_range.half_range), width)))
 
 
 def familiar_limit(first_scores: Float32, share: float) -> float:

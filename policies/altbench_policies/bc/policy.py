@@ -25,7 +25,7 @@ class ChunkRegressor(ChunkNetwork):
         self, config: BehaviourCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
     ) -> None:
         super().__init__(config, cameras, task, image_size)
-        self.shape = (config.pred_horizon, task.action_dim())
+        self.shape = (config.pred_horizon, task.action_dim(config.control_mode))
         layers, width = hidden_layers(self.observation.dimension, config.hidden)
         self.head = layers.append(nn.Linear(width, self.shape[0] * self.shape[1]))
 
@@ -65,6 +65,7 @@ class BehaviourCloning(ChunkPolicy[BehaviourCloningSpec, ChunkRegressor]):
     name: ClassVar[str] = "bc"
     version: ClassVar[int] = 1
     presets = PRESETS
+    renamed_presets: ClassVar = {"published_size": "paper"}
 
     def __init__(self, task: TaskInfo, config: BehaviourCloningSpec) -> None:
         super().__init__(task, config)

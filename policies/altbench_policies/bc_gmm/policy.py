@@ -28,7 +28,7 @@ class ChunkMixture(ChunkNetwork):
         self, config: MixtureCloningSpec, cameras: Sequence[str], task: TaskInfo, image_size: tuple[int, int]
     ) -> None:
         super().__init__(config, cameras, task, image_size)
-        steps, numbers = config.pred_horizon, task.action_dim()
+        steps, numbers = config.pred_horizon, task.action_dim(config.control_mode)
         self.shape = (steps, numbers) if config.mixture == "step" else (1, steps * numbers)
         self.mlp, width = hidden_layers(self.observation.dimension, config.hidden)
         self.head = MixtureHead(config, width, *self.shape)
@@ -68,6 +68,7 @@ class MixtureCloning(ChunkPolicy[MixtureCloningSpec, ChunkMixture]):
     name: ClassVar[str] = "bc_gmm"
     version: ClassVar[int] = 1
     presets = PRESETS
+    renamed_presets: ClassVar = {"published_size": "paper"}
     runtime_fields = ChunkPolicy.runtime_fields | MIXTURE_RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: MixtureCloningSpec) -> None:

@@ -33,7 +33,7 @@ class RecurrentMixture(ChunkNetwork):
         super().__init__(config, cameras, task, image_size)
         width = config.rnn_hidden
         self.rnn = nn.LSTM(self.observation.dimension, width, config.rnn_layers, batch_first=True)
-        self.head = MixtureHead(config, width, 1, task.action_dim())
+        self.head = MixtureHead(config, width, 1, task.action_dim(config.control_mode))
 
     def forward(self, seen: Seen, steps: int, memory: Memory | None = None) -> tuple[Mixture, Memory]:
         """Return mixtures (B, T), and the memory afterwards.
@@ -99,6 +99,7 @@ class RecurrentCloning(ChunkPolicy[RecurrentCloningSpec, RecurrentMixture]):
     name: ClassVar[str] = "bc_rnn_gmm"
     version: ClassVar[int] = 2
     presets = PRESETS
+    renamed_presets: ClassVar = {"published_size": "paper"}
     runtime_fields = ChunkPolicy.runtime_fields | MIXTURE_RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: RecurrentCloningSpec) -> None:

@@ -26,11 +26,11 @@ from altbench.api import (
     Int64,
     Observation,
     Requirements,
-    Spec,
     TaskInfo,
     Trainable,
 )
 from altbench_policies import checkpoint, input_checks
+from altbench_policies.control import ControlSpec
 from altbench_policies.frames import join
 from altbench_policies.lookup.frames import Demonstrated
 
@@ -44,8 +44,12 @@ UNIT_LENGTH = 1e-3
 """How far from 1 the length of a rotation's column may be."""
 
 
-class BlindSpec(Spec):
-    """Config of blind. `frames`: how many of each demonstration tell what moves with the arm."""
+class BlindSpec(ControlSpec):
+    """Config of blind; see also ControlSpec.
+
+    `action_horizon`: Ta, the actions of a decision. `frames`: how many frames of each
+    demonstration show which numbers of the state move with the arm.
+    """
 
     action_horizon: int = Field(default=8, ge=1)
     frames: int = Field(default=10, ge=1)
@@ -101,11 +105,11 @@ class Blind(Trainable[BlindSpec]):
     def requirements(self) -> Requirements:
         """The task's state, looked at once per episode; no images."""
         horizon = self.config.action_horizon
-        return Requirements((), 1, horizon, horizon, needs_state=True)
+        return Requirements((), 1, horizon, horizon, self.config.control_mode, needs_state=True)
 
     def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
         """Keep the first states and all actions."""
-        frames = join(demonstrations, ())
+        frames = join(demonstrations, (), control_mode=self.config.control_mode)
         windows = np.stack([_first_states(d, self.config.frames) for d in demonstrations])
         units = _units(windows)
         self._shown = Shown.of(windows[:, 0] / units, units, Demonstrated.of(frames))

@@ -49,7 +49,7 @@ class UNetDenoiser(Denoiser):
     ) -> None:
         super().__init__(config, cameras, task, image_size)
         sizes = config.widths, config.kernel, config.groups, config.step_features
-        self.unet = UNet(task.action_dim(), self.observation.dimension, *sizes)
+        self.unet = UNet(task.action_dim(config.control_mode), self.observation.dimension, *sizes)
 
     def condition(self, seen: Seen) -> Tensor:
         """Return the observations' vectors (B, F)."""
@@ -72,7 +72,7 @@ class TransformerDenoiser(Denoiser):
         horizons = config.obs_horizon, config.pred_horizon
         seen = self.observation.dimension // config.obs_horizon
         shape = config.hidden, config.layers, config.heads, config.dropout
-        self.transformer = DiffusionTransformer(task.action_dim(), seen, horizons, *shape)
+        self.transformer = DiffusionTransformer(task.action_dim(config.control_mode), seen, horizons, *shape)
 
     def condition(self, seen: Seen) -> Tensor:
         """Return the observations' vectors step by step (B, To, F)."""
@@ -136,6 +136,10 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
     name: ClassVar[str] = "diffusion"
     version: ClassVar[int] = 1
     presets = PRESETS
+    renamed_presets: ClassVar = {
+        "published_size": "paper",
+        "published_size_transformer": "paper_transformer",
+    }
     runtime_fields = RUNTIME_FIELDS
 
     def __init__(self, task: TaskInfo, config: DiffusionSpec) -> None:
@@ -170,7 +174,7 @@ class Diffusion(ChunkPolicy[DiffusionSpec, Denoiser]):
 
     def _denoise(self, network: Denoiser, condition: Tensor, generators: list[torch.Generator]) -> Tensor:
         """Return normalised chunks (B, Tp, Da), denoised from each generator's noise."""
-        shape = (self.config.pred_horizon, self.task.action_dim())
+        shape = (self.config.pred_horizon, self.task.action_dim(self.config.control_mode))
         chunk = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(condition.device)
         self._scheduler = self._scheduler or make_scheduler(self.config)
         self._scheduler.set_timesteps(self.config.inference_steps)

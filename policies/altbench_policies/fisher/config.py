@@ -6,12 +6,14 @@ from typing import Any
 
 from pydantic import Field
 
+from altbench_policies.control import ControlSpec
 from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
 
 
-class FisherSpec(FlagSpec):
-    """Config of fisher; see also FlagSpec, whose `gamma` is a similarity, 1 − score.
+class FisherSpec(ControlSpec, FlagSpec):
+    """Config of fisher; see also ControlSpec and FlagSpec, whose `gamma` is 1 − a score.
 
+    `action_horizon`: Ta, the actions that are executed before the next decision.
     `cameras`: which views choose the demonstration (empty: the task's first, which
     stands still). `pool`: side of the squares of pixels that images are averaged over.
     `align_view`: whether an image whose background does not fit is first moved until it

@@ -62,7 +62,7 @@ class Fisher(Trainable[FisherSpec]):
     def __init__(self, task: TaskInfo, config: FisherSpec) -> None:
         super().__init__(task, config)
         self.cameras = config.cameras or task.cameras[:1]
-        self.flag = Flag(config, task.arms)
+        self.flag = Flag(config, task.arms, config.control_mode)
         self._library: Library | None = None
         self._following: dict[int, Following] = {}
 
@@ -71,11 +71,12 @@ class Fisher(Trainable[FisherSpec]):
         """Images of its cameras; the last frame alone is looked at."""
         horizon = self.config.action_horizon
         size = self._library.image_size if self._library else None
-        return Requirements(self.cameras, 1, horizon, horizon, image_size=size)
+        return Requirements(self.cameras, 1, horizon, horizon, self.config.control_mode, size)
 
     def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
         """Weigh the pixels and keep each demonstration's image in each phase."""
-        self._library = Library.of(join(demonstrations, self.cameras), self.config)
+        frames = join(demonstrations, self.cameras, control_mode=self.config.control_mode)
+        self._library = Library.of(frames, self.config)
         context.progress(1, 1, {})
 
     def save(self, folder: Path) -> None:

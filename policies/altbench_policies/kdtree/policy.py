@@ -26,19 +26,19 @@ from altbench.api import (
     Footprint,
     Observation,
     Requirements,
-    Spec,
     TaskInfo,
     Trainable,
 )
 from altbench_policies import checkpoint, input_checks
 from altbench_policies.checkpoint import numpy_of
+from altbench_policies.control import ControlSpec
 from altbench_policies.frames import join
 from altbench_policies.lookup.frames import Demonstrated
 from altbench_policies.lookup.raw import shrunk, side_by_side
 
 
-class KDTreeSpec(Spec):
-    """Config of the KD-tree.
+class KDTreeSpec(ControlSpec):
+    """Config of the KD-tree; see also ControlSpec.
 
     `observation`: what is compared. "pixels": each camera's image averaged down to
     `side` × `side` in colour. "pose": agent_pos; then no images are asked for. "both":
@@ -105,11 +105,11 @@ class KDTree(Trainable[KDTreeSpec]):
         """Images of its cameras, if they are compared; the last frame alone."""
         horizon = self.config.action_horizon
         size = self._memory.image_size if self._memory else None
-        return Requirements(self.cameras, 1, horizon, horizon, image_size=size)
+        return Requirements(self.cameras, 1, horizon, horizon, self.config.control_mode, size)
 
     def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
         """Put every frame into the tree."""
-        frames = join(demonstrations, self.cameras)
+        frames = join(demonstrations, self.cameras, control_mode=self.config.control_mode)
         parts = self._parts(frames.pixels, frames.agent_pos)
         scales = np.array([_spread(part) for part in parts], np.float32)
         if self.config.observation == "both":

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 from pydantic import Field
 
-from altbench.api import AGENT_POS_DIM, POSE_ACTION_DIM, Decision, Float32, Observation, Spec
+from altbench.api import AGENT_POS_DIM, DELTA_ACTION_DIM, ControlMode, Decision, Float32, Observation, Spec
 from altbench_policies import input_checks
 from altbench_policies.lookup.frames import Demonstrated
 from altbench_policies.lookup.table import Lookup, conformal_threshold
@@ -52,11 +52,11 @@ class Shown(Protocol):
 class Flag:
     """A flag that scores what was looked up and answers for the slots of a batch.
 
-    `arms`: of the task.
+    `arms`: of the task. `control_mode`: of the chunks.
     """
 
-    def __init__(self, config: FlagSpec, arms: int) -> None:
-        self.config, self.arms = config, arms
+    def __init__(self, config: FlagSpec, arms: int, control_mode: ControlMode = "ee_pose") -> None:
+        self.config, self.arms, self.control_mode = config, arms, control_mode
         self._grippers: dict[int, Float32] = {}  # slot -> last command of each arm, to hold
 
     def reset(self, slots: Sequence[int]) -> None:
@@ -95,11 +95,13 @@ class Flag:
         return Decision(chunk, scores, is_ood, matches, found.similarities, np.full(len(scores), level, np.float32))
 
     def _hold(self, agent_pos: Float32, grippers: Float32) -> Float32:
-        """Return the present pose with the last gripper command, (arms · 10,).
+        """Return the present pose with the last gripper command, (Da,).
 
-        It is repeated over the chunk.
+        It is repeated over the chunk. In `ee_delta` no motion holds the pose.
         """
         poses = agent_pos.reshape(self.arms, AGENT_POS_DIM)[:, :POSE]
-        action = np.concatenate([poses, grippers[:, None]], axis=1).reshape(self.arms * POSE_ACTION_DIM)
+        if self.control_mode == "ee_delta":
+            poses = np.zeros((self.arms, DELTA_ACTION_DIM - 1), np.float32)
+        action = np.concatenate([poses, grippers[:, None]], axis=1).reshape(-1)
         held: Float32 = action.astype(np.float32)
         return held

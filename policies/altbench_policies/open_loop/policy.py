@@ -22,12 +22,12 @@ from altbench.api import (
     Int64,
     Observation,
     Requirements,
-    Spec,
     TaskInfo,
     Trainable,
 )
 from altbench_policies import checkpoint, input_checks
 from altbench_policies.checkpoint import numpy_of
+from altbench_policies.control import ControlSpec
 from altbench_policies.frames import join
 from altbench_policies.lookup.raw import shrunk, side_by_side
 
@@ -35,8 +35,8 @@ ARRAYS = ("first_frames", "scales", "actions", "starts", "episodes")
 """Arrays of a `Library` and of its checkpoint, by name."""
 
 
-class OpenLoopSpec(Spec):
-    """Config of open_loop.
+class OpenLoopSpec(ControlSpec):
+    """Config of open_loop; see also ControlSpec.
 
     `cameras`: which views (empty: all of the task's). `pixels`: side that images are
     averaged down to for comparing. `action_horizon`: Ta, the actions that are executed
@@ -101,11 +101,11 @@ class OpenLoop(Trainable[OpenLoopSpec]):
         """Images of its cameras, looked at once per episode."""
         horizon = self.config.action_horizon
         size = self._library.image_size if self._library else None
-        return Requirements(self.cameras, 1, horizon, horizon, image_size=size)
+        return Requirements(self.cameras, 1, horizon, horizon, self.config.control_mode, size)
 
     def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:
         """Keep the first frames and all actions."""
-        frames = join(demonstrations, self.cameras)
+        frames = join(demonstrations, self.cameras, control_mode=self.config.control_mode)
         first = torch.unique(frames.first)
         views = [self._shrink(frames.pixels[camera][first]) for camera in self.cameras]
         scales = np.array([_spread(view) for view in views], np.float32)

@@ -11,7 +11,6 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from altbench.api import (
-    POSE_ACTION_DIM,
     Decision,
     Demonstration,
     FitContext,
@@ -39,9 +38,11 @@ ASKED = 300
 class VinnSpec(AltSpec):
     """Config of vinn: ALT's, and how neighbours are averaged.
 
-    `neighbours`: k. `bandwidth`: a neighbour at distance d has the weight
-    exp(−d / bandwidth). What is 0 is chosen when fitting: the values by which the table
-    best predicts the chunks of a demonstration that is left out of it.
+    `neighbours`: k, how many frames are averaged. `bandwidth`: a neighbour at distance d
+    has the weight exp(−d / bandwidth).
+
+    What is 0 is chosen when fitting: the values by which the table best predicts the
+    chunks of a demonstration that is left out of it.
     """
 
     neighbours: int = Field(default=0, ge=0)
@@ -152,7 +153,7 @@ def average(table: Table, rows: Int64, weights: Float32, horizon: int, arms: int
     """
     chunks = np.stack([table.demonstrated.chunk(column, horizon) for column in rows.T])
     mean = np.einsum("kbtd,bk->btd", chunks, weights)
-    by_arm = mean.reshape(*mean.shape[:2], arms, POSE_ACTION_DIM)
+    by_arm = mean.reshape(*mean.shape[:2], arms, -1)
     by_arm[..., -1] = np.where(by_arm[..., -1] > 0, 1, -1)
     found: Float32 = by_arm.reshape(mean.shape).astype(np.float32)
     return found
@@ -172,12 +173,12 @@ def choose(table: Table, config: VinnSpec, arms: int) -> Averaging:
         return tried[0]
     asked = np.unique(np.linspace(0, len(table.index) - 1, ASKED).astype(np.int64))
     rows, similarities = _others(table, asked, max(counts))
-    shown = _positions(table.demonstrated.chunk(asked, config.action_horizon))
+    shown = _positions(table.demonstrated.chunk(asked, config.action_horizon), arms)
 
     def miss(tried: Averaging) -> float:
         weights = tried.weights(similarities)
         found = average(table, rows[:, : weights.shape[1]], weights, config.action_horizon, arms)
-        return float(np.linalg.norm(_positions(found) - shown, axis=-1).mean())
+        return float(np.linalg.norm(_positions(found, arms) - shown, axis=-1).mean())
 
     return min(tried, key=miss)
 
@@ -195,6 +196,6 @@ def _others(table: Table, asked: Int64, count: int) -> tuple[Int64, Float32]:
     return rows, np.take_along_axis(similarities, rows, axis=1)
 
 
-def _positions(chunks: Float32) -> Float32:
-    """Return the positions in chunks (B, Ta, Da): (B, Ta · arms, 3)."""
-    return chunks.reshape(len(chunks), -1, POSE_ACTION_DIM)[..., :3]
+def _positions(chunks: Float32, arms: int) -> Float32:
+    """Return the positions in chunks (B, Ta, Da): (B, Ta, arms, 3)."""
+    return chunks.reshape(*chunks.shape[:2], arms, -1)[..., :3]

@@ -114,11 +114,19 @@ def test_a_row_that_shares_its_checkpoint_is_found_by_name(run: Path) -> None:
 def test_the_files_say_all_that_a_hand_needs(run: Path, tmp_path: Path) -> None:
     subject = find(checkpoint(run))
     audited = audit_run.audit(subject, DISTANCE, "positions")
-    table, failures = audit_run.write(subject, audited, DISTANCE, "positions", tmp_path)
+    tables, failures = audit_run.write(subject, audited, (), DISTANCE, "positions", tmp_path)
     assert failures == ()
     names = {path.name for path in tmp_path.iterdir()}
     pictures = {f"{stem}.{suffix}" for stem in ("similarity", "distribution") for suffix in ("png", "svg")}
-    assert names == pictures | {"audit.csv", "audit.md", "audit.tex", "audit.json", "episodes.csv", "fingerprint.json"}
+    calibrated = {f"calibrated.{suffix}" for suffix in ("csv", "md", "tex", "json")}
+    assert names == calibrated | pictures | {
+        "audit.csv",
+        "audit.md",
+        "audit.tex",
+        "audit.json",
+        "episodes.csv",
+        "fingerprint.json",
+    }
     episodes = pd.read_csv(tmp_path / "episodes.csv")
     by_hand = 1 - episodes["to_nearest_m"] / episodes["between_m"]
     assert episodes["s"].to_list() == pytest.approx(by_hand.to_list(), abs=1e-4)
@@ -126,7 +134,7 @@ def test_the_files_say_all_that_a_hand_needs(run: Path, tmp_path: Path) -> None:
     assert summary["max"] == pytest.approx(episodes["s"].max(), abs=1e-5) and summary["scored"] == 4
     assert "64 points at equal fractions of time" in (tmp_path / "audit.md").read_text()
     text = io.StringIO()
-    audit_run.show(subject, table, Console(file=text, width=140))
+    audit_run.show(subject, tables, Console(file=text, width=140))
     assert "in distribution" in text.getvalue() and "missing" not in text.getvalue()
 
 
@@ -299,3 +307,19 @@ def test_bars_mark_the_nearest_and_stand_at_the_similarities(audited: list[Audit
     assert [bar.get_height() for bar in bars] == pytest.approx([1 - 0.02 / 0.28, 1 - 0.08 / 0.28, 0.0])
     assert len({bar.get_facecolor() for bar in bars}) == 3
     assert "S = 0.800" in figure.axes[0].get_title() and "S = 0.500" in figure.axes[1].get_title()
+
+
+def test_the_expert_plays_the_same_episodes_once(run: Path, tmp_path: Path) -> None:
+    subject = find("fake/open_loop/n6/s0", run)
+    text = io.StringIO()
+    for _ in range(2):
+        audit_run.play_expert(subject, tmp_path / "expert", Console(file=text, width=140))
+    assert text.getvalue().count("by its expert") == len(subject.cells) == 1
+    own = audit_run.audit(subject, DISTANCE, "positions")
+    control = audit_run.audit_expert(subject, tmp_path / "expert", DISTANCE, "positions")
+    assert [one.record.seed for one in control] == [one.record.seed for one in own]
+    (calibrated, _), _ = audit_run.write(subject, own, control, DISTANCE, "positions", tmp_path)
+    found = calibrated.data.set_index("label")
+    assert list(found.index) == ["open_loop", "expert"] and found["solved"].to_list() == [4, 4]
+    assert found.loc["open_loop", "pairs"] == 4 and found.loc["open_loop", "gap_m"] < 0
+    assert found["rate"].isna().all(), "four of the expert's episodes tell no threshold"

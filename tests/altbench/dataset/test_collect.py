@@ -91,7 +91,8 @@ def test_demonstrations_stand_on_the_grid_and_end_with_success(path: Path) -> No
         np.testing.assert_array_equal(d.initial_state.sim_state, d.states[0])
         assert d.pixels["wrist"].shape == (len(d), *SIZE, 3)
     assert found.meta == fakes.make_meta(environment_state_dim=5, versions=found.meta.versions)
-    assert set(found.meta.versions) == {"mujoco", "robosuite"}
+    # The fake task and its expert are not the bench's own, so that their code is named, too.
+    assert set(found.meta.versions) == {"mujoco", "robosuite", "task source", "expert source"}
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -427,7 +428,7 @@ def test_validate_checks_the_file_and_replays_it(file: Path) -> None:
     with pytest.raises(DatasetError, match="demonstration 1: expected actions that lead from each recorded state"):
         run("validate", file)
     write(lambda d: replace(d, initial_state=found.demonstrations[0].initial_state))
-    with pytest.raises(DatasetError, match=r"demonstrations \[1\] fail when replayed; they were made with mujoco"):
+    with pytest.raises(DatasetError, match=r"demonstrations \[1\] fail when replayed; they were made with .*mujoco"):
         run("validate", file)
     write(lambda d: replace(d, actions=d.actions + np.float32(5)))
     with pytest.raises(

@@ -73,7 +73,7 @@ class PosedTask(fakes.FakeTask, PoseTask):
 @pytest.fixture(autouse=True)
 def homing(monkeypatch: pytest.MonkeyPatch) -> None:
     fakes.register()
-    monkeypatch.setattr(registry, "policy", lambda name: Homing)
+    monkeypatch.setitem(registry._REGISTERED["policy"], "homing", Homing)
     monkeypatch.setattr(fakes, "FakeTask", PosedTask)
 
 

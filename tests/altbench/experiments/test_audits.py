@@ -16,7 +16,7 @@ from altbench.experiments import e5_audit_tasks as audit_tasks
 from altbench.experiments import e7_multimodality as multimodality
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.audits import highest, paired_gap, ways_table
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Report
 from altbench.results import cells
 from altbench.results.run import Run
 from altbench.rollout.records import EpisodeRecord, StepRecord
@@ -133,6 +133,11 @@ def played(number: int, y: float, arms: int = 1) -> EpisodeRecord:
     return replace(episode(number), trajectory=tuple(steps), steps=5)
 
 
+def audit_of(report: Report) -> pd.DataFrame:
+    """The table of S of a report."""
+    return next(s.tables["audit"].data for s in report.sections if "audit" in s.tables)
+
+
 @pytest.mark.usefixtures("demonstrations")
 @pytest.mark.parametrize("one", [audit_lift.EXPERIMENT, audit_tasks.EXPERIMENT], ids=["E2", "E5"])
 def test_the_audits_report_on_recorded_cells(one: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +150,7 @@ def test_the_audits_report_on_recorded_cells(one: Experiment, tmp_path: Path, mo
         return [played(i, i / 1000 + offset[point.label], arms) for i in range(4)]
 
     report = one.report(recorded(one, tmp_path, make))
-    table = report.sections[0].tables["audit"].data
+    table = audit_of(report)
     by_label = table.groupby("label")["mean"].mean()
     assert by_label["diffusion"] == pytest.approx(0.9, abs=1e-3)
     assert len(table) == (15 if one.id == "E2" else 8)
@@ -161,11 +166,13 @@ def test_the_audits_report_on_recorded_cells(one: Experiment, tmp_path: Path, mo
 def test_e2_sets_the_expert_beside_the_policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_lift, "POLICIES", ("open_loop", "diffusion"))
     run = recorded(audit_lift.EXPERIMENT, tmp_path, lambda cell: [played(i, i / 1000) for i in range(4)])
-    for cell in expert_control._cells(run):
+    for cell in expert_control.controls(run):
         cells.write_cell(run.own, cell_header(cell), [played(i, i / 1000 + 0.0002) for i in range(4)])
     report = audit_lift.report(run)
-    data = report.sections[0].tables["audit"].data
+    data = audit_of(report)
     assert len(data) == 15 and report.missing == ()
+    calibrated = report.sections[0].tables["calibrated"].data
+    assert len(calibrated) == 15 and calibrated["distance_m"].notna().all() and calibrated["rate"].isna().all()
     assert data[data["label"] == "expert"]["mean"].to_numpy() == pytest.approx(0.8, abs=1e-3)
     control = next(s.text for s in report.sections if s.heading == "What S does not say")
     assert "- interpolate: the expert's highest S 0.800, mean 0.80; open_loop - expert: 0.20 [0.20, 0.20]" in control

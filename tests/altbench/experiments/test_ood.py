@@ -129,14 +129,16 @@ def test_what_does_not_count_is_not_embedded_and_the_rest_are_numbered_without_i
     policy = SimpleNamespace(task=None, config=None, requirements=None, reset=lambda slots, seeds: None)
     policy.embed = lambda observation: np.array([[1.0, 0.0]], np.float32)
     policy.act = lambda observation, slots: None
-    sweep = SimpleNamespace(image_size=(84, 84), render_profile="fast", decision_timeout_s=1.0)
+    sweep = SimpleNamespace(
+        image_size=(84, 84), render_profile="fast", decision_timeout_s=1.0, horizon_of=lambda task: None
+    )
     run: Any = SimpleNamespace(
         policy=lambda checkpoint, runtime: policy,
         run_of=lambda checkpoint: SimpleNamespace(sweep=sweep),
         records=lambda cell: kept,
     )
     cell: Any = SimpleNamespace(checkpoint=SimpleNamespace(task="Fake"), runtime={}, name="cell")
-    monkeypatch.setattr(embeddings.registry, "task", lambda name: None)
+    monkeypatch.setattr(embeddings.registry, "task", lambda name: SimpleNamespace(name=name))
     monkeypatch.setattr(embeddings, "make_env", lambda *arguments: SimpleNamespace(close=lambda: None))
     monkeypatch.setattr(embeddings, "episode_plans", lambda *_: [SimpleNamespace(index=i) for i in range(3)])
     monkeypatch.setattr(embeddings, "run_episode", play)

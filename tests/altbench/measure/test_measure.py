@@ -156,8 +156,8 @@ def test_the_length_of_the_state_is_that_of_the_environments_space() -> None:
 def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'alt'"):
         check(wanted(tmp_path, policy="atl"))
-    with pytest.raises(ConfigError, match="unknown preset 'papr'; did you mean 'paper'"):
-        check(wanted(tmp_path, preset="papr"))
+    with pytest.raises(ConfigError, match="unknown preset 'publishd_size'; did you mean 'published_size'"):
+        check(wanted(tmp_path, preset="publishd_size"))
     with pytest.raises(ConfigError, match="'random' learns nothing, so"):
         check(wanted(tmp_path, policy="random"))
     with pytest.raises(CheckpointError, match="not a checkpoint"):

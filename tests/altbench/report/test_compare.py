@@ -237,3 +237,19 @@ def test_an_opened_run_is_compared_and_shows_what_came_out(tmp_path: Path) -> No
         found = open_run(base).compare(other)
         assert isinstance(found, Comparison)
     assert repr(found) == ("<Comparison of 40 episodes in 1 cells: 40 lost, 0 gained; regression: significantly worse>")
+
+
+def test_missing_episodes_are_counted_on_both_sides_and_no_rise_is_significant() -> None:
+    base, new = frame({"alt/recall/clean": [False] * 100}), frame({"alt/recall/clean": [True] * 100})
+    assert compare_frames(base, new).overall.better
+    for lacking, whole in ((0, 1), (1, 0)):
+        sides = [base, new]
+        sides[lacking] = sides[lacking].assign(
+            status=sides[lacking]["status"].mask(sides[lacking]["episode"] < 3, "infra_error")
+        )
+        found = compare_frames(*sides)
+        assert [test.missing for test in found.tests] == [3] * 4
+        assert not any(test.better for test in found.tests)
+        assert (found.unplayed_base, found.unplayed_new) == ((3, 0) if whole else (0, 3))
+        text = " ".join(str(found).split())
+        assert f"{found.unplayed_base} episode{'s' if found.unplayed_base != 1 else ''} of the base run" in text

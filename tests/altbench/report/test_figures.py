@@ -25,7 +25,7 @@ from altbench.core.types import Float64
 from altbench.experiments.shared.expert import EXPERT
 from altbench.report import figures
 from altbench.report.cost_figures import latency_memory
-from altbench.report.style import OTHER_COLOURS, PLAIN, STYLES, Style, add_footer, policy_styles, styled
+from altbench.report.style import OTHER_COLOURS, PLAIN, STYLES, Style, add_footer, grid, policy_styles, styled
 from altbench.results import cells, frames
 from altbench.results import measures as measures_module
 from altbench.rollout.records import MeasureRecord
@@ -70,6 +70,16 @@ def test_figures_of_a_whole_run_as_png_and_svg(frame: pd.DataFrame, run: Path, t
         image = imread(path)
         assert image.shape[1] >= 750
         assert image[..., :3].std() > 0.05
+
+
+def test_a_figure_says_how_many_episodes_are_missing(frame: pd.DataFrame) -> None:
+    assert figures._missing_note(frame) == ""
+    label = frame["label"].iloc[0]
+    lost = (frame["label"] == label) & (frame["episode"] == 0)
+    note = figures._missing_note(frame.assign(status=frame["status"].mask(lost, "infra_error")))
+    assert note == f"Not ranked: {lost.sum()} of {len(frame)} episodes of the run are missing ({label} {lost.sum()})"
+    figure = figures._noted(lambda: grid(1, 1, 2.0, 2.0)[0], note)
+    assert " ".join(figure.get_suptitle().split()) == note
 
 
 def test_the_same_records_draw_the_same_bytes(frame: pd.DataFrame, run: Path, tmp_path: Path) -> None:

@@ -47,4 +47,4 @@ def test_seeds_do_not_make_a_difference_significant(tmp_path: Path) -> None:
 
 def test_one_seed_is_told_as_before(tmp_path: Path) -> None:
     table = table_of(tmp_path, 40, {"alt": 36}, seeds=1)
-    assert table.blocks[0].rows == (("alt", "30", "36/40 90 % [77, 96]"),) and "Rao" not in table.note
+    assert table.blocks[0].rows == (("alt", "30", "36/40 90 % [77, 96]"),) and "further seeds" not in table.note

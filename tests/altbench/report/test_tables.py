@@ -77,7 +77,21 @@ def test_infrastructure_errors_leave_the_denominator_and_other_errors_do_not(tmp
     failures = success_module.failures_table(frame)
     assert failures.data.iloc[0][["ok", "policy_error", "infra_error"]].to_list() == [4, 1, 1]
     assert failures.data.iloc[0]["first_message"] == "worker died"
-    assert "1 episode failed by an error" in shown(tables.render_terminal(frame, []))
+    said = " ".join(shown(tables.render_terminal(frame, [])).split())
+    assert "1 episode failed by an error" in said
+    assert "1 episode of 6 could not be played and is missing" in said and "4/5 80 %, 1 missing" in said
+    assert ", 1 missing" in success_module.success_table(frame).blocks[0].rows[0][2]
+    assert "no row of the same condition" in success_module.success_table(frame).note
+
+
+def test_failures_have_columns_for_later_statuses_only_if_these_occur(tmp_path: Path) -> None:
+    ended = [dataclasses.replace(episode(i, False), status=s) for i, s in enumerate(["policy_crash", "given_up"])]
+    cells_module.write_cell(tmp_path, header("alt", 30, "recall"), ended)
+    table = success_module.failures_table(frames.load_episodes(tmp_path))
+    assert table.data.iloc[0][["policy_crash", "given_up"]].to_list() == [1, 1] and "three times" in table.note
+    cells_module.write_cell(tmp_path, header("alt", 30, "recall"), [episode(0, True)])
+    table = success_module.failures_table(frames.load_episodes(tmp_path))
+    assert not {"policy_crash", "given_up"} & set(table.data) and "given_up" not in table.note
 
 
 def test_a_task_column_appears_only_with_several_tasks(tmp_path: Path) -> None:
@@ -110,13 +124,40 @@ def test_from_fifty_episodes_the_significantly_best_is_marked(tmp_path: Path) ->
     assert ranking(tmp_path, 50, good=40, bad=20) == [True, False]
 
 
+def test_no_row_is_ranked_while_one_of_the_same_condition_lacks_an_episode(tmp_path: Path) -> None:
+    frame = outcomes(
+        tmp_path,
+        [(header(label, 30, "recall"), [i < hits for i in range(60)]) for label, hits in (("alt", 55), ("bc", 5))],
+    )
+    assert success_module.success_table(frame).data["best"].to_list() == [True, False]
+    for label in ("alt", "bc"):
+        lost = (frame["label"] == label) & (frame["episode"] == 59)
+        lacking = frame.assign(status=frame["status"].mask(lost, "infra_error"))
+        table = success_module.success_table(lacking)
+        assert table.data["best"].isna().all() and table.blocks[0].best == frozenset()
+        groups = [lacking[lacking["label"] == name] for name in ("alt", "bc")]
+        assert not success_module.beats_all(groups[0], groups[1:])
+
+
 def test_a_difference_that_may_be_chance_is_not_marked(tmp_path: Path) -> None:
     assert ranking(tmp_path, 50, good=40, bad=36) == [False, False]
 
 
-def test_policies_of_different_n_do_not_compete(tmp_path: Path) -> None:
-    cells = [(header("alt", n, "recall"), [i < hits for i in range(60)]) for n, hits in ((10, 5), (30, 55))]
-    assert success_module.success_table(outcomes(tmp_path, cells)).data["best"].isna().all()
+def test_the_best_of_its_n_is_not_marked_if_another_row_of_the_table_is_as_good(tmp_path: Path) -> None:
+    cells = [
+        (header(label, n, "recall"), [i < hits for i in range(60)])
+        for label, n, hits in (("alt", 10, 50), ("bc", 10, 5), ("bc", 30, 55))
+    ]
+    assert success_module.success_table(outcomes(tmp_path, cells)).data["best"].to_list() == [False, False, False]
+
+
+def test_nothing_is_best_beside_a_row_that_has_too_few_episodes(tmp_path: Path) -> None:
+    cells = [
+        (header(label, 30, "uniform"), [i < hits for i in range(n)])
+        for label, n, hits in (("alt", 60, 59), ("bc", 60, 5), ("diffusion", 40, 40))
+    ]
+    found = success_module.success_table(outcomes(tmp_path, cells)).data["best"]
+    assert found.to_list()[:2] == [False, False] and pd.isna(found.iloc[2])
 
 
 def test_the_best_must_beat_every_other(tmp_path: Path) -> None:
@@ -276,9 +317,9 @@ def test_markdown_and_latex_embolden_the_best_and_escape(tmp_path: Path) -> None
     cells = [(header(label, 30, "recall"), [i < n for i in range(60)]) for label, n in (("a_b", 60), ("c|d", 0))]
     table = success_module.success_table(outcomes(tmp_path, cells))
     markdown, latex = to_markdown(table, FINGERPRINT), to_latex(table, FINGERPRINT)
-    assert "**60/60 100 % [94, 100]**" in markdown
+    assert "**60/60 100 % [89, 100]**" in markdown
     assert r"c\|d" in markdown
-    assert r"a\_b & 30 & \textbf{60/60 100 \% [94, 100]} \\" in latex
+    assert r"a\_b & 30 & \textbf{60/60 100 \% [89, 100]} \\" in latex
     body = re.sub(r"\\[\\{}%&_#$]", "", "\n".join(line for line in latex.splitlines() if not line.startswith("%")))
     assert body.count("{") == body.count("}")
     assert body.count(r"\begin") == body.count(r"\end") == 2

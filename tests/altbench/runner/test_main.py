@@ -27,7 +27,7 @@ from altbench.results.run import Run
 from altbench.runner import main, work, worker
 from altbench.runner.executors import InlineExecutor
 from altbench.runner.jobs import FitJob, Job, RolloutJob
-from altbench.runner.main import Summary
+from altbench.runner.main import Summary, pending_jobs
 from altbench.runner.progress import Board
 from altbench.sweeps.plan import Measurement
 from altbench.sweeps.spec import SweepSpec
@@ -260,8 +260,9 @@ def test_policies_that_break_are_counted_and_stop_nothing(own_policies: Path, tm
     summary, _ = go(sweep(own_policies, policies=policies, evaluations=evaluations), tmp_path)
     episodes = frames.load_episodes(tmp_path)
     status = episodes.groupby("label")["status"].agg(lambda s: sorted(set(s)))
-    assert status["Good"] == ["ok"] and status["Fails"] == ["policy_error"]
-    assert "policy_error" in status["Raises"] and summary.failed == ()
+    assert status["Good"] == ["ok"] and status["Fails"] == ["given_up", "policy_error"]
+    assert status["Raises"] == ["ok", "policy_error"]
+    assert [name for name, _ in summary.failed] == ["fake/Fails/n6"], "a row with nothing but errors"
 
 
 def test_a_fit_that_fails_takes_its_cells_with_it_and_no_others(own_policies: Path, tmp_path: Path) -> None:
@@ -379,6 +380,24 @@ def test_rows_that_share_a_checkpoint_play_with_their_own_settings(
     episodes = frames.load_episodes(tmp_path).groupby("label")
     assert episodes["success"].sum().to_dict() == {"-3.0": 0, "1.0": 4, "None": 0}
     assert (episodes.get_group("None")["status"] == "policy_error").all() and not episodes["steps"].sum()["None"]
+
+
+def test_cells_whose_checkpoint_cannot_be_fitted_are_missing_and_tried_again(
+    own_policies: Path, tmp_path: Path
+) -> None:
+    policies = [{"policy": f"{own_policies}:CannotFit", "n": [6]}]
+    spec = sweep(own_policies, policies=policies, evaluations=[{"split": "uniform", "episodes": 5}])
+    summary, _ = go(spec, tmp_path)
+    episodes = summary.run.episodes()
+    assert set(episodes["status"]) == {"infra_error"} and len(episodes) == 5
+    assert set(episodes["message"]) == {"its checkpoint could not be fitted"}
+    outputs.write(summary.run)
+    assert "5 missing" in (tmp_path / "tables" / "success.md").read_text()
+    names = [name for name, _ in summary.failed]
+    assert sorted(set(names)) == sorted(names) and "fake/CannotFit/n6/s0/uniform/clean" in names
+    assert {job.kind for job in pending_jobs(summary.run)} >= {"cell", "checkpoint"}
+    log = tmp_path / "logs" / "fake-CannotFit-n6-s0-fit.log"
+    assert "RuntimeError: no fit to 6" in log.read_text() and "in fit" in log.read_text()
 
 
 def test_tables_follow_a_cell_that_is_not_finished_yet(

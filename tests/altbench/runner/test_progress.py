@@ -31,12 +31,22 @@ def test_without_a_terminal_each_job_is_one_line() -> None:
         board.started(job)
     board.progressed(JOBS[1], Beat(1, 2))
     board.finished(JOBS[0])
-    board.retried(JOBS[1])
+    board.retried(JOBS[1], "its worker died")
     board.failed(JOBS[1], "no disk")
     board.end()
     lines = text.getvalue().splitlines()
     assert lines[0].startswith("1/2  lift/demonstrations  0 s")
-    assert lines[1:] == ["worker lost, trying again: stack/demonstrations", "failed stack/demonstrations: no disk"]
+    assert lines[1:] == [
+        "worker lost, going on with stack/demonstrations: its worker died",
+        "failed stack/demonstrations: no disk",
+    ]
+
+
+def test_the_first_error_of_a_row_is_shown_with_its_log_and_no_markup_is_read(tmp_path: Path) -> None:
+    text = io.StringIO()
+    Board(Console(file=text, width=40)).tell("Traceback:\n  x[/red]\nValueError: no [idea]\n", JOBS[0], tmp_path)
+    shown = f"first error in lift/demonstrations; all are in {tmp_path}"
+    assert text.getvalue() == f"{shown}\nTraceback:\n  x[/red]\nValueError: no [idea]\n"
 
 
 def test_on_a_terminal_jobs_in_flight_show_how_far_they_are() -> None:

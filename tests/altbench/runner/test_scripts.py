@@ -13,11 +13,13 @@ from running import run_bare
 
 from altbench.core.errors import AltbenchError
 from altbench.dataset.collecting import collect
+from altbench.results.run import Run
 from altbench.rollout import episode
 from altbench.runner import executors, main
 from altbench.runner.executors import InlineExecutor, ProcessExecutor
 from altbench.sweeps.spec import SweepSpec
 from altbench.system import workers
+from altbench.system.member import Answer
 
 SCRIPT = """
 import operator, sys
@@ -161,27 +163,40 @@ def test_cells_that_are_missing_at_the_end_are_failures(
     assert f"expected its record in {tmp_path}" in summary.failed[0][1]
 
 
-def test_no_more_workers_are_started_than_there_are_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[int] = []
-    monkeypatch.setattr(executors, "check_workers_start", lambda pool: None)
+def test_no_more_workers_are_started_than_there_are_jobs_at_once(
+    own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[FakeMember] = []
 
-    class Pool:
-        def __init__(self, workers: int) -> None:
-            started.append(workers)
+    class FakeMember:
+        pid = 0
 
-        def stop(self) -> None:
+        def __init__(self) -> None:
+            started.append(self)
+
+        def ask(self, *_: object) -> None:
             pass
 
-        def join(self, timeout: float) -> None:
+        def sources(self) -> list[object]:
+            return []
+
+        def answer(self) -> Answer:
+            return Answer("")
+
+        def end(self) -> None:
             pass
 
-    monkeypatch.setattr(executors, "spawned_pool", Pool)
-    executor = ProcessExecutor(16)
+    monkeypatch.setattr(executors, "first_member", FakeMember)
+    monkeypatch.setattr(executors, "Member", FakeMember)
+    good = [{"policy": f"{own_policies}:Good", "n": [2]}]
+    executor, begun = ProcessExecutor(16), Run.begin(tmp_path, spec("", policies=good), "none")
+    jobs = [main.CollectJob(name) for name in "abc"]
     assert executor.threads == 16 and started == []
-    for jobs in (3, 2, 40, 1, 0):
-        executor.expect(jobs)
-        executor._ready_pool()
-    assert started == [3, 16]
+    for some in (jobs, jobs[:2], jobs[:1]):
+        for job in some:
+            executor.submit(begun, job)
+        assert {outcome.job for outcome in executor.collect(0)} == set(some)
+    assert len(started) == 3
     executor.close()
 
 

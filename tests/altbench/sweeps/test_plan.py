@@ -59,6 +59,24 @@ def test_perturbations_are_made_once_for_all_policies_of_a_task(
     assert all(cell.column.perturbation.severity == cell.severity for cell in plan.cells)
 
 
+@pytest.mark.parametrize(
+    ("changes", "keeps"),
+    [
+        ({"episode_timeout_s": 1800.0}, True),
+        ({"give_up_after": 5}, True),
+        ({"episode_timeout_s": 60.0}, False),
+        ({"give_up_after": 0}, False),
+    ],
+)
+def test_a_limit_enters_a_cells_key_unless_it_is_the_usual_one(
+    own_policies: Path, changes: dict[str, Any], keeps: bool
+) -> None:
+    before = plan_of({}, own_policies)
+    after = make_plan(before.sweep.model_copy(update=changes), PROVENANCE)
+    assert (after.cells[0].key == before.cells[0].key) == keeps
+    assert after.checkpoints[0].key == before.checkpoints[0].key
+
+
 @pytest.mark.parametrize("name", registry.names("perturbation"))
 def test_a_perturbation_travels_to_a_worker(own_policies: Path, name: str) -> None:
     column = cell_of({"perturbations": [{"name": name, "severities": [2]}]}, own_policies).column

@@ -52,3 +52,30 @@ def test_beyond_the_bounds_is_clipped_and_no_motion_is_the_present_pose(pair: tu
     moved = pose.as_pose(np.array([0, 0, 1, 0, 0, 0, 1], np.float32))
     np.testing.assert_allclose(moved[:3] - still[:3], [0, 0, 0.05], atol=1e-6)
     assert moved[9] == 1
+
+
+def test_poses_within_reach_and_their_delta_actions_move_the_arm_alike(pair: tuple[Any, Any]) -> None:
+    for env in pair:
+        env.reset(seed=4)
+    delta, pose = (env.unwrapped for env in pair)
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        wanted = rng.uniform(-0.9, 0.9, 7).astype(np.float32)
+        seen = pose.observe()["agent_pos"]
+        target = pose.as_pose(wanted)
+        found = pose.as_delta(target[None], seen[None])
+        np.testing.assert_allclose(found[0], wanted, atol=1e-4)
+        np.testing.assert_array_equal(delta.as_delta(target[None], seen[None]), found)
+        pose.advance(target)
+        delta.advance(found[0])
+        np.testing.assert_allclose(pose.sim_state(), delta.sim_state(), atol=1e-5)
+
+
+def test_a_target_out_of_reach_has_a_delta_beyond_the_bounds(pair: tuple[Any, Any]) -> None:
+    pose = pair[1].unwrapped
+    pair[1].reset(seed=4)
+    seen = pose.observe()["agent_pos"]
+    target = pose.as_pose(np.zeros(7, np.float32))
+    target[:9] = 0
+    target[:3] = seen[:3] + np.array([0.1, 0, 0], np.float32)  # two zero columns keep the orientation
+    np.testing.assert_allclose(pose.as_delta(target[None], seen[None])[0], [2, 0, 0, 0, 0, 0, 0], atol=1e-4)

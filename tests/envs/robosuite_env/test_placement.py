@@ -8,6 +8,7 @@ import pytest
 from altbench.core.errors import UnknownNameError
 from altbench_envs.robosuite_env.placement import GRID_SEED, Placement
 from altbench_envs.tasks.lift import LiftScene
+from altbench_envs.tasks.stack import StackScene
 
 LIFT = LiftScene.placements["altbench"]
 
@@ -71,3 +72,9 @@ def test_robosuites_own_range_is_three_centimetres() -> None:
 def test_unknown_split_is_named() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'interpolate'"):
         LIFT.draw("interpolation", 0, np.random.default_rng(0))
+
+
+def test_tasks_say_how_many_midpoints_they_have() -> None:
+    """Intervals count episodes of one midpoint as one cluster."""
+    for scene in (LiftScene, StackScene):
+        assert scene.info.midpoints == len(scene.placements["altbench"].midpoints())
