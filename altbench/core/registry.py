@@ -50,11 +50,15 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "bc": "altbench_policies.bc:BehaviourCloning",
         "bc_gmm": "altbench_policies.bc_gmm:MixtureCloning",
         "bc_rnn_gmm": "altbench_policies.bc_rnn_gmm:RecurrentCloning",
+        "blind": "altbench_policies.blind:Blind",
         "diffusion": "altbench_policies.diffusion:Diffusion",
+        "fisher": "altbench_policies.fisher:Fisher",
         "kdtree": "altbench_policies.kdtree:KDTree",
         "open_loop": "altbench_policies.open_loop:OpenLoop",
         "random": "altbench_policies.random:Random",
+        "regressor": "altbench_policies.regressor:Regressor",
         "sb3": "altbench_policies.sb3:StableBaselines",
+        "vinn": "altbench_policies.vinn:Vinn",
     },
     "perturbation": {
         "gaussian_noise": "altbench_envs.perturbations:GaussianNoise",
@@ -105,6 +109,11 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
 }
 OWN_PACKAGES = ("altbench", "altbench_envs", "altbench_policies", "altbench_demos")
 """The packages of the bench, whose code has versions instead of digests in keys."""
+PRIVILEGED = frozenset({"blind", "sb3"})
+"""The built-in policies that see the task's state.
+
+They are listed, because a published run may be of a policy that is not installed here.
+"""
 MANIFEST = "altbench_demos:manifest.toml"
 OPENGL = "altbench_envs.robosuite_env.opengl"
 GROUPS: dict[Kind, str] = {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from altbench.core.spec import read_toml
+from altbench.report.privileged import marked
 from altbench.report.table import Block, Table, significant
 from altbench.rollout.records import MeasureRecord
 
@@ -173,7 +174,9 @@ def _block(caption: str, frame: pd.DataFrame, heads: dict[str, str], digits: int
 
     Fractional numbers have so many significant `digits`; missing ones are empty.
     """
-    rows = tuple(tuple(_text(row[column], digits) for column in heads) for _, row in frame.iterrows())
+    labels = [marked(*row) for row in zip(frame["label"], frame["policy"], strict=True)]
+    shown = frame.assign(label=labels)
+    rows = tuple(tuple(_text(row[column], digits) for column in heads) for _, row in shown.iterrows())
     return Block(caption, tuple(heads.values()), rows, names=len(SETTING) + ("against" in heads))
 
 

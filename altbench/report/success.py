@@ -8,6 +8,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
+from altbench.report.privileged import is_privileged, marked
 from altbench.report.splits import by_split
 from altbench.report.table import Block, Table, pivot, rate_text
 from altbench.rollout.records import Status
@@ -168,7 +169,8 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
     condition = ["task", *CONDITION]
     # "Best" means better than all: a row that lacks episodes might be as good.
     complete = (rates.groupby(condition)["missing"].transform("sum") == 0).to_numpy(bool)
-    for _, group in rates[complete].groupby(condition):
+    sees_images = np.array([not is_privileged(policy) for policy in rates["policy"]], dtype=bool)
+    for _, group in rates[complete & sees_images].groupby(condition):
         places = [int(i) for i in group.index]
         able = [i for i in places if enough[i]]
         if len(able) < 2:
@@ -222,7 +224,8 @@ def conditions_block(caption: str, data: pd.DataFrame, heads: list[str]) -> Bloc
 
 def _names(data: pd.DataFrame) -> dict[str, list[str | int]]:
     """Return a table's first columns: policy, N, and the task if there are several."""
-    names = {"policy": data["label"].to_list(), "N": data["n"].to_list()}
+    labels = [marked(*row) for row in zip(data["label"], data["policy"], strict=True)]
+    names = {"policy": labels, "N": data["n"].to_list()}
     return {"task": data["task"].to_list(), **names} if data["task"].nunique() > 1 else names
 
 

@@ -19,6 +19,7 @@ from altbench.report.costs import (
     memory_table,
     ratios_table,
 )
+from altbench.report.privileged import marked
 from altbench.report.splits import by_split
 from altbench.report.success import ROW, conditions_block, failures_table, ood_table, success_table
 from altbench.report.table import Block, Table, percentage, significant, write_table
@@ -138,7 +139,8 @@ def _cost_texts(costs: pd.DataFrame, label: str, n: str, task: str | None) -> tu
 
     `task` None: the run has only one.
     """
-    own = costs[(costs["label"] == label) & (costs["n"].astype(str) == n)]
+    shown = [marked(*row) for row in zip(costs["label"], costs["policy"], strict=True)]
+    own = costs[(pd.Series(shown, costs.index, dtype=object) == label) & (costs["n"].astype(str) == n)]
     own = own if task is None else own[own["task"] == task]
     if own.empty:
         return "", ""

@@ -52,6 +52,16 @@ class Checkpoint:
             raise CheckpointError(f"{INDEX}: expected the key {name!r}, it has {sorted(self.values)}")
         return self.values[name]
 
+    def only(self, prefix: str) -> Checkpoint:
+        """Return the same with those tensors alone whose names begin with `prefix`, without it."""
+        kept = {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
+        return Checkpoint(self.values, kept, self.arrays)
+
+    def without(self, prefix: str) -> Checkpoint:
+        """Return the same without the tensors whose names begin with `prefix`."""
+        kept = {name: t for name, t in self.tensors.items() if not name.startswith(prefix)}
+        return Checkpoint(self.values, kept, self.arrays)
+
     def fill(self, module: nn.Module) -> None:
         """Load `tensors` into `module`.
 
@@ -93,6 +103,11 @@ def read(folder: Path) -> Checkpoint:
             raise CheckpointError(
                 f"{path}: damaged, its SHA-256 is not the one in {INDEX}; fit and save the policy again"
             )
+    unlisted = sorted({path.name for path in folder.glob("*.npy")} - set(files))
+    if unlisted:  # cut off at the end of a line, the index is still TOML
+        raise CheckpointError(
+            f"{folder / INDEX}: damaged, it does not list {unlisted[0]}; fit and save the policy again"
+        )
     arrays = {n.removesuffix(".npy"): _read_array(folder / n) for n in files if n.endswith(".npy")}
     return Checkpoint(index["values"], read_tensors(folder / WEIGHTS), arrays)
 

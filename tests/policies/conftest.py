@@ -93,6 +93,7 @@ TINY: dict[str, dict[str, Any]] = {
     "bc": {**TINY_VISION, "hidden": (32,)},
     "bc_gmm": {**TINY_VISION, "hidden": (32,)},
     "bc_rnn_gmm": {**TINY_VISION, "rnn_hidden": 16, "sequence": 4},
+    "blind": {},
     "diffusion": {**TINY_VISION, "widths": (16, 32), "step_features": 16, "inference_steps": 4},
     "diffusion:transformer": {
         **TINY_VISION,
@@ -102,9 +103,12 @@ TINY: dict[str, dict[str, Any]] = {
         "layers": 1,
         "inference_steps": 4,
     },
+    "fisher": {"cameras": CAMERAS},
     "kdtree": {"side": 6},
     "open_loop": {},
     "random": {},
+    "regressor": {**TINY_VISION, "view_features": 0, "hidden": (32,)},
+    "vinn": {**TINY_VISION, "hidden": 32, "embedding": 16},
 }
 
 

@@ -12,8 +12,19 @@ import torch
 from altbench.core.errors import CheckpointError, ConfigError, ContractError, DatasetError
 from altbench.core.policy import FitContext
 
-TRAINED = ("act", "alt", "alt_plus", "bc", "bc_gmm", "bc_rnn_gmm", "diffusion", "diffusion:transformer")
-TRAINABLE = (*TRAINED, "kdtree", "open_loop")
+TRAINED = (
+    "act",
+    "alt",
+    "alt_plus",
+    "bc",
+    "bc_gmm",
+    "bc_rnn_gmm",
+    "diffusion",
+    "diffusion:transformer",
+    "regressor",
+    "vinn",
+)
+TRAINABLE = (*TRAINED, "fisher", "kdtree", "open_loop")
 ALL = (*TRAINABLE, "random")
 
 

@@ -15,7 +15,7 @@ from altbench_policies.lookup.flag import Flag
 
 TRAINABLE = (
     *("act", "alt", "alt_plus", "bc", "bc_gmm", "bc_rnn_gmm", "diffusion", "diffusion:transformer"),
-    *("kdtree", "open_loop"),
+    *("fisher", "kdtree", "open_loop", "regressor", "vinn"),
 )
 
 

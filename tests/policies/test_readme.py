@@ -31,7 +31,7 @@ def two_slots(observe, demonstrations, horizon):
     return Observation(pixels, np.concatenate([first.agent_pos, second.agent_pos]))
 
 
-@pytest.mark.parametrize("name", ["alt", "bc", "diffusion", "kdtree", "open_loop", "random"])
+@pytest.mark.parametrize("name", ["alt", "bc", "diffusion", "fisher", "kdtree", "open_loop", "random", "vinn"])
 def test_built_in_policies_pass_the_checker(name, fit_policy, observe, demonstrations):
     policy = fit_policy(name)
     check_policy(policy, two_slots(observe, demonstrations, policy.requirements.obs_horizon))

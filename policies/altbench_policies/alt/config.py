@@ -50,6 +50,20 @@ class AltSpec(ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec, Trainin
     similarity that plain thumbnails of `appearance_size`² grey pixels per view have
     beside the learned key (0: none, as in the paper); they tell unrelated images from
     new places (README.md).
+
+    `lookup`: "nearest" finds the nearest of all frames at each decision; "monotone"
+    follows the demonstration that it found first. `least_progress`: by how many frames
+    at least "monotone" advances at each decision. `margin`: by how much more similar
+    another demonstration's frame must be for "monotone" to leave its own.
+
+    `first_key`: the key by which the first decision of "monotone" finds its
+    demonstration. "learned" is the key itself. "whitened" divides it by its covariance
+    within demonstrations, so that what differs between them counts (Fisher's
+    discriminant). "contrast" is another network of the same size, trained to tell
+    demonstrations apart. `first_frames`: the frames at a demonstration's begin that
+    both learn from. `first_cameras`: the views of "contrast" (empty: the first of
+    `cameras`; a wrist's first image shows little but the arm's noise). `shrinkage`: the
+    share of the mean variance that is added to the covariance of "whitened".
     """
 
     weights: str = added("")
@@ -72,6 +86,13 @@ class AltSpec(ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec, Trainin
     temporal_positive: int = Field(default=0, ge=0)
     appearance: float = Field(default=0.3, ge=0, lt=1)
     appearance_size: int = Field(default=12, ge=1)
+    lookup: Literal["nearest", "monotone"] = added("nearest")
+    least_progress: int = added(4, ge=1)
+    margin: float = added(0.1, ge=0)
+    first_key: Literal["learned", "whitened", "contrast"] = added("learned")
+    first_frames: int = added(15, ge=2)
+    first_cameras: tuple[str, ...] = added(())
+    shrinkage: float = added(1e-5, gt=0)
 
     # The defaults of the base, changed to a size that two cores can train.
     encoder: Literal["resnet18", "cnn3", "cnn4", "vit"] = "cnn4"
@@ -95,6 +116,14 @@ class AltSpec(ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec, Trainin
         if not path.is_file() or values.get("weights_sha256"):
             return values
         return {**values, "weights_sha256": sha256_of(path)}
+
+    @model_validator(mode="after")
+    def _first_key_is_used(self) -> Self:
+        if self.first_key != "learned" and self.lookup != "monotone":
+            raise ValueError(
+                f"first_key = {self.first_key!r} finds a demonstration to follow: set lookup = 'monotone' as well"
+            )
+        return self
 
     @model_validator(mode="after")
     def _pretrained_weights_fit(self) -> Self:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
 from altbench.api import (
+    ConfigError,
     Decision,
     Demonstration,
     FitContext,
@@ -22,11 +23,16 @@ from altbench.api import (
 )
 from altbench_policies import checkpoint, input_checks
 from altbench_policies.alt.config import PRESETS, RUNTIME_FIELDS, AltSpec
+from altbench_policies.alt.demonstrations import DemonstrationObjective
+from altbench_policies.alt.first_key import PREFIX, FirstKey
+from altbench_policies.alt.following import Follower
 from altbench_policies.alt.network import KeyNetwork, PairObjective
+from altbench_policies.checkpoint import Checkpoint
 from altbench_policies.frames import Frames, join
 from altbench_policies.half_precision import hold_in_half
 from altbench_policies.lookup.flag import Flag
-from altbench_policies.lookup.table import Table, leave_one_out_scores
+from altbench_policies.lookup.frames import Demonstrated
+from altbench_policies.lookup.table import Lookup, Table, leave_one_out_scores
 from altbench_policies.resume import training_digest
 from altbench_policies.training import train
 from altbench_policies.vision import count_bytes, seeded_network
@@ -41,7 +47,8 @@ class Fitted:
 
     `network`: the key's network. `calibration_scores`: one per demonstration. `recall`:
     how often the lookup finds what exact search finds. `notes`: what else a checkpoint
-    records of the fit.
+    records of the fit. `first_key`: finds the demonstration to follow, if the config
+    asks for one.
     """
 
     network: KeyNetwork
@@ -49,6 +56,7 @@ class Fitted:
     calibration_scores: Float32
     recall: float
     notes: Mapping[str, str] = field(default_factory=dict)
+    first_key: FirstKey | None = None
 
 
 class Alt(Trainable[AltSpec]):
@@ -66,8 +74,12 @@ class Alt(Trainable[AltSpec]):
     def __init__(self, task: TaskInfo, config: AltSpec) -> None:
         super().__init__(task, config)
         self.cameras = config.cameras or task.cameras
+        foreign = [camera for camera in config.first_cameras if camera not in self.cameras]
+        if foreign:
+            raise ConfigError(f"alt: first_cameras: expected some of {self.cameras}, got {foreign[0]!r}")
         self._fitted: Fitted | None = None
         self.flag = Flag(config, task.arms, config.control_mode)
+        self._follower = Follower(config)
 
     @property
     def requirements(self) -> Requirements:
@@ -83,7 +95,7 @@ class Alt(Trainable[AltSpec]):
         The frames are embedded without augmentation.
         """
         frames = join(demonstrations, self.cameras, context.device, self.config.control_mode)
-        network = self._network(frames.image_size, context.seed, context.device)
+        network = self._network(self.config, frames.image_size, context.seed, context.device)
         network.pose_range.fit(frames.agent_pos)
         notes = {"weights_sha256": network.load_pretrained()} if self.config.weights else {}
         train(
@@ -99,7 +111,8 @@ class Alt(Trainable[AltSpec]):
         keys = network.embed_frames(frames)
         table = Table.of(frames, keys, self.config)
         scores = leave_one_out_scores(table, self.config.action_horizon)
-        self._fitted = Fitted(network, table, scores, table.recall_at_1(keys), notes)
+        first = self._make_first_key(frames, keys, table.demonstrated, context)
+        self._fitted = Fitted(network, table, scores, table.recall_at_1(keys), notes, first)
 
     def save(self, folder: Path) -> None:
         """Write the network, the table and the calibration scores."""
@@ -108,7 +121,10 @@ class Alt(Trainable[AltSpec]):
         if not fitted.table.index.exact:
             values["recall_at_1"] = fitted.recall
         arrays = {**fitted.table.arrays(), "calibration_scores": fitted.calibration_scores}
-        checkpoint.write(folder, checkpoint.Checkpoint(values, fitted.network.state_dict(), arrays))
+        tensors = fitted.network.state_dict()
+        if fitted.first_key:
+            arrays, tensors = arrays | fitted.first_key.arrays(), tensors | fitted.first_key.tensors()
+        checkpoint.write(folder, checkpoint.Checkpoint(values, tensors, arrays))
 
     def load(self, folder: Path, device: str = "cpu") -> None:
         """Read what `save` wrote.
@@ -117,31 +133,48 @@ class Alt(Trainable[AltSpec]):
         """
         saved = checkpoint.read(folder)
         height, width = saved.value("image_size")
-        network = self._network((height, width), 0, device)
+        network = self._network(self.config, (height, width), 0, device)
         self._settle(network)
-        saved.fill(network)
+        saved.without(PREFIX).fill(network)
         table = Table.from_arrays(saved.arrays, self.config)
         recall = 1.0 if table.index.exact else float(saved.value("recall_at_1"))
         notes = {name: saved.values[name] for name in NOTES if name in saved.values}
-        self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"), recall, notes)
+        first = self._load_first_key(saved, (height, width), device)
+        self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"), recall, notes, first)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
-        """Forget the last gripper command of each slot; nothing here is random."""
+        """Forget what each slot followed, and its last gripper command."""
         del seeds  # nothing here is random
         self.flag.reset(slots)
+        self._follower.reset(slots)
 
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
         """Return chunks (B, Ta, Da) with score, flag and matches."""
         table = self.fitted().table
         self.flag.check_begun(slots)
-        found = table.lookup(self.embed(observation), self.config.top_k)
+        found = self._look_up(self.embed(observation), observation, slots)
         chunk = table.demonstrated.chunk(found.rows[:, 0], self.config.action_horizon)
         return self.flag.decision(observation, slots, table, found, chunk, self.threshold)
 
+    def _look_up(self, keys: Float32, observation: Observation, slots: Sequence[int]) -> Lookup:
+        """Find the frames for `keys` (B, D), as `lookup` says."""
+        fitted = self.fitted()
+        if self.config.lookup == "nearest":
+            return fitted.table.lookup(keys, self.config.top_k)
+        first = fitted.first_key
+        fresh = [b for b, slot in enumerate(slots) if not self._follower.follows(slot)] if first else []
+        begun = {}
+        if first and fresh:
+            own = self._embed(first.network, observation) if first.network else first.project(keys)
+            begun = {slots[b]: first.nearest(own[b]) for b in fresh}
+        return self._follower.lookup(fitted.table, keys, slots, begun)
+
     def embed(self, observation: Observation) -> Float32:
         """Return the key of each slot's last frame, float32 (B, D) of length 1."""
-        network = self.fitted().network
-        last = {c: input_checks.images(observation, c, network.image_size)[:, -1] for c in self.cameras}
+        return self._embed(self.fitted().network, observation)
+
+    def _embed(self, network: KeyNetwork, observation: Observation) -> Float32:
+        last = {c: input_checks.images(observation, c, network.image_size)[:, -1] for c in network.cameras}
         return network.embed(last, torch.from_numpy(observation.agent_pos[:, -1]))
 
     @property
@@ -153,7 +186,11 @@ class Alt(Trainable[AltSpec]):
         """Return the bytes of the network, and of the table with its actions."""
         if self._fitted is None:
             return Footprint()
-        return Footprint(count_bytes(self._fitted.network), self._fitted.table.bytes)
+        weights, table = count_bytes(self._fitted.network), self._fitted.table.bytes
+        first = self._fitted.first_key
+        return (
+            Footprint(weights + first.weights_bytes, table + first.table_bytes) if first else Footprint(weights, table)
+        )
 
     def inference_note(self) -> str:
         """Return the index and its size; if it is not exact, also its recall@1."""
@@ -169,9 +206,58 @@ class Alt(Trainable[AltSpec]):
             raise input_checks.not_fitted(self.name)
         return self._fitted
 
-    def _network(self, image_size: tuple[int, int], seed: int, device: str) -> KeyNetwork:
+    def _make_first_key(
+        self, frames: Frames, keys: Float32, demonstrated: Demonstrated, context: FitContext
+    ) -> FirstKey | None:
+        """Return the key that finds the demonstration to follow; None: the learned one does."""
+        if self.config.first_key == "learned":
+            return None
+        if self.config.first_key == "whitened":
+            return FirstKey.whitened(keys, demonstrated, self.config)
+        config = self._first_config
+        network = self._network(config, frames.image_size, context.seed, context.device)
+        network.pose_range.fit(frames.agent_pos)
+        if self.config.weights:
+            network.load_pretrained()
+        objective = DemonstrationObjective(network, frames)
+        train(
+            network,
+            objective,
+            config,
+            replace(context, folder=context.folder and context.folder / "first_key"),
+            frames=len(frames),
+            images_per_step=2 * len(network.cameras) * min(config.batch_size, len(objective.begins)),
+            digest=self._training_digest(frames),
+        )
+        self._settle(network)
+        starts = objective.begins.to(frames.agent_pos.device)
+        pixels = {camera: frames.pixels[camera][starts] for camera in network.cameras}
+        shown = network.embed(pixels, frames.agent_pos[starts])
+        return FirstKey(shown, network=network)
+
+    def _load_first_key(self, saved: Checkpoint, image_size: tuple[int, int], device: str) -> FirstKey | None:
+        """Return the first key of a checkpoint; None if the config has none."""
+        if self.config.first_key == "learned":
+            return None
+        network = None
+        if self.config.first_key == "contrast":
+            network = self._network(self._first_config, image_size, 0, device)
+            self._settle(network)
+            saved.only(PREFIX).fill(network)
+            network.eval()
+        return FirstKey.from_arrays(saved.arrays, network)
+
+    @property
+    def _first_config(self) -> AltSpec:
+        """The config of the first key's network: its own cameras, and no thumbnails."""
+        own = self.config.first_cameras or self.cameras[:1]
+        return self.config.model_copy(update={"appearance": 0.0, "cameras": own})
+
+    def _network(self, config: AltSpec, image_size: tuple[int, int], seed: int, device: str) -> KeyNetwork:
         return seeded_network(
-            lambda: KeyNetwork(self.config, self.cameras, self.task.agent_pos_dim, image_size), seed, device
+            lambda: KeyNetwork(config, config.cameras or self.cameras, self.task.agent_pos_dim, image_size),
+            seed,
+            device,
         )
 
     def _settle(self, network: KeyNetwork) -> None:

@@ -6,14 +6,15 @@ It has a threshold. When it is raised, the policy may hold still.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from altbench.api import AGENT_POS_DIM, DELTA_ACTION_DIM, ControlMode, Decision, Float32, Observation, Spec
 from altbench_policies import input_checks
-from altbench_policies.lookup.table import Lookup, Table, conformal_threshold
+from altbench_policies.lookup.frames import Demonstrated
+from altbench_policies.lookup.table import Lookup, conformal_threshold
 
 POSE = 9
 """Numbers of position and rot6d, the first ones of agent_pos and of an ee_pose action."""
@@ -37,6 +38,15 @@ class FlagSpec(Spec):
     false_alarm_rate: float = Field(default=0.05, gt=0, lt=1)
     when_ood: Literal["act", "hold"] = "act"
     top_k: int = Field(default=3, ge=1)
+
+
+class Shown(Protocol):
+    """A table of any kind: it names the frames that its rows are."""
+
+    @property
+    def demonstrated(self) -> Demonstrated:
+        """The frames, and what followed each."""
+        ...
 
 
 class Flag:
@@ -68,7 +78,7 @@ class Flag:
         return 1 - self.config.gamma
 
     def decision(
-        self, observation: Observation, slots: Sequence[int], table: Table, found: Lookup, chunk: Float32, level: float
+        self, observation: Observation, slots: Sequence[int], table: Shown, found: Lookup, chunk: Float32, level: float
     ) -> Decision:
         """Return the decision: `chunk` (B, Ta, Da), or the present pose held.
 

@@ -125,6 +125,11 @@ class KeyIndex:
         keys: Float32 = self.made.reconstruct_n(0, self.made.ntotal)
         return keys
 
+    def rows(self, low: int, high: int) -> Float32:
+        """Return the keys of the rows [`low`, `high`), float32 (high − low, D)."""
+        keys: Float32 = self.made.reconstruct_n(low, high - low)
+        return keys
+
     @property
     def bytes(self) -> int:
         """The number of bytes held: keys or codes, cells, links."""
