@@ -158,13 +158,15 @@ NUMBERS = ("s", "nearest", "second", "to_nearest_m", "to_second_m", "between_m")
 """The columns of S: the score, the two nearest demonstrations, and the distances (m)
 that S is made of.
 """
+ORDER = "spec_json"
+"""The column that says by which seed an episode's demonstrations are ordered."""
 
 
 def frame_of(audited: Sequence[AuditedEpisode]) -> pd.DataFrame:
     """Return one row per episode: its cell, its outcome, S, and the distances in metres
     behind S.
     """
-    columns = [*COLUMNS, "episode", "seed", "status", "success", "steps", *NUMBERS, "why_empty"]
+    columns = [*COLUMNS, ORDER, "episode", "seed", "status", "success", "steps", *NUMBERS, "why_empty"]
     frame = pd.DataFrame([_row(one) for one in audited], columns=columns)
     return frame.astype({"nearest": "Int64", "second": "Int64", "s": "float64"})
 
@@ -185,6 +187,7 @@ def _row(one: AuditedEpisode) -> dict[str, Any]:
         "split": one.case.split,
         "perturbation": one.case.perturbation,
         "severity": one.case.severity,
+        ORDER: one.cell.specification,
         "episode": record.episode,
         "seed": record.seed,
         "status": record.status,

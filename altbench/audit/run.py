@@ -15,7 +15,7 @@ from rich.console import Console
 
 from altbench.audit import expert
 from altbench.audit.calibration import calibrated_table
-from altbench.audit.cases import AuditedEpisode, audit_episodes, frame_of, training_trajectories
+from altbench.audit.cases import ORDER, AuditedEpisode, audit_episodes, frame_of, training_trajectories
 from altbench.audit.subject import Subject
 from altbench.audit.tables import audit_table, terminal
 from altbench.core import registry
@@ -103,10 +103,10 @@ def write(
     """
     frame = frame_of([*audited, *control])
     calibrated, table = calibrated_table(frame, distance, source), audit_table(frame, distance, source)
-    made_by = fingerprint.collect(renderer=subject.run.renderer, data=subject.checkpoint.data_checksum or None)
+    made_by = dataclasses.replace(subject.run.fingerprint(), data=subject.checkpoint.data_checksum or None)
     write_table(calibrated, out, "calibrated", made_by)
     write_table(table, out, "audit", made_by)
-    write_text(out / "episodes.csv", to_csv(dataclasses.replace(table, data=frame)))
+    write_text(out / "episodes.csv", to_csv(dataclasses.replace(table, data=frame.drop(columns=ORDER))))
     fingerprint.write_fingerprint(out, made_by)
     return (calibrated, table), _draw(subject, audited, frame, made_by, out)
 

@@ -103,7 +103,8 @@ def _place(name: str) -> Path | None:
 def _found(name: str) -> tuple[str | None, Sequence[str]]:
     """Return the file of a module, None if it has none, and the folders of a package."""
     module: ModuleType | None = sys.modules.get(name)
-    if name == "__main__":  # it has no specification when a script is run
+    # A script has no specification. multiprocessing's workers know it by the second name.
+    if name in ("__main__", "__mp_main__"):
         return getattr(module, "__file__", None), ()
     try:
         spec = importlib.util.find_spec(name)

@@ -92,6 +92,16 @@ def check_fitted(
     _keep(run.root, checkpoint.key, found)
 
 
+def pass_over(run: Run, checkpoint: Checkpoint) -> None:
+    """Keep that the check of a fitted policy found nothing, since it lost its worker."""
+    _keep(run.root, checkpoint.key, Checked())
+
+
+def is_unchecked(run: Run, checkpoint: Checkpoint) -> bool:
+    """Return whether a fitted policy still has to be checked."""
+    return not is_own(checkpoint) and load_checked(run.root, checkpoint.key) is None
+
+
 def _check(policy: Policy, shown: Sequence[Observation], run: Run, asks: Callable[[], None]) -> Checked:
     """Check a policy, for no longer than one decision may take.
 

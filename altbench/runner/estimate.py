@@ -90,7 +90,7 @@ class Estimator:
             size = float(self.rates.checkpoint_bytes.get(preset_of(point.policy, point.preset), 0))
             return Cost(job.name, WORK, self._fit(point), size, point.key, makes=True)
         if isinstance(job, RolloutJob):
-            size = job.units * self.rates.step_bytes * registry.task(job.cell.checkpoint.task).horizon
+            size = job.units * self.rates.step_bytes * self._horizon(job.cell.checkpoint.task)
             return Cost(job.name, WORK, self._cell(job.cell), size, job.checkpoint_key)
         seconds = self.rates.measurement_s or MeasureJob.first_guess_s
         return Cost(job.name, MEASURE, seconds * self.speed)
@@ -169,8 +169,11 @@ class Estimator:
             for other, own in self.rates.episodes.items()
             if other in registry.names("task")
         ]
-        elsewhere = self._typical(per_step) * registry.task(task).horizon
+        elsewhere = self._typical(per_step) * self._horizon(task)
         return self._typical(here.values()) if here else elsewhere or cell_guess()
+
+    def _horizon(self, task: str) -> int:
+        return self.run.sweep.horizon_of(task) or registry.task(task).horizon
 
     def _frames(self, point: Checkpoint) -> int:
         return int(point.n * self.rates.frames.get(point.task, FRAMES))

@@ -14,6 +14,7 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, UnknownNameError
 from altbench.core.perturbation import AnyPerturbation
 from altbench.core.policy import Policy, Trainable, check_fit
+from altbench.core.spec import canonical
 from altbench.core.task import TaskInfo
 from altbench.core.types import ControlMode, ObsType, RenderProfile
 from altbench.dataset.cached import collect
@@ -87,7 +88,7 @@ def evaluate(
             records.append(run_episode(env, ready, plan, decision_timeout_s))
     finally:
         env.close()
-    frame = episodes_frame(_header(info, label, split, perturbation, len(starts)), records)
+    frame = episodes_frame(_header(info, label, split, perturbation, len(starts), seed), records)
     if not quiet:
         say(make_console(), _summary(frame, f"{label} on {info.name}, {split}"), wrap=False)
     return frame
@@ -145,7 +146,9 @@ def _starts(
     return subset(given, len(given), info.grid_size, seed)
 
 
-def _header(info: TaskInfo, label: str, split: str, perturbation: AnyPerturbation | None, n: int) -> CellHeader:
+def _header(
+    info: TaskInfo, label: str, split: str, perturbation: AnyPerturbation | None, n: int, seed: int
+) -> CellHeader:
     """Describe the episodes as a cell; without keys, since nothing is stored under them."""
     severity = 0 if perturbation is None else perturbation.severity
     condition = "clean" if severity == 0 or perturbation is None else perturbation.name
@@ -163,7 +166,7 @@ def _header(info: TaskInfo, label: str, split: str, perturbation: AnyPerturbatio
         perturbation=condition,
         severity=severity,
         checkpoint_key="",
-        spec_json="{}",
+        spec_json=canonical({"seed": seed}),  # it orders the demonstrations
     )
 
 

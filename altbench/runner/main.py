@@ -173,7 +173,8 @@ def pending_jobs(run: Run) -> list[Job]:
     measurements.
     """
     plan = run.plan
-    fits = [FitJob(c) for c in plan.checkpoints if c.trainable and not run.is_fitted(c)]
+    unfit = (c for c in plan.checkpoints if c.trainable and (contract.is_unchecked(run, c) or not run.is_fitted(c)))
+    fits = [FitJob(c) for c in unfit]
     unfinished = [c for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
     older = older_cells(run.root, unfinished)
     cells = [RolloutJob(c, older=older.get(c.key, ())) for c in unfinished]

@@ -70,7 +70,7 @@ def check(run: Run, cell: Cell, worker: Worker, heartbeat: Heartbeat) -> None:
 
 
 def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) -> None:
-    """Fit a checkpoint, from where a killed run left it.
+    """Fit a checkpoint, from where a killed run left it, and check what it decides.
 
     A policy that breaks its contract is not kept; ContractError then.
     """
@@ -82,6 +82,7 @@ def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) 
     checking = training / "checking"
     if checking.exists():
         # A worker died or hung in the check of the fitted policy. Its episodes record that.
+        contract.pass_over(run, checkpoint)
         shutil.rmtree(training)
         return
     training.mkdir(parents=True, exist_ok=True)
@@ -91,17 +92,18 @@ def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) 
     check_unchanged(checkpoint, policy)
     shown = run.demonstrations(checkpoint)
     demonstrations = in_control_mode(shown, checkpoint.task, policy.requirements.control_mode)
-    seed = derive_seed(run.sweep.seed, "train", checkpoint.train_seed)
-    clock = TrainingClock(training / "seconds.txt", heartbeat)
-    policy.fit(demonstrations, FitContext(seed, run.device, training, clock))
-    save_checkpoint(folder, _card(run, checkpoint, policy, clock), policy, training / "logs")
+    if not run.is_fitted(checkpoint):  # else a run was stopped before the check
+        seed = derive_seed(run.sweep.seed, "train", checkpoint.train_seed)
+        clock = TrainingClock(training / "seconds.txt", heartbeat)
+        policy.fit(demonstrations, FitContext(seed, run.device, training, clock))
+        save_checkpoint(folder, _card(run, checkpoint, policy, clock), policy, training / "logs")
     if not contract.is_own(checkpoint):
         checking.touch()
         asks = functools.partial(heartbeat.pulse, 0, "decision")
         try:
             contract.check_fitted(run, checkpoint, demonstrations, worker, asks)
         except ContractError:
-            shutil.rmtree(folder)
+            shutil.rmtree(run.fitted(checkpoint))
             checking.unlink()
             raise
     shutil.rmtree(training)

@@ -26,6 +26,10 @@ BUSY_LOOK_S = 0.1
 """Seconds for which a worker looks whether threads that a call left are at work."""
 
 
+ENDING_S = 5.0
+"""Seconds that a worker may take to end once it has closed its pipe."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a call returned, or in words what it raised. `last`: the worker ends now."""
@@ -56,6 +60,8 @@ class Member:
         self._process.start()
         theirs.close()
         self.pid = self._process.pid or 0
+        self.greeted = False
+        """Whether the worker has started, as far as `answer` has heard."""
 
     def ask(self, function: Callable[..., Any], *args: Any) -> None:
         """Let the worker call `function(*args)`; `answer` tells how that ended."""
@@ -72,6 +78,7 @@ class Member:
             said = self._said()
             if not isinstance(said, Hello):
                 break
+            self.greeted = True
         if said is not None:
             return said
         if self._process.is_alive():
@@ -85,7 +92,13 @@ class Member:
             if not self._pipe.poll():
                 return None
             found = self._pipe.recv()
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except (EOFError, OSError):
+            # It has closed its end, so it is about to end; it could never answer again.
+            self._process.join(ENDING_S)
+            self._process.kill()
+            self._process.join(ENDING_S)
+            return None
+        except pickle.UnpicklingError:
             return None
         return found if isinstance(found, Answer | Hello) else None
 
@@ -106,11 +119,13 @@ def first_member() -> Member:
         note = Path(folder) / "note"
         os.environ[SECOND_IMPORT] = str(note)
         try:
-            made = Member()
-            wait(made.sources())
+            made, ended = Member(), None
+            # A worker that ends closes its files one by one, and counts as alive until then.
+            while ended is None and not made.greeted:
+                wait(made.sources(), timeout=0.1)
+                ended = made.answer()
         finally:
             del os.environ[SECOND_IMPORT]
-        ended = made.answer()
         if ended is None:
             return made
         made.end()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from altbench.audit.cases import AuditedEpisode, Case, audit_episodes, case_of, frame_of, training_trajectories
+from altbench.audit.cases import ORDER, AuditedEpisode, Case, audit_episodes, case_of, frame_of, training_trajectories
 from altbench.audit.tables import score
 from altbench.core import registry
 from altbench.experiments.shared import expert as expert_control
@@ -70,7 +70,12 @@ def episodes_table(frame: pd.DataFrame) -> Table:
 
     The table is a CSV alone, because it is too long to be read.
     """
-    return Table("Every episode", frame, (), "Every episode: S, its two nearest demonstrations, and the distances.")
+    return Table(
+        "Every episode",
+        frame.drop(columns=ORDER),
+        (),
+        "Every episode: S, its two nearest demonstrations, and the distances.",
+    )
 
 
 def ways_table(by_way: dict[str, pd.DataFrame], by: Sequence[str], heads: Sequence[str]) -> Table:

@@ -79,6 +79,50 @@ def test_outside_a_workers_start_nothing_is_refused() -> None:
     workers.refuse_second_import("altbench.run")
 
 
+OWN_POLICY = """
+import sys
+sys.path.insert(0, {tests!r})
+import fakes, numpy as np
+fakes.register()
+import altbench
+from altbench.api import Decision, Policy, Requirements, Spec
+from altbench.runner import main
+from altbench.sweeps.spec import SweepSpec
+main.require_renderer = lambda: "none"
+
+
+class Still(Policy[Spec]):
+    name = "still"
+
+    @property
+    def requirements(self):
+        return Requirements((), 1, 1, 1)
+
+    def reset(self, slots, seeds):
+        pass
+
+    def act(self, observation, slots):
+        return Decision(np.eye(1, self.task.action_dim(), dtype=np.float32)[:, None])
+
+
+altbench.register("policy", "still", Still)
+SWEEP = SweepSpec.parse({{
+    "name": "script", "tasks": ["Fake"], "demonstrations": {{"n": 2}}, "image_size": [32, 32], "measure": False,
+    "policies": [{{"policy": "still", "n": [2]}}], "evaluations": [{{"split": "replay", "episodes": 1}}],
+}}, "script")
+if __name__ == "__main__":
+    print("failed:", main.run(SWEEP, "out", workers=1).failed)
+"""
+
+
+def test_a_policy_that_a_script_registers_has_the_same_code_in_a_worker(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(OWN_POLICY.format(tests=str(Path(__file__).parents[2])))
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "failed: ()" in done.stdout
+
+
 def spec(file: str, **settings: object) -> SweepSpec:
     values = {
         "name": "here",

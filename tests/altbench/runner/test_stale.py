@@ -165,7 +165,7 @@ def test_the_fingerprint_names_code_and_files(folder: Path) -> None:
 
 
 def test_demonstrations_of_an_edited_expert_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = sweep("random")
+    spec = sweep("random", evaluations=[{"split": "recall", "episodes": 1}])  # which needs demonstrations
     ran(spec)
     real = registry.source
     monkeypatch.setattr(registry, "source", lambda kind, name: real(kind, name) + ("x" if kind == "expert" else ""))
