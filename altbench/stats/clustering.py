@@ -36,7 +36,7 @@ def initial_poses(frame: pd.DataFrame) -> pd.Series[int]:
     if frame.empty:
         return pd.Series(0, frame.index, dtype=np.int64)
     names = [name for name in ("task", "split") if name in frame]
-    start = frame.assign(split=[_start(split) for split in frame["split"]]) if "split" in frame else frame
+    start = frame.assign(split=[start_of(split) for split in frame["split"]]) if "split" in frame else frame
     place = pd.Series(-1, frame.index, dtype=np.int64)
     if len(names) == 2:
         for (task, split), group in start.groupby(["task", "split"]):
@@ -52,8 +52,11 @@ def repeats_poses(frame: pd.DataFrame) -> bool:
     return bool(initial_poses(frame).duplicated().any())
 
 
-def _start(split: object) -> str:
-    # An event in mid-episode (recall+move15by0.08) leaves the initial pose as it is.
+def start_of(split: object) -> str:
+    """Return the split without its event, which leaves the initial pose as it is.
+
+    `recall+move15by0.08` begins as `recall` does.
+    """
     return str(split).partition("+")[0]
 
 
