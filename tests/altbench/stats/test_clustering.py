@@ -105,6 +105,15 @@ def test_few_families_say_less_than_many_episodes() -> None:
     assert alone.p < 1e-9
 
 
+def test_a_crossed_rate_tells_what_is_missing() -> None:
+    frame = episodes("uniform", 30, 40).assign(perturbation="a")
+    lacking = frame.assign(status=frame["status"].mask(frame["episode"] < 3, "infra_error"))
+    assert crossed_rate(frame, "perturbation").missing == 0
+    found = crossed_rate(lacking, "perturbation")
+    assert (found.episodes, found.missing) == (37, success_rate(lacking).missing) == (37, 3)
+    assert crossed_rate(lacking.head(3), "perturbation").missing == 3
+
+
 def test_two_way_intervals_cover_the_truth() -> None:
     rng, hits = np.random.default_rng(1), 0
     for _ in range(150):
