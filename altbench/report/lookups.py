@@ -10,6 +10,7 @@ import pandas as pd
 
 from altbench.core import registry
 from altbench.dataset.subsets import collected_order
+from altbench.report.privileged import marked
 from altbench.report.table import Block, Table
 from altbench.stats.rates import countable, succeeded
 from altbench.stats.taxonomy import KINDS, STUCK_DECISIONS, STUCK_FRAMES, Lookups, Taxonomy, count
@@ -79,7 +80,8 @@ def _block(rows: list[dict[str, Any]]) -> Block:
         *(heads.get(name, name) for name in names),
         *("solved", "first lookup right", "solved when right", "when wrong", *KINDS, "deadlocks"),
     )
-    texts = tuple((*(str(row[name]) for name in names), *_texts(row)) for row in rows)
+    shown = [row | {"label": marked(row["label"], row["policy"])} for row in rows]
+    texts = tuple((*(str(row[name]) for name in names), *_texts(row)) for row in shown)
     return Block("Failures of lookups on recall, by the first kind that applies", header, texts, names=len(names))
 
 
