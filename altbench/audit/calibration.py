@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from altbench.audit.expert import EXPERT
 from altbench.audit.tables import ORDER
+from altbench.report.privileged import marked
 from altbench.report.table import Block, Table, interval_text
 from altbench.stats.calibrated import PASSED, Calibrated, calibrate
 from altbench.stats.clustering import initial_poses
@@ -41,7 +43,8 @@ def calibrated_table(frame: pd.DataFrame, distance: Distance, source: Source) ->
     # The first case is the one to read: its rows come first, the nearest policy on top.
     data = data.assign(_case=order).sort_values(["task", "_case", "distance_m", "label"], kind="stable")
     data = data.drop(columns="_case").reset_index(drop=True).assign(distance=distance.name, trajectory=source)
-    return Table("Calibrated memorisation audit", data, (_block(data),), note(distance, source))
+    labels = {label: marked(label, policy) for label, policy in zip(frame["label"], frame["policy"], strict=True)}
+    return Table("Calibrated memorisation audit", data, (_block(data, labels),), note(distance, source))
 
 
 def _numbers(own: pd.DataFrame, found: Calibrated, expert: Calibrated) -> tuple[Any, ...]:
@@ -69,14 +72,17 @@ def note(distance: Distance, source: Source) -> str:
     )
 
 
-def _block(data: pd.DataFrame) -> Block:
+def _block(data: pd.DataFrame, labels: Mapping[str, str]) -> Block:
+    """Return the table's block. `labels`: of the policies, as they are shown."""
     names = [name for name in ("task", "label", "n") if name != "task" or data["task"].nunique() > 1]
     names += ["train_seed"] if data["train_seed"].nunique() > 1 else []
     header = (
         *(HEADS.get(name, name) for name in names),
         *("case", "distance, mm", "memorised", "z", "minus the expert's, mm", "solved"),
     )
-    rows = tuple((*(str(row[name]) for name in names), *_texts(row)) for row in data.to_dict("records"))
+    found = data.to_dict("records")
+    shown = [{**row, "label": labels[row["label"]]} for row in found]
+    rows = tuple((*(str(named[name]) for name in names), *_texts(row)) for named, row in zip(shown, found, strict=True))
     return Block("Nearer to a demonstration than the expert is?", header, rows, names=len(names) + 1)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from altbench.audit.cases import Case, choose_cases, evaluations
+from altbench.audit.expert import EXPERT
 from altbench.core import registry
 from altbench.core.errors import CheckpointError, ConfigError, UnknownNameError
 from altbench.results import cells as results
@@ -54,7 +55,8 @@ def find_subject(
     """Return the subject that `checkpoint` names.
 
     That is a folder RUN/checkpoints/NAME, or a readable name in the run under `root`.
-    CheckpointError, ResultsError or DatasetError if something needed is missing.
+    CheckpointError, ResultsError or DatasetError if something needed is missing;
+    ConfigError for a label that the control has.
     """
     folder = Path(checkpoint)
     if root is None:
@@ -64,6 +66,8 @@ def find_subject(
     by_folder = is_checkpoint(folder)
     row = _row_of(folder) if by_folder else _row_called(checkpoint, sweeps, root)
     sweep = next((one for one in sweeps if row.name in _rows(one)), sweeps[0])
+    if row.entry.name == EXPERT:
+        raise ConfigError(f"{row.name}: the audit's control is called {EXPERT!r}; give the policy another `label`")
     cases = choose_cases(case_names, registry.task(row.task))
     subject = _subject(root, narrowed(sweep, row), cases, episodes, renderer)
     if by_folder and subject.checkpoint.key != read_card(folder).key:

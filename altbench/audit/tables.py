@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from altbench.audit.cases import CASES, COLUMNS
+from altbench.report.privileged import marked
 from altbench.report.table import Block, Table
 from altbench.stats.scores import RESAMPLES, summarise
 from altbench.stats.trajectories import SOURCES, Distance, Source
@@ -67,6 +68,7 @@ def _block(data: pd.DataFrame) -> Block:
             str(row["scored"]),
             str(row["empty"]),
         )
+        row["label"] = marked(row["label"], row["policy"])
         rows.append((*(str(row[name]) for name in names), *texts, solved))
     return Block("S by case", (*header, "successes"), tuple(rows), names=len(names) + 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -44,15 +45,23 @@ def subset(demonstrations: Sequence[AnyPlaced], n: int, grid_size: int, seed: in
     return tuple(_order(demonstrations, grid_size, seed)[:n])
 
 
-def grid_order(n: int, grid_size: int, seed: int) -> tuple[int, ...]:
-    """Return the grid poses of the first `n` demonstrations that `subset` returns.
+@dataclass(frozen=True)
+class _Collected:
+    """A demonstration of a file on the grid: demonstrations are collected in the grid's order."""
 
-    It needs no file: it holds if the demonstrations are whole passes over the grid. The
-    demonstration at place i is then number grid_size * (i // grid_size) + pose.
+    index: int
+    grid_index: int
+
+
+def collected_order(n: int, collected: int, grid_size: int, seed: int) -> tuple[int, ...]:
+    """Return the numbers of the `n` demonstrations that `subset` returns of a collected file.
+
+    It needs no file: one that is collected on the grid has demonstration i at the pose
+    i % grid_size. `collected`: how many the file holds; one that ends within a pass
+    over the grid has another order than one that goes on.
     """
-    passes = -(-n // grid_size)
-    ranks = [_permutation(grid_size, seed, grid_pass + 1) for grid_pass in range(passes)]
-    return tuple(pose for rank in ranks for pose in sorted(range(grid_size), key=rank.__getitem__))[:n]
+    file = [_Collected(i, i % grid_size) for i in range(collected)]
+    return tuple(d.index for d in subset(file, n, grid_size, seed))
 
 
 def _order(demonstrations: Sequence[AnyPlaced], grid_size: int, seed: int) -> list[AnyPlaced]:

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from altbench.core import registry
-from altbench.dataset.subsets import grid_order
+from altbench.dataset.subsets import collected_order
+from altbench.report.privileged import marked
 from altbench.report.table import Block, Table
 from altbench.stats.rates import countable, succeeded
 from altbench.stats.taxonomy import KINDS, STUCK_DECISIONS, STUCK_FRAMES, Lookups, Taxonomy, count
@@ -32,22 +33,24 @@ def lookups_table(frame: pd.DataFrame, decisions: pd.DataFrame, shown: Demonstra
     """Return the failures of lookup policies by kind, a row per policy, task and N.
 
     `frame`, `decisions`: as `results.load_episodes` and `results.load_decisions` return
-    them. `shown`: the sweep's demonstrations. Empty unless these are passes over the
-    grid, which alone tell an episode's own demonstration by its number.
+    them; the column `collected` of `frame` (`results.collected`) says how many
+    demonstrations the file holds, without it `shown`, the sweep's demonstrations. Empty
+    unless these are on the grid, which alone tells an episode's own demonstration by its
+    number.
     """
     rows: list[dict[str, Any]] = []
     if shown.file is None and shown.placement == "grid":
         own = countable(frame[(frame["split"] == SPLIT) & (frame["perturbation"] == CLEAN)])
         for key, group in own.groupby(ROW, sort=True):
-            found = list(_episodes(group, decisions[decisions["key"].isin(set(group["key"]))]))
+            found = list(_episodes(group, decisions[decisions["key"].isin(set(group["key"]))], shown.n))
             if found:
                 rows.append(dict(zip(ROW, key, strict=True)) | _row(count(found)))
     return Table("How lookups fail", pd.DataFrame(rows), (_block(rows),), NOTE)
 
 
-def _episodes(group: pd.DataFrame, decisions: pd.DataFrame) -> Iterator[Lookups]:
+def _episodes(group: pd.DataFrame, decisions: pd.DataFrame, collected: int) -> Iterator[Lookups]:
     """Yield the lookups of each episode that has any."""
-    order = _demonstrations(group.iloc[0])
+    order = _demonstrations(group.iloc[0], collected)
     firsts = {
         (key, episode): tuple((int(m[0][0]), int(m[0][1])) for m in part.sort_values("step")["matches"] if len(m))
         for (key, episode), part in decisions.groupby(["key", "episode"])
@@ -57,10 +60,11 @@ def _episodes(group: pd.DataFrame, decisions: pd.DataFrame) -> Iterator[Lookups]
             yield Lookups(order[episode % len(order)], firsts[key, episode], bool(won))
 
 
-def _demonstrations(row: pd.Series[Any]) -> list[int]:
+def _demonstrations(row: pd.Series[Any], collected: int) -> tuple[int, ...]:
     """Return the numbers of the demonstrations in the order in which episodes take them."""
     size, seed = registry.task(row["task"]).grid_size, int(json.loads(row["spec_json"]).get("seed", 0))
-    return [size * (i // size) + pose for i, pose in enumerate(grid_order(int(row["n"]), size, seed))]
+    n = int(row["n"])
+    return collected_order(n, max(n, int(row.get("collected", collected))), size, seed)
 
 
 def _row(found: Taxonomy) -> dict[str, Any]:
@@ -76,7 +80,8 @@ def _block(rows: list[dict[str, Any]]) -> Block:
         *(heads.get(name, name) for name in names),
         *("solved", "first lookup right", "solved when right", "when wrong", *KINDS, "deadlocks"),
     )
-    texts = tuple((*(str(row[name]) for name in names), *_texts(row)) for row in rows)
+    shown = [row | {"label": marked(row["label"], row["policy"])} for row in rows]
+    texts = tuple((*(str(row[name]) for name in names), *_texts(row)) for row in shown)
     return Block("Failures of lookups on recall, by the first kind that applies", header, texts, names=len(names))
 
 

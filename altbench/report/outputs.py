@@ -16,6 +16,7 @@ from altbench.core.spec import digest
 from altbench.report.table import Table
 from altbench.results import frames
 from altbench.results import measures as measures_module
+from altbench.results.collected import with_collected
 from altbench.results.run import Run
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
@@ -51,8 +52,9 @@ def write(run: Run, out: Path | None = None) -> Failures:
     made_by = run.fingerprint()
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
-    more = _lookups(run.episodes(), run.decisions(), run.sweep)
-    return _draw(out, run.episodes(), run.measures(), made_by, made_of, more)[1]
+    episodes = with_collected(run.episodes(), run.root, run.sweep)
+    more = _lookups(episodes, run.decisions(), run.sweep)
+    return _draw(out, episodes, run.measures(), made_by, made_of, more)[1]
 
 
 def redraw(folder: Path) -> tuple[list[str], Failures]:
@@ -70,7 +72,7 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
     warn_of_unchecked(folder)
     return _draw(
         folder,
-        frames.load_published(folder),
+        with_collected(frames.load_published(folder), folder),
         measures_module.load_measures(folder),
         made_by,
         _written(folder)["made_of"],
@@ -90,7 +92,7 @@ def _published_lookups(folder: Path) -> dict[str, Table]:
     if not (folder / "sweep.json").is_file() or not (folder / frames.DECISIONS_FILE).is_file():
         return {}
     sweep, decisions = load_kept(folder / "sweep.json"), frames.load_published_decisions(folder)
-    return _lookups(frames.load_published(folder), decisions, sweep)
+    return _lookups(with_collected(frames.load_published(folder), folder, sweep), decisions, sweep)
 
 
 def _draw(
@@ -153,7 +155,7 @@ def show(run: Run, console: Console) -> None:
     from altbench.report.tables import render_terminal
 
     if run.recorded.cells:
-        print_all(console, render_terminal(run.episodes(), run.measures()))
+        print_all(console, render_terminal(with_collected(run.episodes(), run.root, run.sweep), run.measures()))
     if any(path.is_file() for path in _logs(run)):
         say(console, f"errors, and what policies printed: {run.root / 'logs'}", wrap=False)
     missing = len(run.plan.cells) - len(run.recorded.cells)

@@ -12,6 +12,7 @@ from altbench.report.privileged import is_privileged, marked
 from altbench.report.splits import by_split
 from altbench.report.table import Block, Table, pivot, rate_text
 from altbench.rollout.records import Status
+from altbench.stats.clustering import SHOWN, start_of
 from altbench.stats.paired import paired_tests
 from altbench.stats.rates import RANKED_FROM, Rate, countable, missing, ranked, success_rate, success_rates
 from altbench.stats.scores import auroc
@@ -43,6 +44,10 @@ _RANKING = (
     f" Bold: better than every other row ({TEST}, Holm-corrected, p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes"
     " are not ranked. All of this is about these checkpoints and these demonstrations."
 )
+_OWN_N = (
+    " On splits that begin from the demonstrations (recall, replay), a row is ranked among those of its N: other N play"
+    " other episodes."
+)
 _INCOMPLETE = (
     " Missing: episodes that could not be played, for reasons other than the policy (infra_error); the next run tries"
     " them again. While a row lacks any, no row of the same condition is ranked."
@@ -68,7 +73,9 @@ def success_table(frame: pd.DataFrame) -> Table:
     )
     lacks = _INCOMPLETE if data["infra_errors"].any() else ""
     several = SEEDS_NOTE if frame["train_seed"].nunique() > 1 else ""
-    return Table("Success", data, condition_blocks(data, texts), _RATES + _RANKING + lacks + several)
+    own = _shown_n(data)
+    ranking = _RANKING + (_OWN_N if own[own > 0].nunique() > 1 else "")
+    return Table("Success", data, condition_blocks(data, texts), _RATES + ranking + lacks + several)
 
 
 def failures_table(frame: pd.DataFrame) -> Table:
@@ -158,15 +165,17 @@ def _auroc(scored: pd.DataFrame, group: pd.DataFrame) -> float | None:
 
 
 def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
-    """Return which rows beat all other rows in a condition, of any N; NA: not ranked.
+    """Return which rows beat all other rows in a condition; NA: not ranked.
 
-    A row with too few episodes is not ranked, and nothing is said to beat it.
+    They are of any N; where episodes begin from the demonstrations, of the same N. A row
+    with too few episodes is not ranked, and nothing is said to beat it.
     """
     episodes = dict(iter(frame.groupby([*ROW, *CONDITION])))
     keys = list(rates[[*ROW, *CONDITION]].itertuples(index=False, name=None))
     marks: list[bool | None] = [None] * len(rates)
     enough = [ranked(episodes[key]) for key in keys]
-    condition = ["task", *CONDITION]
+    rates = rates.assign(shown_n=_shown_n(rates))
+    condition = ["task", *CONDITION, "shown_n"]
     # "Best" means better than all: a row that lacks episodes might be as good.
     complete = (rates.groupby(condition)["missing"].transform("sum") == 0).to_numpy(bool)
     sees_images = np.array([not is_privileged(policy) for policy in rates["policy"]], dtype=bool)
@@ -180,6 +189,12 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
         for i in able:
             marks[i] = i == winner and beats_all(episodes[keys[i]], others)
     return pd.Series(pd.array(marks, dtype="boolean"), index=rates.index)
+
+
+def _shown_n(rates: pd.DataFrame) -> pd.Series[int]:
+    """Return the N that a row's episodes depend on; 0: they are the same for every N."""
+    shown = rates["split"].map(lambda split: start_of(split) in SHOWN).astype(bool)
+    return rates["n"].where(shown, 0)
 
 
 def beats_all(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:

@@ -17,7 +17,7 @@ from altbench.core import registry
 from altbench.core.errors import AltbenchError
 from altbench.core.task import TaskInfo
 from altbench.core.types import Int64
-from altbench.dataset.subsets import grid_order
+from altbench.dataset.subsets import collected_order
 
 SHOWN = ("replay", "recall")
 """Splits whose episodes take the demonstrations' poses in turn."""
@@ -29,13 +29,14 @@ def initial_poses(frame: pd.DataFrame) -> pd.Series[int]:
     `frame`: as `results.load_episodes` returns it. Two episodes have the same number if
     they have the same task and split, and begin from the same pose. Without the columns
     `task` and `split`, and in splits that draw a new pose each time, an episode is a
-    pose of its own. Demonstrations are taken to be passes over the task's grid; those
-    of a file that are not are counted as if they were.
+    pose of its own. Demonstrations are taken to be collected on the task's grid; others
+    are counted as if they were. Of how many N are the first, the column `collected`
+    says (`results.collected`); without it, of the largest N of the task and split.
     """
     if frame.empty:
         return pd.Series(0, frame.index, dtype=np.int64)
     names = [name for name in ("task", "split") if name in frame]
-    start = frame.assign(split=[_start(split) for split in frame["split"]]) if "split" in frame else frame
+    start = frame.assign(split=[start_of(split) for split in frame["split"]]) if "split" in frame else frame
     place = pd.Series(-1, frame.index, dtype=np.int64)
     if len(names) == 2:
         for (task, split), group in start.groupby(["task", "split"]):
@@ -51,8 +52,11 @@ def repeats_poses(frame: pd.DataFrame) -> bool:
     return bool(initial_poses(frame).duplicated().any())
 
 
-def _start(split: object) -> str:
-    # An event in mid-episode (recall+move15by0.08) leaves the initial pose as it is.
+def start_of(split: object) -> str:
+    """Return the split without its event, which leaves the initial pose as it is.
+
+    `recall+move15by0.08` begins as `recall` does.
+    """
     return str(split).partition("+")[0]
 
 
@@ -63,8 +67,9 @@ def _places(task: str, split: str, group: pd.DataFrame) -> Int64:
         return np.full(len(group), -1)
     if split in SHOWN and "n" in group:
         seeds = [_data_seed(text) for text in group["spec_json"]] if "spec_json" in group else [0] * len(group)
-        shown = zip(episodes, group["n"], seeds, strict=True)
-        return np.array([_grid_order(int(n), info.grid_size, seed)[e % int(n)] for e, n, seed in shown], np.int64)
+        held = group["n"].clip(lower=group["collected"] if "collected" in group else int(group["n"].max()))
+        shown = zip(episodes, group["n"], held, seeds, strict=True)
+        return np.array([_poses(int(n), int(file), info.grid_size, s)[e % int(n)] for e, n, file, s in shown], np.int64)
     repeated = {"grid": info.grid_size, "interpolate": info.midpoints}.get(split, 0)
     return episodes % repeated if repeated else np.full(len(group), -1)
 
@@ -78,8 +83,8 @@ def _info(task: str) -> TaskInfo | None:
 
 
 @lru_cache(maxsize=256)
-def _grid_order(n: int, grid_size: int, seed: int) -> tuple[int, ...]:
-    return grid_order(n, grid_size, seed)
+def _poses(n: int, collected: int, grid_size: int, seed: int) -> tuple[int, ...]:
+    return tuple(number % grid_size for number in collected_order(n, collected, grid_size, seed))
 
 
 @lru_cache(maxsize=4096)

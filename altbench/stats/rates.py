@@ -180,7 +180,7 @@ def crossed_rate(frame: pd.DataFrame, family: str, confidence: float = 0.95) -> 
     """
     counted = countable(frame)
     won = succeeded(counted)
-    found = rate_of(int(won.sum()), len(counted), confidence)
+    found = dataclasses.replace(rate_of(int(won.sum()), len(counted), confidence), missing=missing(frame))
     if counted.empty:
         return found
     ways = [won.groupby(by).agg(["sum", "count"]) for by in (initial_poses(counted), counted[family])]

@@ -37,6 +37,8 @@ class _Group:
     clusters: str
     by_pose: Int64
     """int64 (poses,): new successes minus base successes of each pose."""
+    losable: int
+    """The most clusters that can get worse: poses by checkpoints with a base success."""
 
     @property
     def units(self) -> int:
@@ -87,6 +89,7 @@ def _group(name: str, pairs: pd.DataFrame) -> _Group:
         _sums(pairs["fit"].to_numpy(np.int64)[differ], change[differ]) if few else by_pose,
         clusters,
         _sums(pose, change),
+        len(np.unique(pairs["fit"].to_numpy(np.int64)[first])),
     )
 
 
@@ -115,7 +118,8 @@ def _result(group: _Group, decides: bool, p: float, p_worse: float, p_better: fl
     counts, units = group.counts, group.units
     low, high = paired_difference_interval(counts, effect=group.effect)
     level = SHARE / max(1, tests if decides else tests + 1)
-    losses, successes = fewest_losses(level), counts.both + counts.only_first
+    successes = counts.both + counts.only_first
+    losses = fewest_losses(level)
     churn = min(int((group.by_pose < 0).sum()), int((group.by_pose > 0).sum())) / len(group.sizes)
     drop = detectable_drop(units, churn, level)
     return PairedResult(
@@ -129,6 +133,6 @@ def _result(group: _Group, decides: bool, p: float, p_worse: float, p_better: fl
         p_worse=p_worse,
         p_better=p_better,
         can_decide=decides,
-        smallest=losses / counts.total if losses <= successes else None,
+        smallest=losses / counts.total if losses <= group.losable else None,
         detectable=None if drop is None or drop > successes / counts.total else drop,
     )

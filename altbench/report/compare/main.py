@@ -10,6 +10,7 @@ from altbench.core.errors import ResultsError
 from altbench.report.compare import levels, pairing
 from altbench.report.compare.costs import cost_ratios, machine_of
 from altbench.report.compare.records import Comparison, CostRatio
+from altbench.results.collected import with_collected
 from altbench.results.frames import load_published
 from altbench.results.measures import load_measures
 from altbench.results.unchecked import warn_of_unchecked
@@ -74,7 +75,7 @@ def compare_frames(
 def _episodes(folder: Path) -> pd.DataFrame:
     if not folder.is_dir():
         raise ResultsError(f"{folder}: no such folder; expected a run's folder, such as results/quick")
-    frame = load_published(folder)
+    frame = with_collected(load_published(folder), folder)
     if frame.empty:
         raise ResultsError(
             f"{folder}: holds no finished cell; expected a run's folder, with cells/ or episodes.parquet"

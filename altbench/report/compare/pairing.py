@@ -11,11 +11,14 @@ import pandas as pd
 from altbench.core.errors import ResultsError
 from altbench.report.compare.records import FlagChange, LostEpisodes, PairedResult, StatusChange
 from altbench.rollout.records import MISSING, NOT_COUNTED
+from altbench.stats.clustering import initial_poses
 from altbench.stats.rates import succeeded
 
 EPISODE = ["name", "seed", "episode"]
 """The columns that identify an episode in both runs."""
 _CELL = ["name", "task", "label", "split", "checkpoint_key"]
+_POSE = ["n", "spec_json", "collected"]
+"""What an episode's initial pose depends on besides, as far as it is recorded."""
 
 
 def outer_pairs(base: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
@@ -26,7 +29,7 @@ def outer_pairs(base: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     status "missing".
     """
     shared = set(base["name"]) & set(new["name"])
-    heads = base.drop_duplicates("name")[_CELL]
+    heads = base.drop_duplicates("name")[[*_CELL, *(name for name in _POSE if name in base)]]
     sides = [_side(frame[frame["name"].isin(shared)], which) for frame, which in ((base, "base"), (new, "new"))]
     found = sides[0].merge(sides[1], on=EPISODE, how="outer")
     for which in ("base", "new"):
@@ -41,12 +44,10 @@ def counted(pairs: pd.DataFrame) -> pd.DataFrame:
 
     Added columns: `change`, new success minus base success; `unbroken_base` and
     `unbroken_new`, whether the policy made no error; `pose`, the number of the initial
-    pose; `fit`, that of pose and checkpoint.
+    pose (`clustering.initial_poses`); `fit`, that of pose and checkpoint.
     """
     found = pairs[pairs["counts_base"] & pairs["counts_new"]].reset_index(drop=True)
-    # An event in mid-episode (recall+move15by0.08) leaves the initial pose as it is.
-    start = [str(split).partition("+")[0] for split in found["split"]]
-    pose = found.assign(start=start).groupby(["task", "start", "seed", "episode"]).ngroup()
+    pose = initial_poses(found)
     return found.assign(
         pose=pose,
         fit=found.assign(pose=pose).groupby(["pose", "checkpoint_key"]).ngroup(),

@@ -20,7 +20,8 @@ class PairedResult:
     `name`: a cell's name, a policy's label, or "all cells". `counts`: the base run is
     first, the new one second. `low`, `high`: 95 % interval of new rate minus base rate,
     with the design effect of poses. `units`: independent units, that is
-    effective poses (Kish); in a cell, episodes. `clusters`: what the test flips as one.
+    effective poses (Kish); in a cell that repeats no pose, episodes. `clusters`: what the
+    test flips as one.
 
     `p`: one-sided exact p of a drop. `p_worse`, `p_better`: p of a drop and of a rise,
     corrected over all tests of the comparison. `can_decide`: False if the test left the

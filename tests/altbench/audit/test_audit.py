@@ -172,6 +172,16 @@ def test_a_checkpoint_made_otherwise_is_refused(run: Path, tmp_path: Path) -> No
         find("fake/open_loop/n6/s0", copied)
 
 
+def test_a_policy_with_the_control_s_label_is_refused(tmp_path: Path) -> None:
+    fakes.register()
+    policies = [{"policy": "random", "label": "expert", "n": [6]}]
+    history.keep(SweepSpec.parse({**SWEEP, "policies": policies}, "fake.toml"), tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"fake/expert/n6/s0: the audit's control is called 'expert'; give .* `label`"
+    ):
+        find("fake/expert/n6/s0", tmp_path)
+
+
 def test_missing_demonstrations_and_one_alone(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="S compares with two demonstrations, the policy was trained on 1"):
         find(checkpoint(run, n=1))

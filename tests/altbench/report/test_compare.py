@@ -93,6 +93,31 @@ def test_an_event_in_mid_episode_leaves_the_initial_pose() -> None:
     assert found.overall.p == pytest.approx(2**-14)  # seven poses of recall, seven of uniform
 
 
+@pytest.mark.parametrize(
+    ("split", "n", "collected", "poses"),
+    [
+        ("recall", 10, 30, 10),
+        ("recall+move15by0.08", 10, 30, 10),
+        ("recall", 40, 40, 30),
+        ("recall", 5, 30, 5),
+        ("interpolate", 30, 30, 20),
+        ("uniform", 10, 30, 50),
+    ],
+)
+def test_episodes_of_one_pose_are_one_unit(split: str, n: int, collected: int, poses: int) -> None:
+    base = frame({f"alt/{split}/clean": [True] * 50}).assign(n=n, spec_json='{"seed": 3}', collected=collected)
+    found = compare_frames(base, base.assign(success=False)).overall
+    assert found.p == pytest.approx(0.5**poses)
+    assert found.units <= poses
+    assert (found.smallest is None) == (poses < 7)  # five poses show nothing
+
+
+def test_cells_of_two_n_share_the_poses_that_both_show() -> None:
+    cells = [frame({f"a{n}/recall/clean": [True] * 60}).assign(n=n, spec_json="{}", collected=30) for n in (10, 30)]
+    base = pd.concat(cells, ignore_index=True)
+    assert compare_frames(base, base.assign(success=False)).overall.p == pytest.approx(0.5**30)
+
+
 @pytest.mark.parametrize("status", ["policy_error", "policy_timeout", "sim_diverged", "policy_crash"])
 @pytest.mark.parametrize("success", [True, False])
 def test_errors_of_the_policy_are_failures(tmp_path: Path, status: Status, success: bool) -> None:

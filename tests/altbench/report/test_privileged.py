@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from altbench.audit import cases
+from altbench.audit.calibration import calibrated_table
+from altbench.audit.tables import audit_table
 from altbench.core import registry
 from altbench.core.task import TaskInfo
+from altbench.report.lookups import lookups_table
 from altbench.report.privileged import is_privileged, marked
 from altbench.report.success import success_table
+from altbench.stats.trajectories import find_distance
+from altbench.sweeps.spec import DemonstrationEntry
 
 
 def episodes(policy, successes, count=60):
@@ -51,3 +57,20 @@ def test_a_privileged_row_is_marked_and_not_ranked():
     assert not best["alt"]
     assert pd.isna(best["blind"])
     assert [row[0] for row in table.blocks[0].rows] == ["alt", "blind (privileged)", "fisher"]
+
+
+def test_a_privileged_row_is_marked_in_lookups_and_audits():
+    frame = episodes("blind", 4, 6).assign(key="a", spec_json="{}")
+    decisions = pd.DataFrame({"key": "a", "episode": range(6), "step": 0})
+    decisions["matches"] = [[(0, 0)]] * 6
+    tables = [lookups_table(frame, decisions, DemonstrationEntry())]
+    audited = pd.concat([episodes("blind", 4, 6), episodes("alt", 4, 6)], ignore_index=True).assign(
+        case=cases.CASES[0].name, s=0.5
+    )
+    audited = audited.assign(to_nearest_m=0.01, to_second_m=0.02, between_m=0.03)
+    distance = find_distance("resampled")
+    tables += [calibrated_table(audited, distance, "positions"), audit_table(audited, distance, "positions")]
+    for table in tables:
+        assert "blind" in set(table.data["label"])
+        labels = {row[table.blocks[0].header.index("policy")] for row in table.blocks[0].rows}
+        assert labels - {"alt"} == {"blind (privileged)"}

@@ -145,10 +145,24 @@ def test_a_difference_that_may_be_chance_is_not_marked(tmp_path: Path) -> None:
 
 def test_the_best_of_its_n_is_not_marked_if_another_row_of_the_table_is_as_good(tmp_path: Path) -> None:
     cells = [
-        (header(label, n, "recall"), [i < hits for i in range(60)])
+        (header(label, n, "uniform"), [i < hits for i in range(60)])
         for label, n, hits in (("alt", 10, 50), ("bc", 10, 5), ("bc", 30, 55))
     ]
     assert success_module.success_table(outcomes(tmp_path, cells)).data["best"].to_list() == [False, False, False]
+
+
+@pytest.mark.parametrize("split", ["recall", "replay", "recall+move15by0.08"])
+def test_rows_of_another_n_play_other_episodes_where_these_begin_from_demonstrations(
+    tmp_path: Path, split: str
+) -> None:
+    rows = (("alt", 10, 60), ("alt", 30, 60), ("bc", 10, 5), ("bc", 30, 59), ("kdtree", 60, 0))
+    cells = [(header(label, n, split), [i < hits for i in range(60)]) for label, n, hits in rows]
+    table = success_module.success_table(outcomes(tmp_path, cells))
+    marks = {(r["label"], r["n"]): r["best"] for r in table.data.to_dict("records")}
+    assert marks["alt", 10] is True and marks["bc", 10] is False  # whatever N = 30 and N = 60 reach
+    assert marks["alt", 30] is False and marks["bc", 30] is False  # one episode is no proof
+    assert pd.isna(marks["kdtree", 60])  # alone with its N
+    assert "among those of its N" in table.note
 
 
 def test_nothing_is_best_beside_a_row_that_has_too_few_episodes(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import fakes
 import numpy as np
 import pandas as pd
 import pytest
 
-from altbench.dataset.subsets import grid_order, subset
+from altbench.dataset.subsets import collected_order, subset
 from altbench.stats.clustering import initial_poses
 from altbench.stats.paired import family_tests, paired_tests
 from altbench.stats.rates import crossed_rate, success_rate, wilson_interval
@@ -48,18 +51,26 @@ def test_an_unknown_task_and_a_bare_frame_have_a_pose_per_episode() -> None:
     assert initial_poses(unknown.head(0)).empty
 
 
-@pytest.mark.parametrize("seed", [0, 3])
-def test_the_order_of_the_grid_is_that_of_the_demonstrations(seed: int) -> None:
-    import dataclasses
+@pytest.mark.parametrize("seed", [0, 3, 11])
+@pytest.mark.parametrize(
+    ("collected", "n"),
+    [(10, 4), (10, 10), (30, 10), (30, 30), (40, 10), (40, 30), (40, 35), (40, 40), (60, 10), (60, 40), (60, 60)],
+)
+def test_the_order_of_a_collected_file_is_that_of_its_demonstrations(collected: int, n: int, seed: int) -> None:
+    one = fakes.make_demonstrations(1)[0]
+    chosen = subset([dataclasses.replace(one, index=i, grid_index=i % 30) for i in range(collected)], n, 30, seed)
+    assert collected_order(n, collected, 30, seed) == tuple(d.index for d in chosen)
+    shown = episodes("recall", n, 100).assign(spec_json=f'{{"seed": {seed}}}', collected=collected)
+    poses = [chosen[e % n].grid_index for e in range(100)]
+    found = pd.DataFrame({"found": initial_poses(shown), "pose": poses}).drop_duplicates()
+    assert found["found"].is_unique and found["pose"].is_unique and len(found) == len(set(poses))
 
-    import fakes
 
-    one, size = fakes.make_demonstrations(1)[0], 6
-    made = [dataclasses.replace(one, index=i, grid_index=i % size) for i in range(18)]
-    chosen = subset(made, 15, size, seed)
-    order = grid_order(15, size, seed)
-    assert [d.grid_index for d in chosen] == list(order)
-    assert [d.index for d in chosen] == [size * (i // size) + pose for i, pose in enumerate(order)]
+def test_without_its_length_a_file_ends_with_the_largest_n() -> None:
+    known = episodes("recall", 40, 80).assign(collected=40)
+    assert (initial_poses(known) == initial_poses(known.drop(columns="collected"))).all()
+    longer = initial_poses(known.assign(collected=60))
+    assert not (initial_poses(known) == longer).all()
 
 
 def test_failures_at_one_pose_say_less_than_failures_anywhere() -> None:
@@ -92,6 +103,15 @@ def test_few_families_say_less_than_many_episodes() -> None:
     assert (test.gain, test.clusters, test.p) == (80, 10, 0.5)
     (alone,) = paired_tests(other, [frame], ("train_seed", "perturbation"))
     assert alone.p < 1e-9
+
+
+def test_a_crossed_rate_tells_what_is_missing() -> None:
+    frame = episodes("uniform", 30, 40).assign(perturbation="a")
+    lacking = frame.assign(status=frame["status"].mask(frame["episode"] < 3, "infra_error"))
+    assert crossed_rate(frame, "perturbation").missing == 0
+    found = crossed_rate(lacking, "perturbation")
+    assert (found.episodes, found.missing) == (37, success_rate(lacking).missing) == (37, 3)
+    assert crossed_rate(lacking.head(3), "perturbation").missing == 3
 
 
 def test_two_way_intervals_cover_the_truth() -> None:
