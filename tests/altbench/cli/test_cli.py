@@ -28,15 +28,15 @@ def help_of(command: str, option: str) -> str:
     return str(next(one.help for one in found.params if one.name == option)).removesuffix(".")
 
 
-@pytest.mark.parametrize("preset", ["small", "paper"])
+@pytest.mark.parametrize("preset", ["small", "published_size", "paper"])
 def test_the_benchs_default_policies_are_those_of_its_help(monkeypatch: pytest.MonkeyPatch, preset: str) -> None:
     measured: list[str] = []
     monkeypatch.setattr(policies, "policies", lambda _console, _preset, names, *_: measured.extend(names))
     CliRunner().invoke(app.app, ["bench", "policies", "--preset", preset, "--device", "cpu"], catch_exceptions=False)
     told = help_of("policies", "policy").partition("default ")[2]
-    always, _, paper = told.partition(", and with --preset paper also ")
+    always, _, paper = told.partition(", and with --preset published_size also ")
     assert paper == "alt:compact"
-    assert measured == [*always.split(", "), *([paper] if preset == "paper" else [])]
+    assert measured == [*always.split(", "), *([paper] if preset != "small" else [])]
 
 
 def test_the_benchs_default_task_is_that_of_its_help(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def test_a_misspelt_cell_is_told_before_demonstrations_are_missed(published: Pat
         film.find_cell(published, "fake/open_loop/n6/s0/recal/clean")
 
 
-@pytest.mark.parametrize("name", ["fake/wander/n6/s0/uniform/clean", "0123abc"])
+@pytest.mark.parametrize("name", ["fake/open_loop/n6/s0/recall/clean", "0123abc"])
 def test_a_film_without_its_demonstrations_says_which_sweep_collects_them(published: Path, name: str) -> None:
     told = r"Fake\.hdf5: no such file; it held the demonstrations that its episodes began from; `altbench run` with the"
     with pytest.raises(DatasetError, match=told):

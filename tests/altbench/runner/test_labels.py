@@ -115,8 +115,8 @@ def test_an_audit_and_a_film_take_them(run: Run, tmp_path: Path) -> None:
     for label in LABELS[:4]:
         subject = find_subject(f"fake/{label}/n3/s0", run.root, "none", ("in_distribution",), 2)
         audited = audit_run.audit(subject, find_distance("resampled"), "positions")
-        table, failures = audit_run.write(subject, audited, find_distance("resampled"), "positions", tmp_path)
-        assert failures == () and label in printed(audit_run.terminal(table))
+        tables, failures = audit_run.write(subject, audited, [], find_distance("resampled"), "positions", tmp_path)
+        assert failures == () and all(label in printed(audit_run.terminal(table)) for table in tables)
     for cell in run.plan.cells:
         record = cells.read_cell(cells.cell_path(run.root, cell.key)).episodes[0]
         text = film._text(cell, record, 0)

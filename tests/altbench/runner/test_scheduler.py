@@ -102,7 +102,7 @@ def test_a_job_travels_to_another_process_as_it_is_and_without_the_plan(tmp_path
     assert len({job.key for job in jobs}) == len(jobs)
 
 
-@pytest.mark.parametrize(("kind", "goes_on"), [(FitJob, False), (RolloutJob, True), (MeasureJob, False)])
+@pytest.mark.parametrize(("kind", "goes_on"), [(RolloutJob, True), (MeasureJob, False)])
 def test_a_cell_alone_goes_on_without_the_episode_that_ended_its_worker(
     tmp_path: Path, kind: type[Job], goes_on: bool
 ) -> None:
@@ -110,3 +110,8 @@ def test_a_cell_alone_goes_on_without_the_episode_that_ended_its_worker(
     rest = job.without(Lost(2, "infra_error", "died"))
     assert (rest is not None) == goes_on
     assert rest is None or (rest.key == job.key and rest != job)
+
+
+def test_a_fit_that_lost_a_worker_in_its_check_goes_on_as_it_is(tmp_path: Path) -> None:
+    job = next(job for job in pending_jobs(run_of(tmp_path)) if isinstance(job, FitJob))
+    assert job.without(Lost(0, "policy_timeout", "hung")) is job
