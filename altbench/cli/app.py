@@ -118,8 +118,9 @@ def run(
     from altbench.cli import run as commands
     from altbench.sweeps.overrides import override
 
+    named = commands.load(sweep)
     effective = override(
-        commands.load(sweep),
+        named,
         policies=policy or [],
         episodes=episodes,
         n=n or [],
@@ -128,7 +129,7 @@ def run(
         device=device,
         seed=seed,
     )
-    commands.run(effective, out, workers, dry_run)
+    commands.run(effective, out, workers, dry_run, named.name)
 
 
 @app.command("list", rich_help_panel=START)

@@ -21,19 +21,30 @@ def load(name: str) -> SweepSpec:
     return load_kept(Path(name)) if name.endswith(".json") else load_sweep(name)
 
 
-def run(sweep: SweepSpec, out: Path | None, workers: int | None, dry_run: bool) -> None:
+def run(sweep: SweepSpec, out: Path | None, workers: int | None, dry_run: bool, named: str = "") -> None:
     """Run `sweep` into `out`, or list its work for a dry run.
 
-    None for `out` is results/NAME. Another sweep that was run there is named.
+    None for `out` is results/NAME. Another sweep that was run there is named. `named`:
+    the sweep that was asked for, if options changed it into `sweep`.
     """
     console = make_console()
     root = out or Path("results") / sweep.name
+    if out is None:
+        _name_original(sweep, named, console)
     _name_others(sweep, root, console)
     if dry_run:
         _show_plan(sweep, root, workers, console)
         return
     failed = _run(sweep, root, workers, console)
     raise typer.Exit(1 if failed else 0)
+
+
+def _name_original(sweep: SweepSpec, named: str, console: Console) -> None:
+    """Say how a changed sweep takes over what the original has played."""
+    original = Path("results") / named
+    if named not in ("", sweep.name) and (original / history.LAST).is_file():
+        text = f" with --out {original} this takes over what is done there, demonstrations and episodes too"
+        say(console, ("note", "yellow"), text)
 
 
 def _name_others(sweep: SweepSpec, root: Path, console: Console) -> None:

@@ -20,7 +20,7 @@ from altbench.runner.jobs import Job
 from altbench.runner.progress import Board
 from altbench.runner.work import Lost
 from altbench.system.fingerprint import usable_cores
-from altbench.system.job_log import trim
+from altbench.system.job_log import append, trim
 
 MOST_THREADS = 32 + 8 * usable_cores()
 """The most threads of a worker and its children, all together: a process is one at least.
@@ -170,6 +170,9 @@ class Scheduler:
         the cause is unknown. A job that loses workers before its first episode fails.
         """
         episode = one.pulse.episode
+        where = "before its first episode" if episode == NOT_BEGUN else f"in episode {episode} ({one.pulse.phase})"
+        with suppress(OSError):  # on a full disk the board's line must do
+            append(self.run.folder.log(one.job.name), f"--- {where}: {reason}\n")
         deaths = one.deaths.setdefault(episode, [])
         deaths.append(one.pulse)
         if guilty_of or len(deaths) >= one.job.tries:

@@ -68,8 +68,13 @@ def changed_cells(comparison: Comparison) -> list[PairedResult]:
     return sorted(changed, key=lambda c: (c.p_worse, c.counts.difference, c.name))
 
 
+_ANY = "of any size"
+
+
 def unseen(comparison: Comparison) -> str:
     """Return which drops could not have been seen; it belongs to every report."""
+    if _below([comparison.overall]) == _ANY:
+        return "There are too few episodes: no drop, of whatever size, could have been seen."
     parts = [f"over all cells {_below([comparison.overall])}"]
     parts += [f"in a policy {_below(comparison.policies)}", f"in a cell {_below(comparison.cells)}"]
     return (
@@ -125,7 +130,7 @@ def _below(tests: Sequence[PairedResult]) -> str:
     found = [test.smallest for test in tests if test.smallest is not None]
     blind = len(tests) - len(found)
     if not found:
-        return "of any size"
+        return _ANY
     low, high = points(min(found)), points(max(found))
     text = f"below {low} points" if low == high else f"below {low} to {high} points"
     return f"{text} ({blind} of {len(tests)}: no drop at all)" if blind else text

@@ -18,6 +18,7 @@ from altbench.core import registry
 from altbench.core.errors import AltbenchError, ConfigError, DatasetError
 from altbench.experiments import reproduce
 from altbench.experiments.shared.experiment import Experiment, Report
+from altbench.results import history
 from altbench.results.run import Run
 from altbench.runner import dry_run
 from altbench.runner.dry_run import Work
@@ -177,3 +178,18 @@ def test_experiments_end_with_one_total(run: Path) -> None:
 def test_arguments_that_contradict_each_other_are_named(arguments: list[str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         CliRunner().invoke(app.app, arguments, catch_exceptions=False)
+
+
+def test_a_changed_sweep_names_the_folder_whose_work_it_could_take_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = "this takes over what is done there"
+    changed = override(sweep(), episodes=2)
+    commands.run(changed, None, None, True, sweep().name)
+    assert said not in " ".join(capsys.readouterr().out.split())
+    history.keep(sweep(), tmp_path / "results" / sweep().name)
+    commands.run(changed, None, None, True, sweep().name)
+    assert said in " ".join(capsys.readouterr().out.split())
+    commands.run(sweep(), None, None, True, sweep().name)
+    assert said not in " ".join(capsys.readouterr().out.split())

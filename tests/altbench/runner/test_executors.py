@@ -305,6 +305,8 @@ def test_a_policy_that_leaves_when_it_is_losing_has_lost(naughty: Path, pool: Pr
     assert shown.count("worker lost") == 1, "one line for both tries of the episode"
     message = summary.run.episodes()["message"][1]
     assert message == "its worker process died (exit code 0), 2 times while the policy was asked (decision)"
+    log = summary.run.folder.log(summary.run.plan.cells[0].name).read_text()
+    assert "--- in episode 1 (decision): its worker process died (exit code 0)" in log
     table = success_table(summary.run.episodes()).data.iloc[0]
     assert (table["successes"], table["episodes"]) == (1, 5)
     assert summary.failed == ()
