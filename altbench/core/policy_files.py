@@ -24,7 +24,8 @@ def load(spec: str) -> Any:
     path_text, _, attribute = spec.rpartition(":") if ":" in spec else (spec, "", "")
     path = Path(path_text)
     if not path.is_file():
-        raise ConfigError(f"policy {spec!r}: expected PATH.py:Class, but there is no file {path_text!r}")
+        place = "" if path.is_absolute() else f" in the working directory, {Path.cwd()}"
+        raise ConfigError(f"policy {spec!r}: expected PATH.py:Class, but there is no file {path_text!r}{place}")
     if not attribute:
         raise ConfigError(f"policy {spec!r}: expected PATH.py:Class{_defined_in(path)}")
     module = _load_module(path.resolve())

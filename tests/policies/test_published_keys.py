@@ -41,7 +41,7 @@ def test_presets_of_published_results_still_mean_the_same_settings(folder):
 
 def test_every_published_policy_is_looked_at():
     seen = {row for folder in FOLDERS for row in plain_rows(folder)}
-    small = {"act", "alt", "alt_plus", "bc", "diffusion", "kdtree", "open_loop", "random"}
+    small = {"act", "alt", "alt_plus", "bc", "blind", "diffusion", "fisher", "kdtree", "open_loop", "random"}
     assert seen == {*((policy, "small") for policy in small), ("alt", "paper"), ("alt", "compact")}
 
 

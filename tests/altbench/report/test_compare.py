@@ -216,6 +216,7 @@ def test_a_rise_is_no_regression_and_is_shown() -> None:
     assert judge(found).status == 0
 
 
+@pytest.mark.slow
 def test_equal_runs_raise_few_alarms_over_all_tests() -> None:
     rng, alarms = np.random.default_rng(0), 0
     names = [f"{label}/{split}/p{i}" for label in "abc" for split in ("recall", "uniform") for i in range(2)]

@@ -114,6 +114,7 @@ def test_a_crossed_rate_tells_what_is_missing() -> None:
     assert crossed_rate(lacking.head(3), "perturbation").missing == 3
 
 
+@pytest.mark.slow
 def test_two_way_intervals_cover_the_truth() -> None:
     rng, hits = np.random.default_rng(1), 0
     for _ in range(150):

@@ -113,6 +113,7 @@ def _same(ours: Dataset, theirs: Dataset, tolerance: float) -> None:
 
 
 @pytest.mark.sim
+@pytest.mark.slow
 def test_door_goes_to_robomimic_and_back(door: Path, tmp_path: Path) -> None:
     ours, out = files.read(door), tmp_path / "robomimic.hdf5"
     exchange.export_file(door, "robomimic", str(out))
@@ -121,6 +122,7 @@ def test_door_goes_to_robomimic_and_back(door: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.sim
+@pytest.mark.slow
 def test_door_of_robosuites_own_collection(door: Path, tmp_path: Path) -> None:
     """With the model as robosuite writes it, in six digits (`sim.model.get_xml()`, which leaves a file open)."""
     import mujoco
