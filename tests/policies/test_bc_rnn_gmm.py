@@ -118,3 +118,22 @@ def test_more_than_one_action_at_a_time_is_refused(make_policy):
     for field in ("obs_horizon", "pred_horizon", "action_horizon"):
         with pytest.raises(ConfigError, match=f"bc_rnn_gmm: config: {field}|bc_rnn_gmm: {field}"):
             make_policy("bc_rnn_gmm", **{field: 2})
+
+
+def test_a_processor_without_a_bfloat16_lstm_computes_it_in_float32(task, demonstrations, monkeypatch):
+    network, objective, _ = make_objective(task, demonstrations)
+    batch, whole, seen = objective.sample(torch.Generator().manual_seed(0)), network.rnn.forward, []
+
+    def forward(features, memory=None):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        if seen[-1]:
+            raise RuntimeError("could not create a primitive descriptor for the LSTM")  # oneDNN's words under AVX2
+        return whole(features, memory)
+
+    monkeypatch.setattr(network.rnn, "forward", forward)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.isfinite(objective.loss(batch))
+    assert seen == [True, False]
+    monkeypatch.setattr(network.rnn, "forward", lambda *_: (_ for _ in ()).throw(RuntimeError("another fault")))
+    with pytest.raises(RuntimeError, match="another fault"):
+        objective.loss(batch)

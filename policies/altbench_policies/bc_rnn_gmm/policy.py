@@ -42,9 +42,22 @@ class RecurrentMixture(ChunkNetwork):
         continue from (None: the sequences begin).
         """
         features = self.observation(seen).view(-1, steps, self.observation.dimension)
-        outputs, memory = self.rnn(features, memory)
+        outputs, memory = self._recur(features, memory)
         mixture: Mixture = self.head(outputs)
         return Mixture(*(t.squeeze(2) for t in (mixture.logits, mixture.means, mixture.stds))), memory
+
+    def _recur(self, features: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
+        """Return the LSTM's outputs (B, T, hidden), and the memory afterwards."""
+        device = features.device.type
+        try:
+            outputs, memory = self.rnn(features, memory)
+        except RuntimeError:
+            if not torch.is_autocast_enabled(device):
+                raise
+            # oneDNN has no bfloat16 LSTM for processors without AVX-512.
+            with torch.autocast(device, enabled=False):
+                outputs, memory = self.rnn(features.float(), memory)
+        return outputs, memory
 
 
 class SequenceObjective:
