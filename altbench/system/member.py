@@ -6,7 +6,6 @@ import faulthandler
 import multiprocessing
 import os
 import pickle
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -14,13 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
-from altbench.core.errors import AltbenchError
 from altbench.system import processes
 from altbench.system.job_log import send_to_nowhere
-from altbench.system.workers import NO_MAIN_GUARD, SECOND_IMPORT, init_worker, refuse_second_import
+from altbench.system.workers import init_worker, noted_second_import, refuse_second_import, why_none_starts
 
 BUSY_LOOK_S = 0.1
 """Seconds for which a worker looks whether threads that a call left are at work."""
@@ -115,23 +112,16 @@ def first_member() -> Member:
 
     AltbenchError if none can, with the reason if it is known.
     """
-    with tempfile.TemporaryDirectory(prefix="altbench-") as folder:
-        note = Path(folder) / "note"
-        os.environ[SECOND_IMPORT] = str(note)
-        try:
-            made, ended = Member(), None
-            # A worker that ends closes its files one by one, and counts as alive until then.
-            while ended is None and not made.greeted:
-                wait(made.sources(), timeout=0.1)
-                ended = made.answer()
-        finally:
-            del os.environ[SECOND_IMPORT]
+    with noted_second_import() as note:
+        made, ended = Member(), None
+        # A worker that ends closes its files one by one, and counts as alive until then.
+        while ended is None and not made.greeted:
+            wait(made.sources(), timeout=0.1)
+            ended = made.answer()
         if ended is None:
             return made
         made.end()
-        if note.is_file():
-            raise AltbenchError(f"{note.read_text(encoding='utf-8')}: {NO_MAIN_GUARD}")
-        raise AltbenchError(f"no worker process could start (exit code {ended}); use workers=0 to see why")
+        raise why_none_starts(note, f"exit code {ended}")
 
 
 def _serve(pipe: Connection, parent: int) -> None:

@@ -55,17 +55,33 @@ def check_workers_start(pool: ProcessPool) -> None:
 
     from pebble import ProcessExpired
 
+    with noted_second_import() as note:
+        try:
+            pool.schedule(os.getpid).result()
+        except (ProcessExpired, BrokenProcessPool) as error:
+            raise why_none_starts(note, str(error)) from error
+
+
+@contextmanager
+def noted_second_import() -> Iterator[Path]:
+    """Yield the file in which a worker that starts in the block says what it refused.
+
+    See `refuse_second_import`. The file is missing if nothing was refused.
+    """
     with tempfile.TemporaryDirectory(prefix="altbench-") as folder:
         note = Path(folder) / "note"
         os.environ[SECOND_IMPORT] = str(note)
         try:
-            pool.schedule(os.getpid).result()
-        except (ProcessExpired, BrokenProcessPool) as error:
-            if note.is_file():
-                raise AltbenchError(f"{note.read_text(encoding='utf-8')}: {NO_MAIN_GUARD}") from None
-            raise AltbenchError(f"no worker process could start ({error}); use workers=0 to see why") from error
+            yield note
         finally:
             del os.environ[SECOND_IMPORT]
+
+
+def why_none_starts(note: Path, ended: str) -> AltbenchError:
+    """Return the error for a worker that could not start: what it noted, or how it `ended`."""
+    if note.is_file():
+        return AltbenchError(f"{note.read_text(encoding='utf-8')}: {NO_MAIN_GUARD}")
+    return AltbenchError(f"no worker process could start ({ended}); use workers=0 to see why")
 
 
 def init_worker(parent: int) -> None:

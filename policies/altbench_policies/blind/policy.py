@@ -33,6 +33,7 @@ from altbench_policies import checkpoint, input_checks
 from altbench_policies.control import ControlSpec
 from altbench_policies.frames import join
 from altbench_policies.lookup.frames import Demonstrated
+from altbench_policies.lookup.playback import Playback
 
 ARRAYS = ("first", "units")
 """Arrays of a checkpoint, by name, beside the frames."""
@@ -74,19 +75,6 @@ class Shown:
         return cls(first, units, demonstrated, np.flatnonzero(demonstrated.frame == 0))
 
 
-@dataclass
-class Playing:
-    """What a slot executes.
-
-    `demonstration`: its place in the table (−1: not chosen yet). `step`: the steps
-    executed. `distance`: how far its first state was.
-    """
-
-    demonstration: int = -1
-    step: int = 0
-    distance: float = 0.0
-
-
 class Blind(Trainable[BlindSpec]):
     """The demonstration whose first state is nearest to the episode's, executed blindly.
 
@@ -99,7 +87,7 @@ class Blind(Trainable[BlindSpec]):
     def __init__(self, task: TaskInfo, config: BlindSpec) -> None:
         super().__init__(task, config)
         self._shown: Shown | None = None
-        self._playing: dict[int, Playing] = {}
+        self._playing: dict[int, Playback] = {}
 
     @property
     def requirements(self) -> Requirements:
@@ -138,7 +126,7 @@ class Blind(Trainable[BlindSpec]):
         """Let each slot choose a demonstration at its next decision."""
         del seeds  # nothing here is random
         for slot in slots:
-            self._playing[slot] = Playing()
+            self._playing[slot] = Playback()
 
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
         """Return the next Ta actions of each slot's demonstration.
@@ -183,7 +171,7 @@ class Blind(Trainable[BlindSpec]):
         for b in new:
             apart = np.linalg.norm(shown.first - state[b, -1] / shown.units, axis=1)
             nearest = int(apart.argmin())
-            self._playing[slots[b]] = Playing(nearest, 0, float(apart[nearest]))
+            self._playing[slots[b]] = Playback(nearest, 0, float(apart[nearest]))
 
 
 def _first_states(demonstration: Demonstration, frames: int) -> Float32:

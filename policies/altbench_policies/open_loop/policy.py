@@ -29,6 +29,7 @@ from altbench_policies import checkpoint, input_checks
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.control import ControlSpec
 from altbench_policies.frames import join
+from altbench_policies.lookup.playback import Playback
 from altbench_policies.lookup.raw import shrunk, side_by_side
 
 ARRAYS = ("first_frames", "scales", "actions", "starts", "episodes")
@@ -69,19 +70,6 @@ class Library:
     def bytes(self) -> int:
         """The number of bytes held."""
         return sum(int(getattr(self, name).nbytes) for name in ARRAYS)
-
-
-@dataclass
-class Playback:
-    """What a slot executes.
-
-    `demonstration`: its place in the library (−1: not chosen yet). `step`: the steps
-    executed. `distance`: how far its first frame was.
-    """
-
-    demonstration: int = -1
-    step: int = 0
-    distance: float = 0.0
 
 
 class OpenLoop(Trainable[OpenLoopSpec]):
