@@ -154,9 +154,8 @@ class PairObjective:
         self.poses = network.pose_range.normalize(frames.agent_pos)
 
     def sample(self, generator: torch.Generator) -> Pairs:
-        """Draw pairs of `batch_size` different frames."""
-        anchors = draw_rows(len(self.frames), self.config.batch_size, generator)
-        rows = torch.cat([anchors, self._partners(anchors, generator)])
+        """Draw the augmented views of `_rows`."""
+        rows = self._rows(generator)
         images = torch.cat([bank.augmented(rows, generator) for bank in self.banks])
         noise = torch.randn(rows.shape[0], self.poses.shape[1], generator=generator).to(self.poses.device)
         return Pairs(images, self.poses[rows.to(self.poses.device)] + self.config.pose_noise * noise)
@@ -165,6 +164,11 @@ class PairObjective:
         """Return the NT-Xent of the batch."""
         first, second = self.network(batch.images, batch.pose).chunk(2)
         return nt_xent(first, second, self.config.temperature, self.config.logits)
+
+    def _rows(self, generator: torch.Generator) -> Tensor:
+        """Return rows (2B,): `batch_size` different frames, then the partner of each."""
+        anchors = draw_rows(len(self.frames), self.config.batch_size, generator)
+        return torch.cat([anchors, self._partners(anchors, generator)])
 
     def _partners(self, anchors: Tensor, generator: torch.Generator) -> Tensor:
         reach = self.config.temporal_positive
