@@ -51,7 +51,7 @@ def timed_and_weighed(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
     """
     frame = measures_frame(measures)
     frame = frame[frame["latency_p50_s"].notna() & (frame["weights_and_table_bytes"].fillna(0) > 0)]
-    images = [f", images {size}" if size else "" for size in frame["image_size"]]
+    images = [f", images {size}" if pd.notna(size) else "" for size in frame["image_size"]]
     threads = [f"{count} thread{'s' if count > 1 else ''}" for count in frame["threads"]]
     parts = zip(frame["device"], threads, images, strict=True)
     frame = frame.assign(setting=[f"{device}, {count}{image}" for device, count, image in parts])

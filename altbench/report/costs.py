@@ -156,7 +156,7 @@ def _nearest(own: pd.Series, frame: pd.DataFrame, policy: str) -> pd.Series | No
     same = frame["policy"] == policy
     for column in ("task", "train_seed", "device", "threads", "machine"):
         same &= frame[column] == own[column]
-    if own["image_size"] is not None:
+    if pd.notna(own["image_size"]):
         same &= frame["image_size"] == own["image_size"]
     ranked = sorted(
         (row for _, row in frame[same].iterrows()),

@@ -347,3 +347,11 @@ def test_costs_of_many_tasks_stand_in_two_panels_with_a_line_each() -> None:
     assert [text.get_text() for text in time.get_yticklabels()] == tasks
     assert {round(float(line.get_ydata()[0])) for line in memory.get_lines()} == {0, 1, 2, 3}
     assert time.get_title() == "cpu, 1 thread, images 84×84"
+
+
+def test_costs_of_policies_without_images_name_no_size(measures: list[MeasureRecord]) -> None:
+    seen, blind = measures[0], dataclasses.replace(measures[1], image_size=None)
+    titles = [
+        a.get_title() for a in latency_memory([seen, blind], policy_styles(["alt", "bc"])).axes if a.get_visible()
+    ]
+    assert sorted(titles) == ["cpu, 1 thread", "cpu, 1 thread, images 84×84"]
