@@ -10,6 +10,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE)]
 
 import generate  # noqa: E402
+import reference  # noqa: E402
 
 import altbench  # noqa: E402
 
@@ -42,4 +43,4 @@ suppress_warnings = ["ref.python"]  # a name that two modules offer is no mistak
 def setup(app: Any) -> None:
     """Write the generated pages before Sphinx looks for sources, and `llms.txt` at the end."""
     app.connect("config-inited", lambda *_: generate.write(HERE / "generated"))
-    app.connect("build-finished", lambda app, _: generate.llms(Path(app.outdir)))
+    app.connect("build-finished", lambda app, _: reference.llms(Path(app.outdir)))

@@ -8,19 +8,17 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from os.path import relpath
 from pathlib import Path
 from typing import Any
 
-import click
 import pandas as pd
-import typer.main
+import reference
+from reference import cell, table
 
-import altbench
 from altbench import experiments
 from altbench.cli import listing, show
-from altbench.cli.app import app
 from altbench.core import registry
 from altbench.core.docstrings import first_line, meanings
 from altbench.core.perturbation import ScenePerturbation
@@ -37,15 +35,6 @@ KNOWN_NOTE = (
     "run, `results/RUN/tables/success.md`, have intervals and comparisons.\n"
 )
 READMES = {"envs": "Tasks and perturbations", "policies": "Policies", "demos": "Demonstrations", "results": "Results"}
-PYTHON = {
-    "Evaluate and run": ("evaluate", "run", "open_run", "load_sweep", "override", "list_sweeps", "Comparison"),
-    "Policies": ("list_policies", "make_policy", "Policy", "Trainable", "Requirements", "Observation", "Decision"),
-    "Fitting": ("FitContext", "Footprint", "Spec", "Demonstration", "collect", "read_demonstrations"),
-    "Tasks": ("list_tasks", "get_task", "TaskInfo", "TaskEnv", "InitialState", "Expert", "register"),
-    "Perturbations": ("list_perturbations", "make_perturbation", "Perturbation", "ScenePerturbation"),
-    "Checks": ("check_env", "check_policy", "check_perturbation", "AltbenchError"),
-}
-"""The names of `import altbench as ab` by what they are for."""
 
 
 def write(folder: Path) -> None:
@@ -67,42 +56,13 @@ def _pages(folder: Path) -> Iterator[tuple[Path, str]]:
         for name in found:
             path = folder / kind / f"{name}.md"
             yield path, page(name, path.parent, known)
-    yield folder / "commands.md", _commands()
-    yield folder / "python.md", _python()
+    yield folder / "commands.md", reference.commands()
+    yield folder / "python.md", reference.python()
     for name, title in READMES.items():
         source = ROOT / name / "README.md"
         yield folder / f"{name}.md", f"# {title}\n\n{_body(source, folder)}"
     yield folder / "changelog.md", _moved((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), ROOT, folder)
     yield folder / "known.md", _moved(_readme_section("What comes out"), ROOT, folder)
-
-
-def llms(site: Path) -> None:
-    """Write `llms.txt` beside the site's pages: each page's title and address, for language models."""
-    lines = [
-        "# altbench",
-        "",
-        "> A benchmark suite that tells whether a manipulation policy generalises or recalls.",
-        "",
-    ]
-    for folder, title in (
-        ("", "Guides"),
-        ("tutorials", "Tutorials"),
-        ("concepts", "Concepts"),
-        ("generated", "Reference"),
-    ):
-        pages = sorted((DOCS / folder).rglob("*.md") if folder == "generated" else (DOCS / folder).glob("*.md"))
-        lines += [
-            f"## {title}",
-            "",
-            *(f"- [{_title(page)}]({page.relative_to(DOCS).with_suffix('.html')})" for page in pages),
-            "",
-        ]
-    site.joinpath("llms.txt").write_text("\n".join(lines), encoding="utf-8")
-
-
-def _listed(page: Path) -> str:
-    title = page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-    return f"- [{title}]({page.relative_to(DOCS).with_suffix('.html')})"
 
 
 # Parts of every page
@@ -115,16 +75,7 @@ def _index(kind: str, found: Mapping[str, str], introduction: str) -> str:
 
 
 def _rows(rows: Mapping[str, str]) -> str:
-    return "\n".join(["| | |", "|:--|:--|", *(f"| {name} | {_cell(text)} |" for name, text in rows.items()), ""])
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |", "|" + ":--|" * len(head)]
-    return "\n".join([*lines, *(f"| {' | '.join(map(_cell, row))} |" for row in rows), ""])
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", r"\|").split())
+    return "\n".join(["| | |", "|:--|:--|", *(f"| {name} | {cell(text)} |" for name, text in rows.items()), ""])
 
 
 def _picture(name: str, alt: str, folder: Path) -> str:
@@ -205,7 +156,7 @@ def _known(known: pd.DataFrame, column: str, name: str, first: str) -> str:
     for (what, run, n), group in rows.groupby([other, "run", "n"], observed=True):
         counts = {str(cell["split"]): f"{cell['sum']}/{cell['size']}" for cell in group.to_dict("records")}
         lines.append([str(what), str(n), *(counts.get(split, "") for split in splits), f"`{run}`"])
-    return _table([first, "N", *splits, "in results/"], lines) + "\n" + KNOWN_NOTE
+    return table([first, "N", *splits, "in results/"], lines) + "\n" + KNOWN_NOTE
 
 
 # A page each
@@ -236,12 +187,12 @@ def _policy(name: str, folder: Path, known: pd.DataFrame) -> str:
     ]
     parts = [
         f"# {name}", "", _prose(cls), "", f"{learns} Version {cls.version}.", "",
-        "## Presets", "", _table(["preset", "settings that differ from the defaults"], presets),
+        "## Presets", "", table(["preset", "settings that differ from the defaults"], presets),
         "## Published results", "", _known(known, "label", name, "task"),
     ]  # fmt: skip
     if readme.is_file():
         parts += ["## Idea, source, deviations", "", re.sub(r"^## ", "### ", _body(readme, folder), flags=re.MULTILINE)]
-    return "\n".join([*parts, "## Settings", "", _table(["setting", "type", "default", "meaning"], settings)])
+    return "\n".join([*parts, "## Settings", "", table(["setting", "type", "default", "meaning"], settings)])
 
 
 def _default(field: Any) -> str:
@@ -284,67 +235,6 @@ def _experiment(name: str, folder: Path, known: pd.DataFrame) -> str:
 
 def _prose(cls: type) -> str:
     return inspect.cleandoc(cls.__doc__ or first_line(cls))
-
-
-# Reference
-
-
-def _commands() -> str:
-    """Return every command with its options, from the commands themselves."""
-    parts = ["# Commands", "", "Written from the commands themselves. `altbench COMMAND --help` shows the same.", ""]
-    command = typer.main.get_command(app)
-    for words, one in _flat(command, ["altbench"]):
-        parts += [f"## {' '.join(words)}", "", _help(one), "", "    " + _usage(words, one), "", _options(one)]
-    return "\n".join(parts)
-
-
-def _flat(command: click.Command, words: list[str]) -> Iterator[tuple[list[str], click.Command]]:
-    children = getattr(command, "commands", None)
-    if not children:
-        yield words, command
-        return
-    for name in command.list_commands(click.Context(command)):  # type: ignore[attr-defined]
-        yield from _flat(children[name], [*words, name])
-
-
-def _help(command: click.Command) -> str:
-    return inspect.cleandoc(command.help or "").replace("\b", "")
-
-
-def _usage(words: Sequence[str], command: click.Command) -> str:
-    return " ".join([*words, *command.collect_usage_pieces(click.Context(command))])
-
-
-def _options(command: click.Command) -> str:
-    rows = []
-    for param in command.params:
-        text = getattr(param, "help", None) or ""
-        names = (
-            " / ".join([*param.opts, *param.secondary_opts])
-            if param.param_type_name == "option"
-            else str(param.name).upper()
-        )
-        rows.append([f"`{names}`", text])
-    return _table(["argument", "meaning"], rows) if rows else ""
-
-
-def _python() -> str:
-    """Return the reference of `import altbench as ab`; every public name is in it."""
-    missing = set(altbench.__all__) - {name for names in PYTHON.values() for name in names} - {"__version__"}
-    parts = ["# Python", "", "`import altbench as ab` offers these names. Each is loaded when it is first used.", ""]
-    sections = {**PYTHON, **({"More": sorted(missing)} if missing else {})}
-    for title, names in sections.items():
-        parts += [f"## {title}", ""]
-        parts += [_documented(name) for name in names]
-    return "\n".join(parts)
-
-
-def _documented(name: str) -> str:
-    thing = getattr(altbench, name)
-    kind = "autoclass" if inspect.isclass(thing) else "autofunction"
-    options = ":members:\n" if inspect.isclass(thing) and not issubclass(thing, Exception) else ""
-    where = f"{thing.__module__}.{thing.__qualname__}"
-    return f"```{{eval-rst}}\n.. {kind}:: {where}\n" + (f"   {options}" if options else "") + "```\n"
 
 
 _KINDS: dict[str, Any] = {
