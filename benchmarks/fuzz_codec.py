@@ -81,9 +81,8 @@ def main() -> int:
         slowest = max(slowest, time.perf_counter() - started)
     peak = tracemalloc.get_traced_memory()[1] / 2**10
     counts["hang"] = int(slowest > SLOW_S)
-    print(
-        f"{wanted.frames} frames in {time.perf_counter() - began:.1f} s; slowest {slowest * 1e3:.1f} ms; peak memory {peak:.0f} KiB"
-    )
+    took = time.perf_counter() - began
+    print(f"{wanted.frames} frames in {took:.1f} s; slowest {slowest * 1e3:.1f} ms; peak memory {peak:.0f} KiB")
     for name in ("decoded", "refused", "crash", "hang", "refusal of more than one line"):
         print(f"{name}: {counts[name]}")
     return int(any(counts[name] for name in ("crash", "hang", "refusal of more than one line")))

@@ -27,10 +27,8 @@ MOST_DIMENSIONS = 8
 DTYPE = re.compile(r"\|b1|\|[iu]1|[<>][iu][248]|[<>]f[248]")
 """NumPy's texts for the dtypes that are allowed: kinds b, i, u and f."""
 _ARRAY, _SCALAR = b"__ndarray__", b"__npgeneric__"
-_NUMBERS = {
-    code: struct.Struct(form)
-    for code, form in zip(range(0xCA, 0xD4), [">f", ">d", ">B", ">H", ">I", ">Q", ">b", ">h", ">i", ">q"])
-}
+_FORMS = (">f", ">d", ">B", ">H", ">I", ">Q", ">b", ">h", ">i", ">q")
+_NUMBERS = {0xCA + i: struct.Struct(form) for i, form in enumerate(_FORMS)}
 """msgpack's codes of numbers with a width."""
 _SIZES = {1: struct.Struct(">B"), 2: struct.Struct(">H"), 4: struct.Struct(">I")}
 _BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}
