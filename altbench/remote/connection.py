@@ -111,7 +111,7 @@ class Connection:
 def _open(address: Address, timeout_s: float) -> Any:
     """Return an open WebSocket; ServerFailed or ConfigError, in one line, if none opens."""
     check_extra()
-    from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+    from websockets.exceptions import InvalidStatus, WebSocketException
     from websockets.sync import client
 
     options: dict[str, Any] = {
@@ -134,7 +134,7 @@ def _open(address: Address, timeout_s: float) -> Any:
             advice = "set the environment variable that remote.key_from names"
             raise ServerRefused(f"{address}: the server wants another API key ({status} {reason}); {advice}") from None
         raise ServerRefused(f"{address}: expected a policy server, got status {status} {reason}") from None
-    except (InvalidURI, InvalidHandshake, EOFError) as error:
+    except (WebSocketException, EOFError) as error:
         raise ServerFailed(f"{address}: expected a policy server, got {_last_words(str(error))}") from None
     except TimeoutError:
         raise ServerFailed(f"{address}: expected a policy server, got no answer within {timeout_s:g} s") from None
