@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -109,9 +110,9 @@ class PlainServer:
         elif mode == "no-actions":
             connection.send(pack({"action": 1}))
             return True
-        elif mode == "die" or (mode == "dies-once" and not os.path.exists(os.environ["DIED"])):
+        elif mode == "die" or (mode == "dies-once" and not Path(os.environ["DIED"]).exists()):
             if mode == "dies-once":
-                open(os.environ["DIED"], "w").close()
+                Path(os.environ["DIED"]).touch()
             print("about to die", flush=True)
             os._exit(3)
         elif mode == "nan":
@@ -135,7 +136,6 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--mode", choices=[*MODES, "dies-at-start", "never"], default="good")
-    parser.add_argument("--note", default="")
     wanted = parser.parse_args()
     if wanted.mode == "dies-at-start":
         for i in range(30):
@@ -146,9 +146,6 @@ def main() -> None:
     if wanted.mode == "child":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
         print("child", child.pid, flush=True)
-    if wanted.note:
-        with open(wanted.note, "w") as file:
-            file.write(f"{os.getpid()}")
     print("serving", flush=True)
     PlainServer(wanted.mode, wanted.port).serve_forever()
 

@@ -24,7 +24,18 @@ CLOSING_S = 0.5
 
 
 class ServerFailed(AltbenchError):
-    """A policy server that cannot be reached, closed the connection, or told an error."""
+    """A policy server that cannot be reached, closed the connection, or told an error.
+
+    `last_lines`: of the log of a server that the bench had started, and that died.
+    """
+
+    def __init__(self, message: str, last_lines: tuple[str, ...] = ()) -> None:
+        self.message, self.last_lines = message, last_lines
+        super().__init__("\n".join([message, *last_lines]))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what pickle needs to send the error to another process."""
+        return type(self), (self.message, self.last_lines)
 
 
 class ServerRefused(ServerFailed):

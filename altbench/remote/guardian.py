@@ -87,7 +87,7 @@ def _start(wanted: dict[str, Any]) -> tuple[int, int, int]:
         _become_server(wanted, theirs, check)
     os.close(theirs)
     os.close(check)
-    with open(checked, "rb") as heard:  # ends once the server's program runs
+    with os.fdopen(checked, "rb") as heard:  # ends once the server's program runs
         words = heard.read()
     first, _, why = words.partition(b"|")
     if why:

@@ -107,7 +107,7 @@ def test_a_server_that_dies_costs_an_episode_and_is_started_again(
 
 def test_the_last_lines_of_a_script_that_dies_at_start_are_shown() -> None:
     policy = served("--mode", "dies-at-start")
-    with pytest.raises(ServerFailed, match="died before it answered .exit status 1.; the last lines") as caught:
+    with pytest.raises(ServerFailed, match=r"died before it answered .exit status 1.; the last lines") as caught:
         policy.place("cpu")
     lines = str(caught.value).splitlines()[1:]
     assert lines[-1] == "no such weights" and len(lines) == 20 and lines[0] == "line 11"
@@ -275,7 +275,7 @@ def test_a_machine_without_namespaces_refuses_and_never_downgrades(
     broken = tmp_path / "guardian.py"
     broken.write_text(launch.GUARDIAN.read_text().replace("_LIBC.unshare(_NAMESPACES)", "_LIBC.unshare(1)"))
     monkeypatch.setattr(launch, "GUARDIAN", broken)
-    with pytest.raises(ConfigError, match="no-network' is not possible on this machine .unshare: Invalid argument"):
+    with pytest.raises(ConfigError, match=r"no-network' is not possible on this machine .unshare: Invalid argument"):
         served(isolate="no-network").place("cpu")
 
 
@@ -293,8 +293,24 @@ def test_our_own_policies_are_served_from_a_process_of_their_own() -> None:
     policy.close()
 
 
-def test_a_policy_that_must_be_fitted_says_so() -> None:
-    values = {"serve": {"target": "kdtree"}, "isolate": "process"}
+def test_a_policy_that_must_be_fitted_says_so(tmp_path: Path) -> None:
+    own = tmp_path / "mine.py"
+    own.write_text(LEARNS)
+    values = {"serve": {"target": f"{own}:Learns"}, "isolate": "process"}
     policy = RemotePolicy(registry.task("Lift"), RemoteConfig.parse(values, "test"))
     with pytest.raises(AltbenchError, match="must be fitted first; name the folder of its checkpoint"):
         policy.place("cpu")
+
+
+LEARNS = """
+from altbench.api import Requirements, Spec, Trainable
+
+class Learns(Trainable[Spec]):
+    name = "learns"
+    requirements = Requirements(())
+    def reset(self, slots, seeds): ...
+    def act(self, observation, slots): ...
+    def fit(self, demonstrations, context): ...
+    def save(self, folder): ...
+    def load(self, folder, device="cpu"): ...
+"""
