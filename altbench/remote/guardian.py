@@ -223,7 +223,6 @@ def _close_off(scratch: str) -> None:
     mount(b"proc", "/proc", b"proc", _NOT_RUN)
     mount(b"tmpfs", "/dev/shm", b"tmpfs", _NOT_RUN)
     mount(b"tmpfs", scratch, b"tmpfs", _NOT_RUN)
-    os.chdir(scratch)
     _give_up_rights()
 
 

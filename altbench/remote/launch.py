@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import secrets
 import select
@@ -228,6 +229,8 @@ def _own_log() -> str:
 
     A worker's standard output is the job's log in the run's folder.
     """
+    if multiprocessing.parent_process() is None:
+        return ""
     with suppress(OSError):
         if stat.S_ISREG(os.fstat(1).st_mode):
             return str(Path("/proc/self/fd/1").readlink())
