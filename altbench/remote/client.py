@@ -220,7 +220,7 @@ class RemotePolicy(Policy[RemoteConfig]):
         deadline, pause = time.monotonic() + patience_s, FIRST_PAUSE_S
         while True:
             try:
-                return Connection(address, CONNECT_S)
+                return Connection(address, CONNECT_S, self.config.timeout_s)
             except ServerRefused:
                 raise
             except ServerFailed:

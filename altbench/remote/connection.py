@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import importlib.util
+import socket
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,11 +70,18 @@ def check_url(url: str) -> None:
 
 
 class Connection:
-    """A connection that is open. `info`: what the server told at its beginning."""
+    """A connection that is open. `info`: what the server told at its beginning.
 
-    def __init__(self, address: Address, timeout_s: float) -> None:
-        self._address = address
+    `timeout_s`: seconds until it must be open. `send_timeout_s`: seconds in which the
+    server must take a message.
+    """
+
+    def __init__(self, address: Address, timeout_s: float, send_timeout_s: float = 60.0) -> None:
+        self._address, self._send_timeout_s = address, send_timeout_s
         self._socket = _open(address, timeout_s)
+        # The kernel's own limit: a server that reads nothing would else block for ever.
+        limit = struct.pack("ll", int(send_timeout_s), int(send_timeout_s % 1 * 1e6))
+        self._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         try:
             self.info: ServerInfo = read_metadata(self.receive(timeout_s), str(address))
         except BaseException:
@@ -80,7 +89,7 @@ class Connection:
             raise
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send `message`; ServerFailed if the connection is lost."""
+        """Send `message`; ServerFailed if the connection is lost, PolicyTimeout if it is not read."""
         with self._lost():
             self._socket.send(encode(message))
 
@@ -106,6 +115,9 @@ class Connection:
         try:
             yield
         except ConnectionClosed as error:
+            if isinstance(error.__cause__, BlockingIOError):
+                limit = f"{self._send_timeout_s:g} s"
+                raise PolicyTimeout(f"{self._address}: the server took no message within {limit}") from None
             said = error.rcvd.reason if error.rcvd and error.rcvd.reason else "without a word"
             raise ServerFailed(f"{self._address}: the server closed the connection ({_last_words(said)})") from None
         except (OSError, EOFError) as error:

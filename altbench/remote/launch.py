@@ -69,7 +69,7 @@ class ServerProcess:
             if left <= 0:
                 raise ServerFailed(f"{self}: no answer within {self._config.start_timeout_s:g} s (start_timeout_s)")
             try:
-                return Connection(self._running.address, left)
+                return Connection(self._running.address, left, self._config.timeout_s)
             except ServerRefused:
                 raise
             except ServerFailed:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -137,6 +142,37 @@ def test_a_late_answer_is_a_time_out_and_is_not_taken_for_the_next_one(servers: 
     policy.reset([0], [8])
     assert policy.act(shown[2], [0]).actions[0, 0, 0] == 3.0
     policy.close()
+
+
+def never_reads(listening: socket.socket) -> None:
+    """Open one WebSocket, send metadata, and read nothing afterwards."""
+    connection, _ = listening.accept()
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += connection.recv(4096)
+    key = re.search(rb"Sec-WebSocket-Key: (\S+)", request)
+    assert key
+    accept = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    lines = (b"HTTP/1.1 101 Switching Protocols", b"Upgrade: websocket", b"Connection: Upgrade")
+    connection.sendall(b"\r\n".join([*lines, b"Sec-WebSocket-Accept: " + accept, b"", b""]) + b"\x82\x01\x80")
+    listening.accept()[0].close()  # the test's end
+    connection.close()
+
+
+def test_a_server_that_reads_nothing_is_a_time_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        server = threading.Thread(target=never_reads, args=(listening,), daemon=True)
+        server.start()
+        policy = ab.connect(f"ws://127.0.0.1:{listening.getsockname()[1]}", "Fake", timeout_s=0.4)
+        policy.reset([0], [0])
+        began = time.monotonic()
+        with pytest.raises(PolicyTimeout, match=r"no answer within 0\.4 s"):
+            policy.act(seen(size=(2048, 2048)), [0])
+        assert time.monotonic() - began < 5
+        policy.close()
+        socket.create_connection(listening.getsockname()).close()
+        server.join()
 
 
 def test_a_server_that_comes_back_is_found_again(servers: Any) -> None:
