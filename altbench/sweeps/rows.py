@@ -7,6 +7,7 @@ which the row's policy is evaluated.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
@@ -15,7 +16,7 @@ from altbench.core import registry
 from altbench.core.contents import digest_of
 from altbench.core.errors import AltbenchError, ConfigError, ContractError, suggestion
 from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
-from altbench.core.policy import Policy, Requirements, check_fit, resolve_config
+from altbench.core.policy import Policy, Requirements, Trainable, check_fit, resolve_config
 from altbench.core.task import TaskInfo
 from altbench.core.types import ControlMode
 from altbench.rollout.episode import PROTOCOL_VERSION
@@ -101,9 +102,10 @@ def find_sources(name: str, made: Policy, where: str) -> Sources:
 
     Raise ConfigError, which begins with `where`, if a file is missing.
     """
+    elsewhere = made.identity()
     built_in = type(made).__module__.partition(".")[0] in registry.OWN_PACKAGES
-    files = "" if built_in else digest_of(made.files(), where)
-    return Sources(registry.source("policy", name), registry.source("task", made.task.name), files)
+    files = "" if built_in and not elsewhere else digest_of(made.files(), where)
+    return Sources(elsewhere or registry.source("policy", name), registry.source("task", made.task.name), files)
 
 
 Evaluations = tuple[tuple[EvaluationEntry, tuple[Column, ...]], ...]
@@ -153,12 +155,14 @@ def make_row(
     Raise ConfigError or ContractError if entry, task and sweep do not fit each other.
     """
     where = f"policy {entry.name!r}"
-    policy = registry.policy(entry.policy)
-    config = resolve_config(policy, entry.preset, entry.config, where).resolve(provenance.device)
+    _check_isolated(entry, where)
+    policy = registry.policy(entry.registered)
+    settings = entry.settings(provenance.device, sweep.rollout_threads)
+    config = resolve_config(policy, entry.preset, settings, where).resolve(provenance.device)
     try:
-        made = policy(task, config)
-        requirements = made.requirements
-        sources = find_sources(entry.policy, made, where)
+        with closing(policy(task, config)) as made:
+            requirements = made.requirements
+            sources = find_sources(entry.registered, made, where)
     except AltbenchError:
         raise
     except (Exception, SystemExit) as error:
@@ -173,6 +177,22 @@ def make_row(
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
     entry = entry.model_copy(update={"preset": policy.preset_key(entry.preset)})
     return Row(sweep, provenance, task, pinned(entry, config), policy, config, requirements, evaluations, sources)
+
+
+def _check_isolated(entry: PolicyEntry, where: str) -> None:
+    """Raise ConfigError for an isolated policy that must be fitted first.
+
+    A file's class is not asked: its code must not run in this process.
+    """
+    if (
+        entry.isolate
+        and entry.policy in registry.BUILT_IN["policy"]
+        and issubclass(registry.policy(entry.policy), Trainable)
+    ):
+        raise ConfigError(
+            f"{where}: isolate: {entry.policy!r} must be fitted first; expected a policy that is ready to act, or a "
+            "checkpoint: policy = 'RUN/checkpoints/NAME'"
+        )
 
 
 def _check_kind(requirements: Any, where: str) -> None:
