@@ -26,6 +26,7 @@ ORDER = (
     "report",
     "measure",
     "runner",
+    "engines",
     "audit",
     "experiments",
     "cli",
