@@ -88,5 +88,5 @@ def is_done(run: Run, job: Job) -> bool:
 
 def keys_digest(plan: Plan) -> str:
     """Return a digest of all keys of a plan, in order."""
-    own = ([one.key for one in group] for group in (plan.checkpoints, plan.cells, plan.measurements))
-    return digest(list(own))
+    groups = {"checkpoints": plan.checkpoints, "cells": plan.cells, "measurements": plan.measurements}
+    return digest({name: [one.key for one in group] for name, group in groups.items()})

@@ -64,7 +64,9 @@ class Machine:
 def differences(expected: Machine, found: Machine) -> str:
     """Say in one line how `found` differs from `expected`; empty if it does not."""
     pairs = zip(expected.as_dict().items(), found.as_dict().values(), strict=True)
-    return "; ".join(f"{name}: expected {old or 'none'}, got {new or 'none'}" for (name, old), new in pairs if old != new)
+    return "; ".join(
+        f"{name}: expected {old or 'none'}, got {new or 'none'}" for (name, old), new in pairs if old != new
+    )
 
 
 def refuse_mixed(expected: Machine, found: Machine, where: str, allowed: bool) -> None:

@@ -7,7 +7,6 @@ its workers, what the first one prepared, the claims, and a mark once tables are
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -79,7 +78,9 @@ def load_offer(root: Path, expected: str = "") -> Offer:
     """
     path = RunFolder(root).shared / FILE
     if expected and not path.is_file():
-        raise ResultsError(_not_shared(root, expected, "no run is offered in it" if root.is_dir() else "no such folder"))
+        raise ResultsError(
+            _not_shared(root, expected, "no run is offered in it" if root.is_dir() else "no such folder")
+        )
     if not path.is_file():
         raise ResultsError(
             f"{root}: expected a run's folder that is offered to workers, found no {path.relative_to(root)} in it; "
@@ -115,9 +116,11 @@ def make_offer(root: Path, sweep: SweepSpec, mixed: bool) -> Offer:
         for path in folder.workers():
             if holder := lease.holder_at_work(path):
                 name = found.sweep.name if found else "another"
-                raise AltbenchError(f"{root}: in use by the worker {holder} for the sweep {name!r}; choose another --out")
+                raise AltbenchError(
+                    f"{root}: in use by the worker {holder} for the sweep {name!r}; choose another --out"
+                )
         _forget_all(folder.shared)
-        made = Offer(root, uuid.uuid4().hex[:12], sweep, os.getcwd(), mixed)
+        made = Offer(root, uuid.uuid4().hex[:12], sweep, str(Path.cwd()), mixed)
         values = {"sweep": json.loads(sweep.model_dump_json()), "origin": made.origin, "mixed": mixed}
         sealed.write_json(folder.shared / FILE, {"id": made.id, **values})
         return made
@@ -145,4 +148,3 @@ def _forget_all(shared: Path) -> None:
     for path in shared.iterdir():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-

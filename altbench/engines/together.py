@@ -131,7 +131,9 @@ class ClaimedJobs(Feed):
         self.claims.finish(number, self._blocks.pop(number).report(self.machine))
 
 
-def work(offer: Offer, executor: Executor, board: Board, renderer: str, terms: Terms | None = None) -> Mapping[str, str]:
+def work(
+    offer: Offer, executor: Executor, board: Board, renderer: str, terms: Terms | None = None
+) -> Mapping[str, str]:
     """Take part in the run until nothing is left of it; return what failed, with reasons.
 
     The last worker draws the tables. AltbenchError if this machine may not take part, if

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from altbench.cli import app
 from altbench.cli import run as commands
-from altbench.engines.start import Engine
 from altbench.core import registry
 from altbench.core.errors import AltbenchError, ConfigError, DatasetError
+from altbench.engines.start import Engine
 from altbench.experiments import reproduce
 from altbench.experiments.shared.experiment import Experiment, Report
 from altbench.results import history
