@@ -6,6 +6,7 @@ run; whoever finds everything done draws the tables.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import uuid
@@ -208,7 +209,7 @@ def _keep_prepared(offer: Offer, run: Run, here: Machine) -> dict[str, Any]:
     planned = {cell.key for cell in run.plan.cells}
     found = {
         "machine": here.as_dict(),
-        "fingerprint": replace(run.fingerprint(), mixed="").to_json(),
+        "fingerprint": replace(run.fingerprint(), mixed="").as_dict(),
         "keys": keys_digest(run.plan),
         "blocks": Layout(run.plan).total,
         "older": {key: list(older) for key, older in older_cells(run.root, run.plan.cells, planned).items()},
@@ -220,7 +221,7 @@ def _keep_prepared(offer: Offer, run: Run, here: Machine) -> dict[str, Any]:
 def _check_keys(offer: Offer, run: Run, prepared: dict[str, Any]) -> None:
     """Raise AltbenchError if this machine plans other work than the one that prepared it."""
     if keys_digest(run.plan) != prepared["keys"]:
-        made_by = Fingerprint.from_json(prepared["fingerprint"])
+        made_by = Fingerprint.from_json(json.dumps(prepared["fingerprint"]))
         raise AltbenchError(
             f"{offer.root}: keys would differ here (device {run.device}, renderer {run.renderer}; the run has the "
             f"renderer {made_by.renderer}); give all machines the same devices, MUJOCO_GL and files"
@@ -276,5 +277,5 @@ def _as_made(offer: Offer, run: Run) -> Run:
     prepared = offer.prepared()
     if prepared is None:
         return run
-    made_by = Fingerprint.from_json(prepared["fingerprint"])
+    made_by = Fingerprint.from_json(json.dumps(prepared["fingerprint"]))
     return replace(run, made_by=replace(made_by, mixed=run.folder.mixed()))

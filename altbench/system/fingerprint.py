@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 from pydantic import TypeAdapter, ValidationError
@@ -81,6 +82,10 @@ class Fingerprint:
             *(f"{what} {digest[:12]}" for what, digest in sorted(self.sources.items())),
         ]
         return " · ".join(part for part in parts if part)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all fields; `mixed`, which published tables lack, only if it says something."""
+        return {name: value for name, value in asdict(self).items() if value or name != "mixed"}
 
     def to_json(self) -> str:
         """Return JSON that `from_json` reads; equal fingerprints give equal text."""
