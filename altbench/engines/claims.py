@@ -17,7 +17,7 @@ from typing import Any
 from altbench.core.errors import AltbenchError
 from altbench.engines.blocks import Layout
 from altbench.system import lease
-from altbench.system.files import write_text
+from altbench.system.files import replacing, write_text
 from altbench.system.lease import BEAT_S, STALE_S, Lease, Watch
 from altbench.system.workers import CHECK_S
 
@@ -169,7 +169,9 @@ class Claims:
 
     def finish(self, number: int, report: Mapping[str, Any]) -> None:
         """Note that a block is done, with a `report` of how, and give it back."""
-        write_text(self._mark(number), json.dumps(dict(report)))
+        # Not flushed: after a crash of the machine the block is looked at again.
+        with replacing(self._mark(number), durable=False) as temporary:
+            temporary.write_text(json.dumps(dict(report)), encoding="utf-8")
         self._learn(number)
         self._leases.pop(number).release()
         # Nobody takes a block that has its mark, so that the lease may go.

@@ -161,3 +161,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
         if one.poll() is None:
             one.kill()
             one.communicate()
+
+
+@pytest.fixture
+def waiting() -> Callable[..., None]:
+    return wait_for

@@ -156,11 +156,11 @@ def test_a_full_disk_leaves_the_block_to_others(tmp_path: Path, monkeypatch: pyt
     first, second = (Claims(tmp_path, layout(cells=1)) for _ in range(2))
     assert take(first) == Taken(0)
 
-    def full(path: Path, text: str) -> None:
+    def full(path: Path, durable: bool = True) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(claims, "write_text", full)
+        patched.setattr(claims, "replacing", full)
         with pytest.raises(OSError, match="No space left"):
             first.finish(0, {})
     first.release()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import synthetic
 from rich.console import Console
 
 from altbench.core.errors import AltbenchError, ResultsError
@@ -23,10 +24,11 @@ from altbench.engines.machine import Machine, refuse_mixed
 from altbench.engines.offer import load_offer, make_offer
 from altbench.engines.together import Terms, summarise, work
 from altbench.report import figures, outputs
-from altbench.results import cells, load_published
+from altbench.results import cells, load_published, measures
 from altbench.results.folder import RunFolder
 from altbench.results.run import Run
 from altbench.runner import executors, main
+from altbench.runner import work as work_module
 from altbench.runner.executors import InlineExecutor, Outcome
 from altbench.runner.jobs import Job
 from altbench.runner.progress import Board
@@ -176,11 +178,6 @@ def test_a_worker_finds_what_is_finished_and_counts_it(place: Any, sweep: SweepS
 def test_measurements_are_made_last_by_one_worker(
     place: Any, sweep: SweepSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import synthetic
-
-    from altbench.results import measures
-    from altbench.runner import work as work_module
-
     done = []
 
     def measure(run: Run, measurement: Any, worker: object) -> None:
