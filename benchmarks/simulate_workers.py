@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import heapq
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -165,18 +164,17 @@ class Simulation:
         self._push(again, worker, -1)
 
     def _pick(self, worker: Worker, part: int, now: float) -> int | None:
-        for block in self._order(worker, part):
-            if self.state[block] == FREE or (self.dead and now >= self.dead.get(block, float("inf"))):
-                self.state[block] = TAKEN
-                self.dead.pop(block, None)
-                return block
-        return None
-
-    def _order(self, worker: Worker, part: int) -> Iterator[int]:
         first, end = part * A_FOLDER, min((part + 1) * A_FOLDER, self.blocks)
         begin = worker.start if first <= worker.start < end else first
-        yield from range(begin, end)
-        yield from range(first, begin)
+        for low, high in ((begin, end), (first, begin)):
+            if (block := self.state.find(FREE, low, high)) >= 0:
+                self.state[block] = TAKEN
+                return block
+        late = [block for block, when in self.dead.items() if first <= block < end and now >= when]
+        if late:
+            del self.dead[late[0]]
+            return late[0]
+        return None
 
     def _work(self, worker: Worker, now: float, block: int) -> None:
         cells = min(self.size, self.options.cells - block * self.size)

@@ -36,7 +36,7 @@ def run(place: Any, cluster: Cluster, out: str, *more: str) -> Any:
 def test_a_raylet_that_is_killed_costs_nothing_and_results_come_home_by_value(
     place: Any, cluster: Cluster, waiting: Any
 ) -> None:
-    place.sweep(pause_s=0.5, policy="Learns")
+    place.sweep(pause_s=4.0, seeds=2, policy="Learns")
     assert place.call("run", "fake.toml", "--out", "plain", "--workers", "1")[0] == 0
     second = cluster.add_node(**{k: v for k, v in NODE.items() if k != "include_dashboard"})
     cluster.wait_for_nodes()
@@ -46,7 +46,7 @@ def test_a_raylet_that_is_killed_costs_nothing_and_results_come_home_by_value(
     said = running.communicate(timeout=LIMIT_S)[0]
     print(said)
     assert running.returncode == 0, said
-    assert "worker lost" in said or "6 cells run" in said
+    assert "worker lost, going on with" in said, said
     assert place.tables("shared") == place.tables("plain")
     assert place.outcomes("shared") == place.outcomes("plain")
 
