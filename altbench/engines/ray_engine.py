@@ -6,6 +6,8 @@ go through the run's folder if all nodes see it, else they come back by value.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -32,6 +34,7 @@ from altbench.system.files import write_text
 
 ANSWER_S = 120.0
 """Seconds in which a node must say what it is; the first answer imports torch."""
+KNOCK_S = 10.0
 CLUSTER_S = 2.0
 """Seconds for which the cluster's number of processors is believed."""
 
@@ -69,13 +72,21 @@ def run_on_ray(settings: RaySettings, sweep: SweepSpec, root: Path, console: Con
 
 def _connect(ray: Any, address: str) -> None:
     try:
+        _check_answers(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # Ray raises several kinds, and documents none
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise AltbenchError(
-            f"--executor ray: expected a Ray cluster at {address!r}, got: {reason} "
-            "Start one with `ray start --head`, or name it with --engine address=HOST:PORT"
+            f"--executor ray: expected a Ray cluster at {address!r}, got: {reason.rstrip('.')}; "
+            "start one with `ray start --head`, or name it with --engine address=HOST:PORT"
         ) from None
+
+
+def _check_answers(address: str) -> None:
+    """Raise OSError if nobody listens at HOST:PORT, for which Ray would wait minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 
 def _nodes(ray: Any) -> list[dict[str, Any]]:

@@ -68,6 +68,5 @@ def test_what_no_node_has_is_refused_before_any_work(place: Any, cluster: Cluste
 
 def test_without_a_cluster_the_run_is_refused_in_one_line(place: Any) -> None:
     place.sweep()
-    environment = {"RAY_ADDRESS": "127.0.0.1:1", "RAY_gcs_rpc_server_connect_timeout_s": "1"}
-    status, said = place.call("run", "fake.toml", "--executor", "ray", **environment)
+    status, said = place.call("run", "fake.toml", "--executor", "ray", RAY_ADDRESS="127.0.0.1:1")
     assert status == 2 and "expected a Ray cluster" in said and "ray start --head" in said, said
