@@ -22,6 +22,7 @@ from altbench.cli.experiments import reproduce
 from altbench.cli.help import MORE, RESULTS, START, STATUS, App, MainGroup
 from altbench.cli.new import app as new_app
 from altbench.cli.serve import serve
+from altbench.cli.worker import worker
 from altbench.core.errors import AltbenchError
 from altbench.system.console import debugging, error_line, one_line, prepare_streams
 from altbench.system.fingerprint import package_version
@@ -102,6 +103,16 @@ def run(
     seed: Annotated[
         int | None, typer.Option(help="Root of all seeds but that of collecting demonstrations.", show_default=False)
     ] = None,
+    executor: Annotated[
+        str, typer.Option(help="What does the work: local (this machine), worker, ray or slurm.", metavar="NAME")
+    ] = "local",
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(help="A setting of ray or slurm, such as cpus=8; repeatable.", metavar="NAME=VALUE"),
+    ] = None,
+    allow_mixed: Annotated[
+        bool, typer.Option("--allow-mixed", help="Let machines of several classes take part; every table says so.")
+    ] = False,
 ) -> None:
     """Run a sweep: collect demonstrations, train, roll out, write tables and figures.
 
@@ -116,6 +127,7 @@ def run(
     - `altbench run quick --only alt --only bc --split uniform --episodes 5`
     - `altbench run my.toml --out results/mine --workers 4`
     - `altbench run my.toml --dry-run`
+    - `altbench run my.toml --executor slurm --engine tasks=8 --engine cpus=16 --dry-run`
     """
     from altbench.cli import run as commands
     from altbench.sweeps.overrides import override
@@ -131,7 +143,8 @@ def run(
         device=device,
         seed=seed,
     )
-    commands.run(effective, out, workers, dry_run, named.name)
+    chosen = commands.choose_engine(executor, engine or [], workers, allow_mixed)
+    commands.run(effective, out, chosen, dry_run, named.name)
 
 
 @app.command("list", rich_help_panel=START)
@@ -292,6 +305,7 @@ def bench_rollout(
     bench.rollout(make_console(), task or standard().task, episodes, out)
 
 
+app.command("worker", rich_help_panel=MORE)(worker)
 app.command("compare", rich_help_panel=RESULTS)(compare)
 app.command("audit", rich_help_panel=RESULTS)(audit)
 app.command("check-policy", rich_help_panel=START)(check_policy)

@@ -38,7 +38,8 @@ class Run:
     `data`: task -> file of demonstrations; empty if nothing needs them. `lacking`: the demonstrations that are
     missing, in words; without them no cell of their task is found. `origin`: the
     working directory that the sweep's relative paths mean. `reader`: holds
-    demonstrations in memory. Several runs may share a folder: each one sees its own
+    demonstrations in memory. `made_by`: the fingerprint of a run that many machines
+    make; None: this machine's. Several runs may share a folder: each one sees its own
     cells alone.
     """
 
@@ -51,6 +52,7 @@ class Run:
     lacking: tuple[str, ...] = ()
     origin: str = field(default_factory=os.getcwd, compare=False)
     reader: DemonstrationReader = field(default_factory=DemonstrationReader, compare=False, repr=False)
+    made_by: Fingerprint | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def begin(
@@ -199,14 +201,17 @@ class Run:
 
         Of each task the largest set of demonstrations stands for all.
         """
+        if self.made_by is not None:
+            return self.made_by
         largest = {task: checksum for (task, _), checksum in sorted(self.plan.data.items())}
         limits = {task: (self.sweep.horizon_of(task), registry.task(task).horizon) for task in self.sweep.tasks}
         horizon = ", ".join(
             f"{task} {steps} steps" for task, (steps, own) in limits.items() if steps not in (None, own)
         )
-        return fingerprint.collect(
+        found = fingerprint.collect(
             renderer=self.renderer, data=" ".join(largest.values()), horizon=horizon, sources=self.plan.sources
         )
+        return replace(found, mixed=self.folder.mixed())
 
 
 def ready_policy(checkpoint: Checkpoint, device: str, runtime: Mapping[str, Any] | None = None) -> Policy:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
@@ -130,13 +131,13 @@ class Row:
     evaluations: Evaluations
     sources: Sources = field(default_factory=Sources)
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
-        """All settings, as JSON."""
+        """All settings, as JSON. The row's cells share them: a big plan has a million."""
         values: dict[str, Any] = self.config.model_dump(mode="json")
         return values
 
-    @property
+    @cached_property
     def runtime(self) -> dict[str, Any]:
         """The settings that do not change the fit."""
         return {k: v for k, v in self.settings.items() if k in self.policy.runtime_fields}

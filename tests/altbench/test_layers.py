@@ -27,6 +27,7 @@ ORDER = (
     "report",
     "measure",
     "runner",
+    "engines",
     "audit",
     "experiments",
     "cli",
