@@ -105,6 +105,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "exporter": {
         "robomimic": "altbench_demos.formats.robomimic_export:write_robomimic",
         "minari": "altbench_demos.formats.minari_set:write_minari",
+        "lerobot": "altbench_demos.formats.lerobot_export:write_lerobot",
     },
 }
 OWN_PACKAGES = ("altbench", "altbench_envs", "altbench_policies", "altbench_demos")
