@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from altbench.core.spec import Spec
     from altbench.core.task import Expert, InitialState, TaskEnv, TaskInfo
     from altbench.dataset.cached import collect, read_demonstrations
+    from altbench.remote.client import connect
     from altbench.report.compare import Comparison
     from altbench.report.opened import OpenedRun, open_run
     from altbench.runner.evaluate import evaluate
@@ -90,6 +91,7 @@ _PLACES = {
     "check_perturbation": "altbench.checks:check_perturbation",
     "check_policy": "altbench.checks:check_policy",
     "collect": "altbench.dataset.cached:collect",
+    "connect": "altbench.remote.client:connect",
     "evaluate": "altbench.runner.evaluate:evaluate",
     "get_task": "altbench.core.catalogue:get_task",
     "list_perturbations": "altbench.core.catalogue:list_perturbations",
@@ -137,6 +139,7 @@ __all__ = [
     "check_perturbation",
     "check_policy",
     "collect",
+    "connect",
     "evaluate",
     "get_task",
     "list_perturbations",

@@ -13,6 +13,7 @@ import typer
 
 from altbench.cli import completion
 from altbench.cli.audit import audit
+from altbench.cli.check_policy import check_policy
 from altbench.cli.compare import compare
 from altbench.cli.demos import app as demos_app
 from altbench.cli.envs import app as envs_app
@@ -20,6 +21,7 @@ from altbench.cli.experiments import app as experiments_app
 from altbench.cli.experiments import reproduce
 from altbench.cli.help import MORE, RESULTS, START, STATUS, App, MainGroup
 from altbench.cli.new import app as new_app
+from altbench.cli.serve import serve
 from altbench.core.errors import AltbenchError
 from altbench.system.console import debugging, error_line, prepare_streams
 from altbench.system.fingerprint import package_version
@@ -82,7 +84,7 @@ def run(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="One more policy: a registered name, or your own ./file.py:Class; repeatable.",
+            help="One more policy: a registered name, your own ./file.py:Class, or a server's ws:// URL; repeatable.",
             autocompletion=completion.policies,
         ),
     ] = None,
@@ -292,6 +294,8 @@ def bench_rollout(
 
 app.command("compare", rich_help_panel=RESULTS)(compare)
 app.command("audit", rich_help_panel=RESULTS)(audit)
+app.command("check-policy", rich_help_panel=START)(check_policy)
+app.command("serve", rich_help_panel=MORE)(serve)
 app.add_typer(new_app, name="new", rich_help_panel=START)
 app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.", rich_help_panel=MORE)
 app.add_typer(envs_app, name="envs", rich_help_panel=MORE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +69,8 @@ def check_ready(run: Run, cell: Cell, worker: Worker, asks: Callable[[], None]) 
 
     `asks` is called just before the policy is asked.
     """
-    policy = run.policy(cell.checkpoint, cell.runtime)
-    found = _check(policy, _first_observations(run, cell.checkpoint, policy, worker), run, asks)
+    with closing(run.policy(cell.checkpoint, cell.runtime)) as policy:
+        found = _check(policy, _first_observations(run, cell.checkpoint, policy, worker), run, asks)
     _keep(run.root, check_key(cell), found)
 
 

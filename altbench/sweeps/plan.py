@@ -206,7 +206,7 @@ def _checkpoint(row: Row, n: int, train_seed: int) -> Checkpoint:
     return Checkpoint(
         task=row.task.name,
         label=row.entry.name,
-        policy=row.entry.policy,
+        policy=row.entry.registered,
         preset=row.entry.preset,
         config=row.settings,
         n=n,

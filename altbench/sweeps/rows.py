@@ -7,6 +7,7 @@ which the row's policy is evaluated.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
@@ -101,9 +102,10 @@ def find_sources(name: str, made: Policy, where: str) -> Sources:
 
     Raise ConfigError, which begins with `where`, if a file is missing.
     """
+    elsewhere = made.identity()
     built_in = type(made).__module__.partition(".")[0] in registry.OWN_PACKAGES
-    files = "" if built_in else digest_of(made.files(), where)
-    return Sources(registry.source("policy", name), registry.source("task", made.task.name), files)
+    files = "" if built_in and not elsewhere else digest_of(made.files(), where)
+    return Sources(elsewhere or registry.source("policy", name), registry.source("task", made.task.name), files)
 
 
 Evaluations = tuple[tuple[EvaluationEntry, tuple[Column, ...]], ...]
@@ -153,12 +155,13 @@ def make_row(
     Raise ConfigError or ContractError if entry, task and sweep do not fit each other.
     """
     where = f"policy {entry.name!r}"
-    policy = registry.policy(entry.policy)
-    config = resolve_config(policy, entry.preset, entry.config, where).resolve(provenance.device)
+    policy = registry.policy(entry.registered)
+    settings = entry.settings(provenance.device, sweep.rollout_threads)
+    config = resolve_config(policy, entry.preset, settings, where).resolve(provenance.device)
     try:
-        made = policy(task, config)
-        requirements = made.requirements
-        sources = find_sources(entry.policy, made, where)
+        with closing(policy(task, config)) as made:
+            requirements = made.requirements
+            sources = find_sources(entry.registered, made, where)
     except AltbenchError:
         raise
     except (Exception, SystemExit) as error:

@@ -20,6 +20,7 @@ ORDER = (
     "rollout",
     "checks",
     "dataset",
+    "remote",
     "sweeps",
     "results",
     "stats",
