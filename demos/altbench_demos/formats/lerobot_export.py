@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from altbench.api import ConfigError, DatasetError, Demonstration, Recording, StateViewer, TaskInfo, UInt8, replacing
+from altbench.api import ConfigError, DatasetError, Demonstration, Recording, StateViewer, UInt8, replacing
 from altbench_demos.formats import lerobot_film, lerobot_layout, lerobot_stats
 from altbench_demos.formats.lerobot_layout import ACTION, DONE, IMAGES, POSE, REWARD, SIM_STATE, STATE, SUCCESS, Place
 
@@ -41,7 +41,7 @@ def write_lerobot(recording: Recording, viewer: StateViewer, out: str, *, lossle
     try:
         with replacing(folder) as temporary:
             temporary.mkdir()
-            total = _Writer(temporary, recording, task, lossless).write()
+            total = _Writer(temporary, recording, viewer, lossless).write()
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be written: {error.strerror or error}") from error
     name = folder.resolve().name
@@ -52,9 +52,9 @@ def write_lerobot(recording: Recording, viewer: StateViewer, out: str, *, lossle
 class _Writer:
     """A data set in the making, an episode at a time."""
 
-    def __init__(self, folder: Path, recording: Recording, task: TaskInfo, lossless: bool) -> None:
-        self.folder, self.recording, self.task, self.lossless = folder, recording, task, lossless
-        self.fps = round(task.control_hz)
+    def __init__(self, folder: Path, recording: Recording, viewer: StateViewer, lossless: bool) -> None:
+        self.folder, self.recording, self.task, self.lossless = folder, recording, viewer.info, lossless
+        self.robots, self.fps = viewer.native.robots, round(viewer.info.control_hz)
         self.features: dict[str, dict[str, Any]] = {}
         self.rows: list[dict[str, Any]] = []
         self.stats: list[dict[str, lerobot_stats.Stats]] = []
@@ -97,7 +97,7 @@ class _Writer:
         self.rows.append(
             {
                 "episode_index": number,
-                "tasks": [_instruction(self.task)],
+                "tasks": [self.task.instruction or self.task.name],
                 "length": len(d),
                 "data/chunk_index": place.chunk,
                 "data/file_index": place.file,
@@ -115,7 +115,9 @@ class _Writer:
         _write_json(self.folder / lerobot_layout.STATS, lerobot_stats.as_json(whole))
         _write_json(self.folder / lerobot_layout.INFO, self._info())
         _write_json(self.folder / lerobot_layout.OURS, self._ours())
-        tasks = pd.DataFrame({"task_index": [0]}, index=pd.Index([_instruction(self.task)], name="task"))
+        tasks = pd.DataFrame(
+            {"task_index": [0]}, index=pd.Index([self.task.instruction or self.task.name], name="task")
+        )
         tasks.to_parquet(self.folder / lerobot_layout.TASKS)
         rows = [
             row
@@ -133,7 +135,7 @@ class _Writer:
     def _info(self) -> dict[str, Any]:
         return {
             "codebase_version": lerobot_layout.VERSION,
-            "robot_type": "panda",
+            "robot_type": "_".join(self.robots).lower(),
             "total_episodes": len(self.rows),
             "total_frames": self.frames,
             "total_tasks": 1,
@@ -254,10 +256,6 @@ def _png(picture: UInt8) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, "PNG")
     return stream.getvalue()
-
-
-def _instruction(task: TaskInfo) -> str:
-    return task.name
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
