@@ -52,7 +52,7 @@ def models(kind: type[Spec]) -> set[type[Spec]]:
     """Return a model and all models that its fields hold."""
     inner = kind.model_json_schema().get("$defs", {})
     return {kind} | {
-        one for one in Spec.__subclasses__() if one.__name__ in inner and one.__module__ == kind.__module__
+        one for one in Spec.__subclasses__() if one.__name__ in inner and one.__module__.startswith("altbench.")
     }
 
 

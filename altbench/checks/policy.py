@@ -39,8 +39,10 @@ def kept_checks(policy: Policy, seen: Observation | Sequence[Demonstration]) -> 
     yield f"it asks for what the task has: {shown}; {needs.obs_horizon} frames; {needs.action_horizon} actions executed"
     held = policy.footprint()
     require(held is None or min(held.weights, held.table) >= 0, f"footprint: expected bytes from 0, got {held}")
-    yield "its weights and table take up " + (
-        f"{held.weights + held.table} bytes" if held else "an unknown number of bytes"
+    yield (
+        f"it holds {held.weights + held.table} bytes"
+        if held
+        else "it need not say how many bytes it holds, and does not"
     )
     slots = list(range(batch))
     first = _decisions(policy, observation, slots)

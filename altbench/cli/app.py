@@ -23,7 +23,7 @@ from altbench.cli.help import MORE, RESULTS, START, STATUS, App, MainGroup
 from altbench.cli.new import app as new_app
 from altbench.cli.serve import serve
 from altbench.core.errors import AltbenchError
-from altbench.system.console import debugging, error_line, prepare_streams
+from altbench.system.console import debugging, error_line, one_line, prepare_streams
 from altbench.system.fingerprint import package_version
 
 app = App(
@@ -318,6 +318,8 @@ def main() -> None:
             raise
         typer.secho("error: ", fg="red", nl=False, err=True)
         typer.echo(error_line(error), err=True)
+        for line in getattr(error, "last_lines", ()):
+            typer.echo(f"  {one_line(line)}", err=True)
         sys.exit(2)
 
 

@@ -34,6 +34,7 @@ def serve(
     - `altbench serve ./mine.py:MyPolicy --task Lift --host 0.0.0.0`
     """
     import os
+    import sys
 
     from altbench.core import registry
     from altbench.remote.connection import check_extra
@@ -46,8 +47,12 @@ def serve(
     if registry.is_url(target):
         raise ConfigError(f"{target}: a policy that is served already; expected a checkpoint, a file or a name")
     settings = _settings(config)
-    set_threads(threads)
-    found = find_target(target, task, preset=preset, config=settings, device=resolve_device(device))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    # torch takes seconds to load, and a policy may do without.
+    chosen = device if device == "cpu" else resolve_device(device)
+    found = find_target(target, task, preset=preset, config=settings, device=chosen)
+    if "torch" in sys.modules:
+        set_threads(threads)
     if found.needs_fit:
         raise ConfigError(f"{target}: a policy that must be fitted first; name the folder of its checkpoint instead")
     service = PolicyService(found.policy, found.identity(), found.image_size)

@@ -194,7 +194,7 @@ class RemotePolicy(Policy[RemoteConfig]):
             ) from None
         except ServerFailed as error:
             self._drop(slots)
-            raise ServerFailed(f"{error}{self._process.epitaph() if self._process else ''}") from None
+            raise (self._process.died(error) if self._process else error) from None
         except BaseException:
             self._drop(slots)
             raise

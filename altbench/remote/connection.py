@@ -24,7 +24,18 @@ CLOSING_S = 0.5
 
 
 class ServerFailed(AltbenchError):
-    """A policy server that cannot be reached, closed the connection, or told an error."""
+    """A policy server that cannot be reached, closed the connection, or told an error.
+
+    `last_lines`: of the log of a server that the bench had started, and that died.
+    """
+
+    def __init__(self, message: str, last_lines: tuple[str, ...] = ()) -> None:
+        self.message, self.last_lines = message, last_lines
+        super().__init__("\n".join([message, *last_lines]))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what pickle needs to send the error to another process."""
+        return type(self), (self.message, self.last_lines)
 
 
 class ServerRefused(ServerFailed):
@@ -111,7 +122,7 @@ class Connection:
 def _open(address: Address, timeout_s: float) -> Any:
     """Return an open WebSocket; ServerFailed or ConfigError, in one line, if none opens."""
     check_extra()
-    from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+    from websockets.exceptions import InvalidStatus, WebSocketException
     from websockets.sync import client
 
     options: dict[str, Any] = {
@@ -134,7 +145,7 @@ def _open(address: Address, timeout_s: float) -> Any:
             advice = "set the environment variable that remote.key_from names"
             raise ServerRefused(f"{address}: the server wants another API key ({status} {reason}); {advice}") from None
         raise ServerRefused(f"{address}: expected a policy server, got status {status} {reason}") from None
-    except (InvalidURI, InvalidHandshake, EOFError) as error:
+    except (WebSocketException, EOFError) as error:
         raise ServerFailed(f"{address}: expected a policy server, got {_last_words(str(error))}") from None
     except TimeoutError:
         raise ServerFailed(f"{address}: expected a policy server, got no answer within {timeout_s:g} s") from None

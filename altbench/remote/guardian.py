@@ -30,8 +30,11 @@ LAST_LINES = 20
 """How many lines of a server's log are kept for an error."""
 LOG_BYTES = 16 * 2**20
 """The most bytes of a server's output that its log takes."""
-_NAMESPACES = 0x00020000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x08000000
-"""unshare(2)'s flags: mounts, user, process numbers, network, System V IPC."""
+_NAMESPACES = 0x00020000 | 0x10000000 | 0x40000000 | 0x08000000
+"""unshare(2)'s flags: mounts, user, network, System V IPC."""
+_PROCESSES = 0x20000000
+"""unshare(2)'s flag of process numbers. A process with it can start no threads, so that
+the guardian leaves it to the server's parent."""
 _PRIVATE = 16384 | 1 << 18
 """mount(2)'s flags: recursive, and nothing is passed on to other mount namespaces."""
 _NOT_RUN = 2 | 4 | 8
@@ -49,27 +52,28 @@ def main() -> int:
     _LIBC.prctl(_ADOPT, 1, 0, 0, 0)  # what loses its parent is found and ended
     log = os.open(wanted["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) if wanted["log"] else -1
     try:
-        pid, output = _start(wanted)
+        child, server, output = _start(wanted)
     except OSError as error:
         _say(refused=f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return 3
-    _say(pid=pid)
+    _say(pid=server)
     last = collections.deque[str](maxlen=LAST_LINES)
     reading = threading.Thread(target=_keep_log, args=(output, log, last), daemon=True)
     reading.start()
     if wanted["relay"]:
         listening = socket.socket(fileno=wanted["relay"])
         threading.Thread(target=_relay, args=(listening, wanted["port"]), daemon=True).start()
-    status = _watch(pid)
-    _end_all(pid)
+    status = _watch(child)
+    _end_all(child)
     reading.join(1.0)
     _say(ended=status, last=list(last))
     return 0
 
 
-def _start(wanted: dict[str, Any]) -> tuple[int, int]:
-    """Start the server; return its process and the pipe with its output.
+def _start(wanted: dict[str, Any]) -> tuple[int, int, int]:
+    """Start the server; return the child, the server's process, and the pipe with its output.
 
+    The two are the same process, unless the server has a list of processes of its own.
     OSError if it cannot be started, or not be closed off.
     """
     if wanted["relay"]:
@@ -83,12 +87,13 @@ def _start(wanted: dict[str, Any]) -> tuple[int, int]:
         _become_server(wanted, theirs, check)
     os.close(theirs)
     os.close(check)
-    why = os.read(checked, 4096)  # empty once the server's program runs
-    os.close(checked)
+    with os.fdopen(checked, "rb") as heard:  # ends once the server's program runs
+        words = heard.read()
+    first, _, why = words.partition(b"|")
     if why:
         os.waitpid(pid, 0)
         raise OSError(why.decode(errors="replace"))
-    return pid, ours
+    return pid, int(first or pid), ours
 
 
 def _say(**event: Any) -> None:
@@ -157,6 +162,7 @@ def _become_server(wanted: dict[str, Any], output: int, check: int) -> NoReturn:
         os.setpgid(0, 0)
         _LIBC.prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
         if wanted["relay"]:
+            _leave_processes(check)
             _close_off(wanted["scratch"])
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (output, 1), (output, 2)):
@@ -166,7 +172,7 @@ def _become_server(wanted: dict[str, Any], output: int, check: int) -> NoReturn:
         os.execvpe(wanted["command"][0], wanted["command"], wanted["environment"])
     except BaseException as error:
         reason = f"{getattr(error, 'filename', None) or ''}: {getattr(error, 'strerror', None) or error}".lstrip(": ")
-        os.write(check, reason.encode())
+        os.write(check, b"|" + (reason or "unknown").encode())
         os._exit(127)
 
 
@@ -177,10 +183,7 @@ def _checked(result: int, what: str) -> None:
 
 
 def _enter_namespaces() -> None:
-    """Leave the machine's network, its mounts and its list of processes.
-
-    The server, which is started afterwards, is process 1 of its own list.
-    """
+    """Leave the machine's network and mounts, as a user with rights in the new ones alone."""
     user, group = os.getuid(), os.getgid()
     _checked(_LIBC.unshare(_NAMESPACES), "unshare")
     for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
@@ -188,6 +191,21 @@ def _enter_namespaces() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         # SIOCSIFFLAGS: the namespace's own loopback, up and running.
         fcntl.ioctl(one, 0x8914, struct.pack("16sh22x", b"lo", 0x1 | 0x40))
+
+
+def _leave_processes(check: int) -> None:
+    """Go on as process 1 of a list of processes of its own; the parent waits and ends alike."""
+    _checked(_LIBC.unshare(_PROCESSES), "unshare")
+    pid = os.fork()
+    if pid == 0:
+        _LIBC.prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+        return
+    os.write(check, str(pid).encode())
+    os.closerange(3, check + 1)
+    status = os.waitpid(pid, 0)[1]
+    if os.WIFSIGNALED(status):
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
 def _close_off(scratch: str) -> None:
@@ -205,7 +223,6 @@ def _close_off(scratch: str) -> None:
     mount(b"proc", "/proc", b"proc", _NOT_RUN)
     mount(b"tmpfs", "/dev/shm", b"tmpfs", _NOT_RUN)
     mount(b"tmpfs", scratch, b"tmpfs", _NOT_RUN)
-    os.chdir(scratch)
     _give_up_rights()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import secrets
 import select
@@ -66,7 +67,7 @@ class ServerProcess:
             self._running.check(str(self))
             left = deadline - time.monotonic()
             if left <= 0:
-                raise ServerFailed(f"{self}: no answer within {self._config.start_timeout_s:g} s{self.epitaph()}")
+                raise ServerFailed(f"{self}: no answer within {self._config.start_timeout_s:g} s (start_timeout_s)")
             try:
                 return Connection(self._running.address, left)
             except ServerRefused:
@@ -74,9 +75,10 @@ class ServerProcess:
             except ServerFailed:
                 time.sleep(PAUSE_S)
 
-    def epitaph(self) -> str:
-        """Return how the server ended and its last lines; empty while it runs."""
-        return self._running.epitaph() if self._running else ""
+    def died(self, error: ServerFailed) -> ServerFailed:
+        """Return `error` with how the server ended and its last lines, if it did end."""
+        how, last = self._running.ending() if self._running else ("", ())
+        return ServerFailed(f"{error.message}{how}", last)
 
     def close(self) -> None:
         """End the server and all that it started."""
@@ -177,18 +179,19 @@ class _Running:
                     "docs/remote.md for what it needs, or choose isolate = 'process', which protects less"
                 )
             raise ConfigError(f"{what}: cannot be started: {reason}")
-        raise ServerFailed(f"{what}: it died before it answered{self.epitaph()}")
+        how, last = self.ending()
+        raise ServerFailed(f"{what}: it died before it answered{how}", last)
 
-    def epitaph(self) -> str:
-        """Return how the server ended and its last lines; empty while it runs."""
+    def ending(self) -> tuple[str, tuple[str, ...]]:
+        """Return how the server ended, and the last lines of its log; empty while it runs."""
         with suppress(subprocess.TimeoutExpired):
             self._guardian.wait(0.5)  # a connection is lost just before its process has ended
         if self.runs():
-            return ""
+            return "", ()
         status = self._said.get("ended")
         how = "killed with its guardian" if status is None else _in_words(int(status))
-        last = [line for line in self._said.get("last", []) if line.strip()]
-        return f" ({how}); the last lines of its log:\n" + "\n".join(last) if last else f" ({how}); it printed nothing"
+        last = tuple(line for line in self._said.get("last", []) if line.strip())
+        return f" ({how}); " + ("the last lines of its log:" if last else "it printed nothing"), last
 
     def end(self) -> None:
         """End the server and all that it started, and wait until it is so."""
@@ -226,6 +229,8 @@ def _own_log() -> str:
 
     A worker's standard output is the job's log in the run's folder.
     """
+    if multiprocessing.parent_process() is None:
+        return ""
     with suppress(OSError):
         if stat.S_ISREG(os.fstat(1).st_mode):
             return str(Path("/proc/self/fd/1").readlink())

@@ -21,6 +21,10 @@ INTERNAL_ERROR = 1011
 """WebSocket's code for a connection that the server's error ended."""
 MOST_BATCHED = 64
 """The most requests that are decided at once."""
+GOING_AWAY = 1001
+"""WebSocket's code for a server that ends."""
+CLOSING_S = 2.0
+"""Seconds that clients may take to agree to the end of their connections."""
 DRAIN_S = 30.0
 """Seconds in which requests that have arrived are still answered after Ctrl-C."""
 
@@ -57,6 +61,7 @@ class PolicyServer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="policy")
         self._metadata = encode(service.metadata)
         self._busy: set[asyncio.Future[Message]] = set()
+        self._open: set[Any] = set()
         self._leaving = asyncio.Event()
         self.address = ""
 
@@ -94,9 +99,10 @@ class PolicyServer:
         server.close(close_connections=False)
         await self._drain()
         working.cancel()
-        server.close()
         with suppress(TimeoutError):
-            await asyncio.wait_for(server.wait_closed(), 5.0)
+            async with asyncio.timeout(CLOSING_S):
+                await asyncio.gather(*(one.close(GOING_AWAY) for one in self._open), return_exceptions=True)
+                await server.wait_closed()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def stop(self) -> None:
@@ -125,6 +131,7 @@ class PolicyServer:
         from websockets.exceptions import ConnectionClosed
 
         slot = self._service.open()
+        self._open.add(socket)
         try:
             await socket.send(self._metadata)
             async for frame in socket:
@@ -133,9 +140,10 @@ class PolicyServer:
             pass
         except Exception as error:
             with suppress(ConnectionClosed):
-                await socket.send(f"{type(error).__name__}: {error}")
+                await socket.send(f"{type(error).__name__}: {' '.join(str(error).split())}")
                 await socket.close(INTERNAL_ERROR, "the policy failed; the reason is in the frame before")
         finally:
+            self._open.discard(socket)
             self._service.close(slot)
 
     async def _answer(self, slot: int, frame: bytes | str) -> Message:

@@ -46,11 +46,13 @@ _RATIOS = {
 }
 
 
-SERVED_NOTE = (
-    " Served: another process decides; the server's part is what it told. Stateless: the server hears nothing of episodes. "
-    "Contents not held by the key: the server told no digest, so a change of its weights makes no new cells."
-)
-"""What the table says of policies in another process."""
+SERVED_NOTES = {
+    "served": "Served: another process decides; the server's part of the time is what it told.",
+    "stateless": "Stateless: the server hears nothing of episodes.",
+    "contents not held by the key": "Contents not held by the key: the server told no digest of what it serves, so "
+    "other weights at the same address make no new cells.",
+}
+"""Words in the column `inference` of policies in another process -> what the table says of them."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ def latency_table(measures: Sequence[MeasureRecord]) -> Table:
     block = _block("One decision at batch 1", shown, {**heads, "inference": "inference"})
     data = frame[["label", "policy", *list(heads)[1:], "inference"]]
     note = "Data wait: the part of training spent waiting for data. Empty: not measured."
-    if frame["policy"].map(registry.is_remote).any():
-        note += SERVED_NOTE
+    told = " ".join(frame["inference"][frame["policy"].map(registry.is_remote)])
+    note = " ".join([note, *(text for words, text in SERVED_NOTES.items() if words in told)])
     return Table("Decision time", data, (block,), note)
 
 

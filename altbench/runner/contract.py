@@ -113,7 +113,9 @@ def _check(policy: Policy, shown: Sequence[Observation], run: Run, asks: Callabl
     seed = derive_seed(run.sweep.seed, "policy", 0)
     try:
         with decision_limit(run.sweep.decision_timeout_s):
-            return Checked(notes=check_at_work(policy, shown, seed, run.device))
+            notes = check_at_work(policy, shown, seed, run.device)
+            served = () if policy.server_cost() is None else (f"another process decides: {policy.inference_note()}",)
+            return Checked(notes=(*notes, *served))
     except ContractError as error:
         return Checked(str(error))
     except FileNotFoundError as error:

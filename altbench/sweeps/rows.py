@@ -16,7 +16,7 @@ from altbench.core import registry
 from altbench.core.contents import digest_of
 from altbench.core.errors import AltbenchError, ConfigError, ContractError, suggestion
 from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
-from altbench.core.policy import Policy, Requirements, check_fit, resolve_config
+from altbench.core.policy import Policy, Requirements, Trainable, check_fit, resolve_config
 from altbench.core.task import TaskInfo
 from altbench.core.types import ControlMode
 from altbench.rollout.episode import PROTOCOL_VERSION
@@ -155,6 +155,7 @@ def make_row(
     Raise ConfigError or ContractError if entry, task and sweep do not fit each other.
     """
     where = f"policy {entry.name!r}"
+    _check_isolated(entry, where)
     policy = registry.policy(entry.registered)
     settings = entry.settings(provenance.device, sweep.rollout_threads)
     config = resolve_config(policy, entry.preset, settings, where).resolve(provenance.device)
@@ -176,6 +177,22 @@ def make_row(
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
     entry = entry.model_copy(update={"preset": policy.preset_key(entry.preset)})
     return Row(sweep, provenance, task, pinned(entry, config), policy, config, requirements, evaluations, sources)
+
+
+def _check_isolated(entry: PolicyEntry, where: str) -> None:
+    """Raise ConfigError for an isolated policy that must be fitted first.
+
+    A file's class is not asked: its code must not run in this process.
+    """
+    if (
+        entry.isolate
+        and entry.policy in registry.BUILT_IN["policy"]
+        and issubclass(registry.policy(entry.policy), Trainable)
+    ):
+        raise ConfigError(
+            f"{where}: isolate: {entry.policy!r} must be fitted first; expected a policy that is ready to act, or a "
+            "checkpoint: policy = 'RUN/checkpoints/NAME'"
+        )
 
 
 def _check_kind(requirements: Any, where: str) -> None:

@@ -99,7 +99,8 @@ def error_line(error: Exception) -> str:
     An AltbenchError says so itself. Errors of the system are said with their file.
     """
     if isinstance(error, AltbenchError):
-        return one_line(str(error))
+        # The last lines of a program's log stand on lines of their own.
+        return one_line(getattr(error, "message", "") or str(error))
     hint = f"set {DEBUG}=1 to see where"
     if isinstance(error, OSError) and error.filename is not None:
         files = [error.filename] if error.filename2 is None else [error.filename, error.filename2]
