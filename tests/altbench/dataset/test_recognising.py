@@ -60,14 +60,16 @@ def test_what_the_user_names_counts(tmp_path: Path) -> None:
 
 
 def test_a_file_that_does_not_say_needs_the_option(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"a file, but there is none; name its format with --format \(lerobot, minari, robomimic"):
+    with pytest.raises(
+        DatasetError, match=r"a file, but there is none; name its format with --format \(lerobot, minari, robomimic"
+    ):
         recognise(tmp_path / "missing")
     (tmp_path / "text.hdf5").write_text("no HDF5")
     with pytest.raises(DatasetError, match="expected a file that says what it is; name its format"):
         recognise(tmp_path / "text.hdf5")
     with pytest.raises(ConfigError, match=r"which is no task of ours; name one with --task \(Lift"):
         recognise(state_viewers.write_robomimic(tmp_path / "a.hdf5"))
-    with pytest.raises(ConfigError, match="it says meta/info.json: codebase_version 'v3.0', which is no task"):
+    with pytest.raises(ConfigError, match=r"it says meta/info.json: codebase_version 'v3.0', which is no task"):
         recognise(lerobot(tmp_path / "l", task=None))
     with pytest.raises(ConfigError, match="does not say which task"):
         recognise(tmp_path / "text.hdf5", "robosuite")

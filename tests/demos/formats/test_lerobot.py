@@ -187,7 +187,7 @@ def test_actions_are_what_their_names_say(folder: Path) -> None:
     with pytest.raises(DatasetError, match="expected actions ee_delta, got ee_pose"):
         read(folder, control_mode="ee_delta")
     edit(folder, "meta/info.json", lambda info: info["features"]["action"].update(names=["a", "b"]))
-    with pytest.raises(DatasetError, match="expected actions named .*--control-mode"):
+    with pytest.raises(DatasetError, match=r"expected actions named .*--control-mode"):
         read(folder)
     assert len(read(folder, control_mode="ee_pose")) == 3
 
@@ -196,7 +196,7 @@ def test_missing_cameras_and_other_sizes_are_refused(folder: Path) -> None:
     with pytest.raises(DatasetError, match=r"expected images of \(8, 8\), got \(20, 25\); --render"):
         read(folder, image_size=(8, 8))
     edit(folder, "meta/info.json", lambda info: info["features"].pop("observation.images.wrist"))
-    with pytest.raises(DatasetError, match="expected images .*wrist.*--render draws them"):
+    with pytest.raises(DatasetError, match=r"expected images .*wrist.*--render draws them"):
         read(folder)
 
 
