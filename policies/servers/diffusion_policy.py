@@ -15,7 +15,6 @@ Not run against the real package: written from its sources (`workspace/base_work
 `env_runner/robomimic_image_runner.py`).
 """
 
-from pathlib import Path
 import argparse
 import contextlib
 import importlib
@@ -29,6 +28,7 @@ import threading
 import time
 import traceback
 from http import HTTPStatus
+from pathlib import Path
 
 import msgpack
 import numpy as np
@@ -74,7 +74,7 @@ class DiffusionPolicy:
     def act(self, slot, observation):
         seed, step = self.slots[slot]
         self.slots[slot][1] += 1
-        self.torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1))
+        self.torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
         seen = {
             key: self.torch.from_numpy(value)[None].to(self.device) for key, value in self._seen(observation).items()
         }

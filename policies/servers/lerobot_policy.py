@@ -11,10 +11,9 @@ Each slot has a policy of its own with its own action queue; all share the weigh
 with the actions that they queue; others, and those with temporal ensembling, answer one action a step, as at home.
 """
 
-import copy
-from pathlib import Path
 import argparse
 import contextlib
+import copy
 import importlib
 import itertools
 import math
@@ -26,6 +25,7 @@ import threading
 import time
 import traceback
 from http import HTTPStatus
+from pathlib import Path
 
 import msgpack
 import numpy as np
@@ -88,7 +88,7 @@ class LeRobotPolicy:
         torch, (policy, seed, step) = self.torch, self.slots[slot]
         self.slots[slot][2] += 1
         # What is drawn depends on the episode and the step alone, not on other slots.
-        torch.manual_seed(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+        torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
         batch = self._batch(observation)
         with torch.inference_mode():
             ready = self.before(batch)

@@ -12,7 +12,6 @@ one action a step and may have a memory, so each slot has a policy of its own.
 Not run against the real package: written from robomimic's sources (`utils/file_utils.py`, `algo/algo.py`).
 """
 
-from pathlib import Path
 import argparse
 import contextlib
 import importlib
@@ -26,6 +25,7 @@ import threading
 import time
 import traceback
 from http import HTTPStatus
+from pathlib import Path
 
 import msgpack
 import numpy as np
@@ -74,7 +74,7 @@ class RobomimicPolicy:
     def act(self, slot, observation):
         policy, seed, step = self.slots[slot]
         self.slots[slot][2] += 1
-        self.torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1))
+        self.torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
         action = np.asarray(policy(ob=self._seen(observation)), np.float32).reshape(1, -1)
         return pose_action(action) if self.absolute else action
 

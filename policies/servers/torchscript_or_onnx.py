@@ -21,8 +21,6 @@ The network gets batches of one, (1, ...), with a further axis for frames if obs
 (1, H, D) or (1, D).
 """
 
-import tomllib
-from pathlib import Path
 import argparse
 import contextlib
 import importlib
@@ -34,8 +32,10 @@ import signal
 import sys
 import threading
 import time
+import tomllib
 import traceback
 from http import HTTPStatus
+from pathlib import Path
 
 import msgpack
 import numpy as np

@@ -67,7 +67,7 @@ def test_a_file_that_does_not_say_needs_the_option(tmp_path: Path) -> None:
     (tmp_path / "text.hdf5").write_text("no HDF5")
     with pytest.raises(DatasetError, match="expected a file that says what it is; name its format"):
         recognise(tmp_path / "text.hdf5")
-    with pytest.raises(ConfigError, match=r"which is no task of ours; name one with --task \(Lift"):
+    with pytest.raises(ConfigError, match=r"which is no task of ours; name one with --task \(Can, Door, Lift"):
         recognise(state_viewers.write_robomimic(tmp_path / "a.hdf5"))
     with pytest.raises(ConfigError, match=r"it says meta/info.json: codebase_version 'v3.0', which is no task"):
         recognise(lerobot(tmp_path / "l", task=None))
@@ -78,7 +78,7 @@ def test_a_file_that_does_not_say_needs_the_option(tmp_path: Path) -> None:
 def test_words_of_two_formats_are_not_chosen_between(tmp_path: Path) -> None:
     both = lerobot(tmp_path / "both")
     (both / "metadata.json").write_text((minari(tmp_path / "m", "altbench/Lift-v0") / "metadata.json").read_text())
-    with pytest.raises(DatasetError, match="of one format, got words of minari and lerobot; name its format"):
+    with pytest.raises(DatasetError, match="of one format, got words of lerobot and minari; name its format"):
         recognise(both)
 
 

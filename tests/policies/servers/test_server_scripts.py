@@ -180,11 +180,12 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, arguments: list[str],
 # --------------------------------------------------------------------------------------- against fakes of the packages
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_a_torchscript_network_is_served_as_described(script: Any, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
 
     class Mean(torch.nn.Module):  # type: ignore[misc]
-        def forward(self, image: Any, state: Any) -> Any:
+        def forward(self, image, state):  # type: ignore[no-untyped-def]
             return torch.cat([image.mean((2, 3)), state], 1)
 
     torch.jit.script(Mean()).save(str(tmp_path / "model.pt"))
