@@ -211,7 +211,7 @@ class Recognised:
 class Recogniser(Protocol):
     """A function that reads a file's own words; None if it is not of its format."""
 
-    def __call__(self, path: Path) -> Recognised | None: ...
+    def __call__(self, path: Path, /) -> Recognised | None: ...
 
 
 _Any = TypeVar("_Any", bound=Importer)

@@ -159,7 +159,8 @@ def _images(
             f"{where}: expected images {wanted}, all video or all image, of one shape, got {there}, {sorted(kinds)}, "
             f"{sorted(shapes)}; --render draws them from the states"[:600]
         )
-    shape = next(iter(found.values()))["shape"]
+    first: Any = next(iter(found.values()))
+    shape = first["shape"]
     if not (isinstance(shape, list) and len(shape) == 3 and shape[2] == 3 and all(_is_side(n) for n in shape[:2])):
         raise DatasetError(f"{where}: expected images [height, width, 3] of 8 to 2048 pixels, got {str(shape)[:80]}")
     size = (shape[0], shape[1])
