@@ -101,10 +101,12 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "robomimic": "altbench_demos.formats.robomimic_file:read_robomimic",
         "robosuite": "altbench_demos.formats.robosuite_file:read_robosuite",
         "minari": "altbench_demos.formats.minari_set:read_minari",
+        "lerobot": "altbench_demos.formats.lerobot_import:read_lerobot",
     },
     "exporter": {
         "robomimic": "altbench_demos.formats.robomimic_export:write_robomimic",
         "minari": "altbench_demos.formats.minari_set:write_minari",
+        "lerobot": "altbench_demos.formats.lerobot_export:write_lerobot",
     },
 }
 OWN_PACKAGES = ("altbench", "altbench_envs", "altbench_policies", "altbench_demos")
