@@ -15,7 +15,7 @@ START, RESULTS, MORE = "Start here", "Results", "More"
 ORDER = (
     *("doctor", "run", "list", "show", "new", "check-policy"),
     *("compare", "redraw", "video", "audit"),
-    *("demos", "envs", "bench", "experiments", "reproduce", "serve"),
+    *("demos", "envs", "bench", "experiments", "reproduce", "serve", "worker"),
 )
 """The commands in the order of use; it puts the panels in order, too."""
 
