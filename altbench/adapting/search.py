@@ -25,6 +25,8 @@ from altbench.core.types import Float32, Float64, Int64
 
 DECIDED = 1.1
 """A value is decided against another if the other's error is so many times as large."""
+LEAST_ERROR = 0.1
+"""Smaller errors count as this: they are of rounding."""
 SLOW_S = 0.012
 """Seconds for a frame from which a policy counts as slow, and is asked less."""
 ROUNDS = 4
@@ -67,7 +69,7 @@ class Search:
         """Return the plainest adapter whose error is within `DECIDED` of the least."""
         self.say("what the policy accepts")
         self.adapter = self.start = self._accepted()
-        self._measure_pace()
+        self.measure_pace()
         for number in range(ROUNDS):
             before = self.adapter
             shortlist = self._actions()
@@ -129,7 +131,8 @@ class Search:
             images = self.start.images.model_copy(update={"layout": layout, "size": size})
             yield self.start.model_copy(update={"images": images, "state": state})
 
-    def _measure_pace(self) -> None:
+    def measure_pace(self) -> None:
+        """Find out whether the policy is slow, and is asked less."""
         seconds = []
         for some in (self.rows[1:9], self.rows[9:17]):
             began = time.perf_counter()
@@ -268,7 +271,10 @@ def mean_error(judge: Judge, answers: Float32, adapter: Adapter) -> float:
 
 def clearly_worse(errors: Float64, best: Float64) -> bool:
     """Return whether errors (M,) are at least `DECIDED` times as large as the best ones."""
-    return bool(errors.mean() >= DECIDED * best.mean())
+    return differs(float(errors.mean()), float(best.mean()))
 
 
-__all__ = ["DECIDED", "Search", "State", "clearly_worse", "scored"]
+def differs(error: float, best: float) -> bool:
+    """Return whether an error is at least `DECIDED` times as large as the best one."""
+    return max(error, LEAST_ERROR) >= DECIDED * max(best, LEAST_ERROR)
+

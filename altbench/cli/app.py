@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from altbench.cli import completion
+from altbench.cli.adapt import adapt
 from altbench.cli.audit import audit
 from altbench.cli.compare import compare
 from altbench.cli.demos import app as demos_app
@@ -86,6 +87,10 @@ def run(
             autocompletion=completion.policies,
         ),
     ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(help="How the conventions of the --policy differ: a TOML file, as `altbench adapt` writes it."),
+    ] = None,
     episodes: Annotated[
         int | None, typer.Option(help="Episodes of each cell; `replay` has at most one for each demonstration.")
     ] = None,
@@ -122,6 +127,7 @@ def run(
     effective = override(
         named,
         policies=policy or [],
+        adapter=adapter,
         episodes=episodes,
         n=n or [],
         only=only or [],
@@ -291,6 +297,7 @@ def bench_rollout(
 
 
 app.command("compare", rich_help_panel=RESULTS)(compare)
+app.command("adapt", rich_help_panel=START)(adapt)
 app.command("audit", rich_help_panel=RESULTS)(audit)
 app.add_typer(new_app, name="new", rich_help_panel=START)
 app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.", rich_help_panel=MORE)

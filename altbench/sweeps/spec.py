@@ -77,6 +77,10 @@ class PolicyEntry(Spec):
 
     `policy`: a registered name, or `file.py:Class`. `config`: settings that differ from
     the preset's. `n`: numbers of demonstrations, one checkpoint for each.
+
+    `adapter`: how the conventions of a policy that brings its weights differ from ours:
+    a TOML file, as `altbench adapt` writes it, or its contents as a table; None: they do
+    not.
     """
 
     policy: str
@@ -84,6 +88,7 @@ class PolicyEntry(Spec):
     preset: str = "small"
     n: tuple[int, ...] = pydantic.Field((30,), min_length=1)
     config: dict[str, Any] = pydantic.Field(default_factory=dict)
+    adapter: str | dict[str, Any] | None = added(None)
 
     @pydantic.model_validator(mode="after")
     def _label_can_be_shown(self) -> Self:
