@@ -45,9 +45,10 @@ class Judge:
     def of(cls, evidence: Evidence, nearest: Float64) -> Judge:
         """Return a judge; `nearest`: the nearest demonstrations' actions (M, steps, arms, 10)."""
         plain = cls(evidence, np.ones(nearest.shape[1]))
-        errors = np.where(evidence.valid, plain.steps(nearest), np.nan)
-        mean = np.nanmean(errors, axis=0)
-        filled = np.where(np.isfinite(mean), mean, np.nanmax(mean))
+        count = evidence.valid.sum(axis=0)
+        mean = (plain.steps(nearest) * evidence.valid).sum(axis=0) / np.maximum(count, 1)
+        # No frame has so many steps after it: nothing is compared there.
+        filled = np.where(count > 0, mean, mean.max())
         return cls(evidence, np.maximum(filled, LEAST))
 
     def steps(self, targets: Float64) -> Float64:
