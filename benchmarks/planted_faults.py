@@ -28,7 +28,7 @@ from altbench.adapters.foreign import ForeignPolicy
 from altbench.adapters.policy import AdaptedPolicy
 from altbench.adapters.spec import Actions, Adapter
 from altbench.adapting import lattice
-from altbench.adapting.diagnosis import Diagnosis, diagnose
+from altbench.adapting.diagnosis import Diagnosis, diagnose, silent
 from altbench.adapting.targets import base_of
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError
@@ -191,9 +191,7 @@ def run_case(case: Case, setup: Setup) -> dict[str, Any]:
     return row
 
 
-def sound_error(
-    policy: Policy[Any], demonstrations: Sequence[Demonstration], base: Any, seed: int
-) -> float:
+def sound_error(policy: Policy[Any], demonstrations: Sequence[Demonstration], base: Any, seed: int) -> float:
     """Return the held-out error of the policy itself, on the frames that the doctor judged by."""
     from altbench.adapting.asking import Asker
     from altbench.adapting.diagnosis import FRAMES, LIBRARY
@@ -205,8 +203,8 @@ def sound_error(
     library = gather(demonstrations, policy.task, 1, LIBRARY, seed=seed, base=base)
     judge = Judge.of(evidence, nearest_actions(evidence, library))
     facts = lattice.facts_of(policy.task, policy.requirements, demonstrations, base)
-    asker = Asker(policy, evidence, lambda rows: None)
-    search = Search(asker, judge, facts, np.flatnonzero(~evidence.held_out), lambda text: None)
+    asker = Asker(policy, evidence)
+    search = Search(asker, judge, facts, np.flatnonzero(~evidence.held_out), silent)
     search.measure_pace()
     held = np.flatnonzero(evidence.held_out)
     errors = search.error(lattice.ours(facts), held[: SLOW.most] if search.pace == SLOW else held)
@@ -309,7 +307,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "| what | target | measured |",
         "|:--|:--|:--|",
-        f"| planted combinations whose faults are all named, and nothing else | at least 95 % | {_share(len(good), len(planted))} |",
+        f"| combinations named in full, and nothing else | at least 95 % | {_share(len(good), len(planted))} |",
         f"| adapter's held-out error within 1.1 x the sound policy's | | {_share(int(within.sum()), len(planted))} |",
         f"| false alarms on sound policies | 0 of 50 | {len(false)} of {len(sound)} |",
     ]
@@ -326,10 +324,14 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     for name, group in planted.groupby("policy"):
         times = group["seconds_cpu"]
         count = int(group.index.isin(good.index).sum())
-        lines.append(f"| {name} | {len(group)} | {count} | {times.quantile(0.5):.1f} s | {times.quantile(0.95):.1f} s |")
+        lines.append(
+            f"| {name} | {len(group)} | {count} | {times.quantile(0.5):.1f} s | {times.quantile(0.95):.1f} s |"
+        )
     lines += ["", "| fault | planted | named | tied | missed |", "|:--|--:|--:|--:|--:|"]
     for name in FAULTS:
-        counts = [int(planted[kind].map(lambda found, name=name: name in found).sum()) for kind in ("named", "tied", "missed")]
+        counts = [
+            int(planted[kind].map(lambda found, name=name: name in found).sum()) for kind in ("named", "tied", "missed")
+        ]
         lines.append(f"| `{name}` | {sum(counts)} | {counts[0]} | {counts[1]} | {counts[2]} |")
     return "\n".join(lines) + "\n"
 

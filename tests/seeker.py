@@ -43,7 +43,11 @@ class Seeker(Policy[Spec]):
     def _chunk(self, image: np.ndarray, seen: np.ndarray) -> np.ndarray:
         here = seen[:3].astype(np.float64)
         rows, columns = np.nonzero((image == fakes.COLOURS["target"]).all(-1))
-        spot = [(2 * (np.mean(i) + 0.5) / len(image) - 1) * fakes.WORKSPACE for i in (rows, columns)] if len(rows) else here[:2]
+        spot = (
+            [(2 * (np.mean(i) + 0.5) / len(image) - 1) * fakes.WORKSPACE for i in (rows, columns)]
+            if len(rows)
+            else here[:2]
+        )
         there = np.array([*spot, 0.0])
         chunk = []
         for _ in range(STEPS):

@@ -166,7 +166,9 @@ class Adapter(Spec):
         named = {name: camera for name, camera in self.cameras.items() if name != camera}
         found.pop("cameras", None)
         # A table of actions that are all ours still turns deltas' names into poses.
-        return {k: v for k, v in {**found, **({"cameras": named} if named else {})}.items() if v != {} or k == "actions"}
+        return {
+            k: v for k, v in {**found, **({"cameras": named} if named else {})}.items() if v != {} or k == "actions"
+        }
 
 
 def read_adapter(path: Path | str) -> Adapter:

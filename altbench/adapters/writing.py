@@ -9,7 +9,9 @@ from typing import Any
 from altbench.adapters.spec import Adapter
 from altbench.system.files import write_text
 
-HEAD = "# How this policy's conventions differ from altbench's (docs/adapters.md). What is missing is as altbench has it."
+HEAD = (
+    "# How this policy's conventions differ from altbench's (docs/adapters.md). What is missing is as altbench has it."
+)
 
 
 def to_toml(adapter: Adapter) -> str:

@@ -11,8 +11,6 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from altbench.adapters import actions
 from altbench.adapters.spec import Actions
 from altbench.adapting import lattice
@@ -93,4 +91,3 @@ def _best(judge: Judge, answers: Float32, facts: Facts, forms: list[str], timing
     error, scale, turn = min(joined, key=lambda one: one[0])
     how = Actions.parse({**timing, **scale, **turn, "gripper": grip[1]}, "actions")
     return Scored(error + grip[0], how)
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,8 @@ class Asker:
     `first_fault`: the message of the first call that failed; empty if none did.
     """
 
-    def __init__(self, policy: Policy[Any], evidence: Evidence, progress: Callable[[int], None]) -> None:
-        self.policy, self.evidence, self.progress = policy, evidence, progress
+    def __init__(self, policy: Policy[Any], evidence: Evidence) -> None:
+        self.policy, self.evidence = policy, evidence
         self.rows, self.first_fault = 0, ""
         self._sized: dict[tuple[int, int], Observation] = {}
         self._known: dict[str, dict[int, Float32]] = {}
@@ -109,7 +109,6 @@ class Asker:
         for (key, row, _), answer in zip(group, answers, strict=True):
             self._known[key][row] = answer
         self.rows += len(group)
-        self.progress(self.rows)
 
     def _act(self, seen: Observation, rows: Sequence[int]) -> Float32:
         slots = list(range(len(rows)))

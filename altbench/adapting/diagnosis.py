@@ -137,7 +137,7 @@ def diagnose(
     nearest = nearest_actions(evidence, library)
     judge = Judge.of(evidence, nearest)
     facts = facts_of(task, needs, demonstrations, base)
-    asker = Asker(policy, evidence, lambda rows: None)
+    asker = Asker(policy, evidence)
     search = Search(asker, judge, facts, np.flatnonzero(~evidence.held_out), say)
     adapter = search.run()
     say("held-out demonstrations")

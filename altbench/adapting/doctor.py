@@ -174,4 +174,3 @@ def _table(findings: Sequence[Finding]) -> Table:
         own = text_of(one.value, style="" if one.value == one.ours else "bold")
         table.add_row(one.convention, own, one.ours, ratio, "; ".join(tied))
     return table
-

@@ -48,9 +48,7 @@ class Evidence:
         """Return some of the frames."""
         seen, track = self.context.seen, self.context.track
         assert track is not None
-        context = Context(
-            _rows(seen, rows), _rows(self.context.before, rows), self.context.base, _rows(track, rows)
-        )
+        context = Context(_rows(seen, rows), _rows(self.context.before, rows), self.context.base, _rows(track, rows))
         return Evidence(
             observed(self.observation, rows),
             self.targets[rows],
@@ -107,7 +105,7 @@ def gather(
         base,
         Poses.of(np.stack([part.track for part in parts]), AGENT_POS_DIM),
     )
-    held = set(order[:: HELD_OUT].tolist())
+    held = set(order[::HELD_OUT].tolist())
     return Evidence(
         observation,
         np.stack([part.targets for part in parts]).reshape(len(parts), STEPS, task.arms, POSE_ACTION_DIM),
@@ -139,13 +137,12 @@ def _spread(
     for d in order:
         last = max(len(demonstrations[d]) - 1, 1)
         edges = np.linspace(0, last, min(each, last) + 1)
-        moments.append([int(rng.integers(int(a), max(int(a) + 1, int(b)))) for a, b in zip(edges, edges[1:], strict=False)])
+        moments.append(
+            [int(rng.integers(int(a), max(int(a) + 1, int(b)))) for a, b in zip(edges, edges[1:], strict=False)]
+        )
     turns = [rng.permutation(len(found)) for found in moments]
     found = [
-        (int(order[i]), moments[i][turns[i][k]])
-        for k in range(each)
-        for i in range(len(order))
-        if k < len(moments[i])
+        (int(order[i]), moments[i][turns[i][k]]) for k in range(each) for i in range(len(order)) if k < len(moments[i])
     ]
     return found[:frames]
 
@@ -176,5 +173,3 @@ def _frame(shown: Demonstration, t: int, history: int, task: TaskInfo) -> _Frame
         coming < len(shown),
         shown.agent_pos[kept],
     )
-
-

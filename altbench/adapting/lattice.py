@@ -70,9 +70,7 @@ class Facts:
         return self.needs.cameras
 
 
-def facts_of(
-    task: TaskInfo, needs: Requirements, demonstrations: Sequence[Demonstration], base: Point | None
-) -> Facts:
+def facts_of(task: TaskInfo, needs: Requirements, demonstrations: Sequence[Demonstration], base: Point | None) -> Facts:
     """Return what the search starts from."""
     targets = np.concatenate([d.actions for d in demonstrations]).reshape(-1, task.arms, 10)[:, 0, :3].astype(float)
     low, high = targets.min(axis=0), targets.max(axis=0)
@@ -220,7 +218,9 @@ def state_layouts(length: int) -> Iterator[State]:
 
 def state_lengths() -> list[int]:
     """Return the lengths that proprioception of an arm can have, ours first."""
-    forms = [State(order=o, rotation=r, fingers=f) for o in ORDERS for r in get_args(Rotation) for f in ("two", "width")]
+    forms = [
+        State(order=o, rotation=r, fingers=f) for o in ORDERS for r in get_args(Rotation) for f in ("two", "width")
+    ]
     counts = {state.length(one): 0 for one in forms}
     for one in forms:
         counts[state.length(one)] = max(counts[state.length(one)], len(one.order))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from altbench.adapters.spec import Actions, Adapter, State
+from altbench.adapters.spec import Actions, Adapter
 from altbench.adapting import action_search, lattice
 from altbench.adapting.asking import Asker, question
 from altbench.adapting.errors import Judge
@@ -277,4 +277,3 @@ def clearly_worse(errors: Float64, best: Float64) -> bool:
 def differs(error: float, best: float) -> bool:
     """Return whether an error is at least `DECIDED` times as large as the best one."""
     return max(error, LEAST_ERROR) >= DECIDED * max(best, LEAST_ERROR)
-

@@ -51,7 +51,9 @@ def test_a_quarter_turn_about_z_has_the_numbers_that_every_form_gives_it() -> No
 
 
 def test_euler_angles_turn_about_the_world_unless_they_are_intrinsic() -> None:
-    x, y, z = (Rotation.from_euler(axis, angle).as_matrix() for axis, angle in zip("xyz", (0.2, -0.4, 0.9), strict=True))
+    x, y, z = (
+        Rotation.from_euler(axis, angle).as_matrix() for axis, angle in zip("xyz", (0.2, -0.4, 0.9), strict=True)
+    )
     made = {form: rotations.matrices(np.array(values), form) for form, values in {
         "euler_xyz": [0.2, -0.4, 0.9],
         "euler_zyx": [0.9, -0.4, 0.2],
@@ -108,9 +110,7 @@ def test_images_come_back_bit_for_bit(order: str, layout: str, scale: str, flips
 # ------------------------------------------------------------------------------------------ state
 def test_proprioception_is_changed_as_the_keys_say() -> None:
     how = State(order=("fingers", "position"), fingers="width", unit="cm", frame="base")
-    np.testing.assert_allclose(
-        state.to_policy(agent_pos(), how, BASE)[0, 0], [0.05, 66.0, -20.0, -1.2], rtol=1e-5
-    )
+    np.testing.assert_allclose(state.to_policy(agent_pos(), how, BASE)[0, 0], [0.05, 66.0, -20.0, -1.2], rtol=1e-5)
     quat = state.to_policy(agent_pos(), State(order=("rotation",), rotation="quat_wxyz"), None)[0, 0]
     x, y, z, w = Rotation.from_matrix(TURN).as_quat()
     np.testing.assert_allclose(quat, [w, x, y, z], atol=1e-6)
@@ -151,7 +151,9 @@ def decoded(numbers: list[list[float]], how: Actions) -> np.ndarray:
 
 def test_absolute_positions_are_scaled_and_moved_to_the_world() -> None:
     still = [0.0, 0.0, 0.0, 1.0]
-    cm = decoded([[66.0, -20.0, -1.2, *still, 0.0]], Actions(position="cm", frame="base", rotation="quat_xyzw", gripper=(0, 1)))
+    cm = decoded(
+        [[66.0, -20.0, -1.2, *still, 0.0]], Actions(position="cm", frame="base", rotation="quat_xyzw", gripper=(0, 1))
+    )
     np.testing.assert_allclose(cm[0], [0.1, -0.2, 0.9, 1, 0, 0, 0, 1, 0, -1], atol=1e-9)
     bounds = Actions(position="min_max", low=(0, 0, 0), high=(1, 2, 4), rotation="quat_xyzw")
     np.testing.assert_allclose(decoded([[-1.0, 0.0, 1.0, *still, 1.0]], bounds)[0, :3], [0, 1, 4])

@@ -68,7 +68,9 @@ def test_what_is_written_is_read_as_the_same_adapter(tmp_path: Path) -> None:
 
 def test_cameras_that_do_not_exist_are_refused_on_both_sides() -> None:
     needs = Requirements(("front", "hand"))
-    with pytest.raises(ConfigError, match=r"me: adapter: cameras: the policy takes no image 'frnt'; did you mean 'front'"):
+    with pytest.raises(
+        ConfigError, match=r"me: adapter: cameras: the policy takes no image 'frnt'; did you mean 'front'"
+    ):
         check_adapter(Adapter(cameras={"frnt": "agentview"}), needs, TASK, "me")
     with pytest.raises(ConfigError, match=r"unknown camera 'wrst'; did you mean 'wrist'"):
         check_adapter(Adapter(cameras={"front": "wrst"}), needs, TASK, "me")
