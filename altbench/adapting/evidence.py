@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -137,9 +138,7 @@ def _spread(
     for d in order:
         last = max(len(demonstrations[d]) - 1, 1)
         edges = np.linspace(0, last, min(each, last) + 1)
-        moments.append(
-            [int(rng.integers(int(a), max(int(a) + 1, int(b)))) for a, b in zip(edges, edges[1:], strict=False)]
-        )
+        moments.append([int(rng.integers(int(a), max(int(a) + 1, int(b)))) for a, b in itertools.pairwise(edges)])
     turns = [rng.permutation(len(found)) for found in moments]
     found = [
         (int(order[i]), moments[i][turns[i][k]]) for k in range(each) for i in range(len(order)) if k < len(moments[i])
