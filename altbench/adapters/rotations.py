@@ -104,4 +104,5 @@ def _unit(vectors: Float64, otherwise: tuple[float, float, float]) -> Float64:
 def angle(one: Float64, other: Float64) -> Float64:
     """Return the angles (...,) in degrees between rotations (..., 3, 3)."""
     trace = np.einsum("...ij,...ij->...", one, other)
-    return np.degrees(np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0)))
+    found: Float64 = np.degrees(np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0)))
+    return found
