@@ -16,7 +16,6 @@ STEPS = 8
 SPEED = 0.8 * fakes.MAX_STEP  # m a step
 FOREIGN = {
     "images": {"order": "bgr"},
-    "state": {"unit": "cm"},
     "actions": {"reference": "pose", "rotation": "quat_xyzw", "gripper": (1.0, 0.0)},
 }
 
@@ -59,7 +58,7 @@ class Seeker(Policy[Spec]):
 
 
 class ForeignSeeker(ForeignPolicy):
-    """The same policy, which takes BGR images and centimetres, and answers steps from the pose."""
+    """The same policy, which takes BGR images, and answers steps from the pose."""
 
     config_type = Spec
 

@@ -173,7 +173,8 @@ def encode(targets: Float64, how: Actions, context: Context) -> Float32:
     scaled = (gripper + 1.0) / 2.0 * (closed - opened) + opened
     parts = [_units(moved, how), _numbers(turned, how), scaled[..., None]]
     joined = np.concatenate(parts, axis=-1)
-    return joined.reshape(*joined.shape[:2], -1).astype(np.float32)
+    found: Float32 = joined.reshape(*joined.shape[:2], -1).astype(np.float32)
+    return found
 
 
 def _relative(place: Float64, turn: Float64, how: Actions, context: Context) -> tuple[Float64, Float64]:
@@ -255,7 +256,8 @@ def _untimed(targets: Float64, before: Float64, how: Actions) -> Float64:
     if how.frequency == 2.0:
         starts = np.concatenate([before[:, None], targets[:, :-1]], axis=1)
         both = np.stack([(starts + targets) / 2.0, targets], axis=2)
-        return both.reshape(targets.shape[0], -1, *targets.shape[2:])
+        found: Float64 = both.reshape(targets.shape[0], -1, *targets.shape[2:])
+        return found
     return targets
 
 

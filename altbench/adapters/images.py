@@ -60,4 +60,5 @@ def resized(images: UInt8, size: tuple[int, int]) -> UInt8:
     flat = images.reshape(-1, *images.shape[-3:])
     height, width = size
     made = [np.asarray(Pillow.fromarray(one).resize((width, height), Pillow.Resampling.BILINEAR)) for one in flat]
-    return np.stack(made).reshape(*images.shape[:-3], height, width, images.shape[-1])
+    found: UInt8 = np.stack(made).reshape(*images.shape[:-3], height, width, images.shape[-1])
+    return found

@@ -15,7 +15,7 @@ from altbench.adapters.spec import Adapter, as_adapter, check_adapter
 from altbench.core.errors import ConfigError, ContractError
 from altbench.core.policy import Decision, Footprint, Observation, Policy, Requirements
 from altbench.core.spec import Spec
-from altbench.core.types import POSE_ACTION_DIM, Float32
+from altbench.core.types import POSE_ACTION_DIM, ControlMode, Float32, Float64
 
 
 class AdaptedPolicy(Policy[Spec]):
@@ -56,7 +56,7 @@ class AdaptedPolicy(Policy[Spec]):
                 f"adapter: actions: offset {how.offset} and frequency {how.frequency:g} leave nothing of chunks of "
                 f"{needs.action_horizon}; expected at least one action that is still to come"
             )
-        mode = "ee_delta" if how.reference == "step" else "ee_pose"
+        mode: ControlMode = "ee_delta" if how.reference == "step" else "ee_pose"
         most = max(steps, needs.pred_horizon)
         return replace(found, action_horizon=steps, pred_horizon=most, control_mode=mode)
 
@@ -135,7 +135,7 @@ def checked_answers(decision: Decision, batch: int) -> Float32:
     return answers
 
 
-def _flat(values: actions.Float64) -> Float32:
+def _flat(values: Float64) -> Float32:
     flat: Float32 = values.reshape(*values.shape[:2], -1).astype(np.float32)
     return flat
 

@@ -98,7 +98,8 @@ def gram_schmidt(first: Float64, second: Float64) -> Float64:
 
 def _unit(vectors: Float64, otherwise: tuple[float, float, float]) -> Float64:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.where(length < SMALLEST, np.array([otherwise]), vectors / np.maximum(length, SMALLEST))
+    found: Float64 = np.where(length < SMALLEST, np.array([otherwise]), vectors / np.maximum(length, SMALLEST))
+    return found
 
 
 def angle(one: Float64, other: Float64) -> Float64:

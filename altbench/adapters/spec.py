@@ -41,6 +41,8 @@ Reference = Literal["absolute", "pose", "previous", "step"]
 Frame = Literal["world", "base", "end_effector"]
 Pixels = Annotated[int, pydantic.Field(ge=8, le=4096)]
 Point = tuple[float, float, float]
+FREQUENCIES = (1.0, 0.5, 2.0)
+"""Answers in a control step."""
 FURTHEST_OFFSET = 8
 """Control steps by which a policy's first answer may lie beside the present one."""
 
@@ -111,10 +113,12 @@ class Actions(Spec):
     tool: Tool = "grip_site"
     gripper: tuple[float, float] = (-1.0, 1.0)
     offset: int = pydantic.Field(default=0, ge=-FURTHEST_OFFSET, le=FURTHEST_OFFSET)
-    frequency: Literal[0.5, 1.0, 2.0] = 1.0
+    frequency: float = 1.0
 
     @pydantic.model_validator(mode="after")
     def _can_be(self) -> Self:
+        if self.frequency not in FREQUENCIES:
+            raise ValueError(f"frequency: expected 0.5, 1 or 2 answers in a control step, got {self.frequency:g}")
         if self.gripper[0] == self.gripper[1]:
             raise ValueError(f"gripper: expected two different numbers, for open and for closed, got {self.gripper}")
         bounds = self.low is not None and self.high is not None

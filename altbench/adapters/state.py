@@ -38,8 +38,8 @@ def to_policy(agent_pos: Float32, as_it_is: State, base: Point | None) -> Float3
         "fingers": fingers if as_it_is.fingers == "two" else fingers[..., :1] - fingers[..., 1:],
     }
     chosen = [parts[part] for part in as_it_is.order] or [arms[..., :0]]
-    found = np.concatenate(chosen, axis=-1)
-    return found.reshape(*agent_pos.shape[:-1], -1).astype(np.float32)
+    found: Float32 = np.concatenate(chosen, axis=-1).reshape(*agent_pos.shape[:-1], -1).astype(np.float32)
+    return found
 
 
 def from_policy(state: Float32, as_it_is: State, base: Point | None, arms: int) -> Float32:
@@ -66,8 +66,9 @@ def from_policy(state: Float32, as_it_is: State, base: Point | None, arms: int) 
             matrices = matrices @ rotations.HAND.T if as_it_is.tool == "hand" else matrices
         else:
             fingers = values if as_it_is.fingers == "two" else np.concatenate([values / 2, -values / 2], axis=-1)
-    found = np.concatenate([position, rotations.numbers(matrices, "rot6d"), fingers], axis=-1)
-    return found.reshape(*state.shape[:-1], -1).astype(np.float32)
+    parts = [position, rotations.numbers(matrices, "rot6d"), fingers]
+    found: Float32 = np.concatenate(parts, axis=-1).reshape(*state.shape[:-1], -1).astype(np.float32)
+    return found
 
 
 def _origin(as_it_is: State, base: Point | None) -> Float64:

@@ -60,18 +60,21 @@ class Judge:
         """Return errors (M, n) in mm of positions (M, n, arms, 3)."""
         wanted = self.evidence.targets[:, : values.shape[1], :, :3]
         gaps = 1000.0 * np.linalg.norm(values[:, : wanted.shape[1]] - wanted, axis=-1)
-        return np.minimum(gaps, FARTHEST_MM).mean(axis=-1)
+        found: Float64 = np.minimum(gaps, FARTHEST_MM).mean(axis=-1)
+        return found
 
     def rotations(self, values: Float64) -> Float64:
         """Return errors (M, n) in degrees of rotations (M, n, arms, 3, 3)."""
         wanted = self._wanted[:, : values.shape[1]]
-        return rotations.angle(values[:, : wanted.shape[1]], wanted).mean(axis=-1)
+        found: Float64 = rotations.angle(values[:, : wanted.shape[1]], wanted).mean(axis=-1)
+        return found
 
     def grippers(self, values: Float64) -> Float64:
         """Return 100 (M, n) where a gripper (M, n, arms) is commanded wrongly, else 0."""
         wanted = self.evidence.targets[:, : values.shape[1], :, 9]
         wrong = (values[:, : wanted.shape[1]] > 0) != (wanted > 0)
-        return WRONG_GRIPPER * wrong.mean(axis=-1)
+        found: Float64 = WRONG_GRIPPER * wrong.mean(axis=-1)
+        return found
 
     @property
     def _wanted(self) -> Float64:
@@ -87,7 +90,8 @@ class Judge:
         n = min(steps.shape[1], len(self.typical))
         valid = self.evidence.valid[:, :n]
         usual = (self.typical[:n] * valid).sum(axis=1)
-        return (steps[:, :n] * valid).sum(axis=1) / np.maximum(usual, LEAST) * self.scale
+        found: Float64 = (steps[:, :n] * valid).sum(axis=1) / np.maximum(usual, LEAST) * self.scale
+        return found
 
     @property
     def scale(self) -> float:
@@ -138,7 +142,8 @@ def nearest_actions(evidence: Evidence, library: Evidence) -> Float64:
     here, there = (here - middle) / spread, (there - middle) / spread
     gaps = ((here[:, None] - there[None]) ** 2).sum(axis=-1)
     gaps[evidence.source[:, None] == library.source[None]] = np.inf
-    return library.targets[np.argmin(gaps, axis=1)]
+    found: Float64 = library.targets[np.argmin(gaps, axis=1)]
+    return found
 
 
 def _features(evidence: Evidence) -> Float64:

@@ -11,6 +11,7 @@ import numpy as np
 
 from altbench.adapters import rotations, state
 from altbench.adapters.spec import (
+    FREQUENCIES,
     Actions,
     Adapter,
     Frame,
@@ -36,13 +37,15 @@ SIZES = (64, 96, 112, 128, 224, 256)
 GRIPPERS = ((-1.0, 1.0), (1.0, -1.0), (0.0, 1.0), (1.0, 0.0))
 """The numbers for open and closed that policies usually answer."""
 OFFSETS = (0, 1, -1, 2, -2)
-FREQUENCIES = (1.0, 0.5, 2.0)
 ORDERS: tuple[tuple[Part, ...], ...] = tuple(
     order for n in (3, 2, 1, 0) for order in itertools.permutations(get_args(Part), n)
 )
 IMAGES = ("images.order", "images.layout", "images.range", "images.flip_vertical", "images.flip_horizontal")
-SEEN = (*IMAGES, "images.size", "cameras", "state.order", "state.rotation", "state.fingers")
-SEEN += ("state.unit", "state.frame", "state.tool")
+SEEN: tuple[str, ...] = (
+    *IMAGES,
+    *("images.size", "cameras", "state.order", "state.rotation", "state.fingers", "state.unit", "state.frame"),
+    "state.tool",
+)
 """The conventions of what the policy takes."""
 DONE = ("reference", "position", "rotation", "frame", "tool", "gripper", "offset", "frequency")
 """The conventions of its actions."""
