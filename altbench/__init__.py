@@ -20,6 +20,9 @@ from altbench.system.numba_cache import choose_numba_cache
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from altbench.adapters.policy import AdaptedPolicy
+    from altbench.adapters.spec import Adapter, read_adapter
+    from altbench.adapting.diagnosis import diagnose
     from altbench.checks import check_env, check_perturbation, check_policy
     from altbench.core.catalogue import (
         get_task,
@@ -63,6 +66,8 @@ if TYPE_CHECKING:
     from altbench.sweeps.spec import SweepSpec as Sweep
 
 _PLACES = {
+    "AdaptedPolicy": "altbench.adapters.policy:AdaptedPolicy",
+    "Adapter": "altbench.adapters.spec:Adapter",
     "AltbenchError": "altbench.core.errors:AltbenchError",
     "Comparison": "altbench.report.compare:Comparison",
     "Decision": "altbench.core.policy:Decision",
@@ -92,6 +97,7 @@ _PLACES = {
     "check_policy": "altbench.checks:check_policy",
     "collect": "altbench.dataset.cached:collect",
     "connect": "altbench.remote.client:connect",
+    "diagnose": "altbench.adapting.diagnosis:diagnose",
     "evaluate": "altbench.runner.evaluate:evaluate",
     "get_task": "altbench.core.catalogue:get_task",
     "list_perturbations": "altbench.core.catalogue:list_perturbations",
@@ -103,6 +109,7 @@ _PLACES = {
     "make_policy": "altbench.core.catalogue:make_policy",
     "open_run": "altbench.report.opened:open_run",
     "override": "altbench.sweeps.overrides:override",
+    "read_adapter": "altbench.adapters.spec:read_adapter",
     "read_demonstrations": "altbench.dataset.cached:read_demonstrations",
     "register": "altbench.core.registry:register",
     "run": "altbench.runner.main:run",
@@ -111,6 +118,8 @@ _PLACES = {
 the package would replace it."""
 
 __all__ = [
+    "AdaptedPolicy",
+    "Adapter",
     "AltbenchError",
     "Comparison",
     "Decision",
@@ -140,6 +149,7 @@ __all__ = [
     "check_policy",
     "collect",
     "connect",
+    "diagnose",
     "evaluate",
     "get_task",
     "list_perturbations",
@@ -151,6 +161,7 @@ __all__ = [
     "make_policy",
     "open_run",
     "override",
+    "read_adapter",
     "read_demonstrations",
     "register",
     "run",

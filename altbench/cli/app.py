@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from altbench.cli import completion
+from altbench.cli.adapt import adapt
 from altbench.cli.audit import audit
 from altbench.cli.check_policy import check_policy
 from altbench.cli.compare import compare
@@ -89,6 +90,10 @@ def run(
             autocompletion=completion.policies,
         ),
     ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(help="How the conventions of the --policy differ: a TOML file, as `altbench adapt` writes it."),
+    ] = None,
     episodes: Annotated[
         int | None, typer.Option(help="Episodes of each cell; `replay` has at most one for each demonstration.")
     ] = None,
@@ -136,6 +141,7 @@ def run(
     effective = override(
         named,
         policies=policy or [],
+        adapter=adapter,
         episodes=episodes,
         n=n or [],
         only=only or [],
@@ -307,6 +313,7 @@ def bench_rollout(
 
 app.command("worker", rich_help_panel=MORE)(worker)
 app.command("compare", rich_help_panel=RESULTS)(compare)
+app.command("adapt", rich_help_panel=START)(adapt)
 app.command("audit", rich_help_panel=RESULTS)(audit)
 app.command("check-policy", rich_help_panel=START)(check_policy)
 app.command("serve", rich_help_panel=MORE)(serve)

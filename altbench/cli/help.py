@@ -13,7 +13,7 @@ STATUS = "Exit status: 0, done; 1, something failed; 2, wrong input; 130, stoppe
 START, RESULTS, MORE = "Start here", "Results", "More"
 """The panels of `altbench --help`, in the order of use."""
 ORDER = (
-    *("doctor", "run", "list", "show", "new", "check-policy"),
+    *("doctor", "run", "list", "show", "new", "check-policy", "adapt"),
     *("compare", "redraw", "video", "audit"),
     *("demos", "envs", "bench", "experiments", "reproduce", "serve", "worker"),
 )

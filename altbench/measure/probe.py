@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from altbench.adapters.policy import adapted
+from altbench.adapters.spec import as_adapter
 from altbench.core.errors import AltbenchError
 from altbench.core.policy import Observation, Policy
 from altbench.results.checkpoints import CheckpointCard, build_policy, load_checkpoint, read_card
@@ -260,7 +262,7 @@ def _policy(probe: Probe, card: CheckpointCard) -> Policy:
         return load_checkpoint(Path(probe.folder), probe.device, probe.runtime)
     policy = build_policy(card.task, card.policy, {**card.config, **probe.runtime}, card.policy)
     policy.place(probe.device)
-    return policy
+    return adapted(policy, as_adapter(card.adapter or None))
 
 
 def _timed(policy: Policy, observation: Observation, timeout: float) -> float:

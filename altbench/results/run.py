@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from altbench.adapters.policy import adapted
+from altbench.adapters.spec import as_adapter
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import CheckpointError, ConfigError, DatasetError
@@ -193,7 +195,7 @@ class Run:
         else:
             policy = ready_policy(checkpoint, self.device, runtime)
         check_unchanged(checkpoint, policy)
-        return policy
+        return adapted(policy, as_adapter(checkpoint.adapter))
 
     def fingerprint(self) -> Fingerprint:
         """Return what makes this run's results: this machine, the renderer and the

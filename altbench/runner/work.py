@@ -242,4 +242,5 @@ def _card(
         train_seconds=clock.seconds() if clock else 0.0,
         data_share=clock.data_share if clock else None,
         trained_on=machine(run.device) if clock else "",
+        adapter=checkpoint.adapter or {},
     )

@@ -13,6 +13,8 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
+from altbench.adapters.policy import adapted
+from altbench.adapters.spec import Adapter, as_adapter
 from altbench.core import registry
 from altbench.core.contents import digest_of
 from altbench.core.errors import AltbenchError, ConfigError, ContractError, suggestion
@@ -118,7 +120,7 @@ class Row:
     """A policy entry on a task: what all its checkpoints, cells and measurements share.
 
     `config`: the policy's checked settings. `requirements`: with these. `evaluations`: all of the task's; `columns`
-    returns those of this row. `sources`: digests of code and files.
+    returns those of this row. `sources`: digests of code and files. `adapter`: around the policy; None: nothing.
     """
 
     sweep: SweepSpec
@@ -130,6 +132,7 @@ class Row:
     requirements: Requirements
     evaluations: Evaluations
     sources: Sources = field(default_factory=Sources)
+    adapter: Adapter | None = None
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -160,9 +163,10 @@ def make_row(
     policy = registry.policy(entry.registered)
     settings = entry.settings(provenance.device, sweep.rollout_threads)
     config = resolve_config(policy, entry.preset, settings, where).resolve(provenance.device)
+    adapter = _adapter(entry, policy, where)
     try:
         with closing(policy(task, config)) as made:
-            requirements = made.requirements
+            requirements = made.requirements if adapter is None else adapted(made, adapter).requirements
             sources = find_sources(entry.registered, made, where)
     except AltbenchError:
         raise
@@ -176,8 +180,26 @@ def make_row(
         raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
     if min(entry.n) < 1:
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
-    entry = entry.model_copy(update={"preset": policy.preset_key(entry.preset)})
-    return Row(sweep, provenance, task, pinned(entry, config), policy, config, requirements, evaluations, sources)
+    contents = None if adapter is None else adapter.tables()
+    entry = entry.model_copy(update={"preset": policy.preset_key(entry.preset), "adapter": contents})
+    entry = pinned(entry, config)
+    return Row(sweep, provenance, task, entry, policy, config, requirements, evaluations, sources, adapter)
+
+
+def _adapter(entry: PolicyEntry, policy: type[Policy], where: str) -> Adapter | None:
+    """Return the row's adapter; None if it changes nothing. ConfigError for a policy that is trained here."""
+    try:
+        found = as_adapter(entry.adapter)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    if found is None or found.is_identity:
+        return None
+    if issubclass(policy, Trainable):
+        raise ConfigError(
+            f"{where}: it learns from our demonstrations, and so in our conventions; an adapter is for a policy that "
+            "brings its weights. Leave `adapter` out"
+        )
+    return found
 
 
 def _check_isolated(entry: PolicyEntry, where: str) -> None:

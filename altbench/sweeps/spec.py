@@ -86,6 +86,10 @@ class PolicyEntry(Spec):
     own ("process"), or also without network and with read-only files ("no-network").
     `remote`: what the server expects, if it does not tell. docs/remote.md explains the
     three.
+
+    `adapter`: how the conventions of a policy that brings its weights differ from ours:
+    a TOML file, as `altbench adapt` writes it, or its contents as a table; None: they do
+    not.
     """
 
     policy: str = ""
@@ -96,6 +100,7 @@ class PolicyEntry(Spec):
     process: ProcessEntry | None = added(None)
     isolate: Isolation = added("")
     remote: RemoteEntry | None = added(None)
+    adapter: str | dict[str, Any] | None = added(None)
 
     @pydantic.model_validator(mode="after")
     def _has_one_policy(self) -> Self:

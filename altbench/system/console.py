@@ -10,7 +10,7 @@ import codecs
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -154,10 +154,13 @@ def _encodable(text: Text, console: Console) -> Text:
 
 
 @contextmanager
-def spinner(console: Console, what: str) -> Iterator[None]:
-    """Show `what` with a spinner, while the block is at work."""
-    with console.status(text_of(what)):
-        yield
+def spinner(console: Console, what: str) -> Iterator[Callable[[str], None]]:
+    """Show `what` with a spinner, while the block is at work.
+
+    Yields a function that shows what is being done now behind it.
+    """
+    with console.status(text_of(what)) as status:
+        yield lambda now: status.update(text_of(f"{what}: {now}"))
 
 
 @contextmanager
