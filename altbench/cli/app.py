@@ -20,6 +20,7 @@ from altbench.cli.experiments import app as experiments_app
 from altbench.cli.experiments import reproduce
 from altbench.cli.help import MORE, RESULTS, START, STATUS, App, MainGroup
 from altbench.cli.new import app as new_app
+from altbench.cli.report import report
 from altbench.core.errors import AltbenchError
 from altbench.system.console import debugging, error_line, prepare_streams
 from altbench.system.fingerprint import package_version
@@ -224,18 +225,21 @@ def video(
 
 @app.command(rich_help_panel=RESULTS)
 def redraw(folder: RunArgument) -> None:
-    """Write a run's tables and figures again, as this version draws them; run nothing.
+    """Write a run's tables, figures and page again, as this version draws them; run nothing.
 
     A published run suffices: it reads `episodes.parquet`, `measures/` and
     `fingerprint.json`. The fingerprint stays as it was.
 
     - `altbench redraw results/quick`
     """
+    from altbench.page import PAGE, write_page_of_run
     from altbench.report import outputs
 
     names, failures = outputs.redraw(folder)
-    for name in names:
+    undrawn = write_page_of_run(folder)
+    for name in [*names, *([] if undrawn else [PAGE])]:
         typer.echo(folder / name)
+    failures = (*failures, *undrawn)
     for figure, reason in failures:
         typer.echo(f"{figure} could not be drawn: {reason}", err=True)
     raise typer.Exit(1 if failures else 0)
@@ -290,6 +294,7 @@ def bench_rollout(
     bench.rollout(make_console(), task or standard().task, episodes, out)
 
 
+app.command("report", rich_help_panel=RESULTS)(report)
 app.command("compare", rich_help_panel=RESULTS)(compare)
 app.command("audit", rich_help_panel=RESULTS)(audit)
 app.add_typer(new_app, name="new", rich_help_panel=START)

@@ -24,6 +24,7 @@ ORDER = (
     "results",
     "stats",
     "report",
+    "page",
     "measure",
     "runner",
     "audit",
