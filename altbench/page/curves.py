@@ -83,7 +83,7 @@ def success_by_n(run: RunRecords, task: str, split: str) -> Chart | None:
     steps = sorted({c.row.n for c in run.conditions if c.clean and c.row.task == task})
     title = f"{task}, {split}" if len(run.tasks) > 1 else split
     if len(steps) == 1:
-        return _by_policy(run, own, title)
+        return _by_policy(own, title)
     chart = Chart(title, "demonstrations (N)", "success")
     y, x = rate_axis(chart), linear(-0.5, len(steps) - 0.5, chart.left, chart.right)
     chart.x_ticks = [Text(x(i), chart.bottom + 15, str(n)) for i, n in enumerate(steps)]
@@ -95,7 +95,7 @@ def success_by_n(run: RunRecords, task: str, split: str) -> Chart | None:
     return chart
 
 
-def _by_policy(run: RunRecords, own: Sequence[Condition], title: str) -> Chart:
+def _by_policy(own: Sequence[Condition], title: str) -> Chart:
     """Return a chart with a column for each policy."""
     chart = Chart(title, f"N = {own[0].row.n}", "success", width=max(220, 70 + 34 * len(own)))
     y, x = rate_axis(chart), linear(-0.6, len(own) - 0.4, chart.left, chart.right)

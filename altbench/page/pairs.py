@@ -198,13 +198,15 @@ def pair_numbers(found: Sequence[Pair], cells: dict[str, int]) -> list[list[obje
         [
             pair.first.number,
             pair.second.number,
-            [
-                [line.first.number, line.second.number, line.counts.total, line.counts.only_first]
-                + [line.counts.only_second, *(round(v, 4) for v in (line.counts.difference, line.low, line.high))]
-                + [float(f"{line.p:.2g}")]
-                for line in pair.lines
-            ],
+            [_line_numbers(line) for line in pair.lines],
             [[cells[flip.first], cells[flip.second], flip.episode, flip.won] for flip in pair.flips],
         ]
         for pair in found
     ]
+
+
+def _line_numbers(line: PairLine) -> list[object]:
+    counts = line.counts
+    rounded = [round(value, 4) for value in (counts.difference, line.low, line.high)]
+    both = [line.first.number, line.second.number]
+    return [*both, counts.total, counts.only_first, counts.only_second, *rounded, float(f"{line.p:.2g}")]

@@ -95,8 +95,7 @@ def _facts(run: RunRecords) -> Iterator[tuple[str, str]]:
     yield "renderer", made_by.renderer or "unknown"
     if made_by.horizon:
         yield "horizon", made_by.horizon
-    for what, digest in made_by.sources.items():
-        yield what, digest
+    yield from made_by.sources.items()
     if run.sweep:
         shown = run.sweep.demonstrations
         yield "demonstrations", f"{shown.n} for each task, {shown.file or f'from the expert, {shown.placement}'}"

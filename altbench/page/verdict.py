@@ -257,7 +257,7 @@ def episodes_of(run: RunRecords, one: Condition) -> pd.DataFrame:
 
 def _costs(run: RunRecords) -> dict[int, Cost]:
     frame, between = measures_frame(run.measures), _steps_between(run)
-    return {row.number: _cost(run, row, frame, between.get(row.key)) for row in run.rows}
+    return {row.number: _cost(row, frame, between.get(row.key)) for row in run.rows}
 
 
 def _steps_between(run: RunRecords) -> dict[tuple[object, ...], float]:
@@ -269,7 +269,7 @@ def _steps_between(run: RunRecords) -> dict[tuple[object, ...], float]:
     return {tuple(key): float(group.median()) for key, group in apart.groupby(ROW)["apart"]}
 
 
-def _cost(run: RunRecords, row: Row, frame: pd.DataFrame, steps: float | None) -> Cost:
+def _cost(row: Row, frame: pd.DataFrame, steps: float | None) -> Cost:
     own = frame[(frame["label"] == row.label) & (frame["n"] == row.n) & (frame["preset"] == row.preset)]
     own = own[own["task"].isin([row.task, ""])]
     info = task_info(row.task)
