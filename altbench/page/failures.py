@@ -176,7 +176,7 @@ def _cell_endings(table: Any, wanted: set[int], arms: int) -> Iterator[tuple[int
 
 
 def _matrix(column: Any, rows: int) -> Float64:
-    values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    values: Float64 = column.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
     return values.reshape(rows, -1) if rows else values.reshape(0, 1)
 
 

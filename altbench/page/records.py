@@ -237,10 +237,17 @@ def _perturbed(record: Mapping[Any, Any]) -> tuple[bool, str, int]:
 def _condition(number: int, row: Row, record: Mapping[Any, Any], cells: tuple[str, ...]) -> Condition:
     rate, low, high = (None if pd.isna(record[name]) else float(record[name]) for name in ("rate", "low", "high"))
     return Condition(
-        number,
-        row,
-        *(str(record["split"]), str(record["perturbation"]), int(record["severity"])),
-        *(int(record["successes"]), int(record["episodes"]), rate, low, high, int(record["infra_errors"])),
-        None if pd.isna(record["best"]) else bool(record["best"]),
-        cells,
+        number=number,
+        row=row,
+        split=str(record["split"]),
+        perturbation=str(record["perturbation"]),
+        severity=int(record["severity"]),
+        successes=int(record["successes"]),
+        episodes=int(record["episodes"]),
+        rate=rate,
+        low=low,
+        high=high,
+        missing=int(record["infra_errors"]),
+        best=None if pd.isna(record["best"]) else bool(record["best"]),
+        cells=cells,
     )

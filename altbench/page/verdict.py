@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -240,7 +241,7 @@ def smallest_drop(run: RunRecords, split: str, task: str) -> tuple[int, float | 
     best = sorted(own, key=lambda c: (-(c.rate or 0.0), c.number))[:2]
     if len(best) < 2:
         return None
-    changes = paired_differences(*(episodes_of(run, one) for one in best))
+    changes = paired_differences(episodes_of(run, best[0]), episodes_of(run, best[1]))
     if not len(changes):
         return None
     churn = min(int((changes < 0).sum()), int((changes > 0).sum())) / len(changes)
@@ -301,7 +302,7 @@ def _number(value: object, factor: float) -> float | None:
 def _flags(run: RunRecords) -> dict[int, Flags]:
     frame = countable(run.episodes)
     known = frame[frame["flagged"].notna()]
-    rows = {row.key: row.number for row in run.rows}
+    rows: dict[tuple[Any, ...], int] = {row.key: row.number for row in run.rows}
     return {rows[tuple(key)]: _flagged(group) for key, group in known.groupby(ROW)}
 
 

@@ -109,12 +109,8 @@ def test_a_column_sorts_both_ways_and_says_so(visit: Visit) -> None:
     found = []
     for _ in range(2):
         head.locator("button").click()
-        order = [
-            float(v)
-            for v in visit.page.eval_on_selector_all(
-                "#main tbody tr td:nth-child(4)[data-v]", "e => e.map(x => x.dataset.v)"
-            )
-        ]
+        values = "cells => cells.map(cell => Number(cell.dataset.v))"
+        order = visit.page.eval_on_selector_all("#main tbody tr td:nth-child(4)[data-v]", values)
         found.append((head.get_attribute("aria-sort"), order))
     assert found[0] == ("descending", sorted(found[0][1], reverse=True))
     assert found[1] == ("ascending", sorted(found[1][1]))
@@ -156,12 +152,14 @@ def test_a_film_plays(visit: Visit) -> None:
 
 
 def test_rows_are_compared_on_demand(visit: Visit) -> None:
-    before = texts(visit.page, "#pair-table tbody tr")
-    first, second = visit.page.input_value("#pair-a"), visit.page.input_value("#pair-b")
-    visit.page.select_option("#pair-a", second)
-    visit.page.select_option("#pair-b", first)
-    after = texts(visit.page, "#pair-table tbody tr")
-    assert len(after) == len(before) and visit.page.locator("#pair-table .flips button").count() > 0
+    lines = {}
+    for first, second in (("alt, N = 30", "random, N = 30"), ("random, N = 30", "alt, N = 30")):
+        visit.page.select_option("#pair-a", label=first)
+        visit.page.select_option("#pair-b", label=second)
+        lines[first] = texts(visit.page, "#pair-table tbody tr:first-child > *")[:5]
+    assert lines["alt, N = 30"][:4] == ["recall", "7", "5", "0"] and lines["alt, N = 30"][4].startswith("−71 [")
+    assert lines["random, N = 30"][:4] == ["recall", "7", "0", "5"] and lines["random, N = 30"][4].startswith("+71 [")
+    assert visit.page.locator("#pair-table .flips button").count() == 5
     visit.page.locator("#pair-table .flips button").first.click()
     assert visit.page.locator("dialog[open] .dots [aria-pressed=true]").count() == 1
 
