@@ -138,7 +138,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"percent": _percent, "significant": _significant, "thousands": lambda n: f"{n:,}"}
+    made.filters |= {
+        "percent": _percent,
+        "significant": _significant,
+        "signed": _signed,
+        "thousands": lambda n: f"{n:,}",
+    }
     made.globals["p_text"] = _p_text
     return made
 
@@ -149,6 +154,12 @@ def _percent(share: float | None) -> str:
 
 def _significant(value: float | None, digits: int = 3) -> str:
     return significant(value, digits)
+
+
+def _signed(share: float, digits: int = 0) -> str:
+    """Return a difference in points with its sign, a true minus; 0 has none."""
+    text = f"{100 * share:+.{digits}f}".replace("-", "−")
+    return "0" if not text.strip("+−0.") else text
 
 
 def _p_text(p: float) -> str:
