@@ -70,7 +70,7 @@ def _policy(console: Console, name: str) -> None:
     cls = registry.policy(name)
     _heading(console, "policy", name, cls.__doc__)
     learns = "It learns from demonstrations." if issubclass(cls, Trainable) else "It learns nothing."
-    say(console, f"\n{learns} Version {cls.version}. In a sweep: policy = {_written(name)}, config = {{ ... }}.")
+    say(console, f"\n{learns} Version {cls.version}. In a sweep: policy = {written(name)}, config = {{ ... }}.")
     show(console, _settings_table(cls))
     if any(cls.presets.values()):
         show(console, _presets_table(cls))
@@ -82,7 +82,7 @@ def _settings_table(cls: type[Policy]) -> FittingTable:
     table, said = FittingTable(heads, "Settings", note, prose=[1, 2, 3]), meanings(cls.config_type)
     for setting, field in cls.config_type.model_fields.items():
         mark = "*" if setting in cls.runtime_fields else ""
-        default = "required" if field.is_required() else _written(field.get_default(call_default_factory=True))
+        default = "required" if field.is_required() else written(field.get_default(call_default_factory=True))
         table.add(setting + mark, type_text(field), default, said[setting])
     return table
 
@@ -90,14 +90,14 @@ def _settings_table(cls: type[Policy]) -> FittingTable:
 def _presets_table(cls: type[Policy]) -> FittingTable:
     table = FittingTable(("preset", "settings that differ from the defaults"), "Presets", prose=[1])
     for preset, values in zip(cls.preset_names(), cls.presets.values(), strict=True):
-        table.add(preset, ", ".join(f"{key} = {_written(value)}" for key, value in values.items()) or "none")
+        table.add(preset, ", ".join(f"{key} = {written(value)}" for key, value in values.items()) or "none")
     return table
 
 
 def type_text(field: FieldInfo) -> str:
     """Return a setting's type and limits: `int >= 1`, `l1 | l2`, `float | none, 0 to 1`."""
     limits = {name: getattr(rule, name) for rule in field.metadata for name in _LIMITS if hasattr(rule, name)}
-    said = [f"{_LIMITS[name]} {_written(value)}" for name, value in limits.items()]
+    said = [f"{_LIMITS[name]} {written(value)}" for name, value in limits.items()]
     return " ".join([_type_name(field.annotation), ", ".join(said)]).strip()
 
 
@@ -115,7 +115,7 @@ _LIMITS = {
 def _type_name(kind: Any) -> str:
     origin, inside = get_origin(kind), get_args(kind)
     if origin is Literal:
-        return " | ".join(map(_written, inside))
+        return " | ".join(map(written, inside))
     if origin in (Union, types.UnionType):
         return " | ".join(_type_name(one) for one in inside)
     if kind is type(None):
@@ -126,7 +126,7 @@ def _type_name(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind))
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """Return a value as a sweep's file writes it, as far as TOML has it."""
     if value is None:
         return "none"
@@ -135,9 +135,9 @@ def _written(value: Any) -> str:
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_written, value))}]"
+        return f"[{', '.join(map(written, value))}]"
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_written(one)}" for key, one in value.items()) + " }" if value else "{}"
+        return "{ " + ", ".join(f"{key} = {written(one)}" for key, one in value.items()) + " }" if value else "{}"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -145,12 +145,13 @@ def _task(console: Console, name: str) -> None:
     cls = registry.task_class(name)
     _heading(console, "task", name, cls.__doc__)
     table = FittingTable(("", name), prose=[1])
-    for what, text in _task_rows(cls).items():
+    for what, text in task_rows(cls).items():
         table.add(what, text)
     show(console, table)
 
 
-def _task_rows(cls: Any) -> dict[str, str]:
+def task_rows(cls: Any) -> dict[str, str]:
+    """Return what a task is: spaces, ranges, splits, its rule of success; name -> text."""
     info = cls.info
     success = re.search(r"Success.*?(?=\n\n|\Z)", inspect.cleandoc(cls.__doc__ or ""), re.DOTALL)
     return {
@@ -229,7 +230,7 @@ def show_sweep(console: Console, sweep: Any) -> None:
     say(console, f"tasks: {', '.join(sweep.tasks)}; demonstrations: {source}; training seeds: {len(sweep.train_seeds)}")
     rows = FittingTable(("row", "policy", "preset", "n", "settings"), "Rows", prose=[4])
     for entry in sweep.policies:
-        settings = ", ".join(f"{key} = {_written(value)}" for key, value in entry.config.items())
+        settings = ", ".join(f"{key} = {written(value)}" for key, value in entry.config.items())
         rows.add(entry.name, entry.policy, entry.preset, ", ".join(map(str, entry.n)), settings)
     show(console, rows, _columns_table(sweep))
 

@@ -64,6 +64,14 @@ def perturbations_sheet(names: Sequence[str], task_name: str, seed: int = 0) -> 
     return contact_sheet(rows, [f"severity {s}" if s else "as it is" for s in SEVERITIES], FRAME_SIZE)
 
 
+def first_images(task_name: str, splits: Sequence[str]) -> dict[str, Images]:
+    """Return the first images of an episode in each of `splits`: split -> camera -> image."""
+    env = _made(task_name, TASK_SIZE)
+    images = {split: _first_images(env, split) for split in splits}
+    env.close()
+    return images
+
+
 def image_and_scene_names() -> tuple[list[str], list[str]]:
     """Return the registered perturbations of images, and those of scenes."""
     names = registry.names("perturbation")
