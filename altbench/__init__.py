@@ -20,6 +20,9 @@ from altbench.system.numba_cache import choose_numba_cache
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from altbench.adapters.policy import AdaptedPolicy
+    from altbench.adapters.spec import Adapter, read_adapter
+    from altbench.adapting.diagnosis import diagnose
     from altbench.checks import check_env, check_perturbation, check_policy
     from altbench.core.catalogue import (
         get_task,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from altbench.core.spec import Spec
     from altbench.core.task import Expert, InitialState, TaskEnv, TaskInfo
     from altbench.dataset.cached import collect, read_demonstrations
+    from altbench.remote.client import connect
     from altbench.report.compare import Comparison
     from altbench.report.opened import OpenedRun, open_run
     from altbench.runner.evaluate import evaluate
@@ -62,6 +66,8 @@ if TYPE_CHECKING:
     from altbench.sweeps.spec import SweepSpec as Sweep
 
 _PLACES = {
+    "AdaptedPolicy": "altbench.adapters.policy:AdaptedPolicy",
+    "Adapter": "altbench.adapters.spec:Adapter",
     "AltbenchError": "altbench.core.errors:AltbenchError",
     "Comparison": "altbench.report.compare:Comparison",
     "Decision": "altbench.core.policy:Decision",
@@ -90,6 +96,8 @@ _PLACES = {
     "check_perturbation": "altbench.checks:check_perturbation",
     "check_policy": "altbench.checks:check_policy",
     "collect": "altbench.dataset.cached:collect",
+    "connect": "altbench.remote.client:connect",
+    "diagnose": "altbench.adapting.diagnosis:diagnose",
     "evaluate": "altbench.runner.evaluate:evaluate",
     "get_task": "altbench.core.catalogue:get_task",
     "list_perturbations": "altbench.core.catalogue:list_perturbations",
@@ -101,6 +109,7 @@ _PLACES = {
     "make_policy": "altbench.core.catalogue:make_policy",
     "open_run": "altbench.report.opened:open_run",
     "override": "altbench.sweeps.overrides:override",
+    "read_adapter": "altbench.adapters.spec:read_adapter",
     "read_demonstrations": "altbench.dataset.cached:read_demonstrations",
     "register": "altbench.core.registry:register",
     "run": "altbench.runner.main:run",
@@ -109,6 +118,8 @@ _PLACES = {
 the package would replace it."""
 
 __all__ = [
+    "AdaptedPolicy",
+    "Adapter",
     "AltbenchError",
     "Comparison",
     "Decision",
@@ -137,6 +148,8 @@ __all__ = [
     "check_perturbation",
     "check_policy",
     "collect",
+    "connect",
+    "diagnose",
     "evaluate",
     "get_task",
     "list_perturbations",
@@ -148,6 +161,7 @@ __all__ = [
     "make_policy",
     "open_run",
     "override",
+    "read_adapter",
     "read_demonstrations",
     "register",
     "run",

@@ -14,6 +14,7 @@ import pydantic
 
 from altbench.core.docstrings import meanings
 from altbench.core.spec import Spec
+from altbench.remote.settings import ProcessEntry, RemoteEntry
 from altbench.sweeps.spec import (
     BUILT_IN_SWEEPS,
     DemonstrationEntry,
@@ -30,6 +31,8 @@ SECTIONS: dict[type[Spec], tuple[str, str]] = {
     SweepSpec: ("The sweep", "Keys at the top of the file."),
     DemonstrationEntry: ("demonstrations", "`[demonstrations]`, once."),
     PolicyEntry: ("policies", "`[[policies]]`, one for each row of the tables."),
+    ProcessEntry: ("process", "In a policy: `process = { script = ..., python = ... }`."),
+    RemoteEntry: ("remote", "In a policy: `remote = { image_size = [224, 224] }`."),
     EvaluationEntry: ("evaluations", "`[[evaluations]]`, one for each split to play."),
     PerturbationEntry: ("perturbations", "In an evaluation: `perturbations = [{ name = ... }]`."),
     EventEntry: ("event", "In an evaluation: `event = { move_at = 15, by = 0.08 }`."),

@@ -32,6 +32,7 @@ TASK = TaskInfo(
     pose_names=("x", "y"),
     movable=True,
     workspace=((-WORKSPACE,) * 3, (WORKSPACE,) * 3),
+    instruction="reach the target",
 )
 TABLE = 0.14  # half the width of the square the target may stand in, m
 MAX_STEP = 0.03  # how far the gripper moves in one control step, m

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -22,24 +22,45 @@ def check_policy(policy: Policy, seen: Observation | Sequence[Demonstration]) ->
     `seen`: demonstrations, from which a batch of different observations is made; or an
     observation of B >= 2 slots, which must differ.
     """
+    for _ in kept_checks(policy, seen):
+        pass
+
+
+def kept_checks(policy: Policy, seen: Observation | Sequence[Demonstration]) -> Iterator[str]:
+    """Check a policy as `check_policy`; yield in words each part of the contract that it keeps.
+
+    ContractError at the first that it breaks.
+    """
     observation = seen if isinstance(seen, Observation) else _batch_of(seen, policy.requirements)
-    batch = observation.batch_size
+    batch, needs = observation.batch_size, policy.requirements
     require(batch >= 2, f"check_policy needs an observation of at least 2 slots, got {batch}")
-    _check_requirements(policy.requirements, observation)
+    _check_requirements(needs, observation)
+    shown = ", ".join(needs.cameras) or "no images"
+    yield f"it asks for what the task has: {shown}; {needs.obs_horizon} frames; {needs.action_horizon} actions executed"
     held = policy.footprint()
     require(held is None or min(held.weights, held.table) >= 0, f"footprint: expected bytes from 0, got {held}")
+    yield (
+        f"it holds {held.weights + held.table} bytes"
+        if held
+        else "it need not say how many bytes it holds, and does not"
+    )
     slots = list(range(batch))
     first = _decisions(policy, observation, slots)
     for decision in first:
         _check_fields(decision, batch, policy)
+    shape, mode = first[0].actions.shape[1:], needs.control_mode
+    yield f"its actions are finite float32 of shape (B, {shape[0]}, {shape[1]}) in {mode}; it leaves observations alone"
     _same(first, _decisions(policy, observation, slots), "the same seeds and observations gave other decisions")
+    yield "the same seeds and observations give the same decisions"
     with global_seeds(1234):
         _same(first, _decisions(policy, observation, slots), "decisions depend on global random state")
+    yield "its decisions do not depend on global random state"
     subsets = [[slot] for slot in slots] + [slots[::-1]]
     for subset in subsets:
         came = _decisions(policy, observation, subset)
         expected = [_rows(decision, subset) for decision in first]
         _same(expected, came, f"slots {subset} decide differently than within a batch of {batch}")
+    yield f"a slot decides alike alone, in a batch of {batch}, and in another order"
 
 
 def _batch_of(demonstrations: Sequence[Demonstration], needs: Requirements) -> Observation:

@@ -12,7 +12,9 @@ from typing import Annotated
 import typer
 
 from altbench.cli import completion
+from altbench.cli.adapt import adapt
 from altbench.cli.audit import audit
+from altbench.cli.check_policy import check_policy
 from altbench.cli.compare import compare
 from altbench.cli.demos import app as demos_app
 from altbench.cli.envs import app as envs_app
@@ -21,8 +23,10 @@ from altbench.cli.experiments import reproduce
 from altbench.cli.help import MORE, RESULTS, START, STATUS, App, MainGroup
 from altbench.cli.new import app as new_app
 from altbench.cli.report import report
+from altbench.cli.serve import serve
+from altbench.cli.worker import worker
 from altbench.core.errors import AltbenchError
-from altbench.system.console import debugging, error_line, prepare_streams
+from altbench.system.console import debugging, error_line, one_line, prepare_streams
 from altbench.system.fingerprint import package_version
 
 app = App(
@@ -83,9 +87,13 @@ def run(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="One more policy: a registered name, or your own ./file.py:Class; repeatable.",
+            help="One more policy: a registered name, your own ./file.py:Class, or a server's ws:// URL; repeatable.",
             autocompletion=completion.policies,
         ),
+    ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(help="How the conventions of the --policy differ: a TOML file, as `altbench adapt` writes it."),
     ] = None,
     episodes: Annotated[
         int | None, typer.Option(help="Episodes of each cell; `replay` has at most one for each demonstration.")
@@ -101,6 +109,16 @@ def run(
     seed: Annotated[
         int | None, typer.Option(help="Root of all seeds but that of collecting demonstrations.", show_default=False)
     ] = None,
+    executor: Annotated[
+        str, typer.Option(help="What does the work: local (this machine), worker, ray or slurm.", metavar="NAME")
+    ] = "local",
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(help="A setting of ray or slurm, such as cpus=8; repeatable.", metavar="NAME=VALUE"),
+    ] = None,
+    allow_mixed: Annotated[
+        bool, typer.Option("--allow-mixed", help="Let machines of several classes take part; every table says so.")
+    ] = False,
 ) -> None:
     """Run a sweep: collect demonstrations, train, roll out, write tables and figures.
 
@@ -115,6 +133,7 @@ def run(
     - `altbench run quick --only alt --only bc --split uniform --episodes 5`
     - `altbench run my.toml --out results/mine --workers 4`
     - `altbench run my.toml --dry-run`
+    - `altbench run my.toml --executor slurm --engine tasks=8 --engine cpus=16 --dry-run`
     """
     from altbench.cli import run as commands
     from altbench.sweeps.overrides import override
@@ -123,6 +142,7 @@ def run(
     effective = override(
         named,
         policies=policy or [],
+        adapter=adapter,
         episodes=episodes,
         n=n or [],
         only=only or [],
@@ -130,7 +150,8 @@ def run(
         device=device,
         seed=seed,
     )
-    commands.run(effective, out, workers, dry_run, named.name)
+    chosen = commands.choose_engine(executor, engine or [], workers, allow_mixed)
+    commands.run(effective, out, chosen, dry_run, named.name)
 
 
 @app.command("list", rich_help_panel=START)
@@ -295,8 +316,12 @@ def bench_rollout(
 
 
 app.command("report", rich_help_panel=RESULTS)(report)
+app.command("worker", rich_help_panel=MORE)(worker)
 app.command("compare", rich_help_panel=RESULTS)(compare)
+app.command("adapt", rich_help_panel=START)(adapt)
 app.command("audit", rich_help_panel=RESULTS)(audit)
+app.command("check-policy", rich_help_panel=START)(check_policy)
+app.command("serve", rich_help_panel=MORE)(serve)
 app.add_typer(new_app, name="new", rich_help_panel=START)
 app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.", rich_help_panel=MORE)
 app.add_typer(envs_app, name="envs", rich_help_panel=MORE)
@@ -319,6 +344,8 @@ def main() -> None:
             raise
         typer.secho("error: ", fg="red", nl=False, err=True)
         typer.echo(error_line(error), err=True)
+        for line in getattr(error, "last_lines", ()):
+            typer.echo(f"  {one_line(line)}", err=True)
         sys.exit(2)
 
 

@@ -13,12 +13,26 @@ from altbench.system.console import progress_bar
 
 
 def import_demonstrations(
-    file: Annotated[Path, typer.Argument(help="The foreign file, or a Minari data set's id.", show_default=False)],
-    format_name: Annotated[
-        str, typer.Option("--format", help="robomimic, robosuite (its own collection format) or minari.")
+    file: Annotated[
+        Path, typer.Argument(help="The foreign file or folder, or a Minari data set's id.", show_default=False)
     ],
-    task: Annotated[str, typer.Option("--task", help="Which of our tasks it demonstrates, e.g. Lift.")],
     out: Annotated[Path, typer.Option("--out", help="The file to write, which must not exist yet.")],
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="robomimic, robosuite (its own collection format), minari or lerobot; default: what the file says.",
+            show_default=False,
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            help="Which of our tasks it demonstrates, e.g. Lift; default: what the file says.",
+            show_default=False,
+        ),
+    ] = None,
     control_mode: Annotated[
         Literal["ee_pose", "ee_delta"] | None,
         typer.Option("--control-mode", help="Actions to write; default the file's."),
@@ -44,19 +58,25 @@ def import_demonstrations(
     A file that does not fit the task is refused: other name, robots, cameras, control
     frequency or joints, and actions that do not lead from one recorded state to the next.
 
-    - `altbench demos import lift.hdf5 --format robosuite --task Lift --out data/Lift-human.hdf5`
+    - `altbench demos import lift.hdf5 --out data/Lift-human.hdf5`
+    - `altbench demos import lift-lerobot --out data/Lift-back.hdf5`
     - `altbench demos import low_dim.hdf5 --format robomimic --task Lift --control-mode ee_pose --out data/Lift-ph.hdf5`
     - `altbench demos import low_dim.hdf5 --format robomimic --task Lift --filter train --out data/Lift-train.hdf5`
     - `altbench demos import altbench/lift-v0 --format minari --task Lift --out data/Lift-back.hdf5`
     """
     from altbench.core.demonstration import ImportOptions
     from altbench.dataset import exchange
+    from altbench.dataset.recognising import recognise
 
+    found = recognise(file, format_name, task)
+    task = found.task
+    if found.words:
+        typer.echo(f"{file}: {found.format_name}, {task}, since it says {found.words}")
     size = None if image_size is None else (image_size, image_size)
     options = ImportOptions(control_mode, size, render, model, filter_key)
     with progress_bar("imported") as progress:
         done = exchange.import_file(
-            file, format_name, task, out, options, keep_failures=keep_failures, progress=progress
+            file, found.format_name, task, out, options, keep_failures=keep_failures, progress=progress
         )
     for count, sentence in (
         (len(done.left_out), f"left out {_listing(done.left_out)} that do not solve {task}"),
@@ -82,18 +102,24 @@ def _listing(names: Collection[str]) -> str:
 
 def export_demonstrations(
     file: Annotated[Path, typer.Argument(help="A demonstrations file of ours (HDF5).", show_default=False)],
-    format_name: Annotated[str, typer.Option("--format", help="robomimic or minari.")],
-    out: Annotated[str, typer.Option("--out", help="The file to write; for minari the data set's id.")],
+    format_name: Annotated[str, typer.Option("--format", help="robomimic, minari or lerobot.")],
+    out: Annotated[
+        str, typer.Option("--out", help="The file to write; for minari the data set's id, for lerobot a folder.")
+    ],
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Keep images bit for bit, as PNG instead of films (lerobot).")
+    ] = False,
 ) -> None:
     """Write demonstrations in another format.
 
     - `altbench demos export data/Lift.hdf5 --format robomimic --out lift-robomimic.hdf5`
     - `altbench demos export data/Lift.hdf5 --format minari --out altbench/lift-v0`
+    - `altbench demos export data/Lift.hdf5 --format lerobot --out lift-lerobot`
     """
     from altbench.dataset import exchange
 
     with progress_bar("exported") as progress:
-        message = exchange.export_file(file, format_name, out, progress)
+        message = exchange.export_file(file, format_name, out, progress, lossless=lossless)
     typer.echo(message)
 
 

@@ -13,9 +13,9 @@ STATUS = "Exit status: 0, done; 1, something failed; 2, wrong input; 130, stoppe
 START, RESULTS, MORE = "Start here", "Results", "More"
 """The panels of `altbench --help`, in the order of use."""
 ORDER = (
-    *("doctor", "run", "list", "show", "new"),
+    *("doctor", "run", "list", "show", "new", "check-policy", "adapt"),
     *("report", "compare", "redraw", "video", "audit"),
-    *("demos", "envs", "bench", "experiments", "reproduce"),
+    *("demos", "envs", "bench", "experiments", "reproduce", "serve", "worker"),
 )
 """The commands in the order of use; it puts the panels in order, too."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -15,13 +17,26 @@ from altbench.system.console import make_console, say
 from altbench.system.devices import require_renderer, resolve_device
 from altbench.system.fingerprint import usable_cores
 
+if TYPE_CHECKING:
+    from altbench.engines.start import Engine
+
 
 def load(name: str) -> SweepSpec:
     """Return a built-in sweep by its name, or one from a TOML file or a run's sweep.json."""
     return load_kept(Path(name)) if name.endswith(".json") else load_sweep(name)
 
 
-def run(sweep: SweepSpec, out: Path | None, workers: int | None, dry_run: bool, named: str = "") -> None:
+def choose_engine(name: str, settings: Sequence[str], workers: int | None, mixed: bool) -> Engine:
+    """Return the engine that the options name; ConfigError if it does not take them."""
+    from altbench.engines.settings import check_engine
+    from altbench.engines.start import Engine
+
+    engine = Engine(check_engine(name), tuple(settings), workers, mixed)
+    engine.checked()
+    return engine
+
+
+def run(sweep: SweepSpec, out: Path | None, engine: Engine, dry_run: bool, named: str = "") -> None:
     """Run `sweep` into `out`, or list its work for a dry run.
 
     None for `out` is results/NAME. Another sweep that was run there is named. `named`:
@@ -33,9 +48,10 @@ def run(sweep: SweepSpec, out: Path | None, workers: int | None, dry_run: bool, 
         _name_original(sweep, named, console)
     _name_others(sweep, root, console)
     if dry_run:
-        _show_plan(sweep, root, workers, console)
+        _show_plan(sweep, root, engine.workers, console)
+        _show_script(engine, sweep, root)
         return
-    failed = _run(sweep, root, workers, console)
+    failed = _run(sweep, root, engine, console)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -64,16 +80,27 @@ def _name_others(sweep: SweepSpec, root: Path, console: Console) -> None:
         )
 
 
-def _run(sweep: SweepSpec, root: Path, workers: int | None, console: Console) -> bool:
+def _show_script(engine: Engine, sweep: SweepSpec, root: Path) -> None:
+    """Print the script that SLURM would get, if the engine is SLURM."""
+    from altbench.engines.settings import SlurmSettings
+
+    settings = engine.checked()
+    if isinstance(settings, SlurmSettings):
+        from altbench.engines.slurm_engine import script
+
+        typer.echo(script(settings, sweep, root))
+
+
+def _run(sweep: SweepSpec, root: Path, engine: Engine, console: Console) -> bool:
     """Run all of the sweep and show its tables; return whether anything failed."""
+    from altbench.engines.start import run_on
     from altbench.report import outputs
-    from altbench.runner import main
 
     require_renderer()  # before any work
     say(console, (sweep.name, "bold"), f" {sweep.description}")
     say(console, f"writing to {root}", wrap=False)
     try:
-        summary = main.run(sweep, root, workers, console)
+        summary = run_on(engine, sweep, root, console)
     except KeyboardInterrupt:
         say(console, "\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None

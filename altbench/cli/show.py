@@ -231,7 +231,7 @@ def show_sweep(console: Console, sweep: Any) -> None:
     rows = FittingTable(("row", "policy", "preset", "n", "settings"), "Rows", prose=[4])
     for entry in sweep.policies:
         settings = ", ".join(f"{key} = {written(value)}" for key, value in entry.config.items())
-        rows.add(entry.name, entry.policy, entry.preset, ", ".join(map(str, entry.n)), settings)
+        rows.add(entry.name, entry.registered, entry.preset, ", ".join(map(str, entry.n)), settings)
     show(console, rows, _columns_table(sweep))
 
 

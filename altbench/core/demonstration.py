@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import gymnasium
 
@@ -196,10 +196,49 @@ class Importer(Protocol):
     def __call__(self, path: Path, viewer: StateViewer, options: ImportOptions) -> Recording: ...
 
 
+@dataclass(frozen=True)
+class Recognised:
+    """What a foreign file says of itself.
+
+    `words`: the file's own, for the user to read. `task`: the task of ours that they
+    name; empty if they name none.
+    """
+
+    words: str
+    task: str = ""
+
+
+class Recogniser(Protocol):
+    """A function that reads a file's own words; None if it is not of its format."""
+
+    def __call__(self, path: Path, /) -> Recognised | None: ...
+
+
+_Any = TypeVar("_Any", bound=Importer)
+
+
+def recognised_by(recogniser: Recogniser) -> Callable[[_Any], _Any]:
+    """Return a decorator that gives an importer its recogniser.
+
+    With it `altbench demos import` needs no --format, and no --task if the file tells.
+    """
+
+    def add(importer: _Any) -> _Any:
+        setattr(importer, RECOGNISER, recogniser)
+        return importer
+
+    return add
+
+
+RECOGNISER = "recogniser"
+"""The attribute of an importer that has a recogniser."""
+
+
 class Exporter(Protocol):
     """A function that writes a foreign file or data set named `out`.
 
     `out` must not exist yet. Returns a text that explains to the user how to read it.
+    A format with images in two forms also takes `lossless: bool` by name.
     """
 
     def __call__(self, recording: Recording, viewer: StateViewer, out: str) -> str: ...

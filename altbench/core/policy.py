@@ -87,6 +87,17 @@ class Footprint:
     table: int = 0
 
 
+@dataclass(frozen=True)
+class ServerCost:
+    """What the server of a policy told of its last decision; None: not told.
+
+    `infer_s`: seconds that it took there. `pid`: the server's process on this machine.
+    """
+
+    infer_s: float | None
+    pid: int | None
+
+
 ConfigT = TypeVar("ConfigT", bound=Spec, default=Any)
 """The type of a policy's settings: a subclass of `Spec`."""
 
@@ -182,6 +193,24 @@ class Policy(ABC, Generic[ConfigT]):
         None if they are unknown; tables then leave them empty.
         """
         return None
+
+    def identity(self) -> str:
+        """Return a digest of what decides outside this process, such as a server.
+
+        It is part of keys. Empty, as here, if this process decides.
+        """
+        return ""
+
+    def server_cost(self) -> ServerCost | None:
+        """Return what a server told of the last decision; None if this process decides."""
+        return None
+
+    def close(self) -> None:
+        """End what the policy holds outside this process, such as a server.
+
+        The bench calls it when it needs the policy no longer.
+        """
+        return
 
     def inference_note(self) -> str:
         """Return how a decision is made, for the latency table: `DDIM, 10 steps`."""

@@ -101,10 +101,12 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "robomimic": "altbench_demos.formats.robomimic_file:read_robomimic",
         "robosuite": "altbench_demos.formats.robosuite_file:read_robosuite",
         "minari": "altbench_demos.formats.minari_set:read_minari",
+        "lerobot": "altbench_demos.formats.lerobot_import:read_lerobot",
     },
     "exporter": {
         "robomimic": "altbench_demos.formats.robomimic_export:write_robomimic",
         "minari": "altbench_demos.formats.minari_set:write_minari",
+        "lerobot": "altbench_demos.formats.lerobot_export:write_lerobot",
     },
 }
 OWN_PACKAGES = ("altbench", "altbench_envs", "altbench_policies", "altbench_demos")
@@ -115,6 +117,8 @@ PRIVILEGED = frozenset({"blind", "sb3"})
 They are listed, because a published run may be of a policy that is not installed here.
 """
 MANIFEST = "altbench_demos:manifest.toml"
+REMOTE = "altbench.remote.client:RemotePolicy"
+"""The policy of a server: a URL, or `process:NAME` and `isolate:NAME` for one that a row starts."""
 OPENGL = "altbench_envs.robosuite_env.opengl"
 GROUPS: dict[Kind, str] = {
     "task": "altbench.tasks",
@@ -204,7 +208,12 @@ def task_class(name: str) -> Any:
 
 
 def policy(name: str) -> type[Policy]:
-    """Return the policy class registered as `name`, or named by `file.py:Class`."""
+    """Return the policy class registered as `name`, or named by `file.py:Class`.
+
+    A URL such as `ws://127.0.0.1:8000` names the policy of the server there.
+    """
+    if is_remote(name):
+        return _remote(name)
     found = policy_files.load(name) if is_file(name) else _resolve("policy", name)
     if not (isinstance(found, type) and issubclass(found, Policy)):
         raise ConfigError(f"policy {name!r}: expected a subclass of altbench.api.Policy, got {found!r}")
@@ -219,6 +228,8 @@ def source(kind: Kind, name: str) -> str:
     A built-in name has a version instead. A policy's file counts with the modules beside
     it that it imports. Of installed code the whole package counts.
     """
+    if kind == "policy" and is_remote(name):
+        return ""
     if kind == "policy" and is_file(name):
         return policy_files.digest(name)
     check_name(kind, name)
@@ -232,6 +243,23 @@ def source(kind: Kind, name: str) -> str:
 def is_file(policy: str) -> bool:
     """Return whether a policy's name has the form `file.py:Class`, complete or not."""
     return ".py:" in policy or policy.endswith(".py") or "/" in policy
+
+
+def is_remote(policy: str) -> bool:
+    """Return whether a policy's name stands for a server: a URL, or one that a row starts."""
+    return is_url(policy) or policy.startswith(("process:", "isolate:"))
+
+
+def is_url(policy: str) -> bool:
+    """Return whether a policy's name is the URL of a server."""
+    return policy.startswith(("ws://", "wss://"))
+
+
+def _remote(name: str) -> type[Policy]:
+    module, _, attribute = REMOTE.partition(":")
+    found: Any = getattr(importlib.import_module(module), attribute)
+    kind: type[Policy] = found.at(name) if is_url(name) else found
+    return kind
 
 
 def perturbation(name: str) -> type[AnyPerturbation]:

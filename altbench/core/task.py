@@ -34,6 +34,8 @@ class TaskInfo:
 
     `workspace`: (low, high), the bounds of a pose action's position (m, world); None if
     unknown.
+
+    `instruction`: the task in words, for policies that read them: "lift the cube".
     """
 
     name: str
@@ -48,6 +50,7 @@ class TaskInfo:
     movable: bool = False
     workspace: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     midpoints: int = 0
+    instruction: str = ""
 
     @property
     def env_id(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,7 +24,7 @@ from altbench.core.demonstration import (
     StateViewer,
     View,
 )
-from altbench.core.errors import DatasetError, SimulationDiverged
+from altbench.core.errors import ConfigError, DatasetError, SimulationDiverged
 from altbench.core.motion import check_motion
 from altbench.core.task import InitialState, TaskEnv, TaskInfo, task_of
 from altbench.core.types import ControlMode, Float32, Float64, Progress, RenderProfile, no_progress
@@ -187,12 +188,18 @@ def check_images(found: Dataset, where: str) -> int:
     return check.images
 
 
-def export_file(path: Path, format_name: str, out: str, progress: Progress = no_progress) -> str:
+def export_file(
+    path: Path, format_name: str, out: str, progress: Progress = no_progress, *, lossless: bool = False
+) -> str:
     """Write the demonstrations of our file `path` in another format as `out`.
 
-    Return a sentence for the user that says how to read them.
+    `lossless`: keep images bit for bit in a format that else loses some; ConfigError if
+    it has no such choice. Return a sentence for the user that says how to read them.
     """
-    exporter = registry.exporter(format_name)
+    exporter: Any = registry.exporter(format_name)
+    if lossless and "lossless" not in inspect.signature(exporter).parameters:
+        raise ConfigError(f"--lossless: expected a format with two kinds of images, such as lerobot, got {format_name}")
+    choices = {"lossless": True} if lossless else {}
     found = files.read(path)
     meta = found.meta
 
@@ -203,7 +210,8 @@ def export_file(path: Path, format_name: str, out: str, progress: Progress = no_
 
     recording = Recording(meta.control_mode, meta.image_size, len(found), each(), meta.versions)
     with TaskStateViewer(registry.task(meta.task), meta.drawn_profile) as viewer:
-        return exporter(recording, viewer, out)
+        said: str = exporter(recording, viewer, out, **choices)
+        return said
 
 
 class TaskStateViewer:

@@ -16,12 +16,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from altbench.adapters.policy import adapted
+from altbench.adapters.spec import as_adapter
 from altbench.core.errors import AltbenchError
 from altbench.core.policy import Observation, Policy
 from altbench.results.checkpoints import CheckpointCard, build_policy, load_checkpoint, read_card
@@ -62,6 +65,8 @@ class Reading:
     """The answer of a measuring process, in seconds and bytes; None: unknown.
 
     `files_bytes`: of the files that a policy without a checkpoint reads.
+    `server_latencies`, `server_rss_bytes`: what a policy's server told of its decisions,
+    and its peak of memory if it runs on this machine.
     """
 
     latencies: tuple[float, ...]
@@ -72,6 +77,8 @@ class Reading:
     peak_vram_bytes: int | None
     sees_images: bool
     inference: str
+    server_latencies: tuple[float, ...] = ()
+    server_rss_bytes: int | None = None
 
 
 def measure_checkpoint(
@@ -142,6 +149,9 @@ def _record(card: CheckpointCard, label: str, probe: Probe, reading: Reading, di
         machine=" · ".join(filter(None, (cpu_model(), gpu_name()))),
         trained_on=card.trained_on or None,
         precision=card.config.get("precision"),
+        server_p50_s=float(np.percentile(reading.server_latencies, 50)) if reading.server_latencies else None,
+        server_p95_s=float(np.percentile(reading.server_latencies, 95)) if reading.server_latencies else None,
+        server_rss_bytes=reading.server_rss_bytes,
     )
 
 
@@ -201,7 +211,8 @@ def answer(text: str) -> None:
 
 def _ask(probe: Probe) -> Reading:
     found = json.loads(run_python("altbench.measure.probe", dataclasses.asdict(probe), probe.threads))
-    return Reading(**{**found, "latencies": tuple(found["latencies"])})
+    times = {name: tuple(found[name]) for name in ("latencies", "server_latencies")}
+    return Reading(**{**found, **times})
 
 
 def _measure_here(probe: Probe) -> Reading:
@@ -213,15 +224,27 @@ def _measure_here(probe: Probe) -> Reading:
 
     torch.set_num_threads(probe.threads)
     card = read_card(Path(probe.folder)) if probe.ready is None else CheckpointCard.parse(probe.ready, "card")
-    policy = _policy(probe, card)
+    with closing(_policy(probe, card)) as policy:
+        return _reading(policy, probe, card)
+
+
+def _reading(policy: Policy, probe: Probe, card: CheckpointCard) -> Reading:
+    """Time the decisions of a policy that is ready to act, and read what it holds."""
     observations = _observations(policy, card.image_size, probe.state_dim)
     policy.reset([0], [0])
     for _ in range(probe.warmup):
         _timed(policy, next(observations), probe.decision_timeout_s)
-    latencies = tuple(_timed(policy, next(observations), probe.decision_timeout_s) for _ in range(probe.decisions))
+    latencies, told = [], []
+    for _ in range(probe.decisions):
+        latencies.append(_timed(policy, next(observations), probe.decision_timeout_s))
+        told.append(policy.server_cost())
+    served = [cost.infer_s for cost in told if cost is not None and cost.infer_s is not None]
+    server = told[-1].pid if told and told[-1] is not None else None
     held = policy.footprint()
+    import torch
+
     return Reading(
-        latencies,
+        tuple(latencies),
         held.weights if held else None,
         held.table if held else None,
         _files_bytes(policy) if probe.ready else None,
@@ -229,6 +252,8 @@ def _measure_here(probe: Probe) -> Reading:
         torch.cuda.max_memory_allocated() if probe.device == "cuda" else None,
         bool(policy.requirements.cameras),
         policy.inference_note(),
+        tuple(served),
+        None if server is None else _server_rss_bytes(server),
     )
 
 
@@ -237,7 +262,7 @@ def _policy(probe: Probe, card: CheckpointCard) -> Policy:
         return load_checkpoint(Path(probe.folder), probe.device, probe.runtime)
     policy = build_policy(card.task, card.policy, {**card.config, **probe.runtime}, card.policy)
     policy.place(probe.device)
-    return policy
+    return adapted(policy, as_adapter(card.adapter or None))
 
 
 def _timed(policy: Policy, observation: Observation, timeout: float) -> float:
@@ -271,13 +296,20 @@ def _files_bytes(policy: Policy) -> int | None:
     return sum(part.stat().st_size for part in parts if part.is_file()) if named else None
 
 
-def _peak_rss_bytes() -> int:
-    """Return this process's high-water mark of memory."""
+def _peak_rss_bytes(pid: int | str = "self") -> int:
+    """Return the high-water mark of memory of a process, this one by default."""
     # Not ru_maxrss: a child process inherits its parent's.
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise AltbenchError("no VmHWM in /proc/self/status; memory can be measured on Linux only")
+    raise AltbenchError(f"no VmHWM in /proc/{pid}/status; memory can be measured on Linux only")
+
+
+def _server_rss_bytes(pid: int) -> int | None:
+    """Return the peak memory of a policy's server; None if it does not run here."""
+    with suppress(OSError, AltbenchError):
+        return _peak_rss_bytes(pid)
+    return None
 
 
 def _empty_process_bytes() -> int:

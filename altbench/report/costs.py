@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from altbench.core import registry
 from altbench.core.spec import read_toml
 from altbench.report.privileged import marked
 from altbench.report.table import Block, Table, significant
@@ -35,12 +36,23 @@ SETTING = {
 """Columns that say what was measured, and their heads."""
 _BYTES = ["weights_bytes", "table_bytes", "weights_and_table_bytes", "disk_bytes", "peak_rss_bytes", "peak_vram_bytes"]
 _LATENCY = {"latency_p50_s": "p50 ms", "latency_p95_s": "p95 ms", "latency_p99_s": "p99 ms"}
+_SERVER = {"server_p50_s": "server's p50 ms", "server_p95_s": "server's p95 ms"}
+"""The part of a decision that a policy's server told; only tables with such a row show it."""
 _RATIOS = {
     "time": ("latency_p50_s", "time"),
     "weights_and_table": ("weights_and_table_bytes", "weights + table"),
     "disk": ("disk_bytes", "on disk"),
     "peak_rss": ("peak_rss_bytes", "peak RSS"),
 }
+
+
+SERVED_NOTES = {
+    "served": "Served: another process decides; the server's part of the time is what it told.",
+    "stateless": "Stateless: the server hears nothing of episodes.",
+    "contents not held by the key": "Contents not held by the key: the server told no digest of what it serves, so "
+    "other weights at the same address make no new cells.",
+}
+"""Words in the column `inference` of policies in another process -> what the table says of them."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +85,8 @@ def measures_frame(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
         held = None if m.weights_bytes is None or m.table_bytes is None else m.weights_bytes + m.table_bytes
         rows.append({**asdict(m), "image_size": image, "weights_and_table_bytes": held})
     columns = [*(f.name for f in fields(MeasureRecord)), "weights_and_table_bytes"]
-    numbers = ["hz", "train_seconds", "data_share", *_LATENCY]
-    types = {**dict.fromkeys(_BYTES, "Int64"), **dict.fromkeys(numbers, "float64")}
+    numbers = ["hz", "train_seconds", "data_share", *_LATENCY, *_SERVER]
+    types = {**dict.fromkeys([*_BYTES, "server_rss_bytes"], "Int64"), **dict.fromkeys(numbers, "float64")}
     return pd.DataFrame(rows, columns=columns).astype(types)
 
 
@@ -85,16 +97,19 @@ def latency_table(measures: Sequence[MeasureRecord]) -> Table:
     warm-up. The CSV holds seconds, and the wait for data as a fraction.
     """
     frame = measures_frame(measures)
-    heads = {**SETTING, **_LATENCY, "hz": "decisions/s", "decisions_timed": "timed"}
+    served = _SERVER if frame["server_p50_s"].notna().any() else {}
+    heads = {**SETTING, **_LATENCY, **served, "hz": "decisions/s", "decisions_timed": "timed"}
     heads |= {"train_seconds": "training s", "data_share": "data wait %"}
     # Records of before have neither: their tables stay as they were published.
     known = {"precision": "trained in", "trained_on": "trained on"}
     heads |= {name: head for name, head in known.items() if frame[name].notna().any()}
-    shown = frame.assign(**{name: frame[name] * MILLISECONDS for name in _LATENCY})
+    shown = frame.assign(**{name: frame[name] * MILLISECONDS for name in (*_LATENCY, *served)})
     shown = shown.assign(data_share=frame["data_share"] * PER_CENT)
     block = _block("One decision at batch 1", shown, {**heads, "inference": "inference"})
     data = frame[["label", "policy", *list(heads)[1:], "inference"]]
     note = "Data wait: the part of training spent waiting for data. Empty: not measured."
+    told = " ".join(frame["inference"][frame["policy"].map(registry.is_remote)])
+    note = " ".join([note, *(text for words, text in SERVED_NOTES.items() if words in told)])
     return Table("Decision time", data, (block,), note)
 
 
@@ -106,7 +121,10 @@ def memory_table(measures: Sequence[MeasureRecord]) -> Table:
     frame = measures_frame(measures)
     names = ["weights", "table", "weights + table", "checkpoint on disk", "peak RSS", "peak VRAM"]
     heads = {**SETTING, **dict(zip(_BYTES, names, strict=True))}
-    shown = frame.assign(**{name: frame[name].astype("Float64") * MEGABYTES for name in _BYTES})
+    if frame["server_rss_bytes"].notna().any():
+        heads["server_rss_bytes"] = "server's peak RSS"
+    in_bytes = [*_BYTES, "server_rss_bytes"]
+    shown = frame.assign(**{name: frame[name].astype("Float64") * MEGABYTES for name in in_bytes})
     block = _block("In MB (10^6 bytes)", shown, heads)
     data = frame[["label", "policy", *list(heads)[1:]]]
     return Table("Memory", data, (block,), "Peak RSS is over that of an empty process. Empty: not measured.")

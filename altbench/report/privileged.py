@@ -10,7 +10,7 @@ MARK = " (privileged)"
 
 def is_privileged(policy: str) -> bool:
     """Return whether the built-in policy named `policy` sees the task's state."""
-    return policy in registry.PRIVILEGED
+    return policy.removeprefix("isolate:") in registry.PRIVILEGED
 
 
 def marked(label: str, policy: str) -> str:

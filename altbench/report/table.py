@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +210,7 @@ def write_table(table: Table, folder: Path, stem: str, fingerprint: Fingerprint)
 
     The .json holds title, note and fingerprint. Return the files.
     """
-    about = {"title": table.title, "note": table.note, "fingerprint": asdict(fingerprint)}
+    about = {"title": table.title, "note": table.note, "fingerprint": fingerprint.as_dict()}
     texts = {
         "csv": to_csv(table),
         "md": to_markdown(table, fingerprint),

@@ -29,6 +29,8 @@ ADVICE = "run the sweep again to make the cell anew"
 """What to do about a damaged cell."""
 CELLS = "cells"
 """The folder of cells in a run's folder."""
+MOST_FLAT = 20_000
+"""The most cells that lie in one folder: a listing takes time in proportion to its files."""
 ADDED = {"perturbation_status": pa.string(), "ood_threshold": pa.float64(), "moved": pa.bool_()}
 """Columns that came after the first published runs: older files are read with nulls in
 them.
@@ -72,8 +74,30 @@ log = logging.getLogger(__name__)
 
 
 def cell_path(folder: Path | str, key: str) -> Path:
-    """Return where the run in `folder` keeps the cell `key`."""
-    return Path(folder) / CELLS / f"{key}.parquet"
+    """Return where the run in `folder` keeps the cell `key`.
+
+    That is cells/<key>.parquet. A big run (`divide`) has cells/<two digits>/<key>.parquet
+    instead, but for cells that were written before it became big.
+    """
+    flat = Path(folder) / CELLS / f"{key}.parquet"
+    part = flat.parent / key[:2]
+    return part / flat.name if part.is_dir() and not flat.is_file() else flat
+
+
+def cell_files(folder: Path | str) -> list[Path]:
+    """Return the files of all cells of the run in `folder`, by key."""
+    cells = Path(folder) / CELLS
+    return sorted([*cells.glob("*.parquet"), *cells.glob("??/*.parquet")], key=lambda path: path.stem)
+
+
+def divide(folder: Path | str, cells: int) -> None:
+    """Prepare the run in `folder` for so many `cells` that one folder would be slow.
+
+    Call it before any work. Cells that are there stay where they are.
+    """
+    if cells > MOST_FLAT:
+        for number in range(256):
+            (Path(folder) / CELLS / f"{number:02x}").mkdir(parents=True, exist_ok=True)
 
 
 def write_cell(folder: Path | str, header: CellHeader, episodes: Sequence[EpisodeRecord]) -> Path:

@@ -35,6 +35,7 @@ class CheckpointCard(Spec):
     field. `trained_on`: the processor, and the GPU if it was trained there; empty in
     cards older than this field. `files`: SHA-256 of each file that the policy wrote, by
     its path in the folder; empty in older cards, whose files are used unchecked.
+    `adapter`: around a policy that learns nothing; empty: nothing.
     """
 
     task: str
@@ -51,6 +52,7 @@ class CheckpointCard(Spec):
     data_share: float | None = None
     trained_on: str = ""
     files: Mapping[str, str] = added({})
+    adapter: Mapping[str, Any] = added({})
 
 
 def save_checkpoint(folder: Path, card: CheckpointCard, policy: Trainable, logs: Path | None = None) -> None:

@@ -5,16 +5,20 @@ killed run left behind.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from altbench.core.errors import AltbenchError
-from altbench.system import lease
+from altbench.system import lease, sealed
 from altbench.system.files import LEFTOVER, file_name, make_folder
 from altbench.system.lease import LeaseHeld
 
+MACHINES = "machines.json"
+"""The file in a run's folder that says which differing machines made it together."""
+SHARED = ".shared"
+"""The folder of a run that many workers finish together: who works, on what."""
 OWN_FOLDERS = (
     "cells",
     "checked",
@@ -57,6 +61,29 @@ class RunFolder:
         """Return the file of demonstrations that the run collects for `task`."""
         return self.root / "demonstrations" / f"{task}.hdf5"
 
+    @property
+    def shared(self) -> Path:
+        """What workers that finish the run together tell each other."""
+        return self.root / SHARED
+
+    def mixed(self) -> str:
+        """Return the differing machines that made the run together; empty without."""
+        if not (self.root / MACHINES).is_file():
+            return ""
+        found = sealed.read_json(self.root / MACHINES, ("machines",), "run the sweep again in another --out")
+        return "; ".join(map(str, found["machines"]))
+
+    def mark_mixed(self, machines: Sequence[str]) -> None:
+        """Note that differing `machines` make the run together, besides those noted before."""
+        before = self.mixed().split("; ") if (self.root / MACHINES).is_file() else []
+        named = sorted({*before, *machines})
+        if named != before:
+            sealed.write_json(self.root / MACHINES, {"machines": named})
+
+    def workers(self) -> list[Path]:
+        """Return the leases of workers that finish the run together."""
+        return sorted(self.shared.glob("*/workers/*.lease"))
+
     @contextmanager
     def locked(self, otherwise: str = "choose another --out") -> Iterator[None]:
         """Hold the folder for this process.
@@ -67,11 +94,26 @@ class RunFolder:
         make_folder(self.root)
         try:
             with lease.held(self._lock):
+                self._check_no_workers(otherwise)
                 yield
         except LeaseHeld as error:
             if error.path != self._lock:  # of something inside the block
                 raise
             raise AltbenchError(f"{self.root}: in use by {error.holder}; wait for it, or {otherwise}") from None
+
+    def _check_no_workers(self, otherwise: str) -> None:
+        """Raise AltbenchError if workers finish this run together."""
+        for path in self.workers():
+            if holder := lease.holder_at_work(path):
+                raise AltbenchError(
+                    f"{self.root}: in use by the worker {holder}; join it with `altbench worker {self.root}`, "
+                    f"wait for it, or {otherwise}"
+                )
+
+    def check_free(self) -> None:
+        """Raise AltbenchError if a process holds the folder for itself alone."""
+        if holder := lease.holder_at_work(self._lock):
+            raise AltbenchError(f"{self.root}: in use by {holder}; wait for it, or choose another --out")
 
     def check_held(self) -> None:
         """Raise AltbenchError if this process held the folder and has lost it."""
@@ -86,7 +128,7 @@ def remove_leftovers(root: Path) -> None:
     """Delete what a killed run left half-written in its own folders under `root`, and
     no other files.
     """
-    own = [root, *(root / name for name in OWN_FOLDERS)]
+    own = [root, *(root / name for name in OWN_FOLDERS), *(root / "cells").glob("[0-9a-f][0-9a-f]")]
     for path in (p for folder in own if folder.is_dir() for p in folder.iterdir()):
         if LEFTOVER.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ from altbench.results.cells import (
     EPISODE_SCHEMA,
     HEADER_SCHEMA,
     awaits_another_try,
+    cell_files,
     cell_path,
     read_table,
     to_result,
@@ -232,8 +233,7 @@ def _cells(folder: Path, keys: Collection[str] | None) -> Iterator[RecordedCell]
     ResultsError if two of all cells have the same name.
     """
     names: dict[str, str] = {}
-    paths = sorted((folder / CELLS).glob("*.parquet"))
-    for path in paths if keys is None else [cell_path(folder, key) for key in sorted(keys)]:
+    for path in cell_files(folder) if keys is None else (cell_path(folder, key) for key in sorted(keys)):
         try:
             header, table = read_table(path)
             if header.key != path.stem:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from altbench.adapters.policy import adapted
+from altbench.adapters.spec import as_adapter
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import CheckpointError, ConfigError, DatasetError
@@ -38,7 +40,8 @@ class Run:
     `data`: task -> file of demonstrations; empty if nothing needs them. `lacking`: the demonstrations that are
     missing, in words; without them no cell of their task is found. `origin`: the
     working directory that the sweep's relative paths mean. `reader`: holds
-    demonstrations in memory. Several runs may share a folder: each one sees its own
+    demonstrations in memory. `made_by`: the fingerprint of a run that many machines
+    make; None: this machine's. Several runs may share a folder: each one sees its own
     cells alone.
     """
 
@@ -51,6 +54,7 @@ class Run:
     lacking: tuple[str, ...] = ()
     origin: str = field(default_factory=os.getcwd, compare=False)
     reader: DemonstrationReader = field(default_factory=DemonstrationReader, compare=False, repr=False)
+    made_by: Fingerprint | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def begin(
@@ -191,7 +195,7 @@ class Run:
         else:
             policy = ready_policy(checkpoint, self.device, runtime)
         check_unchanged(checkpoint, policy)
-        return policy
+        return adapted(policy, as_adapter(checkpoint.adapter))
 
     def fingerprint(self) -> Fingerprint:
         """Return what makes this run's results: this machine, the renderer and the
@@ -199,14 +203,17 @@ class Run:
 
         Of each task the largest set of demonstrations stands for all.
         """
+        if self.made_by is not None:
+            return self.made_by
         largest = {task: checksum for (task, _), checksum in sorted(self.plan.data.items())}
         limits = {task: (self.sweep.horizon_of(task), registry.task(task).horizon) for task in self.sweep.tasks}
         horizon = ", ".join(
             f"{task} {steps} steps" for task, (steps, own) in limits.items() if steps not in (None, own)
         )
-        return fingerprint.collect(
+        found = fingerprint.collect(
             renderer=self.renderer, data=" ".join(largest.values()), horizon=horizon, sources=self.plan.sources
         )
+        return replace(found, mixed=self.folder.mixed())
 
 
 def ready_policy(checkpoint: Checkpoint, device: str, runtime: Mapping[str, Any] | None = None) -> Policy:

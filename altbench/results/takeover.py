@@ -7,14 +7,14 @@ specifications differ in the number of episodes alone share those that both have
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from altbench.core.spec import canonical
-from altbench.results.cells import CELLS, outcomes
+from altbench.results.cells import cell_files, outcomes
 from altbench.results.parquet import HEADER_KEY
 from altbench.rollout.records import EpisodeRecord
 from altbench.sweeps.plan import Cell
@@ -23,18 +23,21 @@ NOT_PLAYED: frozenset[str] = frozenset({"infra_error", "given_up"})
 """The statuses of episodes that are decided anew: they depend on what else was played."""
 
 
-def older_cells(folder: Path, cells: Sequence[Cell]) -> dict[str, tuple[str, ...]]:
+def older_cells(folder: Path, cells: Sequence[Cell], planned: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
     """Return the key of each of `cells` -> keys of recorded ones with the same episodes.
 
-    Reads the headers of all cells of the run in `folder`, unless `cells` is empty. A
-    cell without older ones is left out.
+    Reads the headers of all cells of the run in `folder` but those `planned`, unless
+    `cells` is empty. `planned`: the keys of one plan, in which no two cells have the
+    same episodes. A cell without older ones is left out.
     """
     if not cells:
         return {}
     recorded: dict[str, list[str]] = {}
-    for path in sorted((folder / CELLS).glob("*.parquet")):
+    for path in (path for path in cell_files(folder) if path.stem not in planned):
         same = _apart_from_number(_specification(path))
         recorded.setdefault(same, []).append(path.stem)
+    if not recorded:
+        return {}
     found = {c.key: recorded.get(_apart_from_number(c.specification), []) for c in cells}
     return {key: tuple(one for one in older if one != key) for key, older in found.items() if set(older) - {key}}
 

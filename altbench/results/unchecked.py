@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from altbench.results import history
-from altbench.results.cells import CELLS
+from altbench.results.cells import cell_files
 from altbench.results.checkpoints import CARD, OLD_CARD
 from altbench.results.frames import DECISIONS_FILE, EPISODES_FILE
 from altbench.results.measures import MEASURES
@@ -61,7 +61,7 @@ def _candidates(root: Path) -> Iterator[Path]:
         yield root / name
     yield from sorted((root / history.EARLIER).glob("*.json"))
     yield from sorted((root / MEASURES).glob("*.json"))
-    yield from sorted((root / CELLS).glob("*.parquet"))
+    yield from cell_files(root)
     for card in (CARD, OLD_CARD):
         yield from sorted((root / "checkpoints").glob(f"*/{card}"))
 

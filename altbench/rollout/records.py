@@ -121,7 +121,8 @@ class MeasureRecord:
     made ("DDIM, 10 steps"). `data_share`: the fraction of training that was spent
     waiting for data. `machine`: the processor and the GPU; empty in records older than
     this field. `trained_on`: those that the checkpoint was trained on; `precision`: what
-    it was trained in; None: unknown.
+    it was trained in; None: unknown. `server_p50_s`, `server_p95_s`: the part of the
+    latency that a policy's server told; `server_rss_bytes`: the server's own peak.
     """
 
     label: str
@@ -149,3 +150,6 @@ class MeasureRecord:
     machine: str = ""
     trained_on: str | None = None
     precision: str | None = None
+    server_p50_s: float | None = None
+    server_p95_s: float | None = None
+    server_rss_bytes: int | None = None

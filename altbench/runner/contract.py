@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +69,8 @@ def check_ready(run: Run, cell: Cell, worker: Worker, asks: Callable[[], None]) 
 
     `asks` is called just before the policy is asked.
     """
-    policy = run.policy(cell.checkpoint, cell.runtime)
-    found = _check(policy, _first_observations(run, cell.checkpoint, policy, worker), run, asks)
+    with closing(run.policy(cell.checkpoint, cell.runtime)) as policy:
+        found = _check(policy, _first_observations(run, cell.checkpoint, policy, worker), run, asks)
     _keep(run.root, check_key(cell), found)
 
 
@@ -112,7 +113,9 @@ def _check(policy: Policy, shown: Sequence[Observation], run: Run, asks: Callabl
     seed = derive_seed(run.sweep.seed, "policy", 0)
     try:
         with decision_limit(run.sweep.decision_timeout_s):
-            return Checked(notes=check_at_work(policy, shown, seed, run.device))
+            notes = check_at_work(policy, shown, seed, run.device)
+            served = () if policy.server_cost() is None else (f"another process decides: {policy.inference_note()}",)
+            return Checked(notes=(*notes, *served))
     except ContractError as error:
         return Checked(str(error))
     except FileNotFoundError as error:

@@ -88,6 +88,8 @@ def evaluate(
             records.append(run_episode(env, ready, plan, decision_timeout_s))
     finally:
         env.close()
+        if isinstance(policy, str):  # a policy of the caller's own stays as it is
+            ready.close()
     frame = episodes_frame(_header(info, label, split, perturbation, len(starts), seed), records)
     if not quiet:
         say(make_console(), _summary(frame, f"{label} on {info.name}, {split}"), wrap=False)
@@ -104,7 +106,7 @@ def _policy(policy: Policy | Act | str, info: TaskInfo, mode: ControlMode, obs_t
                 f"altbench.make_policy({policy!r}, {info.name!r}), then its `fit`"
             )
         made.place("cpu")
-        return made, policy.rpartition(":")[2]
+        return made, policy.partition("://")[2] if registry.is_url(policy) else policy.rpartition(":")[2]
     if isinstance(policy, Policy):
         return policy, getattr(policy, "name", type(policy).__name__)
     if inspect.isclass(policy) or not callable(policy):

@@ -48,6 +48,9 @@ class Executor(ABC):
     """
 
     threads: int
+    supervises: bool = False
+    """Whether it ends workers that hang or have too many threads, and tries jobs again
+    that lose them. The scheduler then does neither."""
 
     @abstractmethod
     def submit(self, run: Run, job: Job) -> None:

@@ -15,6 +15,8 @@ import gymnasium
 import numpy as np
 from skimage.transform import resize
 
+from altbench.adapters.policy import adapted
+from altbench.adapters.spec import as_adapter
 from altbench.core import registry
 from altbench.core.errors import AltbenchError, ResultsError, UnknownNameError
 from altbench.core.task import task_of
@@ -75,7 +77,8 @@ def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -
 
 def _control_mode(cell: Cell) -> str:
     point = cell.checkpoint
-    return build_policy(point.task, point.policy, cell.config, cell.name).requirements.control_mode
+    made = build_policy(point.task, point.policy, cell.config, cell.name)
+    return adapted(made, as_adapter(point.adapter)).requirements.control_mode
 
 
 def find_cell(root: Path, name: str) -> tuple[Run, Cell]:

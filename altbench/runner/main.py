@@ -32,7 +32,8 @@ from altbench.runner import contract, data_checks
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CheckJob, CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
-from altbench.runner.scheduler import Scheduler
+from altbench.runner.scheduler import Ended, Scheduler
+from altbench.sweeps.plan import Checkpoint
 from altbench.sweeps.spec import SweepSpec
 from altbench.system.console import make_console, say
 from altbench.system.devices import require_renderer
@@ -118,6 +119,18 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
 
     `begun`: as `Run.begin`. Writes no tables and no figures. Errors as `run`.
     """
+    run = prepare(begun, executor, board)
+    jobs = pending_jobs(run)
+    ended = Scheduler(run, executor, board).finish(jobs)
+    return summarise(run, ended, _cells(jobs), board)
+
+
+def prepare(begun: Run, executor: Executor, board: Board) -> Run:
+    """Check the run and collect its demonstrations: all that comes before the first
+    fit. Return it planned with them.
+
+    The caller holds its folder. Errors as `run`.
+    """
     folder = begun.folder
     remove_leftovers(folder.root)
     warn_of_unchecked(folder.root)
@@ -133,14 +146,20 @@ def complete(begun: Run, executor: Executor, board: Board) -> Summary:
     run = begun.with_data()
     data_checks.check_files(run, missing)
     history.keep(run.sweep, run.root)
-    jobs = pending_jobs(run)
-    ended = Scheduler(run, executor, board).finish(jobs)
+    cells_module.divide(run.root, len(run.plan.cells))
+    return run
+
+
+def summarise(run: Run, ended: Ended, pending: int, board: Board) -> Summary:
+    """Return how a run whose jobs have `ended` was left; `pending`: cells that it had
+    to run.
+    """
     for job in (job for job in ended.finished if isinstance(job, FitJob)):
         _tell(board, job.checkpoint.label, contract.load_checked(run.root, job.checkpoint.key))
-    shutil.rmtree(folder.progress, ignore_errors=True)
+    shutil.rmtree(run.folder.progress, ignore_errors=True)
     unplayed = [(name, why) for name, why in _infra_errors(run) if name not in ended.failed]
     failed = (*ended.failed.items(), *unplayed, *_hopeless_rows(run), *_missing(run, ended.failed))
-    return Summary(run.root, run, len(run.plan.cells) - _cells(jobs), _cells(ended.finished), failed)
+    return Summary(run.root, run, len(run.plan.cells) - pending, _cells(ended.finished), failed)
 
 
 def _check_policies(begun: Run, executor: Executor, board: Board) -> None:
@@ -176,13 +195,17 @@ def pending_jobs(run: Run) -> list[Job]:
     measurements.
     """
     plan = run.plan
-    unfit = (c for c in plan.checkpoints if c.trainable and (contract.is_unchecked(run, c) or not run.is_fitted(c)))
-    fits = [FitJob(c) for c in unfit]
+    fits = [FitJob(c) for c in plan.checkpoints if needs_fit(run, c)]
     unfinished = [c for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
-    older = older_cells(run.root, unfinished)
+    older = older_cells(run.root, unfinished, {cell.key for cell in plan.cells})
     cells = [RolloutJob(c, older=older.get(c.key, ())) for c in unfinished]
     unmeasured = [m for m in plan.measurements if not measures.is_measured(run.root, m.key)]
     return [*fits, *cells, *(MeasureJob(m) for m in unmeasured)]
+
+
+def needs_fit(run: Run, point: Checkpoint) -> bool:
+    """Return whether a checkpoint must be fitted, or its policy checked."""
+    return point.trainable and (contract.is_unchecked(run, point) or not run.is_fitted(point))
 
 
 def _infra_errors(run: Run) -> list[tuple[str, str]]:

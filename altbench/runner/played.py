@@ -7,6 +7,7 @@ that it was in, and no other.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 
 from altbench.results import cells
@@ -18,7 +19,8 @@ class Played:
     """The episodes that workers of this run have played of one cell, a file each."""
 
     def __init__(self, folder: RunFolder, header: CellHeader) -> None:
-        self._root, self._header = folder.progress, header
+        # A folder for each cell: with a thousand workers one would hold 50,000 files.
+        self._root, self._header = folder.progress / header.key, header
 
     def keep(self, record: EpisodeRecord) -> None:
         """Keep an episode."""
@@ -34,5 +36,4 @@ class Played:
 
     def forget(self) -> None:
         """Delete what was kept, as the cell is written."""
-        for path in (self._root / cells.CELLS).glob(f"{self._header.key}-*.parquet"):
-            path.unlink(missing_ok=True)
+        shutil.rmtree(self._root, ignore_errors=True)

@@ -69,12 +69,20 @@ class Board:
 
     def begin(self, jobs: Sequence[Job]) -> None:
         """Show `jobs` as the work ahead."""
-        self._ahead = {job.key: _Ahead(job) for job in jobs}
-        self._total, self._done = len(jobs), 0
-        if jobs and self.console.is_terminal:
+        self._ahead, self._total, self._done = {}, 0, 0
+        self.add(jobs)
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Show `jobs` as more work ahead."""
+        self._ahead.update({job.key: _Ahead(job) for job in jobs})
+        self._total += len(jobs)
+        if not jobs or not self.console.is_terminal:
+            return
+        if self._progress is None:
             self._progress = job_bars(self.console)
             self._overall = self._progress.add_task("all jobs", total=self._total, detail="")
             self._progress.start()
+        self._progress.update(self._overall, total=self._total)
 
     def end(self) -> None:
         """Remove the display from the terminal; also after an interruption."""

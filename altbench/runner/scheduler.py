@@ -54,54 +54,93 @@ class InFlight:
     deaths: dict[int, list[Pulse]] = field(default_factory=dict)
 
 
+class Feed:
+    """Jobs that come while others run. This one has none."""
+
+    def is_over(self) -> bool:
+        """Return whether no more jobs will come."""
+        return True
+
+    def more(self, free: int) -> Sequence[Job]:
+        """Return new jobs, for `free` idle threads; perhaps none now."""
+        del free
+        return ()
+
+    def ended(self, job: Job, error: str) -> None:
+        """Hear that `job` ended. `error`: why it failed; empty if it ended well."""
+
+    def check(self) -> None:
+        """Raise AltbenchError if the jobs may not go on."""
+
+
 class Scheduler:
     """The loop that runs jobs of one run on an executor, and shows them on a board."""
 
     def __init__(self, run: Run, executor: Executor, board: Board) -> None:
         self.run, self.executor, self.board = run, executor, board
-        self._waiting: list[InFlight] = []
+        self._feed = Feed()
+        self._waiting: dict[str, InFlight] = {}
         self._running: dict[str, InFlight] = {}
+        self._being_made: set[str] = set()
+        self._not_last: set[str] = set()
         self._finished: list[Job] = []
         self._failed: dict[str, str] = {}
         self._told: set[str] = set()
 
-    def finish(self, jobs: Sequence[Job]) -> Ended:
-        """Run `jobs` to their ends, good or bad."""
-        self._waiting = [InFlight(job) for job in jobs]
-        self.board.begin(jobs)
+    def finish(self, jobs: Sequence[Job], feed: Feed | None = None) -> Ended:
+        """Run `jobs`, and those that come from `feed`, to their ends, good or bad."""
+        self._feed = feed or self._feed
+        self.board.begin(())
+        self._add(jobs)
+        looked = time.monotonic()
         try:
-            while self._waiting or self._running:
+            while self._waiting or self._running or not self._feed.is_over():
                 self.run.folder.check_held()
+                self._feed.check()
+                self._add(self._feed.more(self._free()))
                 self._start_ready()
-                began = time.monotonic()
                 for outcome in self.executor.collect(timeout=POLL_S):
                     self._settle(outcome)
-                # A machine that slept, or a runner that was stopped, must not look like
-                # workers that hang.
-                self._watch(min(time.monotonic() - began, 2 * POLL_S))
+                if (elapsed := time.monotonic() - looked) >= POLL_S or not self._running:
+                    # A machine that slept, or a runner that was stopped, must not look
+                    # like workers that hang.
+                    self._watch(min(elapsed, 2 * POLL_S))
+                    looked = time.monotonic()
         finally:
             self.board.end()
         return Ended(tuple(self._finished), self._failed)
 
+    def _add(self, jobs: Sequence[Job]) -> None:
+        """Let `jobs` wait for their turn."""
+        self.board.add(jobs)
+        self._waiting.update({job.key: InFlight(job) for job in jobs})
+        self._being_made.update(job.checkpoint_key for job in jobs if job.makes_checkpoint)
+        self._not_last.update(job.key for job in jobs if not job.runs_last)
+
+    def _free(self) -> int:
+        """Return how many threads have no job, counting those that wait."""
+        wanted = sum(self._threads(one.job) for one in (*self._waiting.values(), *self._running.values()))
+        return max(0, self.executor.threads - wanted)
+
     def _start_ready(self) -> None:
         """Start waiting jobs, in order, while threads are free."""
         used = sum(self._threads(one.job) for one in self._running.values())
-        unfinished = [one.job for one in (*self._waiting, *self._running.values())]
-        being_made = {job.checkpoint_key for job in unfinished if job.makes_checkpoint}
-        others = any(not job.runs_last for job in unfinished)
-        for one in list(self._waiting):
+        ready = []
+        for one in self._waiting.values():
             if used >= self.executor.threads:
-                return
+                break
             job = one.job
-            needs_one_being_made = not job.makes_checkpoint and job.checkpoint_key in being_made
+            needs_one_being_made = not job.makes_checkpoint and job.checkpoint_key in self._being_made
             too_many = used and used + self._threads(job) > self.executor.threads
-            if needs_one_being_made or (job.runs_last and others) or too_many:
+            if needs_one_being_made or (job.runs_last and self._not_last) or too_many:
                 continue
-            self._start(one)
+            ready.append(one)
             used += self._threads(job)
+        for one in ready:
+            self._start(one)
 
     def _start(self, one: InFlight) -> None:
-        self._waiting.remove(one)
+        del self._waiting[one.job.key]
         self._running[one.job.key] = one
         one.silent_s = 0.0
         forget_beat(self.run.folder, one.job.key)
@@ -116,12 +155,14 @@ class Scheduler:
         if outcome.died:
             # What it last reported may be newer than the last look, and names the
             # episode that it died in.
-            one.pulse = read_pulse(self.run.folder, one.job.key)
+            # If the executor watches its workers, it lost one for no fault of the policy's.
+            one.pulse = Pulse() if self.executor.supervises else read_pulse(self.run.folder, one.job.key)
             self._lose(one, f"its worker process died ({outcome.died})")
         elif outcome.error:
             self._fail(one.job, outcome.error)
         else:
             self._finished.append(one.job)
+            self._forget(one.job, "")
             self._tell_first_error(one.job)
             self.board.finished(one.job)
 
@@ -141,6 +182,8 @@ class Scheduler:
         for one in list(self._running.values()):
             beat, pulse = read_beat(self.run.folder, one.job.key), read_pulse(self.run.folder, one.job.key)
             self.board.progressed(one.job, beat)
+            if self.executor.supervises:
+                continue
             trim(self.run.folder.log(one.job.name))
             same = (beat.number, pulse.number) == (one.beat.number, one.pulse.number)
             one.silent_s = one.silent_s + elapsed_s if same else 0.0
@@ -186,7 +229,7 @@ class Scheduler:
         one.beat, one.pulse = Beat(), Pulse()
         # One line for each episode; its further tries would only repeat it.
         self.board.retried(one.job, reason if len(deaths) == 1 else "")
-        self._waiting.insert(0, one)
+        self._waiting = {one.job.key: one, **self._waiting}
 
     def _fail(self, job: Job, reason: str) -> None:
         """Give a job up, and with a fit all jobs that wait for its checkpoint: none of
@@ -195,15 +238,23 @@ class Scheduler:
         self._give_up(job, reason)
         if not job.makes_checkpoint:
             return
-        for other in [one for one in self._waiting if one.job.checkpoint_key == job.checkpoint_key]:
-            self._waiting.remove(other)
+        for other in [one for one in self._waiting.values() if one.job.checkpoint_key == job.checkpoint_key]:
+            del self._waiting[other.job.key]
             self._give_up(other.job, "its checkpoint could not be fitted")
 
     def _give_up(self, job: Job, reason: str) -> None:
         with suppress(OSError):  # on a full disk the job's name and reason must do
             job.record_missing(self.run, reason)
         self._failed[job.name] = reason
+        self._forget(job, reason)
         self.board.failed(job, reason)
+
+    def _forget(self, job: Job, error: str) -> None:
+        """Take a job that ended off the books, and tell who gave it."""
+        self._not_last.discard(job.key)
+        if job.makes_checkpoint:
+            self._being_made.discard(job.checkpoint_key)
+        self._feed.ended(job, error)
 
 
 def _verdict(deaths: Sequence[Pulse], message: str, guilty_of: Status | None) -> tuple[Status, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from altbench.core import registry
@@ -120,9 +121,24 @@ def roll_out(
     policy in a row the rest is recorded as given up.
     """
     set_threads(run.sweep.rollout_threads)
-    policy = _ready_policy(run, cell)
     played = Played(run.folder, cell_header(cell))
     known = {**taken_over(run.root, older, cell.episodes), **_known(run, cell, lost, played)}
+    with closing(_ready_policy(run, cell)) as policy:
+        records = _play_all(run, cell, policy, known, played, worker, heartbeat)
+    cells.write_cell(run.root, cell_header(cell), records)
+    played.forget()
+
+
+def _play_all(
+    run: Run,
+    cell: Cell,
+    policy: Policy,
+    known: Mapping[int, EpisodeRecord],
+    played: Played,
+    worker: Worker,
+    heartbeat: Heartbeat,
+) -> list[EpisodeRecord]:
+    """Return the records of a cell's episodes; those that are not `known` are played."""
     series, records = Series(run.sweep.give_up_after), []
     for plan in episode_plans(run, cell):
         if series.is_over:
@@ -137,8 +153,7 @@ def roll_out(
             played.keep(record)
         series.add(record)
         records.append(record)
-    cells.write_cell(run.root, cell_header(cell), records)
-    played.forget()
+    return records
 
 
 def record_unplayed(run: Run, cell: Cell, lost: Sequence[Lost], reason: str) -> None:
@@ -227,4 +242,5 @@ def _card(
         train_seconds=clock.seconds() if clock else 0.0,
         data_share=clock.data_share if clock else None,
         trained_on=machine(run.device) if clock else "",
+        adapter=checkpoint.adapter or {},
     )

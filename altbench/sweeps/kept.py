@@ -35,7 +35,7 @@ def as_kept(sweep: SweepSpec) -> SweepSpec:
 
 def entry_as_kept(entry: PolicyEntry) -> PolicyEntry:
     """Return a kept policy entry as it was meant; a policy that is not known here any more stays as it is."""
-    former = _former(entry.policy)
+    former = _former(entry.registered)
     return entry.model_copy(update={"config": {**former, **entry.config}}) if former else entry
 
 
@@ -50,9 +50,9 @@ def continued(sweep: SweepSpec, kept: Sequence[SweepSpec]) -> SweepSpec:
 
 
 def _continued(entry: PolicyEntry, before: PolicyEntry | None) -> PolicyEntry:
-    if before is None or (before.policy, before.preset) != (entry.policy, entry.preset):
+    if before is None or (before.registered, before.preset) != (entry.registered, entry.preset):
         return entry
-    left = {name for name in _former(entry.policy) if name not in entry.config}
+    left = {name for name in _former(entry.registered) if name not in entry.config}
     if {k: v for k, v in before.config.items() if k not in left} != dict(entry.config):
         return entry
     own: Mapping[str, Any] = {name: before.config[name] for name in left if name in before.config}

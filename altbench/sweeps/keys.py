@@ -20,8 +20,9 @@ def checkpoint_specification(row: Row, n: int, train_seed: int) -> dict[str, Any
     entry, sweep, provenance = row.entry, row.sweep, row.provenance
     return {
         "task": [row.task.name, row.task.version, *_known(row.sources.task)],
-        "policy": [entry.policy.rpartition("/")[2], row.policy.version, row.sources.policy],
+        "policy": [entry.registered.rpartition("/")[2], row.policy.version, row.sources.policy],
         **({"files": row.sources.files} if row.sources.files else {}),
+        **({"adapter": row.adapter.tables()} if row.adapter else {}),
         "config": {k: v for k, v in row.settings.items() if k not in row.policy.runtime_fields},
         "n": n,
         "train_seed": train_seed,

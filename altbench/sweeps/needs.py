@@ -19,4 +19,4 @@ def needs_demonstrations(sweep: SweepSpec) -> bool:
     """
     if sweep.demonstrations.file or any(e.split in FROM_DEMONSTRATIONS for e in sweep.evaluations):
         return True
-    return any(issubclass(registry.policy(entry.policy), Trainable) for entry in sweep.policies)
+    return any(issubclass(registry.policy(entry.registered), Trainable) for entry in sweep.policies)

@@ -27,6 +27,7 @@ def override(
     sweep: SweepSpec,
     *,
     policies: Sequence[str] = (),
+    adapter: str | None = None,
     episodes: int | None = None,
     n: Sequence[int] = (),
     only: Sequence[str] = (),
@@ -36,7 +37,7 @@ def override(
 ) -> SweepSpec:
     """Return `sweep` with other settings; what is not given stays.
 
-    `policies`: further rows, as `with_policies`. `episodes`: of each evaluation; `replay`
+    `policies`, `adapter`: further rows, as `with_policies`. `episodes`: of each evaluation; `replay`
     has at most one for each demonstration. `n`: the numbers of demonstrations of each
     row; more are collected if the sweep collects fewer. An evaluation of N that are no
     longer there is played with the largest. `only`: labels of the rows to keep. `splits`:
@@ -46,7 +47,7 @@ def override(
     All but `policies` change the sweep's name: `quick` with 5 episodes is `quick-5ep`.
     Raise ConfigError, with the valid names, for what the sweep does not have.
     """
-    changed = with_policies(sweep, policies)
+    changed = with_policies(sweep, policies, adapter)
     if n:
         changed = _with_n(changed, n)
     if only:
@@ -61,16 +62,18 @@ def override(
     return _checked(changed, {"name": f"{sweep.name}-{suffix}"}) if suffix else changed
 
 
-def with_policies(sweep: SweepSpec, extra: Sequence[str]) -> SweepSpec:
-    """Return `sweep` with each of `extra` as one more policy.
+def with_policies(sweep: SweepSpec, extra: Sequence[str], adapter: str | None = None) -> SweepSpec:
+    """Return `sweep` with each of `extra` as one more policy, behind `adapter` if given.
 
     `extra`: a registered name, or `file.py:Class`. Each has the sweep's largest N and
-    takes part in every evaluation.
+    takes part in every evaluation. `adapter`: a TOML file; ConfigError without `extra`.
     """
+    if adapter is not None and not extra:
+        raise ConfigError("--adapter goes with --policy: it says how that policy's conventions differ from ours")
     for spec in extra:
         policy = registry.policy(spec)
         n = (max(n for entry in sweep.policies for n in entry.n),)
-        entry = PolicyEntry(policy=spec, preset=next(iter(policy.presets), "small"), n=n)
+        entry = PolicyEntry(policy=spec, preset=next(iter(policy.presets), "small"), n=n, adapter=adapter)
         if entry.name in [p.name for p in sweep.policies]:
             raise ConfigError(f"--policy {spec}: the sweep already has a policy called {entry.name!r}")
         evaluations = [

@@ -35,7 +35,8 @@ class Checkpoint:
 
     `config`: the complete settings, as JSON. `data_checksum`: of the N demonstrations,
     empty if they are missing. `sources`: digests of its policy's code and files.
-    `control_mode`: in which the policy learns and acts.
+    `control_mode`: in which the policy learns and acts. `adapter`: around it, as JSON;
+    None: it has our conventions.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Checkpoint:
     key: str
     sources: Sources = field(default_factory=Sources)
     control_mode: ControlMode = "ee_pose"
+    adapter: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -206,7 +208,7 @@ def _checkpoint(row: Row, n: int, train_seed: int) -> Checkpoint:
     return Checkpoint(
         task=row.task.name,
         label=row.entry.name,
-        policy=row.entry.policy,
+        policy=row.entry.registered,
         preset=row.entry.preset,
         config=row.settings,
         n=n,
@@ -216,6 +218,7 @@ def _checkpoint(row: Row, n: int, train_seed: int) -> Checkpoint:
         key=digest(specification),
         sources=row.sources,
         control_mode=row.requirements.control_mode,
+        adapter=None if row.adapter is None else row.adapter.tables(),
     )
 
 

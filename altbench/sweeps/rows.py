@@ -7,15 +7,19 @@ which the row's policy is evaluated.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
+from altbench.adapters.policy import adapted
+from altbench.adapters.spec import Adapter, as_adapter
 from altbench.core import registry
 from altbench.core.contents import digest_of
 from altbench.core.errors import AltbenchError, ConfigError, ContractError, suggestion
 from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
-from altbench.core.policy import Policy, Requirements, check_fit, resolve_config
+from altbench.core.policy import Policy, Requirements, Trainable, check_fit, resolve_config
 from altbench.core.task import TaskInfo
 from altbench.core.types import ControlMode
 from altbench.rollout.episode import PROTOCOL_VERSION
@@ -101,9 +105,10 @@ def find_sources(name: str, made: Policy, where: str) -> Sources:
 
     Raise ConfigError, which begins with `where`, if a file is missing.
     """
+    elsewhere = made.identity()
     built_in = type(made).__module__.partition(".")[0] in registry.OWN_PACKAGES
-    files = "" if built_in else digest_of(made.files(), where)
-    return Sources(registry.source("policy", name), registry.source("task", made.task.name), files)
+    files = "" if built_in and not elsewhere else digest_of(made.files(), where)
+    return Sources(elsewhere or registry.source("policy", name), registry.source("task", made.task.name), files)
 
 
 Evaluations = tuple[tuple[EvaluationEntry, tuple[Column, ...]], ...]
@@ -115,7 +120,7 @@ class Row:
     """A policy entry on a task: what all its checkpoints, cells and measurements share.
 
     `config`: the policy's checked settings. `requirements`: with these. `evaluations`: all of the task's; `columns`
-    returns those of this row. `sources`: digests of code and files.
+    returns those of this row. `sources`: digests of code and files. `adapter`: around the policy; None: nothing.
     """
 
     sweep: SweepSpec
@@ -127,14 +132,15 @@ class Row:
     requirements: Requirements
     evaluations: Evaluations
     sources: Sources = field(default_factory=Sources)
+    adapter: Adapter | None = None
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
-        """All settings, as JSON."""
+        """All settings, as JSON. The row's cells share them: a big plan has a million."""
         values: dict[str, Any] = self.config.model_dump(mode="json")
         return values
 
-    @property
+    @cached_property
     def runtime(self) -> dict[str, Any]:
         """The settings that do not change the fit."""
         return {k: v for k, v in self.settings.items() if k in self.policy.runtime_fields}
@@ -153,12 +159,15 @@ def make_row(
     Raise ConfigError or ContractError if entry, task and sweep do not fit each other.
     """
     where = f"policy {entry.name!r}"
-    policy = registry.policy(entry.policy)
-    config = resolve_config(policy, entry.preset, entry.config, where).resolve(provenance.device)
+    _check_isolated(entry, where)
+    policy = registry.policy(entry.registered)
+    settings = entry.settings(provenance.device, sweep.rollout_threads)
+    config = resolve_config(policy, entry.preset, settings, where).resolve(provenance.device)
+    adapter = _adapter(entry, policy, where)
     try:
-        made = policy(task, config)
-        requirements = made.requirements
-        sources = find_sources(entry.policy, made, where)
+        with closing(policy(task, config)) as made:
+            requirements = made.requirements if adapter is None else adapted(made, adapter).requirements
+            sources = find_sources(entry.registered, made, where)
     except AltbenchError:
         raise
     except (Exception, SystemExit) as error:
@@ -171,8 +180,42 @@ def make_row(
         raise ConfigError(f"{where}: n = {max(entry.n)}, but the sweep collects demonstrations.n = {most}")
     if min(entry.n) < 1:
         raise ConfigError(f"{where}: expected every n to be positive, got {min(entry.n)}")
-    entry = entry.model_copy(update={"preset": policy.preset_key(entry.preset)})
-    return Row(sweep, provenance, task, pinned(entry, config), policy, config, requirements, evaluations, sources)
+    contents = None if adapter is None else adapter.tables()
+    entry = entry.model_copy(update={"preset": policy.preset_key(entry.preset), "adapter": contents})
+    entry = pinned(entry, config)
+    return Row(sweep, provenance, task, entry, policy, config, requirements, evaluations, sources, adapter)
+
+
+def _adapter(entry: PolicyEntry, policy: type[Policy], where: str) -> Adapter | None:
+    """Return the row's adapter; None if it changes nothing. ConfigError for a policy that is trained here."""
+    try:
+        found = as_adapter(entry.adapter)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    if found is None or found.is_identity:
+        return None
+    if issubclass(policy, Trainable):
+        raise ConfigError(
+            f"{where}: it learns from our demonstrations, and so in our conventions; an adapter is for a policy that "
+            "brings its weights. Leave `adapter` out"
+        )
+    return found
+
+
+def _check_isolated(entry: PolicyEntry, where: str) -> None:
+    """Raise ConfigError for an isolated policy that must be fitted first.
+
+    A file's class is not asked: its code must not run in this process.
+    """
+    if (
+        entry.isolate
+        and entry.policy in registry.BUILT_IN["policy"]
+        and issubclass(registry.policy(entry.policy), Trainable)
+    ):
+        raise ConfigError(
+            f"{where}: isolate: {entry.policy!r} must be fitted first; expected a policy that is ready to act, or a "
+            "checkpoint: policy = 'RUN/checkpoints/NAME'"
+        )
 
 
 def _check_kind(requirements: Any, where: str) -> None:

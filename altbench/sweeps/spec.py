@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from altbench.core.errors import ConfigError, suggestion
+from altbench.core.registry import is_url
 from altbench.core.spec import Spec, added, canonical, read_toml
 from altbench.core.task import FARTHEST_MOVE
 from altbench.core.types import ControlMode
+from altbench.remote.settings import Isolation, ProcessEntry, RemoteEntry
 from altbench.rollout.episode import EPISODE_TIMEOUT_S, LONGEST_DECISION_S
 
 BUILT_IN_SWEEPS = Path(__file__).parent
@@ -75,27 +77,90 @@ class PolicyEntry(Spec):
     `label`: its name in tables; empty means the policy's own. `preset`: named settings
     of the policy, such as "small" and "paper".
 
-    `policy`: a registered name, or `file.py:Class`. `config`: settings that differ from
-    the preset's. `n`: numbers of demonstrations, one checkpoint for each.
+    `policy`: a registered name, `file.py:Class`, or the URL of a policy server, such as
+    `ws://127.0.0.1:8000`. `config`: settings that differ from the preset's. `n`: numbers
+    of demonstrations, one checkpoint for each.
+
+    `process`: a policy server that the bench starts, in place of `policy`. `isolate`:
+    the policy, which is ready to act or a checkpoint's folder, runs in a process of its
+    own ("process"), or also without network and with read-only files ("no-network").
+    `remote`: what the server expects, if it does not tell. docs/remote.md explains the
+    three.
+
+    `adapter`: how the conventions of a policy that brings its weights differ from ours:
+    a TOML file, as `altbench adapt` writes it, or its contents as a table; None: they do
+    not.
     """
 
-    policy: str
+    policy: str = ""
     label: str = ""
     preset: str = "small"
     n: tuple[int, ...] = pydantic.Field((30,), min_length=1)
     config: dict[str, Any] = pydantic.Field(default_factory=dict)
+    process: ProcessEntry | None = added(None)
+    isolate: Isolation = added("")
+    remote: RemoteEntry | None = added(None)
+    adapter: str | dict[str, Any] | None = added(None)
+
+    @pydantic.model_validator(mode="after")
+    def _has_one_policy(self) -> Self:
+        if bool(self.policy) == bool(self.process):
+            raise ValueError(
+                "expected a `policy`, or a `process` that serves one" + (", not both" if self.policy else "")
+            )
+        if self.isolate and is_url(self.policy):
+            raise ValueError(
+                f"isolate: the bench does not start the server at {self.policy}; name a policy or a process"
+            )
+        if self.remote and not self.is_served:
+            raise ValueError("remote: expected a policy in another process: a URL, `process` or `isolate`")
+        if (self.process and self.config) or (self.config and is_url(self.policy)):
+            raise ValueError("config: a server has its settings where it is started; remove it")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _label_can_be_shown(self) -> Self:
         # A file without a class has a slash, and the registry says what it lacks.
-        if self.label or ":" in self.policy:
+        if self.label or self.process or ":" in self.policy:
             check_label(self.name)
         return self
 
     @property
     def name(self) -> str:
         """The label in tables and file names: `label`, or the policy's own name."""
-        return self.label or self.policy.rpartition(":")[2]
+        if self.label or not is_url(self.policy):
+            return self.label or self.registered.rpartition(":")[2]
+        return self.policy.partition("://")[2].strip("/").replace("/", "_")
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the policy runs in another process."""
+        return bool(self.process or self.isolate or is_url(self.policy))
+
+    @property
+    def registered(self) -> str:
+        """The name under which the registry finds the policy's class.
+
+        The code of a policy that is isolated is not imported here.
+        """
+        if self.process:
+            return f"process:{Path(self.process.script).stem}"
+        return f"isolate:{self.policy}" if self.isolate else self.policy
+
+    def settings(self, device: str = "cpu", threads: int = 1) -> dict[str, Any]:
+        """Return the settings of the policy's class that differ from the preset's.
+
+        `device`, `threads`: of a policy that the bench serves.
+        """
+        if not self.is_served:
+            return self.config
+        found: dict[str, Any] = {**(self.remote.model_dump() if self.remote else {}), "isolate": self.isolate}
+        if self.process:
+            return {**found, "process": self.process.model_dump()}
+        if not self.isolate:
+            return found
+        own = {"target": self.policy, "preset": self.preset, "config": self.config}
+        return {**found, "serve": {**own, "device": device, "threads": threads}}
 
 
 class PerturbationEntry(Spec):

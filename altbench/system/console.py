@@ -10,7 +10,7 @@ import codecs
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -99,7 +99,8 @@ def error_line(error: Exception) -> str:
     An AltbenchError says so itself. Errors of the system are said with their file.
     """
     if isinstance(error, AltbenchError):
-        return one_line(str(error))
+        # The last lines of a program's log stand on lines of their own.
+        return one_line(getattr(error, "message", "") or str(error))
     hint = f"set {DEBUG}=1 to see where"
     if isinstance(error, OSError) and error.filename is not None:
         files = [error.filename] if error.filename2 is None else [error.filename, error.filename2]
@@ -153,10 +154,13 @@ def _encodable(text: Text, console: Console) -> Text:
 
 
 @contextmanager
-def spinner(console: Console, what: str) -> Iterator[None]:
-    """Show `what` with a spinner, while the block is at work."""
-    with console.status(text_of(what)):
-        yield
+def spinner(console: Console, what: str) -> Iterator[Callable[[str], None]]:
+    """Show `what` with a spinner, while the block is at work.
+
+    Yields a function that shows what is being done now behind it.
+    """
+    with console.status(text_of(what)) as status:
+        yield lambda now: status.update(text_of(f"{what}: {now}"))
 
 
 @contextmanager

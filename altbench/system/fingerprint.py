@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,6 +32,9 @@ FILE = "fingerprint.json"
 _SOURCES = ("altbench", "envs", "policies", "demos", "pyproject.toml")
 """Changes to these paths of a checkout make a fingerprint `dirty`."""
 
+_ADDED = ("horizon", "sources", "mixed")
+"""Fields that came after the first published runs."""
+
 log = logging.getLogger(__name__)
 
 
@@ -43,7 +47,8 @@ class Fingerprint:
     back end. `sources`: what is no part of altbench, such as "policy mine" or "files of
     mine" -> SHA-256 of its code or of the files that it reads. `horizon`: tasks
     whose episodes end elsewhere than at their own horizon, such as "Lift 600 steps";
-    empty: none.
+    empty: none. `mixed`: the differing machines that made the results together, where
+    that was allowed; empty: machines of one kind.
     """
 
     python: str
@@ -58,6 +63,7 @@ class Fingerprint:
     data: str | None
     sources: Mapping[str, str] = field(default_factory=dict)
     horizon: str = ""
+    mixed: str = ""
 
     def one_line(self) -> str:
         """Return the whole fingerprint as one readable line."""
@@ -66,6 +72,7 @@ class Fingerprint:
             " ".join(f"{name} {self.packages[name]}" for name in sorted(self.packages, key=_package_order)),
             f"Python {self.python}",
             f"{self.cpu}, {self.cores} core{'s' if self.cores != 1 else ''}",
+            f"MIXED MACHINES: {self.mixed}" if self.mixed else None,
             self.gpu or "no GPU",
             f"renderer {self.renderer}" if self.renderer else None,
             f"horizon {self.horizon}" if self.horizon else None,
@@ -76,10 +83,14 @@ class Fingerprint:
         ]
         return " · ".join(part for part in parts if part)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return all fields; `mixed`, which published tables lack, only if it says something."""
+        return {name: value for name, value in asdict(self).items() if value or name != "mixed"}
+
     def to_json(self) -> str:
         """Return JSON that `from_json` reads; equal fingerprints give equal text."""
-        # Without what is empty: published fingerprints, which lack both, keep their bytes.
-        values = {name: value for name, value in asdict(self).items() if value or name not in ("horizon", "sources")}
+        # Without what is empty: published fingerprints, which lack these, keep their bytes.
+        values = {name: value for name, value in asdict(self).items() if value or name not in _ADDED}
         return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
     @staticmethod

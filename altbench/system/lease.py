@@ -344,6 +344,41 @@ def check(path: Path) -> None:
         lease.check()
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a look at a lease tells. `holder`: who made the record; None if unreadable.
+
+    `at_work`: whether it still works; None: it is not known yet. `released`: whether
+    it gave the lease back.
+    """
+
+    holder: Holder | None
+    at_work: bool | None
+    released: bool
+
+
+def look(path: Path, watch: Watch) -> Look | None:
+    """Look at the lease `path`, and let `watch` remember it; None if it was never taken."""
+    record = _read(path)
+    return None if record is None else Look(record.holder, watch.holds(path, record), record.released)
+
+
+def holder_at_work(path: Path, stale_s: float = STALE_S) -> Holder | None:
+    """Return who holds the lease `path`; None if nobody at work does.
+
+    If the record is another machine's, this waits until its beat changes, or for
+    `stale_s` seconds.
+    """
+    watch = Watch(stale_s)
+    while True:
+        found = look(path, watch)
+        if found is None or found.at_work is False:
+            return None
+        if found.at_work and found.holder is not None:
+            return found.holder
+        time.sleep(_POLL_S)
+
+
 def _wait_for(path: Path, patience_s: float, watch: Watch, beat_s: float) -> Lease:
     deadline = time.monotonic() + patience_s
     while True:

@@ -88,6 +88,8 @@ def init_worker(parent: int) -> None:
     """Leave Ctrl-C to `parent`, and end with it: what a worker does first."""
     # Ctrl-C reaches all processes of a terminal; the parent decides what stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # SLURM sends this one to all processes of a job that is to end soon.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     end_with(parent)
 
 

@@ -27,13 +27,15 @@ from altbench.api import (
     Demonstration,
     Float64,
     ImportOptions,
+    Recognised,
     Recording,
     StateViewer,
     TaskInfo,
     check_space,
     hdf5,
+    recognised_by,
 )
-from altbench_demos.formats import foreign_hdf5, mjcf, viewing
+from altbench_demos.formats import foreign_hdf5, mjcf, recognition, viewing
 
 DATASET_ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+", re.ASCII)
 """A data set's id, as Minari forms it. It becomes a path, so `..` must not match."""
@@ -51,6 +53,16 @@ POSE = "object_pose"
 """The key of the object pose in `infos`, for tasks whose states do not contain it."""
 
 
+def _recognise(path: Path) -> Recognised | None:
+    """Return what the data set says of itself; None if it is not Minari's."""
+    try:
+        spec = hdf5.json_object("env_spec", str(_metadata(_folder(path)).get("env_spec", "{}")))
+    except DatasetError:
+        return None
+    return recognition.of_robosuite(spec.get("id"), "env_spec: id")
+
+
+@recognised_by(_recognise)
 def read_minari(path: Path, viewer: StateViewer, options: ImportOptions) -> Recording:
     """Read a data set's folder, or the data set of an id: an
     `altbench.api.Importer`."""

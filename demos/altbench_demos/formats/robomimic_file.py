@@ -29,8 +29,18 @@ from altbench.api import (
     View,
     check_actions,
     hdf5,
+    recognised_by,
 )
-from altbench_demos.formats import controllers, deltas, filter_keys, fixed_bodies, foreign_hdf5, mjcf, viewing
+from altbench_demos.formats import (
+    controllers,
+    deltas,
+    filter_keys,
+    fixed_bodies,
+    foreign_hdf5,
+    mjcf,
+    recognition,
+    viewing,
+)
 from altbench_demos.formats.robosuite_file import model_xml
 
 ROBOSUITE_TYPE, GYMNASIUM_TYPE = 1, 2
@@ -60,6 +70,7 @@ class _Header:
     turn: int = 1
 
 
+@recognised_by(recognition.robomimic)
 def read_robomimic(path: Path, viewer: StateViewer, options: ImportOptions) -> Recording:
     """Read a file of robomimic's format: an `altbench.api.Importer`.
 

@@ -31,8 +31,9 @@ from altbench.api import (
     check_actions,
     explains_motion,
     hdf5,
+    recognised_by,
 )
-from altbench_demos.formats import controllers, deltas, fixed_bodies, foreign_hdf5, mjcf, viewing
+from altbench_demos.formats import controllers, deltas, fixed_bodies, foreign_hdf5, mjcf, recognition, viewing
 
 MAX_MODEL_BYTES = 16 << 20
 """Bytes of a model's file, at most. It is read whole."""
@@ -69,6 +70,7 @@ class _Reader:
         return "as recorded" if self.turn > 0 else "as recorded, turns reversed (robosuite 1.0)"
 
 
+@recognised_by(recognition.robosuite)
 def read_robosuite(path: Path, viewer: StateViewer, options: ImportOptions) -> Recording:
     """Read a file of robosuite's format: an `altbench.api.Importer`.
 

@@ -24,6 +24,7 @@ TASK = TaskInfo(
     pose_names=("x", "y", "yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
+    instruction="put the can into its compartment of the other bin",
 )
 BIN_FLOOR = 0.82  # m, world; the can's bin is centred on (0.10, -0.25), the robot stands at (-0.50, -0.10)
 STANDING = BIN_FLOOR + 0.0403  # m: the can's centre when it stands

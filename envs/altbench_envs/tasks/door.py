@@ -24,6 +24,7 @@ TASK = TaskInfo(
     midpoints=20,
     pose_names=("x", "y", "yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
+    instruction="turn the handle and pull the door open",
 )
 DOOR_HEIGHT = 1.1
 """The height (m, world) of the door's middle.

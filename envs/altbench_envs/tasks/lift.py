@@ -21,6 +21,7 @@ TASK = TaskInfo(
     pose_names=("x", "y", "yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
+    instruction="lift the cube",
 )
 TABLE_HEIGHT = 0.8
 """The height (m, world) of the table, whose centre is at x = y = 0.

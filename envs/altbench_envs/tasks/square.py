@@ -21,6 +21,7 @@ TASK = TaskInfo(
     pose_names=("x", "y", "yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
+    instruction="put the square nut on the square peg",
 )
 TABLE_HEIGHT = 0.82
 """The height (m, world) of the table, whose centre is at x = y = 0.

@@ -24,6 +24,7 @@ TASK = TaskInfo(
     pose_names=("red_x", "red_y", "red_yaw", "green_x", "green_y", "green_yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
+    instruction="put the red cube on the green cube",
 )
 TABLE_HEIGHT = 0.8
 """The height (m, world) of the table, whose centre is at x = y = 0.

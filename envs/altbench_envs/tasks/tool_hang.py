@@ -24,6 +24,7 @@ TASK = TaskInfo(
     pose_names=("frame_x", "frame_y", "frame_yaw", "tool_x", "tool_y", "tool_yaw"),
     splits=(*STATE_SPLITS, *POSE_SPLITS),
     movable=True,
+    instruction="put the frame into the stand and hang the wrench on it",
 )
 TABLE_HEIGHT = 0.8
 """The height (m, world) of the table, whose centre is at x = y = 0.

@@ -28,6 +28,7 @@ TASK = TaskInfo(
     cameras=("agentview", "wrist_right", "wrist_left"),
     arms=2,
     movable=True,
+    instruction="clear the target bin, and hand the hammer from the closed bin over into it",
 )
 TABLE_HEIGHT = 0.8
 """The height (m, world) of the tables.

@@ -16,6 +16,7 @@ from altbench.cli import app
 from altbench.cli import run as commands
 from altbench.core import registry
 from altbench.core.errors import AltbenchError, ConfigError, DatasetError
+from altbench.engines.start import Engine
 from altbench.experiments import reproduce
 from altbench.experiments.shared.experiment import Experiment, Report
 from altbench.results import history
@@ -95,9 +96,9 @@ def test_what_sweeps_share_is_counted_once(run: Path) -> None:
 def test_a_dry_run_tells_the_folder_and_writes_nothing(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    commands.run(sweep(), run, None, True)
+    commands.run(sweep(), run, Engine(), True)
     assert "done: 1 checkpoint, 2 cells" in " ".join(capsys.readouterr().out.split())
-    commands.run(sweep(), tmp_path / "new", None, True)
+    commands.run(sweep(), tmp_path / "new", Engine(), True)
     assert "demonstrations of Fake: 6 to collect" in capsys.readouterr().out
     assert not (tmp_path / "new").exists()
 
@@ -108,15 +109,15 @@ def test_a_dry_run_refuses_a_file_for_a_folder(tmp_path: Path, inside: bool) -> 
     file.write_text("")
     reason = "file is a file" if inside else "a file is there"
     with pytest.raises(AltbenchError, match=f"expected a folder, or a place for one: .*{reason}; choose another --out"):
-        commands.run(sweep(), file / "run" if inside else file, None, True)
+        commands.run(sweep(), file / "run" if inside else file, Engine(), True)
 
 
 def test_another_sweep_in_the_folder_is_named_with_the_way_back(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    commands.run(override(sweep(), episodes=2), run, None, True)
+    commands.run(override(sweep(), episodes=2), run, Engine(), True)
     told = " ".join(capsys.readouterr().out.split())
     assert "holds the sweep 'fake': work that both share is done once" in told
     assert "Tables and figures become those of 'fake-2ep'" in told
-    commands.run(sweep(), run, None, True)
+    commands.run(sweep(), run, Engine(), True)
     assert "note" not in capsys.readouterr().out
 
 

@@ -48,7 +48,9 @@ def test_quick_asks_what_its_published_run_asked_for_less_than_half_of_the_train
         cells.append({cell.name: cell.episodes for cell in plan.cells})
         trained = [point.config for point in plan.checkpoints if "train_steps" in point.config]
         samples.append(sum(config["train_steps"] * config["batch_size"] for config in trained))
-    repeated = {name for name in cells[1] if "/alt-hold/" in name and name.endswith(("/replay/clean", "/uniform/clean"))}
+    repeated = {
+        name for name in cells[1] if "/alt-hold/" in name and name.endswith(("/replay/clean", "/uniform/clean"))
+    }
     assert len(repeated) == 2  # `alt-hold` plays `alt`'s episodes there: all its images are in distribution
     assert cells[0] == {name: episodes for name, episodes in cells[1].items() if name not in repeated}
     assert samples[0] < 0.45 * samples[1]

@@ -1,0 +1,1 @@
+"""Adapters: a policy of other conventions, played in ours."""

@@ -1,0 +1,1 @@
+"""Finding the adapter of a policy whose conventions are unknown or wrong."""

@@ -1,0 +1,176 @@
+"""The whole work of `altbench adapt`: read, search, write, prove, say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from altbench.adapters.writing import to_toml, write_adapter
+from altbench.adapting.diagnosis import WORKS, Diagnosis, Finding, adapted_by, diagnose
+from altbench.adapting.targets import base_of, resolve
+from altbench.core import registry
+from altbench.core.demonstration import Demonstration
+from altbench.core.policy import Policy, check_fit
+from altbench.dataset.cached import collect
+from altbench.dataset.files import read
+from altbench.system.console import FittingTable, say, spinner, text_of
+from altbench.system.console import show as print_all
+from altbench.system.devices import require_renderer
+
+N = 30
+"""How many demonstrations are collected if no file is named."""
+SHOWN = 4
+"""Values that cannot be told apart are listed up to this number."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked: as the options of `altbench adapt`. `episodes`: 0 proves nothing."""
+
+    policy: str
+    task: str
+    demos: Path | None = None
+    out: Path = Path("adapter.toml")
+    episodes: int = 20
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found. `succeeded`, `played`: episodes; `played` 0: none were wanted.
+
+    `written`: the adapter's file; None if none is needed, or none explains the policy.
+    """
+
+    wanted: Wanted
+    diagnosis: Diagnosis
+    succeeded: int = 0
+    played: int = 0
+    written: Path | None = None
+    problem: str = ""
+
+    @property
+    def works(self) -> bool:
+        """Whether the adapter explains the policy, and the episodes prove it, if they were wanted."""
+        return self.diagnosis.explained and (not self.played or self.succeeded >= WORKS * self.played)
+
+    @property
+    def verdict(self) -> str:
+        """The result in words."""
+        if not self.diagnosis.explained:
+            return "no convention explains this policy"
+        if not self.played:
+            return "works in the demonstrations; not tried in rollouts"
+        return "works" if self.works else "works in the demonstrations but not in rollouts"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON."""
+        return {
+            "policy": self.wanted.policy,
+            "task": self.wanted.task,
+            "verdict": self.verdict,
+            "works": self.works,
+            "episodes": self.played,
+            "succeeded": self.succeeded,
+            "written": None if self.written is None else str(self.written),
+            "toml": to_toml(self.diagnosis.adapter),
+            **self.diagnosis.as_json(),
+        }
+
+
+def run(wanted: Wanted, console: Console) -> Result:
+    """Do all that was asked, but for showing the result.
+
+    Raise ConfigError, DatasetError, CheckpointError or ContractError for what cannot be
+    used: a policy, a file, a policy that fails under every input.
+    """
+    task = registry.task(wanted.task)
+    policy = resolve(wanted.policy, wanted.task, wanted.device)
+    require_renderer()
+    demonstrations = demonstrations_of(wanted)
+    with spinner(console, "reading the robot's model"):
+        base = base_of(task.name)
+    with spinner(console, f"asking {wanted.policy}") as status:
+        diagnosis = diagnose(policy, demonstrations, base=base, seed=wanted.seed, say=status)
+    if not diagnosis.explained:
+        return Result(wanted, diagnosis)
+    written = None
+    if not diagnosis.is_identity:
+        write_adapter(wanted.out, diagnosis.adapter)
+        written = wanted.out
+    if not wanted.episodes:
+        return Result(wanted, diagnosis, written=written)
+    succeeded, problem = prove(adapted_by(policy, diagnosis), demonstrations, wanted, console)
+    return Result(wanted, diagnosis, succeeded, wanted.episodes, written, problem)
+
+
+def demonstrations_of(wanted: Wanted) -> Sequence[Demonstration]:
+    """Return the demonstrations to judge by; DatasetError for a file of another task."""
+    if wanted.demos is None:
+        return collect(wanted.task, N)
+    return read(wanted.demos, wanted.task).demonstrations
+
+
+def prove(
+    policy: Policy[Any], demonstrations: Sequence[Demonstration], wanted: Wanted, console: Console
+) -> tuple[int, str]:
+    """Play episodes of `recall`; return how many succeed, and what went wrong first, if anything."""
+    from altbench.runner.evaluate import evaluate
+
+    images = next(iter(demonstrations[0].pixels.values()), None)
+    size = (84, 84) if images is None else (int(images.shape[1]), int(images.shape[2]))
+    check_fit(policy.requirements, policy.task, size, wanted.policy)
+    with spinner(console, f"playing {wanted.episodes} episodes of recall"):
+        frame = evaluate(
+            policy,
+            wanted.task,
+            split="recall",
+            episodes=wanted.episodes,
+            demonstrations=list(demonstrations),
+            seed=wanted.seed,
+            image_size=size,
+            control_mode=policy.requirements.control_mode,
+            quiet=True,
+        )
+    wrong = frame[frame["status"] != "ok"]
+    problem = "" if wrong.empty else f"{len(wrong)} ended with {wrong['status'].iloc[0]}: {wrong['message'].iloc[0]}"
+    return int(frame["success"].sum()), problem
+
+
+def show(result: Result, console: Console) -> None:
+    """Print what was found, the adapter, and the verdict."""
+    found = result.diagnosis
+    print_all(console, _table(found.findings))
+    say(
+        console,
+        f"error of {found.frames} held-out frames: {found.error:.1f} ({found.mm:.1f} mm, {found.degrees:.1f}°, "
+        f"{100 * found.gripper:.1f} % wrong grippers); "
+        + ("the policy fails as it is" if found.unadapted is None else f"as it is {found.unadapted:.1f}")
+        + f"; nearest demonstration {found.nearest:.1f}, constant action {found.constant:.1f}",
+    )
+    if found.explained and found.is_identity:
+        say(console, "the policy has altbench's conventions: it needs no adapter")
+    elif found.explained:
+        say(console, to_toml(found.adapter).rstrip(), wrap=False)
+        say(console, f"written to {result.written}", wrap=False)
+    if result.problem:
+        say(console, ("note", "yellow"), f" {result.problem}")
+    played = f": {result.succeeded} of {result.played} episodes of recall succeed" if result.played else ""
+    say(console, (result.verdict, "bold green" if result.works else "bold red"), played)
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    heads = ("convention", "this policy", "altbench", "next best", "cannot be told apart")
+    table = FittingTable(heads, "What the evidence says", prose=[4])
+    for one in findings:
+        ratio = "" if one.ratio is None else f"{one.ratio:.1f} x the error"
+        tied = [*one.ties[:SHOWN], *([f"and {len(one.ties) - SHOWN} more"] if len(one.ties) > SHOWN else [])]
+        own = text_of(one.value, style="" if one.value == one.ours else "bold")
+        table.add_row(one.convention, own, one.ours, ratio, "; ".join(tied))
+    return table

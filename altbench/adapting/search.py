@@ -1,0 +1,279 @@
+"""The search: blocks of conventions in turn, until none gets better.
+
+The conventions of actions cost no call, and are searched first in each round. Those of
+images, and those of the state, are tried together on few frames, and the best of them on
+more. What is found is made as plain as the evidence allows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from altbench.adapters.spec import Actions, Adapter
+from altbench.adapting import action_search, lattice
+from altbench.adapting.asking import Asker, question
+from altbench.adapting.errors import Judge
+from altbench.adapting.lattice import Facts
+from altbench.core.errors import ContractError
+from altbench.core.types import Float32, Float64, Int64
+
+DECIDED = 1.1
+"""A value is decided against another if the other's error is so many times as large."""
+LEAST_ERROR = 0.1
+"""Smaller errors count as this: they are of rounding."""
+SLOW_S = 0.012
+"""Seconds for a frame from which a policy counts as slow, and is asked less."""
+ROUNDS = 4
+"""Passes over all blocks, at most."""
+POOR = 0.4
+"""The error, as a multiple of the nearest demonstration's, from which a search goes on with all combinations."""
+MANY = 60
+"""Candidates from which each is tried on half as many frames at first."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many frames a candidate is tried on: at first, then if it is promising, and at last."""
+
+    few: int
+    some: int
+    most: int
+
+
+FAST = Pace(16, 32, 64)
+SLOW = Pace(4, 12, 24)
+
+
+class Search:
+    """A search for the adapter under which `asker`'s policy does as demonstrated.
+
+    `rows`: the frames of the evidence that it may look at. `say` hears what it does.
+    """
+
+    def __init__(self, asker: Asker, judge: Judge, facts: Facts, rows: Int64, say: Say) -> None:
+        self.asker, self.facts, self.rows, self.say = asker, facts, rows, say
+        self._judge, self._judges = judge, {len(judge.evidence): judge}
+        self.start = lattice.ours(facts)
+        self.adapter = self.start
+        self.pace = FAST
+
+    def run(self) -> Adapter:
+        """Return the plainest adapter whose error is within `DECIDED` of the least."""
+        self.say("what the policy accepts")
+        self.adapter = self.start = self._accepted()
+        self.measure_pace()
+        for number in range(ROUNDS):
+            before = self.adapter
+            shortlist = self._actions()
+            self.say(f"round {number + 1}: images")
+            shortlist = self._block(self._images(number), shortlist)
+            self.say(f"round {number + 1}: proprioception")
+            self._block(self._states(), shortlist)
+            self._block(self._units(self.adapter), self._actions())
+            if self._is_poor():
+                self.say(f"round {number + 1}: proprioception, in all combinations")
+                each = [found for one in self._states() for found in self._units(one)]
+                self._block(each, self._actions())
+            self._actions()
+            if self.adapter == before:
+                break
+        self.say("as plain as the evidence allows")
+        self.adapter = self._plainest()
+        return self.adapter
+
+    def judge(self, rows: Int64) -> Judge:
+        """Return a judge of some frames."""
+        return Judge(self._judge.evidence.of(rows), self._judge.typical)
+
+    def error(self, adapter: Adapter, rows: Int64) -> Float64 | None:
+        """Return the error of each of `rows` under an adapter; None if the policy fails under it."""
+        answers = self.asker.one(adapter, rows)
+        return None if answers is None else scored(self.judge(rows), answers, adapter)
+
+    # -------------------------------------------------------------------------------- the beginning
+    def _accepted(self) -> Adapter:
+        """Return the adapter nearest to ours under which the policy answers at all."""
+        first = self.rows[:1]
+        for candidate in self._shapes():
+            answers = self.asker.one(candidate, first)
+            if answers is not None:
+                return self._with_form(candidate, answers.shape[-1])
+        raise ContractError(
+            f"the policy fails under every input that was tried; with our own it says: {self.asker.first_fault}"
+        )
+
+    def _with_form(self, candidate: Adapter, numbers: int) -> Adapter:
+        """Return the adapter with a rotation of actions that so many numbers can hold."""
+        forms = lattice.rotation_forms(numbers // self.facts.task.arms)
+        how = candidate.actions or Actions()
+        if not forms or how.rotation in forms:
+            return candidate
+        plain = {"reference": "absolute", "position": "m", "rotation": forms[0]}
+        return candidate.model_copy(update={"actions": Actions.parse(plain, "actions")})
+
+    def _shapes(self) -> Iterable[Adapter]:
+        """Yield adapters of every shape of input: layouts, sizes, lengths of the state."""
+        layouts = lattice.values("images.layout", self.facts) if self.facts.own else ["hwc"]
+        declared = self.start.images.size
+        sizes = [declared] if declared or not self.facts.own else lattice.values("images.size", self.facts)
+        states = [next(iter(lattice.state_layouts(n))) for n in lattice.state_lengths()]
+        shapes = list(itertools.product(enumerate(layouts), enumerate(sizes), enumerate(states)))
+        shapes.sort(key=lambda shape: sum(place > 0 for place, _ in shape))
+        for (_, layout), (_, size), (_, state) in shapes:
+            images = self.start.images.model_copy(update={"layout": layout, "size": size})
+            yield self.start.model_copy(update={"images": images, "state": state})
+
+    def measure_pace(self) -> None:
+        """Find out whether the policy is slow, and is asked less."""
+        seconds = []
+        for some in (self.rows[1:9], self.rows[9:17]):
+            began = time.perf_counter()
+            self.asker.one(self.adapter, some)
+            seconds.append((time.perf_counter() - began) / max(len(some), 1))
+        self.pace = SLOW if min(seconds) > SLOW_S else FAST
+
+    # -------------------------------------------------------------------------------- blocks
+    def _actions(self) -> list[Actions]:
+        """Search the conventions of actions; return the best, for candidates of other blocks."""
+        rows = self.rows[: self.pace.some]
+        answers = self.asker.one(self.adapter, rows)
+        assert answers is not None
+        found = action_search.search(self.judge(rows), answers, self.facts)
+        best = found[0]
+        self.adapter = self.adapter.model_copy(update={"actions": best.how})
+        kinds: dict[tuple[Any, ...], Actions] = {}
+        for one in found:
+            kinds.setdefault((one.how.reference, one.how.frame), one.how)
+        return list(dict.fromkeys([one.how for one in found[:4]] + list(kinds.values())))
+
+    def _images(self, number: int) -> list[Adapter]:
+        """Return adapters with other conventions of images: all combinations in the first round."""
+        if not self.facts.own:
+            return []
+        names = ("images.order", "images.flip_vertical", "images.flip_horizontal", "cameras", "images.range")
+        if number == 0 or self._is_poor():
+            chosen = itertools.product(*(lattice.values(name, self.facts) for name in names))
+            return [with_values(self.adapter, dict(zip(names, values, strict=True))) for values in chosen]
+        return self._neighbours(names)
+
+    def _states(self) -> list[Adapter]:
+        """Return adapters with proprioception of the same length, laid out in other ways."""
+        from altbench.adapters.state import length
+
+        own = self.adapter.state
+        kept = {"unit": own.unit, "frame": own.frame, "tool": own.tool}
+        return [
+            self.adapter.model_copy(update={"state": one.model_copy(update=kept)})
+            for one in lattice.state_layouts(length(own))
+        ]
+
+    def _units(self, start: Adapter) -> list[Adapter]:
+        """Return `start` with proprioception in other units and frames."""
+        names = ("state.unit", "state.frame", "state.tool")
+        chosen = itertools.product(*(lattice.values(name, self.facts) for name in names))
+        found = [with_values(start, dict(zip(names, values, strict=True))) for values in chosen]
+        shown: dict[str, Adapter] = {}
+        for one in found:
+            shown.setdefault(question(one), one)
+        return list(shown.values())
+
+    def _neighbours(self, names: Sequence[str]) -> list[Adapter]:
+        """Return adapters that differ from the present one in one convention."""
+        single = [(name, v) for name in names for v in lattice.values(name, self.facts)]
+        return [with_values(self.adapter, {name: value}) for name, value in single]
+
+    def _block(self, candidates: Sequence[Adapter], shortlist: Sequence[Actions]) -> list[Actions]:
+        """Go on with the best of `candidates` and of the actions' `shortlist`.
+
+        All candidates are tried on few frames, the better ones on more.
+        """
+        left = [*candidates]
+        few = self.pace.few if len(left) <= MANY else max(self.pace.few // 2, 4)
+        for count, kept in ((few, 8), (self.pace.some, 3), (self.pace.most, 1)):
+            own = [one for one in left if question(one) != question(self.adapter)]
+            left = self._ranked([self.adapter, *own], shortlist, self.rows[:count])[:kept]
+        if left:
+            self.adapter = left[0]
+        return list(shortlist)
+
+    def _ranked(self, candidates: Sequence[Adapter], shortlist: Sequence[Actions], rows: Int64) -> list[Adapter]:
+        judge, found = self.judge(rows), []
+        for candidate, answers in zip(candidates, self.asker.answers(candidates, rows), strict=True):
+            if answers is None:
+                continue
+            tried = [candidate.model_copy(update={"actions": how}) for how in shortlist]
+            errors = [mean_error(judge, answers, one) for one in tried]
+            best = int(np.argmin(errors))
+            found.append((errors[best], tried[best]))
+        return [one for _, one in sorted(found, key=lambda pair: pair[0])]
+
+    def _is_poor(self) -> bool:
+        """Return whether the present adapter is no better than the nearest demonstration."""
+        rows = self.rows[: self.pace.some]
+        answers = self.asker.one(self.adapter, rows)
+        return answers is None or mean_error(self.judge(rows), answers, self.adapter) > POOR * self._judge.scale
+
+    # -------------------------------------------------------------------------------- the end
+    def _plainest(self) -> Adapter:
+        """Return the adapter with the fewest changes that is not clearly worse than the best one."""
+        rows = self.rows[: self.pace.most]
+        differing = lattice.changed(self.adapter, self.start)
+        best = self.error(self.adapter, rows)
+        assert best is not None
+        for count in range(len(differing)):
+            tried = [self._reverted(kept, differing) for kept in itertools.combinations(differing, count)]
+            errors = [(self.error(one, rows), one) for one in tried if one is not None]
+            good = [(float(e.mean()), one) for e, one in errors if e is not None and not clearly_worse(e, best)]
+            if good:
+                return min(good, key=lambda pair: pair[0])[1]
+        return self.adapter
+
+    def _reverted(self, kept: Sequence[str], differing: Sequence[str]) -> Adapter | None:
+        """Return the adapter with all that differs as at the start, but what is `kept`."""
+        made: Adapter | None = self.start
+        for name in sorted(kept, key=differing.index):
+            made = None if made is None else lattice.with_value(made, name, lattice.value_of(self.adapter, name))
+        return made
+
+
+def with_values(adapter: Adapter, values: dict[str, Any]) -> Adapter:
+    """Return an adapter with other values of some conventions, as far as it can have them."""
+    for name, value in values.items():
+        adapter = lattice.with_value(adapter, name, value) or adapter
+    return adapter
+
+
+def scored(judge: Judge, answers: Float32, adapter: Adapter) -> Float64:
+    """Return the error of each frame; infinite if answers cannot be what the adapter says."""
+    assert adapter.actions is not None
+    try:
+        return judge.score(answers, adapter.actions)
+    except (ContractError, ValueError):
+        return np.full(len(judge.evidence), np.inf)
+
+
+def mean_error(judge: Judge, answers: Float32, adapter: Adapter) -> float:
+    """Return the mean error, with what is added if the answers do not matter."""
+    assert adapter.actions is not None
+    try:
+        return judge.mean(answers, adapter.actions)
+    except (ContractError, ValueError):
+        return float("inf")
+
+
+def clearly_worse(errors: Float64, best: Float64) -> bool:
+    """Return whether errors (M,) are at least `DECIDED` times as large as the best ones."""
+    return differs(float(errors.mean()), float(best.mean()))
+
+
+def differs(error: float, best: float) -> bool:
+    """Return whether an error is at least `DECIDED` times as large as the best one."""
+    return max(error, LEAST_ERROR) >= DECIDED * max(best, LEAST_ERROR)

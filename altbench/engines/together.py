@@ -1,0 +1,281 @@
+"""One worker of a run that many finish together: it joins, claims, works, and perhaps draws.
+
+Nothing but the run's folder says what there is to do. Whoever comes first prepares the
+run; whoever finds everything done draws the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from altbench.core.errors import AltbenchError
+from altbench.engines.blocks import Layout, is_done, keys_digest
+from altbench.engines.claims import MOST_LOST, Claims, Taken, count_done, start_of
+from altbench.engines.machine import Machine, refuse_mixed
+from altbench.engines.offer import Offer
+from altbench.report import outputs
+from altbench.results.folder import RunFolder
+from altbench.results.run import Run
+from altbench.results.takeover import older_cells
+from altbench.runner import main
+from altbench.runner.executors import Executor
+from altbench.runner.jobs import Job, RolloutJob
+from altbench.runner.main import Summary
+from altbench.runner.progress import Board
+from altbench.runner.scheduler import Ended, Feed, Scheduler
+from altbench.system import lease
+from altbench.system.fingerprint import Fingerprint
+from altbench.system.lease import BEAT_S, STALE_S
+
+_LONG_S = 1e9
+IDLE_S = 0.05
+LOOK_S = 1.0
+"""Seconds between two looks of a head at a run that others make."""
+NOT_FITTED = "its checkpoint could not be fitted"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How one worker takes part.
+
+    `shard`: the part at which it begins, as `2/8`; empty: anywhere. `mixed`: whether it
+    may be of another class of machines. `stale_s`, `beat_s`: as in system/lease.py.
+    """
+
+    shard: str = ""
+    mixed: bool = False
+    stale_s: float = STALE_S
+    beat_s: float = BEAT_S
+
+
+@dataclass
+class _Progress:
+    """What became of a block's jobs so far."""
+
+    left: set[str]
+    found: int = 0
+    ran: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    def report(self, machine: str) -> dict[str, Any]:
+        return {"found": self.found, "ran": self.ran, "failed": self.failed, "machine": machine}
+
+
+class ClaimedJobs(Feed):
+    """The jobs of the blocks that one worker claims, one block after the other."""
+
+    def __init__(self, run: Run, claims: Claims, older: dict[str, Sequence[str]], machine: str) -> None:
+        self.run, self.claims, self.older, self.machine = run, claims, older, machine
+        self._blocks: dict[int, _Progress] = {}
+        self._block_of: dict[str, int] = {}
+
+    def is_over(self) -> bool:
+        return self.claims.is_over()
+
+    def check(self) -> None:
+        self.claims.check()
+
+    def more(self, free: int) -> list[Job]:
+        jobs: list[Job] = []
+        while len(jobs) < free and (taken := self.claims.take()) is not None:
+            jobs += self._begin(taken)
+        if not jobs and not self._blocks:
+            time.sleep(IDLE_S)  # others work; this process has nothing to wait for
+        return jobs
+
+    def _begin(self, taken: Taken) -> list[Job]:
+        """Return those jobs of a block that are to do."""
+        everything = self.claims.layout.jobs(taken.number, self.older)
+        jobs = [job for job in everything if not is_done(self.run, job)]
+        block = _Progress({job.key for job in jobs}, found=sum(isinstance(j, RolloutJob) for j in everything))
+        block.found -= sum(isinstance(job, RolloutJob) for job in jobs)
+        self._blocks[taken.number] = block
+        self._block_of.update(dict.fromkeys(block.left, taken.number))
+        reason = self._why_not(taken)
+        if reason:
+            for job in jobs:
+                with suppress(OSError):
+                    job.record_missing(self.run, reason)
+                self.ended(job, reason)
+            return []
+        if not jobs:
+            self._finish(taken.number)
+        return jobs
+
+    def _why_not(self, taken: Taken) -> str:
+        if self.claims.fit_failed(taken.number):
+            return NOT_FITTED
+        if taken.lost >= MOST_LOST:
+            return f"its worker was lost {taken.lost} times, whole; run the sweep again"
+        return ""
+
+    def ended(self, job: Job, error: str) -> None:
+        number = self._block_of.pop(job.key)
+        block = self._blocks[number]
+        block.left.discard(job.key)
+        if error:
+            block.failed.append((job.name, error))
+        elif isinstance(job, RolloutJob):
+            block.ran += 1
+        if not block.left:
+            self._finish(number)
+
+    def _finish(self, number: int) -> None:
+        self.claims.finish(number, self._blocks.pop(number).report(self.machine))
+
+
+def work(
+    offer: Offer, executor: Executor, board: Board, renderer: str, terms: Terms | None = None
+) -> Mapping[str, str]:
+    """Take part in the run until nothing is left of it; return what failed, with reasons.
+
+    The last worker draws the tables. AltbenchError if this machine may not take part, if
+    the folder is in use otherwise, or if a claim was lost.
+    """
+    terms = terms or Terms()
+    with _presence(offer, terms):
+        RunFolder(offer.root).check_free()
+        run, prepared = _prepared(offer, executor, board, renderer, terms)
+        claims = _claims(offer, run, terms)
+        feed = ClaimedJobs(run, claims, prepared["older"], str(Machine.here(run.device)))
+        try:
+            Scheduler(run, executor, board).finish((), feed)
+        finally:
+            claims.release()
+        return draw(offer, run, board, terms)
+
+
+def _claims(offer: Offer, run: Run, terms: Terms) -> Claims:
+    layout = Layout(run.plan)
+    start = start_of(terms.shard, layout.total, uuid.uuid4().int)
+    return Claims(offer.folder / "claims", layout, start, terms.stale_s, terms.beat_s)
+
+
+@contextmanager
+def _presence(offer: Offer, terms: Terms) -> Iterator[None]:
+    """Tell others that this worker takes part, while the block runs."""
+    path = offer.folder / "workers" / f"{uuid.uuid4().hex[:12]}.lease"
+    try:
+        with lease.held(path, beat_s=terms.beat_s):
+            yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _prepared(
+    offer: Offer, executor: Executor, board: Board, renderer: str, terms: Terms
+) -> tuple[Run, dict[str, Any]]:
+    """Return the run as all its workers plan it; prepare it if nobody has.
+
+    Before any work: this machine must be of the class of the one that prepared it.
+    """
+    os.chdir(_origin(offer))
+    begun = Run.begin(offer.root, offer.sweep, renderer)
+    here, allowed = Machine.here(begun.device), terms.mixed or offer.mixed
+    with lease.held(offer.folder / "prepare.lease", patience_s=_LONG_S, stale_s=terms.stale_s, beat_s=terms.beat_s):
+        found = offer.prepared()
+        if found is None:
+            run = main.prepare(begun, executor, board)
+            found = _keep_prepared(offer, run, here)
+        else:
+            refuse_mixed(Machine.of(found["machine"]), here, f"{offer.root}: this machine", allowed)
+            run = begun.with_data()
+            _check_keys(offer, run, found)
+            RunFolder(offer.root).mark_mixed(_both(Machine.of(found["machine"]), here))
+    return run, found
+
+
+def _origin(offer: Offer) -> Path:
+    path = Path(offer.origin)
+    if not path.is_dir():
+        raise AltbenchError(f"{path}: no such folder here; the run began in it, and its relative paths mean it")
+    return path
+
+
+def _both(first: Machine, second: Machine) -> list[str]:
+    return sorted({str(first), str(second)}) if first != second else []
+
+
+def _keep_prepared(offer: Offer, run: Run, here: Machine) -> dict[str, Any]:
+    planned = {cell.key for cell in run.plan.cells}
+    found = {
+        "machine": here.as_dict(),
+        "fingerprint": replace(run.fingerprint(), mixed="").as_dict(),
+        "keys": keys_digest(run.plan),
+        "blocks": Layout(run.plan).total,
+        "older": {key: list(older) for key, older in older_cells(run.root, run.plan.cells, planned).items()},
+    }
+    offer.keep_prepared(found)
+    return found
+
+
+def _check_keys(offer: Offer, run: Run, prepared: dict[str, Any]) -> None:
+    """Raise AltbenchError if this machine plans other work than the one that prepared it."""
+    if keys_digest(run.plan) != prepared["keys"]:
+        made_by = Fingerprint.from_json(json.dumps(prepared["fingerprint"]))
+        raise AltbenchError(
+            f"{offer.root}: keys would differ here (device {run.device}, renderer {run.renderer}; the run has the "
+            f"renderer {made_by.renderer}); give all machines the same devices, MUJOCO_GL and files"
+        )
+
+
+def draw(offer: Offer, run: Run, board: Board, terms: Terms) -> Mapping[str, str]:
+    """Draw the tables of a run that is done, unless another worker does; return what failed."""
+    made = lease.claim(offer.folder / "draw.lease", lease.Watch(terms.stale_s), terms.beat_s)
+    if made is None:
+        return _failed(offer, run)
+    try:
+        if offer.is_drawn:
+            return _failed(offer, run)
+        summary = summarise(offer, run, board)
+        undrawn = outputs.write(summary.run)
+        offer.mark_drawn()
+        return dict((*summary.failed, *undrawn))
+    finally:
+        made.release()
+
+
+def _failed(offer: Offer, run: Run) -> dict[str, str]:
+    claims = _claims(offer, run, Terms())
+    return {name: why for one in claims.reports() for name, why in one.get("failed", ())}
+
+
+def summarise(offer: Offer, run: Run, board: Board) -> Summary:
+    """Return how a run stands of which all blocks are done; reads all of its cells."""
+    ran = sum(int(one.get("ran", 0)) for one in _claims(offer, run, Terms()).reports())
+    summary = main.summarise(_as_made(offer, run), Ended((), _failed(offer, run)), ran, board)
+    return replace(summary, ran=ran)
+
+
+def wait_until_drawn(offer: Offer, board: Board, renderer: str, terms: Terms, ask: Callable[[], None]) -> Summary:
+    """Wait until all is done and drawn; draw if nobody does. `ask` is called now and then,
+    and may raise.
+    """
+    while not offer.is_drawn:
+        ask()
+        prepared = offer.prepared()
+        if prepared is not None and count_done(offer.folder / "claims") >= int(prepared["blocks"]):
+            draw(offer, Run.begin(offer.root, offer.sweep, renderer).with_data(), board, terms)
+        time.sleep(0.0 if offer.is_drawn else LOOK_S)
+    run = Run.begin(offer.root, offer.sweep, renderer).with_data()
+    return summarise(offer, run, board)
+
+
+def _as_made(offer: Offer, run: Run) -> Run:
+    """Return the run with the fingerprint of the machine that prepared it: the same
+    whoever draws.
+    """
+    prepared = offer.prepared()
+    if prepared is None:
+        return run
+    made_by = Fingerprint.from_json(json.dumps(prepared["fingerprint"]))
+    return replace(run, made_by=replace(made_by, mixed=run.folder.mixed()))
