@@ -15,14 +15,13 @@ from altbench.cli import completion
 from altbench.cli.adapt import adapt
 from altbench.cli.audit import audit
 from altbench.cli.check_policy import check_policy
-from altbench.cli.compare import compare
+from altbench.cli.compare import compare, report
 from altbench.cli.demos import app as demos_app
 from altbench.cli.envs import app as envs_app
 from altbench.cli.experiments import app as experiments_app
 from altbench.cli.experiments import reproduce
 from altbench.cli.help import MORE, RESULTS, START, STATUS, App, MainGroup
 from altbench.cli.new import app as new_app
-from altbench.cli.report import report
 from altbench.cli.serve import serve
 from altbench.cli.worker import worker
 from altbench.core.errors import AltbenchError
