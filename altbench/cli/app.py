@@ -15,7 +15,7 @@ from altbench.cli import completion
 from altbench.cli.adapt import adapt
 from altbench.cli.audit import audit
 from altbench.cli.check_policy import check_policy
-from altbench.cli.compare import compare
+from altbench.cli.compare import compare, report
 from altbench.cli.demos import app as demos_app
 from altbench.cli.envs import app as envs_app
 from altbench.cli.experiments import app as experiments_app
@@ -245,18 +245,21 @@ def video(
 
 @app.command(rich_help_panel=RESULTS)
 def redraw(folder: RunArgument) -> None:
-    """Write a run's tables and figures again, as this version draws them; run nothing.
+    """Write a run's tables, figures and page again, as this version draws them; run nothing.
 
     A published run suffices: it reads `episodes.parquet`, `measures/` and
     `fingerprint.json`. The fingerprint stays as it was.
 
     - `altbench redraw results/quick`
     """
+    from altbench.page import PAGE, write_page_of_run
     from altbench.report import outputs
 
     names, failures = outputs.redraw(folder)
-    for name in names:
+    undrawn = write_page_of_run(folder)
+    for name in [*names, *([] if undrawn else [PAGE])]:
         typer.echo(folder / name)
+    failures = (*failures, *undrawn)
     for figure, reason in failures:
         typer.echo(f"{figure} could not be drawn: {reason}", err=True)
     raise typer.Exit(1 if failures else 0)
@@ -311,6 +314,7 @@ def bench_rollout(
     bench.rollout(make_console(), task or standard().task, episodes, out)
 
 
+app.command("report", rich_help_panel=RESULTS)(report)
 app.command("worker", rich_help_panel=MORE)(worker)
 app.command("compare", rich_help_panel=RESULTS)(compare)
 app.command("adapt", rich_help_panel=START)(adapt)

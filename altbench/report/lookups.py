@@ -48,8 +48,26 @@ def lookups_table(frame: pd.DataFrame, decisions: pd.DataFrame, shown: Demonstra
     return Table("How lookups fail", pd.DataFrame(rows), (_block(rows),), NOTE)
 
 
+def failure_kinds(
+    frame: pd.DataFrame, decisions: pd.DataFrame, shown: DemonstrationEntry
+) -> dict[tuple[str, int], str]:
+    """Return (cell's key, episode) -> kind of the failed episodes that `lookups_table` counts."""
+    found: dict[tuple[str, int], str] = {}
+    if shown.file is None and shown.placement == "grid":
+        own = countable(frame[(frame["split"] == SPLIT) & (frame["perturbation"] == CLEAN)])
+        for _, group in own.groupby(ROW, sort=True):
+            named = _named(group, decisions[decisions["key"].isin(set(group["key"]))], shown.n)
+            found |= {name: one.failure for name, one in named if one.failure}
+    return found
+
+
 def _episodes(group: pd.DataFrame, decisions: pd.DataFrame, collected: int) -> Iterator[Lookups]:
     """Yield the lookups of each episode that has any."""
+    yield from (lookups for _, lookups in _named(group, decisions, collected))
+
+
+def _named(group: pd.DataFrame, decisions: pd.DataFrame, collected: int) -> Iterator[tuple[tuple[str, int], Lookups]]:
+    """Yield key and number of each episode with lookups, and its lookups."""
     order = _demonstrations(group.iloc[0], collected)
     firsts = {
         (key, episode): tuple((int(m[0][0]), int(m[0][1])) for m in part.sort_values("step")["matches"] if len(m))
@@ -57,7 +75,7 @@ def _episodes(group: pd.DataFrame, decisions: pd.DataFrame, collected: int) -> I
     }
     for key, episode, won in zip(group["key"], group["episode"], succeeded(group), strict=True):
         if firsts.get((key, episode)):
-            yield Lookups(order[episode % len(order)], firsts[key, episode], bool(won))
+            yield (str(key), int(episode)), Lookups(order[episode % len(order)], firsts[key, episode], bool(won))
 
 
 def _demonstrations(row: pd.Series[Any], collected: int) -> tuple[int, ...]:

@@ -13,6 +13,8 @@ from altbench.core.types import UInt8
 from altbench.system.console import one_line
 from altbench.system.files import replacing
 
+HOLD_LAST_S = 1.0
+"""Seconds for which an episode's last frame stands, so that the outcome can be read."""
 FONT_SIZES = range(16, 7, -1)
 """Sizes of a caption in points, from the preferred one to the smallest."""
 

@@ -21,7 +21,7 @@ from altbench.core import registry
 from altbench.core.errors import AltbenchError, ResultsError, UnknownNameError
 from altbench.core.task import task_of
 from altbench.core.types import UInt8
-from altbench.report.video import caption, write_mp4
+from altbench.report.video import HOLD_LAST_S, caption, write_mp4
 from altbench.results import cells, history
 from altbench.results.checkpoints import build_policy
 from altbench.results.run import Run
@@ -40,8 +40,6 @@ drawn beside it at half that.
 """
 SHOWN_LABEL = 32
 """The most characters of a label in a film's caption; the rest becomes a `…`."""
-HOLD_LAST_S = 1.0
-"""Seconds for which the last frame stands, so that the outcome can be read."""
 
 
 def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -> Path:

@@ -18,6 +18,7 @@ import pandas as pd
 from rich.console import Console
 
 from altbench.core.errors import AltbenchError
+from altbench.page import write_page_of_run
 from altbench.report import outputs
 from altbench.report.opened import OpenedRun
 from altbench.results import cells as cells_module
@@ -90,8 +91,10 @@ def run(
         with _opened(executor, workers) as chosen:
             summary = complete(Run.begin(root, sweep, renderer), chosen, Board(shown, chosen.threads))
         undrawn = outputs.write(summary.run, out)
-    if out is not None:
-        history.keep(summary.run.sweep, out)
+        if out is not None:
+            history.keep(summary.run.sweep, out)
+        if summary.run.recorded.cells:
+            undrawn = (*undrawn, *write_page_of_run(out or root))
     return replace(summary, root=out or root, failed=(*summary.failed, *undrawn))
 
 

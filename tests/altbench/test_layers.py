@@ -26,6 +26,7 @@ ORDER = (
     "results",
     "stats",
     "report",
+    "page",
     "measure",
     "runner",
     "engines",

@@ -1,0 +1,253 @@
+"""What the page of a run is made of: its records, read once from its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from altbench.core import registry
+from altbench.core.errors import AltbenchError, ResultsError
+from altbench.core.task import TaskInfo
+from altbench.report.privileged import marked
+from altbench.report.splits import splits_in_order
+from altbench.report.style import Styles, policy_styles
+from altbench.report.success import CONDITION, ROW, success_table
+from altbench.results.collected import with_collected
+from altbench.results.frames import load_published, load_published_decisions
+from altbench.results.measures import load_measures
+from altbench.results.unchecked import warn_of_unchecked
+from altbench.rollout.records import MeasureRecord
+from altbench.sweeps.kept import load_kept
+from altbench.sweeps.plan import make_plan
+from altbench.sweeps.rows import provenance_of
+from altbench.sweeps.spec import CLEAN, SweepSpec
+from altbench.system.files import file_name
+from altbench.system.fingerprint import Fingerprint, load_fingerprint
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the main table: a policy with a preset, on a task, at an N.
+
+    `number`: its place. `style`: the number of its label, which has one look.
+    """
+
+    number: int
+    task: str
+    label: str
+    policy: str
+    preset: str
+    n: int
+    style: int
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        """The values of the columns `success.ROW`."""
+        return self.task, self.label, self.policy, self.preset, self.n
+
+    @property
+    def name(self) -> str:
+        """The label as tables show it."""
+        return marked(self.label, self.policy)
+
+    @property
+    def title(self) -> str:
+        """The label and N; nothing else tells rows of one task apart."""
+        return f"{self.name}, N = {self.n}"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The episodes of a row on a split under a perturbation: a number of the page.
+
+    `low`, `high`: the 95 % interval of `rate`; all three are None without episodes.
+    `best`: None if the row is not ranked. `cells`: the names of its cells, one for each
+    training seed.
+    """
+
+    number: int
+    row: Row
+    split: str
+    perturbation: str
+    severity: int
+    successes: int
+    episodes: int
+    rate: float | None
+    low: float | None
+    high: float | None
+    missing: int
+    best: bool | None
+    cells: tuple[str, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is perturbed."""
+        return self.perturbation == CLEAN
+
+    @property
+    def title(self) -> str:
+        """The split, and what is perturbed."""
+        return self.split if self.clean else f"{self.split}, {self.perturbation} {self.severity}"
+
+
+@dataclass(frozen=True)
+class RunRecords:
+    """The records of the run in `root`.
+
+    `made_by`, `sweep`: None if the folder does not say it. `films`: cell name -> mp4.
+    """
+
+    root: Path
+    episodes: pd.DataFrame
+    decisions: pd.DataFrame
+    measures: Sequence[MeasureRecord]
+    sweep: SweepSpec | None
+    made_by: Fingerprint | None
+    films: Mapping[str, Path]
+
+    @property
+    def name(self) -> str:
+        """The sweep's name, or the folder's."""
+        return self.sweep.name if self.sweep else self.root.name
+
+    @property
+    def shown_root(self) -> str:
+        """How commands name the folder: from the one above it, or above `results`."""
+        path = self.root.absolute()
+        return f"results/{path.name}" if path.parent.name == "results" else path.name
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks, in the sweep's order."""
+        return _ordered(self.episodes["task"], self.sweep.tasks if self.sweep else ())
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The policies' labels, in the sweep's order."""
+        return _ordered(self.episodes["label"], [entry.name for entry in self.sweep.policies] if self.sweep else ())
+
+    @cached_property
+    def styles(self) -> Styles:
+        """A colour and a marker for each label."""
+        return policy_styles(self.labels)
+
+    @cached_property
+    def splits(self) -> list[str]:
+        """The splits, in order of distance from the demonstrations."""
+        return splits_in_order(self.episodes[["task", "split"]].drop_duplicates())
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows, by task, policy and N."""
+        keys = self.episodes[ROW].drop_duplicates().itertuples(index=False, name=None)
+        place = {label: i for i, label in enumerate(self.labels)}
+        ordered = sorted(keys, key=lambda key: (self.tasks.index(key[0]), place[key[1]], key[4], key[2], key[3]))
+        return tuple(
+            Row(i, str(k[0]), str(k[1]), str(k[2]), str(k[3]), int(k[4]), place[k[1]]) for i, k in enumerate(ordered)
+        )
+
+    @cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All numbers of success, in the order of rows, splits and perturbations."""
+        rows = {row.key: row for row in self.rows}
+        cells = {
+            key: tuple(sorted(set(map(str, group)))) for key, group in self.episodes.groupby([*ROW, *CONDITION])["name"]
+        }
+        found = []
+        for record in success_table(self.episodes).data.to_dict("records"):
+            key = tuple(record[name] for name in ROW)
+            found.append((rows[key], record, cells[(*key, *(record[name] for name in CONDITION))]))
+        found.sort(key=lambda one: (one[0].number, self.splits.index(one[1]["split"]), *_perturbed(one[1])))
+        return tuple(_condition(i, *one) for i, one in enumerate(found))
+
+    @cached_property
+    def planned(self) -> tuple[str, ...]:
+        """The names of all cells of the sweep; empty if it is not known here."""
+        try:
+            return (
+                tuple(cell.name for cell in make_plan(self.sweep, provenance_of("", "", {})).cells)
+                if self.sweep
+                else ()
+            )
+        except (AltbenchError, ImportError):  # a policy or task that is not installed
+            return ()
+
+    @property
+    def missing_cells(self) -> tuple[str, ...]:
+        """The planned cells that have no record."""
+        there = set(self.episodes["name"])
+        return tuple(name for name in self.planned if name not in there)
+
+    def of(self, row: Row, **wanted: Any) -> list[Condition]:
+        """Return the conditions of a row whose attributes are as `wanted`."""
+        own = [one for one in self.conditions if one.row is row]
+        return [one for one in own if all(getattr(one, name) == value for name, value in wanted.items())]
+
+
+def load(root: Path) -> RunRecords:
+    """Read the run in `root`: finished, unfinished or published.
+
+    Raises ResultsError, in one line, if it is no run's folder or holds no episode.
+    """
+    if not root.is_dir():
+        raise ResultsError(f"{root}: no such folder; expected a run's folder, such as results/quick")
+    if not ((root / "episodes.parquet").is_file() or (root / "cells").is_dir()):
+        raise ResultsError(f"{root}: no records; expected episodes.parquet or cells/ in it, which `altbench run` makes")
+    warn_of_unchecked(root)
+    sweep = load_kept(root / "sweep.json") if (root / "sweep.json").is_file() else None
+    episodes = with_collected(load_published(root), root, sweep)
+    if episodes.empty:
+        raise ResultsError(f"{root}: no finished cell in it; run the sweep again")
+    decisions, measures = load_published_decisions(root), load_measures(root)
+    films = {str(name): root / "videos" / f"{file_name(str(name))}.mp4" for name in episodes["name"].unique()}
+    there = {name: path for name, path in films.items() if path.is_file()}
+    return RunRecords(root, episodes, decisions, measures, sweep, load_fingerprint(root), there)
+
+
+def task_info(name: str) -> TaskInfo | None:
+    """Return what is known of a task; None if it is not installed here."""
+    try:
+        return registry.task(name)
+    except (AltbenchError, ImportError):
+        return None
+
+
+def begins_at(specification: str) -> int:
+    """Return the control step at which a cell's perturbation begins, from its `spec_json`."""
+    found = json.loads(specification or "{}").get("perturbation", [])
+    return int(found[4]) if len(found) > 4 else 0
+
+
+def _ordered(values: pd.Series[Any], known: Sequence[str]) -> tuple[str, ...]:
+    there = set(map(str, values.unique()))
+    first = [name for name in dict.fromkeys(known) if name in there]
+    return (*first, *sorted(there - set(first)))
+
+
+def _perturbed(record: Mapping[Any, Any]) -> tuple[bool, str, int]:
+    return record["perturbation"] != CLEAN, str(record["perturbation"]), int(record["severity"])
+
+
+def _condition(number: int, row: Row, record: Mapping[Any, Any], cells: tuple[str, ...]) -> Condition:
+    rate, low, high = (None if pd.isna(record[name]) else float(record[name]) for name in ("rate", "low", "high"))
+    return Condition(
+        number=number,
+        row=row,
+        split=str(record["split"]),
+        perturbation=str(record["perturbation"]),
+        severity=int(record["severity"]),
+        successes=int(record["successes"]),
+        episodes=int(record["episodes"]),
+        rate=rate,
+        low=low,
+        high=high,
+        missing=int(record["infra_errors"]),
+        best=None if pd.isna(record["best"]) else bool(record["best"]),
+        cells=cells,
+    )

@@ -1,0 +1,330 @@
+"""Section 1: three sentences by fixed rules, and the main table.
+
+The rules, which docs/report.md repeats for readers:
+
+1. What was measured: rows, tasks, episodes, cells, splits and perturbations.
+2. What it shows: on the split whose starts were shown (`recall`, else `replay`) and on
+   the farthest split with new starts (`uniform`, else the last one), the row with the
+   highest rate, with n and interval, and whether it is better than all others.
+3. What was not measured, and which difference could not have been seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from altbench.page.records import Condition, Row, RunRecords, begins_at, task_info
+from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame
+from altbench.report.privileged import is_privileged
+from altbench.report.success import ROW, flag_rate
+from altbench.report.table import interval_text
+from altbench.rollout.records import MISSING
+from altbench.stats.clustering import SHOWN, start_of
+from altbench.stats.paired import paired_differences
+from altbench.stats.power import detectable_drop
+from altbench.stats.rates import RANKED_FROM, countable
+from altbench.sweeps.spec import CLEAN
+
+LEVEL = 0.05
+"""The one-sided level at which a difference counts as seen."""
+FARTHEST = "uniform"
+"""The split with new starts that is spoken of if it was played."""
+LISTED = 6
+"""How many names a sentence lists at most."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one decision of a row costs; texts are empty if it was not measured.
+
+    `headroom`: how often the p99 of a decision fits between two decisions.
+    """
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    megabytes: float | None
+    headroom: float | None
+    budget_ms: float | None
+    details: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Flagged episodes of a row: false alarms of clean ones, detections of perturbed ones."""
+
+    false_alarms: str
+    false_rate: float | None
+    detections: str
+    detection_rate: float | None
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of the main table: success by split, cost and flags."""
+
+    row: Row
+    cells: tuple[Condition | None, ...]
+    cost: Cost
+    flags: Flags | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The three sentences, what was not measured, and the main table."""
+
+    sentences: tuple[str, str, str]
+    splits: tuple[str, ...]
+    table: tuple[TableRow, ...]
+    costs: bool
+    flags: bool
+
+
+def verdict(run: RunRecords) -> Verdict:
+    """Return the first section's contents."""
+    clean = [split for split in run.splits if any(c.clean and c.split == split for c in run.conditions)]
+    by_place = {(c.row.number, c.split): c for c in run.conditions if c.clean}
+    costs, flags = _costs(run), _flags(run)
+    table = tuple(
+        TableRow(
+            row, tuple(by_place.get((row.number, split)) for split in clean), costs[row.number], flags.get(row.number)
+        )
+        for row in run.rows
+    )
+    return Verdict(
+        (measured(run), shown(run), not_measured(run)),
+        tuple(clean),
+        table,
+        any(line.cost.p50 is not None or line.cost.megabytes is not None for line in table),
+        bool(flags),
+    )
+
+
+# --------------------------------------------------------------------------------------------------- the sentences
+
+
+def measured(run: RunRecords) -> str:
+    """Return the first sentence: what was measured."""
+    counted, frame = countable(run.episodes), run.episodes
+    splits = listed([split for split in run.splits if any(c.clean and c.split == split for c in run.conditions)])
+    perturbed = sorted({c.perturbation.replace("_", " ") for c in run.conditions if not c.clean})
+    n = sorted(set(map(int, frame["n"])))
+    more = f", and under {_count(len(perturbed), 'perturbation')} ({listed(perturbed)})" if perturbed else ""
+    seeds = frame["train_seed"].nunique()
+    return (
+        f"{_count(len(run.labels), 'policy', 'policies')} with {listed(map(str, n), ' or ')} demonstrations played "
+        f"{len(counted):,} episodes of {listed(run.tasks)} in {_count(frame['name'].nunique(), 'cell')}: on {splits}"
+        f"{more}{f', with {seeds} training seeds' if seeds > 1 else ''}."
+    )
+
+
+def shown(run: RunRecords) -> str:
+    """Return the second sentence: who leads where starts were shown, and where they are new."""
+    chosen = spoken_splits(run)
+    if not chosen:
+        return "No unperturbed episode counts, so that nothing can be said about success."
+    said = [_leaders(run, split, kind) for split, kind in chosen]
+    return f"{said[0][0].upper()}{said[0][1:]}" + (f"; {said[1]}" if len(said) > 1 else "") + "."
+
+
+def spoken_splits(run: RunRecords) -> list[tuple[str, str]]:
+    """Return the splits that the second sentence speaks of, each with what its starts are."""
+    clean = [s for s in run.splits if any(c.clean and c.split == s and c.rate is not None for c in run.conditions)]
+    own = [s for s in clean if start_of(s) in SHOWN and s == start_of(s)]
+    new = [s for s in clean if start_of(s) not in SHOWN]
+    said = [(next((s for s in own if s == SHOWN[1]), own[0]), "starts that were shown")] if own else []
+    return said + ([(next((s for s in new if s == FARTHEST), new[-1]), "new starts")] if new else [])
+
+
+def leaders(run: RunRecords, split: str) -> list[Condition]:
+    """Return the best row of each task on an unperturbed split; ties: the first.
+
+    Privileged policies, which see the task's state, do not compete.
+    """
+    found = []
+    for task in run.tasks:
+        own = [c for c in run.conditions if c.clean and c.split == split and c.row.task == task and c.rate is not None]
+        able = [c for c in own if not is_privileged(c.row.policy)] or own
+        found += [max(able, key=lambda c: (c.rate or 0.0, -c.number))] if able else []
+    return found
+
+
+def _leaders(run: RunRecords, split: str, kind: str) -> str:
+    best = leaders(run, split)
+    if len(best) == 1:
+        return f"on {split} ({kind}) {_led(run, best[0])}"
+    low, high = min(best, key=lambda c: c.rate or 0.0), max(best, key=lambda c: c.rate or 0.0)
+    return (
+        f"on {split} ({kind}) the best policy of each task solves from {_rate(low)} ({low.row.label} on {low.row.task})"
+        f" to {_rate(high)} ({high.row.label} on {high.row.task})"
+    )
+
+
+def _led(run: RunRecords, best: Condition) -> str:
+    equal = [c for c in run.conditions if c.clean and (c.split, c.rate) == (best.split, best.rate)]
+    if len(equal) > 1:
+        return f"{listed([_named(c.row) for c in equal])} solve the most, {_rate(best)} each"
+    ranked = {
+        True: "significantly more than every other row",
+        False: "not significantly more than every other row",
+        None: f"not ranked, since rows of fewer than {RANKED_FROM} episodes are not",
+    }[best.best]
+    return f"{_named(best.row)} solves the most, {_rate(best)}, {ranked}"
+
+
+def _named(row: Row) -> str:
+    return f"{row.name} (N = {row.n})"
+
+
+def _rate(one: Condition) -> str:
+    rate, low, high = one.rate or 0.0, one.low or 0.0, one.high or 0.0
+    return f"{one.successes}/{one.episodes} = {interval_text(rate, low, high)}"
+
+
+def not_measured(run: RunRecords) -> str:
+    """Return the third sentence: what was not measured, and what could not be seen."""
+    lacks = _lacking(run)
+    first = f"Not measured: {'; '.join(lacks)}" if lacks else "All cells of the sweep were measured"
+    return f"{first}. {unseen(run)}"
+
+
+def _lacking(run: RunRecords) -> list[str]:
+    """Return what a reader may miss, each in a few words."""
+    frame, found = run.episodes, []
+    known = dict.fromkeys(s for task in run.tasks if (info := task_info(task)) for s in info.splits)
+    played = {start_of(split) for split in run.splits}
+    if left := [split for split in known if split not in played]:
+        found.append(f"the split{'s' if len(left) > 1 else ''} {listed(left)}")
+    if all(c.clean for c in run.conditions):
+        found.append("any perturbation")
+    if frame["train_seed"].nunique() == 1:
+        found.append("other training seeds (each row was fitted once)")
+    if not run.measures:
+        found.append("time and memory")
+    if not (run.root / "audit").is_dir():
+        found.append("whether motions are copies of demonstrations (no audit)")
+    if lost := int((frame["status"] == MISSING).sum()):
+        found.append(f"{_count(lost, 'episode')} that could not be played")
+    if cells := run.missing_cells:
+        found.append(f"{len(cells)} of {len(run.planned)} planned cells")
+    return found
+
+
+def unseen(run: RunRecords) -> str:
+    """Return the smallest difference between the two best rows that could have been seen.
+
+    By `stats.power`: a one-sided exact test at 5 %, seen with 80 % probability, over
+    initial poses. Of several tasks, the one with the fewest poses counts.
+    """
+    said = []
+    for split, _ in spoken_splits(run):
+        found = [pair for task in run.tasks if (pair := smallest_drop(run, split, task))]
+        if found:
+            poses, drop = min(found, key=lambda one: one[0])
+            seen = f"below {100 * drop:.0f} points" if drop is not None else "of any size"
+            said.append(f"{seen} on {split} ({_count(poses, 'initial pose')})")
+    if not said:
+        return "There are no two rows to compare, so that no difference could be seen."
+    return f"A difference between the two best rows would probably have gone unseen {listed(said)}."
+
+
+def smallest_drop(run: RunRecords, split: str, task: str) -> tuple[int, float | None] | None:
+    """Return the poses and the smallest visible difference of a task's two best rows.
+
+    None with fewer than two rows; a difference of None: even the largest would be missed.
+    """
+    own = [c for c in run.conditions if c.clean and c.split == split and c.row.task == task and c.rate is not None]
+    best = sorted(own, key=lambda c: (-(c.rate or 0.0), c.number))[:2]
+    if len(best) < 2:
+        return None
+    changes = paired_differences(episodes_of(run, best[0]), episodes_of(run, best[1]))
+    if not len(changes):
+        return None
+    churn = min(int((changes < 0).sum()), int((changes > 0).sum())) / len(changes)
+    return len(changes), detectable_drop(len(changes), churn, LEVEL)
+
+
+def episodes_of(run: RunRecords, one: Condition) -> pd.DataFrame:
+    """Return the episodes of a condition."""
+    return run.episodes[run.episodes["name"].isin(one.cells)]
+
+
+# ----------------------------------------------------------------------------------------------------- cost and flags
+
+
+def _costs(run: RunRecords) -> dict[int, Cost]:
+    frame, between = measures_frame(run.measures), _steps_between(run)
+    return {row.number: _cost(row, frame, between.get(row.key)) for row in run.rows}
+
+
+def _steps_between(run: RunRecords) -> dict[tuple[object, ...], float]:
+    """Return row -> the usual number of control steps from one decision to the next."""
+    if run.decisions.empty:
+        return {}
+    own = run.decisions[[*ROW, "key", "episode", "step"]]
+    apart = own.assign(apart=own.groupby(["key", "episode"])["step"].diff()).dropna(subset=["apart"])
+    return {tuple(key): float(group.median()) for key, group in apart.groupby(ROW)["apart"]}
+
+
+def _cost(row: Row, frame: pd.DataFrame, steps: float | None) -> Cost:
+    own = frame[(frame["label"] == row.label) & (frame["n"] == row.n) & (frame["preset"] == row.preset)]
+    own = own[own["task"].isin([row.task, ""])]
+    info = task_info(row.task)
+    budget = steps / info.control_hz if steps and info else None
+    if own.empty:
+        return Cost(None, None, None, None, None, None)
+    first = own.iloc[0]
+    p50, p95, p99 = (_number(first[name], MILLISECONDS) for name in _QUANTILES)
+    details = tuple((name, str(first[name])) for name in _DETAILS if pd.notna(first[name]) and str(first[name]))
+    return Cost(
+        p50,
+        p95,
+        p99,
+        _number(first["weights_and_table_bytes"], MEGABYTES),
+        budget * MILLISECONDS / p99 if budget and p99 else None,
+        budget * MILLISECONDS if budget else None,
+        details,
+    )
+
+
+_QUANTILES = ("latency_p50_s", "latency_p95_s", "latency_p99_s")
+_DETAILS = ("device", "threads", "image_size", "inference", "machine", "trained_on", "precision")
+
+
+def _number(value: object, factor: float) -> float | None:
+    return None if pd.isna(value) else float(value) * factor  # type: ignore[arg-type, call-overload]
+
+
+def _flags(run: RunRecords) -> dict[int, Flags]:
+    frame = countable(run.episodes)
+    known = frame[frame["flagged"].notna()]
+    rows: dict[tuple[Any, ...], int] = {row.key: row.number for row in run.rows}
+    return {rows[tuple(key)]: _flagged(group) for key, group in known.groupby(ROW)}
+
+
+def _flagged(group: pd.DataFrame) -> Flags:
+    clean = group["perturbation"] == CLEAN
+    alarms, found = flag_rate(group[clean]), flag_rate(group[~clean])
+    texts = [f"{one.successes}/{one.episodes}" if one.episodes else "" for one in (alarms, found)]
+    return Flags(texts[0], alarms.value, texts[1], found.value)
+
+
+def listed(names: Iterable[str], last: str = " and ") -> str:
+    """Return `a, b and c`; of more than `LISTED` names, the first and how many more."""
+    found = list(names)
+    if len(found) > LISTED:
+        return f"{', '.join(found[: LISTED - 1])} and {len(found) - LISTED + 1} more"
+    return last.join([", ".join(found[:-1]), found[-1]]) if len(found) > 1 else "".join(found)
+
+
+def _count(number: int, one: str, more: str = "") -> str:
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
+def begin_of(run: RunRecords, one: Condition) -> int:
+    """Return the control step at which a condition's perturbation begins."""
+    return begins_at(str(episodes_of(run, one)["spec_json"].iloc[0]))
