@@ -100,13 +100,17 @@ def run(
     seed: Annotated[
         int | None, typer.Option(help="Root of all seeds but that of collecting demonstrations.", show_default=False)
     ] = None,
+    data_seed: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="Root of a data set; repeatable: all of the sweep is run for each."),
+    ] = None,
 ) -> None:
     """Run a sweep: collect demonstrations, train, roll out, write tables and figures.
 
     If it was interrupted, the same command goes on where it stopped.
 
-    `--episodes`, `--n`, `--only`, `--split`, `--device` and `--seed` change the sweep,
-    and its name with it: `altbench run quick --episodes 5` writes into
+    `--episodes`, `--n`, `--only`, `--split`, `--device`, `--seed` and `--data-seed`
+    change the sweep, and its name with it: `altbench run quick --episodes 5` writes into
     results/quick-5ep. Cells that two sweeps in one `--out` share are played once.
 
     - `altbench run smoke`
@@ -128,6 +132,7 @@ def run(
         splits=split or [],
         device=device,
         seed=seed,
+        data_seeds=data_seed or [],
     )
     commands.run(effective, out, workers, dry_run, named.name)
 

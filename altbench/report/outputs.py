@@ -21,6 +21,7 @@ from altbench.results.run import Run
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
 from altbench.sweeps.kept import load_kept
+from altbench.sweeps.replicates import folder_of
 from altbench.sweeps.spec import SweepSpec
 from altbench.system import fingerprint, sealed
 from altbench.system.console import say
@@ -63,6 +64,9 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
     Also return the figures that could not be drawn. They are made from its flat records and keep its own fingerprint. Raises
     ResultsError if `folder` lacks either.
     """
+    seeds = _data_seeds(folder)
+    if seeds:
+        return _redraw_replicates(folder, seeds)
     made_by = fingerprint.load_fingerprint(folder)
     if made_by is None or not (folder / frames.EPISODES_FILE).is_file():
         raise ResultsError(
@@ -78,6 +82,27 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
         _written(folder)["made_of"],
         _published_lookups(folder),
     )
+
+
+def _data_seeds(folder: Path) -> tuple[int, ...]:
+    """Return the data seeds of the sweep that was run in `folder`; empty for a sweep of one data set."""
+    path = folder / "sweep.json"
+    return load_kept(path).demonstrations.seeds if path.is_file() else ()
+
+
+def _redraw_replicates(folder: Path, seeds: Sequence[int]) -> tuple[list[str], Failures]:
+    """Redraw the run of each data set under `folder`, and the table of how they differ."""
+    from altbench.report.replication import write_replication
+
+    names: list[str] = []
+    failures: Failures = ()
+    for path in (folder_of(folder, seed) for seed in seeds):
+        if (path / frames.EPISODES_FILE).is_file():
+            found, failed = redraw(path)
+            names += [f"{path.name}/{name}" for name in found]
+            failures = (*failures, *failed)
+    names += [str(path.relative_to(folder)) for path in write_replication(folder, tuple(seeds))]
+    return names, failures
 
 
 def _lookups(episodes: pd.DataFrame, decisions: pd.DataFrame, sweep: SweepSpec) -> dict[str, Table]:

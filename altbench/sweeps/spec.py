@@ -59,7 +59,9 @@ class DemonstrationEntry(Spec):
     nothing is collected.
 
     `placement`: on the task's grid, or uniform over its range. `seed`: root of their
-    seeds. `control_mode`: in which the expert's actions are recorded.
+    seeds. `control_mode`: in which the expert's actions are recorded. `seeds`: several
+    data sets, in place of `seed`: all of the sweep is run for each, with training and
+    episodes drawn anew, and a table shows how the data sets differ.
     """
 
     n: int = pydantic.Field(default=30, ge=1)
@@ -67,6 +69,18 @@ class DemonstrationEntry(Spec):
     seed: int = pydantic.Field(default=0, ge=0)
     file: str | None = None
     control_mode: ControlMode = added("ee_pose")
+    seeds: tuple[Annotated[int, pydantic.Field(ge=0)], ...] = added(())
+
+    @pydantic.model_validator(mode="after")
+    def _each_seed_is_collected_once(self) -> Self:
+        if self.seeds and self.file:
+            raise ValueError("seeds: several data sets are collected, so leave `file` out, or `seeds`")
+        if self.seeds and self.seed:
+            raise ValueError(f"seeds = {list(self.seeds)} stands in place of seed = {self.seed}; leave one of them out")
+        twice = sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1})
+        if twice:
+            raise ValueError(f"seeds: expected different seeds, got {twice[0]} twice")
+        return self
 
 
 class PolicyEntry(Spec):
