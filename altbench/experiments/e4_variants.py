@@ -21,6 +21,8 @@ THUMBNAILS = "thumbnails"
 """The row whose key is small grey pictures alone."""
 UNLEARNED = (*RAW, THUMBNAILS)
 """Rows whose key learns nothing."""
+LOOKUP = {"lookup": "nearest", "first_key": "learned", "score_against": "followed"}
+"""Of every `key-…` row: the nearest of all frames at each decision, so that its one key alone counts."""
 NEAR_ALL = 0.999
 """Share of thumbnails in the row `THUMBNAILS`: the setting must stay below 1."""
 
@@ -94,4 +96,4 @@ def _unlearned() -> list[Variant]:
 
 
 def _key(appearance: float = 0.0, **config: Any) -> dict[str, Any]:
-    return {"appearance": appearance, **config}
+    return {"appearance": appearance, **LOOKUP, **config}
