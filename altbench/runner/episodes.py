@@ -11,7 +11,7 @@ from altbench.core.seeds import derive_seed
 from altbench.results.run import Run
 from altbench.rollout import records
 from altbench.rollout.episode import EpisodePlan, PlannedPerturbation
-from altbench.sweeps.needs import FROM_DEMONSTRATIONS
+from altbench.sweeps.needs import CALIBRATE, FROM_DEMONSTRATIONS, task_split
 from altbench.sweeps.plan import Cell
 
 
@@ -53,7 +53,7 @@ def plan_episode(
     of `reset`. Seeds depend on `root_seed` and the episode's number alone. So all
     policies play the same episodes, and comparisons are paired.
     """
-    options: dict[str, Any] = {"split": split, "episode": index, **(event or {})}
+    options: dict[str, Any] = {"split": task_split(split), "episode": index, **(event or {})}
     if starts:
         options["initial_state"] = starts[index % len(starts)].initial_state
     planned = None
@@ -61,7 +61,7 @@ def plan_episode(
         planned = PlannedPerturbation(perturbation, derive_seed(root_seed, "perturb", index), cameras, from_step)
     return EpisodePlan(
         index=index,
-        seed=derive_seed(root_seed, "evaluate", index),
+        seed=derive_seed(root_seed, "calibrate" if split == CALIBRATE else "evaluate", index),
         policy_seed=derive_seed(root_seed, "policy", index),
         options=options,
         perturbation=planned,

@@ -20,6 +20,7 @@ from altbench.core.task import TaskInfo
 from altbench.core.types import ControlMode
 from altbench.rollout.episode import PROTOCOL_VERSION
 from altbench.sweeps.kept import pinned
+from altbench.sweeps.needs import CALIBRATE, task_split
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, EventEntry, PerturbationEntry, PolicyEntry, SweepSpec
 
 KEY_PACKAGES = ("robosuite", "mujoco", "torch")
@@ -212,8 +213,8 @@ def make_evaluations(sweep: SweepSpec, task: TaskInfo) -> Evaluations:
     labels = [entry.name for entry in sweep.policies]
     task = replace(task, horizon=sweep.horizon_of(task.name) or task.horizon)
     for evaluation in sweep.evaluations:
-        if evaluation.split not in task.splits:
-            hint = suggestion(evaluation.split, task.splits)
+        if task_split(evaluation.split) not in task.splits:
+            hint = suggestion(evaluation.split, (*task.splits, CALIBRATE))
             raise ConfigError(f"{task.name}: unknown split {evaluation.split!r}{hint}")
         for label in evaluation.policies or ():
             if label not in labels:

@@ -174,7 +174,9 @@ class EventEntry(Spec):
 class EvaluationEntry(Spec):
     """Columns of the tables: `episodes` on `split`, clean or under `perturbations`.
 
-    `split`: where episodes begin, such as "replay", "recall" or "uniform". `episodes`:
+    `split`: where episodes begin, such as "replay", "recall" or "uniform"; "calibrate"
+    begins as "recall" does, with draws of its own, and sets the thresholds of a table of
+    flags. `episodes`:
     how many; "each" plays every demonstration once. `n`, `policies`: only rows with
     such an N or label take part; None means all. `perturbations`: each is a column of
     its own; none means clean. `event`: happens in each episode.

@@ -122,6 +122,22 @@ def test_an_event_reaches_every_reset(own_policies: Path, monkeypatch: pytest.Mo
     assert {"move_at", "by"}.isdisjoint(plain[0].options)
 
 
+def test_calibration_begins_as_recall_does_with_draws_of_its_own(
+    own_policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "demonstrations", lambda *_: fakes.make_demonstrations(2))
+    found = {}
+    for split in ("recall", "calibrate"):
+        plan = plan_of({"split": split}, own_policies)
+        run = Run(Path(), plan.sweep, "cpu", "none", {}, plan)
+        found[split] = episodes_module.episode_plans(run, plan.cells[0])
+        assert plan.cells[0].split == split
+    recall, own = found["recall"], found["calibrate"]
+    assert [p.options["split"] for p in own] == ["recall"] * len(own)
+    assert [p.options["initial_state"] for p in own] == [p.options["initial_state"] for p in recall]
+    assert not {p.seed for p in own} & {p.seed for p in recall}
+
+
 @pytest.mark.parametrize(
     ("event", "message"),
     [
