@@ -153,7 +153,8 @@ def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -
         if sweep is not None:
             runs.append(replace(Run.open(root, sweep, renderer), reader=reader))
     own = root / "experiments" / experiment.id
-    return ExperimentRun(root, own, tuple(runs), tuple(dict.fromkeys(left_out)), preset)
+    reasons = tuple(dict.fromkeys(left_out))
+    return ExperimentRun(root, own, tuple(runs), reasons, preset, out / experiment.folder)
 
 
 def show_list(experiments: Sequence[Experiment], console: Console) -> None:
