@@ -20,7 +20,7 @@ from altbench.core.task import TaskInfo
 from altbench.core.types import ControlMode
 from altbench.rollout.episode import PROTOCOL_VERSION
 from altbench.sweeps.kept import pinned
-from altbench.sweeps.needs import CALIBRATE, task_split
+from altbench.sweeps.needs import CALIBRATE, FROM_DEMONSTRATIONS, task_split
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, EventEntry, PerturbationEntry, PolicyEntry, SweepSpec
 
 KEY_PACKAGES = ("robosuite", "mujoco", "torch")
@@ -220,7 +220,7 @@ def make_evaluations(sweep: SweepSpec, task: TaskInfo) -> Evaluations:
             if label not in labels:
                 raise ConfigError(f"evaluations: unknown policy {label!r}{suggestion(label, labels)}")
         if evaluation.event:
-            _check_event(evaluation.event, task)
+            _check_event(evaluation.event, task, evaluation.split)
     return tuple((evaluation, _columns(evaluation, task)) for evaluation in sweep.evaluations)
 
 
@@ -259,7 +259,12 @@ def _perturbation(entry: PerturbationEntry, severity: int, task: TaskInfo) -> An
     return made
 
 
-def _check_event(event: EventEntry, task: TaskInfo) -> None:
+def _check_event(event: EventEntry, task: TaskInfo, split: str) -> None:
+    if event.to and split not in FROM_DEMONSTRATIONS:
+        raise ConfigError(
+            f"{task.name}: event: to = {event.to!r}: expected a split that begins from demonstrations "
+            f"({', '.join(FROM_DEMONSTRATIONS)}), got {split!r}"
+        )
     if not task.movable:
         raise ConfigError(
             f"{task.name}: the event {event.title} moves an object during an episode, and this task has none that can "

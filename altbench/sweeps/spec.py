@@ -152,23 +152,33 @@ class PerturbationEntry(Spec):
 class EventEntry(Spec):
     """An event during an episode: the task's object is moved.
 
-    `move_at`: the control step before which it is shifted. `by`: the distance in m.
+    `move_at`: the control step before which it is moved. `by`: the distance in m, in a
+    direction drawn for each episode. `to`, in place of `by`: "demonstrated" moves it to
+    the nearest pose of another demonstration, its turn included; episodes must begin
+    from demonstrations.
     """
 
     move_at: int = pydantic.Field(ge=0)
-    by: float
+    by: float = 0.0
+    to: Literal["", "demonstrated"] = added("")
 
     @pydantic.field_validator("by")
     @classmethod
     def _in_reach(cls, value: float) -> float:
-        if not 0 < value <= FARTHEST_MOVE:
+        if not 0 <= value <= FARTHEST_MOVE:
             raise ValueError(f"expected a distance over 0 and up to {FARTHEST_MOVE} (m)")
         return value
 
+    @pydantic.model_validator(mode="after")
+    def _goes_somewhere(self) -> Self:
+        if bool(self.by) == bool(self.to):
+            raise ValueError(f"expected by = a distance over 0 and up to {FARTHEST_MOVE} (m), or to = 'demonstrated'")
+        return self
+
     @property
     def title(self) -> str:
-        """The name in tables and cells: `move15by0.08`."""
-        return f"move{self.move_at}by{self.by:g}"
+        """The name in tables and cells: `move15by0.08`, `move15to-demonstrated`."""
+        return f"move{self.move_at}" + (f"to-{self.to}" if self.to else f"by{self.by:g}")
 
 
 class EvaluationEntry(Spec):

@@ -328,6 +328,8 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
     assert fallen["photograph"][2:5] == ("12", "1", "100 % [76, 100]") and fallen["photograph"][6] == "0.0"
     assert "alt mostly repeats one demonstration" in report.summary and "0/12" in report.summary
     assert "fallback" in report.sections[0].figures
+    chunks = {row[1]: row for row in report.sections[1].tables["chunks"].blocks[0].rows}
+    assert " 100 % " in chunks["photograph"][2] and chunks["photograph"][3] == "0.0"
 
 
 def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, run_of: Make) -> None:
