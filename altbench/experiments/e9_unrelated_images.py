@@ -236,7 +236,7 @@ def _flag_table(found: Matrix, flags: Mapping[tuple[str, str], Rate]) -> Table:
         "success, camera": [found.text(label, "camera") for label in found.rows],
         "success, photograph": [found.text(label, "photograph") for label in found.rows],
     }
-    return frame_table("Flags and success", pd.DataFrame(texts), texts, FLAGS_NOTE)
+    return frame_table("Flags and success", pd.DataFrame(texts), texts, prose(FLAGS_NOTE))
 
 
 def draw(fallen: Mapping[tuple[str, str], Fallback], labels: Sequence[str]) -> Figure | None:

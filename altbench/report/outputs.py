@@ -18,6 +18,7 @@ from altbench.results import frames
 from altbench.results import measures as measures_module
 from altbench.results.collected import with_collected
 from altbench.results.run import Run
+from altbench.results.training import with_training, write_training
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
 from altbench.sweeps.kept import load_kept
@@ -53,7 +54,8 @@ def write(run: Run, out: Path | None = None) -> Failures:
     made_by = run.fingerprint()
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
-    episodes = with_collected(run.episodes(), run.root, run.sweep)
+    write_training(run, out)
+    episodes = with_training(with_collected(run.episodes(), run.root, run.sweep), out)
     more = _lookups(episodes, run.decisions(), run.sweep)
     return _draw(out, episodes, run.measures(), made_by, made_of, more)[1]
 
@@ -76,7 +78,7 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
     warn_of_unchecked(folder)
     return _draw(
         folder,
-        with_collected(frames.load_published(folder), folder),
+        with_training(with_collected(frames.load_published(folder), folder), folder),
         measures_module.load_measures(folder),
         made_by,
         _written(folder)["made_of"],
@@ -180,7 +182,8 @@ def show(run: Run, console: Console) -> None:
     from altbench.report.tables import render_terminal
 
     if run.recorded.cells:
-        print_all(console, render_terminal(with_collected(run.episodes(), run.root, run.sweep), run.measures()))
+        episodes = with_training(with_collected(run.episodes(), run.root, run.sweep), run.root)
+        print_all(console, render_terminal(episodes, run.measures()))
     if any(path.is_file() for path in _logs(run)):
         say(console, f"errors, and what policies printed: {run.root / 'logs'}", wrap=False)
     missing = len(run.plan.cells) - len(run.recorded.cells)

@@ -36,6 +36,7 @@ from altbench_policies.augment import plain
 from altbench_policies.bc import BehaviourCloning
 from altbench_policies.bc.policy import ChunkRegressor
 from altbench_policies.checkpoint import numpy_of
+from altbench_policies.chunk_policy import LEAST_EPOCHS
 from altbench_policies.frames import Frames, join, observation_rows
 from altbench_policies.lookup.appearance import thumbnails
 from altbench_policies.lookup.first_key import FirstKey
@@ -97,6 +98,7 @@ class AltPlus(Trainable[AltPlusSpec]):
     presets = PRESETS
     renamed_presets: ClassVar = {"published_size": "paper"}
     runtime_fields = RUNTIME_FIELDS
+    least_epochs: ClassVar[float] = LEAST_EPOCHS
 
     def __init__(self, task: TaskInfo, config: AltPlusSpec) -> None:
         super().__init__(task, config)
