@@ -396,10 +396,14 @@ def test_scaling_shows_pooled_rates_and_seeds(
 
 
 @pytest.mark.parametrize("preset", ["small", "paper"])
-def test_bc_has_the_augmentation_of_alt_plus_s_preset_robust_and_nothing_else(preset: Preset) -> None:
+def test_bc_has_the_augmentation_steps_and_averaging_of_alt_plus_s_preset_robust_and_nothing_else(
+    preset: Preset,
+) -> None:
     rows = {entry.name: entry.config for entry in robustness.sweeps(preset)[0].policies}
     robust = rows[robustness.ROBUST]
-    assert rows[robustness.AUGMENTED] == {name: v for name, v in robust.items() if name in AugmentSpec.model_fields}
+    images = {name: v for name, v in robust.items() if name in AugmentSpec.model_fields}
+    steps = {name: v for name, v in robust.items() if name == "train_steps"}
+    assert rows[robustness.AUGMENTED] == {**images, **steps, "ema_power": 0.75}
     assert robust["shrinkage_unit"] == "miss" and robust.get("train_steps") == {"small": 6000, "paper": None}[preset]
 
 
