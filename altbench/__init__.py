@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from altbench.report.compare import Comparison
     from altbench.report.opened import OpenedRun, open_run
     from altbench.runner.evaluate import evaluate
-    from altbench.runner.main import run
+    from altbench.runner.main import run, run_replicates
     from altbench.sweeps.overrides import override
     from altbench.sweeps.spec import (
         DemonstrationEntry,
@@ -113,6 +113,7 @@ _PLACES = {
     "read_demonstrations": "altbench.dataset.cached:read_demonstrations",
     "register": "altbench.core.registry:register",
     "run": "altbench.runner.main:run",
+    "run_replicates": "altbench.runner.main:run_replicates",
 }
 """Each public name -> "module:attribute". A name must not be a package's name: importing
 the package would replace it."""
@@ -165,6 +166,7 @@ __all__ = [
     "read_demonstrations",
     "register",
     "run",
+    "run_replicates",
 ]
 
 

@@ -68,7 +68,7 @@ class FakeTask(DeltaTask, RestorableTask):
         self.observation_space = _observation_space(obs_type, image_size)
         self._time, self._steps, self._hopeless = 0.0, 0, False
         self._gripper, self._target = np.zeros(3), np.zeros(2)
-        self._move: tuple[int, float] | None = None
+        self._move: tuple[int, float | Float64] | None = None
         self._moved, self._angle = False, 0.0
         self._initial = InitialState(self.sim_state(), self._target.copy())
 
@@ -105,7 +105,10 @@ class FakeTask(DeltaTask, RestorableTask):
         if np.shape(action) != self.action_space.shape:
             raise ContractError(f"expected an action of shape {self.action_space.shape}, got {np.shape(action)}")
         if self._move is not None and self._move[0] == self._steps:
-            self._target = self._target + self._move[1] * np.array([np.cos(self._angle), np.sin(self._angle)])
+            by = self._move[1]
+            there = isinstance(by, np.ndarray)
+            away = 0.0 if there else by * np.array([np.cos(self._angle), np.sin(self._angle)])
+            self._target = by.copy() if there else self._target + away
             self._moved = True
         if self.control_mode == "ee_pose":
             move = np.asarray(action[:3], np.float64) - self._gripper
@@ -254,9 +257,11 @@ def _demonstrate(env: FakeTask, expert: FakeExpert, index: int, seed: int, place
     )
 
 
-def _requested_move(options: Mapping[str, Any]) -> tuple[int, float] | None:
+def _requested_move(options: Mapping[str, Any]) -> tuple[int, float | Float64] | None:
     """Return the event that `reset`'s options request; any direction is possible."""
     step, by = options.get("move_at"), options.get("by")
+    if "move_to" in options:
+        return step, np.asarray(options["move_to"], np.float64)
     if step is None and by is None:
         return None
     if not isinstance(step, int) or not 0 <= step < TASK.horizon:

@@ -108,6 +108,10 @@ def run(
     seed: Annotated[
         int | None, typer.Option(help="Root of all seeds but that of collecting demonstrations.", show_default=False)
     ] = None,
+    data_seed: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="Root of a data set; repeatable: all of the sweep is run for each."),
+    ] = None,
     executor: Annotated[
         str, typer.Option(help="What does the work: local (this machine), worker, ray or slurm.", metavar="NAME")
     ] = "local",
@@ -123,8 +127,8 @@ def run(
 
     If it was interrupted, the same command goes on where it stopped.
 
-    `--episodes`, `--n`, `--only`, `--split`, `--device` and `--seed` change the sweep,
-    and its name with it: `altbench run quick --episodes 5` writes into
+    `--episodes`, `--n`, `--only`, `--split`, `--device`, `--seed` and `--data-seed`
+    change the sweep, and its name with it: `altbench run quick --episodes 5` writes into
     results/quick-5ep. Cells that two sweeps in one `--out` share are played once.
 
     - `altbench run smoke`
@@ -148,6 +152,7 @@ def run(
         splits=split or [],
         device=device,
         seed=seed,
+        data_seeds=data_seed or [],
     )
     chosen = commands.choose_engine(executor, engine or [], workers, allow_mixed)
     commands.run(effective, out, chosen, dry_run, named.name)

@@ -34,6 +34,10 @@ PresetOption = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="where everything goes; default results/paper-small or results/paper")]
 Workers = Annotated[int | None, typer.Option(min=0, help="worker processes; default: one per core; 0: none")]
+DataSeeds = Annotated[
+    list[int] | None,
+    typer.Option("--data-seed", min=0, help="root of a data set; repeatable: everything is run for each, in OUT/dataN"),
+]
 
 
 @app.command("list")
@@ -56,6 +60,7 @@ def run(
     preset: PresetOption = "small",
     out: Out = None,
     workers: Workers = None,
+    data_seed: DataSeeds = None,
 ) -> None:
     """Run what is missing of experiments, then write their reports beside the paper's
     numbers.
@@ -65,6 +70,7 @@ def run(
 
     - `altbench experiments run E3`
     - `altbench experiments run --all --preset small --workers 2`
+    - `altbench experiments run E3 --data-seed 3 --data-seed 4`
     """
     from altbench.experiments import reproduce as work
     from altbench.system.console import make_console, say
@@ -77,7 +83,11 @@ def run(
     make_folder(folder)
     try:
         count = usable_cores() if workers is None else workers
-        failed = work.reproduce(chosen, preset, folder, count, renderer, console)
+        if data_seed:
+            seeds = list(dict.fromkeys(data_seed))
+            failed = work.reproduce_replicates(chosen, preset, folder, seeds, count, renderer, console)
+        else:
+            failed = work.reproduce(chosen, preset, folder, count, renderer, console)
     except KeyboardInterrupt:
         say(console, "\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
@@ -140,6 +150,7 @@ def reproduce(
     workers: Workers = None,
     report_only: Annotated[bool, typer.Option("--report-only", hidden=True)] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", hidden=True)] = False,
+    data_seed: DataSeeds = None,
 ) -> None:
     """Reproduce the paper's experiments: another name of `altbench experiments run`.
 
@@ -161,7 +172,7 @@ def reproduce(
     elif dry_run:
         plan(experiment, everything, preset, out, workers)
     else:
-        run(experiment, everything, preset, out, workers)
+        run(experiment, everything, preset, out, workers, data_seed)
 
 
 def _chosen(names: list[str] | None, everything: bool) -> list[Experiment]:

@@ -12,8 +12,9 @@ from rich.console import Console
 from altbench.core.errors import AltbenchError
 from altbench.results import history
 from altbench.sweeps.kept import load_kept
+from altbench.sweeps.replicates import folder_of, replicates
 from altbench.sweeps.spec import SweepSpec, load_sweep
-from altbench.system.console import make_console, say
+from altbench.system.console import make_console, say, show
 from altbench.system.devices import require_renderer, resolve_device
 from altbench.system.fingerprint import usable_cores
 
@@ -47,12 +48,30 @@ def run(sweep: SweepSpec, out: Path | None, engine: Engine, dry_run: bool, named
     if out is None:
         _name_original(sweep, named, console)
     _name_others(sweep, root, console)
+    parts = {folder_of(root, seed): one for seed, one in replicates(sweep).items()} or {root: sweep}
     if dry_run:
-        _show_plan(sweep, root, engine.workers, console)
-        _show_script(engine, sweep, root)
+        for folder, one in parts.items():
+            _show_plan(one, folder, engine.workers, console)
+            _show_script(engine, one, folder)
         return
-    failed = _run(sweep, root, engine, console)
+    failed = False
+    for folder, one in parts.items():
+        failed |= _run(one, folder, engine, console)
+        _replicate(sweep, root, console)
     raise typer.Exit(1 if failed else 0)
+
+
+def _replicate(sweep: SweepSpec, root: Path, console: Console) -> None:
+    """Write and show the table of the data sets that have been run so far, if there are several."""
+    if not sweep.demonstrations.seeds:
+        return
+    from altbench.report import replication
+
+    history.keep(sweep, root)
+    written = replication.write_replication(root, sweep.demonstrations.seeds)
+    if written:
+        show(console, replication.shown(root, sweep.demonstrations.seeds))
+        say(console, f"how the data sets differ: {written[1]}", wrap=False)
 
 
 def _name_original(sweep: SweepSpec, named: str, console: Console) -> None:

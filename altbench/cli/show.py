@@ -227,7 +227,9 @@ def show_sweep(console: Console, sweep: Any) -> None:
     say(console, (f"sweep {sweep.name}", "bold"), f" {sweep.description}")
     shown = sweep.demonstrations
     source = f"in {shown.file}" if shown.file else f"{shown.n} from the expert, {shown.placement}"
-    say(console, f"tasks: {', '.join(sweep.tasks)}; demonstrations: {source}; training seeds: {len(sweep.train_seeds)}")
+    sets = f", data seeds {', '.join(map(str, shown.seeds))}" if shown.seeds else ""
+    counted = f"training seeds: {len(sweep.train_seeds)}"
+    say(console, f"tasks: {', '.join(sweep.tasks)}; demonstrations: {source}{sets}; {counted}")
     rows = FittingTable(("row", "policy", "preset", "n", "settings"), "Rows", prose=[4])
     for entry in sweep.policies:
         settings = ", ".join(f"{key} = {written(value)}" for key, value in entry.config.items())

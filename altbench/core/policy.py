@@ -237,7 +237,14 @@ class Trainable(Policy[ConfigT]):
 
     A checkpoint consists of TOML, safetensors and plain arrays; nothing is pickled,
     because loading a pickle can run any code.
+
+    `least_epochs`: the passes over the frames without which a fit counts as not
+    converged, unless it ended at a plateau of its loss; tables mark it and do not rank
+    it. 0: the policy has no such rule. It reads `batch_size` of the settings and the
+    steps that `FitContext.progress` is told.
     """
+
+    least_epochs: ClassVar[float] = 0.0
 
     @abstractmethod
     def fit(self, demonstrations: Sequence[Demonstration], context: FitContext) -> None:

@@ -30,7 +30,7 @@ class TaskInfo:
     `movable`: whether `reset(options={"move_at": step, "by": metres})` shifts the
     task's object just before that control step, in a direction drawn from the seed. An
     object that is held or lifted is not shifted; `info["moved"]` records whether it
-    was.
+    was. `"move_to": object_pose` in place of `by` puts it at that pose.
 
     `workspace`: (low, high), the bounds of a pose action's position (m, world); None if
     unknown.

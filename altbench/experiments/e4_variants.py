@@ -17,26 +17,35 @@ Every `key-…` row differs from it in one thing.
 """
 RAW = ("key-untrained", "key-concat-untrained", "kdtree")
 """Rows with untrained networks, and with raw pixels."""
+FISHER = "fisher"
+"""The lookup that trains nothing, which any key must beat to be worth its cost."""
 THUMBNAILS = "thumbnails"
 """The row whose key is small grey pictures alone."""
-UNLEARNED = (*RAW, THUMBNAILS)
-"""Rows whose key learns nothing."""
+UNLEARNED = (*RAW, THUMBNAILS, FISHER)
+"""Rows whose key is not trained."""
+LOOKUP = {"lookup": "nearest", "first_key": "learned", "score_against": "followed"}
+"""Of every `key-…` row: the nearest of all frames at each decision, so that its one key alone counts."""
 NEAR_ALL = 0.999
 """Share of thumbnails in the row `THUMBNAILS`: the setting must stay below 1."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: its label, what it is in words, and its settings beside the preset's."""
+    """A row: its label, what it is in words, and its settings beside the preset's.
+
+    `preset`: the row's own; empty: the experiment's.
+    """
 
     label: str
     what: str
     policy: str = "alt"
     config: Mapping[str, Any] = field(default_factory=dict)
+    preset: str = ""
 
     def entry(self, preset: Preset) -> PolicyEntry:
         """Make the row of a sweep."""
-        return row(self.policy, preset, label=self.label, **self.config)
+        made = row(self.policy, preset, label=self.label, **self.config)
+        return made.model_copy(update={"preset": self.preset}) if self.preset else made
 
 
 def variants(preset: Preset) -> list[Variant]:
@@ -90,8 +99,9 @@ def _unlearned() -> list[Variant]:
         ),
         Variant(THUMBNAILS, "12×12 grey thumbnails alone", config=_key(NEAR_ALL, train_steps=0)),
         Variant("kdtree", "nearest observation, no encoder", policy="kdtree"),
+        Variant(FISHER, "pixels weighted by Fisher's criterion, then the pose", policy="fisher", preset="small"),
     ]
 
 
 def _key(appearance: float = 0.0, **config: Any) -> dict[str, Any]:
-    return {"appearance": appearance, **config}
+    return {"appearance": appearance, **LOOKUP, **config}

@@ -27,17 +27,22 @@ therefore misses the cube after a move of 5 cm.
 """
 BLIND = "open_loop"
 """The policy that looks once, at the start; a policy that does not react is like it."""
-EVENTS = tuple(EventEntry(move_at=MOVE_AT, by=distance) for distance in DISTANCES)
+TO_DEMONSTRATED = EventEntry(move_at=MOVE_AT, to="demonstrated")
+"""A move to a pose that a policy can solve by recall: what it fails there, it fails for not reacting."""
+EVENTS = (TO_DEMONSTRATED, *(EventEntry(move_at=MOVE_AT, by=distance) for distance in DISTANCES))
 
 METHOD = """
     Lift, {n} demonstrations, split `recall`, {episodes} episodes. Before control step
-    {move_at} the cube is moved at once to another place on the table. The direction is
-    drawn for each episode. It is the same for all policies, unless an arm is in the
-    way. A policy sees the move at its next decision, which may be as many steps later
-    as its executed chunk is long.
+    {move_at} the cube is moved at once to another place on the table: to the nearest pose
+    of another demonstration, its turn included, or by a distance in a direction that is
+    drawn for each episode. It is the same for all policies, unless an arm is in the way.
+    A move by a distance ends at a pose that nobody demonstrated, where a lookup fails
+    unmoved as well (`uniform`). So reactivity is read off the move between demonstrated
+    poses, beside `recall`, where nothing is moved. A policy sees the move at its next
+    decision, which may be as many steps later as its executed chunk is long.
     """
 MOVED = "It was moved {counts}. It is not moved if the episode has ended or a gripper touches it."
-MOVED_COUNT = "by {centimetres} cm in {moved} of {episodes} episodes"
+MOVED_COUNT = "{how} in {moved} of {episodes} episodes"
 BLINDLY = """
     A policy reacts if it succeeds significantly more often than `{blind}`, which looks
     once, at the start.
@@ -71,7 +76,7 @@ def report(run: ExperimentRun) -> Report:
         Section(
             "Compared with blind playing",
             prose(BLINDLY, blind=BLIND),
-            {f"against_blind_{_centimetres(event)}cm": table for event, table in paired.items()},
+            {f"against_blind_{_stem(event)}": table for event, table in paired.items()},
         ),
     )
     return Report(_summary(found, paired[EVENTS[0]]), sections, _reported(found))
@@ -87,12 +92,16 @@ def _split(event: EventEntry) -> str:
     return f"recall+{event.title}"
 
 
-def _centimetres(event: EventEntry) -> str:
-    return f"{100 * event.by:g}"
+def _stem(event: EventEntry) -> str:
+    return event.to or f"{100 * event.by:g}cm"
+
+
+def _how(event: EventEntry) -> str:
+    return "to another demonstrated pose" if event.to else f"by {100 * event.by:g} cm"
 
 
 def _head(event: EventEntry) -> str:
-    return f"moved by {_centimetres(event)} cm"
+    return f"moved {_how(event)}"
 
 
 def _took_place(run: ExperimentRun) -> str:
@@ -103,7 +112,7 @@ def _took_place(run: ExperimentRun) -> str:
     frame, counts = countable(run.episodes()), []
     for event in EVENTS:
         moved = chosen(frame, clean(_split(event)))["moved"].dropna()
-        numbers = {"centimetres": _centimetres(event), "moved": int(moved.sum()), "episodes": len(moved)}
+        numbers = {"how": _how(event), "moved": int(moved.sum()), "episodes": len(moved)}
         counts += [prose(MOVED_COUNT, **numbers)] if len(moved) else []
     return prose(MOVED, counts=listed(counts)) if counts else ""
 

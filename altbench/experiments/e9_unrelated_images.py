@@ -24,12 +24,13 @@ from altbench.experiments.shared.matrix import (
     matrix_table,
     recorded_cells,
 )
-from altbench.experiments.shared.recall import nearest_demonstrations
+from altbench.experiments.shared.recall import chunk_recall, nearest_demonstrations
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, prose
 from altbench.report.style import headline, styled
 from altbench.report.success import flag_rate
 from altbench.report.table import Table, rate_text
+from altbench.stats.chunks import LENGTH, PASSED
 from altbench.stats.rates import Rate, countable, rate_of
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
@@ -49,6 +50,14 @@ METHOD = """
     to the demonstration nearest to its motion (mean position distance after
     resampling). Episodes of `recall` begin at all demonstrations equally often, so that
     a policy that sees the scene executes all of them.
+    """
+CHUNKS = """
+    A nearest demonstration always exists, also for a policy that does not move: read the
+    table above beside its control, `{hold}`. Here the chunks of {length} commanded positions
+    that a policy executes are compared with all training chunks. One is recalled if it is
+    nearer to some training chunk than {passed:.0f} % of another demonstration's are, when
+    each demonstration is left out in turn. Whoever repeats demonstrations has 100 %,
+    whoever acts as another demonstrator would {passed:.0f} %.
     """
 HOLDING = "`{hold}` is ALT's checkpoint with another setting: it keeps its pose while its flag is raised."
 NOTE = """
@@ -117,6 +126,11 @@ def report(run: ExperimentRun) -> Report:
             drawn(fallback=partial(draw, shown, labels)),
         ),
         Section(
+            "Which chunks are recalled",
+            prose(CHUNKS, hold=HOLD, length=LENGTH, passed=100 * PASSED),
+            {"chunks": _chunk_table(run, labels, conditions)},
+        ),
+        Section(
             "Flags, and success when a policy stops on its own flag",
             prose(HOLDING, hold=HOLD),
             {"flags": _flag_table(found, flags)},
@@ -124,6 +138,27 @@ def report(run: ExperimentRun) -> Report:
         Section("Success", "", {"success": matrix_table("Success with a photograph", found)}),
     )
     return Report(_summary(fallen, flags), sections, _reported(fallen, flags))
+
+
+def _chunk_table(run: ExperimentRun, labels: Sequence[str], conditions: Mapping[str, Where]) -> Table:
+    """Tabulate the share of recalled chunks and their distances, by policy and image."""
+    rows: list[dict[str, Any]] = []
+    texts: dict[str, list[str]] = {
+        head: [] for head in ("policy", "image", "recalled chunks", "distance, mm", "threshold, mm")
+    }
+    for label in labels:
+        for image, where in conditions.items():
+            found = chunk_recall(run, recorded_cells(run, {**where, "label": label}))
+            rate, median, threshold = found or (rate_of(0, 0), None, None)
+            numbers = {"recalled": rate.successes, "chunks": rate.episodes, "rate": rate.value}
+            rows.append({"policy": label, "image": image, **numbers, "median_mm": median, "threshold_mm": threshold})
+            millimetres = ["" if value is None else f"{value:.1f}" for value in (median, threshold)]
+            for head, value in zip(texts, (label, image, rate_text(rate), *millimetres), strict=True):
+                texts[head].append(value)
+    note = (
+        "Chunks, share with a 95 % interval (an episode is one cluster), and the median distance to a training chunk."
+    )
+    return frame_table("Recalled chunks", pd.DataFrame(rows), texts, note, names=2)
 
 
 def _photograph() -> Where:
@@ -201,7 +236,7 @@ def _flag_table(found: Matrix, flags: Mapping[tuple[str, str], Rate]) -> Table:
         "success, camera": [found.text(label, "camera") for label in found.rows],
         "success, photograph": [found.text(label, "photograph") for label in found.rows],
     }
-    return frame_table("Flags and success", pd.DataFrame(texts), texts, FLAGS_NOTE)
+    return frame_table("Flags and success", pd.DataFrame(texts), texts, prose(FLAGS_NOTE))
 
 
 def draw(fallen: Mapping[tuple[str, str], Fallback], labels: Sequence[str]) -> Figure | None:

@@ -32,18 +32,24 @@ from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Pr
 from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table, recorded_cells
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, percent, prose
+from altbench.report.calibrated_flags import calibrated_flags_table
 from altbench.report.success import flag_rate
 from altbench.report.table import Table, rate_text
 from altbench.stats.rates import countable, rate_of
+from altbench.sweeps.needs import CALIBRATE
 from altbench.sweeps.plan import Cell, Checkpoint
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
 
 FRESH = 500
 """Unperturbed `recall` episodes: many, because the false-alarm rate is small."""
+CALIBRATION = 199
+"""Episodes that the calibrated threshold is set on: enough that it mostly gives 2 to 8 % false alarms."""
 ASKED = 0.05
 """False alarms per episode that the calibration asks for."""
 HOLD = "alt-hold"
 """The row of ALT that keeps its pose while its flag is up."""
+KEY = "alt-key"
+"""The row of ALT without thumbnails, which `paper` never has."""
 PERTURBATIONS = (
     PerturbationEntry(name="photograph", severities=(3, 5)),
     PerturbationEntry(name="photograph", severities=(5,), from_step=LATE),
@@ -69,6 +75,15 @@ FLAG_METHOD = """
     """
 THRESHOLD = "its threshold is calibrated for {rate} false alarms per episode"
 THRESHOLD_FIXED = "flags below a similarity of {gamma:g}, which is not calibrated"
+CALIBRATED = """
+    A policy's own threshold is that of a demonstration that is left out, whose object
+    stands elsewhere. This one is set on {episodes} episodes of `calibrate`, which begin as
+    those of `recall` do and share no draw with them. {thumbnails}
+    """
+THUMBNAILS = """
+    {share} of `alt`'s similarity are plain grey thumbnails: what it flags, it may flag by
+    these alone. `{key}` has none.
+    """
 HOLDING = "`{hold}` keeps its pose while its flag is raised; `alt` executes the nearest chunk nevertheless."
 SELECTIVE = """
     Success if the policy refuses the strangest images before its first action: over the
@@ -81,12 +96,16 @@ SUMMARY_AREAS = "AUROC for photographs: {areas}."
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Ask for ALT that acts and for ALT that holds, unperturbed and perturbed."""
     rows = [row("alt", preset), row("alt", preset, label=HOLD, when_ood="hold")]
+    without = [row("alt", preset, label=KEY, appearance=0.0)] if preset == "small" else []
+    keys = [entry.name for entry in without]
     evaluations = [
+        evaluation(CALIBRATE, CALIBRATION, policies=["alt", *keys]),
         evaluation("recall", FRESH, policies=["alt"]),
-        evaluation("recall", policies=[HOLD]),
-        evaluation("uniform"),
+        evaluation("recall", policies=[HOLD, *keys]),
+        evaluation("uniform", policies=["alt", HOLD]),
         evaluation("recall", perturbations=PERTURBATIONS),
     ]
+    rows += without
     return [make_sweep("ood", rows, evaluations)]
 
 
@@ -121,6 +140,11 @@ def report(run: ExperimentRun) -> Report:
             drawn(scores=partial(draw_scores, fitted)) if fitted else drawn(),
         ),
         Section("ALT's flag in use", _flag_method(run), {"flags": flags}),
+        Section(
+            "The same scores at a threshold from episodes of its own",
+            prose(CALIBRATED, episodes=CALIBRATION, thumbnails=_thumbnails(run)),
+            {"calibrated": calibrated_flags_table(run.episodes())},
+        ),
         Section(
             "Stopping on the flag",
             prose(HOLDING, hold=HOLD),
@@ -265,6 +289,12 @@ def _method() -> str:
 def _flag_method(run: ExperimentRun) -> str:
     thresholds = " ".join(f"`{cell.label}`: {_threshold(cell)}." for cell in cells_of(run, clean("recall")))
     return prose(FLAG_METHOD, fresh=FRESH, episodes=EPISODES, thresholds=thresholds).strip("; ")
+
+
+def _thumbnails(run: ExperimentRun) -> str:
+    """Say how much of ALT's similarity thumbnails are; empty if none."""
+    shares = {cell.config.get("appearance", 0.0) for cell in run.cells if cell.label == "alt"}
+    return prose(THUMBNAILS, share=percent(max(shares)), key=KEY) if shares and max(shares) else ""
 
 
 def _threshold(cell: Cell) -> str:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from altbench.core.errors import AltbenchError
 from altbench.experiments.shared.available import only_available
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset
 from altbench.experiments.shared.report import write_report
+from altbench.report.replication import STEM, replication_table
+from altbench.report.table import write_table
 from altbench.results.demonstrations import DemonstrationReader
 from altbench.results.folder import RunFolder, remove_leftovers
 from altbench.results.run import Run
@@ -19,6 +22,7 @@ from altbench.runner.dry_run import Work, show_cost, show_plan
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.main import complete
 from altbench.runner.progress import Board
+from altbench.sweeps.replicates import folder_of, with_data_seed
 from altbench.system import fingerprint
 from altbench.system.console import FittingTable, say, show
 from altbench.system.files import check_folder
@@ -43,6 +47,48 @@ def reproduce(
         finally:
             executor.close()
     return failed
+
+
+def reproduce_replicates(
+    experiments: Sequence[Experiment],
+    preset: Preset,
+    out: Path,
+    data_seeds: Sequence[int],
+    workers: int,
+    renderer: str,
+    console: Console,
+) -> bool:
+    """Run and report on `experiments` for each data seed, in `out`/data3 for seed 3; return whether anything failed.
+
+    Then write how the data sets differ, into a table `replication` in each experiment's
+    folder under `out`. Errors as `reproduce`.
+    """
+    failed = False
+    for seed in data_seeds:
+        say(console, (f"data seed {seed}", "bold"))
+        chosen = [on_data_set(experiment, seed) for experiment in experiments]
+        failed |= reproduce(chosen, preset, folder_of(out, seed), workers, renderer, console)
+        for experiment in experiments:
+            write_spread(experiment, preset, out, data_seeds, renderer, console)
+    return failed
+
+
+def on_data_set(experiment: Experiment, seed: int) -> Experiment:
+    """Return `experiment` with every sweep on the data set `seed`."""
+    return replace(experiment, sweeps=lambda preset: [with_data_seed(s, seed) for s in experiment.sweeps(preset)])
+
+
+def write_spread(
+    experiment: Experiment, preset: Preset, out: Path, data_seeds: Sequence[int], renderer: str, console: Console
+) -> None:
+    """Write the table of an experiment's data sets under `out`, as far as they have been played."""
+    runs = {s: open_run(on_data_set(experiment, s), preset, folder_of(out, s), renderer) for s in data_seeds}
+    played = [run.episodes().assign(data_seed=seed) for seed, run in runs.items() if run.recorded]
+    if played:
+        made_by = fingerprint.collect(renderer=renderer, data=None)
+        table = replication_table(pd.concat(played, ignore_index=True))
+        written = write_table(table, out / experiment.folder, STEM, made_by)
+        say(console, f"how the data sets differ: {written[1]}", wrap=False)
 
 
 def _reproduce_one(
@@ -107,7 +153,8 @@ def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -
         if sweep is not None:
             runs.append(replace(Run.open(root, sweep, renderer), reader=reader))
     own = root / "experiments" / experiment.id
-    return ExperimentRun(root, own, tuple(runs), tuple(dict.fromkeys(left_out)), preset)
+    reasons = tuple(dict.fromkeys(left_out))
+    return ExperimentRun(root, own, tuple(runs), reasons, preset, out / experiment.folder)
 
 
 def show_list(experiments: Sequence[Experiment], console: Console) -> None:

@@ -50,6 +50,9 @@ class OpenedRun:
 def open_run(root: Path | str) -> OpenedRun:
     """Open the folder of a run; raise ResultsError if it holds no records."""
     root = Path(root)
+    sets = sorted(path.name for path in root.glob("data*") if (path / "episodes.parquet").is_file())
+    if sets and not (root / "episodes.parquet").is_file():
+        raise ResultsError(f"{root}: holds the runs of several data sets; open one, such as {root / sets[0]}")
     if not ((root / "episodes.parquet").is_file() or (root / "cells").is_dir()):
         raise ResultsError(
             f"{root}: not a run's folder; expected episodes.parquet or cells/ in it, such as results/quick"

@@ -18,9 +18,11 @@ from altbench.results import frames
 from altbench.results import measures as measures_module
 from altbench.results.collected import with_collected
 from altbench.results.run import Run
+from altbench.results.training import with_training, write_training
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
 from altbench.sweeps.kept import load_kept
+from altbench.sweeps.replicates import folder_of
 from altbench.sweeps.spec import SweepSpec
 from altbench.system import fingerprint, sealed
 from altbench.system.console import say
@@ -52,7 +54,8 @@ def write(run: Run, out: Path | None = None) -> Failures:
     made_by = run.fingerprint()
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
-    episodes = with_collected(run.episodes(), run.root, run.sweep)
+    write_training(run, out)
+    episodes = with_training(with_collected(run.episodes(), run.root, run.sweep), out)
     more = _lookups(episodes, run.decisions(), run.sweep)
     return _draw(out, episodes, run.measures(), made_by, made_of, more)[1]
 
@@ -63,6 +66,9 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
     Also return the figures that could not be drawn. They are made from its flat records and keep its own fingerprint. Raises
     ResultsError if `folder` lacks either.
     """
+    seeds = _data_seeds(folder)
+    if seeds:
+        return _redraw_replicates(folder, seeds)
     made_by = fingerprint.load_fingerprint(folder)
     if made_by is None or not (folder / frames.EPISODES_FILE).is_file():
         raise ResultsError(
@@ -72,12 +78,33 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
     warn_of_unchecked(folder)
     return _draw(
         folder,
-        with_collected(frames.load_published(folder), folder),
+        with_training(with_collected(frames.load_published(folder), folder), folder),
         measures_module.load_measures(folder),
         made_by,
         _written(folder)["made_of"],
         _published_lookups(folder),
     )
+
+
+def _data_seeds(folder: Path) -> tuple[int, ...]:
+    """Return the data seeds of the sweep that was run in `folder`; empty for a sweep of one data set."""
+    path = folder / "sweep.json"
+    return load_kept(path).demonstrations.seeds if path.is_file() else ()
+
+
+def _redraw_replicates(folder: Path, seeds: Sequence[int]) -> tuple[list[str], Failures]:
+    """Redraw the run of each data set under `folder`, and the table of how they differ."""
+    from altbench.report.replication import write_replication
+
+    names: list[str] = []
+    failures: Failures = ()
+    for path in (folder_of(folder, seed) for seed in seeds):
+        if (path / frames.EPISODES_FILE).is_file():
+            found, failed = redraw(path)
+            names += [f"{path.name}/{name}" for name in found]
+            failures = (*failures, *failed)
+    names += [str(path.relative_to(folder)) for path in write_replication(folder, tuple(seeds))]
+    return names, failures
 
 
 def _lookups(episodes: pd.DataFrame, decisions: pd.DataFrame, sweep: SweepSpec) -> dict[str, Table]:
@@ -155,7 +182,8 @@ def show(run: Run, console: Console) -> None:
     from altbench.report.tables import render_terminal
 
     if run.recorded.cells:
-        print_all(console, render_terminal(with_collected(run.episodes(), run.root, run.sweep), run.measures()))
+        episodes = with_training(with_collected(run.episodes(), run.root, run.sweep), run.root)
+        print_all(console, render_terminal(episodes, run.measures()))
     if any(path.is_file() for path in _logs(run)):
         say(console, f"errors, and what policies printed: {run.root / 'logs'}", wrap=False)
     missing = len(run.plan.cells) - len(run.recorded.cells)

@@ -52,6 +52,10 @@ _INCOMPLETE = (
     " Missing: episodes that could not be played, for reasons other than the policy (infra_error); the next run tries"
     " them again. While a row lacks any, no row of the same condition is ranked."
 )
+_NOT_CONVERGED = (
+    " Not converged, marked *, and not ranked: {rows}. Their networks saw the frames fewer than 100 times, and training did"
+    " not end at a plateau of the loss (training.json)."
+)
 _FLAGS = (
     "Flagged/episodes, rate and Wilson 95 % interval over initial poses (false alarms on unperturbed episodes, detections"
     " on perturbed ones); AUROC of an episode's highest score against the same policy's unperturbed episodes on the same"
@@ -71,8 +75,15 @@ def success_table(frame: pd.DataFrame) -> Table:
     texts = _rate_texts(
         data["successes"], data["episodes"], data["rate"], data["low"], data["high"], data["infra_errors"]
     )
+    texts = [f"{text} *" if short else text for text, short in zip(texts, _not_converged(frame, data), strict=True)]
     lacks = _INCOMPLETE if data["infra_errors"].any() else ""
     several = SEEDS_NOTE if frame["train_seed"].nunique() > 1 else ""
+    short = unconverged_rows(frame)
+    several += (
+        _NOT_CONVERGED.format(rows="; ".join(sorted({f"{task}, {label}, N {n}" for task, label, n in short})))
+        if short
+        else ""
+    )
     own = _shown_n(data)
     ranking = _RANKING + (_OWN_N if own[own > 0].nunique() > 1 else "")
     return Table("Success", data, condition_blocks(data, texts), _RATES + ranking + lacks + several)
@@ -179,7 +190,8 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
     # "Best" means better than all: a row that lacks episodes might be as good.
     complete = (rates.groupby(condition)["missing"].transform("sum") == 0).to_numpy(bool)
     sees_images = np.array([not is_privileged(policy) for policy in rates["policy"]], dtype=bool)
-    for _, group in rates[complete & sees_images].groupby(condition):
+    converged = ~np.array(_not_converged(frame, rates), dtype=bool)
+    for _, group in rates[complete & sees_images & converged].groupby(condition):
         places = [int(i) for i in group.index]
         able = [i for i in places if enough[i]]
         if len(able) < 2:
@@ -189,6 +201,20 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
         for i in able:
             marks[i] = i == winner and beats_all(episodes[keys[i]], others)
     return pd.Series(pd.array(marks, dtype="boolean"), index=rates.index)
+
+
+def unconverged_rows(frame: pd.DataFrame) -> set[tuple[str, str, int]]:
+    """Return (task, label, N) of the rows with a checkpoint that has not converged."""
+    if "converged" not in frame:
+        return set()
+    short = frame.loc[~frame["converged"].astype(bool), ["task", "label", "n"]].drop_duplicates()
+    return {(str(task), str(label), int(n)) for task, label, n in short.itertuples(index=False)}
+
+
+def _not_converged(frame: pd.DataFrame, rates: pd.DataFrame) -> list[bool]:
+    """Return whether each of `rates` is of a row that has not converged."""
+    short = unconverged_rows(frame)
+    return [(task, label, n) in short for task, label, n in zip(rates["task"], rates["label"], rates["n"], strict=True)]
 
 
 def _shown_n(rates: pd.DataFrame) -> pd.Series[int]:

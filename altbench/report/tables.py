@@ -10,6 +10,7 @@ import pandas as pd
 from rich.console import Group
 from rich.text import Text
 
+from altbench.report.calibrated_flags import calibrated_flags_table
 from altbench.report.costs import (
     MEGABYTES,
     MILLISECONDS,
@@ -40,6 +41,7 @@ def all_tables(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> dict[s
     tables = {
         "success": dataclasses.replace(success, note=" ".join(filter(None, (success.note, _trained(measures))))),
         "ood": ood_table(frame),
+        "ood_calibrated": calibrated_flags_table(frame),
         "failures": failures_table(frame),
         "latency": latency_table(measures),
         "memory": memory_table(measures),

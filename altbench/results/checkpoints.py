@@ -36,6 +36,9 @@ class CheckpointCard(Spec):
     cards older than this field. `files`: SHA-256 of each file that the policy wrote, by
     its path in the folder; empty in older cards, whose files are used unchecked.
     `adapter`: around a policy that learns nothing; empty: nothing.
+    `epochs`: passes over the frames; None in older cards, and for a policy without a rule
+    on them. `converged`: whether it kept its rule (`Trainable.least_epochs`), by them or
+    by a plateau; None if that is not known.
     """
 
     task: str
@@ -53,6 +56,8 @@ class CheckpointCard(Spec):
     trained_on: str = ""
     files: Mapping[str, str] = added({})
     adapter: Mapping[str, Any] = added({})
+    epochs: float | None = added(None)
+    converged: bool | None = added(None)
 
 
 def save_checkpoint(folder: Path, card: CheckpointCard, policy: Trainable, logs: Path | None = None) -> None:

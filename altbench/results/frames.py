@@ -173,9 +173,9 @@ class Recorded:
         table = self.cells[key].table
         return list(zip(table["status"].to_pylist(), table["message"].to_pylist(), strict=True))
 
-    def episodes(self) -> pd.DataFrame:
-        """Return one row per episode, as `load_episodes`."""
-        return _episodes_frame(_episodes_table(self._sorted()))
+    def episodes(self, more: Any = None) -> pd.DataFrame:
+        """Return one row per episode, as `load_episodes`; `more`: as `published_episodes`."""
+        return _episodes_frame(_joined(_episodes_table(self._sorted()), more))
 
     def decisions(self) -> pd.DataFrame:
         """Return one row per decision, as `load_decisions`."""
@@ -189,12 +189,32 @@ class Recorded:
         write_parquet(Path(folder) / EPISODES_FILE, _episodes_table(self._sorted()))
         write_parquet(Path(folder) / DECISIONS_FILE, _decisions_table(self._sorted()))
 
-    def write_episodes(self, folder: Path | str) -> None:
-        """Write episodes.parquet alone, which `load_episodes` reads."""
-        write_parquet(Path(folder) / EPISODES_FILE, _episodes_table(self._sorted()))
+    def write_episodes(self, folder: Path | str, more: Any = None) -> None:
+        """Write episodes.parquet alone, which `load_episodes` reads; `more`: as `published_episodes`."""
+        write_parquet(Path(folder) / EPISODES_FILE, _joined(_episodes_table(self._sorted()), more))
 
     def _sorted(self) -> list[RecordedCell]:
         return [self.cells[key] for key in sorted(self.cells)]
+
+
+def published_episodes(folder: Path | str, names: Collection[str]) -> Any:
+    """Return the episodes of the cells `names` that are published in `folder`, as an arrow table.
+
+    None without the file.
+    """
+    path = Path(folder) / EPISODES_FILE
+    if not path.is_file():
+        return None
+    table = _read_episodes(path)
+    return table.filter(pc.is_in(table["name"], pa.array(sorted(names), pa.string())))
+
+
+def _joined(table: Any, more: Any) -> Any:
+    """Return both tables of episodes as one, in the order of every such table."""
+    if more is None:
+        return table
+    parts = [table, more.select(table.column_names).cast(table.schema).replace_schema_metadata(None)]
+    return pa.concat_tables(parts).sort_by([(name, "ascending") for name in _ORDER]).combine_chunks()
 
 
 def load_recorded(folder: Path | str, keys: Iterable[str]) -> Recorded:

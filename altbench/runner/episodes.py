@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from altbench.core.demonstration import Demonstration
+from altbench.core.errors import ConfigError
 from altbench.core.perturbation import AnyPerturbation
 from altbench.core.seeds import derive_seed
 from altbench.results.run import Run
 from altbench.rollout import records
 from altbench.rollout.episode import EpisodePlan, PlannedPerturbation
-from altbench.sweeps.needs import FROM_DEMONSTRATIONS
+from altbench.sweeps.needs import CALIBRATE, FROM_DEMONSTRATIONS, task_split
 from altbench.sweeps.plan import Cell
+from altbench.sweeps.spec import EventEntry
+
+SAME_PLACE = 0.001
+"""Metres within which two demonstrations count as of one place."""
 
 
 def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
     """Return the plans of a cell's episodes."""
     column, entry = cell.column, cell.column.entry
     starts = run.demonstrations(cell.checkpoint) if column.split in FROM_DEMONSTRATIONS else ()
-    event = column.event.model_dump() if column.event else {}
     return [
         plan_episode(
             run.sweep.seed,
@@ -29,7 +35,7 @@ def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
             perturbation=column.perturbation,
             cameras=entry.cameras,
             from_step=entry.from_step,
-            event=event,
+            event=column.event,
         )
         for index in range(cell.episodes)
     ]
@@ -44,16 +50,16 @@ def plan_episode(
     perturbation: AnyPerturbation | None = None,
     cameras: tuple[str, ...] = (),
     from_step: int = 0,
-    event: Mapping[str, Any] | None = None,
+    event: EventEntry | None = None,
 ) -> EpisodePlan:
     """Return the plan of the episode `index` of a split.
 
     `starts`: the demonstrations to begin from, in turn; empty for a split that draws its
-    poses. `cameras`, `from_step`: as in `PlannedPerturbation`. `event`: further options
-    of `reset`. Seeds depend on `root_seed` and the episode's number alone. So all
-    policies play the same episodes, and comparisons are paired.
+    poses. `cameras`, `from_step`: as in `PlannedPerturbation`. Seeds depend on
+    `root_seed` and the episode's number alone. So all policies play the same episodes,
+    and comparisons are paired.
     """
-    options: dict[str, Any] = {"split": split, "episode": index, **(event or {})}
+    options: dict[str, Any] = {"split": task_split(split), "episode": index, **_move(event, index, starts)}
     if starts:
         options["initial_state"] = starts[index % len(starts)].initial_state
     planned = None
@@ -61,11 +67,26 @@ def plan_episode(
         planned = PlannedPerturbation(perturbation, derive_seed(root_seed, "perturb", index), cameras, from_step)
     return EpisodePlan(
         index=index,
-        seed=derive_seed(root_seed, "evaluate", index),
+        seed=derive_seed(root_seed, "calibrate" if split == CALIBRATE else "evaluate", index),
         policy_seed=derive_seed(root_seed, "policy", index),
         options=options,
         perturbation=planned,
     )
+
+
+def _move(event: EventEntry | None, index: int, starts: Sequence[Demonstration]) -> dict[str, Any]:
+    """Return the options of `reset` for an event; empty without one."""
+    if event is None:
+        return {}
+    if not event.to:
+        return {"move_at": event.move_at, "by": event.by}
+    poses = np.unique([start.initial_state.object_pose for start in starts], axis=0)
+    own = starts[index % len(starts)].initial_state.object_pose
+    away = np.linalg.norm(poses[:, :2] - own[:2], axis=1)
+    others = away > SAME_PLACE
+    if not others.any():
+        raise ConfigError("event: to = 'demonstrated': expected demonstrations of two places at least, got one")
+    return {"move_at": event.move_at, "move_to": poses[others][away[others].argmin()]}
 
 
 def cell_header(cell: Cell) -> records.CellHeader:

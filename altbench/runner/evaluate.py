@@ -27,7 +27,7 @@ from altbench.rollout.records import CellHeader, EpisodeRecord
 from altbench.runner.episodes import plan_episode
 from altbench.runner.function_policy import Act, FunctionPolicy
 from altbench.stats.rates import success_rate
-from altbench.sweeps.needs import FROM_DEMONSTRATIONS
+from altbench.sweeps.needs import CALIBRATE, FROM_DEMONSTRATIONS, task_split
 from altbench.system.console import counted, make_console, say
 from altbench.system.workers import refuse_second_import
 
@@ -115,8 +115,8 @@ def _policy(policy: Policy | Act | str, info: TaskInfo, mode: ControlMode, obs_t
 
 
 def _check(info: TaskInfo, split: str, episodes: int, horizon: int | None, timeout: float) -> None:
-    if split not in info.splits:
-        raise UnknownNameError(f"split of {info.name}", split, info.splits)
+    if task_split(split) not in info.splits:
+        raise UnknownNameError(f"split of {info.name}", split, (*info.splits, CALIBRATE))
     if episodes < 1:
         raise ConfigError(f"episodes: expected at least 1, got {episodes}")
     if horizon is not None and horizon < 1:

@@ -136,12 +136,14 @@ class TrainingClock:
 
     `data_share`: the fraction of the training loop's time that was spent waiting for
     data, in this process (for a resumed fit, its last piece). None if the policy does
-    not report a metric of that name.
+    not report a metric of that name. `steps` of `total`: how far the fit came, as it
+    reported last; fewer than `total` if it ended at a plateau.
     """
 
     def __init__(self, path: Path, progress: Progress) -> None:
         self.path, self.progress = path, progress
         self.data_share: float | None = None
+        self.steps, self.total = 0, 0
         self.earlier = float(path.read_text()) if path.exists() else 0.0
         self.began = time.perf_counter()
 
@@ -152,4 +154,5 @@ class TrainingClock:
     def __call__(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
         write_text(self.path, f"{self.seconds():.3f}")
         self.data_share = metrics.get("data_share", self.data_share)
+        self.steps, self.total = done, total
         self.progress(done, total, metrics)

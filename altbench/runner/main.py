@@ -21,6 +21,7 @@ from altbench.core.errors import AltbenchError
 from altbench.page import write_page_of_run
 from altbench.report import outputs
 from altbench.report.opened import OpenedRun
+from altbench.report.replication import write_replication
 from altbench.results import cells as cells_module
 from altbench.results import history, measures
 from altbench.results.folder import RunFolder, remove_leftovers
@@ -34,6 +35,7 @@ from altbench.runner.jobs import CheckJob, CollectJob, FitJob, Job, MeasureJob, 
 from altbench.runner.progress import Board
 from altbench.runner.scheduler import Ended, Scheduler
 from altbench.sweeps.plan import Checkpoint
+from altbench.sweeps.replicates import folder_of, replicates, require_one_data_set
 from altbench.sweeps.spec import SweepSpec
 from altbench.system.console import make_console, say
 from altbench.system.devices import require_renderer
@@ -84,6 +86,7 @@ def run(
     KeyboardInterrupt leaves everything to be continued by the same call.
     """
     refuse_second_import("altbench.run")
+    require_one_data_set(sweep, "altbench.run_replicates runs them all")
     # Absolute, since a policy may change the working directory.
     root, out = Path(root).absolute(), None if out is None else Path(out).absolute()
     renderer, shown = require_renderer(), console or make_console(quiet=True)
@@ -96,6 +99,23 @@ def run(
         if summary.run.recorded.cells:
             undrawn = (*undrawn, *write_page_of_run(out or root))
     return replace(summary, root=out or root, failed=(*summary.failed, *undrawn))
+
+
+def run_replicates(
+    sweep: SweepSpec, root: Path | str, workers: int | None = None, console: Console | None = None
+) -> dict[int, Summary]:
+    """Run a sweep on each of its data seeds, and write the table of how they differ.
+
+    Return data seed -> summary. Each data set is a run of its own, in `root`/data3 for
+    seed 3; the table is `root`/tables/replication. Arguments and errors as `run`.
+    """
+    root = Path(root).absolute()
+    summaries = {}
+    for seed, one in replicates(sweep).items():
+        summaries[seed] = run(one, folder_of(root, seed), workers, console)
+        history.keep(sweep, root)
+        write_replication(root, sweep.demonstrations.seeds)
+    return summaries
 
 
 @contextmanager

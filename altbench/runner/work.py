@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any
 
 from altbench.core import registry
 from altbench.core.errors import ContractError
@@ -97,7 +98,9 @@ def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) 
         seed = derive_seed(run.sweep.seed, "train", checkpoint.train_seed)
         clock = TrainingClock(training / "seconds.txt", heartbeat)
         policy.fit(demonstrations, FitContext(seed, run.device, training, clock))
-        save_checkpoint(folder, _card(run, checkpoint, policy, clock), policy, training / "logs")
+        card = _card(run, checkpoint, policy, clock)
+        trained = training_of(policy, checkpoint.config, clock, sum(map(len, demonstrations)))
+        save_checkpoint(folder, card.model_copy(update=trained), policy, training / "logs")
     if not contract.is_own(checkpoint):
         checking.touch()
         asks = functools.partial(heartbeat.pulse, 0, "decision")
@@ -108,6 +111,20 @@ def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) 
             checking.unlink()
             raise
     shutil.rmtree(training)
+
+
+def training_of(
+    policy: Trainable, config: Mapping[str, Any], clock: TrainingClock, frames: int
+) -> dict[str, float | bool]:
+    """Return how long a policy trained on `frames`, and whether that is enough by its rule.
+
+    Empty for a policy without a rule, or one that reported no steps.
+    """
+    batch = config.get("batch_size")
+    if not policy.least_epochs or not isinstance(batch, int) or not clock.total or not frames:
+        return {}
+    epochs = clock.steps * min(batch, frames) / frames
+    return {"epochs": epochs, "converged": epochs >= policy.least_epochs or clock.steps < clock.total}
 
 
 def roll_out(

@@ -19,7 +19,7 @@ from altbench.core.task import TaskInfo
 from altbench.core.types import Int64
 from altbench.dataset.subsets import collected_order
 
-SHOWN = ("replay", "recall")
+SHOWN = ("replay", "recall", "calibrate")
 """Splits whose episodes take the demonstrations' poses in turn."""
 
 

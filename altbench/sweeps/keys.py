@@ -95,7 +95,7 @@ def _named(column: Column) -> dict[str, Any]:
     """Return the event and the perturbation's label; empty if neither is given."""
     event, label = column.event, column.entry.label
     return {
-        **({"event": [event.move_at, event.by]} if event else {}),
+        **({"event": [event.move_at, event.to or event.by]} if event else {}),
         **({"perturbation_label": label} if label else {}),
     }
 

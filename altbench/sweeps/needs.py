@@ -6,8 +6,18 @@ from altbench.core import registry
 from altbench.core.policy import Trainable
 from altbench.sweeps.spec import SweepSpec
 
-FROM_DEMONSTRATIONS = ("replay", "recall")
+CALIBRATE = "calibrate"
+"""The split whose episodes begin as those of `recall` do, with draws of their own.
+
+Thresholds are set on it, and what they do is measured on `recall`.
+"""
+FROM_DEMONSTRATIONS = ("replay", "recall", CALIBRATE)
 """The splits whose episodes begin where a demonstration began."""
+
+
+def task_split(split: str) -> str:
+    """Return the split by which a task knows `split`."""
+    return "recall" if split == CALIBRATE else split
 
 
 def needs_demonstrations(sweep: SweepSpec) -> bool:

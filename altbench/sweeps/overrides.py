@@ -34,6 +34,7 @@ def override(
     splits: Sequence[str] = (),
     device: str | None = None,
     seed: int | None = None,
+    data_seeds: Sequence[int] = (),
 ) -> SweepSpec:
     """Return `sweep` with other settings; what is not given stays.
 
@@ -43,6 +44,7 @@ def override(
     longer there is played with the largest. `only`: labels of the rows to keep. `splits`:
     the splits to keep. Evaluations that no row takes part in are left out. `device`:
     auto, cpu or cuda. `seed`: the root of all seeds but that of collecting.
+    `data_seeds`: of several data sets, in place of the sweep's own.
 
     All but `policies` change the sweep's name: `quick` with 5 episodes is `quick-5ep`.
     Raise ConfigError, with the valid names, for what the sweep does not have.
@@ -58,7 +60,10 @@ def override(
         changed = _with_episodes(changed, episodes)
     values = {"device": device, "seed": seed}
     changed = _checked(changed, {k: v for k, v in values.items() if v is not None})
-    suffix = _suffix(episodes=episodes, n=n, only=only, splits=splits, device=device, seed=seed)
+    if data_seeds:
+        shown = changed.demonstrations.model_dump() | {"seed": 0, "seeds": tuple(data_seeds)}
+        changed = _checked(changed, {"demonstrations": shown})
+    suffix = _suffix(episodes=episodes, n=n, only=only, splits=splits, device=device, seed=seed, data_seeds=data_seeds)
     return _checked(changed, {"name": f"{sweep.name}-{suffix}"}) if suffix else changed
 
 
@@ -185,6 +190,7 @@ def _suffix(
     splits: Sequence[str],
     device: str | None,
     seed: int | None,
+    data_seeds: Sequence[int],
 ) -> str:
     """Return what an override adds to the sweep's name: `5ep-n10-alt-uniform-seed1`."""
     parts = [
@@ -194,6 +200,7 @@ def _suffix(
         *dict.fromkeys(splits),
         *([device] if device is not None else []),
         *([f"seed{seed}"] if seed is not None else []),
+        *(f"data{seed}" for seed in data_seeds),
     ]
     suffix = "-".join(parts)
     if re.fullmatch(r"[A-Za-z0-9_.-]*", suffix) and len(suffix) <= LONGEST_SUFFIX:

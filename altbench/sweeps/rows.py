@@ -24,6 +24,7 @@ from altbench.core.task import TaskInfo
 from altbench.core.types import ControlMode
 from altbench.rollout.episode import PROTOCOL_VERSION
 from altbench.sweeps.kept import pinned
+from altbench.sweeps.needs import CALIBRATE, FROM_DEMONSTRATIONS, task_split
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, EventEntry, PerturbationEntry, PolicyEntry, SweepSpec
 
 KEY_PACKAGES = ("robosuite", "mujoco", "torch")
@@ -255,14 +256,14 @@ def make_evaluations(sweep: SweepSpec, task: TaskInfo) -> Evaluations:
     labels = [entry.name for entry in sweep.policies]
     task = replace(task, horizon=sweep.horizon_of(task.name) or task.horizon)
     for evaluation in sweep.evaluations:
-        if evaluation.split not in task.splits:
-            hint = suggestion(evaluation.split, task.splits)
+        if task_split(evaluation.split) not in task.splits:
+            hint = suggestion(evaluation.split, (*task.splits, CALIBRATE))
             raise ConfigError(f"{task.name}: unknown split {evaluation.split!r}{hint}")
         for label in evaluation.policies or ():
             if label not in labels:
                 raise ConfigError(f"evaluations: unknown policy {label!r}{suggestion(label, labels)}")
         if evaluation.event:
-            _check_event(evaluation.event, task)
+            _check_event(evaluation.event, task, evaluation.split)
     return tuple((evaluation, _columns(evaluation, task)) for evaluation in sweep.evaluations)
 
 
@@ -301,7 +302,12 @@ def _perturbation(entry: PerturbationEntry, severity: int, task: TaskInfo) -> An
     return made
 
 
-def _check_event(event: EventEntry, task: TaskInfo) -> None:
+def _check_event(event: EventEntry, task: TaskInfo, split: str) -> None:
+    if event.to and split not in FROM_DEMONSTRATIONS:
+        raise ConfigError(
+            f"{task.name}: event: to = {event.to!r}: expected a split that begins from demonstrations "
+            f"({', '.join(FROM_DEMONSTRATIONS)}), got {split!r}"
+        )
     if not task.movable:
         raise ConfigError(
             f"{task.name}: the event {event.title} moves an object during an episode, and this task has none that can "

@@ -61,7 +61,9 @@ class DemonstrationEntry(Spec):
     nothing is collected.
 
     `placement`: on the task's grid, or uniform over its range. `seed`: root of their
-    seeds. `control_mode`: in which the expert's actions are recorded.
+    seeds. `control_mode`: in which the expert's actions are recorded. `seeds`: several
+    data sets, in place of `seed`: all of the sweep is run for each, with training and
+    episodes drawn anew, and a table shows how the data sets differ.
     """
 
     n: int = pydantic.Field(default=30, ge=1)
@@ -69,6 +71,18 @@ class DemonstrationEntry(Spec):
     seed: int = pydantic.Field(default=0, ge=0)
     file: str | None = None
     control_mode: ControlMode = added("ee_pose")
+    seeds: tuple[Annotated[int, pydantic.Field(ge=0)], ...] = added(())
+
+    @pydantic.model_validator(mode="after")
+    def _each_seed_is_collected_once(self) -> Self:
+        if self.seeds and self.file:
+            raise ValueError("seeds: several data sets are collected, so leave `file` out, or `seeds`")
+        if self.seeds and self.seed:
+            raise ValueError(f"seeds = {list(self.seeds)} stands in place of seed = {self.seed}; leave one of them out")
+        twice = sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1})
+        if twice:
+            raise ValueError(f"seeds: expected different seeds, got {twice[0]} twice")
+        return self
 
 
 class PolicyEntry(Spec):
@@ -203,29 +217,41 @@ class PerturbationEntry(Spec):
 class EventEntry(Spec):
     """An event during an episode: the task's object is moved.
 
-    `move_at`: the control step before which it is shifted. `by`: the distance in m.
+    `move_at`: the control step before which it is moved. `by`: the distance in m, in a
+    direction drawn for each episode. `to`, in place of `by`: "demonstrated" moves it to
+    the nearest pose of another demonstration, its turn included; episodes must begin
+    from demonstrations.
     """
 
     move_at: int = pydantic.Field(ge=0)
-    by: float
+    by: float = 0.0
+    to: Literal["", "demonstrated"] = added("")
 
     @pydantic.field_validator("by")
     @classmethod
     def _in_reach(cls, value: float) -> float:
-        if not 0 < value <= FARTHEST_MOVE:
+        if not 0 <= value <= FARTHEST_MOVE:
             raise ValueError(f"expected a distance over 0 and up to {FARTHEST_MOVE} (m)")
         return value
 
+    @pydantic.model_validator(mode="after")
+    def _goes_somewhere(self) -> Self:
+        if bool(self.by) == bool(self.to):
+            raise ValueError(f"expected by = a distance over 0 and up to {FARTHEST_MOVE} (m), or to = 'demonstrated'")
+        return self
+
     @property
     def title(self) -> str:
-        """The name in tables and cells: `move15by0.08`."""
-        return f"move{self.move_at}by{self.by:g}"
+        """The name in tables and cells: `move15by0.08`, `move15to-demonstrated`."""
+        return f"move{self.move_at}" + (f"to-{self.to}" if self.to else f"by{self.by:g}")
 
 
 class EvaluationEntry(Spec):
     """Columns of the tables: `episodes` on `split`, clean or under `perturbations`.
 
-    `split`: where episodes begin, such as "replay", "recall" or "uniform". `episodes`:
+    `split`: where episodes begin, such as "replay", "recall" or "uniform"; "calibrate"
+    begins as "recall" does, with draws of its own, and sets the thresholds of a table of
+    flags. `episodes`:
     how many; "each" plays every demonstration once. `n`, `policies`: only rows with
     such an N or label take part; None means all. `perturbations`: each is a column of
     its own; none means clean. `event`: happens in each episode.

@@ -112,10 +112,15 @@ class ChunkSampler:
         return Example(self.observations.sample(rows, generator), chunk)
 
 
+LEAST_EPOCHS = 100.0
+"""Passes over the frames without which a network that predicts actions counts as not converged."""
+
+
 class ChunkPolicy(Trainable[Config], Generic[Config, Network]):
     """Base of the chunk policies: all but the network, its objective and its decisions."""
 
     runtime_fields: ClassVar[frozenset[str]] = frozenset({"checkpoint_seconds"})
+    least_epochs: ClassVar[float] = LEAST_EPOCHS
 
     def __init__(self, task: TaskInfo, config: Config) -> None:
         super().__init__(task, config)

@@ -13,7 +13,7 @@ from learning import assert_learns, descend
 
 from altbench.core.errors import CheckpointError
 from altbench.core.policy import FitContext, Observation
-from altbench_policies.alt.config import PRESETS, AltSpec
+from altbench_policies.alt.config import NEAREST, PRESETS, AltSpec
 from altbench_policies.alt.network import KeyNetwork, PairObjective, nt_xent
 from altbench_policies.frames import join
 from altbench_policies.lookup.appearance import thumbnails
@@ -150,7 +150,7 @@ def test_appearance_takes_its_share_of_the_similarity(fit_policy, observe, demon
 @pytest.mark.parametrize("fuse", ["mlp", "concat"])
 @pytest.mark.parametrize("cameras", [(), ("agentview",)])
 def test_the_table_is_embedded_without_augmentation(pose, fuse, cameras, fit_policy, observe, demonstrations):
-    policy = fit_policy("alt", pose=pose, fuse=fuse, cameras=cameras, **AUGMENTED)
+    policy = fit_policy("alt", pose=pose, fuse=fuse, cameras=cameras, **AUGMENTED, **NEAREST)
     for demo in demonstrations:
         frames = list(range(len(demo)))
         policy.reset(frames, frames)
@@ -184,7 +184,7 @@ def test_the_chunk_is_the_demonstrations_and_ends_at_its_end(fit_policy, observe
 
 
 def test_top_k_are_the_nearest_frames_in_order(fit_policy, observe, demonstrations):
-    policy = fit_policy("alt", top_k=5)
+    policy = fit_policy("alt", top_k=5, **NEAREST)
     policy.reset([0], [0])
     observation = strange(observe(demonstrations[0], [0], 1))
     decision = policy.act(observation, [0])

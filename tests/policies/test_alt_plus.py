@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from altbench.core.errors import ConfigError
 from altbench.core.policy import Observation
 from altbench_policies.alt_plus import policy as alt_plus_policy
 from altbench_policies.alt_plus.policy import familiar_limit, usual_miss
@@ -177,3 +178,25 @@ def test_it_flags_what_it_never_saw_and_holds(make_policy, fitted, observe, demo
     decision = decide(holding, noise_like(seen))
     assert decision.is_ood[0]
     np.testing.assert_array_equal(decision.actions[0, :, :9], np.tile(seen.agent_pos[0, -1, :9], (8, 1)))
+
+
+def test_a_followed_demonstration_is_corrected_as_well(fit_policy, make_policy, observe, demonstrations, tmp_path):
+    settings = {"train_steps": 20, "lookup": "monotone", "first_key": "whitened", "score_against": "all"}
+    policy, other = fit_policy("alt_plus", **settings), make_policy("alt_plus", **settings)
+    policy.save(tmp_path)
+    other.load(tmp_path)
+    demo = demonstrations[2]
+    for one in (policy, other):
+        one.reset([0], [0])
+        frames = [int(one.act(observe(demo, [frame], 1), [0]).matches[0, 0, 1]) for frame in (0, 8, 8)]
+        # The second look at frame 8 finds a later one: no frame is found for ever.
+        assert frames[:2] == [0, 8] and frames[2] >= 12
+    seen = between(observe, demonstrations)
+    first, again = decide(policy, seen), decide(other, seen)
+    np.testing.assert_array_equal(first.actions, again.actions)
+    assert policy.footprint() == other.footprint() and policy.footprint().table > 0
+
+
+def test_a_first_key_of_alt_plus_needs_a_demonstration_to_follow(make_policy):
+    with pytest.raises(ConfigError, match="set lookup = 'monotone'"):
+        make_policy("alt_plus", first_key="whitened")

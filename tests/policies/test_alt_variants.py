@@ -7,7 +7,7 @@ import pytest
 import torch
 from learning import assert_learns, descend
 
-from altbench_policies.alt.config import AltSpec
+from altbench_policies.alt.config import NEAREST, AltSpec
 from altbench_policies.alt.network import KeyNetwork, PairObjective, nt_xent
 from altbench_policies.frames import join
 from altbench_policies.vision import seeded_network
@@ -58,6 +58,7 @@ def falls(settings, demonstrations):
 
 @pytest.mark.parametrize("settings", [*ENCODERS.values(), *MODES.values(), *({"embedding": d} for d in (64, 128, 256))])
 def test_each_variant_is_the_same_once_loaded(settings, fit_policy, make_policy, observe, demonstrations, tmp_path):
+    settings = {**NEAREST, **settings}
     policy, other = fit_policy("alt", **settings), make_policy("alt", **settings)
     policy.save(tmp_path)
     other.load(tmp_path)

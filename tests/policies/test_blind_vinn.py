@@ -10,6 +10,7 @@ import pytest
 from altbench.checks.policy import check_policy
 from altbench.core.errors import CheckpointError, ConfigError, ContractError, DatasetError
 from altbench.core.policy import FitContext, Observation
+from altbench_policies.alt.config import NEAREST
 from altbench_policies.vinn.policy import Averaging
 
 
@@ -89,7 +90,7 @@ def test_nearer_neighbours_weigh_more_and_a_small_bandwidth_leaves_one():
 
 
 def test_one_neighbour_is_alt(fit_policy, observe, demonstrations):
-    vinn, alt = fit_policy("vinn", neighbours=1, bandwidth=0.1), fit_policy("alt")
+    vinn, alt = fit_policy("vinn", neighbours=1, bandwidth=0.1), fit_policy("alt", **NEAREST)
     seen = observe(demonstrations[1], [4], 1)
     for policy in (vinn, alt):
         policy.reset([0], [0])

@@ -11,6 +11,7 @@ import torch
 
 from altbench.core.errors import CheckpointError, ConfigError, ContractError, DatasetError
 from altbench.core.policy import FitContext
+from altbench_policies.alt.config import NEAREST
 
 TRAINED = (
     "act",
@@ -170,7 +171,7 @@ def test_footprint_counts_every_weight(name, fitted, tmp_path):
 
 def test_the_table_counts_keys_and_actions(fit_policy, demonstrations):
     frames = sum(len(d) for d in demonstrations)
-    assert fit_policy("alt", appearance=0).footprint().table == frames * (16 * 4 + 10 * 4 + 3 * 8)
+    assert fit_policy("alt", appearance=0, **NEAREST).footprint().table == frames * (16 * 4 + 10 * 4 + 3 * 8)
 
 
 @pytest.mark.parametrize("name", TRAINABLE)

@@ -14,6 +14,8 @@ from altbench.sweeps.rows import Provenance
 from altbench.sweeps.spec import SweepSpec
 
 FOLDERS = sorted(path.parent for path in published.RESULTS.rglob("episodes.parquet"))
+VARIANTS = {"lookup-keys"}
+"""Folders whose rows are mostly a preset with changes, which have labels of their own."""
 UNPUBLISHED = {"bc": "6f8eaffaa8a7caee", "diffusion": "3b0c11373e452814"}
 """The digests of further presets `paper`, which others may have run."""
 
@@ -32,7 +34,7 @@ def rows_of(cells):
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_presets_of_published_results_still_mean_the_same_settings(folder):
     rows = plain_rows(folder)
-    assert len(rows) >= 2
+    assert len(rows) >= 2 or folder.name in VARIANTS
     for (policy, preset), settings in rows.items():
         kind = registry.policy(policy)
         config = resolve_config(kind, preset, former_defaults(kind.config_type), policy)

@@ -8,6 +8,7 @@ empty, and names them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -111,7 +112,8 @@ class ExperimentRun:
 
     `own`: a folder of the experiment's own, for what it computes besides cells. `runs`: one
     per sweep. `left_out`: rows that this installation cannot make, each with the reason.
-    `preset`: the one that the sweeps were made for.
+    `preset`: the one that the sweeps were made for. `published`: a folder with records that
+    were published before; they count for cells that have no record under `root`.
     """
 
     root: Path
@@ -119,6 +121,7 @@ class ExperimentRun:
     runs: tuple[Run, ...] = ()
     left_out: tuple[str, ...] = ()
     preset: Preset = "small"
+    published: Path | None = None
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -141,6 +144,32 @@ class ExperimentRun:
         return tuple(cell for cell in self.cells if cell.key in self._found)
 
     @cached_property
+    def _published(self) -> Any:
+        """Published episodes, as an arrow table, of the cells that have no record here."""
+        wanted = {cell.name for cell in self.cells} - {cell.name for cell in self.recorded}
+        return frames.published_episodes(self.published, wanted) if self.published else None
+
+    @cached_property
+    def from_published(self) -> tuple[Cell, ...]:
+        """The cells whose episodes are published ones, without decisions and motions."""
+        names = set(self._published["name"].to_pylist()) if self._published is not None else set()
+        return tuple(cell for cell in self.cells if cell.name in names)
+
+    @property
+    def told(self) -> tuple[Cell, ...]:
+        """The cells whose episodes are known, recorded here or published."""
+        return (*self.recorded, *self.from_published)
+
+    @cached_property
+    def with_other_settings(self) -> tuple[str, ...]:
+        """Labels whose published episodes were played with other settings than the row has now."""
+        if not self.from_published:
+            return ()
+        played = dict(zip(*(self._published[name].to_pylist() for name in ("name", "spec_json")), strict=True))
+        changed = {cell.label for cell in self.from_published if _differs(cell, json.loads(played[cell.name]))}
+        return tuple(sorted(changed))
+
+    @cached_property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Every checkpoint that the sweeps ask for, once."""
         return tuple({c.key: c for run in self.runs for c in run.plan.checkpoints}.values())
@@ -148,19 +177,22 @@ class ExperimentRun:
     @cached_property
     def missing(self) -> tuple[str, ...]:
         """Names of the cells, measurements and checkpoints that are not finished."""
-        cells = [c.name for c in self.cells if not self._found.is_finished(c.key)]
+        told = {cell.key for cell in self.from_published}
+        cells = [c.name for c in self.cells if c.key not in told and not self._found.is_finished(c.key)]
         asked = {m.key: m.name for run in self.runs for m in run.plan.measurements}
         unmeasured = [f"{n}/measure" for k, n in asked.items() if not measures_module.is_measured(self.root, k)]
-        unfitted = [f"{c.name}/fit" for c in self.checkpoints if c.trainable and self.folder(c) is None]
+        needed = {cell.checkpoint.key for cell in self.cells if cell.key not in told}
+        unfit = [c for c in self.checkpoints if c.trainable and self.folder(c) is None]
+        unfitted = [f"{c.name}/fit" for c in unfit if c.key in needed or not told]
         return (*cells, *unmeasured, *unfitted)
 
     def episodes(self) -> pd.DataFrame:
-        """Return one row per recorded episode, as `results.load_episodes`."""
-        return self._found.episodes()
+        """Return one row per episode that is known, as `results.load_episodes`."""
+        return self._found.episodes(self._published)
 
     def write_episodes(self, folder: Path) -> None:
         """Write `episodes` and each cell's specification into `folder`/episodes.parquet."""
-        self._found.write_episodes(folder)
+        self._found.write_episodes(folder, self._published)
 
     def decisions(self) -> pd.DataFrame:
         """Return one row per recorded decision, as `results.load_decisions`."""
@@ -206,6 +238,15 @@ class ExperimentRun:
             if any(c.key == checkpoint.key for c in run.plan.checkpoints):
                 return run
         raise KeyError(checkpoint.name)
+
+
+def _differs(cell: Cell, played: Mapping[str, Any]) -> bool:
+    """Return whether a published cell was played with other settings; a precision that follows the machine is none."""
+    machine = {"precision"}
+    now, then = (
+        {k: v for k, v in config.items() if k not in machine} for config in (cell.config, played.get("config", {}))
+    )
+    return now != then
 
 
 def _no_sweeps(preset: Preset) -> Sequence[SweepSpec]:

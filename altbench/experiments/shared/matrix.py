@@ -96,7 +96,7 @@ def matrix(run: ExperimentRun, rows: Mapping[str, Where], columns: Mapping[str, 
 
     Rows without any cell are left out.
     """
-    frame, recorded = run.episodes(), {cell.key for cell in run.recorded}
+    frame, recorded = run.episodes(), {cell.key for cell in run.told}
     kept = {name: where for name, where in rows.items() if cells_of(run, where)}
     entries = {}
     for head, column in columns.items():

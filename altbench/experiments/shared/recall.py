@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from altbench.core import registry
+from altbench.core.types import Float64
 from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.experiments.shared.matrix import clean, recorded_cells
 from altbench.rollout.records import NOT_COUNTED, EpisodeRecord
+from altbench.stats.chunks import ChunkLibrary
 from altbench.stats.memorisation import TrainingSet
 from altbench.stats.rates import Rate, rate_of
 from altbench.stats.trajectories import demonstration_trajectory, episode_trajectory, find_distance
@@ -45,6 +49,25 @@ def nearest_demonstrations(run: ExperimentRun, cell: Cell) -> list[int | None]:
     known = TrainingSet(paths, [d.index for d in demonstrations], find_distance(DISTANCE))
     moved = [episode_trajectory(record.trajectory, arms) for record in _counted(run.records(cell))]
     return [known.audit(path).nearest if len(path) >= FEWEST else None for path in moved]
+
+
+def chunk_recall(run: ExperimentRun, cells: Sequence[Cell]) -> tuple[Rate, float, float] | None:
+    """Return the share of recalled chunks of `cells`, their median distance and the threshold, in mm.
+
+    None without episodes of a whole chunk. `stats.chunks` says what counts as recalled.
+    """
+    found: list[Float64] = []
+    library = None
+    for cell in cells:
+        arms, demonstrations = registry.task(cell.checkpoint.task).arms, run.demonstrations(cell.checkpoint)
+        if len(demonstrations) < FEWEST:
+            return None
+        library = library or ChunkLibrary.of([demonstration_trajectory(d, arms, "actions") for d in demonstrations])
+        paths = [episode_trajectory(r.trajectory, arms, "actions") for r in _counted(run.records(cell))]
+        found += [library.distances(path) for path in paths]
+    if library is None or not sum(map(len, found)):
+        return None
+    return library.recalled(found), 1000 * float(np.median(np.concatenate(found))), 1000 * library.threshold
 
 
 def lookup_recall(run: ExperimentRun, cell: Cell) -> Rate:

@@ -46,7 +46,7 @@ def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out
         for section in report.sections:
             for stem, table in section.tables.items():
                 write_table(table, temporary, stem, made_by)
-        if run.recorded:
+        if run.told:
             run.write_episodes(temporary)
         write_text(temporary / REPORT, to_markdown(experiment, report, run, made_by))
         write_text(temporary / ABOUT, json.dumps(_about(experiment, report, run, made_by), indent=1) + "\n")
@@ -89,7 +89,8 @@ def to_markdown(experiment: Experiment, report: Report, run: ExperimentRun, made
     parts += [f"**{report.summary}**"] if report.summary else []
     for section in report.sections:
         parts += _section(section)
-    parts += [*limits(experiment.id, bool(run.recorded)), *_beside(report.reported)]
+    parts += [*limits(experiment.id, bool(run.told)), *_beside(report.reported)]
+    parts += _published(run)
     parts += ["## What is missing", *_missing([*report.missing, *run.missing], len(run.cells))]
     if run.left_out:
         parts += ["Left out, because this installation cannot make them:", _listing(sorted(set(run.left_out)))]
@@ -140,6 +141,20 @@ def _beside(reported: Sequence[Reported]) -> list[str]:
     empty = "not measured here" if all(r.reported for r in reported) else "not reported, or not measured here"
     notes = [f"Empty: {empty}.", *([_SECOND_HAND] if any(r.second_hand for r in reported) else [])]
     return ["## Beside the paper", pipe_table(block), " ".join(notes)]
+
+
+def _published(run: ExperimentRun) -> list[str]:
+    """Say which cells are of records that were published before."""
+    if not run.from_published:
+        return []
+    text = (
+        f"{len(run.from_published)} of {len(run.cells)} cells are of records that were published before, in the"
+        " episodes.parquet beside this report."
+    )
+    if run.with_other_settings:
+        rows = ", ".join(f"`{label}`" for label in run.with_other_settings)
+        text += f" These rows have other settings now, and are shown as they were played: {rows}."
+    return ["## From published records", text]
 
 
 def _missing(names: Sequence[str], cells: int) -> list[str]:

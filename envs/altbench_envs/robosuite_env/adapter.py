@@ -31,7 +31,7 @@ from altbench.api import (
     suggestion,
 )
 from altbench_envs.robosuite_env.actions import pose_action, rot6d_from_matrix, turns_between
-from altbench_envs.robosuite_env.events import MOVE_OPTIONS, Shift, requested_move
+from altbench_envs.robosuite_env.events import MOVE_OPTIONS, Move, Relocation, Shift, requested_move, requested_place
 from altbench_envs.robosuite_env.placement import STATE_SPLITS
 from altbench_envs.robosuite_env.rendering import Renderer
 from altbench_envs.robosuite_env.scene import Scene
@@ -91,7 +91,7 @@ class RobosuiteEnv(PoseTask, DeltaTask, RestorableTask):
         self.visuals = Visuals(self._simulator, scene.cameras)
         self._initial_state: InitialState | None = None
         self._steps = 0
-        self._shift: Shift | None = None
+        self._move: Move | None = None
         self._action_box = self._action_space()
         self.action_space = cast("gymnasium.Space[Float32]", self._action_box)
         self._boxes = self._state_boxes()
@@ -113,13 +113,15 @@ class RobosuiteEnv(PoseTask, DeltaTask, RestorableTask):
 
         `move_at` (a control step) and `by` (m, up to 0.5): just before that step the
         object is shifted by this distance, in a direction drawn from the seed, unless
-        it is held or lifted (`events.Shift`). Then `info["moved"]` records whether it
-        was shifted. Raises ConfigError if the options do not fit.
+        it is held or lifted (`events.Shift`). `move_to` (P,), in place of `by`: it is
+        put at this object pose (`events.Relocation`). `info["moved"]` records whether it
+        was moved. Raises ConfigError if the options do not fit.
         """
         super().reset(seed=seed)
         self.visuals.restore()
         split, episode, start = self._checked(options or {})
-        move = requested_move(options or {}, self._limited_info)
+        shift = requested_move(options or {}, self._limited_info)
+        place = requested_place(options or {}, self._limited_info)
         # One draw, then three streams. Another order, or another draw before these,
         # would give every published seed another episode.
         streams = np.random.SeedSequence(int(self.np_random.integers(2**63))).spawn(3)
@@ -135,7 +137,11 @@ class RobosuiteEnv(PoseTask, DeltaTask, RestorableTask):
         self._simulator.restore(state)
         self._initial_state, self._steps = InitialState(state, pose), 0
         rng = np.random.default_rng(streams[EVENT_STREAM])
-        self._shift = move and Shift(self._simulator, self._scene, self.placement, *move, rng)
+        self._move = None
+        if shift is not None:
+            self._move = Shift(self._simulator, self._scene, self.placement, *shift, rng)
+        elif place is not None:
+            self._move = Relocation(self._simulator, self._scene, *place)
         return self.observe(), self._state_of_affairs()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -175,8 +181,8 @@ class RobosuiteEnv(PoseTask, DeltaTask, RestorableTask):
         if self._initial_state is None:
             raise ContractError("advance and step need a reset first")
         checked = self._clipped(action)
-        if self._shift is not None and self._shift.at == self._steps:
-            self._shift.happen()
+        if self._move is not None and self._move.at == self._steps:
+            self._move.happen()
         self._simulator.step(checked)
         self._steps += 1
         info = self._state_of_affairs()
@@ -328,7 +334,7 @@ class RobosuiteEnv(PoseTask, DeltaTask, RestorableTask):
         Without an event, `info` says nothing about it.
         """
         success = bool(self._simulator.robosuite._check_success())
-        return {"is_success": success} if self._shift is None else {"is_success": success, "moved": self._shift.moved}
+        return {"is_success": success} if self._move is None else {"is_success": success, "moved": self._move.moved}
 
     def _image(self, camera: str, size: tuple[int, int]) -> UInt8:
         number = self._simulator.model.camera(self._scene.cameras[camera]).id

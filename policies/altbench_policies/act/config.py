@@ -61,6 +61,7 @@ RUNTIME_FIELDS = frozenset({"action_horizon", "temporal_ensemble", "ensemble_rat
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
+    "with_pose": {"pose": True},  # as the published one; with 30 demonstrations it goes by the pose alone (README.md)
     "paper": {  # table III of the paper; the README lists the differences
         "encoder": "resnet18",
         "patch": 1,

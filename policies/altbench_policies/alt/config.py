@@ -12,15 +12,17 @@ from altbench_policies.augment import AugmentSpec
 from altbench_policies.checkpoint import sha256_of
 from altbench_policies.control import ControlSpec
 from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
+from altbench_policies.lookup.following import FollowSpec
 from altbench_policies.lookup.index import IndexSpec
 from altbench_policies.training import TrainingSpec
 from altbench_policies.vision import VisionSpec
 
 
-class AltSpec(ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
+class AltSpec(ControlSpec, FlagSpec, FollowSpec, IndexSpec, VisionSpec, AugmentSpec, TrainingSpec):
     """Config of ALT.
 
-    See also ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec and TrainingSpec.
+    See also ControlSpec, FlagSpec, FollowSpec, IndexSpec, VisionSpec, AugmentSpec and
+    TrainingSpec.
 
     `weights`: what a ResNet-18 (`norm = "batch"`, `width = 1`) begins with: "" for a
     draw from the seed, "imagenet" for torchvision's from the Hugging Face Hub, or the
@@ -51,17 +53,11 @@ class AltSpec(ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec, Trainin
     beside the learned key (0: none, as in the paper); they tell unrelated images from
     new places (README.md).
 
-    `lookup`: "nearest" finds the nearest of all frames at each decision; "monotone"
-    follows the demonstration that it found first. `least_progress`: by how many frames
-    at least "monotone" advances at each decision. `margin`: by how much more similar
-    another demonstration's frame must be for "monotone" to leave its own.
-
     `first_key`: the key by which the first decision of "monotone" finds its
     demonstration. "learned" is the key itself. "whitened" divides it by its covariance
     within demonstrations, so that what differs between them counts (Fisher's
     discriminant). "contrast" is another network of the same size, trained to tell
-    demonstrations apart. `first_frames`: the frames at a demonstration's begin that
-    both learn from. `first_cameras`: the views of "contrast" (empty: the first of
+    demonstrations apart. `first_cameras`: the views of "contrast" (empty: the first of
     `cameras`; a wrist's first image shows little but the arm's noise). `shrinkage`: the
     share of the mean variance that is added to the covariance of "whitened".
     """
@@ -86,11 +82,15 @@ class AltSpec(ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec, Trainin
     temporal_positive: int = Field(default=0, ge=0)
     appearance: float = Field(default=0.3, ge=0, lt=1)
     appearance_size: int = Field(default=12, ge=1)
-    lookup: Literal["nearest", "monotone"] = added("nearest")
-    least_progress: int = added(4, ge=1)
-    margin: float = added(0.1, ge=0)
-    first_key: Literal["learned", "whitened", "contrast"] = added("learned")
-    first_frames: int = added(15, ge=2)
+    lookup: Literal["nearest", "monotone"] = changed(
+        "monotone", formerly="nearest", exclude_if=lambda v: v == "nearest"
+    )
+    score_against: Literal["followed", "all"] = changed(
+        "all", formerly="followed", exclude_if=lambda v: v == "followed"
+    )
+    first_key: Literal["learned", "whitened", "contrast"] = changed(
+        "contrast", formerly="learned", exclude_if=lambda v: v == "learned"
+    )
     first_cameras: tuple[str, ...] = added(())
     shrinkage: float = added(1e-5, gt=0)
 
@@ -121,7 +121,8 @@ class AltSpec(ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec, Trainin
     def _first_key_is_used(self) -> Self:
         if self.first_key != "learned" and self.lookup != "monotone":
             raise ValueError(
-                f"first_key = {self.first_key!r} finds a demonstration to follow: set lookup = 'monotone' as well"
+                f"first_key = {self.first_key!r} finds a demonstration to follow: set lookup = 'monotone' as well, "
+                "or first_key = 'learned'"
             )
         return self
 
@@ -137,7 +138,10 @@ class AltSpec(ControlSpec, FlagSpec, IndexSpec, VisionSpec, AugmentSpec, Trainin
 
 RUNTIME_FIELDS = FLAG_FIELDS | {"checkpoint_seconds"}
 
+NEAREST: dict[str, Any] = {"lookup": "nearest", "first_key": "learned", "score_against": "followed"}
+"""The lookup as it was published: at each decision the nearest of all frames, by one key."""
 PAPER: dict[str, Any] = {
+    **NEAREST,
     "encoder": "resnet18",
     "pooling": "average",
     "crop_scale": 0.9,
@@ -154,6 +158,8 @@ PAPER: dict[str, Any] = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
+    "nearest": NEAREST,
+    "published": {**PAPER, "norm": "batch", "action_horizon": 30},
     "paper": PAPER,
     "compact": {**PAPER, "width": 0.5, "weight_precision": "float16", "key_precision": "float16"},
 }

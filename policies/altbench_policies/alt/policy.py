@@ -24,13 +24,13 @@ from altbench.api import (
 from altbench_policies import checkpoint, input_checks
 from altbench_policies.alt.config import PRESETS, RUNTIME_FIELDS, AltSpec
 from altbench_policies.alt.demonstrations import DemonstrationObjective
-from altbench_policies.alt.first_key import PREFIX, FirstKey
-from altbench_policies.alt.following import Follower
 from altbench_policies.alt.network import KeyNetwork, PairObjective
 from altbench_policies.checkpoint import Checkpoint
 from altbench_policies.frames import Frames, join
 from altbench_policies.half_precision import hold_in_half
+from altbench_policies.lookup.first_key import FirstKey
 from altbench_policies.lookup.flag import Flag
+from altbench_policies.lookup.following import Follower
 from altbench_policies.lookup.frames import Demonstrated
 from altbench_policies.lookup.table import Lookup, Table, leave_one_out_scores
 from altbench_policies.resume import training_digest
@@ -39,6 +39,8 @@ from altbench_policies.vision import count_bytes, seeded_network
 
 NOTES = ("weights_sha256",)
 """Values that a checkpoint may have beyond what acting needs."""
+PREFIX = "first_key."
+"""Before the names of the first key's tensors in a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Fitted:
     `network`: the key's network. `calibration_scores`: one per demonstration. `recall`:
     how often the lookup finds what exact search finds. `notes`: what else a checkpoint
     records of the fit. `first_key`: finds the demonstration to follow, if the config
-    asks for one.
+    asks for one. `first_network`: makes its key, if it is not the lookup's own.
     """
 
     network: KeyNetwork
@@ -57,6 +59,7 @@ class Fitted:
     recall: float
     notes: Mapping[str, str] = field(default_factory=dict)
     first_key: FirstKey | None = None
+    first_network: KeyNetwork | None = None
 
 
 class Alt(Trainable[AltSpec]):
@@ -79,7 +82,7 @@ class Alt(Trainable[AltSpec]):
             raise ConfigError(f"alt: first_cameras: expected some of {self.cameras}, got {foreign[0]!r}")
         self._fitted: Fitted | None = None
         self.flag = Flag(config, task.arms, config.control_mode)
-        self._follower = Follower(config)
+        self._follower = Follower(config, config.top_k)
 
     @property
     def requirements(self) -> Requirements:
@@ -112,7 +115,7 @@ class Alt(Trainable[AltSpec]):
         table = Table.of(frames, keys, self.config)
         scores = leave_one_out_scores(table, self.config.action_horizon)
         first = self._make_first_key(frames, keys, table.demonstrated, context)
-        self._fitted = Fitted(network, table, scores, table.recall_at_1(keys), notes, first)
+        self._fitted = Fitted(network, table, scores, table.recall_at_1(keys), notes, *first)
 
     def save(self, folder: Path) -> None:
         """Write the network, the table and the calibration scores."""
@@ -123,7 +126,9 @@ class Alt(Trainable[AltSpec]):
         arrays = {**fitted.table.arrays(), "calibration_scores": fitted.calibration_scores}
         tensors = fitted.network.state_dict()
         if fitted.first_key:
-            arrays, tensors = arrays | fitted.first_key.arrays(), tensors | fitted.first_key.tensors()
+            arrays |= fitted.first_key.arrays()
+        if fitted.first_network:
+            tensors |= {f"{PREFIX}{name}": t for name, t in fitted.first_network.state_dict().items()}
         checkpoint.write(folder, checkpoint.Checkpoint(values, tensors, arrays))
 
     def load(self, folder: Path, device: str = "cpu") -> None:
@@ -140,7 +145,7 @@ class Alt(Trainable[AltSpec]):
         recall = 1.0 if table.index.exact else float(saved.value("recall_at_1"))
         notes = {name: saved.values[name] for name in NOTES if name in saved.values}
         first = self._load_first_key(saved, (height, width), device)
-        self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"), recall, notes, first)
+        self._fitted = Fitted(network.eval(), table, saved.array("calibration_scores"), recall, notes, *first)
 
     def reset(self, slots: Sequence[int], seeds: Sequence[int]) -> None:
         """Forget what each slot followed, and its last gripper command."""
@@ -165,7 +170,7 @@ class Alt(Trainable[AltSpec]):
         fresh = [b for b, slot in enumerate(slots) if not self._follower.follows(slot)] if first else []
         begun = {}
         if first and fresh:
-            own = self._embed(first.network, observation) if first.network else first.project(keys)
+            own = self._embed(fitted.first_network, observation) if fitted.first_network else first.project(keys)
             begun = {slots[b]: first.nearest(own[b]) for b in fresh}
         return self._follower.lookup(fitted.table, keys, slots, begun)
 
@@ -186,11 +191,10 @@ class Alt(Trainable[AltSpec]):
         """Return the bytes of the network, and of the table with its actions."""
         if self._fitted is None:
             return Footprint()
-        weights, table = count_bytes(self._fitted.network), self._fitted.table.bytes
-        first = self._fitted.first_key
-        return (
-            Footprint(weights + first.weights_bytes, table + first.table_bytes) if first else Footprint(weights, table)
-        )
+        fitted = self._fitted
+        networks = [network for network in (fitted.network, fitted.first_network) if network]
+        first = fitted.first_key.bytes if fitted.first_key else 0
+        return Footprint(sum(map(count_bytes, networks)), fitted.table.bytes + first)
 
     def inference_note(self) -> str:
         """Return the index and its size; if it is not exact, also its recall@1."""
@@ -208,12 +212,15 @@ class Alt(Trainable[AltSpec]):
 
     def _make_first_key(
         self, frames: Frames, keys: Float32, demonstrated: Demonstrated, context: FitContext
-    ) -> FirstKey | None:
-        """Return the key that finds the demonstration to follow; None: the learned one does."""
+    ) -> tuple[FirstKey | None, KeyNetwork | None]:
+        """Return the key that finds the demonstration to follow, and its network.
+
+        Without a key the learned one finds it.
+        """
         if self.config.first_key == "learned":
-            return None
+            return None, None
         if self.config.first_key == "whitened":
-            return FirstKey.whitened(keys, demonstrated, self.config)
+            return FirstKey.whitened(keys, demonstrated, self.config.first_frames, self.config.shrinkage), None
         config = self._first_config
         network = self._network(config, frames.image_size, context.seed, context.device)
         network.pose_range.fit(frames.agent_pos)
@@ -233,19 +240,19 @@ class Alt(Trainable[AltSpec]):
         starts = objective.begins.to(frames.agent_pos.device)
         pixels = {camera: frames.pixels[camera][starts] for camera in network.cameras}
         shown = network.embed(pixels, frames.agent_pos[starts])
-        return FirstKey(shown, network=network)
+        return FirstKey(shown), network
 
-    def _load_first_key(self, saved: Checkpoint, image_size: tuple[int, int], device: str) -> FirstKey | None:
-        """Return the first key of a checkpoint; None if the config has none."""
-        if self.config.first_key == "learned":
-            return None
-        network = None
-        if self.config.first_key == "contrast":
-            network = self._network(self._first_config, image_size, 0, device)
-            self._settle(network)
-            saved.only(PREFIX).fill(network)
-            network.eval()
-        return FirstKey.from_arrays(saved.arrays, network)
+    def _load_first_key(
+        self, saved: Checkpoint, image_size: tuple[int, int], device: str
+    ) -> tuple[FirstKey | None, KeyNetwork | None]:
+        """Return the first key of a checkpoint and its network, as far as the config has them."""
+        if self.config.first_key != "contrast":
+            projected = self.config.first_key == "whitened"
+            return FirstKey.from_arrays(saved.arrays, projected=True) if projected else None, None
+        network = self._network(self._first_config, image_size, 0, device)
+        self._settle(network)
+        saved.only(PREFIX).fill(network)
+        return FirstKey.from_arrays(saved.arrays, projected=False), network.eval()
 
     @property
     def _first_config(self) -> AltSpec:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from altbench.api import added
 from altbench_policies.bc.config import BehaviourCloningSpec
 from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
+from altbench_policies.lookup.following import FollowSpec
 from altbench_policies.lookup.index import IndexSpec
 
 
-class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
-    """Config of ALT+; see also FlagSpec, IndexSpec and BehaviourCloningSpec.
+class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
+    """Config of ALT+; see also FlagSpec, FollowSpec, IndexSpec and BehaviourCloningSpec.
 
     BehaviourCloningSpec configures its network, a regressor. `appearance`: the share of
     the similarity that plain thumbnails of `appearance_size`² grey pixels per view have
@@ -29,6 +30,11 @@ class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
     `familiar`: correct only episodes that begin with a familiar image (None: all). An
     image is familiar if it is as near to some demonstration's first image as this share
     of all pairs of demonstrations are to each other.
+
+    `first_key`: the key by which the first decision of `lookup` = "monotone" finds its
+    demonstration: the key itself ("learned"), or divided by its covariance within
+    demonstrations ("whitened"). `whitening`: the share of the mean variance that is
+    added to that covariance.
     """
 
     appearance: float = Field(default=0.8, ge=0, lt=1)
@@ -37,6 +43,8 @@ class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
     shrinkage: float = Field(default=0.03, ge=0)
     shrinkage_unit: Literal["range", "miss"] = added("range")
     familiar: float | None = added(None, ge=0, le=1)
+    first_key: Literal["learned", "whitened"] = added("learned")
+    whitening: float = added(1e-5, gt=0)
 
     # A size that two cores can train, without a bottleneck behind the views, and with a
     # narrow head. README.md says what each of these gained.
@@ -47,6 +55,14 @@ class AltPlusSpec(FlagSpec, IndexSpec, BehaviourCloningSpec):
     view_features: int = Field(default=0, ge=0)
     ema_power: float = Field(default=0.75, ge=0, lt=1)
     train_steps: int | None = Field(default=3000, ge=0)
+
+    @model_validator(mode="after")
+    def _first_key_is_used(self) -> Self:
+        if self.first_key != "learned" and self.lookup != "monotone":
+            raise ValueError(
+                f"first_key = {self.first_key!r} finds a demonstration to follow: set lookup = 'monotone' as well"
+            )
+        return self
 
 
 RUNTIME_FIELDS = FLAG_FIELDS | {"correct", "shrinkage", "checkpoint_seconds"}

@@ -36,10 +36,13 @@ from altbench_policies.augment import plain
 from altbench_policies.bc import BehaviourCloning
 from altbench_policies.bc.policy import ChunkRegressor
 from altbench_policies.checkpoint import numpy_of
+from altbench_policies.chunk_policy import LEAST_EPOCHS
 from altbench_policies.frames import Frames, join, observation_rows
 from altbench_policies.lookup.appearance import thumbnails
+from altbench_policies.lookup.first_key import FirstKey
 from altbench_policies.lookup.flag import Flag
-from altbench_policies.lookup.table import Table, first_frame_scores, leave_one_out_scores
+from altbench_policies.lookup.following import Follower
+from altbench_policies.lookup.table import Lookup, Table, first_frame_scores, leave_one_out_scores
 from altbench_policies.observation import Seen
 from altbench_policies.vision import count_bytes
 
@@ -55,6 +58,7 @@ class Fitted:
     task's units. `calibration_scores`: float32, one per demonstration. `familiar_limit`: the
     score up to which an episode's first image is familiar (inf: every image is).
     `shrinkage_unit`: the unit of `shrinkage`, in half the demonstrations' range.
+    `first_key`: finds the demonstration to follow, if the config asks for one.
     """
 
     network: ChunkRegressor
@@ -63,6 +67,7 @@ class Fitted:
     calibration_scores: Float32
     familiar_limit: float
     shrinkage_unit: float
+    first_key: FirstKey | None = None
 
     @classmethod
     def of(
@@ -72,7 +77,10 @@ class Fitted:
         limit = math.inf if config.familiar is None else familiar_limit(first_frame_scores(table), config.familiar)
         width = POSE_ACTION_DIM if config.control_mode == "ee_pose" else DELTA_ACTION_DIM
         unit = usual_miss(network, table, predicted, width) if config.shrinkage_unit == "miss" else 1.0
-        return cls(network, table, predicted, calibration_scores, limit, unit)
+        first = None
+        if config.first_key == "whitened":
+            first = FirstKey.whitened(table.keys, table.demonstrated, config.first_frames, config.whitening)
+        return cls(network, table, predicted, calibration_scores, limit, unit, first)
 
 
 class AltPlus(Trainable[AltPlusSpec]):
@@ -90,6 +98,7 @@ class AltPlus(Trainable[AltPlusSpec]):
     presets = PRESETS
     renamed_presets: ClassVar = {"published_size": "paper"}
     runtime_fields = RUNTIME_FIELDS
+    least_epochs: ClassVar[float] = LEAST_EPOCHS
 
     def __init__(self, task: TaskInfo, config: AltPlusSpec) -> None:
         super().__init__(task, config)
@@ -97,6 +106,7 @@ class AltPlus(Trainable[AltPlusSpec]):
         self.cameras = self.regressor.cameras
         self.flag = Flag(config, task.arms, config.control_mode)
         self._fitted: Fitted | None = None
+        self._follower = Follower(config, config.top_k)
         self._familiar: dict[int, bool] = {}  # slot -> whether its episode began with a familiar image
 
     @property
@@ -139,6 +149,7 @@ class AltPlus(Trainable[AltPlusSpec]):
         """Forget each slot's last gripper command, and how its episode began."""
         del seeds  # nothing here is random
         self.flag.reset(slots)
+        self._follower.reset(slots)
         for slot in slots:
             self._familiar.pop(slot, None)
 
@@ -149,11 +160,12 @@ class AltPlus(Trainable[AltPlusSpec]):
         self.flag.check_begun(slots)
         views = {c: input_checks.images(observation, c, fitted.network.observation.image_size) for c in self.cameras}
         keys, here = self._look(fitted.network.observation.observe(observation), [v[:, -1] for v in views.values()])
-        found = fitted.table.lookup(keys, self.config.top_k)
+        found = self._look_up(keys, slots)
         rows = found.rows[:, 0]
         chunk = fitted.table.demonstrated.chunk(rows, horizon)
         if self.config.correct:
-            trusted = self._trusted(slots, 1 - found.similarities[:, 0])
+            nearest = found.similarities[:, 0] if found.closest is None else found.closest
+            trusted = self._trusted(slots, 1 - nearest)
             chunk = chunk + self._correction(here - fitted.predicted[rows]) * trusted[:, None, None]
         level = self.flag.threshold(fitted.calibration_scores)
         return self.flag.decision(observation, slots, fitted.table, found, chunk, level)
@@ -165,7 +177,9 @@ class AltPlus(Trainable[AltPlusSpec]):
         """
         if self._fitted is None:
             return Footprint()
-        return Footprint(count_bytes(self._fitted.network), self._fitted.table.bytes + self._fitted.predicted.nbytes)
+        table = self._fitted.table.bytes + self._fitted.predicted.nbytes
+        first = self._fitted.first_key.bytes if self._fitted.first_key else 0
+        return Footprint(count_bytes(self._fitted.network), table + first)
 
     def inference_note(self) -> str:
         """Return the index and its size."""
@@ -178,6 +192,17 @@ class AltPlus(Trainable[AltPlusSpec]):
         if self._fitted is None:
             raise input_checks.not_fitted(self.name)
         return self._fitted
+
+    def _look_up(self, keys: Float32, slots: Sequence[int]) -> Lookup:
+        """Find the frames for `keys` (B, D), as `lookup` says."""
+        fitted = self.fitted()
+        if self.config.lookup == "nearest":
+            return fitted.table.lookup(keys, self.config.top_k)
+        first, begun = fitted.first_key, {}
+        if first:
+            fresh = [b for b, slot in enumerate(slots) if not self._follower.follows(slot)]
+            begun = {slots[b]: first.nearest(first.project(keys[b])) for b in fresh}
+        return self._follower.lookup(fitted.table, keys, slots, begun)
 
     def _trusted(self, slots: Sequence[int], scores: Float32) -> NDArray[np.bool_]:
         """Return whether each slot's chunk is to be corrected, bool (B,).

@@ -82,10 +82,10 @@ class Flag:
     ) -> Decision:
         """Return the decision: `chunk` (B, Ta, Da), or the present pose held.
 
-        A pose is held where the score of `found` is above `level` and `when_ood` is
+        A pose is held if the score of `found` is above `level` and `when_ood` is
         "hold". `chunk` is changed in place.
         """
-        scores = 1 - found.similarities[:, 0]
+        scores = 1 - (found.similarities[:, 0] if found.closest is None else found.closest)
         is_ood = scores > level
         for b, slot in enumerate(slots):
             if is_ood[b] and self.config.when_ood == "hold":

@@ -23,11 +23,13 @@ from altbench_policies.lookup.index import IndexSpec, KeyIndex, recall_at_1
 class Lookup:
     """What was found for B keys, nearest first.
 
-    `rows`: int64 (B, k). `similarities`: float32 (B, k) in [-1, 1].
+    `rows`: int64 (B, k). `similarities`: float32 (B, k) in [-1, 1]. `closest`: float32
+    (B,), the similarity that the flag goes by; None: that of the first match.
     """
 
     rows: Int64
     similarities: Float32
+    closest: Float32 | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -21,6 +21,7 @@ from altbench.api import (
     Requirements,
     TaskInfo,
     Trainable,
+    added,
 )
 from altbench_policies import checkpoint
 from altbench_policies.alt import Alt, AltSpec
@@ -44,6 +45,11 @@ class VinnSpec(AltSpec):
     What is 0 is chosen when fitting: the values by which the table best predicts the
     chunks of a demonstration that is left out of it.
     """
+
+    # Several frames of all demonstrations are averaged at each decision.
+    lookup: Literal["nearest", "monotone"] = added("nearest")
+    first_key: Literal["learned", "whitened", "contrast"] = added("learned")
+    score_against: Literal["followed", "all"] = added("followed")
 
     neighbours: int = Field(default=0, ge=0)
     bandwidth: float = Field(default=0.0, ge=0)

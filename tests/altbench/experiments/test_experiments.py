@@ -238,7 +238,8 @@ def test_more_baselines_stand_beside_the_main_table_and_act_s_ensemble_shares_it
     run = reproduce.open_run(experiments.load("E3"), "small", tmp_path, "none")
     main, more = (one.plan for one in run.runs)
     assert {cell.label for cell in main.cells} == set(common.POLICIES)
-    assert {cell.label for cell in more.cells} == set(main_table.MORE)
+    # bc_rnn_gmm does not fit its training frames at `small`, and is no baseline there.
+    assert {cell.label for cell in more.cells} == {*main_table.MORE} - {"bc_rnn_gmm"}
     assert {cell.split for cell in more.cells} == set(main_table.MORE_SPLITS)
     assert {cell.episodes for cell in more.cells} == {common.EPISODES}
     (ensemble,) = {cell.checkpoint.key for cell in more.cells if cell.label == "act_ensemble"}

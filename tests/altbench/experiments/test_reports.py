@@ -328,6 +328,8 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
     assert fallen["photograph"][2:5] == ("12", "1", "100 % [76, 100]") and fallen["photograph"][6] == "0.0"
     assert "alt mostly repeats one demonstration" in report.summary and "0/12" in report.summary
     assert "fallback" in report.sections[0].figures
+    chunks = {row[1]: row for row in report.sections[1].tables["chunks"].blocks[0].rows}
+    assert " 100 % " in chunks["photograph"][2] and chunks["photograph"][3] == "0.0"
 
 
 def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, run_of: Make) -> None:
@@ -394,10 +396,14 @@ def test_scaling_shows_pooled_rates_and_seeds(
 
 
 @pytest.mark.parametrize("preset", ["small", "paper"])
-def test_bc_has_the_augmentation_of_alt_plus_s_preset_robust_and_nothing_else(preset: Preset) -> None:
+def test_bc_has_the_augmentation_steps_and_averaging_of_alt_plus_s_preset_robust_and_nothing_else(
+    preset: Preset,
+) -> None:
     rows = {entry.name: entry.config for entry in robustness.sweeps(preset)[0].policies}
     robust = rows[robustness.ROBUST]
-    assert rows[robustness.AUGMENTED] == {name: v for name, v in robust.items() if name in AugmentSpec.model_fields}
+    images = {name: v for name, v in robust.items() if name in AugmentSpec.model_fields}
+    steps = {name: v for name, v in robust.items() if name == "train_steps"}
+    assert rows[robustness.AUGMENTED] == {**images, **steps, "ema_power": 0.75}
     assert robust["shrinkage_unit"] == "miss" and robust.get("train_steps") == {"small": 6000, "paper": None}[preset]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from synthetic import episode
 
 from altbench.cli import experiments as commands
 from altbench.core.errors import AltbenchError
+from altbench.core.spec import canonical
 from altbench.experiments.e3_main_table import EXPERIMENT
 from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.results import cells, frames
@@ -71,3 +74,40 @@ def test_a_report_reads_each_cell_once_but_for_trajectories(tmp_path: Path, monk
     assert len(run.episodes()) == len(run.episodes()) == 2 * len(run.recorded) <= len(run.decisions())
     assert sorted(read) == sorted(cells.cell_path(tmp_path, cell.key) for cell in run.recorded)
     assert run.records(plan.cells[0]) == () and len(run.records(plan.cells[1])) == 2
+
+
+def test_published_records_count_for_cells_that_are_not_recorded_here_and_stay_published(tmp_path: Path) -> None:
+    """What one machine finished, another one reports on, together with its own cells."""
+    sweep = EXPERIMENT.sweeps("small")[0]
+    plan = make_plan(sweep, provenance_of("cpu", "none", {}))
+    first, second, *_ = plan.cells
+    other = make_plan(sweep, provenance_of("cpu", "another machine", {}))
+    before = {cell.name: cell for cell in other.cells}
+    elsewhere, published = tmp_path / "elsewhere", tmp_path / "published"
+    for cell in (before[first.name], before[second.name]):
+        cells.write_cell(elsewhere, cell_header(cell), [episode(i) for i in range(3)])
+    frames.load_recorded(elsewhere, [before[c.name].key for c in (first, second)]).write_episodes(published)
+    cells.write_cell(tmp_path, cell_header(first), [episode(i) for i in range(2)])
+
+    made = Run(tmp_path, sweep, "cpu", "none", {}, plan)
+    run = ExperimentRun(tmp_path, tmp_path / "own", (made,), published=published)
+    assert [cell.name for cell in run.recorded] == [first.name]
+    assert [cell.name for cell in run.from_published] == [second.name]
+    assert run.episodes().groupby("name").size().to_dict() == {first.name: 2, second.name: 3}
+    assert not {first.name, second.name} & set(run.missing) and run.with_other_settings == ()
+    run.write_episodes(tmp_path / "again")
+    assert frames.load_published(tmp_path / "again")["name"].nunique() == 2
+
+
+def test_rows_whose_settings_have_changed_since_they_were_published_are_named(tmp_path: Path) -> None:
+    sweep = EXPERIMENT.sweeps("small")[0]
+    plan = make_plan(sweep, provenance_of("cpu", "none", {}))
+    alt = next(cell for cell in plan.cells if cell.label == "alt")
+    head = cell_header(alt)
+    played = json.loads(head.spec_json)
+    played["config"] = {**played["config"], "lookup": "nearest"}
+    cells.write_cell(tmp_path / "old", replace(head, spec_json=canonical(played)), [episode(0)])
+    frames.load_recorded(tmp_path / "old", [alt.key]).write_episodes(tmp_path / "published")
+    made = Run(tmp_path, sweep, "cpu", "none", {}, plan)
+    run = ExperimentRun(tmp_path, tmp_path / "own", (made,), published=tmp_path / "published")
+    assert run.with_other_settings == ("alt",)

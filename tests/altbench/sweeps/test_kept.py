@@ -97,7 +97,8 @@ def test_a_policy_that_is_not_known_any_more_stays_as_it_is() -> None:
 
 def test_a_card_of_before_is_met_with_the_logits_that_it_was_trained_with() -> None:
     entry = entry_as_kept(PolicyEntry(policy="alt", config={"precision": "fp32"}))
-    assert entry.config == {"precision": "fp32", "logits": "autocast"}
+    lookup = {"lookup": "nearest", "first_key": "learned", "score_against": "followed"}
+    assert entry.config == {"precision": "fp32", "logits": "autocast", **lookup}
 
 
 def test_a_run_goes_on_with_the_precision_that_it_began_with(machine: Any) -> None:

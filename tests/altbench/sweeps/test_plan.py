@@ -122,14 +122,61 @@ def test_an_event_reaches_every_reset(own_policies: Path, monkeypatch: pytest.Mo
     assert {"move_at", "by"}.isdisjoint(plain[0].options)
 
 
+def test_an_object_is_moved_to_the_nearest_pose_of_another_demonstration(
+    own_policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = fakes.make_demonstrations(12)  # two of each of six poses
+    monkeypatch.setattr(Run, "demonstrations", lambda *_: shown)
+    plan = plan_of({"event": {"move_at": 15, "to": "demonstrated"}, "episodes": 6}, own_policies)
+    assert plan.cells[0].name == "fake/Good/n6/s0/recall+move15to-demonstrated/clean"
+    poses = np.array([d.initial_state.object_pose for d in shown[:6]])
+    for index, one in enumerate(
+        episodes_module.episode_plans(Run(Path(), plan.sweep, "cpu", "none", {}, plan), plan.cells[0])
+    ):
+        away = np.linalg.norm(poses - poses[index], axis=1)
+        there = np.linalg.norm(np.asarray(one.options["move_to"]) - poses[index])
+        assert one.options["move_at"] == 15 and "by" not in one.options
+        assert there == pytest.approx(np.sort(away)[1])
+
+
+def test_a_move_between_demonstrated_poses_needs_demonstrations_of_two_places(
+    own_policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = {"move_at": 15, "to": "demonstrated"}
+    with pytest.raises(ConfigError, match=r"expected a split that begins from demonstrations .*, got 'uniform'"):
+        plan_of({"split": "uniform", "event": event}, own_policies)
+    monkeypatch.setattr(Run, "demonstrations", lambda *_: fakes.make_demonstrations(1))
+    plan = plan_of({"event": event}, own_policies)
+    with pytest.raises(ConfigError, match="demonstrations of two places at least"):
+        episodes_module.episode_plans(Run(Path(), plan.sweep, "cpu", "none", {}, plan), plan.cells[0])
+
+
+def test_calibration_begins_as_recall_does_with_draws_of_its_own(
+    own_policies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "demonstrations", lambda *_: fakes.make_demonstrations(2))
+    found = {}
+    for split in ("recall", "calibrate"):
+        plan = plan_of({"split": split}, own_policies)
+        run = Run(Path(), plan.sweep, "cpu", "none", {}, plan)
+        found[split] = episodes_module.episode_plans(run, plan.cells[0])
+        assert plan.cells[0].split == split
+    recall, own = found["recall"], found["calibrate"]
+    assert [p.options["split"] for p in own] == ["recall"] * len(own)
+    assert all("initial_state" in p.options for p in own)
+    assert not {p.seed for p in own} & {p.seed for p in recall}
+
+
 @pytest.mark.parametrize(
     ("event", "message"),
     [
         ({"move_at": 40, "by": 0.08}, "move_at: expected a step before the horizon, 40, got 40"),
-        ({"move_at": 1, "by": 0}, r"evaluations.0.event.by: expected a distance over 0 and up to 0.5 \(m\), got 0"),
+        ({"move_at": 1, "by": 0}, r"expected by = a distance over 0 and up to 0.5 \(m\), or to = 'demonstrated'"),
+        ({"move_at": 1, "by": 0.1, "to": "demonstrated"}, "expected by = a distance over 0"),
+        ({"move_at": 1, "to": "uniform"}, "expected '' or 'demonstrated', got 'uniform'"),
         ({"move_at": 1, "by": 8}, r"evaluations.0.event.by: expected a distance over 0 and up to 0.5 \(m\), got 8"),
         ({"move_at": 1, "by": float("nan")}, "expected a finite number, got nan"),
-        ({"move_at": 1}, r"expected a value for evaluations.0.event.by, but it is missing"),
+        ({"move_at": 1}, r"expected by = a distance over 0"),
         ({"move_at": 1, "bye": 0.1}, "unknown key 'evaluations.0.event.bye'; did you mean 'by'"),
     ],
 )

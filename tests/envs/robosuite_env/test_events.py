@@ -101,6 +101,25 @@ def test_the_cube_is_shifted_in_the_range(seed: int, state_env: RobosuiteEnv) ->
 
 
 @pytest.mark.sim
+def test_the_cube_is_put_where_another_demonstration_has_it(state_env: RobosuiteEnv) -> None:
+    state_env.reset(seed=3, options={"split": "grid", "episode": 4})
+    there, wanted = state_env.object_pose(), state_env.sim_state()[CUBE]
+    states, told = _play(state_env, 8, 2, move_at=AT, move_to=there)
+    assert told == [False] * (AT + 1) + [True] * 5
+    np.testing.assert_allclose(states[AT + 1, CUBE], wanted, atol=2e-3)  # its turn included
+    still, _ = _play(state_env, 8, 2)
+    np.testing.assert_array_equal(states[: AT + 1], still[: AT + 1])
+    for wrong, message in (
+        ({"move_to": there}, "expected move_at"),
+        ({"move_at": 3, "by": 0.1, "move_to": there}, "expected move_at"),
+        ({"move_at": 3, "move_to": [0.0]}, "expected an object pose of 3 numbers"),
+        ({"move_at": -1, "move_to": there}, "got -1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            state_env.reset(options=wrong)
+
+
+@pytest.mark.sim
 def test_directions_differ_and_repeat(state_env: RobosuiteEnv) -> None:
     first, second, again = (_play(state_env, 4, seed, move_at=0, by=BY)[0] for seed in (1, 2, 1))
     np.testing.assert_array_equal(again, first)
@@ -182,10 +201,10 @@ def test_nothing_is_shifted_into_something_else(state_env: RobosuiteEnv) -> None
     for seed in range(20):
         rng = np.random.default_rng(seed)
         shift = Shift(simulator, LiftScene(), state_env.placement, 0, 0.04, rng)
-        blocked = [shift._overlaps(step) for step in shift._steps]
+        blocked = [shift._overlaps(shift._after(step)) for step in shift._steps]
         chosen = shift._choose()
         assert chosen is not None
-        assert not shift._overlaps(chosen)
+        assert not shift._overlaps(shift._after(chosen))
         reached |= any(blocked)
     assert reached  # some of the directions were blocked, so the test can fail
     np.testing.assert_array_equal(state_env.sim_state(), state)  # looking for a place changes nothing

@@ -1,0 +1,90 @@
+"""The table of a sweep over several data sets: each one's success, and how they differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from altbench.report.privileged import marked
+from altbench.report.success import CONDITION, ROW
+from altbench.report.table import Block, Table, interval_text, percentage, write_table
+from altbench.results import frames
+from altbench.results.collected import with_collected
+from altbench.stats.replication import Replicated, replicated_rate
+from altbench.sweeps.replicates import folder_of
+from altbench.system import fingerprint
+from altbench.system.console import FittingTable
+
+STEM = "replication"
+"""The file stem of the table."""
+NOTE = (
+    "Success in % of each data set, named by its seed, then the mean of the data sets with its 95 % interval"
+    " (hierarchical bootstrap: data sets, then initial poses). sd over data: standard deviation of the data sets' rates,"
+    " in points. sd over training: that of the training seeds within a data set. Empty: fewer than two. With two or three"
+    " data sets the interval is too narrow if they differ much: simulated coverage 75 to 97 %"
+    " (`altbench.stats.replication`)."
+)
+PARTIAL = " Rows without some data sets are made of the others alone: their columns are empty."
+
+
+def load_replicates(root: Path, seeds: tuple[int, ...]) -> pd.DataFrame:
+    """Return the episodes of the data sets under `root` with a column `data_seed`.
+
+    Data sets without records yet are left out.
+    """
+    folders = {seed: folder_of(root, seed) for seed in seeds}
+    there = {seed: path for seed, path in folders.items() if (path / frames.EPISODES_FILE).is_file()}
+    found = [with_collected(frames.load_published(path), path).assign(data_seed=seed) for seed, path in there.items()]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def replication_table(frame: pd.DataFrame) -> Table:
+    """Return success by row, condition and data set; `frame` is of `load_replicates`."""
+    seeds = sorted(int(seed) for seed in frame["data_seed"].unique())
+    data: list[tuple[object, ...]] = []
+    texts: list[tuple[str, ...]] = []
+    for key, group in frame.groupby([*ROW, *CONDITION]):
+        found = replicated_rate(group)
+        if found is None:
+            continue
+        data.append(
+            (*key, found.rate, found.low, found.high, found.data_sd, found.train_sd, found.episodes, len(found.by_data))
+        )
+        texts.append((*_names(key), *_numbers(found, seeds)))
+    columns = ["rate", "low", "high", "data_sd", "train_sd", "episodes", "data_sets"]
+    names = ("task", "policy", "N", "split", "condition")
+    header = (*names, *(f"data {seed}" for seed in seeds), "mean", "sd over data", "sd over training")
+    block = Block("Success over data sets", header, tuple(texts), names=len(names))
+    table = pd.DataFrame(data, columns=[*ROW, *CONDITION, *columns])
+    partial = bool((table["data_sets"] < len(seeds)).any())
+    table = table.astype(dict.fromkeys(("low", "high", "data_sd", "train_sd"), "float64"))
+    return Table("Replication over data sets", table, (block,), NOTE + (PARTIAL if partial else ""))
+
+
+def write_replication(root: Path, seeds: tuple[int, ...]) -> list[Path]:
+    """Write the table of the data sets under `root`; return its files, none without records."""
+    frame = load_replicates(root, seeds)
+    made_by = [found for seed in seeds if (found := fingerprint.load_fingerprint(folder_of(root, seed)))]
+    return (
+        [] if frame.empty or not made_by else write_table(replication_table(frame), root / "tables", STEM, made_by[0])
+    )
+
+
+def shown(root: Path, seeds: tuple[int, ...]) -> FittingTable:
+    """Return the table of the data sets under `root` for a terminal."""
+    table = replication_table(load_replicates(root, seeds))
+    return table.blocks[0].to_rich(table.title)
+
+
+def _names(key: tuple[object, ...]) -> tuple[str, ...]:
+    task, label, policy, _, n, split, perturbation, severity = key
+    condition = f"{perturbation} {severity}" if severity else str(perturbation)
+    return str(task), marked(str(label), str(policy)), str(n), str(split), condition
+
+
+def _numbers(found: Replicated, seeds: list[int]) -> tuple[str, ...]:
+    each = [percentage(found.by_data[seed]) if seed in found.by_data else "" for seed in seeds]
+    low, high = found.low, found.high
+    mean = f"{percentage(found.rate)} %" if low is None or high is None else interval_text(found.rate, low, high)
+    return (*each, mean, *("" if sd is None else f"{100 * sd:.1f}" for sd in (found.data_sd, found.train_sd)))

@@ -1,0 +1,63 @@
+"""How long a run's checkpoints trained, and which of them have not converged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from altbench.core.errors import AltbenchError
+from altbench.results.checkpoints import read_card
+from altbench.results.run import Run
+from altbench.system import sealed
+
+FILE = "training.json"
+"""Beside a run's records: checkpoint key -> name, epochs and whether it converged."""
+COLUMN = "converged"
+"""The column that `with_training` adds."""
+
+
+def training_of_run(run: Run) -> dict[str, dict[str, Any]]:
+    """Return what the cards of a run's checkpoints say, by checkpoint key.
+
+    Those that are missing, or whose policies have no rule, are left out.
+    """
+    found = {}
+    for point in run.plan.checkpoints:
+        folder = run.checkpoint_folder(point)
+        try:
+            card = read_card(folder) if folder else None
+        except AltbenchError:  # damaged: the next run fits it anew
+            card = None
+        if card is not None and card.converged is not None:
+            found[point.key] = {"name": point.name, "epochs": card.epochs, "converged": card.converged}
+    return found
+
+
+def write_training(run: Run, out: Path) -> None:
+    """Write `FILE` into `out`, as far as anything is known; what it knew before stays."""
+    known = {**load_training(out), **training_of_run(run)}
+    if known:
+        sealed.write_json(out / FILE, {"checkpoints": known})
+
+
+def load_training(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what `FILE` in `folder` says; empty without it, or if it is damaged."""
+    if not (folder / FILE).is_file():
+        return {}
+    try:
+        read = sealed.read_json(folder / FILE, ("checkpoints",), "the next run writes it anew")
+    except AltbenchError:
+        return {}
+    found: dict[str, dict[str, Any]] = read["checkpoints"]
+    return found
+
+
+def with_training(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return `frame` with `COLUMN`: False for episodes of checkpoints that have not converged.
+
+    True also where nothing is known.
+    """
+    short = {key for key, value in load_training(folder).items() if value["converged"] is False}
+    return frame.assign(**{COLUMN: ~frame["checkpoint_key"].isin(short)}) if short else frame
