@@ -106,6 +106,15 @@ def former_defaults(kind: type[Spec]) -> dict[str, Any]:
     return {name: extra[FORMERLY] for name, extra in extras.items() if isinstance(extra, dict) and FORMERLY in extra}
 
 
+def complete(kind: type[Spec], dumped: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `dumped`, all settings of a `kind` as a card or a plan holds them, with what the dump leaves out.
+
+    A dump leaves a setting out only if its value is the default, or the former default of
+    one made by `changed`; cards of before the setting mean the former default, too.
+    """
+    return {**former_defaults(kind), **dumped}
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the parsed file; ConfigError if it is missing or is not TOML."""
     try:

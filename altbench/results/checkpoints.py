@@ -14,7 +14,7 @@ from typing import Any
 from altbench.core import registry
 from altbench.core.errors import CheckpointError, ConfigError, ResultsError
 from altbench.core.policy import Policy, Trainable
-from altbench.core.spec import Spec, added
+from altbench.core.spec import Spec, added, complete
 from altbench.system import sealed
 from altbench.system.files import new_folder
 
@@ -187,4 +187,4 @@ def build_policy(task: str, policy: str, config: Mapping[str, Any], where: str) 
     ConfigError, for settings that do not fit, begins with `where`.
     """
     cls = registry.policy(policy)
-    return cls(registry.task(task), cls.config_type.parse(config, where))
+    return cls(registry.task(task), cls.config_type.parse(complete(cls.config_type, config), where))

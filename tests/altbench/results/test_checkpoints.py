@@ -12,9 +12,11 @@ import pytest
 from altbench.core import registry
 from altbench.core.errors import CheckpointError, ConfigError
 from altbench.core.policy import FitContext, Trainable
+from altbench.core.spec import former_defaults
 from altbench.results.checkpoints import (
     CARD,
     CheckpointCard,
+    build_policy,
     find_checkpoint,
     is_checkpoint,
     is_whole,
@@ -156,6 +158,18 @@ def test_a_checkpoint_is_found_by_its_key_whatever_row_it_was_fitted_for(saved: 
     assert find_checkpoint(made.parent, "fake-row-n2-s0-ba9876543210") is None
     shutil.copytree(other, wanted)
     assert find_checkpoint(made.parent, wanted.name) == wanted
+
+
+@pytest.mark.parametrize("name", sorted(registry.BUILT_IN["policy"]))
+def test_a_dump_of_former_settings_makes_the_policy_that_it_was(name: str) -> None:
+    kind = registry.policy(name).config_type
+    former = former_defaults(kind)
+    if not former:
+        pytest.skip("no default of its settings has changed")
+    meant = kind.parse({**former, **({"checkpoint": "x.zip"} if name == "sb3" else {})}, "meant")
+    made = build_policy("Fake", name, meant.model_dump(mode="json"), "card")
+    assert made.config == meant
+    assert build_policy("Fake", name, {}, "card of before").config == meant
 
 
 def test_only_runtime_settings_may_be_changed(saved: tuple[Path, CheckpointCard]) -> None:
