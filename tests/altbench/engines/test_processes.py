@@ -21,7 +21,8 @@ from altbench.results.cells import cell_files
 from altbench.results.run import Run
 from altbench.sweeps.spec import load_sweep
 
-LIMIT_S = 280.0
+LIMIT_S = 1500.0
+"""Seconds for what takes one on an idle machine; a busy one needs minutes to start a process."""
 
 SLURM = '''#!{python}
 """A SLURM of this machine alone: sbatch, srun, squeue and scancel that start, list and kill processes."""
@@ -30,6 +31,7 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import sys
 
 HERE = pathlib.Path({folder!r})
@@ -71,9 +73,10 @@ else:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_killed_worker_and_a_killed_head_cost_nothing_and_two_heads_share_a_folder(place: Any, waiting: Any) -> None:
     place.sweep(pause_s=0.5, seeds=4, policy="Learns")
-    assert place.call("run", "fake.toml", "--out", "plain", "--workers", "1")[0] == 0
+    assert place.call("run", "fake.toml", "--out", "plain", "--workers", "0")[0] == 0
     cells = place.folder / "run"
     common = ("run", "fake.toml", "--out", "run", "--executor", "worker", "--workers", "1")
     head = place.start(*common)
@@ -108,9 +111,10 @@ SMALL = ("--executor", "slurm", "--engine", "tasks=2", "--engine", "cpus=1", "--
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_slurm_finishes_a_run_though_one_of_its_jobs_is_killed(place: Any, slurm: Path, waiting: Any) -> None:
     place.sweep(pause_s=0.5)
-    assert place.call("run", "fake.toml", "--out", "plain", "--workers", "1")[0] == 0
+    assert place.call("run", "fake.toml", "--out", "plain", "--workers", "0")[0] == 0
     head = place.start("run", "fake.toml", "--out", "run", *SMALL)
     waiting(lambda: len(cell_files(place.folder / "run")) >= 1, LIMIT_S)
     os.killpg(int((slurm / "pids").read_text().split()[0]), signal.SIGKILL)
