@@ -16,7 +16,9 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import synthetic
@@ -24,6 +26,7 @@ import synthetic
 from altbench.results import cells, frames
 
 DECISIONS = 12
+T = TypeVar("T")
 
 
 def make(folder: Path, number: int) -> list[str]:
@@ -43,6 +46,14 @@ def most_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def told(what: str, before: float, step: Callable[[], T]) -> T:
+    """Do a step, and print what it took; return its result."""
+    began = time.process_time()
+    found = step()
+    print(f"{what}: {time.process_time() - began:.1f} s, most memory {most_memory() - before:+.0f} MiB", flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cells", type=int)
@@ -56,18 +67,9 @@ def main() -> None:
         print(
             f"{options.cells} cells written in {time.process_time() - began:.1f} s of the processor; {before:.0f} MiB"
         )
-        for what, step in (
-            ("read", lambda: frames.load_recorded(folder, keys)),
-            ("flat tables", lambda: recorded.build_parquet(folder)),
-            ("frame of episodes", lambda: recorded.episodes()),
-        ):
-            began = time.process_time()
-            found = step()
-            recorded = found if what == "read" else recorded
-            print(
-                f"{what}: {time.process_time() - began:.1f} s, most memory {most_memory() - before:+.0f} MiB",
-                flush=True,
-            )
+        recorded = told("read", before, lambda: frames.load_recorded(folder, keys))
+        told("flat tables", before, lambda: recorded.build_parquet(folder))
+        told("frame of episodes", before, recorded.episodes)
 
 
 if __name__ == "__main__":
