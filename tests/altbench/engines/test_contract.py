@@ -326,7 +326,7 @@ def test_a_big_run_divides_its_cells_and_finds_those_of_before(
     root = place.folder / "run"
     plain(sweep, place.folder / "plain")
     with pytest.raises(KeyboardInterrupt):
-        joined(sweep, root, StopsAfter(6))
+        joined(sweep, root, StopsAfter(9), shard="1/1")
     flat = len(list((root / "cells").glob("*.parquet")))
     monkeypatch.setattr(cells, "MOST_FLAT", 10)
     plain(sweep, root)

@@ -124,12 +124,21 @@ def test_slurm_finishes_a_run_though_one_of_its_jobs_is_killed(place: Any, slurm
     assert place.outcomes("run") == place.outcomes("plain")
 
 
-def test_a_dry_run_prints_the_script_and_submits_nothing(place: Any, slurm: Path) -> None:
+@pytest.fixture
+def here(place: Any, slurm: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the SLURM of processes, for commands in this process."""
     place.sweep()
-    status, said = place.call(
-        "run", "fake.toml", "--out", "run", *SMALL, "--engine", "extra=constraint:epyc", "--dry-run"
+    monkeypatch.chdir(place.folder)
+    monkeypatch.setenv("PATH", place.environment["PATH"])
+    return slurm
+
+
+def test_a_dry_run_prints_the_script_and_submits_nothing(place: Any, here: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["run", "fake.toml", "--out", "run", *SMALL, "--engine", "extra=constraint:epyc", "--dry-run"]
     )
-    assert status == 0, said
+    said = done.output
+    assert done.exit_code == 0, done.exception
     for line in (
         "--array=0-1%2",
         "--cpus-per-task=1",
@@ -139,14 +148,13 @@ def test_a_dry_run_prints_the_script_and_submits_nothing(place: Any, slurm: Path
         "--constraint=epyc",
     ):
         assert f"#SBATCH {line}\n" in said
-    assert not (slurm / "pids").exists() and not (place.folder / "run").exists()
+    assert not (here / "pids").exists() and not (place.folder / "run").exists()
 
 
-def test_jobs_that_slurm_rejects_are_told_in_one_line(place: Any, slurm: Path) -> None:
-    (slurm / "full").touch()
-    place.sweep()
-    status, said = place.call("run", "fake.toml", "--out", "run", *SMALL)
-    assert status == 2 and "SLURM rejects the jobs: sbatch: error: Batch job submission failed" in said, said
+def test_jobs_that_slurm_rejects_are_told_in_one_line(here: Path) -> None:
+    (here / "full").touch()
+    done = CliRunner().invoke(app, ["run", "fake.toml", "--out", "run", *SMALL])
+    assert "SLURM rejects the jobs: sbatch: error: Batch job submission failed" in str(done.exception), done.output
 
 
 @pytest.mark.parametrize(
