@@ -102,7 +102,8 @@ def measure(name: str, executor: Executor, cells: int) -> float:
         run = replace(Run.begin(Path(folder), sweep, "none"), root=Path(folder))
         board = Board(Console(file=io.StringIO()))
         warm = [NoWork(-1 - one) for one in range(executor.threads)]
-        assert not Scheduler(run, executor, board).finish(warm).failed
+        failed = Scheduler(run, executor, board).finish(warm).failed
+        assert not failed, failed
         layout: Any = Numbers(cells)
         feed = Claimed(Claims(Path(folder) / "claims", layout)) if name == "worker" else None
         jobs = [] if feed else [NoWork(one) for one in range(cells)]
@@ -137,4 +138,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Ray's workers cannot import jobs that belong to the module `__main__`.
+    import engine_overhead
+
+    engine_overhead.main()

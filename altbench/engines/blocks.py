@@ -17,6 +17,7 @@ from altbench.results.run import Run
 from altbench.runner.jobs import FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.main import needs_fit
 from altbench.sweeps.plan import Cell, Plan
+from altbench.system.lease import Proof
 
 MOST_BLOCKS = 65_536
 """The most blocks of cells."""
@@ -60,14 +61,16 @@ class Layout:
         points = {cell.checkpoint.key for cell in self._cells(first)}
         return {self._fit_of[key] for key in points if key in self._fit_of}
 
-    def jobs(self, number: int, older: dict[str, Sequence[str]]) -> list[Job]:
-        """Return a block's jobs. `older`: cell's key -> keys of cells that hold its episodes."""
+    def jobs(self, number: int, older: dict[str, Sequence[str]], proof: Proof) -> list[Job]:
+        """Return a block's jobs. `older`: cell's key -> keys of cells that hold its
+        episodes. `proof`: of the claim on the block.
+        """
         if number < len(self.fits):
-            return [FitJob(self.plan.checkpoints[self.fits[number]])]
+            return [FitJob(self.plan.checkpoints[self.fits[number]], proof)]
         if self.is_last(number):
             return [MeasureJob(one) for one in self.plan.measurements]
         own = self._cells(number - len(self.fits))
-        return [RolloutJob(cell, older=tuple(older.get(cell.key, ()))) for cell in own]
+        return [RolloutJob(cell, older=tuple(older.get(cell.key, ())), proof=proof) for cell in own]
 
     def _cells(self, first: int) -> Sequence[Cell]:
         return self.plan.cells[first * self.size : (first + 1) * self.size]

@@ -18,7 +18,7 @@ from altbench.core.errors import AltbenchError
 from altbench.engines.blocks import Layout
 from altbench.system import lease
 from altbench.system.files import replacing, write_text
-from altbench.system.lease import BEAT_S, STALE_S, Lease, Watch
+from altbench.system.lease import BEAT_S, STALE_S, Lease, Proof, Watch
 from altbench.system.workers import CHECK_S
 
 A_FOLDER = 256
@@ -66,6 +66,10 @@ class Claims:
     def fit_failed(self, number: int) -> bool:
         """Return whether a fit that the block `number` waits for has failed."""
         return bool(self.layout.needs(number) & self._failed_fits)
+
+    def proof(self, number: int) -> Proof:
+        """Return what a job of the block asks before it writes a result."""
+        return self._leases[number].proof
 
     def check(self) -> None:
         """Raise AltbenchError if another worker has taken over a block of this one."""
@@ -169,6 +173,7 @@ class Claims:
 
     def finish(self, number: int, report: Mapping[str, Any]) -> None:
         """Note that a block is done, with a `report` of how, and give it back."""
+        self._leases[number].proof.check()
         # Not flushed: after a crash of the machine the block is looked at again.
         with replacing(self._mark(number), durable=False) as temporary:
             temporary.write_text(json.dumps(dict(report)), encoding="utf-8")
@@ -183,11 +188,6 @@ class Claims:
         for one in self._leases.values():
             one.release()
         self._leases.clear()
-
-    def reports(self) -> Iterator[dict[str, Any]]:
-        """Yield the report of each block that is done, by number."""
-        for number in range(self.layout.total):
-            yield _read_mark(self._mark(number))
 
     def _place(self, number: int) -> Path:
         return self.folder / f"{number // A_FOLDER:04x}"
@@ -205,6 +205,12 @@ def _read_mark(path: Path) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
     return {}
+
+
+def reports(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the report of each block that is done, by number, of all workers."""
+    for path in sorted(folder.glob("*/*.done"), key=lambda path: int(path.stem)):
+        yield _read_mark(path)
 
 
 def count_done(folder: Path) -> int:

@@ -55,6 +55,11 @@ class Offer:
         """Note that the tables are drawn."""
         sealed.write_json(self.folder / "drawn.json", {"id": self.id})
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether a worker has prepared the run."""
+        return (self.folder / "prepared.json").is_file()
+
     def prepared(self) -> dict[str, Any] | None:
         """Return what the first worker prepared; None if that is not done."""
         path = self.folder / "prepared.json"
@@ -113,17 +118,34 @@ def make_offer(root: Path, sweep: SweepSpec, mixed: bool) -> Offer:
         found = _unfinished(root)
         if found is not None and (found.sweep, found.mixed) == (sweep, mixed) and _same_versions(found):
             return found
-        for path in folder.workers():
-            if holder := lease.holder_at_work(path):
-                name = found.sweep.name if found else "another"
-                raise AltbenchError(
-                    f"{root}: in use by the worker {holder} for the sweep {name!r}; choose another --out"
-                )
+        _refuse_workers(folder, found)
+        # From here on nobody joins the offer of before; who joined just now is seen by the second look.
+        (folder.shared / FILE).unlink(missing_ok=True)
+        try:
+            _refuse_workers(folder, found)
+        except AltbenchError:
+            if found is not None:
+                _keep(found)
+            raise
         _forget_all(folder.shared)
         made = Offer(root, uuid.uuid4().hex[:12], sweep, str(Path.cwd()), mixed)
-        values = {"sweep": json.loads(sweep.model_dump_json()), "origin": made.origin, "mixed": mixed}
-        sealed.write_json(folder.shared / FILE, {"id": made.id, **values})
+        _keep(made)
         return made
+
+
+def _refuse_workers(folder: RunFolder, found: Offer | None) -> None:
+    """Raise AltbenchError if workers are busy in the folder, with the sweep `found`."""
+    for path in folder.workers():
+        if holder := lease.holder_at_work(path):
+            name = found.sweep.name if found else "another"
+            raise AltbenchError(
+                f"{folder.root}: in use by the worker {holder} for the sweep {name!r}; choose another --out"
+            )
+
+
+def _keep(offer: Offer) -> None:
+    values = {"sweep": json.loads(offer.sweep.model_dump_json()), "origin": offer.origin, "mixed": offer.mixed}
+    sealed.write_json(RunFolder(offer.root).shared / FILE, {"id": offer.id, **values})
 
 
 def _same_versions(offer: Offer) -> bool:

@@ -159,7 +159,8 @@ class RayExecutor(Executor):
         self._ray, self._settings, self._shared = ray, settings, shared
         self._running: dict[Any, tuple[Run, Job]] = {}
         self._sent: dict[str, Any] = {}
-        self._threads, self._looked = 0, 0.0
+        self._threads = self._largest = 0
+        self._looked = -CLUSTER_S
         # A node for all measurements, so that they are of one machine.
         self._measures_on = min(one["NodeID"] for one in _nodes(ray))
         function = node.do if shared else node.do_by_value
@@ -168,10 +169,15 @@ class RayExecutor(Executor):
     @property
     def threads(self) -> int:  # type: ignore[override]
         """The processors of all nodes that are alive."""
-        if time.monotonic() - self._looked > CLUSTER_S:
-            self._threads = max(1, int(sum(one["Resources"]["CPU"] for one in _nodes(self._ray))))
-            self._looked = time.monotonic()
+        self._look()
         return self._threads
+
+    def _look(self) -> None:
+        """Count the processors of all nodes, and of the largest one, now and then."""
+        if time.monotonic() - self._looked > CLUSTER_S:
+            have = [int(one["Resources"]["CPU"]) for one in _nodes(self._ray)]
+            self._threads, self._largest = max(1, sum(have)), max([1, *have])
+            self._looked = time.monotonic()
 
     def submit(self, run: Run, job: Job) -> None:
         sent = run.for_worker()
@@ -183,9 +189,8 @@ class RayExecutor(Executor):
         """Return the resources of a job."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        most = int(max(one["Resources"]["CPU"] for one in _nodes(self._ray)))
         asks: dict[str, Any] = {
-            "num_cpus": min(job.threads(run, self.threads), most),
+            "num_cpus": min(job.threads(run, self.threads), self._largest),
             "memory": int(self._settings.memory_gb * 2**30),
             "name": job.name,
         }

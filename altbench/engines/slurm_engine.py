@@ -27,13 +27,14 @@ from altbench.results.run import Run
 from altbench.runner.main import Summary
 from altbench.runner.progress import Board
 from altbench.sweeps.spec import SweepSpec
-from altbench.system import sealed
+from altbench.system import lease, sealed
 from altbench.system.console import make_console, say
 
 ASK_S = 5.0
 """Seconds between two questions to SLURM's queue."""
 GRACE_S = 60.0
 """Seconds for which no job of the array may be in the queue before the head gives up."""
+_LONG_S = 1e9
 WARNED_S = 90
 """Seconds before its time limit at which a task is told, and is queued again."""
 
@@ -118,9 +119,10 @@ def run_on_slurm(settings: SlurmSettings, begun: Run, sweep: SweepSpec, console:
     _executor(settings, begun.root / ".shared", sweep.name)
     offer = make_offer(begun.root, sweep, mixed)
     check_room(begun)
-    array = _array(offer)
-    if not array or not _in_queue(array):
-        array = _submit(settings, offer, mixed)
+    with lease.held(offer.folder / "submit.lease", patience_s=_LONG_S):  # of two heads one submits
+        array = _array(offer)
+        if not array or not _ask_queue(array):
+            array = _submit(settings, offer, mixed)
     say(console, f"SLURM job {array}; its logs are in {offer.folder / 'slurm'}", wrap=False)
     watch = _Queue(offer, array, console)
     try:
@@ -159,6 +161,14 @@ def _in_queue(array: str) -> dict[str, int]:
         raise OSError(f"squeue: {done.stderr.strip()}")
     states = done.stdout.split()
     return {state: states.count(state) for state in dict.fromkeys(states)}
+
+
+def _ask_queue(array: str) -> dict[str, int]:
+    """Return `_in_queue`; AltbenchError if SLURM does not answer."""
+    try:
+        return _in_queue(array)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise AltbenchError(f"--executor slurm: expected an answer from squeue, got: {error}; try again") from None
 
 
 class _Queue:

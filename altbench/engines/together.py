@@ -6,6 +6,7 @@ run; whoever finds everything done draws the tables.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
@@ -18,9 +19,9 @@ from typing import Any
 
 from altbench.core.errors import AltbenchError
 from altbench.engines.blocks import Layout, is_done, keys_digest
-from altbench.engines.claims import MOST_LOST, Claims, Taken, count_done, start_of
+from altbench.engines.claims import MOST_LOST, Claims, Taken, count_done, reports, start_of
 from altbench.engines.machine import Machine, refuse_mixed
-from altbench.engines.offer import Offer
+from altbench.engines.offer import Offer, load_offer
 from altbench.report import outputs
 from altbench.results.folder import RunFolder
 from altbench.results.run import Run
@@ -93,7 +94,7 @@ class ClaimedJobs(Feed):
 
     def _begin(self, taken: Taken) -> list[Job]:
         """Return those jobs of a block that are to do."""
-        everything = self.claims.layout.jobs(taken.number, self.older)
+        everything = self.claims.layout.jobs(taken.number, self.older, self.claims.proof(taken.number))
         jobs = [job for job in everything if not is_done(self.run, job)]
         block = _Progress({job.key for job in jobs}, found=sum(isinstance(j, RolloutJob) for j in everything))
         block.found -= sum(isinstance(job, RolloutJob) for job in jobs)
@@ -148,9 +149,12 @@ def work(
         feed = ClaimedJobs(run, claims, prepared["older"], str(Machine.here(run.device)))
         try:
             Scheduler(run, executor, board).finish((), feed)
+        except BaseException:
+            executor.close()  # before its blocks are others': nobody plays them meanwhile
+            raise
         finally:
             claims.release()
-        return draw(offer, run, board, terms)
+        return draw(offer, lambda: run, board, terms)
 
 
 def _claims(offer: Offer, run: Run, terms: Terms) -> Claims:
@@ -165,6 +169,7 @@ def _presence(offer: Offer, terms: Terms) -> Iterator[None]:
     path = offer.folder / "workers" / f"{uuid.uuid4().hex[:12]}.lease"
     try:
         with lease.held(path, beat_s=terms.beat_s):
+            load_offer(offer.root, offer.id)  # since it was read, another sweep may have been offered
             yield
     finally:
         with suppress(OSError):
@@ -181,17 +186,53 @@ def _prepared(
     os.chdir(_origin(offer))
     begun = Run.begin(offer.root, offer.sweep, renderer)
     here, allowed = Machine.here(begun.device), terms.mixed or offer.mixed
-    with lease.held(offer.folder / "prepare.lease", patience_s=_LONG_S, stale_s=terms.stale_s, beat_s=terms.beat_s):
-        found = offer.prepared()
-        if found is None:
+    with _turn_to_prepare(offer, terms) as own:
+        if own:
             run = main.prepare(begun, executor, board)
-            found = _keep_prepared(offer, run, here)
-        else:
-            refuse_mixed(Machine.of(found["machine"]), here, f"{offer.root}: this machine", allowed)
-            run = begun.with_data()
-            _check_keys(offer, run, found)
-            RunFolder(offer.root).mark_mixed(_both(Machine.of(found["machine"]), here))
-    return run, found
+            return run, _keep_prepared(offer, run, here)
+    return _joined(offer, begun, here, allowed), _must_be_prepared(offer)
+
+
+@contextmanager
+def _turn_to_prepare(offer: Offer, terms: Terms) -> Iterator[bool]:
+    """Give True to the one worker that is to prepare the run, and False to others, once it
+    is prepared.
+
+    Nobody holds the lease to see that: a thousand workers would wait for each other, and
+    a big plan takes a minute each.
+    """
+    watch = lease.Watch(terms.stale_s)
+    while not offer.is_prepared:
+        made = lease.claim(offer.folder / "prepare.lease", watch, terms.beat_s)
+        if made is None:
+            time.sleep(LOOK_S)
+            continue
+        try:
+            yield not offer.is_prepared
+        finally:
+            made.release()
+        return
+    yield False
+
+
+def _joined(offer: Offer, begun: Run, here: Machine, allowed: bool) -> Run:
+    """Return the run as this machine plans it; AltbenchError if that is another one."""
+    found = _must_be_prepared(offer)
+    first = Machine.of(found["machine"])
+    refuse_mixed(first, here, f"{offer.root}: this machine", allowed)
+    run = begun.with_data()
+    _check_keys(offer, run, found)
+    if first != here:
+        with lease.held(offer.folder / "mixed.lease", patience_s=_LONG_S):
+            RunFolder(offer.root).mark_mixed(sorted({str(first), str(here)}))
+    return run
+
+
+def _must_be_prepared(offer: Offer) -> dict[str, Any]:
+    found = offer.prepared()
+    if found is None:
+        raise AltbenchError(f"{offer.root}: what its first worker prepared was deleted; begin the run again")
+    return found
 
 
 def _origin(offer: Offer) -> Path:
@@ -199,10 +240,6 @@ def _origin(offer: Offer) -> Path:
     if not path.is_dir():
         raise AltbenchError(f"{path}: no such folder here; the run began in it, and its relative paths mean it")
     return path
-
-
-def _both(first: Machine, second: Machine) -> list[str]:
-    return sorted({str(first), str(second)}) if first != second else []
 
 
 def _keep_prepared(offer: Offer, run: Run, here: Machine) -> dict[str, Any]:
@@ -228,31 +265,34 @@ def _check_keys(offer: Offer, run: Run, prepared: dict[str, Any]) -> None:
         )
 
 
-def draw(offer: Offer, run: Run, board: Board, terms: Terms) -> Mapping[str, str]:
-    """Draw the tables of a run that is done, unless another worker does; return what failed."""
+def draw(offer: Offer, plan: Callable[[], Run], board: Board, terms: Terms) -> Mapping[str, str]:
+    """Draw the tables of a run that is done, unless another worker does; return what failed.
+
+    `plan` returns the run. It is called by the one that draws, since it may take long.
+    """
     made = lease.claim(offer.folder / "draw.lease", lease.Watch(terms.stale_s), terms.beat_s)
     if made is None:
-        return _failed(offer, run)
+        return _failed(offer)
     try:
         if offer.is_drawn:
-            return _failed(offer, run)
-        summary = summarise(offer, run, board)
+            return _failed(offer)
+        summary = summarise(offer, plan(), board)
         undrawn = outputs.write(summary.run)
+        made.check()
         offer.mark_drawn()
         return dict((*summary.failed, *undrawn))
     finally:
         made.release()
 
 
-def _failed(offer: Offer, run: Run) -> dict[str, str]:
-    claims = _claims(offer, run, Terms())
-    return {name: why for one in claims.reports() for name, why in one.get("failed", ())}
+def _failed(offer: Offer) -> dict[str, str]:
+    return {name: why for one in reports(offer.folder / "claims") for name, why in one.get("failed", ())}
 
 
 def summarise(offer: Offer, run: Run, board: Board) -> Summary:
     """Return how a run stands of which all blocks are done; reads all of its cells."""
-    ran = sum(int(one.get("ran", 0)) for one in _claims(offer, run, Terms()).reports())
-    summary = main.summarise(_as_made(offer, run), Ended((), _failed(offer, run)), ran, board)
+    ran = sum(int(one.get("ran", 0)) for one in reports(offer.folder / "claims"))
+    summary = main.summarise(_as_made(offer, run), Ended((), _failed(offer)), ran, board)
     return replace(summary, ran=ran)
 
 
@@ -260,14 +300,20 @@ def wait_until_drawn(offer: Offer, board: Board, renderer: str, terms: Terms, as
     """Wait until all is done and drawn; draw if nobody does. `ask` is called now and then,
     and may raise.
     """
+
+    @functools.cache
+    def planned() -> Run:
+        return Run.begin(offer.root, offer.sweep, renderer).with_data()
+
     while not offer.is_drawn:
         ask()
+        began = time.monotonic()
         prepared = offer.prepared()
         if prepared is not None and count_done(offer.folder / "claims") >= int(prepared["blocks"]):
-            draw(offer, Run.begin(offer.root, offer.sweep, renderer).with_data(), board, terms)
-        time.sleep(0.0 if offer.is_drawn else LOOK_S)
-    run = Run.begin(offer.root, offer.sweep, renderer).with_data()
-    return summarise(offer, run, board)
+            draw(offer, planned, board, terms)
+        # A big run has many marks: the looks take a twentieth of the time at most.
+        time.sleep(0.0 if offer.is_drawn else max(LOOK_S, 20 * (time.monotonic() - began)))
+    return summarise(offer, planned(), board)
 
 
 def _as_made(offer: Offer, run: Run) -> Run:

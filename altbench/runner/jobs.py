@@ -6,7 +6,7 @@ Each says what it needs and how it is done.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, final
 
 from altbench.results.run import Run
@@ -16,6 +16,7 @@ from altbench.runner.heartbeat import Heartbeat, Pulse
 from altbench.runner.work import Lost
 from altbench.runner.worker import Worker
 from altbench.sweeps.plan import Cell, Checkpoint, Measurement
+from altbench.system.lease import Proof
 
 SILENCE_S: dict[Phase, float] = {"loading": 600.0, "simulator": 120.0, "reset": 15.0, "decision": 15.0}
 """Seconds of silence after which a worker of a cell hangs, by phase.
@@ -165,9 +166,10 @@ class CheckJob(Job):
 @final
 @dataclass(frozen=True)
 class FitJob(Job):
-    """Fitting one checkpoint."""
+    """Fitting one checkpoint. `proof`: of the claim on it, if others share the run."""
 
     checkpoint: Checkpoint
+    proof: Proof | None = field(default=None, compare=False)
 
     kind: ClassVar[str] = "checkpoint"
     first_guess_s: ClassVar[float] = 150.0
@@ -204,7 +206,7 @@ class FitJob(Job):
 
     def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
         """Fit the checkpoint."""
-        work.fit(run, self.checkpoint, worker, heartbeat)
+        work.fit(run, self.checkpoint, worker, heartbeat, self.proof)
 
 
 @final
@@ -212,12 +214,14 @@ class FitJob(Job):
 class RolloutJob(Job):
     """Rolling out one cell, without the episodes that are `lost`.
 
-    `older`: the keys of recorded cells that hold episodes of it.
+    `older`: the keys of recorded cells that hold episodes of it. `proof`: of the claim on
+    it, if others share the run.
     """
 
     cell: Cell
     lost: tuple[Lost, ...] = ()
     older: tuple[str, ...] = ()
+    proof: Proof | None = field(default=None, compare=False)
 
     kind: ClassVar[str] = "cell"
     first_guess_s: ClassVar[float] = 1.5
@@ -259,7 +263,7 @@ class RolloutJob(Job):
 
     def record_missing(self, run: Run, reason: str) -> None:
         """Record the episodes that were not played as missing."""
-        work.record_unplayed(run, self.cell, self.lost, reason)
+        work.record_unplayed(run, self.cell, self.lost, reason, self.proof)
 
     def without(self, lost: Lost) -> Job:
         """Return the job without the episode `lost`, which is recorded as it says."""
@@ -267,7 +271,7 @@ class RolloutJob(Job):
 
     def do(self, run: Run, worker: Worker, heartbeat: Heartbeat) -> None:
         """Play the cell's episodes."""
-        work.roll_out(run, self.cell, self.lost, worker, heartbeat, self.older)
+        work.roll_out(run, self.cell, self.lost, worker, heartbeat, self.older, self.proof)
 
 
 @final

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from altbench.results import cells
 from altbench.results.folder import RunFolder
 from altbench.rollout.records import CellHeader, EpisodeRecord
+from altbench.system.lease import Proof
 
 
 class Played:
-    """The episodes that workers of this run have played of one cell, a file each."""
+    """The episodes that workers of this run have played of one cell, a file each.
 
-    def __init__(self, folder: RunFolder, header: CellHeader) -> None:
+    `proof`: of the claim on the cell; None if no others share the run.
+    """
+
+    def __init__(self, folder: RunFolder, header: CellHeader, proof: Proof | None = None) -> None:
         # A folder for each cell: with a thousand workers one would hold 50,000 files.
-        self._root, self._header = folder.progress / header.key, header
+        self._root, self._header, self._run = folder.progress / header.key, header, folder.root
+        self._proof = proof
 
     def keep(self, record: EpisodeRecord) -> None:
-        """Keep an episode."""
+        """Keep an episode; AltbenchError, as `write`."""
+        self._check()
         key = f"{self._header.key}-{record.episode}"
         cells.write_cell(self._root, dataclasses.replace(self._header, key=key), [record])
 
@@ -34,6 +40,16 @@ class Played:
             found.update(cells.outcomes(self._root, path.stem))
         return found
 
-    def forget(self) -> None:
-        """Delete what was kept, as the cell is written."""
+    def write(self, records: Sequence[EpisodeRecord]) -> None:
+        """Write the cell, and delete what was kept.
+
+        AltbenchError if the cell is another worker's by now: a process that was suspended
+        has missed its time limits, and its records may say so.
+        """
+        self._check()
+        cells.write_cell(self._run, self._header, records)
         shutil.rmtree(self._root, ignore_errors=True)
+
+    def _check(self) -> None:
+        if self._proof is not None:
+            self._proof.check()

@@ -5,6 +5,7 @@ there is no terminal.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +37,18 @@ class Costs:
 
     def guess(self, job: Job) -> float:
         """Return the expected seconds of `job`."""
-        if job.kind in self._units:
-            return job.units * self._seconds[job.kind] / self._units[job.kind]
-        return job.units * job.first_guess_s
+        return self.expect(*_size(job))
+
+    def expect(self, kind: str, units: int, first_guess_s: float) -> float:
+        """Return the expected seconds of a job of that size."""
+        if kind in self._units:
+            return units * self._seconds[kind] / self._units[kind]
+        return units * first_guess_s
+
+
+def _size(job: Job) -> tuple[str, int, float]:
+    """Return what the expected time of a job that has not begun depends on."""
+    return job.kind, job.units, job.first_guess_s
 
 
 @dataclass
@@ -65,16 +75,20 @@ class Board:
         self._progress: Progress | None = None
         self._overall = TaskID(0)
         self._ahead: dict[str, _Ahead] = {}
+        # A run of a million jobs has few kinds and sizes: only jobs that began are looked at one by one.
+        self._begun: dict[str, _Ahead] = {}
+        self._unbegun: Counter[tuple[str, int, float]] = Counter()
         self._total = self._done = 0
 
     def begin(self, jobs: Sequence[Job]) -> None:
         """Show `jobs` as the work ahead."""
-        self._ahead, self._total, self._done = {}, 0, 0
+        self._ahead, self._begun, self._unbegun, self._total, self._done = {}, {}, Counter(), 0, 0
         self.add(jobs)
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Show `jobs` as more work ahead."""
         self._ahead.update({job.key: _Ahead(job) for job in jobs})
+        self._unbegun.update(map(_size, jobs))
         self._total += len(jobs)
         if not jobs or not self.console.is_terminal:
             return
@@ -94,6 +108,7 @@ class Board:
         """Show that a worker has got `job`."""
         ahead = self._ahead[job.key]
         ahead.began = time.monotonic()
+        self._count_begun(ahead)
         if self._progress is not None:
             ahead.line = self._progress.add_task(one_line(job.name), total=None, detail="")
 
@@ -140,8 +155,10 @@ class Board:
         """Return the expected time to the end, such as `4 min`: no shorter than the
         longest job.
         """
-        each = [self._seconds_left(ahead) for ahead in self._ahead.values()]
-        seconds = max(sum(each) / self.threads, *each, 0.0) if each else 0.0
+        each = [(self._seconds_left(ahead), 1) for ahead in self._begun.values()]
+        each += [(self.costs.expect(*size), count) for size, count in self._unbegun.items()]
+        longest = max((seconds for seconds, _ in each), default=0.0)
+        seconds = max(sum(seconds * count for seconds, count in each) / self.threads, longest, 0.0)
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
     def _seconds_left(self, ahead: _Ahead) -> float:
@@ -157,7 +174,19 @@ class Board:
 
     def _close(self, job: Job) -> None:
         self._done += 1
-        self._drop_line(self._ahead.pop(job.key))
+        ahead = self._ahead.pop(job.key)
+        self._count_begun(ahead)
+        del self._begun[job.key]
+        self._drop_line(ahead)
+
+    def _count_begun(self, ahead: _Ahead) -> None:
+        """Look at a job by itself from now on."""
+        if ahead.job.key not in self._begun:
+            self._begun[ahead.job.key] = ahead
+            size = _size(ahead.job)
+            self._unbegun[size] -= 1
+            if not self._unbegun[size]:
+                del self._unbegun[size]
 
     def _drop_line(self, ahead: _Ahead) -> None:
         if self._progress is not None and ahead.line is not None:

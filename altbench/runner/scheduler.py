@@ -97,9 +97,12 @@ class Scheduler:
             while self._waiting or self._running or not self._feed.is_over():
                 self.run.folder.check_held()
                 self._feed.check()
-                self._add(self._feed.more(self._free()))
+                if not self._feed.is_over():
+                    self._add(self._feed.more(self._free()))
                 self._start_ready()
-                for outcome in self.executor.collect(timeout=POLL_S):
+                outcomes = self.executor.collect(timeout=POLL_S)
+                self._feed.check()  # a process that was suspended wakes up in any line
+                for outcome in outcomes:
                     self._settle(outcome)
                 if (elapsed := time.monotonic() - looked) >= POLL_S or not self._running:
                     # A machine that slept, or a runner that was stopped, must not look

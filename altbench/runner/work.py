@@ -30,6 +30,7 @@ from altbench.runner.worker import Worker
 from altbench.sweeps.plan import Cell, Checkpoint, Measurement
 from altbench.system.devices import set_threads
 from altbench.system.fingerprint import machine
+from altbench.system.lease import Proof
 
 TRIES = 3
 """How often an episode is tried whose worker dies, or whose policy runs out of memory."""
@@ -71,10 +72,11 @@ def check(run: Run, cell: Cell, worker: Worker, heartbeat: Heartbeat) -> None:
     contract.check_ready(run, cell, worker, functools.partial(heartbeat.pulse, 0, "decision"))
 
 
-def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) -> None:
+def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat, proof: Proof | None = None) -> None:
     """Fit a checkpoint, from where a killed run left it, and check what it decides.
 
-    A policy that breaks its contract is not kept; ContractError then.
+    A policy that breaks its contract is not kept; ContractError then. `proof`: as
+    `roll_out`.
     """
     from altbench.dataset.control_modes import in_control_mode
 
@@ -98,6 +100,8 @@ def fit(run: Run, checkpoint: Checkpoint, worker: Worker, heartbeat: Heartbeat) 
         seed = derive_seed(run.sweep.seed, "train", checkpoint.train_seed)
         clock = TrainingClock(training / "seconds.txt", heartbeat)
         policy.fit(demonstrations, FitContext(seed, run.device, training, clock))
+        if proof is not None:
+            proof.check()
         card = _card(run, checkpoint, policy, clock)
         trained = training_of(policy, checkpoint.config, clock, sum(map(len, demonstrations)))
         save_checkpoint(folder, card.model_copy(update=trained), policy, training / "logs")
@@ -128,22 +132,28 @@ def training_of(
 
 
 def roll_out(
-    run: Run, cell: Cell, lost: Sequence[Lost], worker: Worker, heartbeat: Heartbeat, older: Sequence[str] = ()
+    run: Run,
+    cell: Cell,
+    lost: Sequence[Lost],
+    worker: Worker,
+    heartbeat: Heartbeat,
+    older: Sequence[str] = (),
+    proof: Proof | None = None,
 ) -> None:
     """Play a cell's episodes and write its record.
 
     Episodes that are final in an earlier record, or that a worker of this run has
     played before it died, are kept. Those that the cells `older` hold are taken over.
     The episodes `lost` are recorded as lost. After `give_up_after` failures of the
-    policy in a row the rest is recorded as given up.
+    policy in a row the rest is recorded as given up. `proof`: of the claim on the cell;
+    AltbenchError once that is another worker's.
     """
     set_threads(run.sweep.rollout_threads)
-    played = Played(run.folder, cell_header(cell))
+    played = Played(run.folder, cell_header(cell), proof)
     known = {**taken_over(run.root, older, cell.episodes), **_known(run, cell, lost, played)}
     with closing(_ready_policy(run, cell)) as policy:
         records = _play_all(run, cell, policy, known, played, worker, heartbeat)
-    cells.write_cell(run.root, cell_header(cell), records)
-    played.forget()
+    played.write(records)
 
 
 def _play_all(
@@ -173,15 +183,15 @@ def _play_all(
     return records
 
 
-def record_unplayed(run: Run, cell: Cell, lost: Sequence[Lost], reason: str) -> None:
+def record_unplayed(run: Run, cell: Cell, lost: Sequence[Lost], reason: str, proof: Proof | None = None) -> None:
     """Write the record of a cell that could not be played: what is missing is counted.
 
-    The next run tries those episodes again.
+    The next run tries those episodes again. `proof`: as `roll_out`.
     """
-    known = _known(run, cell, lost, Played(run.folder, cell_header(cell)))
+    played = Played(run.folder, cell_header(cell), proof)
+    known = _known(run, cell, lost, played)
     plans = (_bare_plan(run, index) for index in range(cell.episodes))
-    records = [known.get(plan.index) or failed_episode(plan, MISSING, reason) for plan in plans]
-    cells.write_cell(run.root, cell_header(cell), records)
+    played.write([known.get(plan.index) or failed_episode(plan, MISSING, reason) for plan in plans])
 
 
 def _known(run: Run, cell: Cell, lost: Sequence[Lost], played: Played) -> dict[int, EpisodeRecord]:

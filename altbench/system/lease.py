@@ -182,6 +182,31 @@ class Watch:
         return verdict if now - since < limit_s else False
 
 
+@dataclass(frozen=True)
+class Proof:
+    """What another process needs to see that a lease is still held: its file, and the
+    token of the record in it.
+    """
+
+    path: Path
+    token: str
+
+    def check(self) -> None:
+        """Raise AltbenchError if the lease is another's, or nobody's."""
+        try:
+            found = _read(self.path)
+        except OSError:
+            return  # a busy file server is no sign of a loss
+        if found is None or found.token != self.token or found.released:
+            raise AltbenchError(
+                f"{self.path}: {_lost_to(found)}, since this process gave no sign for too long; it stops here"
+            )
+
+
+def _lost_to(found: _Record | None) -> str:
+    return f"taken over by {(found and found.holder) or 'a process that does not say its name'}"
+
+
 class Lease:
     """A lease that this process holds, until `release`. It beats by itself."""
 
@@ -198,6 +223,11 @@ class Lease:
             raise AltbenchError(
                 f"{self.path}: {self._lost}, since this process gave no sign for too long; it stops here"
             )
+
+    @property
+    def proof(self) -> Proof:
+        """What a process that works for this one asks before it writes a result."""
+        return Proof(self.path, self.holder.token)
 
     def release(self) -> None:
         """Give the lease back. Its file stays, and says so."""
@@ -226,7 +256,7 @@ class Lease:
             if found.token == self.holder.token:
                 os.pwrite(descriptor, beat, 0)
             else:
-                self._lost = f"taken over by {found.holder or 'a process that does not say its name'}"
+                self._lost = _lost_to(found)
         finally:
             os.close(descriptor)
 

@@ -116,7 +116,7 @@ class Place:
     def call(self, *arguments: str, **environment: str) -> tuple[int, str]:
         """Return the exit status and what `altbench` printed."""
         made = self.start(*arguments, **environment)
-        said = made.communicate(timeout=240)[0]
+        said = made.communicate(timeout=1500)[0]
         return made.returncode, said
 
     def tables(self, out: str) -> dict[str, bytes]:
@@ -133,7 +133,7 @@ class Place:
         return [tuple(map(str, row)) for row in frame.itertuples(index=False)]
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 120.0) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = 1500.0) -> None:
     """Wait until `what()`; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not what():
@@ -158,9 +158,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
     made = Place(tmp_path, install(tmp_path))
     yield made
     for one in made.started:
-        if one.poll() is None:
-            one.kill()
-            one.communicate()
+        one.kill()
+        one.wait()
+        if one.stdout is not None:
+            one.stdout.close()  # of one that a test killed, too
 
 
 @pytest.fixture

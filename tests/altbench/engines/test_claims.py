@@ -143,6 +143,16 @@ def test_a_worker_that_was_suspended_for_long_stops_once_its_block_is_taken(tmp_
         own.check()
 
 
+def test_a_worker_never_marks_a_block_that_is_another_s(tmp_path: Path) -> None:
+    own = Claims(tmp_path, layout(cells=1))
+    assert take(own) == Taken(0)
+    own.proof(0).check()
+    dead_holder(tmp_path / "0000" / "0.lease", "elsewhere")
+    with pytest.raises(AltbenchError, match="taken over by process"):
+        own.finish(0, {})
+    assert count_done(tmp_path) == 0
+
+
 def test_a_big_run_has_few_files_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "MOST_BLOCKS", 600)
     own = Claims(tmp_path, layout(cells=1500))

@@ -30,7 +30,7 @@ from altbench.results.run import Run
 from altbench.runner import executors, main
 from altbench.runner import work as work_module
 from altbench.runner.executors import InlineExecutor, Outcome
-from altbench.runner.jobs import Job
+from altbench.runner.jobs import Job, RolloutJob
 from altbench.runner.progress import Board
 from altbench.runner.worker import Worker
 from altbench.sweeps.spec import SweepSpec, load_sweep
@@ -90,7 +90,29 @@ def many_in_turn(sweep: SweepSpec, root: Path) -> None:
     for turn, shard in enumerate(("3/3", "1/3", "2/3")):
         with pytest.raises(KeyboardInterrupt):
             joined(sweep, root, StopsAfter(5 if turn == 0 else 3), shard=shard)
-    assert joined(sweep, root) == {}
+    # A big plan takes a minute: nobody waits for others that make theirs.
+    with lease.held(load_offer(root).folder / "prepare.lease"):
+        assert joined(sweep, root) == {}
+
+
+class Suspended(InlineExecutor):
+    """An executor whose machine is suspended in its first cell, until another worker has taken that over."""
+
+    played: Path | None = None
+
+    def submit(self, run: Run, job: Job) -> None:
+        if isinstance(job, RolloutJob) and self.played is None and job.proof is not None:
+            self.played = cells.cell_path(run.root, job.key)
+            holder = replace(lease._own_holder(), token="other", place="elsewhere")
+            job.proof.path.write_bytes(b"%012d\n%s\n" % (7, json.dumps(holder.__dict__).encode()))
+        super().submit(run, job)
+
+
+def test_a_worker_that_was_suspended_writes_nothing_into_a_cell_that_is_another_s(sweep: SweepSpec, place: Any) -> None:
+    executor = Suspended()
+    with pytest.raises(AltbenchError, match="taken over by process"):
+        joined(sweep, place.folder / "run", executor)
+    assert executor.played is not None and not executor.played.exists()
 
 
 class FakeCluster(InlineExecutor):
@@ -304,7 +326,7 @@ def test_a_big_run_divides_its_cells_and_finds_those_of_before(
     root = place.folder / "run"
     plain(sweep, place.folder / "plain")
     with pytest.raises(KeyboardInterrupt):
-        joined(sweep, root, StopsAfter(6))
+        joined(sweep, root, StopsAfter(9), shard="1/1")
     flat = len(list((root / "cells").glob("*.parquet")))
     monkeypatch.setattr(cells, "MOST_FLAT", 10)
     plain(sweep, root)

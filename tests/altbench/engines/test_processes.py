@@ -21,7 +21,8 @@ from altbench.results.cells import cell_files
 from altbench.results.run import Run
 from altbench.sweeps.spec import load_sweep
 
-LIMIT_S = 280.0
+LIMIT_S = 1500.0
+"""Seconds for what takes one on an idle machine; a busy one needs minutes to start a process."""
 
 SLURM = '''#!{python}
 """A SLURM of this machine alone: sbatch, srun, squeue and scancel that start, list and kill processes."""
@@ -30,6 +31,7 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import sys
 
 HERE = pathlib.Path({folder!r})
@@ -71,9 +73,10 @@ else:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_killed_worker_and_a_killed_head_cost_nothing_and_two_heads_share_a_folder(place: Any, waiting: Any) -> None:
     place.sweep(pause_s=0.5, seeds=4, policy="Learns")
-    assert place.call("run", "fake.toml", "--out", "plain", "--workers", "1")[0] == 0
+    assert place.call("run", "fake.toml", "--out", "plain", "--workers", "0")[0] == 0
     cells = place.folder / "run"
     common = ("run", "fake.toml", "--out", "run", "--executor", "worker", "--workers", "1")
     head = place.start(*common)
@@ -108,9 +111,10 @@ SMALL = ("--executor", "slurm", "--engine", "tasks=2", "--engine", "cpus=1", "--
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_slurm_finishes_a_run_though_one_of_its_jobs_is_killed(place: Any, slurm: Path, waiting: Any) -> None:
     place.sweep(pause_s=0.5)
-    assert place.call("run", "fake.toml", "--out", "plain", "--workers", "1")[0] == 0
+    assert place.call("run", "fake.toml", "--out", "plain", "--workers", "0")[0] == 0
     head = place.start("run", "fake.toml", "--out", "run", *SMALL)
     waiting(lambda: len(cell_files(place.folder / "run")) >= 1, LIMIT_S)
     os.killpg(int((slurm / "pids").read_text().split()[0]), signal.SIGKILL)
@@ -120,12 +124,21 @@ def test_slurm_finishes_a_run_though_one_of_its_jobs_is_killed(place: Any, slurm
     assert place.outcomes("run") == place.outcomes("plain")
 
 
-def test_a_dry_run_prints_the_script_and_submits_nothing(place: Any, slurm: Path) -> None:
+@pytest.fixture
+def here(place: Any, slurm: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the SLURM of processes, for commands in this process."""
     place.sweep()
-    status, said = place.call(
-        "run", "fake.toml", "--out", "run", *SMALL, "--engine", "extra=constraint:epyc", "--dry-run"
+    monkeypatch.chdir(place.folder)
+    monkeypatch.setenv("PATH", place.environment["PATH"])
+    return slurm
+
+
+def test_a_dry_run_prints_the_script_and_submits_nothing(place: Any, here: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["run", "fake.toml", "--out", "run", *SMALL, "--engine", "extra=constraint:epyc", "--dry-run"]
     )
-    assert status == 0, said
+    said = done.output
+    assert done.exit_code == 0, done.exception
     for line in (
         "--array=0-1%2",
         "--cpus-per-task=1",
@@ -135,14 +148,13 @@ def test_a_dry_run_prints_the_script_and_submits_nothing(place: Any, slurm: Path
         "--constraint=epyc",
     ):
         assert f"#SBATCH {line}\n" in said
-    assert not (slurm / "pids").exists() and not (place.folder / "run").exists()
+    assert not (here / "pids").exists() and not (place.folder / "run").exists()
 
 
-def test_jobs_that_slurm_rejects_are_told_in_one_line(place: Any, slurm: Path) -> None:
-    (slurm / "full").touch()
-    place.sweep()
-    status, said = place.call("run", "fake.toml", "--out", "run", *SMALL)
-    assert status == 2 and "SLURM rejects the jobs: sbatch: error: Batch job submission failed" in said, said
+def test_jobs_that_slurm_rejects_are_told_in_one_line(here: Path) -> None:
+    (here / "full").touch()
+    done = CliRunner().invoke(app, ["run", "fake.toml", "--out", "run", *SMALL])
+    assert "SLURM rejects the jobs: sbatch: error: Batch job submission failed" in str(done.exception), done.output
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from altbench.results.cells import cell_files
 ray = pytest.importorskip("ray", reason="Ray is missing; pip install 'altbench[ray]'")
 from ray.cluster_utils import Cluster  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-LIMIT_S = 600.0
+LIMIT_S = 1500.0
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_raylet_that_is_killed_costs_nothing_and_results_come_home_by_value(
     place: Any, cluster: Cluster, waiting: Any
 ) -> None:
     place.sweep(pause_s=4.0, seeds=2, policy="Learns")
-    assert place.call("run", "fake.toml", "--out", "plain", "--workers", "1")[0] == 0
+    assert place.call("run", "fake.toml", "--out", "plain", "--workers", "0")[0] == 0
     second = cluster.add_node(**{k: v for k, v in NODE.items() if k != "include_dashboard"})
     cluster.wait_for_nodes()
     running = run(place, cluster, "shared")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from altbench.core.types import no_progress
@@ -70,3 +71,29 @@ def test_the_clock_of_a_fit_adds_up_its_pieces_and_keeps_the_last_wait_for_data(
     assert first.data_share == 0.1
     resumed = TrainingClock(tmp_path / "seconds.txt", no_progress)
     assert resumed.seconds() >= 100 and resumed.data_share is None
+
+
+def test_the_time_left_counts_jobs_that_began_and_those_that_wait() -> None:
+    board = Board(Console(file=io.StringIO()), threads=2)
+    board.begin([CollectJob(str(number)) for number in range(5)])
+    assert board.time_left() == "4 min", "5 x 90 s by two"
+    board.started(CollectJob("3"))
+    board.progressed(CollectJob("3"), Beat(1, 3))
+    assert board.time_left() == f"{(4 + 2 / 3) * 90 / 2 / 60:.0f} min"
+    for name in "01234":
+        board.started(CollectJob(name))
+        board.retried(CollectJob(name), "")
+        board.failed(CollectJob(name), "no disk")
+    assert board.time_left() == "0 s"
+
+
+def test_a_big_run_shows_its_time_left_without_a_look_at_each_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    board, jobs = Board(Console(file=io.StringIO())), [CollectJob(str(number)) for number in range(500)]
+    asked: list[str] = []
+    expect = board.costs.expect
+    monkeypatch.setattr(board.costs, "expect", lambda *size: asked.append(size[0]) or expect(*size))
+    board.begin(jobs)
+    for job in jobs:
+        board.started(job)
+        board.finished(job)
+    assert len(asked) < 2 * len(jobs)
