@@ -16,6 +16,7 @@ STEPS = 8
 SPEED = 0.8 * fakes.MAX_STEP  # m a step
 FOREIGN = {
     "images": {"order": "bgr"},
+    "state": {"unit": "cm"},
     "actions": {"reference": "pose", "rotation": "quat_xyzw", "gripper": (1.0, 0.0)},
 }
 

@@ -82,7 +82,8 @@ def test_planted_conventions_are_found(planted: dict[str, Any], shown: tuple[Dem
 
 
 def test_what_the_evidence_cannot_tell_apart_is_listed(shown: tuple[Demonstration, ...]) -> None:
-    # The fake gripper never turns: the first rows of its matrix have the numbers of the first columns.
+    # The fake gripper never turns: the first rows of its matrix have the numbers of the first columns. Its commands
+    # are read by their sign, which 0 for open has too.
     found = {one.convention: one for one in diagnose(sound(), shown, base=BASE).findings}
     assert set(found["actions.rotation"].ties) == {"rot6d_rows"}
     assert not found["images.flip_vertical"].ties and not found["actions.gripper"].ties
@@ -156,7 +157,7 @@ def test_the_command_says_that_nothing_explains_noise(file: Path, tmp_path: Path
         ("none.py:Seeker", "Fake", "no file"),
         ("sekeer", "Fake", "unknown policy"),
         (f"{HERE}:Seeker", "Fak", "unknown task"),
-        ("ws://127.0.0.1:1", "Fake", "URL"),
+        ("ws://127.0.0.1:1", "Fake", "expected a policy server, got Connection refused"),
         (f"{HERE.parent}", "Fake", "checkpoint's folder"),
     ],
 )
