@@ -166,9 +166,9 @@ class Search:
         does not know where it is may answer nonsense whatever it sees.
         """
         images = self._images(0)
-        found = [one for shown in images for one in self._units(shown)]
-        found += [one for shown in images for one in self._states(shown)]
-        self._block(found)
+        for others in (self._units, self._states):
+            if self._is_poor():
+                self._block([one for shown in images for one in others(shown)])
 
     def _images(self, number: int) -> list[Adapter]:
         """Return adapters with other conventions of images: all combinations in the first round."""
