@@ -61,6 +61,10 @@ FAULTS: Mapping[str, Sequence[Any]] = {
     "actions.frequency": (0.5, 2.0),
 }
 """Each convention -> the values that are planted."""
+RUNTIME: Mapping[str, Mapping[str, Any]] = {"diffusion": {"scheduler": "ddim", "inference_steps": 5}}
+"""How a policy decides here, if not as in its checkpoint: an answer of 10 steps costs twice as much."""
+SHARES: Mapping[str, int] = {"diffusion": 1}
+"""Cases of a policy in each turn, if not 2: an answer of diffusion costs as much as four of the others."""
 LATE = ("actions.frame", "actions.position")
 """What is drawn after the reference, on which it depends."""
 
@@ -106,7 +110,9 @@ def shared(setup: Setup) -> Shared:
     """Return checkpoints and demonstrations, read once in this process."""
     if "it" not in _SHARED:
         set_threads(1)
-        policies = {name: load_checkpoint(Path(folder)) for name, folder in setup.checkpoints.items()}
+        policies = {
+            name: load_checkpoint(Path(folder), "cpu", RUNTIME.get(name)) for name, folder in setup.checkpoints.items()
+        }
         task = next(iter(policies.values())).task.name
         files = [read(path, task).demonstrations for path in setup.demos]
         _SHARED["it"] = Shared(policies, files, base_of(task))
@@ -277,13 +283,14 @@ def cases(policies: Sequence[str], planted: int, sound: int, seed: int) -> Itera
     """Yield all cases: policies in turn, with one, two, three faults in turn; sound ones between."""
     every = max(1, planted // max(sound, 1))
     made = 0
+    turn = [name for k in range(2) for name in policies if k < SHARES.get(name, 2)]
     for number in range(planted):
-        yield Case(number, policies[number % len(policies)], 1 + (number // len(policies)) % 3, seed)
+        yield Case(number, turn[number % len(turn)], 1 + (number // len(turn)) % 3, seed)
         if number % every == every - 1 and made < sound:
-            yield Case(made, policies[made % len(policies)], 0, seed)
+            yield Case(made, turn[made % len(turn)], 0, seed)
             made += 1
     for number in range(made, sound):
-        yield Case(number, policies[number % len(policies)], 0, seed)
+        yield Case(number, turn[number % len(turn)], 0, seed)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ STEPS = 8
 SPEED = 0.8 * fakes.MAX_STEP  # m a step
 FOREIGN = {
     "images": {"order": "bgr"},
+    "state": {"unit": "cm"},
     "actions": {"reference": "pose", "rotation": "quat_xyzw", "gripper": (1.0, 0.0)},
 }
 
@@ -66,12 +67,23 @@ class ForeignSeeker(ForeignPolicy):
         super().__init__(Seeker(task, config), Adapter.model_validate(FOREIGN))
 
 
-class Blind(Seeker):
+class Noise(Seeker):
     """A policy that answers noise."""
 
     def _chunk(self, image: np.ndarray, seen: np.ndarray) -> np.ndarray:
         rng = np.random.default_rng(int(1e6 * abs(float(seen[0]))))
         return rng.uniform(-0.25, 0.25, (STEPS, 10)).astype(np.float32)
+
+
+class Blind(Noise):
+    """A policy that sees no image, and answers noise."""
+
+    @property
+    def requirements(self) -> Requirements:
+        return Requirements((), obs_horizon=2, pred_horizon=STEPS, action_horizon=STEPS)
+
+    def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
+        return Decision(np.stack([self._chunk(observation.agent_pos, seen) for seen in observation.agent_pos[:, -1]]))
 
 
 class Crashing(Seeker):

@@ -123,7 +123,11 @@ def positions(values: Float64, how: Actions, context: Context) -> Float64:
 
 def matrices(values: Float64, how: Actions, context: Context) -> Float64:
     """Return target rotations (B, steps, arms, 3, 3) in the world, of (B, n, arms, r)."""
-    turns = _turns(values, how)
+    return turned(_turns(values, how), how, context)
+
+
+def turned(turns: Float64, how: Actions, context: Context) -> Float64:
+    """Return target rotations (B, steps, arms, 3, 3) in the world, of a policy's rotations (B, n, arms, 3, 3)."""
     if how.reference == "absolute":
         found = turns @ rotations.HAND.T if how.tool == "hand" else turns
     elif how.reference == "pose":

@@ -25,10 +25,6 @@ FRAMES = 96
 """Frames that a policy may be asked about, a third of them held out of the search."""
 LIBRARY = 400
 """Frames in which the nearest demonstration is looked for."""
-WORKS = 0.25
-"""The share of episodes that must succeed for an adapter to be proven. Under a wrong
-convention hardly any does; a policy of its own need not be perfect.
-"""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from altbench.adapters.writing import to_toml, write_adapter
-from altbench.adapting.diagnosis import WORKS, Diagnosis, Finding, adapted_by, diagnose
+from altbench.adapting.diagnosis import Diagnosis, Finding, adapted_by, diagnose
+from altbench.adapting.proof import Proof, prove
 from altbench.adapting.targets import base_of, resolve
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
-from altbench.core.policy import Policy, check_fit
 from altbench.dataset.cached import collect
 from altbench.dataset.files import read
 from altbench.system.console import FittingTable, say, spinner, text_of
@@ -43,29 +43,27 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Result:
-    """What was found. `succeeded`, `played`: episodes; `played` 0: none were wanted.
+    """What was found. `proof`: None if no episodes were wanted, or nothing was to be proven.
 
     `written`: the adapter's file; None if none is needed, or none explains the policy.
     """
 
     wanted: Wanted
     diagnosis: Diagnosis
-    succeeded: int = 0
-    played: int = 0
+    proof: Proof | None = None
     written: Path | None = None
-    problem: str = ""
 
     @property
     def works(self) -> bool:
         """Whether the adapter explains the policy, and the episodes prove it, if they were wanted."""
-        return self.diagnosis.explained and (not self.played or self.succeeded >= WORKS * self.played)
+        return self.diagnosis.explained and (self.proof is None or self.proof.works)
 
     @property
     def verdict(self) -> str:
         """The result in words."""
         if not self.diagnosis.explained:
             return "no convention explains this policy"
-        if not self.played:
+        if self.proof is None:
             return "works in the demonstrations; not tried in rollouts"
         return "works" if self.works else "works in the demonstrations but not in rollouts"
 
@@ -76,8 +74,9 @@ class Result:
             "task": self.wanted.task,
             "verdict": self.verdict,
             "works": self.works,
-            "episodes": self.played,
-            "succeeded": self.succeeded,
+            "episodes": self.proof.played if self.proof else 0,
+            "succeeded": self.proof.succeeded if self.proof else 0,
+            "constant_succeeded": self.proof.constant if self.proof else 0,
             "written": None if self.written is None else str(self.written),
             "toml": to_toml(self.diagnosis.adapter),
             **self.diagnosis.as_json(),
@@ -106,8 +105,10 @@ def run(wanted: Wanted, console: Console) -> Result:
         written = wanted.out
     if not wanted.episodes:
         return Result(wanted, diagnosis, written=written)
-    succeeded, problem = prove(adapted_by(policy, diagnosis), demonstrations, wanted, console)
-    return Result(wanted, diagnosis, succeeded, wanted.episodes, written, problem)
+    adapted = adapted_by(policy, diagnosis)
+    with spinner(console, f"playing {wanted.episodes} episodes of recall, and as many of a constant action"):
+        proof = prove(adapted, demonstrations, wanted.task, wanted.episodes, wanted.seed, wanted.policy)
+    return Result(wanted, diagnosis, proof, written)
 
 
 def demonstrations_of(wanted: Wanted) -> Sequence[Demonstration]:
@@ -115,32 +116,6 @@ def demonstrations_of(wanted: Wanted) -> Sequence[Demonstration]:
     if wanted.demos is None:
         return collect(wanted.task, N)
     return read(wanted.demos, wanted.task).demonstrations
-
-
-def prove(
-    policy: Policy[Any], demonstrations: Sequence[Demonstration], wanted: Wanted, console: Console
-) -> tuple[int, str]:
-    """Play episodes of `recall`; return how many succeed, and what went wrong first, if anything."""
-    from altbench.runner.evaluate import evaluate
-
-    images = next(iter(demonstrations[0].pixels.values()), None)
-    size = (84, 84) if images is None else (int(images.shape[1]), int(images.shape[2]))
-    check_fit(policy.requirements, policy.task, size, wanted.policy)
-    with spinner(console, f"playing {wanted.episodes} episodes of recall"):
-        frame = evaluate(
-            policy,
-            wanted.task,
-            split="recall",
-            episodes=wanted.episodes,
-            demonstrations=list(demonstrations),
-            seed=wanted.seed,
-            image_size=size,
-            control_mode=policy.requirements.control_mode,
-            quiet=True,
-        )
-    wrong = frame[frame["status"] != "ok"]
-    problem = "" if wrong.empty else f"{len(wrong)} ended with {wrong['status'].iloc[0]}: {wrong['message'].iloc[0]}"
-    return int(frame["success"].sum()), problem
 
 
 def show(result: Result, console: Console) -> None:
@@ -159,9 +134,14 @@ def show(result: Result, console: Console) -> None:
     elif found.explained:
         say(console, to_toml(found.adapter).rstrip(), wrap=False)
         say(console, f"written to {result.written}", wrap=False)
-    if result.problem:
-        say(console, ("note", "yellow"), f" {result.problem}")
-    played = f": {result.succeeded} of {result.played} episodes of recall succeed" if result.played else ""
+    proof = result.proof
+    if proof is not None and proof.problem:
+        say(console, ("note", "yellow"), f" {proof.problem}")
+    played = ""
+    if proof is not None:
+        played = (
+            f": {proof.succeeded} of {proof.played} episodes of recall succeed; a constant action: {proof.constant}"
+        )
     say(console, (result.verdict, "bold green" if result.works else "bold red"), played)
 
 

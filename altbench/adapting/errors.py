@@ -51,6 +51,17 @@ class Judge:
         filled = np.where(count > 0, mean, mean.max())
         return cls(evidence, np.maximum(filled, LEAST))
 
+    def repeated(self, count: int) -> Judge:
+        """Return a judge of the same frames `count` times over."""
+        return (
+            self if count == 1 else Judge(self.evidence.of(np.tile(np.arange(len(self.evidence)), count)), self.typical)
+        )
+
+    def means(self, steps: Float64, count: int) -> Float64:
+        """Return the mean error (count,) of each of `count` repetitions from the errors of all steps."""
+        found: Float64 = self.frames(steps).reshape(count, -1).mean(axis=1)
+        return found
+
     def steps(self, targets: Float64) -> Float64:
         """Return the error (M, n) of each step of targets (M, n, arms, 10)."""
         found = Poses.of(targets.reshape(*targets.shape[:2], -1), POSE_ACTION_DIM)
@@ -102,24 +113,26 @@ class Judge:
         """Return the error (M,) of each frame for a policy's answers (M, n, numbers)."""
         return self.frames(self.steps(actions.decode(answers, how, self.evidence.context)))
 
-    def placed(self, values: Float64, how: Actions) -> float:
-        """Return the mean error of positions, of a policy's numbers (M, n, arms, 3).
+    def placed(self, values: Float64, how: Actions, count: int = 1) -> Float64:
+        """Return the mean errors (count,) of positions, of a policy's numbers (count x M, n, arms, 3).
 
-        It is larger by `scale` if the answers do not matter.
+        They are larger by `scale` if the answers do not matter. `count`: the repetitions
+        of the same frames.
         """
         context = self.evidence.context
+        each = values.reshape(count, -1, *values.shape[1:])
+        rolled = np.roll(each, each.shape[1] // 2, axis=1).reshape(values.shape)
         own, others = (
-            float(self.frames(self.positions(actions.positions(each, how, context))).mean())
-            for each in (values, np.roll(values, len(values) // 2, axis=0))
+            self.means(self.positions(actions.positions(numbers, how, context)), count) for numbers in (values, rolled)
         )
-        return own if others >= MATTERS * own else own + self.scale
+        return np.where(others >= MATTERS * own, own, own + self.scale)
 
     def mean(self, answers: Float32, how: Actions) -> float:
         """Return the mean error of a policy's answers; larger by `scale` if they do not matter."""
         error = float(self.score(answers, how).mean())
         position, _, _ = actions.split(answers, how, self.evidence.targets.shape[2])
         own = float(self.frames(self.positions(actions.positions(position, how, self.evidence.context))).mean())
-        return error + self.placed(position, how) - own
+        return error + float(self.placed(position, how)[0]) - own
 
     def parts(self, answers: Float32, how: Actions) -> tuple[float, float, float]:
         """Return the mean errors: mm, degrees, and the share of steps with a wrong gripper."""

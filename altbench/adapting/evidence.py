@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,10 @@ class Evidence:
 
     def __len__(self) -> int:
         return len(self.held_out)
+
+    def without_images(self) -> Evidence:
+        """Return the same frames without what the policy sees: what they are judged by."""
+        return replace(self, observation=Observation({}, self.observation.agent_pos[:, -1:]))
 
     def of(self, rows: Int64) -> Evidence:
         """Return some of the frames."""

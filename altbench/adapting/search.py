@@ -1,8 +1,10 @@
-"""The search: blocks of conventions in turn, until none gets better.
+"""The search: in rounds, until nothing gets better.
 
-The conventions of actions cost no call, and are searched first in each round. Those of
-images, and those of the state, are tried together on few frames, and the best of them on
-more. What is found is made as plain as the evidence allows.
+Each round changes the images or the proprioception, whichever helps more. Candidates are
+tried on few frames, and the best of them on more; each is judged with the actions that
+suit its answers best, which costs no call. If the error stays poor, proprioception is
+tried in all combinations, and then in pairs with images: wrong together, they leave every
+single change without effect. What is found is made as plain as the evidence allows.
 """
 
 from __future__ import annotations
@@ -27,14 +29,18 @@ DECIDED = 1.1
 """A value is decided against another if the other's error is so many times as large."""
 LEAST_ERROR = 0.1
 """Smaller errors count as this: they are of rounding."""
-SLOW_S = 0.012
-"""Seconds for a frame from which a policy counts as slow, and is asked less."""
+SLOW_S = 0.005
+"""Seconds for a frame, of the processor if it runs here, from which a policy counts as slow, and is asked less."""
 ROUNDS = 4
 """Passes over all blocks, at most."""
 POOR = 0.4
 """The error, as a multiple of the nearest demonstration's, from which a search goes on with all combinations."""
 MANY = 60
 """Candidates from which each is tried on half as many frames at first."""
+BEAM = 8
+"""Candidates that are tried on more frames."""
+AT_ONCE = 2048
+"""Answers that are scored at once, at most."""
 
 Say = Callable[[str], None]
 
@@ -48,7 +54,7 @@ class Pace:
     most: int
 
 
-FAST = Pace(16, 32, 64)
+FAST = Pace(8, 24, 64)
 SLOW = Pace(4, 12, 24)
 
 
@@ -60,7 +66,7 @@ class Search:
 
     def __init__(self, asker: Asker, judge: Judge, facts: Facts, rows: Int64, say: Say) -> None:
         self.asker, self.facts, self.rows, self.say = asker, facts, rows, say
-        self._judge, self._judges = judge, {len(judge.evidence): judge}
+        self._judge = Judge(judge.evidence.without_images(), judge.typical)
         self.start = lattice.ours(facts)
         self.adapter = self.start
         self.pace = FAST
@@ -72,16 +78,16 @@ class Search:
         self.measure_pace()
         for number in range(ROUNDS):
             before = self.adapter
-            shortlist = self._actions()
-            self.say(f"round {number + 1}: images")
-            shortlist = self._block(self._images(number), shortlist)
-            self.say(f"round {number + 1}: proprioception")
-            self._block(self._states(), shortlist)
-            self._block(self._units(self.adapter), self._actions())
+            self._actions()
+            self.say(f"round {number + 1}: images or proprioception")
+            # From the same start: under wrong proprioception, wrong images can seem better, and hide it.
+            self._block([*self._images(number), *self._states(), *self._units(self.adapter)])
             if self._is_poor():
                 self.say(f"round {number + 1}: proprioception, in all combinations")
-                each = [found for one in self._states() for found in self._units(one)]
-                self._block(each, self._actions())
+                self._block([found for one in self._states() for found in self._units(one)])
+            if number == 0 and self._is_poor():
+                self.say("images and proprioception together")
+                self._together()
             self._actions()
             if self.adapter == before:
                 break
@@ -135,24 +141,34 @@ class Search:
         """Find out whether the policy is slow, and is asked less."""
         seconds = []
         for some in (self.rows[1:9], self.rows[9:17]):
-            began = time.perf_counter()
+            began, here = time.perf_counter(), time.process_time()
             self.asker.one(self.adapter, some)
-            seconds.append((time.perf_counter() - began) / max(len(some), 1))
+            elsewhere = self.asker.policy.server_cost() is not None
+            spent = time.perf_counter() - began if elsewhere else time.process_time() - here
+            seconds.append(spent / max(len(some), 1))
         self.pace = SLOW if min(seconds) > SLOW_S else FAST
 
     # -------------------------------------------------------------------------------- blocks
-    def _actions(self) -> list[Actions]:
-        """Search the conventions of actions; return the best, for candidates of other blocks."""
+    def _actions(self) -> None:
+        """Search the conventions of actions."""
         rows = self.rows[: self.pace.some]
         answers = self.asker.one(self.adapter, rows)
         assert answers is not None
-        found = action_search.search(self.judge(rows), answers, self.facts)
-        best = found[0]
-        self.adapter = self.adapter.model_copy(update={"actions": best.how})
-        kinds: dict[tuple[Any, ...], Actions] = {}
-        for one in found:
-            kinds.setdefault((one.how.reference, one.how.frame), one.how)
-        return list(dict.fromkeys([one.how for one in found[:4]] + list(kinds.values())))
+        judge = self.judge(rows)
+        best = action_search.search(judge, answers, self.facts)
+        if best.error < mean_error(judge, answers, self.adapter):
+            self.adapter = self.adapter.model_copy(update={"actions": best.how})
+
+    def _together(self) -> None:
+        """Try pairs of images and proprioception: wrong together, no single change shows.
+
+        A policy that sees nothing may answer the same whatever its state is, and one that
+        does not know where it is may answer nonsense whatever it sees.
+        """
+        images = self._images(0)
+        for others in (self._units, self._states):
+            if self._is_poor():
+                self._block([one for shown in images for one in others(shown)])
 
     def _images(self, number: int) -> list[Adapter]:
         """Return adapters with other conventions of images: all combinations in the first round."""
@@ -164,14 +180,15 @@ class Search:
             return [with_values(self.adapter, dict(zip(names, values, strict=True))) for values in chosen]
         return self._neighbours(names)
 
-    def _states(self) -> list[Adapter]:
+    def _states(self, start: Adapter | None = None) -> list[Adapter]:
         """Return adapters with proprioception of the same length, laid out in other ways."""
         from altbench.adapters.state import length
 
-        own = self.adapter.state
+        start = start or self.adapter
+        own = start.state
         kept = {"unit": own.unit, "frame": own.frame, "tool": own.tool}
         return [
-            self.adapter.model_copy(update={"state": one.model_copy(update=kept)})
+            start.model_copy(update={"state": one.model_copy(update=kept)})
             for one in lattice.state_layouts(length(own))
         ]
 
@@ -190,30 +207,42 @@ class Search:
         single = [(name, v) for name in names for v in lattice.values(name, self.facts)]
         return [with_values(self.adapter, {name: value}) for name, value in single]
 
-    def _block(self, candidates: Sequence[Adapter], shortlist: Sequence[Actions]) -> list[Actions]:
-        """Go on with the best of `candidates` and of the actions' `shortlist`.
+    def _block(self, candidates: Sequence[Adapter]) -> None:
+        """Go on with the best of `candidates`, each with the actions that suit it best.
 
         All candidates are tried on few frames, the better ones on more.
         """
-        left = [*candidates]
+        left = list({question(one): one for one in candidates}.values())
         few = self.pace.few if len(left) <= MANY else max(self.pace.few // 2, 4)
-        for count, kept in ((few, 8), (self.pace.some, 3), (self.pace.most, 1)):
+        for count, kept in ((few, BEAM), (self.pace.some, 3), (self.pace.most, 1)):
             own = [one for one in left if question(one) != question(self.adapter)]
-            left = self._ranked([self.adapter, *own], shortlist, self.rows[:count])[:kept]
+            left = self._ranked([self.adapter, *own], self.rows[:count])[:kept]
         if left:
             self.adapter = left[0]
-        return list(shortlist)
 
-    def _ranked(self, candidates: Sequence[Adapter], shortlist: Sequence[Actions], rows: Int64) -> list[Adapter]:
-        judge, found = self.judge(rows), []
-        for candidate, answers in zip(candidates, self.asker.answers(candidates, rows), strict=True):
-            if answers is None:
-                continue
-            tried = [candidate.model_copy(update={"actions": how}) for how in shortlist]
-            errors = [mean_error(judge, answers, one) for one in tried]
-            best = int(np.argmin(errors))
-            found.append((errors[best], tried[best]))
+    def _ranked(self, candidates: Sequence[Adapter], rows: Int64) -> list[Adapter]:
+        """Return the candidates that the policy answers under, the best first."""
+        answers = self.asker.answers(candidates, rows)
+        alike: dict[tuple[int, ...], list[tuple[Adapter, Float32]]] = {}
+        for one, own in zip(candidates, answers, strict=True):
+            if own is not None:
+                alike.setdefault(own.shape, []).append((one, own))
+        found = []
+        for group in alike.values():
+            most = max(AT_ONCE // len(rows), 1)
+            for begin in range(0, len(group), most):
+                found += self._suited(group[begin : begin + most], rows)
         return [one for _, one in sorted(found, key=lambda pair: pair[0])]
+
+    def _suited(self, group: Sequence[tuple[Adapter, Float32]], rows: Int64) -> list[tuple[float, Adapter]]:
+        """Return each candidate with the actions that suit its answers best, and its error."""
+        how = self.adapter.actions or Actions()
+        times = list(dict.fromkeys([(how.offset, how.frequency), (0, 1.0)]))
+        stacked = np.stack([answers for _, answers in group])
+        best = action_search.best_of_each(self.judge(rows), stacked, self.facts, times)
+        return [
+            (own.error, one.model_copy(update={"actions": own.how})) for (one, _), own in zip(group, best, strict=True)
+        ]
 
     def _is_poor(self) -> bool:
         """Return whether the present adapter is no better than the nearest demonstration."""

@@ -14,7 +14,7 @@ def adapt(
     policy: Annotated[
         str,
         typer.Argument(
-            help="A checkpoint's folder, a registered policy's name, or ./file.py:Class.",
+            help="A checkpoint's folder, a registered name, ./file.py:Class, or a URL.",
             show_default=False,
             autocompletion=completion.policies,
         ),
@@ -42,8 +42,8 @@ def adapt(
     episodes; 2, wrong input.
 
     - `altbench adapt ./mine.py:MyPolicy --task Lift`
+    - `altbench adapt ws://127.0.0.1:8000 --task Lift --episodes 10`
     - `altbench adapt results/quick/checkpoints/lift-bc-n30-s0-... --task Lift --no-rollouts`
-    - `altbench run quick --policy ./mine.py:MyPolicy --adapter adapter.toml`
     """
     from altbench.adapting import doctor
     from altbench.system.console import make_console
