@@ -259,12 +259,17 @@ def redraw(folder: RunArgument) -> None:
     """
     from altbench.page import PAGE, write_page_of_run
     from altbench.report import outputs
+    from altbench.results.frames import EPISODES_FILE
 
     names, failures = outputs.redraw(folder)
-    undrawn = write_page_of_run(folder)
-    for name in [*names, *([] if undrawn else [PAGE])]:
+    for name in names:
         typer.echo(folder / name)
-    failures = (*failures, *undrawn)
+    # A run on several data sets is a folder for each of them, with its records and its page.
+    for run in [one for one in (folder, *sorted(folder.glob("data*"))) if (one / EPISODES_FILE).is_file()]:
+        undrawn = write_page_of_run(run)
+        failures = (*failures, *undrawn)
+        if not undrawn:
+            typer.echo(run / PAGE)
     for figure, reason in failures:
         typer.echo(f"{figure} could not be drawn: {reason}", err=True)
     raise typer.Exit(1 if failures else 0)

@@ -187,10 +187,10 @@ def test_a_changed_sweep_names_the_folder_whose_work_it_could_take_over(
     monkeypatch.chdir(tmp_path)
     said = "this takes over what is done there"
     changed = override(sweep(), episodes=2)
-    commands.run(changed, None, None, True, sweep().name)
+    commands.run(changed, None, Engine(), True, sweep().name)
     assert said not in " ".join(capsys.readouterr().out.split())
     history.keep(sweep(), tmp_path / "results" / sweep().name)
-    commands.run(changed, None, None, True, sweep().name)
+    commands.run(changed, None, Engine(), True, sweep().name)
     assert said in " ".join(capsys.readouterr().out.split())
-    commands.run(sweep(), None, None, True, sweep().name)
+    commands.run(sweep(), None, Engine(), True, sweep().name)
     assert said not in " ".join(capsys.readouterr().out.split())

@@ -60,7 +60,7 @@ def test_rows_and_splits_are_chosen_and_what_nobody_plays_is_left_out() -> None:
     sweep = quick(only=["random", "bc"])
     assert [entry.name for entry in sweep.policies] == ["bc", "random"]
     assert sweep.evaluations[-1].policies == ("bc",)
-    assert len(quick(only=["random"]).evaluations) == 3  # the perturbed ones are not for random
+    assert len(quick(only=["random"]).evaluations) == 2  # `replay` and the perturbed ones are not for random
     assert {cell.split for cell in planned(quick(splits=["uniform"])).cells} == {"uniform"}
     own = load_sweep("quick").model_copy(update={"evaluations": load_sweep("quick").evaluations[3:]})
     kept = override(own, splits=["recall"]).policies
