@@ -259,13 +259,11 @@ def redraw(folder: RunArgument) -> None:
     """
     from altbench.page import PAGE, write_page_of_run
     from altbench.report import outputs
-    from altbench.results.frames import EPISODES_FILE
 
     names, failures = outputs.redraw(folder)
     for name in names:
         typer.echo(folder / name)
-    # A run on several data sets is a folder for each of them, with its records and its page.
-    for run in [one for one in (folder, *sorted(folder.glob("data*"))) if (one / EPISODES_FILE).is_file()]:
+    for run in outputs.runs_in(folder):
         undrawn = write_page_of_run(run)
         failures = (*failures, *undrawn)
         if not undrawn:

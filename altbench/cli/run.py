@@ -65,13 +65,14 @@ def _replicate(sweep: SweepSpec, root: Path, console: Console) -> None:
     """Write and show the table of the data sets that have been run so far, if there are several."""
     if not sweep.demonstrations.seeds:
         return
-    from altbench.report import replication
+    from altbench.report.replication import write_replication
 
     history.keep(sweep, root)
-    written = replication.write_replication(root, sweep.demonstrations.seeds)
-    if written:
-        show(console, replication.shown(root, sweep.demonstrations.seeds))
-        say(console, f"how the data sets differ: {written[1]}", wrap=False)
+    written = write_replication(root, sweep.demonstrations.seeds)
+    if written is not None:
+        table, files = written
+        show(console, table.blocks[0].to_rich(table.title))
+        say(console, f"how the data sets differ: {files[1]}", wrap=False)
 
 
 def _name_original(sweep: SweepSpec, named: str, console: Console) -> None:

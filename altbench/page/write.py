@@ -37,12 +37,20 @@ _HEAD = 4000
 """Characters at the beginning of a page that surely hold what it was made of."""
 
 
-def write_page(root: Path, out: Path | None = None, compare: Path | None = None, embed_films: bool = False) -> Path:
+def write_page(
+    root: Path,
+    out: Path | None = None,
+    compare: Path | None = None,
+    embed_films: bool = False,
+    *,
+    made_of: str | None = None,
+) -> Path:
     """Write the page of the run in `root`; return its path.
 
     `out`: None is RUN/report.html. `compare`: another run's folder, as the base.
     `embed_films`: put films into the page; else they stay in files beside it, and are
-    copied there if `out` is elsewhere. Raises ResultsError if the folder holds no
+    copied there if `out` is elsewhere. `made_of`: the digest of all that the page is made
+    of, if the caller knows it already. Raises ResultsError if the folder holds no
     episodes or shares none with `compare`, ConfigError if `out` cannot be written.
     """
     target = out or root / PAGE
@@ -51,7 +59,7 @@ def write_page(root: Path, out: Path | None = None, compare: Path | None = None,
     run = load(root)
     beside = "" if target.absolute().parent == root.absolute() else _address(root, target.absolute().parent) + "/"
     films = _film_addresses(run, target, beside, embed_films)
-    text = render(run, compare, films, beside)
+    text = render(run, compare, films, beside, made_of or _digest(root))
     try:
         with replacing(target) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -70,13 +78,13 @@ def write_page_of_run(root: Path) -> Failures:
     if path.is_file() and _made_of(path) == made_of:
         return ()
     try:
-        write_page(root)
+        write_page(root, made_of=made_of)
     except Exception as error:
         return ((PAGE, drawing_fault(error)),)
     return ()
 
 
-def render(run: RunRecords, compare: Path | None, films: Mapping[str, str], beside: str) -> str:
+def render(run: RunRecords, compare: Path | None, films: Mapping[str, str], beside: str, made_of: str) -> str:
     """Return the page's text."""
     first = verdict(run)
     compared, failed = pairs(run, compare), failures(run)
@@ -103,7 +111,7 @@ def render(run: RunRecords, compare: Path | None, films: Mapping[str, str], besi
             policy=_content_policy(style, script),
             markers=[charts.marker(run.styles[label].marker) for label in run.labels],
             most=MOST_EPISODES,
-            made_of=_digest(run.root),
+            made_of=made_of,
             version=package_version("altbench"),
         )
     )

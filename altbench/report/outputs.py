@@ -92,18 +92,26 @@ def _data_seeds(folder: Path) -> tuple[int, ...]:
     return load_kept(path).demonstrations.seeds if path.is_file() else ()
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """Return the folders of the run in `folder`: itself, or that of each data set that has records."""
+    seeds = _data_seeds(folder)
+    if not seeds:
+        return [folder]
+    return [path for seed in seeds if ((path := folder_of(folder, seed)) / frames.EPISODES_FILE).is_file()]
+
+
 def _redraw_replicates(folder: Path, seeds: Sequence[int]) -> tuple[list[str], Failures]:
     """Redraw the run of each data set under `folder`, and the table of how they differ."""
     from altbench.report.replication import write_replication
 
     names: list[str] = []
     failures: Failures = ()
-    for path in (folder_of(folder, seed) for seed in seeds):
-        if (path / frames.EPISODES_FILE).is_file():
-            found, failed = redraw(path)
-            names += [f"{path.name}/{name}" for name in found]
-            failures = (*failures, *failed)
-    names += [str(path.relative_to(folder)) for path in write_replication(folder, tuple(seeds))]
+    for path in runs_in(folder):
+        found, failed = redraw(path)
+        names += [f"{path.name}/{name}" for name in found]
+        failures = (*failures, *failed)
+    written = write_replication(folder, tuple(seeds))
+    names += [str(path.relative_to(folder)) for path in (written[1] if written else ())]
     return names, failures
 
 

@@ -14,7 +14,6 @@ from altbench.results.collected import with_collected
 from altbench.stats.replication import Replicated, replicated_rate
 from altbench.sweeps.replicates import folder_of
 from altbench.system import fingerprint
-from altbench.system.console import FittingTable
 
 STEM = "replication"
 """The file stem of the table."""
@@ -62,19 +61,14 @@ def replication_table(frame: pd.DataFrame) -> Table:
     return Table("Replication over data sets", table, (block,), NOTE + (PARTIAL if partial else ""))
 
 
-def write_replication(root: Path, seeds: tuple[int, ...]) -> list[Path]:
-    """Write the table of the data sets under `root`; return its files, none without records."""
+def write_replication(root: Path, seeds: tuple[int, ...]) -> tuple[Table, list[Path]] | None:
+    """Write the table of the data sets under `root`; return it and its files, None without records."""
     frame = load_replicates(root, seeds)
     made_by = [found for seed in seeds if (found := fingerprint.load_fingerprint(folder_of(root, seed)))]
-    return (
-        [] if frame.empty or not made_by else write_table(replication_table(frame), root / "tables", STEM, made_by[0])
-    )
-
-
-def shown(root: Path, seeds: tuple[int, ...]) -> FittingTable:
-    """Return the table of the data sets under `root` for a terminal."""
-    table = replication_table(load_replicates(root, seeds))
-    return table.blocks[0].to_rich(table.title)
+    if frame.empty or not made_by:
+        return None
+    table = replication_table(frame)
+    return table, write_table(table, root / "tables", STEM, made_by[0])
 
 
 def _names(key: tuple[object, ...]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,8 @@ def write_video(root: Path, name: str, episodes: int, out: Path | None = None) -
 
 def _control_mode(cell: Cell) -> str:
     point = cell.checkpoint
-    made = build_policy(point.task, point.policy, cell.config, cell.name)
-    return adapted(made, as_adapter(point.adapter)).requirements.control_mode
+    with closing(build_policy(point.task, point.policy, cell.config, cell.name)) as made:
+        return adapted(made, as_adapter(point.adapter)).requirements.control_mode
 
 
 def find_cell(root: Path, name: str) -> tuple[Run, Cell]:
