@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,9 @@ from altbench.adapters.writing import to_toml, write_adapter
 from altbench.adapting.diagnosis import Diagnosis, Finding, adapted_by, diagnose
 from altbench.adapting.proof import Proof, prove
 from altbench.adapting.targets import base_of, resolve
-from altbench.core import registry
 from altbench.core.demonstration import Demonstration
-from altbench.dataset.cached import collect
-from altbench.dataset.files import read
+from altbench.core.policy import Policy
+from altbench.dataset.cached import collect, read_demonstrations
 from altbench.system.console import FittingTable, say, spinner, text_of
 from altbench.system.console import show as print_all
 from altbench.system.devices import require_renderer
@@ -89,12 +89,15 @@ def run(wanted: Wanted, console: Console) -> Result:
     Raise ConfigError, DatasetError, CheckpointError or ContractError for what cannot be
     used: a policy, a file, a policy that fails under every input.
     """
-    task = registry.task(wanted.task)
-    policy = resolve(wanted.policy, wanted.task, wanted.device)
+    with closing(resolve(wanted.policy, wanted.task, wanted.device)) as policy:
+        return _examined(policy, wanted, console)
+
+
+def _examined(policy: Policy[Any], wanted: Wanted, console: Console) -> Result:
     require_renderer()
     demonstrations = demonstrations_of(wanted)
     with spinner(console, "reading the robot's model"):
-        base = base_of(task.name)
+        base = base_of(wanted.task)
     with spinner(console, f"asking {wanted.policy}") as status:
         diagnosis = diagnose(policy, demonstrations, base=base, seed=wanted.seed, say=status)
     if not diagnosis.explained:
@@ -115,7 +118,7 @@ def demonstrations_of(wanted: Wanted) -> Sequence[Demonstration]:
     """Return the demonstrations to judge by; DatasetError for a file of another task."""
     if wanted.demos is None:
         return collect(wanted.task, N)
-    return read(wanted.demos, wanted.task).demonstrations
+    return read_demonstrations(wanted.demos, wanted.task)
 
 
 def show(result: Result, console: Console) -> None:

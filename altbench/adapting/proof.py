@@ -86,15 +86,9 @@ def prove(
         _played(one, demonstrations, task, episodes, seed, size) for one in (policy, Constant(policy.task, middle))
     )
     own, other = frame["success"].to_numpy(bool), floor["success"].to_numpy(bool)
-    counts = PairedCounts(
-        both=int((own & other).sum()),
-        only_first=int((own & ~other).sum()),
-        only_second=int((~own & other).sum()),
-        neither=int((~own & ~other).sum()),
-    )
     wrong = frame[frame["status"] != "ok"]
     problem = "" if wrong.empty else f"{len(wrong)} ended with {wrong['status'].iloc[0]}: {wrong['message'].iloc[0]}"
-    return Proof(counts, problem)
+    return Proof(PairedCounts.of(own, other), problem)
 
 
 def _played(

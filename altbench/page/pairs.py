@@ -140,7 +140,7 @@ class Outcomes:
             return None
         left, right = np.array(shared).T
         a, b = self._won[left], self._won[right]
-        counts = PairedCounts(int((a & b).sum()), int((a & ~b).sum()), int((~a & b).sum()), int((~a & ~b).sum()))
+        counts = PairedCounts.of(a, b)
         _, places = np.unique(self._pose[left], return_inverse=True)
         change = b.astype(np.int64) - a.astype(np.int64)
         changes, sizes = np.bincount(places, change).astype(np.int64), np.bincount(places).astype(np.int64)

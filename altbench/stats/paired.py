@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from altbench.core.types import Int64
 from altbench.stats.clustering import initial_poses
@@ -33,6 +33,12 @@ class PairedCounts:
         for name in (field.name for field in fields(self)):
             object.__setattr__(self, name, count(getattr(self, name), name))
 
+    @classmethod
+    def of(cls, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedCounts:
+        """Count the outcomes, bool (pairs,), of the same episodes on two sides."""
+        cases = (first & second, first & ~second, ~first & second, ~first & ~second)
+        return cls(*(int(case.sum()) for case in cases))
+
     @property
     def total(self) -> int:
         """The number of pairs."""
@@ -51,8 +57,7 @@ def paired_counts(first: pd.DataFrame, second: pd.DataFrame, on: Sequence[str] =
     """
     sides = [countable(f).assign(success=succeeded(countable(f)))[[*on, "success"]] for f in (first, second)]
     pairs = sides[0].merge(sides[1], on=list(on), suffixes=("_first", "_second"), validate="one_to_one")
-    a, b = pairs["success_first"].to_numpy(bool), pairs["success_second"].to_numpy(bool)
-    return PairedCounts(int((a & b).sum()), int((a & ~b).sum()), int((~a & b).sum()), int((~a & ~b).sum()))
+    return PairedCounts.of(pairs["success_first"].to_numpy(bool), pairs["success_second"].to_numpy(bool))
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:

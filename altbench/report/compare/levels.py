@@ -75,7 +75,6 @@ def by(pairs: pd.DataFrame, column: str) -> tuple[PairedResult, ...]:
 
 def _group(name: str, pairs: pd.DataFrame) -> _Group:
     first, second = pairs["won_base"].to_numpy(bool), pairs["won_new"].to_numpy(bool)
-    counts = (first & second, first & ~second, ~first & second, ~first & ~second)
     pose, change = pairs["pose"].to_numpy(np.int64), pairs["change"].to_numpy(np.int64)
     differ = change != 0
     by_pose = _sums(pose[differ], change[differ])
@@ -84,7 +83,7 @@ def _group(name: str, pairs: pd.DataFrame) -> _Group:
     clusters = "pose and checkpoint" if few else "pose"
     return _Group(
         name,
-        PairedCounts(*(int(c.sum()) for c in counts)),
+        PairedCounts.of(first, second),
         np.unique(pose, return_counts=True)[1].astype(np.int64),
         _sums(pairs["fit"].to_numpy(np.int64)[differ], change[differ]) if few else by_pose,
         clusters,
