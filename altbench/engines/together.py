@@ -22,7 +22,6 @@ from altbench.engines.blocks import Layout, is_done, keys_digest
 from altbench.engines.claims import MOST_LOST, Claims, Taken, count_done, reports, start_of
 from altbench.engines.machine import Machine, refuse_mixed
 from altbench.engines.offer import Offer, load_offer
-from altbench.report import outputs
 from altbench.results.folder import RunFolder
 from altbench.results.run import Run
 from altbench.results.takeover import older_cells
@@ -277,7 +276,7 @@ def draw(offer: Offer, plan: Callable[[], Run], board: Board, terms: Terms) -> M
         if offer.is_drawn:
             return _failed(offer)
         summary = summarise(offer, plan(), board)
-        undrawn = outputs.write(summary.run)
+        undrawn = main.draw(summary.run)
         made.check()
         offer.mark_drawn()
         return dict((*summary.failed, *undrawn))

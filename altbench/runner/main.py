@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
 
 from altbench.core.errors import AltbenchError
-from altbench.page import write_page_of_run
 from altbench.report import outputs
 from altbench.report.opened import OpenedRun
 from altbench.report.replication import write_replication
@@ -41,6 +41,9 @@ from altbench.system.console import make_console, say
 from altbench.system.devices import require_renderer
 from altbench.system.fingerprint import usable_cores
 from altbench.system.workers import refuse_second_import
+
+if TYPE_CHECKING:
+    from altbench.report.style import Failures
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,20 @@ def run(
     with RunFolder(root).locked():
         with _opened(executor, workers) as chosen:
             summary = complete(Run.begin(root, sweep, renderer), chosen, Board(shown, chosen.threads))
-        undrawn = outputs.write(summary.run, out)
-        if out is not None:
-            history.keep(summary.run.sweep, out)
-        if summary.run.recorded.cells:
-            undrawn = (*undrawn, *write_page_of_run(out or root))
+        undrawn = draw(summary.run, out)
     return replace(summary, root=out or root, failed=(*summary.failed, *undrawn))
+
+
+def draw(run: Run, out: Path | None = None) -> Failures:
+    """Write a run's tables, figures and page into `out` (None: its folder), for a caller
+    that holds its folder. Return what could not be drawn.
+    """
+    from altbench.page import write_page_of_run  # it loads matplotlib, which a plan does not need
+
+    undrawn = outputs.write(run, out)
+    if out is not None:
+        history.keep(run.sweep, out)
+    return (*undrawn, *write_page_of_run(out or run.root)) if run.recorded.cells else undrawn
 
 
 def run_replicates(

@@ -137,3 +137,11 @@ def test_nothing_heavy_is_loaded_at_import(statement: str) -> None:
     code = f"{statement}; import sys; print(*[m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_run_is_planned_without_what_draws_its_figures() -> None:
+    code = (
+        "import altbench.runner.main, sys; print(*[m for m in ('torch', 'matplotlib', 'jinja2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

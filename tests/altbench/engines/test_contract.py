@@ -69,6 +69,7 @@ def joined(sweep: SweepSpec, root: Path, executor: InlineExecutor | None = None,
 
 def one_worker(sweep: SweepSpec, root: Path) -> None:
     assert joined(sweep, root) == {}
+    assert (root / "report.html").is_file(), "a run that workers finish has its page, like any other"
 
 
 class StopsAfter(InlineExecutor):
