@@ -29,7 +29,9 @@ from altbench.page.verdict import listed, smallest_drop, unseen, verdict
 from altbench.report.compare import compare
 from altbench.report.video import HOLD_LAST_S, write_mp4
 from altbench.results.cells import write_cell
+from altbench.results.frames import load_published
 from altbench.rollout.records import CellHeader, EpisodeRecord
+from altbench.system import sealed
 from altbench.system.fingerprint import write_fingerprint
 
 NASTY = "</script><script>alert(1)</script> \"q\" 's' & <img src=x onerror=alert(2)> 🤖/../x"
@@ -92,6 +94,17 @@ def small(folder: Path, wins: int = 7) -> Path:
         write_cell(folder, header(label, 30, "uniform"), won(count, 10))
     build_flat(folder)
     return folder
+
+
+def test_a_row_that_has_not_converged_leads_on_the_page_no_more_than_in_the_tables(tmp_path: Path) -> None:
+    for label, count in (("bc", 60), ("alt", 30), ("kdtree", 2)):
+        write_cell(tmp_path, header(label, 30, "uniform"), won(count, 60))
+    build_flat(tmp_path)
+    assert {one.row.label for one in load(tmp_path).conditions if one.best} == {"bc"}
+    key = load_published(tmp_path).set_index("label")["checkpoint_key"]["bc"].iloc[0]
+    known = {key: {"name": "lift/bc/n30/s0", "epochs": 10.0, "converged": False}}
+    sealed.write_json(tmp_path / "training.json", {"checkpoints": known})
+    assert {one.row.label for one in load(tmp_path).conditions if one.best} == {"alt"}
 
 
 def won(count: int, of: int) -> list[EpisodeRecord]:
