@@ -15,8 +15,8 @@ from altbench.report import preview
 from altbench.report.contact_sheets import contact_sheet
 
 FOLDER = Path(__file__).parent / "pictures"
-TASK, COLOURS = "Lift", 128
-"""The task on which perturbations are shown; colours of a picture's palette."""
+TASK = "Lift"
+"""The task on which perturbations are shown."""
 
 
 def main() -> None:
@@ -38,8 +38,8 @@ def _task_sheet(name: str) -> np.ndarray:
 
 
 def _save(picture: np.ndarray, name: str) -> None:
-    paletted = Image.fromarray(picture).quantize(COLOURS, dither=Image.Dither.NONE)
-    paletted.save(FOLDER / f"{name}.png", optimize=True)
+    # In full colour: a palette of noise would also change the picture beside it, as it is.
+    Image.fromarray(picture).save(FOLDER / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
