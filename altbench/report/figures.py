@@ -37,8 +37,8 @@ from altbench.report.style import (
     policy_styles,
     words,
 )
-from altbench.rollout.records import MISSING, MeasureRecord
-from altbench.stats.rates import countable, success_rates
+from altbench.rollout.records import MISSING, NOT_COUNTED, MeasureRecord
+from altbench.stats.parts import PART, Episodes, chosen, counted, gathered, rates_by
 from altbench.sweeps.spec import CLEAN
 from altbench.system.fingerprint import Fingerprint
 
@@ -51,30 +51,47 @@ BEYOND = (-0.03, 1.03)
 """Limits of an axis of rates; marks at 0 and 100 % then lie within the panel."""
 COSTS = "latency_memory"
 """The figure of time and memory, which shows no episodes."""
+MOST_DOTS = 1000
+"""Dots that a strip of scores has at most."""
+_STRIP = ["perturbation", "severity"]
+_SCORES = ["label", "n", *_STRIP, "max_ood_score", "flagged", "ood_threshold"]
 RECORDED, INFERRED = "threshold", "threshold, inferred\nfrom the flags"
 """How a threshold of the OOD flag is known, as the legend says it."""
 THRESHOLD_LINES = {RECORDED: "--", INFERRED: ":"}
 
 
 def write_figures(
-    frame: pd.DataFrame, measures: Sequence[MeasureRecord], folder: Path, fingerprint: Fingerprint
+    episodes: Episodes, measures: Sequence[MeasureRecord], folder: Path, fingerprint: Fingerprint
 ) -> tuple[list[Path], Failures]:
     """Draw what the records hold into `folder` as <figure>.png and .svg.
 
-    Return the files, and the figures that could not be drawn. A figure without data is
-    not made. Each says how many episodes are missing.
+    `episodes`: as `results.load_episodes`, or parts of them. Return the files, and the
+    figures that could not be drawn. A figure without data is not made. Each says how many
+    episodes are missing.
     """
-    styles, lacks = policy_styles([*frame["label"], *(m.label for m in measures)]), _missing_note(frame)
-    figures = _figures(countable(frame), measures, styles)
+    played = gathered(episodes, _played, [*PART, "label", "n"])
+    styles, lacks = policy_styles([*played["label"], *(m.label for m in measures)]), _missing_note(played)
+    figures = _figures(counted(episodes), played[played["counted"] > 0], measures, styles)
     noted = ((stem, partial(_noted, draw, "" if stem == COSTS else lacks)) for stem, draw in figures)
     return draw_all(noted, folder, fingerprint)
 
 
-def _missing_note(frame: pd.DataFrame) -> str:
+def _played(part: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per label and N of a part: its episodes, those that count, are lost, and have a score."""
+    counts = ~part["status"].isin(NOT_COUNTED)
+    marked = part.assign(
+        episodes=1, counted=counts, lost=part["status"] == MISSING, scored=counts & part["max_ood_score"].notna()
+    )
+    groups = marked.groupby([*PART, "label", "n"], observed=True, as_index=False)
+    return groups[["episodes", "counted", "lost", "scored"]].sum()
+
+
+def _missing_note(played: pd.DataFrame) -> str:
     """Return a sentence on the episodes that could not be played; empty if all were."""
-    lost = frame[frame["status"] == MISSING]
-    by_label = ", ".join(f"{label} {len(group)}" for label, group in lost.groupby("label"))
-    return f"Not ranked: {len(lost)} of {len(frame)} episodes of the run are missing ({by_label})" if by_label else ""
+    lost = played.groupby("label")["lost"].sum()
+    by_label = ", ".join(f"{label} {count}" for label, count in lost.items() if count)
+    total = int(played["episodes"].sum())
+    return f"Not ranked: {lost.sum()} of {total} episodes of the run are missing ({by_label})" if by_label else ""
 
 
 def _noted(draw: Callable[[], Figure], note: str) -> Figure:
@@ -88,24 +105,28 @@ def _noted(draw: Callable[[], Figure], note: str) -> Figure:
 
 
 def _figures(
-    frame: pd.DataFrame, measures: Sequence[MeasureRecord], styles: Styles
+    episodes: Episodes, played: pd.DataFrame, measures: Sequence[MeasureRecord], styles: Styles
 ) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """Yield the file stem and the drawing function of every figure that has data."""
-    everywhere = frame[frame["perturbation"] == CLEAN]
-    several = everywhere["task"].nunique() > 1
+    """Yield the file stem and the drawing function of every figure that has data.
+
+    `played`: rows of `_played` with episodes that count.
+    """
+    everywhere = chosen(episodes, perturbation=CLEAN)
+    several = played.loc[played["perturbation"] == CLEAN, "task"].nunique() > 1
     if several:
         yield "success_by_task", partial(success_by_task, everywhere, styles)
-    for task, own in frame.groupby("task"):
+    for task, own in played.groupby("task"):
         name = str(task).lower()
         clean, perturbed = own[own["perturbation"] == CLEAN], own[own["perturbation"] != CLEAN]
+        shown = chosen(everywhere, task=str(task))
         if clean["n"].nunique() > 1:
-            yield f"success_by_n_{name}", partial(success_by_n, clean, str(task), styles)
+            yield f"success_by_n_{name}", partial(success_by_n, shown, str(task), styles)
         elif len(clean) and not several:
-            yield f"success_by_split_{name}", partial(success_by_split, clean, str(task), styles)
+            yield f"success_by_split_{name}", partial(success_by_split, shown, str(task), styles)
         for split in sorted(set(perturbed["split"])):
-            part, where = own[own["split"] == split], f"{task}, split {split}"
+            part, where = chosen(episodes, task=str(task), split=split), f"{task}, split {split}"
             yield f"success_by_perturbation_{name}_{split}", partial(success_by_perturbation, part, where, styles)
-            if perturbed.loc[perturbed["split"] == split, "max_ood_score"].notna().any():
+            if perturbed.loc[perturbed["split"] == split, "scored"].any():
                 yield f"ood_scores_{name}_{split}", partial(ood_scores, part, where, styles)
     if len(timed_and_weighed(measures)):
         yield COSTS, partial(latency_memory, measures, styles)
@@ -114,10 +135,10 @@ def _figures(
 # ---------------------------------------------------------------------------------------------------------- success
 
 
-def success_by_n(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
+def success_by_n(clean: Episodes, task: str, styles: Styles) -> Figure:
     """Draw success against the number of demonstrations, one panel per split."""
-    rates = success_rates(clean, ["split", "label", "n"])
-    splits = splits_in_order(clean)
+    rates = rates_by(clean, ["task", "split", "label", "n"])
+    splits = splits_in_order(rates)
     steps = sorted(set(rates["n"]))
     figure, axes = grid(1, len(splits), width=2.9, height=3.1)
     for axis, split in zip(axes[0], splits, strict=True):
@@ -130,21 +151,21 @@ def success_by_n(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
     return figure
 
 
-def success_by_split(clean: pd.DataFrame, task: str, styles: Styles) -> Figure:
+def success_by_split(clean: Episodes, task: str, styles: Styles) -> Figure:
     """Draw success by policy at the run's only N, one panel per split."""
-    rates = success_rates(clean, ["split", "label"]).dropna(subset=["rate"])
-    splits = [split for split in splits_in_order(clean) if split in set(rates["split"])]
+    found = rates_by(clean, ["task", "split", "label", "n"])
+    rates = found.dropna(subset=["rate"])
+    splits = [split for split in splits_in_order(found) if split in set(rates["split"])]
     dots = {(str(r["label"]), str(r["split"])): Dot(r["rate"], r["low"], r["high"]) for _, r in rates.iterrows()}
-    title = f"{task}, N = {clean['n'].iloc[0]}: success by split"
+    title = f"{task}, N = {found['n'].iloc[0]}: success by split"
     return draw_dots(title, sorted(set(rates["label"])), splits, dots, styles)
 
 
-def success_by_task(clean: pd.DataFrame, styles: Styles) -> Figure:
+def success_by_task(clean: Episodes, styles: Styles) -> Figure:
     """Draw success on each task at each policy's largest N, one panel per split."""
-    largest = clean["n"] == clean.groupby(["task", "label"])["n"].transform("max")
-    rates = success_rates(clean[largest], ["split", "label", "task"])
-    splits = splits_in_order(clean[largest])
-    tasks = clean["task"].drop_duplicates().to_list()
+    every = rates_by(clean, ["split", "label", "task", "n"])
+    rates = every[every["n"] == every.groupby(["task", "label"])["n"].transform("max")]
+    splits, tasks = splits_in_order(rates), sorted(set(every["task"]))
     figure, axes = grid(len(splits), 1, width=1.0 * len(tasks) + 0.6, height=2.3)
     for axis, split in zip(axes[:, 0], splits, strict=True):
         part = rates[rates["split"] == split]
@@ -152,19 +173,19 @@ def success_by_task(clean: pd.DataFrame, styles: Styles) -> Figure:
         axis.set_xticks(range(len(tasks)), tasks)
         axis.set(title=f"split {split}", xlim=(-0.5, len(tasks) - 0.5))
     _percent(axes)
-    counts = sorted(set(clean.loc[largest, "n"]))
+    counts = sorted(set(rates["n"]))
     finish(figure, f"Success by task, N = {', '.join(str(n) for n in counts)}", sorted(set(rates["label"])), styles)
     return figure
 
 
-def success_by_perturbation(part: pd.DataFrame, where: str, styles: Styles) -> Figure:
+def success_by_perturbation(part: Episodes, where: str, styles: Styles) -> Figure:
     """Draw success against severity (0: clean).
 
     There is one column per perturbation and one row per N that was perturbed.
     """
-    perturbed = part[part["perturbation"] != CLEAN]
+    rates = rates_by(part, ["perturbation", "label", "n", "severity"])
+    perturbed = rates[rates["perturbation"] != CLEAN]
     names, steps = sorted(set(perturbed["perturbation"])), sorted(set(perturbed["n"]))
-    rates = success_rates(part, ["perturbation", "label", "n", "severity"])
     figure, axes = grid(len(steps), len(names), width=2.5, height=2.9)
     for row, n in zip(axes, steps, strict=True):
         labels = set(perturbed.loc[perturbed["n"] == n, "label"])
@@ -235,12 +256,12 @@ def _percent(axes: Panels) -> None:
 # ----------------------------------------------------------------------------------------------- out of distribution
 
 
-def ood_scores(part: pd.DataFrame, where: str, styles: Styles) -> Figure:
-    """Draw each episode's highest OOD score by severity.
+def ood_scores(part: Episodes, where: str, styles: Styles) -> Figure:
+    """Draw each episode's highest OOD score by severity; of many, `MOST_DOTS` of a strip.
 
     There is a column per perturbation and a row per policy and N with scores.
     """
-    scored = part[part["max_ood_score"].notna()]
+    scored = gathered(part, lambda one: one.loc[one["max_ood_score"].notna(), _SCORES], ["label", "n", *_STRIP])
     perturbed = scored[scored["perturbation"] != CLEAN]
     names = sorted(set(perturbed["perturbation"]))
     rows = sorted(set(zip(perturbed["label"], perturbed["n"], strict=True)))
@@ -254,7 +275,9 @@ def ood_scores(part: pd.DataFrame, where: str, styles: Styles) -> Figure:
         marks |= _mark_thresholds(row, own)
         row[0].set_ylabel(f"{folded(label)}, N = {n}\nhighest OOD score")
     _severities(axes, int(scored["severity"].max()))
-    headline(figure, f"{where}: out-of-distribution score of each episode as the image is perturbed")
+    most = int(scored.groupby(["label", "n", *_STRIP]).size().max())
+    sampled = f" (of up to {most} in a strip, {MOST_DOTS}, evenly chosen by score)" if most > MOST_DOTS else ""
+    headline(figure, f"{where}: out-of-distribution score of each episode{sampled} as the image is perturbed")
     legend(figure, _strip_legend(marks))
     return figure
 
@@ -291,12 +314,15 @@ def _strip(axis: Axes, episodes: pd.DataFrame, colour: str) -> None:
     for severity in sorted(set(episodes["severity"])):
         group = episodes[episodes["severity"] == severity].sort_values("max_ood_score", kind="stable")
         scores, flagged = group["max_ood_score"].to_numpy(float), group["flagged"].fillna(False).to_numpy(bool)
+        median = float(np.median(scores))
+        drawn = np.unique(np.linspace(0, scores.size - 1, min(scores.size, MOST_DOTS)).round().astype(int))
+        scores, flagged = scores[drawn], flagged[drawn]
         # Multiples of the golden ratio spread evenly, and the same every time.
         place = severity + 0.5 * ((np.arange(scores.size) * 0.618034) % 1 - 0.5)
         size = 14 if scores.size <= 50 else 6
-        for chosen, face in ((flagged, colour), (~flagged, "none")):
-            axis.scatter(place[chosen], scores[chosen], s=size, linewidths=0.8, edgecolors=colour, facecolors=face)
-        axis.hlines(float(np.median(scores)), severity - 0.34, severity + 0.34, color="black", linewidth=1.5, zorder=4)
+        for those, face in ((flagged, colour), (~flagged, "none")):
+            axis.scatter(place[those], scores[those], s=size, linewidths=0.8, edgecolors=colour, facecolors=face)
+        axis.hlines(median, severity - 0.34, severity + 0.34, color="black", linewidth=1.5, zorder=4)
 
 
 def _strip_legend(marks: set[str]) -> list[Line2D]:

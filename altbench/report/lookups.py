@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -12,10 +12,13 @@ from altbench.core import registry
 from altbench.dataset.subsets import collected_order
 from altbench.report.privileged import marked
 from altbench.report.table import Block, Table
+from altbench.stats.parts import Episodes, chosen, parts_of
 from altbench.stats.rates import countable, succeeded
 from altbench.stats.taxonomy import KINDS, STUCK_DECISIONS, STUCK_FRAMES, Lookups, Taxonomy, count
 from altbench.sweeps.spec import CLEAN, DemonstrationEntry
 
+Decisions = pd.DataFrame | Callable[[set[str]], pd.DataFrame]
+"""Decisions as a frame, or keys of cells -> their decisions."""
 SPLIT = "recall"
 ROW = ["task", "label", "policy", "preset", "n", "train_seed"]
 COUNTS = ("episodes", "solved", "right", "right_solved", "wrong_solved")
@@ -29,23 +32,32 @@ NOTE = (
 )
 
 
-def lookups_table(frame: pd.DataFrame, decisions: pd.DataFrame, shown: DemonstrationEntry) -> Table:
+def lookups_table(episodes: Episodes, decisions: Decisions, shown: DemonstrationEntry) -> Table:
     """Return the failures of lookup policies by kind, a row per policy, task and N.
 
-    `frame`, `decisions`: as `results.load_episodes` and `results.load_decisions` return
-    them; the column `collected` of `frame` (`results.collected`) says how many
-    demonstrations the file holds, without it `shown`, the sweep's demonstrations. Empty
+    `episodes`, `decisions`: as `results.load_episodes` and `results.load_decisions` return
+    them; or parts of the former, and keys -> the decisions of these cells. The column
+    `collected` of the episodes (`results.collected`) says how many demonstrations the
+    file holds, without it `shown`, the sweep's demonstrations. Empty
     unless these are on the grid, which alone tells an episode's own demonstration by its
     number.
     """
     rows: list[dict[str, Any]] = []
     if shown.file is None and shown.placement == "grid":
-        own = countable(frame[(frame["split"] == SPLIT) & (frame["perturbation"] == CLEAN)])
-        for key, group in own.groupby(ROW, sort=True):
-            found = list(_episodes(group, decisions[decisions["key"].isin(set(group["key"]))], shown.n))
-            if found:
-                rows.append(dict(zip(ROW, key, strict=True)) | _row(count(found)))
+        for part in parts_of(chosen(episodes, split=SPLIT, perturbation=CLEAN)):
+            rows += _rows(countable(part), decisions, shown.n)
+    rows.sort(key=lambda row: tuple(row[name] for name in ROW))
     return Table("How lookups fail", pd.DataFrame(rows), (_block(rows),), NOTE)
+
+
+def _rows(own: pd.DataFrame, decisions: Decisions, collected: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the table that the episodes of a part make."""
+    keys = set(own["key"])
+    told = decisions(keys) if callable(decisions) else decisions[decisions["key"].isin(keys)]
+    for key, group in own.groupby(ROW, sort=True):
+        found = list(_episodes(group, told[told["key"].isin(set(group["key"]))], collected))
+        if found:
+            yield dict(zip(ROW, key, strict=True)) | _row(count(found))
 
 
 def failure_kinds(

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console
 
 from altbench.core.errors import ResultsError
@@ -16,11 +15,13 @@ from altbench.core.spec import digest
 from altbench.report.table import Table
 from altbench.results import frames
 from altbench.results import measures as measures_module
-from altbench.results.collected import with_collected
+from altbench.results.collected import adding_collected
+from altbench.results.recorded import Recorded
 from altbench.results.run import Run
-from altbench.results.training import with_training, write_training
+from altbench.results.training import adding_training, write_training
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
+from altbench.stats.parts import EpisodeParts
 from altbench.sweeps.kept import load_kept
 from altbench.sweeps.replicates import folder_of
 from altbench.sweeps.spec import SweepSpec
@@ -44,7 +45,7 @@ def write(run: Run, out: Path | None = None) -> Failures:
     could not be drawn.
     """
     recorded, out = run.recorded, out or run.root
-    states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.cells}
+    states = {key: [recorded.is_finished(key), len(recorded.lost(key))] for key in recorded.headers}
     measured = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _measure_files(run)}
     version = fingerprint.package_version("altbench")
     made_of = digest({"version": version, "cells": states, "measured": measured, "renderer": run.renderer})
@@ -55,9 +56,18 @@ def write(run: Run, out: Path | None = None) -> Failures:
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
     write_training(run, out)
-    episodes = with_training(with_collected(run.episodes(), run.root, run.sweep), out)
-    more = _lookups(episodes, run.decisions(), run.sweep)
+    episodes = _parts(recorded, run.root, run.sweep, out)
+    more = _lookups(episodes, run.sweep)
     return _draw(out, episodes, run.measures(), made_by, made_of, more)[1]
+
+
+def _parts(recorded: Recorded, folder: Path, sweep: SweepSpec | None, out: Path) -> EpisodeParts:
+    """Return the episodes of a run in parts, with what its folder says of them besides.
+
+    `out`: where it is said which checkpoints have converged.
+    """
+    collected, training = adding_collected(folder, sweep), adding_training(out)
+    return EpisodeParts(recorded, lambda frame: training(collected(frame)))
 
 
 def redraw(folder: Path) -> tuple[list[str], Failures]:
@@ -76,14 +86,10 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
             "`altbench run` makes them"
         )
     warn_of_unchecked(folder)
-    return _draw(
-        folder,
-        with_training(with_collected(frames.load_published(folder), folder), folder),
-        measures_module.load_measures(folder),
-        made_by,
-        _written(folder)["made_of"],
-        _published_lookups(folder),
-    )
+    episodes = _parts(frames.load_parts(folder), folder, None, folder)
+    kept = folder / "sweep.json"
+    more = _lookups(episodes, load_kept(kept)) if kept.is_file() and (folder / frames.DECISIONS_FILE).is_file() else {}
+    return _draw(folder, episodes, measures_module.load_measures(folder), made_by, _written(folder)["made_of"], more)
 
 
 def _data_seeds(folder: Path) -> tuple[int, ...]:
@@ -115,24 +121,17 @@ def _redraw_replicates(folder: Path, seeds: Sequence[int]) -> tuple[list[str], F
     return names, failures
 
 
-def _lookups(episodes: pd.DataFrame, decisions: pd.DataFrame, sweep: SweepSpec) -> dict[str, Table]:
+def _lookups(episodes: EpisodeParts, sweep: SweepSpec) -> dict[str, Table]:
     """Return the table of failed lookups; nothing if no policy tells its lookups."""
     from altbench.report.lookups import lookups_table
 
-    found = lookups_table(episodes, decisions, sweep.demonstrations)
+    found = lookups_table(episodes, episodes.recorded.decisions, sweep.demonstrations)
     return {"lookups": found} if len(found.data) else {}
-
-
-def _published_lookups(folder: Path) -> dict[str, Table]:
-    if not (folder / "sweep.json").is_file() or not (folder / frames.DECISIONS_FILE).is_file():
-        return {}
-    sweep, decisions = load_kept(folder / "sweep.json"), frames.load_published_decisions(folder)
-    return _lookups(with_collected(frames.load_published(folder), folder, sweep), decisions, sweep)
 
 
 def _draw(
     out: Path,
-    episodes: pd.DataFrame,
+    episodes: EpisodeParts,
     measures: Sequence[MeasureRecord],
     made_by: Fingerprint,
     made_of: str,
@@ -189,12 +188,12 @@ def show(run: Run, console: Console) -> None:
     """Print the main tables, and what is missing from them."""
     from altbench.report.tables import render_terminal
 
-    if run.recorded.cells:
-        episodes = with_training(with_collected(run.episodes(), run.root, run.sweep), run.root)
+    if run.recorded:
+        episodes = _parts(run.recorded, run.root, run.sweep, run.root)
         print_all(console, render_terminal(episodes, run.measures()))
     if any(path.is_file() for path in _logs(run)):
         say(console, f"errors, and what policies printed: {run.root / 'logs'}", wrap=False)
-    missing = len(run.plan.cells) - len(run.recorded.cells)
+    missing = len(run.plan.cells) - len(run.recorded)
     if missing:
         say(console, f"{missing} of {len(run.plan.cells)} cells are missing from these tables", style="yellow")
 

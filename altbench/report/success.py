@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import get_args
+from dataclasses import dataclass, field
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,6 +17,7 @@ from altbench.report.table import Block, Table, pivot, rate_text
 from altbench.rollout.records import Status
 from altbench.stats.clustering import SHOWN, start_of
 from altbench.stats.paired import paired_tests
+from altbench.stats.parts import Episodes, gathered, parts_of
 from altbench.stats.rates import RANKED_FROM, Rate, countable, missing, ranked, success_rate, success_rates
 from altbench.stats.scores import auroc
 from altbench.sweeps.spec import CLEAN
@@ -25,6 +29,10 @@ CONDITION = ["split", "perturbation", "severity"]
 """Columns whose values make a column of a table."""
 STATUSES = get_args(Status)
 """The ways in which an episode can end."""
+_PLACE = ["train_seed", "split", "perturbation", "severity", "name", "key", "episode"]
+"""Columns that order the episodes of a row."""
+_LAST = (math.inf,)
+"""A place after all others."""
 _LATER = ("policy_crash", "given_up")
 """Statuses that tables of earlier runs have no column for."""
 SIGNIFICANT = 0.05
@@ -63,22 +71,21 @@ _FLAGS = (
 )
 
 
-def success_table(frame: pd.DataFrame) -> Table:
+def success_table(episodes: Episodes) -> Table:
     """Return the table of success by policy and N (rows) and by condition (columns).
 
-    A condition is a split, a perturbation and a severity; `frame` is that of
-    `results.load_episodes`. Episodes with `infra_error` are missing: left out and
-    counted. Every other error is a failure.
+    A condition is a split, a perturbation and a severity; `episodes` are those of
+    `results.load_episodes`, or parts of them. Episodes with `infra_error` are missing:
+    left out and counted. Every other error is a failure.
     """
-    rates = success_rates(frame, [*ROW, *CONDITION])
-    data = rates.rename(columns={"missing": "infra_errors"}).assign(best=_best(frame, rates))
+    short, seeds = _facts(episodes)
+    data = gathered(episodes, lambda part: _success_part(part, short), [*ROW, *CONDITION])
     texts = _rate_texts(
         data["successes"], data["episodes"], data["rate"], data["low"], data["high"], data["infra_errors"]
     )
-    texts = [f"{text} *" if short else text for text, short in zip(texts, _not_converged(frame, data), strict=True)]
+    texts = [f"{text} *" if late else text for text, late in zip(texts, _not_converged(short, data), strict=True)]
     lacks = _INCOMPLETE if data["infra_errors"].any() else ""
-    several = SEEDS_NOTE if frame["train_seed"].nunique() > 1 else ""
-    short = unconverged_rows(frame)
+    several = SEEDS_NOTE if len(seeds) > 1 else ""
     several += (
         _NOT_CONVERGED.format(rows="; ".join(sorted({f"{task}, {label}, N {n}" for task, label, n in short})))
         if short
@@ -89,18 +96,30 @@ def success_table(frame: pd.DataFrame) -> Table:
     return Table("Success", data, condition_blocks(data, texts), _RATES + ranking + lacks + several)
 
 
-def failures_table(frame: pd.DataFrame) -> Table:
+def _facts(episodes: Episodes) -> tuple[set[tuple[str, str, int]], set[int]]:
+    """Return the rows that have not converged, and the training seeds."""
+    short: set[tuple[str, str, int]] = set()
+    seeds: set[int] = set()
+    for part in parts_of(episodes):
+        short |= unconverged_rows(part)
+        seeds |= set(map(int, part["train_seed"].unique()))
+    return short, seeds
+
+
+def _success_part(part: pd.DataFrame, short: set[tuple[str, str, int]]) -> pd.DataFrame:
+    """Return the rates of one condition, and which of its rows are the best."""
+    rates = success_rates(part, [*ROW, *CONDITION])
+    return rates.rename(columns={"missing": "infra_errors"}).assign(best=_best(part, rates, short))
+
+
+def failures_table(episodes: Episodes) -> Table:
     """Return the table of how episodes ended, by policy and N over all conditions.
 
     Each row has the first message of its episodes.
     """
-    rows, statuses = [], _statuses(frame)
-    for row, group in frame.groupby(ROW):
-        counts = group["status"].value_counts()
-        messages = group.loc[group["message"] != "", "message"].to_list()
-        rows.append(
-            (*row, len(group), *(int(counts.get(status, 0)) for status in statuses), messages[0] if messages else "")
-        )
+    ended = _endings(episodes)
+    statuses = [s for s in STATUSES if s not in _LATER or any(one.counts[s] for one in ended.values())]
+    rows = [(*row, one.counts.total(), *(one.counts[s] for s in statuses), one.first[-1]) for row, one in ended.items()]
     columns = ["episodes", *statuses, "first_message"]
     data = pd.DataFrame(rows, columns=[*ROW, *columns])
     names = _names(data)
@@ -123,23 +142,44 @@ def failures_table(frame: pd.DataFrame) -> Table:
     return Table("Failures", data, (block,), note)
 
 
-def _statuses(frame: pd.DataFrame) -> list[str]:
-    """Return the statuses to count: of those that came later, the ones that occur."""
-    found = set(frame["status"])
-    return [status for status in STATUSES if status not in _LATER or status in found]
+@dataclass
+class _Endings:
+    """How the episodes of a row ended, and the first message with its place."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: tuple[Any, ...] = (_LAST, "")
 
 
-def ood_table(frame: pd.DataFrame) -> Table:
+def _endings(episodes: Episodes) -> dict[tuple[Any, ...], _Endings]:
+    """Return row -> how its episodes ended, rows in order."""
+    found: dict[tuple[Any, ...], _Endings] = {}
+    for part in parts_of(episodes):
+        for row, group in part.groupby(ROW):
+            one = found.setdefault(row, _Endings())
+            one.counts.update(group["status"])
+            told = group[group["message"] != ""].head(1)
+            for place in told[[*_PLACE, "message"]].itertuples(index=False, name=None):
+                one.first = min(one.first, (place[:-1], place[-1]), key=lambda first: first[0])
+    return dict(sorted(found.items()))
+
+
+def ood_table(episodes: Episodes) -> Table:
     """Return the table of flagged episodes and AUROC by policy, N and condition.
 
     It has the policies that record a score or a flag.
     """
-    counted = countable(frame)
-    scored = counted[counted["max_ood_score"].notna() | counted["flagged"].notna()]
-    rows = []
-    for key, group in scored.groupby([*ROW, *CONDITION]):
-        found = flag_rate(group)
-        rows.append((*key, found.successes, found.episodes, found.value, found.low, found.high, _auroc(scored, group)))
+    rows: list[tuple[Any, ...]] = []
+    clean: _Scores = {}
+    for part in parts_of(episodes):
+        scored = countable(part)
+        scored = scored[scored["max_ood_score"].notna() | scored["flagged"].notna()]
+        if part["perturbation"].iloc[0] == CLEAN:  # the first one of its split
+            clean = {key: _by_seed(group) for key, group in scored.groupby([*ROW, "split"])}
+        for key, group in scored.groupby([*ROW, *CONDITION]):
+            found = flag_rate(group)
+            area = _auroc(clean.get(key[: len(ROW) + 1]), group)
+            rows.append((*key, found.successes, found.episodes, found.value, found.low, found.high, area))
+    rows.sort(key=lambda row: row[: len(ROW) + len(CONDITION)])
     numbers = ["flagged", "episodes", "rate", "low", "high", "auroc"]
     data = pd.DataFrame(rows, columns=[*ROW, *CONDITION, *numbers]).astype(dict.fromkeys(numbers[2:], "float64"))
     none_missing = pd.Series(0, index=data.index)
@@ -158,24 +198,29 @@ def flag_rate(frame: pd.DataFrame) -> Rate:
     return success_rate(known.assign(success=known["flagged"].astype(bool), status="ok"))
 
 
-def _auroc(scored: pd.DataFrame, group: pd.DataFrame) -> float | None:
-    """Return the AUROC of a perturbed group against its unperturbed episodes.
+_BySeed = dict[int, "pd.Series[Any]"]
+_Scores = dict[tuple[Any, ...], _BySeed]
+"""Row and split -> the highest scores of its unperturbed episodes, by training seed."""
+
+
+def _by_seed(group: pd.DataFrame) -> _BySeed:
+    return {int(seed): scores for seed, scores in group.groupby("train_seed")["max_ood_score"]}  # type: ignore[call-overload]
+
+
+def _auroc(own: _BySeed | None, group: pd.DataFrame) -> float | None:
+    """Return the AUROC of a perturbed group against its `own` unperturbed episodes.
 
     It is the mean over training seeds. Scores of two seeds have different scales and
     must not be ranked together.
     """
-    if group["perturbation"].iloc[0] == CLEAN:
+    if own is None or group["perturbation"].iloc[0] == CLEAN:
         return None
-    same = scored["perturbation"] == CLEAN
-    for column in [*ROW, "split"]:
-        same &= scored[column] == group[column].iloc[0]
-    own = dict(iter(scored[same].groupby("train_seed")["max_ood_score"]))
-    areas = [auroc(own[seed], part) for seed, part in group.groupby("train_seed")["max_ood_score"] if seed in own]
+    areas = [auroc(own[seed], scores) for seed, scores in _by_seed(group).items() if seed in own]
     known = [area for area in areas if area is not None]
     return float(np.mean(known)) if known else None
 
 
-def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
+def _best(frame: pd.DataFrame, rates: pd.DataFrame, short: set[tuple[str, str, int]]) -> pd.Series[bool]:
     """Return which rows beat all other rows in a condition; NA: not ranked.
 
     They are of any N; where episodes begin from the demonstrations, of the same N. A row
@@ -190,7 +235,7 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
     # "Best" means better than all: a row that lacks episodes might be as good.
     complete = (rates.groupby(condition)["missing"].transform("sum") == 0).to_numpy(bool)
     sees_images = np.array([not is_privileged(policy) for policy in rates["policy"]], dtype=bool)
-    converged = ~np.array(_not_converged(frame, rates), dtype=bool)
+    converged = ~np.array(_not_converged(short, rates), dtype=bool)
     for _, group in rates[complete & sees_images & converged].groupby(condition):
         places = [int(i) for i in group.index]
         able = [i for i in places if enough[i]]
@@ -211,9 +256,8 @@ def unconverged_rows(frame: pd.DataFrame) -> set[tuple[str, str, int]]:
     return {(str(task), str(label), int(n)) for task, label, n in short.itertuples(index=False)}
 
 
-def _not_converged(frame: pd.DataFrame, rates: pd.DataFrame) -> list[bool]:
-    """Return whether each of `rates` is of a row that has not converged."""
-    short = unconverged_rows(frame)
+def _not_converged(short: set[tuple[str, str, int]], rates: pd.DataFrame) -> list[bool]:
+    """Return whether each of `rates` is of a row in `short`, which has not converged."""
     return [(task, label, n) in short for task, label, n in zip(rates["task"], rates["label"], rates["n"], strict=True)]
 
 

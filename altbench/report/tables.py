@@ -25,24 +25,25 @@ from altbench.report.splits import by_split
 from altbench.report.success import ROW, conditions_block, failures_table, ood_table, success_table
 from altbench.report.table import Block, Table, percentage, significant, write_table
 from altbench.rollout.records import NOT_COUNTED, MeasureRecord
+from altbench.stats.parts import Episodes, parts_of
 from altbench.stats.rates import missing
 from altbench.sweeps.spec import CLEAN
 from altbench.system.console import FittingTable
 from altbench.system.fingerprint import Fingerprint
 
 
-def all_tables(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> dict[str, Table]:
+def all_tables(episodes: Episodes, measures: Sequence[MeasureRecord]) -> dict[str, Table]:
     """Return file stem -> table; empty tables are left out.
 
-    `frame` is that of `results.load_episodes`, `measures` that of
-    `results.load_measures`.
+    `episodes` are those of `results.load_episodes`, or parts of them; `measures` those
+    of `results.load_measures`.
     """
-    success = success_table(frame)
+    success = success_table(episodes)
     tables = {
         "success": dataclasses.replace(success, note=" ".join(filter(None, (success.note, _trained(measures))))),
-        "ood": ood_table(frame),
-        "ood_calibrated": calibrated_flags_table(frame),
-        "failures": failures_table(frame),
+        "ood": ood_table(episodes),
+        "ood_calibrated": calibrated_flags_table(episodes),
+        "failures": failures_table(episodes),
         "latency": latency_table(measures),
         "memory": memory_table(measures),
         "ratios": ratios_table(measures),
@@ -62,36 +63,39 @@ def _trained(measures: Sequence[MeasureRecord]) -> str:
 
 
 def write_tables(
-    frame: pd.DataFrame,
+    episodes: Episodes,
     measures: Sequence[MeasureRecord],
     folder: Path,
     fingerprint: Fingerprint,
     more: Mapping[str, Table] | None = None,
 ) -> list[Path]:
     """Write every table of the run, and `more` by stem, into `folder`; return the files."""
-    tables = {**all_tables(frame, measures), **(more or {})}
+    tables = {**all_tables(episodes, measures), **(more or {})}
     return [path for stem, table in tables.items() for path in write_table(table, folder, stem, fingerprint)]
 
 
-def render_terminal(frame: pd.DataFrame, measures: Sequence[MeasureRecord]) -> Group:
+def render_terminal(episodes: Episodes, measures: Sequence[MeasureRecord]) -> Group:
     """Return the main tables for a terminal of 100 columns.
 
     They are success with decision time and memory, perturbed success, and the ratios.
     """
-    success = success_table(frame)
+    success = success_table(episodes)
     parts = [_main(success.data, measures), *_perturbed(success.data), *_ratios(measures)]
-    return Group(*parts, *(Text(note, "yellow") for note in _troubles(frame)))
+    return Group(*parts, *(Text(note, "yellow") for note in _troubles(episodes)))
 
 
-def _troubles(frame: pd.DataFrame) -> list[str]:
+def _troubles(episodes: Episodes) -> list[str]:
     """Say in a line each how many episodes failed by an error, and how many are missing."""
-    errors, lacks = int((~frame["status"].isin(["ok", *NOT_COUNTED])).sum()), missing(frame)
+    errors = lacks = total = 0
+    for part in parts_of(episodes):
+        errors += int((~part["status"].isin(["ok", *NOT_COUNTED])).sum())
+        lacks, total = lacks + missing(part), total + len(part)
     notes = []
     if errors:
         notes.append(f"{_episodes(errors)} failed by an error, not by the task: see the failures table")
     if lacks:
         notes.append(
-            f"{_episodes(lacks)} of {len(frame)} could not be played and {'are' if lacks > 1 else 'is'} missing: rates are"
+            f"{_episodes(lacks)} of {total} could not be played and {'are' if lacks > 1 else 'is'} missing: rates are"
             " of the others, and rows that lack any are not ranked; run the sweep again"
         )
     return notes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -23,11 +23,16 @@ def with_collected(frame: pd.DataFrame, folder: Path, sweep: SweepSpec | None = 
     None: the one that the folder keeps. A published run keeps no demonstrations, and is
     taken to hold as many as its sweep collects.
     """
+    return adding_collected(folder, sweep)(frame)
+
+
+def adding_collected(folder: Path, sweep: SweepSpec | None = None) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Return `with_collected` for many frames of one run: files are looked at once."""
     sweep = sweep or _kept(folder)
     if sweep is None or sweep.demonstrations.file is not None:
-        return frame
-    held = _held(folder, sweep)
-    return frame.assign(**{COLUMN: [held.get(str(task), sweep.demonstrations.n) for task in frame["task"]]})
+        return lambda frame: frame
+    held, usual = _held(folder, sweep), sweep.demonstrations.n
+    return lambda frame: frame.assign(**{COLUMN: [held.get(str(task), usual) for task in frame["task"]]})
 
 
 def _held(folder: Path, sweep: SweepSpec) -> Mapping[str, int]:

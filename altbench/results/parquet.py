@@ -6,6 +6,7 @@ can change names and settings. system/sealed.py says how the digest works.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from altbench.system import sealed
+from altbench.system.files import replacing
 
 FORMAT_KEY = "altbench.format"
 """The format's number in the footer: 2 beside a digest, 1 in older cells, missing in
@@ -30,6 +32,8 @@ _MARK = _DIGEST_KEY.encode() + b"\x18\x40"
 """What precedes the digest: its key, then the type of a text and its length 64, as
 Thrift's compact protocol writes them.
 """
+_NEW = {FORMAT_KEY: str(sealed.FORMAT), _DIGEST_KEY: sealed.NO_DIGEST.decode()}
+"""What a new file's footer says."""
 _TAIL = 8
 """The bytes at the end: the footer's length in four, and four letters."""
 _FAULTS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError)
@@ -45,9 +49,51 @@ def write_parquet(path: Path, table: Any) -> None:
     with pq.ParquetWriter(sink, table.schema, compression="zstd", write_page_checksum=True) as writer:
         writer.write_table(table)
         # In the footer alone. Metadata of the schema would be written twice.
-        writer.add_key_value_metadata({FORMAT_KEY: str(sealed.FORMAT), _DIGEST_KEY: sealed.NO_DIGEST.decode()})
+        writer.add_key_value_metadata(_NEW)
     data = sink.getvalue().to_pybytes()
     sealed.write_bytes(path, sealed.with_digest(data, _place(data)))
+
+
+def write_parts(path: Path, parts: Iterable[Any]) -> None:
+    """Write arrow tables of one kind one after the other, as `write_parquet` writes their rows.
+
+    Each is a group of rows of the file, but for empty ones. No more than one is held.
+    """
+    parts = iter(parts)
+    first = next(parts)
+    with replacing(path) as temporary:
+        with pq.ParquetWriter(temporary, first.schema, compression="zstd", write_page_checksum=True) as writer:
+            some = False
+            for part in (first, *parts) if first.num_rows else parts:
+                some = True
+                writer.write_table(part)
+            if not some:
+                writer.write_table(first)
+            writer.add_key_value_metadata(_NEW)
+        sealed.seal_file(temporary, _place_in_file(temporary))
+
+
+def check_parquet(path: Path, schema: Any, advice: str) -> None:
+    """Raise ResultsError, as `read_parquet` does, for a file that is missing or damaged; no row is held."""
+    try:
+        place = _place_in_file(path)
+        sealed.check_file(path, place)
+        with pq.ParquetFile(path, page_checksum_verification=place is None) as file:
+            metadata = dict(file.metadata.metadata or {})
+            _check_format(path.read_bytes() if place is None else b"", metadata, place is not None)
+            _check_types(file.schema_arrow, schema)
+            for group in range(file.num_row_groups if place is None else 0):
+                file.read_row_group(group)
+    except _FAULTS as error:
+        raise sealed.damaged(path, error, advice) from None
+
+
+def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[Any]:
+    """Yield the groups of rows of a file that `check_parquet` has passed, as arrow tables."""
+    with pq.ParquetFile(path) as file:
+        known = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=known)
 
 
 def read_parquet(path: Path | str, schema: Any, advice: str) -> tuple[Any, dict[bytes, bytes]]:
@@ -76,12 +122,19 @@ def is_sealed(path: Path) -> bool:
 
     Only the footer is read.
     """
+    return _place_in_file(path) is not None
+
+
+def _place_in_file(path: Path) -> int | None:
+    """Return where the digest begins in a file, of which only the footer is read; None without one."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - _TAIL))
         footer = int.from_bytes(file.read(4), "little")
-        file.seek(max(0, size - _TAIL - footer))
-        return _place(file.read()) is not None
+        begin = max(0, size - _TAIL - footer)
+        file.seek(begin)
+        found = _place(file.read())
+        return None if found is None else begin + found
 
 
 def _place(data: bytes) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,5 +60,10 @@ def with_training(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
     True also where nothing is known.
     """
+    return adding_training(folder)(frame)
+
+
+def adding_training(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Return `with_training` for many frames of one run: the file is read once."""
     short = {key for key, value in load_training(folder).items() if value["converged"] is False}
-    return frame.assign(**{COLUMN: ~frame["checkpoint_key"].isin(short)}) if short else frame
+    return lambda frame: frame.assign(**{COLUMN: ~frame["checkpoint_key"].isin(short)}) if short else frame

@@ -34,7 +34,7 @@ from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CheckJob, CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
 from altbench.runner.scheduler import Ended, Scheduler
-from altbench.sweeps.plan import Checkpoint
+from altbench.sweeps.plan import Cell, Checkpoint
 from altbench.sweeps.replicates import folder_of, replicates, require_one_data_set
 from altbench.sweeps.spec import SweepSpec
 from altbench.system.console import make_console, say
@@ -109,7 +109,7 @@ def draw(run: Run, out: Path | None = None) -> Failures:
     undrawn = outputs.write(run, out)
     if out is not None:
         history.keep(run.sweep, out)
-    return (*undrawn, *write_page_of_run(out or run.root)) if run.recorded.cells else undrawn
+    return (*undrawn, *write_page_of_run(out or run.root)) if run.recorded else undrawn
 
 
 def run_replicates(
@@ -251,14 +251,16 @@ def _hopeless_rows(run: Run) -> list[tuple[str, str]]:
     """Return the rows of the tables with no episode that ended without an error of the
     policy's.
     """
-    rows: dict[str, list[tuple[str, str, str]]] = {}
+    rows: dict[str, list[Cell]] = {}
     for cell in run.plan.cells:
         if cell.key in run.recorded:
-            endings = run.recorded.endings(cell.key)
-            rows.setdefault(RolloutJob(cell).row, []).extend((cell.name, *ending) for ending in endings)
-    return [
-        (row, _all_failed(run, found)) for row, found in rows.items() if _is_hopeless(status for _, status, _ in found)
-    ]
+            rows.setdefault(RolloutJob(cell).row, []).append(cell)
+    failed = {row: own for row, own in rows.items() if all(run.recorded.is_faulty(cell.key) for cell in own)}
+    found = {
+        row: [(cell.name, *ending) for cell in own for ending in run.recorded.endings(cell.key)]
+        for row, own in failed.items()
+    }
+    return [(row, _all_failed(run, own)) for row, own in found.items() if _is_hopeless(status for _, status, _ in own)]
 
 
 def _is_hopeless(statuses: Iterable[str]) -> bool:

@@ -25,6 +25,9 @@ FORMAT = 2
 """The number of the format of sealed files. Files without a digest are older."""
 NO_DIGEST = b"0" * 64
 """What stands in the digest's place while the digest is computed."""
+_NOT_FOUND = "the place of the digest was not found in a new file"
+_PIECE = 2**20
+"""Bytes of a file that are read at once."""
 _JSON_HEAD = re.compile(rb'\{\n "format": \d+,\n "sha256": "(?=.{64}")', re.DOTALL)
 """What precedes the digest in a JSON file."""
 _LONGEST_HEAD = 256
@@ -90,7 +93,7 @@ def file_digest(path: Path) -> str:
 def with_digest(data: bytes, place: int | None) -> bytes:
     """Return `data`, which was made with `NO_DIGEST` at `place`, with its digest there."""
     if place is None or data[place : place + len(NO_DIGEST)] != NO_DIGEST:
-        raise RuntimeError("the place of the digest was not found in a new file")  # a bug, or a new pyarrow
+        raise RuntimeError(_NOT_FOUND)  # a bug, or a new pyarrow
     return data[:place] + _digest(data, place) + data[place + len(NO_DIGEST) :]
 
 
@@ -101,10 +104,36 @@ def check(data: bytes, place: int | None) -> None:
     """
     if place is None:
         return
-    written, computed = data[place : place + len(NO_DIGEST)], _digest(data, place)
+    _compare(data[place : place + len(NO_DIGEST)], _digest(data, place))
+
+
+def _compare(written: bytes, computed: bytes) -> None:
     # Compared as text: hexadecimal digits have two cases, one bit apart.
     if written != computed:
         raise ValueError(f"expected the SHA-256 {_short(written)}, got {_short(computed)}")
+
+
+def seal_file(path: Path, place: int | None) -> None:
+    """Put the digest of a new file, which was made with `NO_DIGEST` at `place`, there; the file is never held whole."""
+    if place is None:
+        raise RuntimeError(_NOT_FOUND)
+    digest = _digest_of_file(path, place)
+    with path.open("r+b") as file:
+        file.seek(place)
+        if file.read(len(NO_DIGEST)) != NO_DIGEST:
+            raise RuntimeError(_NOT_FOUND)
+        file.seek(place)
+        file.write(digest)
+
+
+def check_file(path: Path, place: int | None) -> None:
+    """Raise ValueError as `check` does; the file is never held whole."""
+    if place is None:
+        return
+    with path.open("rb") as file:
+        file.seek(place)
+        written = file.read(len(NO_DIGEST))
+    _compare(written, _digest_of_file(path, place))
 
 
 def damaged(path: Path | str, error: BaseException, advice: str) -> ResultsError:
@@ -133,6 +162,20 @@ def _digest(data: bytes, place: int) -> bytes:
     state = hashlib.sha256(view[:place])
     state.update(NO_DIGEST)
     state.update(view[place + len(NO_DIGEST) :])
+    return state.hexdigest().encode()
+
+
+def _digest_of_file(path: Path, place: int) -> bytes:
+    """Return `_digest` of a file, read piece by piece."""
+    state, left = hashlib.sha256(), place
+    with path.open("rb") as file:
+        while left and (data := file.read(min(left, _PIECE))):
+            state.update(data)
+            left -= len(data)
+        state.update(NO_DIGEST)
+        file.seek(place + len(NO_DIGEST))
+        while data := file.read(_PIECE):
+            state.update(data)
     return state.hexdigest().encode()
 
 

@@ -73,10 +73,10 @@ def test_figures_of_a_whole_run_as_png_and_svg(frame: pd.DataFrame, run: Path, t
 
 
 def test_a_figure_says_how_many_episodes_are_missing(frame: pd.DataFrame) -> None:
-    assert figures._missing_note(frame) == ""
+    assert figures._missing_note(figures._played(frame)) == ""
     label = frame["label"].iloc[0]
     lost = (frame["label"] == label) & (frame["episode"] == 0)
-    note = figures._missing_note(frame.assign(status=frame["status"].mask(lost, "infra_error")))
+    note = figures._missing_note(figures._played(frame.assign(status=frame["status"].mask(lost, "infra_error"))))
     assert note == f"Not ranked: {lost.sum()} of {len(frame)} episodes of the run are missing ({label} {lost.sum()})"
     figure = figures._noted(lambda: grid(1, 1, 2.0, 2.0)[0], note)
     assert " ".join(figure.get_suptitle().split()) == note

@@ -21,7 +21,7 @@ from altbench.core.errors import CheckpointError, ResultsError
 from altbench.report import outputs
 from altbench.report.compare import compare
 from altbench.report.opened import open_run
-from altbench.results import cells, checkpoints, frames, history, measures, unchecked
+from altbench.results import cells, checkpoints, flat, frames, history, measures, unchecked
 from altbench.results.checkpoints import CheckpointCard
 from altbench.results.parquet import FORMAT_KEY, HEADER_KEY, is_sealed
 from altbench.sweeps.spec import SweepSpec
@@ -100,8 +100,8 @@ KINDS: dict[str, Callable[[Path], Kind]] = {
     "measure": lambda folder: Kind(
         measures.write_measure(folder, "m", synthetic.measure("alt")), lambda _: measures.load_measures(folder) or None
     ),
-    "episodes": lambda folder: Kind(flat_in(folder, frames.EPISODES_FILE), refused(frames._read_episodes)),
-    "decisions": lambda folder: Kind(flat_in(folder, frames.DECISIONS_FILE), refused(frames._read_flat)),
+    "episodes": lambda folder: Kind(flat_in(folder, frames.EPISODES_FILE), refused(flat.read_episodes)),
+    "decisions": lambda folder: Kind(flat_in(folder, frames.DECISIONS_FILE), refused(flat.read_flat)),
     "sweep": lambda folder: Kind(sweep_in(folder), refused(lambda _: history.load(folder))),
     "fingerprint": lambda folder: Kind(
         fingerprint.write_fingerprint(folder, published_fingerprint()), lambda _: fingerprint.load_fingerprint(folder)

@@ -46,7 +46,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_knows_its_records_policies_and_demonstrations(root: Path) -> None:
     run = Run.open(root, sweep(), "none")
-    assert run.lacking == () and len(run.recorded.cells) == len(run.plan.cells) == 3
+    assert run.lacking == () and len(run.recorded) == len(run.plan.cells) == 3
     assert len(run.episodes()) == 6 and len(run.decisions()) >= 6 and run.measures() == []
     few, many, chance = run.plan.checkpoints
     assert [len(run.demonstrations(one)) for one in (few, many)] == [3, 6]

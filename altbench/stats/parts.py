@@ -1,0 +1,102 @@
+"""Episodes in parts: what tables and figures are made of, one condition of a task at a time.
+
+A run of a hundred thousand cells has millions of episodes. No number of a table needs
+those of several conditions at once, but for a few facts. So no function here or in the
+report holds more than one part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from altbench.results.recorded import Recorded
+from altbench.rollout.records import CellHeader
+from altbench.stats.rates import countable, success_rates
+from altbench.sweeps.spec import CLEAN
+
+PART = ["task", "split", "perturbation", "severity"]
+"""The columns that are one value in a part."""
+
+
+@dataclass(frozen=True)
+class EpisodeParts:
+    """The episodes of recorded cells, of which one part is held at a time.
+
+    `add`: adds columns to a part. `task`, `split`, `perturbation`: what is chosen; None:
+    all. `counted`: whether episodes that say nothing about the policy are left out.
+    """
+
+    recorded: Recorded
+    add: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame
+    task: str | None = None
+    split: str | None = None
+    perturbation: str | None = None
+    counted: bool = False
+
+    def parts(self) -> Iterator[pd.DataFrame]:
+        """Yield the parts that have episodes."""
+        found = (self.add(part) for part in self.recorded.parts(self._chosen))
+        yield from (part for one in found if len(part := countable(one) if self.counted else one))
+
+    def _chosen(self, header: CellHeader) -> bool:
+        pairs = ((self.task, header.task), (self.split, header.split), (self.perturbation, header.perturbation))
+        return all(wanted is None or wanted == own for wanted, own in pairs)
+
+
+Episodes = pd.DataFrame | EpisodeParts
+"""Episodes as a frame (`results.load_episodes`), or in parts."""
+
+
+def parts_of(episodes: Episodes) -> Iterator[pd.DataFrame]:
+    """Yield the parts of `episodes`: on each split of a task, the unperturbed one first."""
+    if isinstance(episodes, EpisodeParts):
+        yield from episodes.parts()
+        return
+    groups = dict(iter(episodes.groupby(PART, observed=True)))
+    for key in sorted(groups, key=lambda key: (*key[:2], key[2] != CLEAN, *key[2:])):
+        yield groups[key]
+
+
+def chosen(
+    episodes: Episodes, task: str | None = None, split: str | None = None, perturbation: str | None = None
+) -> Episodes:
+    """Return the episodes of a task, a split and a perturbation; None: of all."""
+    wanted = {"task": task, "split": split, "perturbation": perturbation}
+    named = {name: value for name, value in wanted.items() if value is not None}
+    if isinstance(episodes, EpisodeParts):
+        return replace(episodes, **named)
+    for name, value in named.items():
+        episodes = episodes[episodes[name] == value]
+    return episodes
+
+
+def counted(episodes: Episodes) -> Episodes:
+    """Return the episodes that count."""
+    return replace(episodes, counted=True) if isinstance(episodes, EpisodeParts) else countable(episodes)
+
+
+def rates_by(
+    episodes: Episodes, by: Sequence[str], narrow: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame
+) -> pd.DataFrame:
+    """Return `stats.rates.success_rates` of groups that lie in one part each, sorted by `by`.
+
+    `narrow`: leaves rows of a part out.
+    """
+    return gathered(episodes, lambda part: success_rates(narrow(part), by), by)
+
+
+def gathered(episodes: Episodes, made: Callable[[pd.DataFrame], pd.DataFrame], by: Sequence[str]) -> pd.DataFrame:
+    """Return the rows that `made` makes of each part, sorted by the columns `by`."""
+    found = [made(part) for part in parts_of(episodes)]
+    full = [one for one in found if len(one)] or found[:1] or [made(empty(episodes))]
+    return pd.concat(full, ignore_index=True).sort_values(list(by), kind="stable", ignore_index=True)
+
+
+def empty(episodes: Episodes) -> pd.DataFrame:
+    """Return no episodes, with all columns."""
+    if isinstance(episodes, pd.DataFrame):
+        return episodes.head(0)
+    return episodes.add(episodes.recorded.no_episodes())
