@@ -55,8 +55,10 @@ def parts_of(episodes: Episodes) -> Iterator[pd.DataFrame]:
     if isinstance(episodes, EpisodeParts):
         yield from episodes.parts()
         return
-    groups = dict(iter(episodes.groupby(PART, observed=True)))
-    for key in sorted(groups, key=lambda key: (*key[:2], key[2] != CLEAN, *key[2:])):
+    names = [name for name in PART if name in episodes]
+    groups = dict(iter(episodes.groupby(names, observed=True)))
+    clean = names.index("perturbation")
+    for key in sorted(groups, key=lambda key: (*key[:clean], key[clean] != CLEAN, *key[clean:])):
         yield groups[key]
 
 
