@@ -115,22 +115,25 @@ def told(what: str, before: float, step: Callable[[], T]) -> T:
     return found
 
 
-def tabulate(folder: Path, keys: list[str]) -> None:
-    """Make all outputs of a run, a step after the other."""
+def tabulate(folder: Path, keys: list[str], skip: list[str]) -> None:
+    """Make the outputs of a run, a step after the other, but those in `skip`."""
     before = most_memory()
     print("| step | s of the processor | most memory, MiB |\n|:--|--:|--:|")
     recorded: Recorded = told("read the cells", before, lambda: frames.load_recorded(folder, keys))
-    told("flat tables", before, lambda: recorded.build_parquet(folder))
-    parts = EpisodeParts(recorded)
-    told("table of lookups", before, lambda: lookups_table(parts, recorded.decisions, DemonstrationEntry()))
-    made_by = synthetic.FINGERPRINT
-    told("other tables", before, lambda: write_tables(parts, [], folder / "tables", made_by))
-    told("figures", before, lambda: write_figures(parts, [], folder / "figures", made_by))
+    parts, made_by = EpisodeParts(recorded), synthetic.FINGERPRINT
+    steps: dict[str, Callable[[], object]] = {
+        "flat tables": lambda: recorded.build_parquet(folder),
+        "lookups": lambda: lookups_table(parts, recorded.decisions, DemonstrationEntry()),
+        "tables": lambda: write_tables(parts, [], folder / "tables", made_by),
+        "figures": lambda: write_figures(parts, [], folder / "figures", made_by),
+        "page": lambda: write_page(folder),
+    }
     fingerprint.write_fingerprint(folder, made_by)
-    del recorded, parts
-    page = told("page", before, lambda: write_page(folder))
-    size = sum(path.stat().st_size for path in folder.glob("*.parquet"))
-    print(f"flat tables {size / 2**20:.0f} MiB, page {page.stat().st_size / 2**20:.1f} MiB")
+    for name, step in steps.items():
+        if name not in skip:
+            told(name, before, step)
+    for path in (*sorted(folder.glob("*.parquet")), *folder.glob("*.html")):
+        print(f"{path.name}: {path.stat().st_size / 2**20:.1f} MiB")
 
 
 def main() -> None:
@@ -138,7 +141,7 @@ def main() -> None:
     parser.add_argument("cells", type=int)
     parser.add_argument("--episodes", type=int, default=10)
     parser.add_argument("--folder", type=Path, help="a new folder for the cells, in place of a temporary one; it stays")
-    parser.add_argument("--make", action="store_true", help="write the cells, and stop")
+    parser.add_argument("--skip", action="append", default=[], help="a step to leave out, such as figures")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp())
     flush, os.fsync = os.fsync, lambda _: None  # the disk is not what is measured
@@ -150,8 +153,7 @@ def main() -> None:
             seconds = time.process_time() - began
             print(f"{options.cells:,} cells of {options.episodes} episodes written in {seconds:.0f} s of the processor")
         os.fsync = flush
-        if not options.make:
-            tabulate(folder, keys)
+        tabulate(folder, keys, options.skip)
     finally:
         if options.folder is None:
             shutil.rmtree(folder)
