@@ -16,7 +16,7 @@ from altbench.core.types import Float64
 from altbench.page.charts import BOTTOM, TOP, Chart, Line, Mark, Text, linear, polyline, score_axis
 from altbench.page.records import Condition, Row, RunRecords, begins_at, task_info
 from altbench.report.figures import threshold_between
-from altbench.report.success import CONDITION, ROW, ood_table
+from altbench.report.success import CONDITION, ROW
 from altbench.report.table import interval_text, significant
 from altbench.stats.rates import countable
 from altbench.sweeps.spec import CLEAN
@@ -79,8 +79,8 @@ def flags(run: RunRecords) -> FlagSection:
     """Return the third section's contents."""
     counted = countable(run.episodes)
     scored = counted[counted["max_ood_score"].notna() & np.isfinite(counted["max_ood_score"])]
-    table = ood_table(run.episodes).data
-    areas = {tuple(record[name] for name in [*ROW, *CONDITION]): record for record in table.to_dict("records")}
+    records = run.flagged.to_dict("records")
+    areas = {tuple(record[name] for name in [*ROW, *CONDITION]): record for record in records}
     found = []
     for row in run.rows:
         own = scored[(scored[ROW] == list(row.key)).all(axis=1)]

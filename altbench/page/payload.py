@@ -69,7 +69,7 @@ def _episodes(run: RunRecords, failed: FailureSection) -> dict[str, Any]:
     kinds = [failed.kinds.get((str(k), int(e)), "") for k, e in zip(shown["key"], shown["episode"], strict=True)]
     endings = ["success" if w else kind or status for w, kind, status in zip(won, kinds, shown["status"], strict=True)]
     return {
-        "total": len(run.episodes),
+        "total": run.total,
         "condition": [of_cell.get(name, -1) for name in shown["name"]],
         "cell": [names.get(name, -1) for name in shown["name"]],
         "episode": [int(v) for v in shown["episode"]],

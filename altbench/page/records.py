@@ -17,19 +17,21 @@ from altbench.core.task import TaskInfo
 from altbench.report.privileged import marked
 from altbench.report.splits import splits_in_order
 from altbench.report.style import Styles, policy_styles
-from altbench.report.success import CONDITION, ROW, success_table
-from altbench.results.collected import with_collected
-from altbench.results.frames import load_published, load_published_decisions
+from altbench.report.success import CONDITION, ROW, ood_table, success_table
+from altbench.results.frames import load_parts
 from altbench.results.measures import load_measures
-from altbench.results.training import with_training
 from altbench.results.unchecked import warn_of_unchecked
-from altbench.rollout.records import MeasureRecord
+from altbench.rollout.records import CellHeader, MeasureRecord
+from altbench.stats.parts import EpisodeParts, Episodes, parts_of_run
 from altbench.sweeps.kept import load_kept
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
 from altbench.sweeps.spec import CLEAN, SweepSpec
 from altbench.system.files import file_name
 from altbench.system.fingerprint import Fingerprint, load_fingerprint
+
+MOST_LOADED = 200_000
+"""Of a run with more episodes, the page holds those of a sample of cells."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,9 @@ class Condition:
 class RunRecords:
     """The records of the run in `root`.
 
-    `made_by`, `sweep`: None if the folder does not say it. `films`: cell name -> mp4.
+    `episodes`, `decisions`: all of them; of a big run those of the cells in a sample.
+    `everything`: all episodes; of a big run in parts. `made_by`, `sweep`: None if the
+    folder does not say it. `films`: cell name -> mp4.
     """
 
     root: Path
@@ -111,6 +115,44 @@ class RunRecords:
     sweep: SweepSpec | None
     made_by: Fingerprint | None
     films: Mapping[str, Path]
+    everything: Episodes
+
+    @property
+    def sampled(self) -> bool:
+        """Whether `episodes` are a sample of the run's."""
+        return isinstance(self.everything, EpisodeParts)
+
+    @cached_property
+    def cells(self) -> Mapping[str, CellHeader | None]:
+        """The names of all cells; of a big run with their headers."""
+        if isinstance(self.everything, EpisodeParts):
+            return {header.name: header for header in self.everything.recorded.headers.values()}
+        return dict.fromkeys(map(str, self.episodes["name"].unique()))
+
+    @cached_property
+    def total(self) -> int:
+        """How many episodes the run has."""
+        if isinstance(self.everything, EpisodeParts):
+            recorded = self.everything.recorded
+            return sum(recorded.count(key) for key in recorded.headers)
+        return len(self.episodes)
+
+    @cached_property
+    def success(self) -> pd.DataFrame:
+        """The numbers of the success table, of all episodes."""
+        return success_table(self.everything).data
+
+    @cached_property
+    def flagged(self) -> pd.DataFrame:
+        """The numbers of the table of flags, of all episodes."""
+        return ood_table(self.everything).data
+
+    @cached_property
+    def train_seeds(self) -> int:
+        """How many training seeds there are."""
+        if isinstance(self.everything, EpisodeParts):
+            return len({header.train_seed for header in self.everything.recorded.headers.values()})
+        return int(self.episodes["train_seed"].nunique())
 
     @property
     def name(self) -> str:
@@ -161,9 +203,9 @@ class RunRecords:
             key: tuple(sorted(set(map(str, group)))) for key, group in self.episodes.groupby([*ROW, *CONDITION])["name"]
         }
         found = []
-        for record in success_table(self.episodes).data.to_dict("records"):
+        for record in self.success.to_dict("records"):
             key = tuple(record[name] for name in ROW)
-            found.append((rows[key], record, cells[(*key, *(record[name] for name in CONDITION))]))
+            found.append((rows[key], record, cells.get((*key, *(record[name] for name in CONDITION)), ())))
         found.sort(key=lambda one: (one[0].number, self.splits.index(one[1]["split"]), *_perturbed(one[1])))
         return tuple(_condition(i, *one) for i, one in enumerate(found))
 
@@ -182,8 +224,7 @@ class RunRecords:
     @property
     def missing_cells(self) -> tuple[str, ...]:
         """The planned cells that have no record."""
-        there = set(self.episodes["name"])
-        return tuple(name for name in self.planned if name not in there)
+        return tuple(name for name in self.planned if name not in self.cells)
 
     def of(self, row: Row, **wanted: Any) -> list[Condition]:
         """Return the conditions of a row whose attributes are as `wanted`."""
@@ -202,13 +243,38 @@ def load(root: Path) -> RunRecords:
         raise ResultsError(f"{root}: no records; expected episodes.parquet or cells/ in it, which `altbench run` makes")
     warn_of_unchecked(root)
     sweep = load_kept(root / "sweep.json") if (root / "sweep.json").is_file() else None
-    episodes = with_training(with_collected(load_published(root), root, sweep), root)
+    everything, episodes, decisions = _read(root, sweep)
     if episodes.empty:
         raise ResultsError(f"{root}: no finished cell in it; run the sweep again")
-    decisions, measures = load_published_decisions(root), load_measures(root)
+    measures = load_measures(root)
     films = {str(name): root / "videos" / f"{file_name(str(name))}.mp4" for name in episodes["name"].unique()}
     there = {name: path for name, path in films.items() if path.is_file()}
-    return RunRecords(root, episodes, decisions, measures, sweep, load_fingerprint(root), there)
+    return RunRecords(root, episodes, decisions, measures, sweep, load_fingerprint(root), there, everything)
+
+
+def _read(root: Path, sweep: SweepSpec | None) -> tuple[Episodes, pd.DataFrame, pd.DataFrame]:
+    """Return all episodes, and episodes and decisions to hold: those of a sample of cells
+    if there are more than `MOST_LOADED`.
+    """
+    parts = parts_of_run(load_parts(root), root, sweep, root)
+    keys = _sample({key: parts.recorded.count(key) for key in parts.recorded.headers}, parts.recorded.headers)
+    episodes, decisions = parts.add(parts.recorded.episodes(keys=keys)), parts.recorded.decisions(set(keys))
+    return (episodes if len(keys) == len(parts.recorded) else parts), episodes, decisions
+
+
+def _sample(counts: Mapping[str, int], headers: Mapping[str, CellHeader]) -> list[str]:
+    """Return the keys of the cells to hold: all, or evenly chosen ones of each row's condition."""
+    total = sum(counts.values())
+    if total <= MOST_LOADED:
+        return list(counts)
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for key, header in sorted(headers.items(), key=lambda pair: pair[1].name):
+        groups.setdefault(tuple(getattr(header, name) for name in (*ROW, *CONDITION)), []).append(key)
+    found = []
+    for own in groups.values():
+        wanted = max(1, len(own) * MOST_LOADED // total)
+        found += [own[i * len(own) // wanted] for i in range(wanted)]
+    return found
 
 
 def task_info(name: str) -> TaskInfo | None:

@@ -20,13 +20,13 @@ import pandas as pd
 from altbench.page.records import Condition, Row, RunRecords, begins_at, task_info
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame
 from altbench.report.privileged import is_privileged
-from altbench.report.success import ROW, flag_rate
+from altbench.report.success import CONDITION, ROW
 from altbench.report.table import interval_text
-from altbench.rollout.records import MISSING
 from altbench.stats.clustering import SHOWN, start_of
 from altbench.stats.paired import paired_differences
+from altbench.stats.parts import EpisodeParts
 from altbench.stats.power import detectable_drop
-from altbench.stats.rates import RANKED_FROM, countable
+from altbench.stats.rates import RANKED_FROM
 from altbench.sweeps.spec import CLEAN
 
 LEVEL = 0.05
@@ -109,15 +109,15 @@ def verdict(run: RunRecords) -> Verdict:
 
 def measured(run: RunRecords) -> str:
     """Return the first sentence: what was measured."""
-    counted, frame = countable(run.episodes), run.episodes
+    counted = int(run.success["episodes"].sum())
     splits = listed([split for split in run.splits if any(c.clean and c.split == split for c in run.conditions)])
     perturbed = sorted({c.perturbation.replace("_", " ") for c in run.conditions if not c.clean})
-    n = sorted(set(map(int, frame["n"])))
+    n = sorted({row.n for row in run.rows})
     more = f", and under {_count(len(perturbed), 'perturbation')} ({listed(perturbed)})" if perturbed else ""
-    seeds = frame["train_seed"].nunique()
+    seeds = run.train_seeds
     return (
         f"{_count(len(run.labels), 'policy', 'policies')} with {listed(map(str, n), ' or ')} demonstrations played "
-        f"{len(counted):,} episodes of {listed(run.tasks)} in {_count(frame['name'].nunique(), 'cell')}: on {splits}"
+        f"{counted:,} episodes of {listed(run.tasks)} in {_count(len(run.cells), 'cell')}: on {splits}"
         f"{more}{f', with {seeds} training seeds' if seeds > 1 else ''}."
     )
 
@@ -194,20 +194,20 @@ def not_measured(run: RunRecords) -> str:
 
 def _lacking(run: RunRecords) -> list[str]:
     """Return what a reader may miss, each in a few words."""
-    frame, found = run.episodes, []
+    found = []
     known = dict.fromkeys(s for task in run.tasks if (info := task_info(task)) for s in info.splits)
     played = {start_of(split) for split in run.splits}
     if left := [split for split in known if split not in played]:
         found.append(f"the split{'s' if len(left) > 1 else ''} {listed(left)}")
     if all(c.clean for c in run.conditions):
         found.append("any perturbation")
-    if frame["train_seed"].nunique() == 1:
+    if run.train_seeds == 1:
         found.append("other training seeds (each row was fitted once)")
     if not run.measures:
         found.append("time and memory")
     if not (run.root / "audit").is_dir():
         found.append("whether motions are copies of demonstrations (no audit)")
-    if lost := int((frame["status"] == MISSING).sum()):
+    if lost := int(run.success["infra_errors"].sum()):
         found.append(f"{_count(lost, 'episode')} that could not be played")
     if cells := run.missing_cells:
         found.append(f"{len(cells)} of {len(run.planned)} planned cells")
@@ -249,8 +249,13 @@ def smallest_drop(run: RunRecords, split: str, task: str) -> tuple[int, float | 
 
 
 def episodes_of(run: RunRecords, one: Condition) -> pd.DataFrame:
-    """Return the episodes of a condition."""
-    return run.episodes[run.episodes["name"].isin(one.cells)]
+    """Return the episodes of a condition, of a big run all of them."""
+    if not isinstance(run.everything, EpisodeParts):
+        return run.episodes[run.episodes["name"].isin(one.cells)]
+    wanted = (*one.row.key, one.split, one.perturbation, one.severity)
+    headers = run.everything.recorded.headers.values()
+    keys = [h.key for h in headers if tuple(getattr(h, name) for name in (*ROW, *CONDITION)) == wanted]
+    return run.everything.add(run.everything.recorded.episodes(keys=keys))
 
 
 # ----------------------------------------------------------------------------------------------------- cost and flags
@@ -300,17 +305,18 @@ def _number(value: object, factor: float) -> float | None:
 
 
 def _flags(run: RunRecords) -> dict[int, Flags]:
-    frame = countable(run.episodes)
-    known = frame[frame["flagged"].notna()]
     rows: dict[tuple[Any, ...], int] = {row.key: row.number for row in run.rows}
+    known = run.flagged[run.flagged["episodes"] > 0]
     return {rows[tuple(key)]: _flagged(group) for key, group in known.groupby(ROW)}
 
 
 def _flagged(group: pd.DataFrame) -> Flags:
     clean = group["perturbation"] == CLEAN
-    alarms, found = flag_rate(group[clean]), flag_rate(group[~clean])
-    texts = [f"{one.successes}/{one.episodes}" if one.episodes else "" for one in (alarms, found)]
-    return Flags(texts[0], alarms.value, texts[1], found.value)
+    counts = [(int(own["flagged"].sum()), int(own["episodes"].sum())) for own in (group[clean], group[~clean])]
+    (alarms, alarms_rate), (found, found_rate) = [
+        (f"{hits}/{total}", hits / total) if total else ("", None) for hits, total in counts
+    ]
+    return Flags(alarms, alarms_rate, found, found_rate)
 
 
 def listed(names: Iterable[str], last: str = " and ") -> str:

@@ -29,6 +29,7 @@ from altbench.report.style import Failures, drawing_fault
 from altbench.report.table import percentage, significant
 from altbench.system.files import replacing
 from altbench.system.fingerprint import package_version
+from altbench.system.sealed import file_digest
 
 PAGE = "report.html"
 """The page's name in a run's folder."""
@@ -207,7 +208,7 @@ def _digest(root: Path) -> str:
     for path in (*made_by, *made_of):
         if path.is_file():
             state.update(f"{path.name}\0".encode())
-            state.update(hashlib.sha256(path.read_bytes()).digest())
+            state.update(bytes.fromhex(file_digest(path)))
     return state.hexdigest()
 
 

@@ -15,13 +15,11 @@ from altbench.core.spec import digest
 from altbench.report.table import Table
 from altbench.results import frames
 from altbench.results import measures as measures_module
-from altbench.results.collected import adding_collected
-from altbench.results.recorded import Recorded
 from altbench.results.run import Run
-from altbench.results.training import adding_training, write_training
+from altbench.results.training import write_training
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
-from altbench.stats.parts import EpisodeParts
+from altbench.stats.parts import EpisodeParts, parts_of_run
 from altbench.sweeps.kept import load_kept
 from altbench.sweeps.replicates import folder_of
 from altbench.sweeps.spec import SweepSpec
@@ -56,18 +54,9 @@ def write(run: Run, out: Path | None = None) -> Failures:
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
     write_training(run, out)
-    episodes = _parts(recorded, run.root, run.sweep, out)
+    episodes = parts_of_run(recorded, run.root, run.sweep, out)
     more = _lookups(episodes, run.sweep)
     return _draw(out, episodes, run.measures(), made_by, made_of, more)[1]
-
-
-def _parts(recorded: Recorded, folder: Path, sweep: SweepSpec | None, out: Path) -> EpisodeParts:
-    """Return the episodes of a run in parts, with what its folder says of them besides.
-
-    `out`: where it is said which checkpoints have converged.
-    """
-    collected, training = adding_collected(folder, sweep), adding_training(out)
-    return EpisodeParts(recorded, lambda frame: training(collected(frame)))
 
 
 def redraw(folder: Path) -> tuple[list[str], Failures]:
@@ -86,7 +75,7 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
             "`altbench run` makes them"
         )
     warn_of_unchecked(folder)
-    episodes = _parts(frames.load_parts(folder), folder, None, folder)
+    episodes = parts_of_run(frames.loadparts_of_run(folder), folder, None, folder)
     kept = folder / "sweep.json"
     more = _lookups(episodes, load_kept(kept)) if kept.is_file() and (folder / frames.DECISIONS_FILE).is_file() else {}
     return _draw(folder, episodes, measures_module.load_measures(folder), made_by, _written(folder)["made_of"], more)
@@ -189,7 +178,7 @@ def show(run: Run, console: Console) -> None:
     from altbench.report.tables import render_terminal
 
     if run.recorded:
-        episodes = _parts(run.recorded, run.root, run.sweep, run.root)
+        episodes = parts_of_run(run.recorded, run.root, run.sweep, run.root)
         print_all(console, render_terminal(episodes, run.measures()))
     if any(path.is_file() for path in _logs(run)):
         say(console, f"errors, and what policies printed: {run.root / 'logs'}", wrap=False)

@@ -106,9 +106,11 @@ class Recorded:
         table = self._rows.of([key])[1]
         return list(zip(table["status"].to_pylist(), table["message"].to_pylist(), strict=True))
 
-    def episodes(self, more: Any = None) -> pd.DataFrame:
-        """Return one row per episode, as `load_episodes`; `more`: as `published_episodes`."""
-        return flat.episodes_frame(joined(self._episode_pieces(), more))
+    def episodes(self, more: Any = None, keys: Collection[str] | None = None) -> pd.DataFrame:
+        """Return one row per episode of the cells `keys` (None: all), as `load_episodes`;
+        `more`: as `published_episodes`.
+        """
+        return flat.episodes_frame(joined(self._episode_pieces(keys), more))
 
     def parts(self, chosen: Callable[[CellHeader], bool] = lambda _: True) -> Iterator[pd.DataFrame]:
         """Yield the episodes of one condition of a task after the other, in the order of
@@ -150,8 +152,9 @@ class Recorded:
         else:
             write_parquet(Path(folder) / EPISODES_FILE, joined(self._episode_pieces(), more))
 
-    def _episode_pieces(self) -> Iterator[Any]:
-        return flat.pieces(self.headers.values(), self._rows.of, self.count)
+    def _episode_pieces(self, keys: Collection[str] | None = None) -> Iterator[Any]:
+        wanted = self.headers.values() if keys is None else [self.headers[key] for key in keys]
+        return flat.pieces(wanted, self._rows.of, self.count)
 
     def _decision_pieces(self, headers: Iterable[CellHeader]) -> Iterator[Any]:
         if self._decisions is not None:

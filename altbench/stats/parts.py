@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 
+from altbench.results.collected import adding_collected
 from altbench.results.recorded import Recorded
+from altbench.results.training import adding_training
 from altbench.rollout.records import CellHeader
 from altbench.stats.rates import countable, success_rates
-from altbench.sweeps.spec import CLEAN
+from altbench.sweeps.spec import CLEAN, SweepSpec
 
 PART = ["task", "split", "perturbation", "severity"]
 """The columns that are one value in a part."""
@@ -44,6 +47,15 @@ class EpisodeParts:
     def _chosen(self, header: CellHeader) -> bool:
         pairs = ((self.task, header.task), (self.split, header.split), (self.perturbation, header.perturbation))
         return all(wanted is None or wanted == own for wanted, own in pairs)
+
+
+def parts_of_run(recorded: Recorded, folder: Path, sweep: SweepSpec | None, out: Path) -> EpisodeParts:
+    """Return the episodes of a run in parts, with what its folder says of them besides.
+
+    `out`: where it is said which checkpoints have converged.
+    """
+    collected, training = adding_collected(folder, sweep), adding_training(out)
+    return EpisodeParts(recorded, lambda frame: training(collected(frame)))
 
 
 Episodes = pd.DataFrame | EpisodeParts
