@@ -214,6 +214,22 @@ def test_beyond_the_limit_a_sample_is_stated(run: RunRecords, monkeypatch: pytes
     assert "The explorer holds 15 of them, evenly spaced" in text and "episodes.parquet</a> has all" in text
 
 
+def test_a_big_run_s_page_holds_a_stated_sample_and_the_rates_of_all(
+    run: RunRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("altbench.page.records.MOST_LOADED", 300)
+    part = load(run.root)
+    assert part.sampled and len(part.episodes) < len(run.episodes) == part.total
+    assert [(c.successes, c.episodes, c.low) for c in part.conditions] == [
+        (c.successes, c.episodes, c.low) for c in run.conditions
+    ]
+    assert all(one.cells for one in part.conditions), "each condition has an example"
+    assert verdict(part).sentences == verdict(run).sentences and verdict(part).flags == verdict(run).flags
+    text = write_page(run.root).read_text("utf-8")
+    assert f"are of all {run.total:,} episodes" in text and f"of {len(run.cells):,} cells, evenly chosen" in text
+    assert data_of(text)["episodes"]["total"] == run.total
+
+
 def test_a_number_has_no_worse_rate_than_its_front(run: RunRecords) -> None:
     assert pareto_front([(1, 0.5), (2, 0.4), (3, 0.9), (3, 0.8)]) == [(1, 0.5), (3, 0.9)]
     drawn = curves(run, verdict(run))
