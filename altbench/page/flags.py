@@ -250,8 +250,8 @@ def _command(run: RunRecords) -> str:
     folder = run.root / "checkpoints"
     fitted = sorted(path.name for path in folder.glob("*")) if folder.is_dir() else []
     for row in run.rows:
-        seed = int(run.episodes.loc[run.episodes["label"] == row.label, "train_seed"].min())
-        name = f"{row.task.lower()}/{row.label}/n{row.n}/s{seed}"
+        own = run.episodes.loc[run.episodes["label"] == row.label, "train_seed"]
+        name = f"{row.task.lower()}/{row.label}/n{row.n}/s{int(own.min()) if len(own) else 0}"
         if row.n >= 2 and task_info(row.task) and any(one.startswith(name.replace("/", "-")) for one in fitted):
             return command("audit", name, "--run", run.shown_root)
     return ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -30,6 +30,7 @@ from altbench.sweeps.spec import CLEAN, SweepSpec
 from altbench.system.files import file_name
 from altbench.system.fingerprint import Fingerprint, load_fingerprint
 
+T = TypeVar("T")
 MOST_LOADED = 200_000
 """Of a run with more episodes, the page holds those of a sample of cells."""
 
@@ -168,12 +169,12 @@ class RunRecords:
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """The tasks, in the sweep's order."""
-        return _ordered(self.episodes["task"], self.sweep.tasks if self.sweep else ())
+        return _ordered(self.success["task"], self.sweep.tasks if self.sweep else ())
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """The policies' labels, in the sweep's order."""
-        return _ordered(self.episodes["label"], [entry.name for entry in self.sweep.policies] if self.sweep else ())
+        return _ordered(self.success["label"], [entry.name for entry in self.sweep.policies] if self.sweep else ())
 
     @cached_property
     def styles(self) -> Styles:
@@ -183,12 +184,12 @@ class RunRecords:
     @cached_property
     def splits(self) -> list[str]:
         """The splits, in order of distance from the demonstrations."""
-        return splits_in_order(self.episodes[["task", "split"]].drop_duplicates())
+        return splits_in_order(self.success[["task", "split"]].drop_duplicates())
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """The rows, by task, policy and N."""
-        keys = self.episodes[ROW].drop_duplicates().itertuples(index=False, name=None)
+        keys = self.success[ROW].drop_duplicates().itertuples(index=False, name=None)
         place = {label: i for i, label in enumerate(self.labels)}
         ordered = sorted(keys, key=lambda key: (self.tasks.index(key[0]), place[key[1]], key[4], key[2], key[3]))
         return tuple(
@@ -263,18 +264,24 @@ def _read(root: Path, sweep: SweepSpec | None) -> tuple[Episodes, pd.DataFrame, 
 
 
 def _sample(counts: Mapping[str, int], headers: Mapping[str, CellHeader]) -> list[str]:
-    """Return the keys of the cells to hold: all, or evenly chosen ones of each row's condition."""
+    """Return the keys of the cells to hold: all, or evenly chosen ones of each row's
+    condition; if one of each were too many, of evenly chosen conditions.
+    """
     total = sum(counts.values())
     if total <= MOST_LOADED:
         return list(counts)
     groups: dict[tuple[Any, ...], list[str]] = {}
     for key, header in sorted(headers.items(), key=lambda pair: pair[1].name):
         groups.setdefault(tuple(getattr(header, name) for name in (*ROW, *CONDITION)), []).append(key)
-    found = []
-    for own in groups.values():
-        wanted = max(1, len(own) * MOST_LOADED // total)
-        found += [own[i * len(own) // wanted] for i in range(wanted)]
-    return found
+    chosen = [_evenly(own, len(own) * MOST_LOADED // total) for _, own in sorted(groups.items())]
+    most = sum(counts[key] for own in chosen for key in own)
+    return [key for own in _evenly(chosen, len(chosen) * MOST_LOADED // max(most, MOST_LOADED)) for key in own]
+
+
+def _evenly(values: Sequence[T], wanted: int) -> list[T]:
+    """Return `wanted` of `values`, at least one, evenly spaced."""
+    wanted = max(1, wanted)
+    return [values[i * len(values) // wanted] for i in range(wanted)]
 
 
 def task_info(name: str) -> TaskInfo | None:

@@ -140,7 +140,7 @@
       make("p", {}, one[C_RATE] === null ? "No episode counts." : make("b", {}, percent(one[C_RATE])),
         one[C_RATE] === null ? "" : ` of episodes succeed: ${one[C_WON]} of ${one[C_ALL]}, 95 % interval ${(100 * one[C_LOW]).toFixed(0)} to ${(100 * one[C_HIGH]).toFixed(0)} %`,
         one[C_MISSING] ? `; ${one[C_MISSING]} missing` : ""),
-      make("p", { class: "hint" }, one[C_CELLS].length > 1 ? "Cells: " : "Cell: ", ...one[C_CELLS].flatMap((c, i) => [i ? ", " : "", make("code", {}, data.cells[c][0])])),
+      make("p", { class: "hint" }, !one[C_CELLS].length ? "No cell of it is in the page's sample." : one[C_CELLS].length > 1 ? "Cells: " : "Cell: ", ...one[C_CELLS].flatMap((c, i) => [i ? ", " : "", make("code", {}, data.cells[c][0])])),
       curve ? make("div", { class: "charts" }, curve.cloneNode(true)) : null,
       make("h3", {}, found.length < one[C_ALL] + one[C_MISSING] ? `Episodes (${found.length} of ${one[C_ALL]} are in this page)` : "Episodes"),
       dots, detail,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import FINGERPRINT, build_flat, episode, header, write_run
+from synthetic import FINGERPRINT, build_flat, cells, episode, header, write_run
 
 from altbench.core.errors import ConfigError, ResultsError
 from altbench.page import payload as payload_module
@@ -215,19 +215,29 @@ def test_beyond_the_limit_a_sample_is_stated(run: RunRecords, monkeypatch: pytes
 
 
 def test_a_big_run_s_page_holds_a_stated_sample_and_the_rates_of_all(
-    run: RunRecords, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("altbench.page.records.MOST_LOADED", 300)
-    part = load(run.root)
-    assert part.sampled and len(part.episodes) < len(run.episodes) == part.total
-    assert [(c.successes, c.episodes, c.low) for c in part.conditions] == [
-        (c.successes, c.episodes, c.low) for c in run.conditions
-    ]
-    assert all(one.cells for one in part.conditions), "each condition has an example"
-    assert verdict(part).sentences == verdict(run).sentences and verdict(part).flags == verdict(run).flags
-    text = write_page(run.root).read_text("utf-8")
-    assert f"are of all {run.total:,} episodes" in text and f"of {len(run.cells):,} cells, evenly chosen" in text
-    assert data_of(text)["episodes"]["total"] == run.total
+    folder = write_run(tmp_path / "run", clean=6, perturbed=4)
+    for head in list(cells()):
+        again = dataclasses.replace(head, key=head.key[::-1], name=f"{head.name}/again", train_seed=1)
+        write_cell(folder, again, [episode(i, i % 3 > 0) for i in range(4)])
+    build_flat(folder)
+    write_fingerprint(folder, FINGERPRINT)
+    whole = load(folder)
+    for most, each in ((whole.total - 1, True), (20, False)):
+        monkeypatch.setattr("altbench.page.records.MOST_LOADED", most)
+        part = load(folder)
+        assert part.sampled and len(part.episodes) < len(whole.episodes) == part.total
+        assert [(c.row, c.successes, c.episodes, c.low, c.best) for c in part.conditions] == [
+            (c.row, c.successes, c.episodes, c.low, c.best) for c in whole.conditions
+        ]
+        assert all(one.cells for one in part.conditions) == each
+        assert verdict(part).sentences == verdict(whole).sentences
+        assert [line.flags for line in verdict(part).table] == [line.flags for line in verdict(whole).table]
+        text = write_page(folder).read_text("utf-8")
+        assert f"are of all {whole.total:,} episodes" in text and f"of {len(whole.cells):,} cells, evenly" in text
+        held = data_of(text)["episodes"]
+        assert (held["total"], len(held["episode"])) == (whole.total, len(part.episodes))
 
 
 def test_a_number_has_no_worse_rate_than_its_front(run: RunRecords) -> None:
