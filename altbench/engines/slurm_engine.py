@@ -34,6 +34,22 @@ ASK_S = 5.0
 """Seconds between two questions to SLURM's queue."""
 GRACE_S = 60.0
 """Seconds for which no job of the array may be in the queue before the head gives up."""
+REASON_S = 10.0
+"""Seconds in which SLURM says why jobs wait."""
+NEVER = {
+    "AccountNotAllowed",
+    "BadConstraints",
+    "InvalidAccount",
+    "InvalidQOS",
+    "MaxMemPerLimit",
+    "PartitionConfig",
+    "PartitionNodeLimit",
+    "PartitionTimeLimit",
+    "QOSNotAllowed",
+}
+"""Reasons for which a job waits for ever."""
+NOT_YET = {"", "Priority"}
+"""What is said before SLURM has looked at a job."""
 _LONG_S = 1e9
 WARNED_S = 90
 """Seconds before its time limit at which a task is told, and is queued again."""
@@ -144,8 +160,29 @@ def _submit(settings: SlurmSettings, offer: Offer, mixed: bool) -> str:
         told = [line for line in str(error).splitlines() if "error" in line.lower()] or [str(error)]
         raise AltbenchError(f"--executor slurm: SLURM rejects the jobs: {told[-1].strip()}") from None
     array = str(jobs[0].job_id).partition("_")[0]
+    _refuse_hopeless(array)
     sealed.write_json(offer.folder / "slurm.json", {"array": array})
     return array
+
+
+def _refuse_hopeless(array: str) -> None:
+    """Raise AltbenchError, and cancel the array, if SLURM took jobs that it can never start.
+
+    Many controllers queue what no node has, in place of rejecting it.
+    """
+    deadline = time.monotonic() + REASON_S
+    while time.monotonic() < deadline:
+        states = _ask_queue(array)
+        reasons = {state.partition(" ")[2] for state in states}
+        if not states or reasons - NEVER - NOT_YET:
+            return
+        if reasons <= NEVER:
+            subprocess.run(["scancel", array], capture_output=True, timeout=60, check=False)
+            raise AltbenchError(
+                f"--executor slurm: SLURM can never start the jobs ({', '.join(sorted(reasons))}), and they were cancelled; "
+                "ask for what a node has: --engine cpus, memory_gb, gpus, minutes, partition, account or qos"
+            )
+        time.sleep(1.0)
 
 
 def _array(offer: Offer) -> str:
@@ -154,13 +191,15 @@ def _array(offer: Offer) -> str:
 
 
 def _in_queue(array: str) -> dict[str, int]:
-    """Return state -> number of the array's tasks that are in SLURM's queue."""
-    command = ["squeue", "--noheader", "--array", "--format=%T", "--jobs", array]
+    """Return state, with the reason of waiting -> number of the array's tasks that are in
+    SLURM's queue.
+    """
+    command = ["squeue", "--noheader", "--array", "--format=%T %r", "--jobs", array]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=os.environ)
     if done.returncode and "Invalid job id" not in done.stderr:
         raise OSError(f"squeue: {done.stderr.strip()}")
-    states = done.stdout.split()
-    return {state: states.count(state) for state in dict.fromkeys(states)}
+    states = [line.strip().removesuffix(" None") for line in done.stdout.splitlines()]
+    return {state: states.count(state) for state in dict.fromkeys(states) if state}
 
 
 def _ask_queue(array: str) -> dict[str, int]:
@@ -169,6 +208,12 @@ def _ask_queue(array: str) -> dict[str, int]:
         return _in_queue(array)
     except (OSError, subprocess.SubprocessError) as error:
         raise AltbenchError(f"--executor slurm: expected an answer from squeue, got: {error}; try again") from None
+
+
+def _in_words(state: str) -> str:
+    """Return a state as it is shown, such as `pending (Resources)`."""
+    name, _, reason = state.partition(" ")
+    return f"{name.lower()} ({reason})" if reason else name.lower()
 
 
 class _Queue:
@@ -191,7 +236,9 @@ class _Queue:
             return  # a busy controller answers the next time
         prepared = self._offer.prepared()
         total, done = prepared["blocks"] if prepared else "?", count_done(self._offer.folder / "claims")
-        self._tell(f"{done}/{total} done; jobs: {', '.join(f'{n} {s.lower()}' for s, n in states.items()) or 'none'}")
+        self._tell(
+            f"{done}/{total} done; jobs: {', '.join(f'{n} {_in_words(s)}' for s, n in states.items()) or 'none'}"
+        )
         if states:
             self._seen = now
         elif now - self._seen > GRACE_S and not self._offer.is_drawn:

@@ -48,6 +48,9 @@ def alive(pid):
 if name == "sbatch":
     if (HERE / "full").exists():
         sys.exit("sbatch: error: Batch job submission failed: Requested node configuration is not available")
+    if (HERE / "hopeless").exists():
+        print("Submitted batch job 71")
+        sys.exit()
     script = pathlib.Path(arguments[-1])
     tasks = re.search(r"--array=0-(\\d+)", script.read_text())
     for task in range(int(tasks[1]) + 1):
@@ -65,6 +68,8 @@ elif name == "srun":
     os.dup2(files[0].fileno(), 1)
     os.dup2(files[1].fileno(), 2)
     os.execvp(arguments[5], arguments[5:])
+elif (HERE / "hopeless").exists():
+    (HERE / "cancelled").touch() if name == "scancel" else print((HERE / "hopeless").read_text())
 else:
     pids = (HERE / "pids").read_text().split() if (HERE / "pids").exists() else []
     for pid in filter(alive, pids):
@@ -134,8 +139,10 @@ def here(place: Any, slurm: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_dry_run_prints_the_script_and_submits_nothing(place: Any, here: Path) -> None:
+    more = ("--engine", "extra=constraint:epyc", "--engine", "gpus=2")
     done = CliRunner().invoke(
-        app, ["run", "fake.toml", "--out", "run", *SMALL, "--engine", "extra=constraint:epyc", "--dry-run"]
+        app,
+        ["run", "fake.toml", "--out", "run", *SMALL, *more, "--dry-run"],
     )
     said = done.output
     assert done.exit_code == 0, done.exception
@@ -146,6 +153,7 @@ def test_a_dry_run_prints_the_script_and_submits_nothing(place: Any, here: Path)
         "--time=30",
         "--signal=USR2@90",
         "--constraint=epyc",
+        "--gpus-per-node=2",
     ):
         assert f"#SBATCH {line}\n" in said
     assert not (here / "pids").exists() and not (place.folder / "run").exists()
@@ -155,6 +163,22 @@ def test_jobs_that_slurm_rejects_are_told_in_one_line(here: Path) -> None:
     (here / "full").touch()
     done = CliRunner().invoke(app, ["run", "fake.toml", "--out", "run", *SMALL])
     assert "SLURM rejects the jobs: sbatch: error: Batch job submission failed" in str(done.exception), done.output
+
+
+def test_jobs_that_slurm_takes_and_can_never_start_are_cancelled_and_told(here: Path) -> None:
+    (here / "hopeless").write_text("PENDING PartitionConfig\nPENDING PartitionConfig\n")
+    done = CliRunner().invoke(app, ["run", "fake.toml", "--out", "run", *SMALL])
+    assert "SLURM can never start the jobs (PartitionConfig), and they were cancelled" in str(done.exception)
+    assert (here / "cancelled").exists()
+
+
+def test_jobs_that_wait_for_their_turn_are_let_be(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm_engine, "REASON_S", 0.2)
+    for said in ("PENDING Resources\nPENDING Priority", "PENDING None", "RUNNING None", ""):
+        (here / "hopeless").write_text(said)
+        slurm_engine._refuse_hopeless("71")
+    assert not (here / "cancelled").exists()
+    assert slurm_engine._in_words("PENDING Resources") == "pending (Resources)"
 
 
 @pytest.mark.parametrize(
