@@ -6,6 +6,8 @@ reaches its time limit. All else is in the run's folder.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -155,10 +157,11 @@ def _submit(settings: SlurmSettings, offer: Offer, mixed: bool) -> str:
     task = WorkerTask(str(offer.root), offer.id, settings.cpus, mixed)
     shards = [f"{part}/{settings.tasks}" for part in range(1, settings.tasks + 1)]
     try:
-        jobs = made.map_array(task, shards)
+        with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises, too
+            jobs = made.map_array(task, shards)
     except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError, OSError) as error:
-        told = [line for line in str(error).splitlines() if "error" in line.lower()] or [str(error)]
-        raise AltbenchError(f"--executor slurm: SLURM rejects the jobs: {told[-1].strip()}") from None
+        told = [line.removeprefix("sbatch: error: ").strip() for line in str(error).splitlines()]
+        raise AltbenchError(f"--executor slurm: SLURM rejects the jobs: {'; '.join(filter(None, told))}") from None
     array = str(jobs[0].job_id).partition("_")[0]
     _refuse_hopeless(array)
     sealed.write_json(offer.folder / "slurm.json", {"array": array})
@@ -174,7 +177,7 @@ def _refuse_hopeless(array: str) -> None:
     while time.monotonic() < deadline:
         states = _ask_queue(array)
         reasons = {state.partition(" ")[2] for state in states}
-        if not states or reasons - NEVER - NOT_YET:
+        if reasons - NEVER - NOT_YET or not all(state.startswith("PENDING") for state in states) or not states:
             return
         if reasons <= NEVER:
             subprocess.run(["scancel", array], capture_output=True, timeout=60, check=False)

@@ -159,10 +159,11 @@ def test_a_dry_run_prints_the_script_and_submits_nothing(place: Any, here: Path)
     assert not (here / "pids").exists() and not (place.folder / "run").exists()
 
 
-def test_jobs_that_slurm_rejects_are_told_in_one_line(here: Path) -> None:
+def test_jobs_that_slurm_rejects_are_told_in_one_line(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "full").touch()
     done = CliRunner().invoke(app, ["run", "fake.toml", "--out", "run", *SMALL])
-    assert "SLURM rejects the jobs: sbatch: error: Batch job submission failed" in str(done.exception), done.output
+    assert "SLURM rejects the jobs: Batch job submission failed: Requested" in str(done.exception), done.output
+    assert "sbatch" not in done.output + capfd.readouterr().err
 
 
 def test_jobs_that_slurm_takes_and_can_never_start_are_cancelled_and_told(here: Path) -> None:
