@@ -67,6 +67,8 @@ EPISODE_SCHEMA = pa.schema(
 CELL_SCHEMA = EPISODE_SCHEMA.append(pa.field("decisions", pa.list_(DECISION_TYPE))).append(
     pa.field("trajectory", pa.list_(_STEP_TYPE))
 )
+WITHOUT_MOTION = [*EPISODE_SCHEMA.names, "decisions"]
+"""The columns of a cell but for its trajectories, which take the most room."""
 _HEADER_TYPES = {"int": pa.int64(), "str": pa.string()}
 HEADER_SCHEMA = pa.schema([(f.name, _HEADER_TYPES[str(f.type)]) for f in fields(CellHeader)])
 
@@ -151,7 +153,7 @@ def is_finished(folder: Path | str, key: str) -> bool:
     """
     path = cell_path(folder, key)
     try:
-        header, table = read_table(path)
+        header, table = read_table(path, EPISODE_SCHEMA.names)
     except ResultsError as error:
         if path.exists():
             log.warning("counts as missing: %s", error)
@@ -193,18 +195,18 @@ def _flagged(episode: EpisodeRecord) -> bool | None:
     return any(flags) if flags else None
 
 
-def read_table(path: Path | str) -> tuple[CellHeader, Any]:
-    """Return a cell's header and arrow table, one row per episode.
+def read_table(path: Path | str, columns: Sequence[str] = CELL_SCHEMA.names) -> tuple[CellHeader, Any]:
+    """Return a cell's header and arrow table, one row per episode, with `columns`.
 
     ResultsError as `read_cell`.
     """
-    table, metadata = read_parquet(path, CELL_SCHEMA, ADVICE)
+    table, metadata = read_parquet(path, CELL_SCHEMA, ADVICE, columns)
     try:
         found = int(metadata.get(FORMAT_KEY.encode(), b"0"))
         if found not in FORMATS:
             raise ValueError(f"expected a cell of format {sealed.FORMAT}, found {found}")
         header = _HEADER.validate_json(metadata[HEADER_KEY.encode()])
-        return header, with_added(table, CELL_SCHEMA.names)
+        return header, with_added(table, columns)
     except (ValueError, KeyError) as error:
         raise sealed.damaged(path, error, ADVICE) from None
 

@@ -22,7 +22,16 @@ import pyarrow.compute as pc
 
 from altbench.core.errors import ResultsError
 from altbench.results import flat
-from altbench.results.cells import CELLS, cell_files, cell_path, read_table, to_result, to_table
+from altbench.results.cells import (
+    CELL_SCHEMA,
+    CELLS,
+    WITHOUT_MOTION,
+    cell_files,
+    cell_path,
+    read_table,
+    to_result,
+    to_table,
+)
 from altbench.results.flat import DECISIONS_FILE, EPISODES_FILE
 from altbench.results.recorded import Recorded, RecordedCell
 from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord
@@ -123,7 +132,7 @@ def load_cells(folder: Path | str, keys: Collection[str] | None = None) -> Itera
 
     Unreadable cells are left out, with a warning.
     """
-    for header, table in _cells(Path(folder), keys):
+    for header, table in _cells(Path(folder), keys, CELL_SCHEMA.names):
         try:
             yield to_result(cell_path(folder, header.key), header, table)
         except ResultsError as error:
@@ -172,7 +181,9 @@ def _decisions_of(folder: Path, keys: Collection[str]) -> Iterator[tuple[str, An
     yield from ((header.key, flat.decision_rows(table)) for header, table in _cells(folder, keys))
 
 
-def _cells(folder: Path, keys: Collection[str] | None) -> Iterator[RecordedCell]:
+def _cells(
+    folder: Path, keys: Collection[str] | None, columns: Sequence[str] = WITHOUT_MOTION
+) -> Iterator[RecordedCell]:
     """Yield each readable cell, by key.
 
     ResultsError if two of all cells have the same name.
@@ -180,7 +191,7 @@ def _cells(folder: Path, keys: Collection[str] | None) -> Iterator[RecordedCell]
     names: dict[str, str] = {}
     for path in cell_files(folder) if keys is None else (cell_path(folder, key) for key in sorted(keys)):
         try:
-            header, table = read_table(path)
+            header, table = read_table(path, columns)
             if header.key != path.stem:
                 raise ResultsError(f"{path}: holds the cell {header.key}; it was renamed")
         except ResultsError as error:

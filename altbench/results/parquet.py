@@ -34,6 +34,8 @@ Thrift's compact protocol writes them.
 """
 _NEW = {FORMAT_KEY: str(sealed.FORMAT), _DIGEST_KEY: sealed.NO_DIGEST.decode()}
 """What a new file's footer says."""
+_SMALL = 2**22
+"""Bytes of a file that one thread reads."""
 _TAIL = 8
 """The bytes at the end: the footer's length in four, and four letters."""
 _FAULTS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError)
@@ -96,10 +98,13 @@ def row_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[Any
             yield file.read_row_group(group, columns=known)
 
 
-def read_parquet(path: Path | str, schema: Any, advice: str) -> tuple[Any, dict[bytes, bytes]]:
+def read_parquet(
+    path: Path | str, schema: Any, advice: str, columns: Sequence[str] | None = None
+) -> tuple[Any, dict[bytes, bytes]]:
     """Return the arrow table in `path`, and the key-value metadata of its footer.
 
-    `schema`: the types of the columns that are known; a file may lack some. The format
+    `schema`: the types of the columns that are known; a file may lack some. `columns`:
+    those to read; None: all. The format
     in the metadata is `sealed.FORMAT` if the file was checked. ResultsError, with
     `advice` on what to do, if the file is missing or damaged.
     """
@@ -110,7 +115,9 @@ def read_parquet(path: Path | str, schema: Any, advice: str) -> tuple[Any, dict[
         with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=place is None) as file:
             metadata = dict(file.metadata.metadata or {})
             _check_format(data, metadata, place is not None)
-            table = file.read()
+            # Threads cost a small file, such as a cell, more than they gain.
+            # Without a digest all is read, so that the pages' checksums are compared.
+            table = file.read(columns if place is not None else None, use_threads=len(data) > _SMALL)
         _check_types(table.schema, schema)
     except _FAULTS as error:
         raise sealed.damaged(path, error, advice) from None

@@ -68,7 +68,7 @@ def test_a_report_reads_each_cell_once_but_for_trajectories(tmp_path: Path, monk
         cells.write_cell(tmp_path, cell_header(cell), [episode(i) for i in range(2)])
     run = ExperimentRun(tmp_path, tmp_path / "own", (Run(tmp_path, sweep, "cpu", "none", {}, plan),))
     read, whole = [], cells.read_table
-    monkeypatch.setattr(frames, "read_table", lambda path: read.append(path) or whole(path))
+    monkeypatch.setattr(frames, "read_table", lambda path, columns: read.append(path) or whole(path, columns))
     assert [cell.key for cell in run.recorded] == [cell.key for cell in plan.cells[1:]]
     assert plan.cells[0].name in run.missing and plan.cells[1].name not in run.missing
     assert len(run.episodes()) == len(run.episodes()) == 2 * len(run.recorded) <= len(run.decisions())

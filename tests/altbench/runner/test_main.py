@@ -240,7 +240,7 @@ def test_at_its_end_a_run_reads_each_cell_once(
     spec = sweep(own_policies, policies=[{"policy": f"{own_policies}:Good", "n": [6]}])
     go(spec, tmp_path)
     read, whole = [], cells_module.read_table
-    monkeypatch.setattr(frames, "read_table", lambda path: read.append(path) or whole(path))
+    monkeypatch.setattr(frames, "read_table", lambda path, columns: read.append(path) or whole(path, columns))
     summary, _ = go(spec, tmp_path)
     outputs.write(summary.run)
     outputs.show(summary.run, Console(file=io.StringIO()))
