@@ -89,7 +89,7 @@ def same_class(first: Fingerprint, second: Fingerprint) -> bool:
     """Return whether two machines give the same numbers to the bit: processor, packages, system, renderer."""
     names = ("cpu", "os", "renderer", "python", "gpu")
     packages = [{k: v for k, v in one.packages.items() if k != "altbench"} for one in (first, second)]
-    return not first.mixed and packages[0] == packages[1] and all(getattr(first, n) == getattr(second, n) for n in names)
+    return not (first.mixed or second.mixed) and packages[0] == packages[1] and all(getattr(first, n) == getattr(second, n) for n in names)
 
 
 def draw(contents: Contents, wanted: Wanted) -> list[tuple[PlayedCell, EpisodeRecord]]:

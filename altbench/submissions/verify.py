@@ -75,7 +75,7 @@ def _findings(
     """Return the findings of all checks, cheapest first; what rests on a failed one is not reached."""
     manifest = manifest_of(archive)
     found = [
-        Finding(check="archive", state="passed", text="Its form is that of `altbench submit pack`; nothing hides in it."),
+        Finding(check="archive", state="passed", text="Its form is the one that altbench writes, and nothing hides in it."),
         checksums(archive.folder, manifest),
     ]
     if found[-1].state == "failed":

@@ -8,31 +8,10 @@ from pathlib import Path
 import fakes
 import pytest
 from running import run_bare
+from submitted import CARD, make_sweep
 
 from altbench.submissions.archive import read_parts
-from altbench.submissions.manifest import PolicyCard
 from altbench.submissions.pack import pack
-from altbench.sweeps.spec import SweepSpec
-
-CARD = PolicyCard(
-    name="Blind <b>player</b>", authors=("A. Author",), licence="MIT", code="https://example.org/code", parameters=0
-)
-
-
-def make_sweep(**changes: object) -> SweepSpec:
-    values = {
-        "name": "submitted",
-        "tasks": ["Fake"],
-        "image_size": [16, 16],
-        "device": "cpu",
-        "demonstrations": {"n": 6},
-        "policies": [{"policy": "open_loop", "n": [6]}, {"policy": "random", "n": [6]}],
-        "evaluations": [{"split": "recall", "episodes": 24}, {"split": "uniform", "episodes": 24}],
-        "measure": False,
-        **changes,
-    }
-    return SweepSpec.parse(values, "submitted.toml")
-
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

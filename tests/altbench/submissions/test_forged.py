@@ -172,7 +172,7 @@ def test_lucky_episodes_of_another_root_are_caught_by_the_seeds(parts: Parts, tm
 def test_cherry_picked_episodes_are_caught(parts: Parts, tmp_path: Path) -> None:
     """Failures are left out, and what is left is numbered anew."""
     cell = cells_of(parts, tmp_path)["uniform"]
-    kept = [one for one in cell.episodes if one.success or one.episode % 2]
+    kept = [one for one in cell.episodes if one.success or one.episode % 9 == 0]
     made = with_cell(parts, tmp_path, cell.header, kept)
     assert failed(verdict(resealed(made, tmp_path, claims=claims(made, tmp_path)), tmp_path))[:1] == ["columns"]
     kept = [one for one in cell.episodes if one.success or one.episode > 2]
