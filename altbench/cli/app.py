@@ -23,6 +23,7 @@ from altbench.cli.experiments import reproduce
 from altbench.cli.help import MORE, RESULTS, START, STATUS, App, MainGroup
 from altbench.cli.new import app as new_app
 from altbench.cli.serve import serve
+from altbench.cli.submissions.certify import certify
 from altbench.cli.submissions.leaderboard import app as leaderboard_app
 from altbench.cli.submissions.submit import app as submit_app
 from altbench.cli.worker import worker
@@ -329,6 +330,7 @@ app.command("worker", rich_help_panel=MORE)(worker)
 app.command("compare", rich_help_panel=RESULTS)(compare)
 app.command("adapt", rich_help_panel=START)(adapt)
 app.command("audit", rich_help_panel=RESULTS)(audit)
+app.command("certify", rich_help_panel=RESULTS)(certify)
 app.command("check-policy", rich_help_panel=START)(check_policy)
 app.command("serve", rich_help_panel=MORE)(serve)
 app.add_typer(new_app, name="new", rich_help_panel=START)

@@ -112,7 +112,10 @@ _Row = tuple[Entry, int, pd.DataFrame]
 def _tables(entries: Sequence[Entry], task: str) -> Iterable[tuple[str, str, list[_Row]]]:
     """Yield split, title and rows of each table of a task, in the order of the splits."""
     frames = [one.episodes for one in entries]
-    clean = [f[(f["task"] == task) & (f["perturbation"] == CLEAN) & ~f["split"].str.contains("+", regex=False)] for f in frames]
+    clean = [
+        f[(f["task"] == task) & (f["perturbation"] == CLEAN) & ~f["split"].str.contains("+", regex=False)]
+        for f in frames
+    ]
     found: dict[tuple[str, str], list[_Row]] = {}
     for entry, frame in zip(entries, clean, strict=True):
         for (split, n), group in frame.groupby(["split", "n"]):
@@ -187,6 +190,8 @@ def _chart(title: str, what: str, shown: Sequence[tuple[Line, float]]) -> Chart:
         if rate.value is None or rate.low is None or rate.high is None:
             continue
         chart.whisker(x(value), y(rate.low), y(rate.high), line.style)
-        text = f"{line.entry.title}, N = {line.n}: {percentage(rate.value)} %, {significant(value)} {what.split(', ')[1]}"
+        text = (
+            f"{line.entry.title}, N = {line.n}: {percentage(rate.value)} %, {significant(value)} {what.split(', ')[1]}"
+        )
         chart.marks.append(Mark(x(value), y(rate.value), line.style, text, line.number))
     return chart

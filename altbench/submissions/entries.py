@@ -18,9 +18,9 @@ from altbench.rollout.records import MeasureRecord
 from altbench.stats.rates import Rate, success_rate
 from altbench.submissions.archive import opened
 from altbench.submissions.cellspec import check_size
-from altbench.submissions.contents import checksums
 from altbench.submissions.manifest import Manifest, Shown, SubmissionError, read_manifest, read_shown
 from altbench.submissions.verdict import Verdict, read_verdict, verdict_path
+from altbench.submissions.verification.contents import checksums
 from altbench.sweeps.spec import CLEAN
 from altbench.system.fingerprint import Fingerprint, load_fingerprint
 
@@ -92,9 +92,7 @@ class Entry:
         for key, group in self.episodes.groupby([*ROW, *CONDITION], sort=True):
             task, n, preset, split, perturbation, severity = key
             rate = success_rate(group)
-            found.append(
-                Number(str(task), int(n), str(preset), str(split), str(perturbation), int(severity), rate)
-            )
+            found.append(Number(str(task), int(n), str(preset), str(split), str(perturbation), int(severity), rate))
         return tuple(sorted(found, key=lambda one: (one.task, one.n, one.preset, one.perturbation != CLEAN)))
 
     def measure(self, task: str, n: int) -> MeasureRecord | None:
@@ -110,7 +108,10 @@ class Entry:
             ("suite", f"version {manifest.suite}, protocol {manifest.protocol}"),
             ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
             ("packed by", f"altbench {manifest.altbench}"),
-            ("checkpoints", f"{len(manifest.points)}{'' if any(p.folder for p in manifest.points) else ', not included'}"),
+            (
+                "checkpoints",
+                f"{len(manifest.points)}{'' if any(p.folder for p in manifest.points) else ', not included'}",
+            ),
         ]
         for one in self.shown:
             by = one.expert or f"the task's expert, root seed {one.root_seed}"

@@ -26,7 +26,6 @@ from altbench.submissions.archive import archive_bytes
 from altbench.submissions.manifest import (
     DEMONSTRATIONS,
     MANIFEST,
-    Claim,
     Manifest,
     Point,
     PolicyCard,
@@ -35,10 +34,10 @@ from altbench.submissions.manifest import (
     Start,
     part_bytes,
 )
-from altbench.submissions.rules import broken_rules, claim_of
 from altbench.submissions.simulate import begin, control_mode, simulators
 from altbench.submissions.starts import States, write_starts
 from altbench.submissions.suite import SCHEMA, SUITE_VERSION
+from altbench.submissions.verification.rules import broken_rules, claim_of
 from altbench.sweeps.keys import checkpoint_specification
 from altbench.sweeps.plan import Cell, Checkpoint
 from altbench.sweeps.rows import make_evaluations, make_row

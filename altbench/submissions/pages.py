@@ -42,15 +42,16 @@ def entry_page(entry: Entry | None, verdict: Verdict | None, name: str, *, back:
     if verdict is not None and (entry is None or entry.verdict is None):
         word = {"verified": "verified", "refuted": "refuted"}.get(verdict.outcome, "not verified")
     title = entry.title if entry else name
-    return _page("entry.html", entry=entry, verdict=verdict, title=title, word=word, back=back)
+    return page("entry.html", entry=entry, verdict=verdict, title=title, word=word, back=back)
 
 
 def index_page(board: Board) -> str:
     """Return the leaderboard's first page."""
-    return _page("index.html", board.styles, board.labels, board=board)
+    return page("index.html", board.styles, board.labels, board=board)
 
 
-def _page(template: str, styles: Styles | None = None, labels: tuple[str, ...] = (), **values: Any) -> str:
+def page(template: str, styles: Styles | None = None, labels: tuple[str, ...] = (), **values: Any) -> str:
+    """Return a page from its template. `labels`: those with a look in `styles`, by their numbers."""
     colours = "".join(f".p{i}{{--c:{styles[label].colour}}}" for i, label in enumerate(labels)) if styles else ""
     style = source("page.css") + own_source("sheet.css") + colours + "\n"
     script = own_source("sheet.js")

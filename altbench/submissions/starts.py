@@ -17,9 +17,7 @@ from altbench.submissions.manifest import ADVICE, SubmissionError
 STARTS = "starts.parquet"
 """The part's name."""
 _NUMBERS = pa.list_(pa.float64())
-_SCHEMA = pa.schema(
-    [("key", pa.string()), ("episode", pa.int64()), ("sim_state", _NUMBERS), ("object_pose", _NUMBERS)]
-)
+_SCHEMA = pa.schema([("key", pa.string()), ("episode", pa.int64()), ("sim_state", _NUMBERS), ("object_pose", _NUMBERS)])
 States = Mapping[tuple[str, int], InitialState]
 """(cell's key, episode) -> the state in which the episode began."""
 

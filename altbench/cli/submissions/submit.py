@@ -69,9 +69,7 @@ def verify(
         int | None, typer.Option(min=0, help="The seed of the draw, to repeat a verdict; default: drawn now.")
     ] = None,
     by: Annotated[str, typer.Option(help="Who verifies; the leaderboard shows it.", show_default=False)] = "",
-    out: Annotated[
-        Path | None, typer.Option(help="The folder for the verdict; default: beside the archive.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for the verdict; default: beside the archive.")] = None,
 ) -> None:
     """Verify an archive: its parts, its numbers, and that its actions lead where it says.
 
@@ -89,7 +87,7 @@ def verify(
     """
     from altbench.submissions.pages import write_verdict_page
     from altbench.submissions.verdict import verdict_path, write_verdict
-    from altbench.submissions.verify import verify as check
+    from altbench.submissions.verification.verify import verify as check
     from altbench.system.console import make_console, say
 
     place = verdict_path(archive if out is None else out / archive.name)

@@ -13,6 +13,7 @@ from submitted import CARD, make_sweep
 from altbench.submissions.archive import read_parts
 from altbench.submissions.pack import pack
 
+
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run of two rows on the fake task."""

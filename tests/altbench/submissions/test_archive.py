@@ -20,7 +20,7 @@ from altbench.submissions import archive as module
 from altbench.submissions import cellspec
 from altbench.submissions.archive import archive_bytes, check_name, opened, read_parts
 from altbench.submissions.manifest import MANIFEST, PolicyCard, SubmissionError, read_card
-from altbench.submissions.verify import verify
+from altbench.submissions.verification.verify import verify
 from altbench.system import sealed
 
 Parts = dict[str, bytes]

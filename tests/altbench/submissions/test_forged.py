@@ -22,13 +22,13 @@ from altbench.core.seeds import derive_seed
 from altbench.core.spec import canonical, digest
 from altbench.results.cells import read_cell, write_cell
 from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord, StepRecord
-from altbench.submissions import verify as verify_module
 from altbench.submissions.archive import archive_bytes
 from altbench.submissions.manifest import DEMONSTRATIONS, MANIFEST
-from altbench.submissions.rules import claim_of
 from altbench.submissions.starts import STARTS
 from altbench.submissions.verdict import Verdict
-from altbench.submissions.verify import verify
+from altbench.submissions.verification import verify as verify_module
+from altbench.submissions.verification.rules import claim_of
+from altbench.submissions.verification.verify import verify
 from altbench.system import sealed
 
 Parts = dict[str, bytes]
@@ -64,7 +64,9 @@ def cells_of(parts: Parts, folder: Path) -> dict[str, CellResult]:
 
 def with_cell(parts: Parts, folder: Path, header: CellHeader, episodes: Sequence[EpisodeRecord]) -> Parts:
     """Return the parts with a cell replaced by another with the same name."""
-    old = {f"cells/{one.header.key}.parquet" for one in cells_of(parts, folder).values() if one.header.name == header.name}
+    old = {
+        f"cells/{one.header.key}.parquet" for one in cells_of(parts, folder).values() if one.header.name == header.name
+    }
     rest = {name: data for name, data in parts.items() if name not in old}
     path = write_cell(folder / "new", header, episodes)
     return {**rest, f"cells/{path.name}": path.read_bytes()}

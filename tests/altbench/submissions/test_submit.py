@@ -13,15 +13,15 @@ from typer.testing import CliRunner
 from altbench.cli.app import app
 from altbench.core import registry
 from altbench.core.errors import ConfigError, ResultsError, UnknownNameError
-from altbench.submissions import odds, plays
-from altbench.submissions import verify as verify_module
 from altbench.submissions.archive import opened, read_parts
-from altbench.submissions.contents import read_contents
 from altbench.submissions.manifest import read_manifest
 from altbench.submissions.pack import pack
-from altbench.submissions.plays import Wanted, draw, same_class
 from altbench.submissions.verdict import read_verdict
-from altbench.submissions.verify import verify
+from altbench.submissions.verification import odds, plays
+from altbench.submissions.verification import verify as verify_module
+from altbench.submissions.verification.contents import read_contents
+from altbench.submissions.verification.plays import Wanted, draw, same_class
+from altbench.submissions.verification.verify import verify
 from altbench.system.fingerprint import collect
 
 
@@ -69,9 +69,7 @@ def test_half_a_run_is_refused(run_folder: Path, tmp_path: Path) -> None:
         ({"evaluations": [{"split": s, "episodes": 5} for s in ("recall", "uniform")]}, "at least 20"),
     ],
 )
-def test_a_run_that_the_suite_does_not_allow_is_refused(
-    changes: dict[str, object], fault: str, tmp_path: Path
-) -> None:
+def test_a_run_that_the_suite_does_not_allow_is_refused(changes: dict[str, object], fault: str, tmp_path: Path) -> None:
     one = make_sweep(policies=[{"policy": "random", "n": [6]}], **changes)
     run_bare(one, tmp_path / "run")
     with pytest.raises(ConfigError, match=fault):
@@ -79,9 +77,7 @@ def test_a_run_that_the_suite_does_not_allow_is_refused(
     assert not (tmp_path / "x.zip").exists()
 
 
-def test_the_commands_pack_verify_and_build(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_pack_verify_and_build(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "select_backend", lambda: "none")
     monkeypatch.setattr(verify_module, "require_renderer", lambda: "none")
     monkeypatch.chdir(tmp_path)
@@ -124,9 +120,7 @@ def test_code_that_is_not_built_in_is_never_run(archive: Path) -> None:
 def test_the_draw_depends_on_its_seed_alone(archive: Path) -> None:
     with opened(archive) as found:
         contents = read_contents(found, read_manifest(found.folder))
-        drawn = [
-            [(c.header.name, e.episode) for c, e in draw(contents, Wanted(0.2, seed))] for seed in (1, 1, 2)
-        ]
+        drawn = [[(c.header.name, e.episode) for c, e in draw(contents, Wanted(0.2, seed))] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2] and len(drawn[0]) == 22
 
 
@@ -156,7 +150,9 @@ def test_the_printed_odds_are_kept_by_a_simulation(archive: Path) -> None:
     with opened(archive) as found:
         contents = read_contents(found, read_manifest(found.folder))
         total = contents.episodes
-        pool = {(c.header.name, e.episode): i for i, (c, e) in enumerate((c, e) for c in contents.cells for e in c.episodes)}
+        pool = {
+            (c.header.name, e.episode): i for i, (c, e) in enumerate((c, e) for c in contents.cells for e in c.episodes)
+        }
         hits = sum(
             any(pool[c.header.name, e.episode] < round(0.1 * total) for c, e in draw(contents, Wanted(0.05, seed)))
             for seed in range(400)

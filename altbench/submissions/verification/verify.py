@@ -9,14 +9,14 @@ from pathlib import Path
 
 from altbench.core import registry
 from altbench.core.errors import AltbenchError, ConfigError
-from altbench.submissions import physics, plays, rules
 from altbench.submissions.archive import Opened, opened
-from altbench.submissions.contents import Contents, checksums, manifest_of, read_contents, versions
 from altbench.submissions.manifest import OtherSchema, SubmissionError
-from altbench.submissions.physics import Progress
-from altbench.submissions.plays import SHARE, Wanted
 from altbench.submissions.simulate import simulators
 from altbench.submissions.verdict import Finding, Verdict, judged, outcome_of
+from altbench.submissions.verification import physics, plays, rules
+from altbench.submissions.verification.contents import Contents, checksums, manifest_of, read_contents, versions
+from altbench.submissions.verification.physics import Progress
+from altbench.submissions.verification.plays import SHARE, Wanted
 from altbench.system.devices import require_renderer
 from altbench.system.fingerprint import cpu_model, package_version
 
@@ -29,7 +29,7 @@ def verify(
     demonstrations: Path | None = None,
     draw: int | None = None,
     by: str = "",
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Verdict:
     """Verify the archive, or the folder with its parts, at `path`; return the verdict.
 
@@ -49,7 +49,7 @@ def verify(
     try:
         with opened(path) as archive:
             digest = archive.digest
-            findings = _findings(archive, Wanted(share, seed, policy), demonstrations, progress)
+            findings = _findings(archive, Wanted(share, seed, policy), demonstrations, progress or _nobody)
     except OtherSchema as error:
         findings = [Finding(check="archive", state="unknown", text=str(error))]
     except SubmissionError as error:
@@ -69,13 +69,20 @@ def verify(
     )
 
 
+def _nobody(what: str, done: int, of: int) -> None:
+    """Tell nobody what is done."""
+    del what, done, of
+
+
 def _findings(
     archive: Opened, wanted: Wanted, file: Path | None, progress: Callable[[str, int, int], None]
 ) -> list[Finding]:
     """Return the findings of all checks, cheapest first; what rests on a failed one is not reached."""
     manifest = manifest_of(archive)
     found = [
-        Finding(check="archive", state="passed", text="Its form is the one that altbench writes, and nothing hides in it."),
+        Finding(
+            check="archive", state="passed", text="Its form is the one that altbench writes, and nothing hides in it."
+        ),
         checksums(archive.folder, manifest),
     ]
     if found[-1].state == "failed":

@@ -69,7 +69,9 @@ def versions(contents: Contents) -> Finding:
         or any(cell.spec.versions.get(name) != version for name, version in manifest.physics.items())
     ]
     used = {cell.column.entry.name for cell in contents.cells if not cell.column.entry.name == "clean"}
-    wrong += [f"perturbation {name}: the manifest names no version of it" for name in used - set(manifest.perturbations)]
+    wrong += [
+        f"perturbation {name}: the manifest names no version of it" for name in used - set(manifest.perturbations)
+    ]
     wrong += [f"{t}: the manifest names no version of the task" for t in _tasks(contents) if t not in manifest.tasks]
     if wrong:
         return judged("versions", wrong, "")

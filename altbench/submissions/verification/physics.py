@@ -18,7 +18,6 @@ from altbench.dataset.files import read
 from altbench.dataset.format import digest
 from altbench.dataset.subsets import collected_order, subset
 from altbench.rollout.episode import EpisodePlan
-from altbench.submissions.contents import Contents
 from altbench.submissions.manifest import Shown, Start
 from altbench.submissions.simulate import (
     POSITION_TOLERANCE,
@@ -30,6 +29,7 @@ from altbench.submissions.simulate import (
 )
 from altbench.submissions.suite import ROOT_SEED
 from altbench.submissions.verdict import Finding, judged
+from altbench.submissions.verification.contents import Contents
 
 Progress = Callable[[int, int], None]
 """Is told how many of how many episodes are done."""
@@ -50,7 +50,9 @@ def demonstrations(contents: Contents, made: Simulators) -> Finding:
     if foreign and not faults:
         return Finding(check="demonstrations", state="unknown", text=foreign[0], details=tuple(foreign))
     many = sum(len(one.starts) for one in contents.shown)
-    return judged("demonstrations", faults, f"{many} demonstrations begin as our seeds say, in the order that they say.")
+    return judged(
+        "demonstrations", faults, f"{many} demonstrations begin as our seeds say, in the order that they say."
+    )
 
 
 def _checkpoint_data(contents: Contents, specification: str) -> list[str]:
@@ -106,7 +108,9 @@ def data_contents(contents: Contents, file: Path | None) -> Finding:
     held = read(file)
     own = [one for one in contents.shown if one.task == held.meta.task and one.n <= len(held)]
     if not own:
-        text = f"The file given has {len(held)} demonstrations of {held.meta.task}, which is not what the archive names."
+        text = (
+            f"The file given has {len(held)} demonstrations of {held.meta.task}, which is not what the archive names."
+        )
         return Finding(check=name, state="unknown", text=text)
     grid = registry.task(held.meta.task).grid_size
     faults = [
@@ -156,7 +160,9 @@ def trajectories(contents: Contents, made: Simulators, progress: Progress) -> tu
             if fault := result.disagrees(record):
                 found.ends.append(f"{where}: {fault}")
     extra = contents.starts.keys() - {(c.header.key, e.episode) for c in contents.cells for e in c.episodes}
-    found.starts += [f"{key:.12}, episode {episode}: an initial state without records" for key, episode in sorted(extra)]
+    found.starts += [
+        f"{key:.12}, episode {episode}: an initial state without records" for key, episode in sorted(extra)
+    ]
     return (
         judged("initial states", found.starts, f"All {contents.episodes} episodes begin as our seeds say."),
         judged(
@@ -166,4 +172,3 @@ def trajectories(contents: Contents, made: Simulators, progress: Progress) -> tu
             f"outcomes; positions differ by at most {found.gap:.2g} (allowed {POSITION_TOLERANCE:g}).",
         ),
     )
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from altbench.results.checkpoints import build_policy, load_checkpoint, read_car
 from altbench.results.targets import find_target
 from altbench.rollout.episode import make_env, run_episode
 from altbench.rollout.records import EpisodeRecord
-from altbench.submissions import odds
 from altbench.submissions.cellspec import PlayedCell
-from altbench.submissions.contents import Contents
 from altbench.submissions.manifest import Point
-from altbench.submissions.physics import Progress
 from altbench.submissions.verdict import Finding, judged
+from altbench.submissions.verification import odds
+from altbench.submissions.verification.contents import Contents
+from altbench.submissions.verification.physics import Progress
 from altbench.system.devices import set_threads
 from altbench.system.fingerprint import Fingerprint, collect, load_fingerprint
 
@@ -89,7 +89,11 @@ def same_class(first: Fingerprint, second: Fingerprint) -> bool:
     """Return whether two machines give the same numbers to the bit: processor, packages, system, renderer."""
     names = ("cpu", "os", "renderer", "python", "gpu")
     packages = [{k: v for k, v in one.packages.items() if k != "altbench"} for one in (first, second)]
-    return not (first.mixed or second.mixed) and packages[0] == packages[1] and all(getattr(first, n) == getattr(second, n) for n in names)
+    return (
+        not (first.mixed or second.mixed)
+        and packages[0] == packages[1]
+        and all(getattr(first, n) == getattr(second, n) for n in names)
+    )
 
 
 def draw(contents: Contents, wanted: Wanted) -> list[tuple[PlayedCell, EpisodeRecord]]:
