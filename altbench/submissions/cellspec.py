@@ -26,8 +26,12 @@ from altbench.sweeps.spec import CLEAN, EventEntry, PerturbationEntry
 
 MOST_ROWS = 100_000
 """The most episodes of one cell in an archive."""
-MOST_VALUES = 200_000_000
-"""The most numbers of one cell in an archive, and the most bytes once it is unpacked."""
+MOST_VALUES = 20_000_000
+"""The most numbers of one table in an archive. 1,000 episodes of 400 steps with two arms have 17 million."""
+MOST_BYTES = 8 * MOST_VALUES
+"""The most bytes of one table, once it is unpacked."""
+MOST_IN_ALL = 5 * MOST_VALUES
+"""The most numbers of all cells of an archive."""
 
 
 class CellSpecification(Spec):
@@ -131,9 +135,11 @@ def read_cells(folder: Path) -> list[PlayedCell]:
 
     SubmissionError, in one line, if one is damaged, too large, or no cell.
     """
-    found = []
+    found, total = [], 0
     for path in cell_files(folder):
-        check_size(path)
+        total += check_size(path)
+        if total > MOST_IN_ALL:
+            raise SubmissionError(f"expected cells of at most {MOST_IN_ALL:,} numbers together, got more")
         try:
             found.append(PlayedCell(read_cell(path)))
         except SubmissionError:
@@ -143,8 +149,8 @@ def read_cells(folder: Path) -> list[PlayedCell]:
     return sorted(found, key=lambda cell: (cell.header.name, cell.header.key))
 
 
-def check_size(path: Path) -> None:
-    """Raise SubmissionError for a parquet file that would fill the memory.
+def check_size(path: Path) -> int:
+    """Return how many numbers a parquet file holds; SubmissionError if they would fill the memory.
 
     The footer says how much there is, and no page is unpacked before.
     """
@@ -158,13 +164,14 @@ def check_size(path: Path) -> None:
             has_format = FORMAT_KEY.encode() in (about.metadata or {})
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise SubmissionError(f"{path.name}: damaged ({_one_line(error)})") from None
-    if about.num_rows > MOST_ROWS or max(values, unpacked) > MOST_VALUES:
+    if about.num_rows > MOST_ROWS or values > MOST_VALUES or unpacked > MOST_BYTES:
         raise SubmissionError(
-            f"{path.name}: expected at most {MOST_ROWS:,} rows and {MOST_VALUES:,} numbers and bytes, got "
+            f"{path.name}: expected at most {MOST_ROWS:,} rows, {MOST_VALUES:,} numbers and {MOST_BYTES:,} bytes, got "
             f"{about.num_rows:,} rows, {values:,} numbers, {unpacked:,} bytes"
         )
     if not has_format:
         raise SubmissionError(f"{path.name}: expected a table that altbench wrote, with its format in the footer")
+    return int(values)
 
 
 class _Begun:

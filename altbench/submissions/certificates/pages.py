@@ -19,7 +19,7 @@ LETTER = 6.7
 
 def write_pages(folder: Path, found: Certificate, report: str) -> None:
     """Write certificate.html and badge.svg into `folder`. `report`: the run's page beside it; empty: none."""
-    splits = [split for split in found.own.rates]
+    splits = list(found.own.rates)
     text = page(
         "certificate.html",
         found=found,

@@ -68,7 +68,7 @@ def versions(contents: Contents) -> Finding:
         if cell.spec.protocol != manifest.protocol
         or any(cell.spec.versions.get(name) != version for name, version in manifest.physics.items())
     ]
-    used = {cell.column.entry.name for cell in contents.cells if not cell.column.entry.name == "clean"}
+    used = {cell.column.entry.name for cell in contents.cells if cell.column.entry.name != "clean"}
     wrong += [
         f"perturbation {name}: the manifest names no version of it" for name in used - set(manifest.perturbations)
     ]

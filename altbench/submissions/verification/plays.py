@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from altbench.adapters.policy import adapted
+from altbench.adapters.spec import as_adapter
 from altbench.core import registry
 from altbench.core.errors import AltbenchError, CheckpointError
 from altbench.core.policy import Policy
@@ -138,10 +141,8 @@ def _ready(contents: Contents, cell: PlayedCell, named: str) -> tuple[Policy, gy
     """Return a cell's policy, ready to act, and the environment that it needs."""
     manifest = contents.manifest
     point = next(one for one in manifest.points if one.key == cell.spec.checkpoint)
-    if named:
-        policy = find_target(named, point.task).policy
-    else:
-        policy = _from_archive(contents.opened.folder, point, cell)
+    plain = find_target(named, point.task).policy if named else _from_archive(contents.opened.folder, point, cell)
+    policy = adapted(plain, as_adapter(json.loads(point.specification).get("adapter")))
     try:
         env = make_env(
             registry.task(point.task),
@@ -210,7 +211,7 @@ def _compared(
         f"{count} drawn episodes of {total}, played again on another class of machine: {len(lost)} successes lost, "
         f"{len(gained)} gained (one-sided sign test, p = {p:.3g}). A submission with {rates}."
     )
-    failed = [f"{text[:-1]}"] + names if p < odds.LEVEL else []
+    failed = [f"{text[:-1]}", *names] if p < odds.LEVEL else []
     return judged("policy", failed, text)
 
 

@@ -91,6 +91,8 @@ def _point_faults(point: Point, manifest: Manifest) -> list[str]:
         task, version = found["task"][:2]
         told = (task, found["policy"][0], found["policy"][1], found["n"], found["train_seed"])
         config = {**point.config, **found["config"]}
+        if not isinstance(found.get("adapter", {}), dict):
+            raise TypeError("an adapter is a table")
     except (ValueError, TypeError, KeyError, RecursionError):
         return [f"{point.name}: not a checkpoint's specification"]
     if told != (point.task, point.policy, manifest.policy_version, point.n, point.train_seed):
