@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,8 @@ class PlayedCell:
         if perturbed and column.entry.name != CLEAN:
             if column.entry.name not in registry.BUILT_IN["perturbation"]:
                 raise ConfigError(f"{self.header.name}: {column.entry.name!r} is not built in, and its code is not run")
+            if names_files(column.entry.options):
+                raise ConfigError(f"{self.header.name}: its perturbation names files, which are not read")
             perturbation = registry.perturbation(column.entry.name)(column.severity, **column.entry.options)
         return [
             plan_episode(
@@ -191,6 +193,20 @@ def begun(shown: Shown) -> list[Started]:
         _Begun(InitialState(np.array(one.sim_state, np.float64), np.array(one.object_pose, np.float64)))
         for one in shown.starts
     ]
+
+
+def names_files(settings: Any) -> bool:
+    """Return whether a text anywhere in settings could name a file: it has a slash, or there is such a file."""
+    if isinstance(settings, Mapping):
+        return any(names_files(one) for one in settings.values())
+    if isinstance(settings, list | tuple):
+        return any(names_files(one) for one in settings)
+    if not isinstance(settings, str) or not settings:
+        return False
+    try:
+        return "/" in settings or "\\" in settings or Path(settings).exists()
+    except (OSError, ValueError):
+        return True
 
 
 def _one_line(error: BaseException) -> str:

@@ -16,13 +16,14 @@ import numpy as np
 from altbench.adapters.policy import adapted
 from altbench.adapters.spec import as_adapter
 from altbench.core import registry
-from altbench.core.errors import AltbenchError, CheckpointError
+from altbench.core.errors import AltbenchError
 from altbench.core.policy import Policy
 from altbench.results.checkpoints import build_policy, load_checkpoint, read_card
 from altbench.results.targets import find_target
 from altbench.rollout.episode import make_env, run_episode
 from altbench.rollout.records import EpisodeRecord
-from altbench.submissions.cellspec import PlayedCell
+from altbench.submissions.archive import check_name
+from altbench.submissions.cellspec import PlayedCell, names_files
 from altbench.submissions.manifest import Point
 from altbench.submissions.verdict import Finding, judged
 from altbench.submissions.verification import odds
@@ -164,6 +165,9 @@ def _from_archive(folder: Path, point: Point, cell: PlayedCell) -> Policy:
             f"The policy {point.policy!r} is not one of altbench's, and no code of an archive is run; name it with "
             "--policy (a server's URL, or ./file.py:Class that you trust)."
         )
+    config = {**point.config, **cell.spec.config}
+    if config.get("trust") or names_files(config):
+        raise CannotPlay("Its settings name files of a machine, which are not read; name the policy with --policy.")
     runtime = registry.policy(point.policy).runtime_fields
     own = {name: value for name, value in cell.spec.config.items() if name in runtime}
     try:
@@ -173,15 +177,25 @@ def _from_archive(folder: Path, point: Point, cell: PlayedCell) -> Policy:
             return policy
         if not point.folder:
             raise CannotPlay("The archive holds no checkpoint (`altbench submit pack --with-checkpoint`).")
-        place = folder / point.folder
-        card = read_card(place)
-        if (card.policy, card.key, card.task) != (point.policy, point.key, point.task):
-            raise CheckpointError(f"{point.folder}: the checkpoint of another policy")
-        return load_checkpoint(place, "cpu", own)
+        return load_checkpoint(_checked_folder(folder, point), "cpu", own)
     except CannotPlay:
         raise
     except (AltbenchError, OSError, ValueError, KeyError) as error:
         raise CannotPlay(f"The checkpoint cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+
+
+def _checked_folder(folder: Path, point: Point) -> Path:
+    """Return a checkpoint's folder in an archive; CannotPlay if it, or a file of it, lies elsewhere."""
+    check_name(point.folder, point.name)
+    place = folder / point.folder
+    card = read_card(place)
+    if (card.policy, card.key, card.task) != (point.policy, point.key, point.task):
+        raise CannotPlay(f"{point.folder}: the checkpoint of another policy.")
+    if names_files(card.config) or card.config.get("trust"):
+        raise CannotPlay("Its settings name files of a machine, which are not read; name the policy with --policy.")
+    for name in card.files:
+        check_name(name, point.folder)
+    return place
 
 
 def _compared(
@@ -202,16 +216,16 @@ def _compared(
         return judged(
             "policy",
             differ,
-            f"{count} drawn episodes of {total}, played again, are the same to the bit. A submission with {rates}.",
+            f"{count} drawn episodes of {total}, played again, are the same to the bit. {rates}",
         )
     rate = sum(r.success for _, r, _ in played) / count
     rates = _odds(lambda share: odds.caught_statistically(total, count, share, max(0.0, rate - share)))
     p = odds.sign_p(len(lost), len(gained))
     text = (
         f"{count} drawn episodes of {total}, played again on another class of machine: {len(lost)} successes lost, "
-        f"{len(gained)} gained (one-sided sign test, p = {p:.3g}). A submission with {rates}."
+        f"{len(gained)} gained (one-sided sign test, p = {p:.3g}). {rates}"
     )
-    failed = [f"{text[:-1]}", *names] if p < odds.LEVEL else []
+    failed = [text, *names] if p < odds.LEVEL else []
     return judged("policy", failed, text)
 
 
@@ -228,8 +242,10 @@ def _difference(recorded: EpisodeRecord, played: EpisodeRecord) -> str:
 
 
 def _odds(caught: Callable[[float], float]) -> str:
-    shares = [f"{share:.0%} invented episodes is caught here with probability {caught(share):.0%}" for share in FRAUDS]
-    return "; with ".join(shares).replace("%", " %")
+    """Say how likely this draw finds a fraud, for some shares of invented episodes."""
+    first, *rest = [(f"{100 * share:.0f} %", f"{100 * caught(share):.0f} %") for share in FRAUDS]
+    more = "".join(f", of {share} with {chance}" for share, chance in rest)
+    return f"Such a draw finds a fraud of {first[0]} of the episodes with a probability of {first[1]}{more}."
 
 
 def _held_out(results: Sequence[tuple[PlayedCell, EpisodeRecord]]) -> list[Finding]:

@@ -117,6 +117,35 @@ def test_code_that_is_not_built_in_is_never_run(archive: Path) -> None:
     assert [one.state for one in told] == ["unknown", "unknown"] and "no code of an archive is run" in told[0].text
 
 
+def told_of(archive: Path, **changes: object) -> str:
+    """Return why a policy is not played whose checkpoint the manifest describes with `changes`."""
+    with opened(archive) as found:
+        contents = read_contents(found, read_manifest(found.folder))
+        manifest = contents.manifest
+        point = manifest.points[0].model_copy(update=changes)
+        foreign = manifest.model_copy(update={"points": (point,)})
+        changed = type(contents)(found, foreign, contents.cells, contents.shown, contents.starts)
+        told = plays.policy_findings(changed, Wanted(0.1, 1), "none", lambda done, of: None)
+    assert [one.state for one in told] == ["unknown", "unknown"]
+    return told[0].text
+
+
+def test_pickles_that_an_archive_names_are_never_read(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The policy sb3 would unpickle a file that its settings name and trust; the forger puts one beside the archive."""
+    monkeypatch.chdir(tmp_path)
+    Path("evil.zip").write_bytes(b"never read")
+    monkeypatch.setattr(registry, "policy", lambda name: pytest.fail(f"{name} was loaded"))
+    for config in ({"path": "evil.zip"}, {"path": "none.zip", "trust": True}, {"deep": [{"x": "/etc/passwd"}]}):
+        assert "not read" in told_of(archive, policy="sb3", trainable=False, config=config)
+
+
+def test_a_checkpoint_outside_the_archive_is_not_read(archive: Path) -> None:
+    for folder in ("../../elsewhere", "/etc", "cells/.."):
+        assert "cannot be loaded" in told_of(archive, folder=folder)
+
+
 def test_the_draw_depends_on_its_seed_alone(archive: Path) -> None:
     with opened(archive) as found:
         contents = read_contents(found, read_manifest(found.folder))
