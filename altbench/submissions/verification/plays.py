@@ -238,7 +238,8 @@ def _difference(recorded: EpisodeRecord, played: EpisodeRecord) -> str:
             return f"another action at step {number}"
     if len(recorded.trajectory) != len(played.trajectory):
         return f"{len(recorded.trajectory)} steps, now {len(played.trajectory)}"
-    return ""
+    scores = [[(d.ood_score, d.is_ood) for d in one.decisions] for one in (recorded, played)]
+    return "" if scores[0] == scores[1] else "other scores or flags"
 
 
 def _odds(caught: Callable[[float], float]) -> str:

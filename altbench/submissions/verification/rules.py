@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from altbench.core.seeds import derive_seed
+from altbench.core.seeds import Stream, derive_seed
 from altbench.core.spec import digest
 from altbench.results.frames import episodes_frame
 from altbench.rollout.records import CellResult, EpisodeRecord
@@ -132,9 +132,9 @@ def seeds(cells: Sequence[PlayedCell]) -> list[str]:
                 "episodes may be easier"
             )
             continue
-        stream = "calibrate" if cell.spec.split == CALIBRATE else "evaluate"
+        stream: Stream = "calibrate" if cell.spec.split == CALIBRATE else "evaluate"
         for one in cell.episodes:
-            if one.seed != derive_seed(ROOT_SEED, stream, one.episode):  # type: ignore[arg-type]
+            if one.seed != derive_seed(ROOT_SEED, stream, one.episode):
                 faults.append(f"{cell.header.name}, episode {one.episode}: its seed is not the suite's")
     return faults
 

@@ -188,3 +188,22 @@ def test_the_printed_odds_are_kept_by_a_simulation(archive: Path) -> None:
         )
     expected = odds.caught_exactly(total, 6, 0.1)
     assert abs(hits / 400 - expected) < 4 * (expected * (1 - expected) / 400) ** 0.5
+
+
+def test_a_policy_behind_a_server_is_played_through_its_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("websockets", reason="needs altbench[remote]")
+    pytest.importorskip("msgpack", reason="needs altbench[remote]")
+    from plain_server import PlainServer
+
+    monkeypatch.setattr(verify_module, "require_renderer", lambda: "none")
+    server = PlainServer().start()
+    try:
+        run_bare(make_sweep(policies=[{"policy": server.url, "label": "far", "n": [6]}]), tmp_path / "run")
+        path = pack(tmp_path / "run", "far", tmp_path / "far.zip", renderer="none")
+        unplayed, played = verify(path, 0.1, draw=1), verify(path, 0.1, draw=1, policy=server.url)
+    finally:
+        server.stop()
+    assert (unplayed.outcome, unplayed.level) == ("verified", "records")
+    assert (played.outcome, played.level) == ("verified", "policy")
+    text = next(one.text for one in played.findings if one.check == "policy")
+    assert "0 successes lost, 0 gained" in text
