@@ -23,6 +23,9 @@ from altbench.cli.experiments import reproduce
 from altbench.cli.help import MORE, RESULTS, START, STATUS, App, MainGroup
 from altbench.cli.new import app as new_app
 from altbench.cli.serve import serve
+from altbench.cli.submissions.certify import certify
+from altbench.cli.submissions.leaderboard import app as leaderboard_app
+from altbench.cli.submissions.submit import app as submit_app
 from altbench.cli.worker import worker
 from altbench.core.errors import AltbenchError
 from altbench.system.console import debugging, error_line, one_line, prepare_streams
@@ -327,9 +330,12 @@ app.command("worker", rich_help_panel=MORE)(worker)
 app.command("compare", rich_help_panel=RESULTS)(compare)
 app.command("adapt", rich_help_panel=START)(adapt)
 app.command("audit", rich_help_panel=RESULTS)(audit)
+app.command("certify", rich_help_panel=RESULTS)(certify)
 app.command("check-policy", rich_help_panel=START)(check_policy)
 app.command("serve", rich_help_panel=MORE)(serve)
 app.add_typer(new_app, name="new", rich_help_panel=START)
+app.add_typer(submit_app, name="submit", rich_help_panel=RESULTS)
+app.add_typer(leaderboard_app, name="leaderboard", rich_help_panel=RESULTS)
 app.add_typer(demos_app, name="demos", help="Collect, inspect and play demonstrations.", rich_help_panel=MORE)
 app.add_typer(envs_app, name="envs", rich_help_panel=MORE)
 app.add_typer(bench_app, name="bench", rich_help_panel=MORE)

@@ -14,7 +14,7 @@ START, RESULTS, MORE = "Start here", "Results", "More"
 """The panels of `altbench --help`, in the order of use."""
 ORDER = (
     *("doctor", "run", "list", "show", "new", "check-policy", "adapt"),
-    *("report", "compare", "redraw", "video", "audit"),
+    *("report", "compare", "redraw", "video", "audit", "certify", "submit", "leaderboard"),
     *("demos", "envs", "bench", "experiments", "reproduce", "serve", "worker"),
 )
 """The commands in the order of use; it puts the panels in order, too."""

@@ -8,11 +8,9 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from altbench.core.errors import ConfigError
@@ -20,13 +18,13 @@ from altbench.page import charts
 from altbench.page.curves import curves
 from altbench.page.failures import failures
 from altbench.page.flags import flags
+from altbench.page.html import content_policy, environment, source
 from altbench.page.pairs import pairs
 from altbench.page.payload import MOST_EPISODES, as_json, payload
 from altbench.page.provenance import provenance
 from altbench.page.records import RunRecords, load
 from altbench.page.verdict import verdict
 from altbench.report.style import Failures, drawing_fault
-from altbench.report.table import percentage, significant
 from altbench.system.files import replacing
 from altbench.system.fingerprint import package_version
 from altbench.system.sealed import file_digest
@@ -90,10 +88,10 @@ def render(run: RunRecords, compare: Path | None, films: Mapping[str, str], besi
     first = verdict(run)
     compared, failed = pairs(run, compare), failures(run)
     style = _style(run)
-    script = _source("page.js")
+    script = source("page.js")
     data = as_json(payload(run, compared, failed, films))
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             run=run,
@@ -109,7 +107,7 @@ def render(run: RunRecords, compare: Path | None, films: Mapping[str, str], besi
             style=Markup(style),
             script=Markup(script),
             data=data,
-            policy=_content_policy(style, script),
+            policy=content_policy(style, script),
             markers=[charts.marker(run.styles[label].marker) for label in run.labels],
             most=MOST_EPISODES,
             made_of=made_of,
@@ -118,61 +116,9 @@ def render(run: RunRecords, compare: Path | None, films: Mapping[str, str], besi
     )
 
 
-def _content_policy(style: str, script: str) -> str:
-    """Return the policy that the browser holds the page to: nothing is fetched, nothing else runs."""
-    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
-    of_style, of_script = hashes
-    return (
-        f"default-src 'none'; style-src 'sha256-{of_style}'; script-src 'sha256-{of_script}'; img-src data:; "
-        "media-src data: file: 'self'; base-uri 'none'; form-action 'none'"
-    )
-
-
 def _style(run: RunRecords) -> str:
     colours = "".join(f".p{i}{{--c:{run.styles[label].colour}}}" for i, label in enumerate(run.labels))
-    return _source("page.css") + colours + "\n"
-
-
-@cache
-def _source(name: str) -> str:
-    return (Path(__file__).parent / "templates" / name).read_text("utf-8")
-
-
-@cache
-def _environment() -> Environment:
-    made = Environment(
-        loader=PackageLoader("altbench.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
-        "percent": _percent,
-        "significant": _significant,
-        "signed": _signed,
-        "thousands": lambda n: f"{n:,}",
-    }
-    made.globals["p_text"] = _p_text
-    return made
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{percentage(share)} %"
-
-
-def _significant(value: float | None, digits: int = 3) -> str:
-    return significant(value, digits)
-
-
-def _signed(share: float, digits: int = 0) -> str:
-    """Return a difference in points with its sign, a true minus; 0 has none."""
-    text = f"{100 * share:+.{digits}f}".replace("-", "−")
-    return "0" if not text.strip("+−0.") else text
-
-
-def _p_text(p: float) -> str:
-    return f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
+    return source("page.css") + colours + "\n"
 
 
 def _film_addresses(run: RunRecords, target: Path, beside: str, embed: bool) -> dict[str, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError
 from altbench.core.perturbation import AnyPerturbation
 from altbench.core.seeds import derive_seed
+from altbench.core.task import InitialState
 from altbench.results.run import Run
 from altbench.rollout import records
 from altbench.rollout.episode import EpisodePlan, PlannedPerturbation
@@ -20,6 +20,15 @@ from altbench.sweeps.spec import EventEntry
 
 SAME_PLACE = 0.001
 """Metres within which two demonstrations count as of one place."""
+
+
+class Started(Protocol):
+    """What an episode takes of a demonstration: the state in which it began."""
+
+    @property
+    def initial_state(self) -> InitialState:
+        """The state in which the demonstration began."""
+        ...
 
 
 def episode_plans(run: Run, cell: Cell) -> list[EpisodePlan]:
@@ -45,7 +54,7 @@ def plan_episode(
     root_seed: int,
     index: int,
     split: str,
-    starts: Sequence[Demonstration],
+    starts: Sequence[Started],
     *,
     perturbation: AnyPerturbation | None = None,
     cameras: tuple[str, ...] = (),
@@ -74,7 +83,7 @@ def plan_episode(
     )
 
 
-def _move(event: EventEntry | None, index: int, starts: Sequence[Demonstration]) -> dict[str, Any]:
+def _move(event: EventEntry | None, index: int, starts: Sequence[Started]) -> dict[str, Any]:
     """Return the options of `reset` for an event; empty without one."""
     if event is None:
         return {}

@@ -40,10 +40,15 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     The object begins with the format's number and the digest. Infinite numbers are
     written as Python's json writes them.
     """
+    write_bytes(path, json_bytes(values))
+
+
+def json_bytes(values: Mapping[str, Any]) -> bytes:
+    """Return the bytes that `write_json` writes; equal values give equal bytes."""
     # ASCII alone, since a path in the values may hold bytes that are not UTF-8.
     text = json.dumps({"format": FORMAT, "sha256": NO_DIGEST.decode(), **values}, indent=1) + "\n"
     data = text.encode("ascii")
-    write_bytes(path, with_digest(data, _json_place(data)))
+    return with_digest(data, _json_place(data))
 
 
 def read_json(path: Path, names: Collection[str], advice: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ ORDER = (
     "engines",
     "adapting",
     "audit",
+    "submissions",
     "experiments",
     "cli",
 )

@@ -1,0 +1,1 @@
+"""The commands about submissions: `submit`, `leaderboard` and `certify`."""

@@ -1,0 +1,1 @@
+"""Submissions: archives of a policy's records, their verification, the leaderboard, the certificate."""

@@ -1,0 +1,1 @@
+"""The certificate: its protocol, its rule, its page and its badge."""

@@ -1,0 +1,1 @@
+"""Verifying an archive: the checks, by their names, and the verdict."""
