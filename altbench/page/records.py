@@ -21,6 +21,7 @@ from altbench.report.success import CONDITION, ROW, success_table
 from altbench.results.collected import with_collected
 from altbench.results.frames import load_published, load_published_decisions
 from altbench.results.measures import load_measures
+from altbench.results.served import with_served
 from altbench.results.training import with_training
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
@@ -202,7 +203,7 @@ def load(root: Path) -> RunRecords:
         raise ResultsError(f"{root}: no records; expected episodes.parquet or cells/ in it, which `altbench run` makes")
     warn_of_unchecked(root)
     sweep = load_kept(root / "sweep.json") if (root / "sweep.json").is_file() else None
-    episodes = with_training(with_collected(load_published(root), root, sweep), root)
+    episodes = with_served(with_training(with_collected(load_published(root), root, sweep), root), root)
     if episodes.empty:
         raise ResultsError(f"{root}: no finished cell in it; run the sweep again")
     decisions, measures = load_published_decisions(root), load_measures(root)

@@ -18,6 +18,7 @@ from altbench.results import frames
 from altbench.results import measures as measures_module
 from altbench.results.collected import with_collected
 from altbench.results.run import Run
+from altbench.results.served import with_served, write_served
 from altbench.results.training import with_training, write_training
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
@@ -55,7 +56,8 @@ def write(run: Run, out: Path | None = None) -> Failures:
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
     write_training(run, out)
-    episodes = with_training(with_collected(run.episodes(), run.root, run.sweep), out)
+    write_served(run, out)
+    episodes = with_served(with_training(with_collected(run.episodes(), run.root, run.sweep), out), out)
     more = _lookups(episodes, run.decisions(), run.sweep)
     return _draw(out, episodes, run.measures(), made_by, made_of, more)[1]
 
@@ -78,7 +80,7 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
     warn_of_unchecked(folder)
     return _draw(
         folder,
-        with_training(with_collected(frames.load_published(folder), folder), folder),
+        with_served(with_training(with_collected(frames.load_published(folder), folder), folder), folder),
         measures_module.load_measures(folder),
         made_by,
         _written(folder)["made_of"],
@@ -191,6 +193,7 @@ def show(run: Run, console: Console) -> None:
 
     if run.recorded.cells:
         episodes = with_training(with_collected(run.episodes(), run.root, run.sweep), run.root)
+        episodes = with_served(episodes, run.root)
         print_all(console, render_terminal(episodes, run.measures()))
     if any(path.is_file() for path in _logs(run)):
         say(console, f"errors, and what policies printed: {run.root / 'logs'}", wrap=False)

@@ -11,6 +11,7 @@ import pandas as pd
 from altbench.report.privileged import is_privileged, marked
 from altbench.report.splits import by_split
 from altbench.report.table import Block, Table, pivot, rate_text
+from altbench.results.served import stateless_rows
 from altbench.rollout.records import Status
 from altbench.stats.clustering import SHOWN, start_of
 from altbench.stats.paired import paired_tests
@@ -56,6 +57,7 @@ _NOT_CONVERGED = (
     " Not converged, marked *, and not ranked: {rows}. Their networks saw the frames fewer than 100 times, and training did"
     " not end at a plateau of the loss (training.json)."
 )
+_STATELESS = " Stateless: {rows}. The server hears nothing of episodes: it is not told when one begins, nor its seed."
 _FLAGS = (
     "Flagged/episodes, rate and Wilson 95 % interval over initial poses (false alarms on unperturbed episodes, detections"
     " on perturbed ones); AUROC of an episode's highest score against the same policy's unperturbed episodes on the same"
@@ -84,6 +86,8 @@ def success_table(frame: pd.DataFrame) -> Table:
         if short
         else ""
     )
+    unheard = stateless_rows(frame)
+    several += _STATELESS.format(rows=", ".join(unheard)) if unheard else ""
     own = _shown_n(data)
     ranking = _RANKING + (_OWN_N if own[own > 0].nunique() > 1 else "")
     return Table("Success", data, condition_blocks(data, texts), _RATES + ranking + lacks + several)
