@@ -47,7 +47,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def imported(folder: Path) -> str:
     """Import the data set; return the refusal, empty if all of it was read."""
     try:
-        recognise(folder)
+        recognise(folder, task="Lift")  # the tiny task is not registered
         recording = registry.importer("lerobot")(folder, TinyViewer(), ImportOptions())
         list(recording.demonstrations)
     except AltbenchError as error:
@@ -62,7 +62,7 @@ def copied(sound: Path) -> Path:
     return folder
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_bytes_that_are_lost_or_changed_are_refused_in_one_line(sound: Path, data: st.DataObject) -> None:
     folder = copied(sound)
@@ -83,11 +83,11 @@ def test_bytes_that_are_lost_or_changed_are_refused_in_one_line(sound: Path, dat
         )
     said = imported(folder)
     assert "\n" not in said and len(said) < 2000
-    if kind == "lost" and path.suffix in (".mp4",):
+    if kind == "lost" and path.suffix == ".mp4":
         assert path.name in said
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_settings_of_any_kind_are_refused_in_one_line(sound: Path, data: st.DataObject) -> None:
     folder = copied(sound)
@@ -107,7 +107,7 @@ def test_settings_of_any_kind_are_refused_in_one_line(sound: Path, data: st.Data
     assert "\n" not in imported(folder)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_episodes_that_name_other_places_are_refused_in_one_line(sound: Path, data: st.DataObject) -> None:
     folder = copied(sound)
