@@ -177,7 +177,7 @@ def run_case(case: Case, setup: Setup) -> dict[str, Any]:
     found = diagnose(foreign, demonstrations, base=known.base, seed=case.number)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     sound = sound_error(policy, demonstrations, known.base, case.number)
-    row = {
+    return {
         **asdict(case),
         "key": case.key,
         "seconds_cpu": cpu,
@@ -192,7 +192,6 @@ def run_case(case: Case, setup: Setup) -> dict[str, Any]:
         "adapter": found.adapter.tables(),
         **judged(planted, found, policy),
     }
-    return row
 
 
 def prove_case(case: Case, row: dict[str, Any], setup: Setup) -> dict[str, Any]:
