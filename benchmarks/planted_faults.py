@@ -7,7 +7,8 @@ evidence cannot tell apart; a change that was not planted, and that the report d
 list so, counts against the case. Sound policies must get no adapter.
 
 Every case is appended to OUT/cases.jsonl, and a second call goes on where the first
-stopped. `--workers 0` uses this process.
+stopped. `--workers 0` uses this process. `--only` runs the cases of one policy, so that
+several calls can share the work and OUT.
 """
 
 from __future__ import annotations
@@ -86,12 +87,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Setup:
-    """What all cases share, as a worker process needs it."""
+    """What all cases share, as a worker process needs it. `episodes`: that prove a case."""
 
     checkpoints: dict[str, str]
     demos: tuple[str, ...]
     episodes: int
-    rollouts: int
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def run_case(case: Case, setup: Setup) -> dict[str, Any]:
     found = diagnose(foreign, demonstrations, base=known.base, seed=case.number)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     sound = sound_error(policy, demonstrations, known.base, case.number)
-    row = {
+    return {
         **asdict(case),
         "key": case.key,
         "seconds_cpu": cpu,
@@ -192,9 +192,30 @@ def run_case(case: Case, setup: Setup) -> dict[str, Any]:
         "adapter": found.adapter.tables(),
         **judged(planted, found, policy),
     }
-    if case.faults and case.number < setup.rollouts:
-        row |= rolled_out(foreign, found, policy, demonstrations, setup.episodes)
-    return row
+
+
+def prove_case(case: Case, row: dict[str, Any], setup: Setup) -> dict[str, Any]:
+    """Play a case's adapter in episodes of `recall`, and the sound policy in the same ones; return the row with both."""
+    from altbench.runner.evaluate import evaluate
+
+    known = shared(setup)
+    policy = known.policies[case.policy]
+    demonstrations = known.demonstrations[case.number % len(known.demonstrations)]
+    foreign: Policy[Any] = ForeignPolicy(policy, draw(case, policy, known.base))
+    adapted = AdaptedPolicy(foreign, Adapter.parse(row["adapter"], case.key)) if row["adapter"] else foreign
+    proved = {**row, "episodes": setup.episodes}
+    for name, one in (("adapted", adapted), ("sound", policy)):
+        played = evaluate(
+            one,
+            policy.task.name,
+            split="recall",
+            episodes=setup.episodes,
+            demonstrations=list(demonstrations),
+            seed=case.number,
+            quiet=True,
+        )
+        proved[f"succeeded_{name}"] = int(played["success"].sum())
+    return proved
 
 
 def sound_error(policy: Policy[Any], demonstrations: Sequence[Demonstration], base: Any, seed: int) -> float:
@@ -254,31 +275,6 @@ def _words(name: str, value: Any) -> str:
     return lattice.said(name, value)
 
 
-def rolled_out(
-    foreign: Policy[Any],
-    found: Diagnosis,
-    policy: Policy[Any],
-    demonstrations: Sequence[Demonstration],
-    episodes: int,
-) -> dict[str, Any]:
-    """Return the successes of episodes of `recall`: adapted, sound, and without an adapter."""
-    from altbench.runner.evaluate import evaluate
-
-    played: dict[str, Any] = {"episodes": episodes}
-    adapted = foreign if found.is_identity else AdaptedPolicy(foreign, found.adapter)
-    for name, one in (("adapted", adapted), ("sound", policy)):
-        frame = evaluate(
-            one,
-            policy.task.name,
-            split="recall",
-            episodes=episodes,
-            demonstrations=list(demonstrations),
-            quiet=True,
-        )
-        played[f"succeeded_{name}"] = int(frame["success"].sum())
-    return played
-
-
 def cases(policies: Sequence[str], planted: int, sound: int, seed: int) -> Iterator[Case]:
     """Yield all cases: policies in turn, with one, two, three faults in turn; sound ones between."""
     every = max(1, planted // max(sound, 1))
@@ -302,6 +298,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return rows
+
+
+def latest(path: Path) -> list[dict[str, Any]]:
+    """Return the last row of each case in the file."""
+    return list({row["key"]: row for row in read_rows(path)}.values())
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -366,23 +367,39 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=20, help="cases that are proved in episodes")
     parser.add_argument("--episodes", type=int, default=5, help="episodes of each")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", action="append", help="a policy whose cases are run now; repeatable; default: all")
     parser.add_argument("--workers", type=int, default=0)
     given = parser.parse_args()
     named = dict(one.split("=", 1) for one in given.checkpoints)
-    setup = Setup(named, tuple(given.demos), given.episodes, given.rollouts)
+    wanted = given.only or list(named)
+    own = {name: folder for name, folder in named.items() if name in wanted}
+    setup = Setup(own, tuple(given.demos), given.episodes)
     given.out.mkdir(parents=True, exist_ok=True)
     file = given.out / "cases.jsonl"
-    rows = {row["key"]: row for row in read_rows(file)}
+    rows = {row["key"]: row for row in latest(file)}
     left = [case for case in cases(list(named), given.planted, given.sound, given.seed) if case.key not in rows]
+    left = [case for case in left if case.policy in wanted]
     print(f"{len(rows)} cases are done, {len(left)} left", flush=True)
-    for row in _rows(left, setup, given.workers):
+
+    def keep(row: dict[str, Any]) -> None:
         rows[row["key"]] = row
         with file.open("a") as opened:
             opened.write(json.dumps(row) + "\n")
+        write(latest(file), given.out)
+
+    for row in _rows(left, setup, given.workers):
         print(row["key"], row["policy"], row["planted"], "missed", row["missed"], "extra", row["extra"], flush=True)
-        write(list(rows.values()), given.out)
-    write(list(rows.values()), given.out)
-    print(summary(list(rows.values())))
+        keep(row)
+    # The rollouts come last: what a case costs is known without them.
+    first = [case for case in cases(list(named), given.planted, 0, given.seed) if case.number < given.rollouts]
+    for case in first:
+        row = rows.get(case.key)
+        if case.policy in wanted and row is not None and "episodes" not in row:
+            proved = prove_case(case, row, setup)
+            print(case.key, "succeeded", proved["succeeded_adapted"], proved["succeeded_sound"], flush=True)
+            keep(proved)
+    write(latest(file), given.out)
+    print(summary(latest(file)))
 
 
 def _rows(left: Sequence[Case], setup: Setup, workers: int) -> Iterator[dict[str, Any]]:

@@ -38,7 +38,9 @@ def from_policy(images: Image, as_it_is: Images, size: tuple[int, int] | None = 
         found = found * np.float32(255.0)
     elif as_it_is.range == "-1..1":
         found = (found + np.float32(1.0)) * np.float32(127.5)
-    found = np.clip(np.rint(found), 0, 255).astype(np.uint8)
+    if found.dtype != np.uint8:
+        whole = np.rint(found)
+        found = np.clip(whole, 0, 255, out=whole).astype(np.uint8)
     found = _mirrored(found, as_it_is)
     if size is not None and found.shape[-3:-1] != size:
         found = resized(found, size)

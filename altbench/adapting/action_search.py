@@ -48,20 +48,32 @@ def search(judge: Judge, answers: Float32, facts: Facts) -> Scored:
     asked = _Asked(judge, answers[None], facts)
     plain = [(asked.best(timing)[0], timing) for timing in timings(answers.shape[1], facts, [(0, 1.0)])]
     plain.sort(key=lambda one: one[0].error)
-    times = list(itertools.product(*(lattice.values(f"actions.{name}", facts) for name in ("offset", "frequency"))))
+    times = every_time(facts)
     kinds = {(timing["reference"], timing["frame"]) for _, timing in plain[:KINDS]}
     others = [t for t in timings(answers.shape[1], facts, times) if (t["reference"], t["frame"]) in kinds]
     return min([plain[0][0], *(asked.best(timing)[0] for timing in others)], key=lambda one: one.error)
 
 
-def best_of_each(judge: Judge, answers: Float32, facts: Facts, times: Iterable[tuple[int, float]]) -> list[Scored]:
+def best_of_each(judge: Judge, answers: Float32, facts: Facts, how: Actions) -> list[Scored]:
     """Return the best conventions for each candidate's answers (candidates, M, n, numbers).
 
-    `times`: the offsets and frequencies that are tried.
+    Every reference and frame is tried in the time of `how` and in the plainest; every
+    offset and frequency with the reference and frame of `how`. A wrong time and wrong
+    images hide each other: without one, the other looks right as it is.
     """
-    asked = _Asked(judge, answers, facts)
-    found = [asked.best(timing) for timing in timings(answers.shape[2], facts, times)]
+    asked, steps = _Asked(judge, answers, facts), answers.shape[2]
+    near = list(dict.fromkeys([(how.offset, how.frequency), (0, 1.0)]))
+    others = [time for time in every_time(facts) if time not in near]
+    chosen = list(timings(steps, facts, near))
+    chosen += [t for t in timings(steps, facts, others) if (t["reference"], t["frame"]) == (how.reference, how.frame)]
+    found = [asked.best(timing) for timing in chosen]
     return [min(own, key=lambda one: one.error) for own in zip(*found, strict=True)]
+
+
+def every_time(facts: Facts) -> list[tuple[int, float]]:
+    """Return every offset with every frequency."""
+    offsets, frequencies = (lattice.values(f"actions.{name}", facts) for name in ("offset", "frequency"))
+    return list(itertools.product(offsets, frequencies))
 
 
 def timings(steps: int, facts: Facts, times: Iterable[tuple[int, float]]) -> Iterator[Timing]:

@@ -170,10 +170,14 @@ def _features(evidence: Evidence) -> Float64:
 
 
 def _small(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Float64:
-    grey = images.mean(axis=-1)
-    rows = [part.mean(axis=1) for part in np.array_split(grey, 6, axis=1)]
-    squares = [part.mean(axis=1) for row in rows for part in np.array_split(row, 6, axis=1)]
-    return np.stack(squares, axis=1)
+    """Return the mean brightness (M, 36) of 6 x 6 parts of images (M, H, W, 3)."""
+    # Sums of whole numbers first: the images are too large to become float64.
+    rows = [part.sum(axis=1, dtype=np.uint32) for part in np.array_split(images, 6, axis=1)]
+    squares = [part.sum(axis=(1, 2)) for row in rows for part in np.array_split(row, 6, axis=1)]
+    sizes = [len(part) for part in np.array_split(np.arange(images.shape[1]), 6)]
+    widths = [len(part) for part in np.array_split(np.arange(images.shape[2]), 6)]
+    count = np.array([height * width * images.shape[3] for height in sizes for width in widths], np.float64)
+    return np.stack(squares, axis=1) / count
 
 
 def constant_actions(evidence: Evidence, library: Evidence) -> Float64:

@@ -190,7 +190,7 @@ def changed(adapter: Adapter, start: Adapter) -> list[str]:
 def said(name: str, value: Any, facts: Facts | None = None) -> str:
     """Return a value in words, for the report."""
     if name == "cameras":
-        return ", ".join(f"{own} gets {camera}" for own, camera in value.items()) or "none"
+        return ", ".join(f"{own} gets {camera}" for own, camera in sorted(value.items())) or "none"
     if name == "actions.position":
         if value["position"] != "min_max":
             return str(value["position"])

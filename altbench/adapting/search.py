@@ -27,6 +27,11 @@ from altbench.core.types import Float32, Float64, Int64
 
 DECIDED = 1.1
 """A value is decided against another if the other's error is so many times as large."""
+PLAIN = 1.05
+"""A plainer adapter is taken if its error on the frames of the search is less than so many
+times the least one. Less than `DECIDED`, since the error of other frames differs: what
+is dropped here must not cost a tenth there. Sound policies stay below 1.02.
+"""
 LEAST_ERROR = 0.1
 """Smaller errors count as this: they are of rounding."""
 SLOW_S = 0.005
@@ -72,7 +77,7 @@ class Search:
         self.pace = FAST
 
     def run(self) -> Adapter:
-        """Return the plainest adapter whose error is within `DECIDED` of the least."""
+        """Return the plainest adapter whose error is within `PLAIN` of the least."""
         self.say("what the policy accepts")
         self.adapter = self.start = self._accepted()
         self.measure_pace()
@@ -92,8 +97,9 @@ class Search:
             if self.adapter == before:
                 break
         self.say("as plain as the evidence allows")
+        self._actions(self.pace.most)
         self.adapter = self._plainest()
-        return self.adapter
+        return self._usual(self.adapter)
 
     def judge(self, rows: Int64) -> Judge:
         """Return a judge of some frames."""
@@ -149,9 +155,9 @@ class Search:
         self.pace = SLOW if min(seconds) > SLOW_S else FAST
 
     # -------------------------------------------------------------------------------- blocks
-    def _actions(self) -> None:
-        """Search the conventions of actions."""
-        rows = self.rows[: self.pace.some]
+    def _actions(self, frames: int = 0) -> None:
+        """Search the conventions of actions on `frames` frames; 0: as many as promising candidates get."""
+        rows = self.rows[: frames or self.pace.some]
         answers = self.asker.one(self.adapter, rows)
         assert answers is not None
         judge = self.judge(rows)
@@ -236,10 +242,9 @@ class Search:
 
     def _suited(self, group: Sequence[tuple[Adapter, Float32]], rows: Int64) -> list[tuple[float, Adapter]]:
         """Return each candidate with the actions that suit its answers best, and its error."""
-        how = self.adapter.actions or Actions()
-        times = list(dict.fromkeys([(how.offset, how.frequency), (0, 1.0)]))
         stacked = np.stack([answers for _, answers in group])
-        best = action_search.best_of_each(self.judge(rows), stacked, self.facts, times)
+        how = self.adapter.actions or Actions()
+        best = action_search.best_of_each(self.judge(rows), stacked, self.facts, how)
         return [
             (own.error, one.model_copy(update={"actions": own.how})) for (one, _), own in zip(group, best, strict=True)
         ]
@@ -252,7 +257,7 @@ class Search:
 
     # -------------------------------------------------------------------------------- the end
     def _plainest(self) -> Adapter:
-        """Return the adapter with the fewest changes that is not clearly worse than the best one."""
+        """Return the adapter with the fewest changes whose error is within `PLAIN` of the best one's."""
         rows = self.rows[: self.pace.most]
         differing = lattice.changed(self.adapter, self.start)
         best = self.error(self.adapter, rows)
@@ -260,10 +265,25 @@ class Search:
         for count in range(len(differing)):
             tried = [self._reverted(kept, differing) for kept in itertools.combinations(differing, count)]
             errors = [(self.error(one, rows), one) for one in tried if one is not None]
-            good = [(float(e.mean()), one) for e, one in errors if e is not None and not clearly_worse(e, best)]
+            good = [(float(e.mean()), one) for e, one in errors if e is not None and is_as_good(e, best)]
             if good:
                 return min(good, key=lambda pair: pair[0])[1]
         return self.adapter
+
+    def _usual(self, adapter: Adapter) -> Adapter:
+        """Return the adapter with the more usual of two values of actions that are as good."""
+        rows = self.rows[: self.pace.most]
+        best = self.error(adapter, rows)
+        assert best is not None
+        for name in (name for name in lattice.changed(adapter, self.start) if name.startswith("actions.")):
+            own, values = lattice.value_of(adapter, name), lattice.values(name, self.facts)
+            for value in values[: values.index(own)] if own in values else ():
+                other = lattice.with_value(adapter, name, value)
+                error = None if other is None else self.error(other, rows)
+                if other is not None and error is not None and is_as_good(error, best):
+                    adapter = other
+                    break
+        return adapter
 
     def _reverted(self, kept: Sequence[str], differing: Sequence[str]) -> Adapter | None:
         """Return the adapter with all that differs as at the start, but what is `kept`."""
@@ -298,9 +318,9 @@ def mean_error(judge: Judge, answers: Float32, adapter: Adapter) -> float:
         return float("inf")
 
 
-def clearly_worse(errors: Float64, best: Float64) -> bool:
-    """Return whether errors (M,) are at least `DECIDED` times as large as the best ones."""
-    return differs(float(errors.mean()), float(best.mean()))
+def is_as_good(errors: Float64, best: Float64) -> bool:
+    """Return whether errors (M,) are on average less than `PLAIN` times as large as the best ones."""
+    return max(float(errors.mean()), LEAST_ERROR) < PLAIN * max(float(best.mean()), LEAST_ERROR)
 
 
 def differs(error: float, best: float) -> bool:

@@ -89,7 +89,8 @@ def run(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="One more policy: a registered name, your own ./file.py:Class, or a server's ws:// URL; repeatable.",
+            help="One more policy: a registered name, your own ./file.py:Class, a checkpoint's folder, or a server's "
+            "ws:// URL; repeatable.",
             autocompletion=completion.policies,
         ),
     ] = None,
@@ -136,6 +137,7 @@ def run(
 
     - `altbench run smoke`
     - `altbench run quick --policy ./mine.py:MyPolicy`
+    - `altbench run smoke --policy results/quick/checkpoints/lift-bc-n30-s0-...`
     - `altbench run quick --only alt --only bc --split uniform --episodes 5`
     - `altbench run my.toml --out results/mine --workers 4`
     - `altbench run my.toml --dry-run`
@@ -145,6 +147,7 @@ def run(
     from altbench.sweeps.overrides import override
 
     named = commands.load(sweep)
+    commands.check_policies(policy or [], named)
     effective = override(
         named,
         policies=policy or [],
@@ -187,7 +190,8 @@ def show_name(
     name: Annotated[
         str,
         typer.Argument(
-            help="A name that `altbench list` shows, a policy as ./file.py:Class, or a sweep's file.",
+            help="A name that `altbench list` shows, a policy as ./file.py:Class, a checkpoint's folder, a server's ws:// "
+            "URL, or a sweep's file.",
             show_default=False,
             autocompletion=completion.everything,
         ),
@@ -199,6 +203,7 @@ def show_name(
     - `altbench show Lift`
     - `altbench show quick`
     - `altbench show ./mine.py:MyPolicy`
+    - `altbench show ws://127.0.0.1:8000`
     """
     from altbench.cli import show
 
@@ -282,8 +287,8 @@ def bench_policies(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="A policy to measure, perhaps with its own preset (alt:compact), or ./file.py:Class; repeatable; "
-            "default diffusion, bc, alt, and with --preset published_size also alt:compact."
+            help="A policy to measure, perhaps with its own preset (alt:compact), ./file.py:Class, or a server's ws:// "
+            "URL; repeatable; default diffusion, bc, alt, and with --preset published_size also alt:compact."
         ),
     ] = None,
     decisions: Annotated[int, typer.Option(min=1, help="Decisions to time for each policy.")] = 10,
@@ -294,7 +299,8 @@ def bench_policies(
     """Measure the time of a decision and the memory of policies, at 84×84 and 240×320.
 
     The last table compares them with the paper's ratios. Weights are random: neither
-    time nor memory depends on what a policy has learned.
+    time nor memory depends on what a policy has learned. A server is measured as it is, at
+    Lift's observations.
 
     - `altbench bench policies --preset small`
     - `altbench bench policies --policy alt --policy ./mine.py:MyPolicy --threads 1 --out results/mine`

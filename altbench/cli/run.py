@@ -27,6 +27,13 @@ def load(name: str) -> SweepSpec:
     return load_kept(Path(name)) if name.endswith(".json") else load_sweep(name)
 
 
+def check_policies(names: Sequence[str], sweep: SweepSpec) -> None:
+    """Raise ConfigError for a folder among the further policies that the sweep cannot play."""
+    from altbench.results.targets import check_playable
+
+    check_playable(names, sweep.tasks)
+
+
 def choose_engine(name: str, settings: Sequence[str], workers: int | None, mixed: bool) -> Engine:
     """Return the engine that the options name; ConfigError if it does not take them."""
     from altbench.engines.settings import check_engine

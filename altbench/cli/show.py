@@ -1,4 +1,4 @@
-"""`altbench show NAME`: a policy's settings, a task, a perturbation, a sweep, an experiment."""
+"""`altbench show NAME`: a policy, a server, a checkpoint, a task, a perturbation, a sweep, an experiment."""
 
 from __future__ import annotations
 
@@ -18,22 +18,29 @@ from altbench.core.docstrings import meanings
 from altbench.core.errors import ConfigError, suggestion
 from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
 from altbench.core.policy import Policy, Trainable
-from altbench.system.console import FittingTable, make_console, say, show
+from altbench.system.console import FittingTable, make_console, one_line, say, show
+
+SERVER_S = 10.0
+"""Seconds in which a server must tell what it is."""
+STATELESS = " It does not know altbench: it hears nothing of episodes, and gets one frame (stateless)."
 
 
 def show_name(name: str) -> None:
     """Print what `name` is, for each kind of names that has it.
 
-    Also a policy as `file.py:Class` and a sweep's file. ConfigError with the nearest
-    valid name, of any kind, if nothing has it.
+    Also a sweep's file, and a policy as `file.py:Class`, as a checkpoint's folder or as a
+    server's URL. ConfigError with the nearest valid name, of any kind, if nothing has it.
     """
     console = make_console()
-    if name.endswith((".toml", ".json")):
-        _SHOWN["sweeps"](console, name)
-        return
-    if registry.is_file(name):
-        _SHOWN["policies"](console, name)
-        return
+    for fits, shown in (
+        (name.endswith((".toml", ".json")), _sweep),
+        (registry.is_url(name), _server),
+        (Path(name).is_dir() and name not in registry.table("policy"), _checkpoint),
+        (registry.is_file(name), _policy),
+    ):
+        if fits:
+            shown(console, name)
+            return
     found = {kind: key for kind in KINDS if (key := _key(kind, name))}
     if not found:
         every = dict.fromkeys([*(key for kind in KINDS for key in names(kind)), *_experiments()])
@@ -74,6 +81,55 @@ def _policy(console: Console, name: str) -> None:
     show(console, _settings_table(cls))
     if any(cls.presets.values()):
         show(console, _presets_table(cls))
+
+
+def _server(console: Console, url: str) -> None:
+    """Print what the policy server at `url` tells of itself."""
+    import os
+
+    from altbench.remote.connection import Address, Connection, check_url
+    from altbench.remote.messages import EXTENSION
+    from altbench.remote.settings import RemoteEntry
+
+    check_url(url)
+    connection = Connection(Address(url, key=os.environ.get(RemoteEntry().key_from, "")), SERVER_S)
+    connection.close()
+    info = connection.info
+    say(console, (f"policy {url}", "bold"))
+    say(console, "The policy of a server, which answers as openpi's do." + ("" if info.extended else STATELESS))
+    told = {**info.metadata, **(info.metadata.get(EXTENSION, {}) if info.extended else {})}
+    table = FittingTable(("it tells", ""), prose=[1])
+    for key, value in told.items():
+        if key != EXTENSION:
+            table.add(one_line(str(key)), one_line(str(value)))
+    show(console, table)
+    say(console, f"\nIn a sweep: policy = {written(url)}. `altbench check-policy` asks it, docs/remote.md says how.")
+
+
+def _checkpoint(console: Console, folder: str) -> None:
+    """Print what the checkpoint in `folder` is, from its card."""
+    from altbench.results.targets import card_of
+
+    card = card_of(Path(folder))
+    say(console, (f"checkpoint {folder}", "bold"), wrap=False)
+    table = FittingTable(("", ""), prose=[1])
+    shown = (
+        "task",
+        "policy",
+        "preset",
+        "n",
+        "train_seed",
+        "image_size",
+        "train_seconds",
+        "trained_on",
+        "epochs",
+        "key",
+    )
+    for name in shown:
+        table.add(name.replace("_", " "), written(getattr(card, name)))
+    table.add("settings", ", ".join(f"{key} = {written(value)}" for key, value in card.config.items()))
+    show(console, table)
+    say(console, "\nTo play it: `altbench run SWEEP --policy FOLDER`; `altbench serve FOLDER` serves it.")
 
 
 def _settings_table(cls: type[Policy]) -> FittingTable:

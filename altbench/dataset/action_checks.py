@@ -7,8 +7,9 @@ from pathlib import Path
 from altbench.core import registry
 from altbench.core.actions import check_actions
 from altbench.core.motion import check_motion
-from altbench.dataset.exchange import TaskStateViewer, is_solved_at_start
+from altbench.dataset.exchange import is_solved_at_start
 from altbench.dataset.files import Dataset
+from altbench.dataset.state_viewer import TaskStateViewer
 
 
 def check_space_of(path: Path, found: Dataset) -> None:
@@ -27,7 +28,7 @@ def check_motion_of(path: Path, found: Dataset) -> list[str]:
     A task whose states cannot be set is not checked.
     """
     with TaskStateViewer(registry.task(found.meta.task)) as viewer:
-        if not viewer.can_set_states:
+        if not viewer.can_look:
             return [f"states of {found.meta.task} cannot be set, so the motion was not checked"]
         check_motion(str(path), viewer, found.demonstrations)
         solved = [str(d.index) for d in found.demonstrations if is_solved_at_start(viewer, d)]

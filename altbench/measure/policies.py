@@ -14,12 +14,13 @@ from pathlib import Path
 from rich.console import Console
 
 from altbench.core import registry
-from altbench.measure.probe import measure_checkpoint
+from altbench.measure.probe import measure_checkpoint, measure_ready
 from altbench.measure.standard import standard
 from altbench.measure.untrained import Untrained, check, write_untrained
 from altbench.report.costs import latency_table, memory_table, ratios_table
 from altbench.report.table import write_table
 from altbench.report.tables import render_costs
+from altbench.results.checkpoints import CheckpointCard
 from altbench.rollout.records import MeasureRecord
 from altbench.sweeps.spec import MeasureEntry
 from altbench.system import fingerprint
@@ -35,7 +36,7 @@ def policies(
     """Measure each policy of `names`, untrained, at both image sizes.
 
     Print the tables, and write them into `out` unless it is None. A name may have its
-    own preset, as in `alt:compact`.
+    own preset, as in `alt:compact`, or be a server's URL, which is measured as it is.
     """
     usual = standard()
     wanted = [
@@ -44,7 +45,8 @@ def policies(
         for name in names
     ]
     for one in wanted:
-        check(one)
+        if not registry.is_url(one.policy):
+            check(one)
     entry = MeasureEntry(decisions=decisions, warmup=2, threads=threads)
     records: list[MeasureRecord] = []
     for one in wanted:
@@ -60,12 +62,31 @@ def policies(
         say(console, f"tables in {out}", wrap=False)
 
 
+def _served(wanted: Untrained) -> CheckpointCard:
+    """Return what names the policy of a server; nothing was fitted."""
+    return CheckpointCard(
+        task=wanted.task,
+        policy=wanted.policy,
+        preset="",
+        config={},
+        n=standard().n,
+        train_seed=0,
+        key="",
+        data_checksum="",
+        policy_version=0,
+        image_size=wanted.image_size,
+        train_seconds=0.0,
+    )
+
+
 def _with_preset(name: str, preset: str) -> tuple[str, str]:
     """Return the policy and its preset; `alt:compact` has its own.
 
     In the name of a policy's file, such as `./mine.py:Mine`, the colon has another
     meaning.
     """
+    if registry.is_url(name):
+        return name, ""  # its settings are where it was started
     if registry.is_file(name) or ":" not in name:
         return name, preset
     policy, _, own = name.partition(":")
@@ -73,6 +94,8 @@ def _with_preset(name: str, preset: str) -> tuple[str, str]:
 
 
 def _measure(wanted: Untrained, entry: MeasureEntry) -> MeasureRecord:
+    if registry.is_url(wanted.policy):
+        return measure_ready(_served(wanted), wanted.policy, entry, wanted.device)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "checkpoint"
         state_dim = write_untrained(dataclasses.replace(wanted, folder=str(folder)), entry.threads)

@@ -147,8 +147,8 @@ def _digest(root: Path) -> str:
     state = hashlib.sha256()
     own = Path(__file__).parent
     made_by = [*sorted(own.glob("*.py")), *sorted((own / "templates").iterdir())]
-    names = ("episodes.parquet", "decisions.parquet", "sweep.json", "fingerprint.json", "training.json", "outputs.json")
-    made_of = [root / name for name in names]
+    records = ("episodes.parquet", "decisions.parquet", "sweep.json", "fingerprint.json", "outputs.json")
+    made_of = [root / name for name in (*records, "training.json", "served.json")]
     made_of += [*sorted((root / "measures").glob("*.json")), *sorted((root / "audit").glob("*/calibrated.*"))]
     made_of += sorted((root / "videos").glob("*.mp4"))
     for path in (*made_by, *made_of):

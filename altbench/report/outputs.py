@@ -16,6 +16,7 @@ from altbench.report.table import Table
 from altbench.results import frames
 from altbench.results import measures as measures_module
 from altbench.results.run import Run
+from altbench.results.served import write_served
 from altbench.results.training import write_training
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import MeasureRecord
@@ -54,6 +55,7 @@ def write(run: Run, out: Path | None = None) -> Failures:
     fingerprint.write_fingerprint(out, made_by)
     recorded.build_parquet(out)
     write_training(run, out)
+    write_served(run, out)
     episodes = parts_of_run(recorded, run.root, run.sweep, out)
     more = _lookups(episodes, run.sweep)
     return _draw(out, episodes, run.measures(), made_by, made_of, more)[1]
@@ -75,7 +77,7 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
             "`altbench run` makes them"
         )
     warn_of_unchecked(folder)
-    episodes = parts_of_run(frames.loadparts_of_run(folder), folder, None, folder)
+    episodes = parts_of_run(frames.load_parts(folder), folder, None, folder)
     kept = folder / "sweep.json"
     more = _lookups(episodes, load_kept(kept)) if kept.is_file() and (folder / frames.DECISIONS_FILE).is_file() else {}
     return _draw(folder, episodes, measures_module.load_measures(folder), made_by, _written(folder)["made_of"], more)

@@ -14,6 +14,7 @@ import pandas as pd
 from altbench.report.privileged import is_privileged, marked
 from altbench.report.splits import by_split
 from altbench.report.table import Block, Table, pivot, rate_text
+from altbench.results.served import stateless_rows
 from altbench.rollout.records import Status
 from altbench.stats.clustering import SHOWN, start_of
 from altbench.stats.paired import paired_tests
@@ -64,6 +65,7 @@ _NOT_CONVERGED = (
     " Not converged, marked *, and not ranked: {rows}. Their networks saw the frames fewer than 100 times, and training did"
     " not end at a plateau of the loss (training.json)."
 )
+_STATELESS = " Stateless: {rows}. The server hears nothing of episodes: it is not told when one begins, nor its seed."
 _FLAGS = (
     "Flagged/episodes, rate and Wilson 95 % interval over initial poses (false alarms on unperturbed episodes, detections"
     " on perturbed ones); AUROC of an episode's highest score against the same policy's unperturbed episodes on the same"
@@ -78,7 +80,7 @@ def success_table(episodes: Episodes) -> Table:
     `results.load_episodes`, or parts of them. Episodes with `infra_error` are missing:
     left out and counted. Every other error is a failure.
     """
-    short, seeds = _facts(episodes)
+    short, seeds, unheard = _facts(episodes)
     data = gathered(episodes, lambda part: _success_part(part, short), [*ROW, *CONDITION])
     texts = _rate_texts(
         data["successes"], data["episodes"], data["rate"], data["low"], data["high"], data["infra_errors"]
@@ -91,19 +93,22 @@ def success_table(episodes: Episodes) -> Table:
         if short
         else ""
     )
+    several += _STATELESS.format(rows=", ".join(sorted(unheard))) if unheard else ""
     own = _shown_n(data)
     ranking = _RANKING + (_OWN_N if own[own > 0].nunique() > 1 else "")
     return Table("Success", data, condition_blocks(data, texts), _RATES + ranking + lacks + several)
 
 
-def _facts(episodes: Episodes) -> tuple[set[tuple[str, str, int]], set[int]]:
-    """Return the rows that have not converged, and the training seeds."""
+def _facts(episodes: Episodes) -> tuple[set[tuple[str, str, int]], set[int], set[str]]:
+    """Return the rows that have not converged, the training seeds, and stateless labels."""
     short: set[tuple[str, str, int]] = set()
     seeds: set[int] = set()
+    unheard: set[str] = set()
     for part in parts_of(episodes):
         short |= unconverged_rows(part)
         seeds |= set(map(int, part["train_seed"].unique()))
-    return short, seeds
+        unheard |= set(stateless_rows(part))
+    return short, seeds, unheard
 
 
 def _success_part(part: pd.DataFrame, short: set[tuple[str, str, int]]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,30 @@ def find_target(
     return Target(name, policy)
 
 
-def _checkpoint(folder: Path, task: str | None, preset: str, config: Mapping[str, Any], device: str) -> Target:
+def card_of(folder: Path) -> CheckpointCard:
+    """Return the card of the checkpoint in `folder`; ConfigError, which names those inside, if it is none."""
     if not is_checkpoint(folder):
         inside = sorted(path.name for path in (folder / "checkpoints").glob("*") if is_checkpoint(path))
         hint = f"; it has the checkpoints {', '.join(inside[:10])}" if inside else ""
         raise ConfigError(f"{folder}: expected a checkpoint's folder, RUN/checkpoints/NAME{hint}")
-    card = read_card(folder)
+    return read_card(folder)
+
+
+def check_playable(policies: Sequence[str], tasks: Sequence[str]) -> None:
+    """Raise ConfigError for a folder in `policies` that is no checkpoint of one of `tasks`.
+
+    What is no folder is left to those who know names, files and URLs.
+    """
+    for folder in filter(Path.is_dir, map(Path, policies)):
+        card = card_of(folder)
+        if list(tasks) != [card.task]:
+            raise ConfigError(
+                f"--policy {folder}: a policy of the task {card.task}, and the sweep plays {', '.join(tasks)}"
+            )
+
+
+def _checkpoint(folder: Path, task: str | None, preset: str, config: Mapping[str, Any], device: str) -> Target:
+    card = card_of(folder)
     if task not in (None, card.task):
         raise ConfigError(f"{folder}: a policy of the task {card.task}, and not of {task}; leave --task out")
     if preset not in ("", card.preset) and not config:

@@ -9,9 +9,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, final
 
+from altbench.results.checked import check_key
 from altbench.results.run import Run
 from altbench.rollout.watch import Phase
-from altbench.runner import contract, work
+from altbench.runner import work
 from altbench.runner.heartbeat import Heartbeat, Pulse
 from altbench.runner.work import Lost
 from altbench.runner.worker import Worker
@@ -147,7 +148,7 @@ class CheckJob(Job):
     @property
     def key(self) -> str:
         """The check's key, marked as such."""
-        return f"check-{contract.check_key(self.cell)}"
+        return f"check-{check_key(self.cell)}"
 
     def threads(self, run: Run, available: int) -> int:
         """Return the sweep's threads for rollouts."""

@@ -24,6 +24,7 @@ from altbench.report.opened import OpenedRun
 from altbench.report.replication import write_replication
 from altbench.results import cells as cells_module
 from altbench.results import history, measures
+from altbench.results.checked import Checked, check_key, load_checked
 from altbench.results.folder import RunFolder, remove_leftovers
 from altbench.results.run import Run
 from altbench.results.takeover import older_cells
@@ -186,7 +187,7 @@ def summarise(run: Run, ended: Ended, pending: int, board: Board) -> Summary:
     to run.
     """
     for job in (job for job in ended.finished if isinstance(job, FitJob)):
-        _tell(board, job.checkpoint.label, contract.load_checked(run.root, job.checkpoint.key))
+        _tell(board, job.checkpoint.label, load_checked(run.root, job.checkpoint.key))
     shutil.rmtree(run.folder.progress, ignore_errors=True)
     unplayed = [(name, why) for name, why in _infra_errors(run) if name not in ended.failed]
     failed = (*ended.failed.items(), *unplayed, *_hopeless_rows(run), *_missing(run, ended.failed))
@@ -199,20 +200,20 @@ def _check_policies(begun: Run, executor: Executor, board: Board) -> None:
     Raise AltbenchError if some break their contract. One whose worker dies or hangs is
     not refused: its episodes record that.
     """
-    cells = {contract.check_key(c): c for c in begun.plan.cells if not c.checkpoint.trainable}
+    cells = {check_key(c): c for c in begun.plan.cells if not c.checkpoint.trainable}
     cells = {key: c for key, c in cells.items() if not contract.is_own(c.checkpoint)}
-    before = {key: contract.load_checked(begun.root, key) for key in cells}
+    before = {key: load_checked(begun.root, key) for key in cells}
     jobs = [CheckJob(c) for key, c in cells.items() if (found := before[key]) is None or found.fault]
     if not jobs:
         return
     Scheduler(begun, executor, board).finish(jobs)
-    found_now = [(job.cell.label, contract.load_checked(begun.root, contract.check_key(job.cell))) for job in jobs]
+    found_now = [(job.cell.label, load_checked(begun.root, check_key(job.cell))) for job in jobs]
     contract.refuse([(label, found.fault) for label, found in found_now if found and found.fault])
     for label, found in found_now:
         _tell(board, label, found)
 
 
-def _tell(board: Board, label: str, found: contract.Checked | None) -> None:
+def _tell(board: Board, label: str, found: Checked | None) -> None:
     for note in found.notes if found else ():
         say(board.console, ("warning", "yellow"), f" policy {label!r}: {note}")
 

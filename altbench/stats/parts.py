@@ -15,6 +15,7 @@ import pandas as pd
 
 from altbench.results.collected import adding_collected
 from altbench.results.recorded import Recorded
+from altbench.results.served import adding_served
 from altbench.results.training import adding_training
 from altbench.rollout.records import CellHeader
 from altbench.stats.rates import countable, success_rates
@@ -52,10 +53,10 @@ class EpisodeParts:
 def parts_of_run(recorded: Recorded, folder: Path, sweep: SweepSpec | None, out: Path) -> EpisodeParts:
     """Return the episodes of a run in parts, with what its folder says of them besides.
 
-    `out`: where it is said which checkpoints have converged.
+    `out`: where it is said which checkpoints have converged, and what servers were.
     """
-    collected, training = adding_collected(folder, sweep), adding_training(out)
-    return EpisodeParts(recorded, lambda frame: training(collected(frame)))
+    collected, training, served = adding_collected(folder, sweep), adding_training(out), adding_served(out)
+    return EpisodeParts(recorded, lambda frame: served(training(collected(frame))))
 
 
 Episodes = pd.DataFrame | EpisodeParts

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from altbench.core import registry
@@ -70,15 +71,16 @@ def override(
 def with_policies(sweep: SweepSpec, extra: Sequence[str], adapter: str | None = None) -> SweepSpec:
     """Return `sweep` with each of `extra` as one more policy, behind `adapter` if given.
 
-    `extra`: a registered name, or `file.py:Class`. Each has the sweep's largest N and
-    takes part in every evaluation. `adapter`: a TOML file; ConfigError without `extra`.
+    `extra`: a registered name, `file.py:Class`, the URL of a server, or the folder of a
+    checkpoint, which the bench serves from a process of its own. Each has the sweep's
+    largest N and takes part in every evaluation. `adapter`: a TOML file; ConfigError
+    without `extra`.
     """
     if adapter is not None and not extra:
         raise ConfigError("--adapter goes with --policy: it says how that policy's conventions differ from ours")
     for spec in extra:
-        policy = registry.policy(spec)
         n = (max(n for entry in sweep.policies for n in entry.n),)
-        entry = PolicyEntry(policy=spec, preset=next(iter(policy.presets), "small"), n=n, adapter=adapter)
+        entry = PolicyEntry(policy=spec, n=n, adapter=adapter, **_made_as(spec))
         if entry.name in [p.name for p in sweep.policies]:
             raise ConfigError(f"--policy {spec}: the sweep already has a policy called {entry.name!r}")
         evaluations = [
@@ -87,6 +89,15 @@ def with_policies(sweep: SweepSpec, extra: Sequence[str], adapter: str | None = 
         ]
         sweep = sweep.model_copy(update={"policies": (*sweep.policies, entry), "evaluations": tuple(evaluations)})
     return sweep
+
+
+def _made_as(spec: str) -> dict[str, Any]:
+    """Return the settings of a row by which the policy that `spec` names is made."""
+    folder = Path(spec)
+    if not folder.is_dir():
+        return {"preset": next(iter(registry.policy(spec).presets), "small")}
+    # A checkpoint is ready to act. The row's own process loads it, as `altbench serve` does.
+    return {"label": folder.resolve().name, "isolate": "process"}
 
 
 def _checked(sweep: SweepSpec, changes: dict[str, Any]) -> SweepSpec:

@@ -74,7 +74,8 @@ def guarded(path: Path) -> Iterator[None]:
     # h5py raises OSError, KeyError, RuntimeError, TypeError and more for a file that it
     # cannot read.
     except Exception as error:
-        raise DatasetError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+        reason = " ".join(str(error).split())  # pyarrow's has several lines
+        raise DatasetError(f"{path}: cannot be read: {type(error).__name__}: {reason}") from error
 
 
 def group(parent: h5py.Group, name: str) -> h5py.Group:

@@ -106,6 +106,6 @@ def _reasons(path: Path) -> Iterator[None]:
     """Turn PyAV's errors in the block into a DatasetError that names the film."""
     try:
         yield
-    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+    except (av.FFmpegError, OSError, ValueError, IndexError, OverflowError) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise DatasetError(f"{path}: cannot be read as a film: {reason}") from error

@@ -105,7 +105,7 @@ def _metadata(folder: Path) -> dict[str, Any]:
     try:
         content = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file}: cannot be read: {error}") from error
+        raise DatasetError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
     metadata = hdf5.json_object(str(file), content)
     if metadata.get("data_format") != "hdf5":
         raise DatasetError(f"{file}: expected data_format hdf5, got {metadata.get('data_format')!r}"[:300])

@@ -223,4 +223,4 @@ def model_xml(path: Path, model: str, given: Path | None) -> str:
     try:
         return found.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{found}: cannot be read: {error}") from error
+        raise DatasetError(f"{found}: cannot be read: {' '.join(str(error).split())}") from error

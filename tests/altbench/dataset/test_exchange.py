@@ -23,7 +23,8 @@ from altbench.core.demonstration import ImportOptions
 from altbench.core.errors import AltbenchError, DatasetError, UnknownNameError
 from altbench.dataset import exchange, files, known_sets
 from altbench.dataset.collecting import collect
-from altbench.dataset.exchange import TaskStateViewer, is_solved_at_start
+from altbench.dataset.exchange import is_solved_at_start
+from altbench.dataset.state_viewer import TaskStateViewer
 from altbench.report import contact_sheets
 
 HUMAN = Path(__file__).parents[3] / "../shared/data/human_demos"

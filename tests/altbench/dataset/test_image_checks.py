@@ -12,8 +12,8 @@ import pytest
 from altbench.core.demonstration import Demonstration
 from altbench.core.types import UInt8
 from altbench.dataset import image_likeness
-from altbench.dataset.exchange import TaskStateViewer
 from altbench.dataset.image_checks import ImageCheck, ImagesError, _compared
+from altbench.dataset.state_viewer import TaskStateViewer
 
 SIZE = (48, 48)
 Change = Callable[[UInt8], UInt8]

@@ -150,3 +150,22 @@ def test_a_policy_is_served_until_ctrl_c() -> None:
     rest, err = serving.communicate(timeout=30)
     assert serving.returncode == 0 and "all that had arrived was answered" in rest and err == ""
     policy.close()
+
+
+def test_show_tells_what_a_server_is(server: PlainServer) -> None:
+    plain = PlainServer(metadata={"model": "[bold]pi0[/bold]"}).start()
+    for one, words in ((server, "action_space"), (plain, "[bold]pi0[/bold]")):
+        done = CliRunner().invoke(app, ["show", one.url], catch_exceptions=False)
+        assert done.exit_code == 0 and one.url in done.output and words in done.output
+        assert ("stateless" in done.output) == (one is plain)
+    plain.stop()
+    with pytest.raises(AltbenchError, match="expected a policy server, got Connection refused"):
+        CliRunner().invoke(app, ["show", "ws://127.0.0.1:9"], catch_exceptions=False)
+
+
+def test_a_server_is_measured_beside_policies(server: PlainServer, tmp_path: Path) -> None:
+    options = ["--policy", server.url, "--decisions", "2", "--threads", "1", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, ["bench", "policies", *options], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    table = (tmp_path / "latency.md").read_text()
+    assert server.url in table and "server's p50 ms" in table and "84×84" in table

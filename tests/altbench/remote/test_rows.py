@@ -9,15 +9,21 @@ from typing import Any
 import fakes
 import pytest
 from running import run_bare
+from typer.testing import CliRunner
 
 pytest.importorskip("websockets", reason="needs altbench[remote]")
 pytest.importorskip("msgpack", reason="needs altbench[remote]")
 
 from plain_server import PlainServer
 
+from altbench.cli.app import app
 from altbench.core.errors import AltbenchError, ConfigError
+from altbench.measure.untrained import Untrained, write_untrained
+from altbench.report import outputs
 from altbench.results import frames
 from altbench.results.run import Run
+from altbench.results.served import load_served
+from altbench.results.targets import check_playable
 from altbench.runner.executors import InlineExecutor
 from altbench.sweeps.kept import load_kept
 from altbench.sweeps.overrides import with_policies
@@ -113,6 +119,43 @@ def test_a_url_may_be_one_more_policy_of_any_sweep(server: PlainServer, tmp_path
     assert len(keys(spec, tmp_path)) == 2
 
 
+def a_checkpoint(folder: Path) -> Path:
+    """Write a checkpoint of Lift that learned nothing."""
+    write_untrained(Untrained(str(folder), "Lift", "bc", "small", (84, 84), 20, "cpu"), threads=1)
+    return folder
+
+
+def test_a_checkpoint_may_be_one_more_policy_of_any_sweep(tmp_path: Path) -> None:
+    folder = a_checkpoint(tmp_path / "run" / "checkpoints" / "lift-bc")
+    spec = with_policies(sweep({"policy": "random"}, tasks=["Lift"]), [str(folder)])
+    added = spec.policies[1]
+    assert (added.name, added.policy, added.isolate) == ("lift-bc", str(folder), "process")
+    check_playable(["random", "ws://h:1", str(folder)], spec.tasks)
+    with pytest.raises(ConfigError, match="a policy of the task Lift, and the sweep plays Can, Lift"):
+        check_playable([str(folder)], ["Can", "Lift"])
+    with pytest.raises(ConfigError, match=r"expected a checkpoint's folder, .*it has the checkpoints lift-bc"):
+        CliRunner().invoke(app, ["run", "smoke", "--policy", str(tmp_path / "run")], catch_exceptions=False)
+    shown = CliRunner().invoke(app, ["show", str(folder)], catch_exceptions=False).output
+    assert "checkpoint" in shown and "policy" in shown and "bc" in shown
+
+
+def test_tables_say_which_rows_are_stateless(server: PlainServer, tmp_path: Path) -> None:
+    told = {"protocol": 1, "supports_reset": True, "action_space": "ee_delta", "horizon": 4}
+    heard = PlainServer(metadata={"altbench": told}).start()
+    spec = sweep({"policy": server.url, "label": "plain"}, {"policy": heard.url, "label": "heard"})
+    run = run_bare(spec, tmp_path, InlineExecutor()).run
+    outputs.write(run)
+    assert {row["server"].split(",")[0] for row in load_served(tmp_path).values()} == {
+        "served",
+        "served by plain openpi",
+    }
+    text = (tmp_path / "tables" / "success.md").read_text()
+    assert "Stateless: plain. The server hears nothing of episodes" in text
+    outputs.redraw(tmp_path)
+    assert "Stateless: plain." in (tmp_path / "tables" / "success.md").read_text()
+    heard.stop()
+
+
 def test_rows_of_before_keep_their_settings_without_new_words() -> None:
     kept = sweep({"policy": "random"}).policies[0].model_dump()
     assert set(kept) == {"policy", "label", "preset", "n", "config"}
@@ -178,10 +221,12 @@ def test_isolated_rows_play_in_workers_with_logs_times_and_memory(tmp_path: Path
     own = tmp_path / "mine.py"
     own.write_text(ISOLATED)
     row = {"policy": f"{own}:Writes", "label": "apart", "isolate": "process"}
-    spec = sweep(row, tasks=["Lift"], horizon=8, measure={"decisions": 3, "warmup": 1})
+    spec = sweep(row, tasks=["Lift"], horizon=8, image_size=[84, 84], measure={"decisions": 3, "warmup": 1})
+    spec = with_policies(spec, [str(a_checkpoint(tmp_path / "lift-bc"))])
     summary = main.run(spec, tmp_path / "run", workers=1)
     assert summary.failed == ()
     assert set(summary.episodes()["status"]) == {"ok"}
+    assert set(summary.episodes()["label"]) == {"apart", "lift-bc"}
     logs = "".join(path.read_text() for path in (tmp_path / "run" / "logs").iterdir())
     assert "a new episode" in logs and "serving" in logs
     table = (tmp_path / "run" / "tables" / "latency.md").read_text()
