@@ -249,28 +249,26 @@ def video(
 
 
 @app.command(rich_help_panel=RESULTS)
-def redraw(folder: RunArgument) -> None:
+def redraw(
+    folder: RunArgument,
+    fingerprint: Annotated[
+        bool, typer.Option(help="--no-fingerprint: figures do not say below what made them, for papers and slides.")
+    ] = True,
+) -> None:
     """Write a run's tables, figures and page again, as this version draws them; run nothing.
 
     A published run suffices: it reads `episodes.parquet`, `measures/` and
     `fingerprint.json`. The fingerprint stays as it was.
 
-    - `altbench redraw results/quick`
-    """
-    from altbench.page import PAGE, write_page_of_run
-    from altbench.report import outputs
+    Of reports of experiments it draws the figures, from the tables beside them. A figure
+    whose table was not published stays as it is.
 
-    names, failures = outputs.redraw(folder)
-    for name in names:
-        typer.echo(folder / name)
-    for run in outputs.runs_in(folder):
-        undrawn = write_page_of_run(run)
-        failures = (*failures, *undrawn)
-        if not undrawn:
-            typer.echo(run / PAGE)
-    for figure, reason in failures:
-        typer.echo(f"{figure} could not be drawn: {reason}", err=True)
-    raise typer.Exit(1 if failures else 0)
+    - `altbench redraw results/quick`
+    - `altbench redraw results/paper-small --no-fingerprint`
+    """
+    from altbench.cli import run as commands
+
+    commands.redraw(folder, fingerprint)
 
 
 @bench_app.command("policies")

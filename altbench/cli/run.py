@@ -1,4 +1,4 @@
-"""The work of `altbench run`, `video` and `bench policies`."""
+"""The work of `altbench run`, `video`, `redraw` and `bench policies`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from altbench.system.fingerprint import usable_cores
 
 if TYPE_CHECKING:
     from altbench.engines.start import Engine
+    from altbench.report.drawing.layout import Failures
 
 
 def load(name: str) -> SweepSpec:
@@ -159,6 +160,41 @@ def video(cell: str, root: Path, episodes: int, out: Path | None) -> None:
     require_renderer()
     path = write_video(root, cell, episodes, out)
     say(make_console(), f"wrote {path}", wrap=False)
+
+
+def redraw(folder: Path, fingerprint: bool) -> None:
+    """Draw a run, or reports of experiments, again; exit 1 if a figure cannot be drawn.
+
+    `fingerprint`: whether figures say below what made them.
+    """
+    from altbench.experiments.redraw import redraw_reports, reports_in
+    from altbench.report.drawing.layout import footers
+
+    with footers(fingerprint):
+        if reports_in(folder):
+            paths, unpublished, failures = redraw_reports(folder)
+            for figure, reason in unpublished:
+                typer.echo(f"{figure} stays as it is: {reason}", err=True)
+        else:
+            paths, failures = _redraw_run(folder)
+    for path in paths:
+        typer.echo(path)
+    for figure, reason in failures:
+        typer.echo(f"{figure} could not be drawn: {reason}", err=True)
+    raise typer.Exit(1 if failures else 0)
+
+
+def _redraw_run(folder: Path) -> tuple[list[Path], Failures]:
+    from altbench.page import PAGE, write_page_of_run
+    from altbench.report import outputs
+
+    names, failures = outputs.redraw(folder)
+    paths = [folder / name for name in names]
+    for run in outputs.runs_in(folder):
+        undrawn = write_page_of_run(run)
+        failures = (*failures, *undrawn)
+        paths += [] if undrawn else [run / PAGE]
+    return paths, failures
 
 
 def bench_policies(

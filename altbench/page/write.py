@@ -25,7 +25,7 @@ from altbench.page.payload import MOST_EPISODES, as_json, payload
 from altbench.page.provenance import provenance
 from altbench.page.records import RunRecords, load
 from altbench.page.verdict import verdict
-from altbench.report.style import Failures, drawing_fault
+from altbench.report.drawing.layout import Failures, drawing_fault
 from altbench.report.table import percentage, significant
 from altbench.system.files import replacing
 from altbench.system.fingerprint import package_version
@@ -128,8 +128,13 @@ def _content_policy(style: str, script: str) -> str:
 
 
 def _style(run: RunRecords) -> str:
-    colours = "".join(f".p{i}{{--c:{run.styles[label].colour}}}" for i, label in enumerate(run.labels))
-    return _source("page.css") + colours + "\n"
+    styles = [run.styles[label] for label in run.labels]
+    colours = "".join(f".p{i}{{--c:{style.colour}}}" for i, style in enumerate(styles))
+    # Privileged rows are hollow, as in the figures.
+    hollow = "".join(
+        f"use.p{i}{{fill:var(--card);stroke:var(--c);stroke-width:1.8}}" for i, s in enumerate(styles) if s.hollow
+    )
+    return _source("page.css") + colours + hollow + "\n"
 
 
 @cache

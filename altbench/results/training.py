@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,11 @@ def training_of_run(run: Run) -> dict[str, dict[str, Any]]:
 
 def write_training(run: Run, out: Path) -> None:
     """Write `FILE` into `out`, as far as anything is known; what it knew before stays."""
-    known = {**load_training(out), **training_of_run(run)}
+    save_training({**load_training(out), **training_of_run(run)}, out)
+
+
+def save_training(known: Mapping[str, Mapping[str, Any]], out: Path) -> None:
+    """Write `FILE` into `out`, if anything is known."""
     if known:
         sealed.write_json(out / FILE, {"checkpoints": known})
 
@@ -59,5 +64,10 @@ def with_training(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
     True also where nothing is known.
     """
-    short = {key for key, value in load_training(folder).items() if value["converged"] is False}
+    return marked_unconverged(frame, load_training(folder))
+
+
+def marked_unconverged(frame: pd.DataFrame, training: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return `frame` with `COLUMN`, as `with_training`, from what `FILE` says."""
+    short = {key for key, value in training.items() if value["converged"] is False}
     return frame.assign(**{COLUMN: ~frame["checkpoint_key"].isin(short)}) if short else frame

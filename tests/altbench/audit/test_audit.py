@@ -25,7 +25,8 @@ from altbench.audit.figures import LOWEST, distribution, similarity_bars
 from altbench.audit.subject import Subject, find_subject
 from altbench.audit.tables import audit_table
 from altbench.core.errors import CheckpointError, ConfigError, DatasetError, ResultsError, UnknownNameError
-from altbench.report.style import add_footer, policy_styles, styled
+from altbench.report.drawing.layout import add_footer
+from altbench.report.style import policy_styles, styled
 from altbench.results import cells as results
 from altbench.results import history
 from altbench.rollout.records import EpisodeRecord, StepRecord
