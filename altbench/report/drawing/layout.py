@@ -14,12 +14,15 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import seaborn
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
+from altbench.core.types import UInt8
 from altbench.report.drawing.order import labels_in_order
 from altbench.report.style import Panels, Styles, folded, styled
 from altbench.system.console import debugging, one_line
@@ -191,6 +194,14 @@ def save(figure: Figure, path: Path, about: str = "") -> Path:
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # once a letter, into a run's progress
         figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
     return path
+
+
+def pixels_of(figure: Figure) -> UInt8:
+    """Return a figure as an image, uint8 (H, W, 3)."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(150)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def draw_all(

@@ -42,8 +42,8 @@ def label_place(label: str) -> tuple[int, str]:
     known = {name: i for i, name in enumerate(known_styles())}
     bases = [name for name in known if re.match(rf"{re.escape(name)}(?![a-z0-9])", label)]
     if bases:
-        return known[max(bases, key=len)], label
-    return len(known) - 2, label  # before `random` and the control, which stand last in the file
+        return 2 * known[max(bases, key=len)], label
+    return 2 * (len(known) - 2) - 1, label  # before `random` and the control, which stand last in the file
 
 
 def row_place(value: object) -> tuple[int, int, str]:
