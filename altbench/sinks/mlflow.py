@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
@@ -24,8 +23,7 @@ class MlflowSink:
     """A `Sink` that logs a run; numbers are sent many at a time."""
 
     def __init__(self, folder: Path, name: str, config: Mapping[str, Any]) -> None:
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or (folder / "mlruns").absolute().as_uri()
-        self._client = MlflowClient(uri)
+        self._client = MlflowClient(store_of(folder))
         known = self._client.get_experiment_by_name(EXPERIMENT)
         experiment = known.experiment_id if known else self._client.create_experiment(EXPERIMENT)
         self._run = self._client.create_run(experiment, run_name=name).info.run_id
@@ -61,9 +59,11 @@ class MlflowSink:
         self._waiting = []
 
 
+def store_of(folder: Path) -> str:
+    """Return where runs are kept: what MLFLOW_TRACKING_URI says, or a database in `folder`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or (folder / "mlruns").absolute().as_uri()
+
+
 def _allowed(name: str) -> str:
     """Return a name without the letters that MLflow refuses."""
     return re.sub(r"[^\w\-. /]", "_", name)
-
-
-__all__ = ["MlflowSink", "mlflow"]

@@ -192,7 +192,9 @@ def save(figure: Figure, path: Path, about: str = "") -> Path:
     metadata |= {"Description": about} if about else {}
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # once a letter, into a run's progress
-        figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
+        # In an SVG only points that are drawn as pixels have a resolution.
+        small = {"dpi": 110} if kind == "svg" else {"dpi": 150, "pil_kwargs": {"optimize": True}}
+        figure.savefig(temporary, format=kind, metadata=metadata, **small)
     return path
 
 
