@@ -19,7 +19,7 @@ from matplotlib.font_manager import fontManager
 from matplotlib.ticker import FuncFormatter
 from rich.cells import chop_cells
 
-from altbench.report.drawing.order import known_styles
+from altbench.report.drawing.order import base_of, known_styles
 from altbench.report.privileged import MARK, is_privileged
 
 COLOURS = ("#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#7F7F7F", "#CC79A7", "#000000")
@@ -27,11 +27,13 @@ COLOURS = ("#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#7F7F7F", "#C
 
 The colour-blind can tell them apart.
 """
-OTHER_COLOURS = ("#C51B7D", "#6699CC", "#1B7837", "#B79F00")
+OTHER_COLOURS = ("#C51B7D", "#6699CC", "#6B7A00", "#B79F00")
 """Colours for labels without a style in styles.toml.
 
 Such labels are policies' variants and third parties' policies.
 """
+SHADE = 0.5
+"""How much of its policy's colour a variant's has; the rest is black."""
 MARKERS = ("o", "s", "^", "D", "*", "h", "P", "X", "v", ">", "<")
 """Markers for labels without a style in styles.toml."""
 FALLBACK_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "IPAGothic", "Noto Emoji", "Symbola")
@@ -78,29 +80,36 @@ def policy_styles(
     `policies`: the policy of a label, where it is known; those that see the task's state
     are hollow, and their names say so. `unconverged`: labels that end in `*`.
 
-    A label without a style of its own in styles.toml has one of the others, which its name
+    A variant of a policy of styles.toml, such as `alt-hold`, has a shade of its colour
+    and another marker. Any other label has one of the other styles, which its name
     chooses; if two choose the same one, the later in the alphabet takes the next.
     """
     # They depend on the labels alone and not on the registry: installing one more policy
     # must not recolour the figures of others.
     shown, fixed, short = sorted(set(labels)), _fixed_styles(), set(unconverged)
     taken = {fixed[label].marker for label in shown if label in fixed}
-    others, found = _paired(OTHER_COLOURS), {}
+    found: dict[str, Style] = {}
     for label in shown:
-        style = fixed.get(label) or _free(label, others, set(found.values()), taken)
-        found[label] = style
+        found[label] = fixed.get(label) or _free(label, set(found.values()), taken)
     return {label: _named(label, style, policies or {}, label in short) for label, style in found.items()}
 
 
-def _free(label: str, others: Sequence[Style], used: set[Style], taken: set[str]) -> Style:
+def _free(label: str, used: set[Style], taken: set[str]) -> Style:
     """Return the first free style from the place that the label's digest chooses.
 
     One whose marker no built-in row of the figure has is preferred.
     """
+    base = base_of(label)
+    others = _paired(OTHER_COLOURS if base is None else (shade(known_styles()[base][0]),))
     start = int(hashlib.sha256(label.encode()).hexdigest(), 16) % len(others)
     turned = [*others[start:], *others[:start]]
     free = [style for style in turned if style not in used] or turned
     return next((style for style in free if style.marker not in taken), free[0])
+
+
+def shade(colour: str) -> str:
+    """Return the colour of variants of the policy that is drawn in `colour`."""
+    return str(matplotlib.colors.to_hex([SHADE * part for part in matplotlib.colors.to_rgb(colour)]))
 
 
 def _named(label: str, style: Style, policies: Mapping[str, str], unconverged: bool) -> Style:

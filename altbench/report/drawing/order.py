@@ -39,11 +39,16 @@ def labels_in_order(labels: Iterable[str]) -> list[str]:
 
 def label_place(label: str) -> tuple[int, str]:
     """Return what sorts labels as `labels_in_order`."""
-    known = {name: i for i, name in enumerate(known_styles())}
-    bases = [name for name in known if re.match(rf"{re.escape(name)}(?![a-z0-9])", label)]
-    if bases:
-        return 2 * known[max(bases, key=len)], label
-    return 2 * (len(known) - 2) - 1, label  # before `random` and the control, which stand last in the file
+    known = list(known_styles())
+    base = base_of(label)
+    # Before `random` and the control, which stand last in the file.
+    return (2 * (len(known) - 2) - 1 if base is None else 2 * known.index(base)), label
+
+
+def base_of(label: str) -> str | None:
+    """Return the policy of styles.toml whose variant `label` is: `alt` of `alt-hold`; None if of none."""
+    bases = [name for name in known_styles() if re.match(rf"{re.escape(name)}(?![a-z0-9])", label)]
+    return max(bases, key=len, default=None)
 
 
 def row_place(value: object) -> tuple[int, int, str]:

@@ -30,7 +30,7 @@ from altbench.report.cost_figures import latency_memory
 from altbench.report.drawing import severities
 from altbench.report.drawing.layout import WIDEST, add_footer, draw_all, footers, grid, headline, legend
 from altbench.report.drawing.order import STYLES, labels_in_order, tasks_in_order
-from altbench.report.style import OTHER_COLOURS, PLAIN, Style, policy_styles, styled
+from altbench.report.style import OTHER_COLOURS, PLAIN, Style, policy_styles, shade, styled
 from altbench.results import cells, frames
 from altbench.results import measures as measures_module
 from altbench.rollout.records import MeasureRecord
@@ -192,6 +192,14 @@ def test_figures_without_small_print_keep_the_fingerprint_in_their_files(tmp_pat
         ["title"],
     ]
     assert FINGERPRINT.one_line().split(" · ")[0] in (tmp_path / "without.svg").read_text()
+
+
+def test_a_variant_has_a_shade_of_its_policy_s_colour_and_another_marker() -> None:
+    styles = policy_styles(["alt", "alt-hold", "alt_plus_robust", "alternative"])
+    assert (
+        styles["alt-hold"].colour == shade(styles["alt"].colour) and styles["alt-hold"].marker != styles["alt"].marker
+    )
+    assert styles["alternative"].colour in OTHER_COLOURS
 
 
 def test_rows_that_see_the_state_are_hollow_and_named_and_others_that_have_not_converged_starred() -> None:
