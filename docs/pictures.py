@@ -13,6 +13,7 @@ from PIL import Image
 from altbench.core import registry
 from altbench.report import preview
 from altbench.report.contact_sheets import contact_sheet
+from altbench.sweeps.needs import FROM_DEMONSTRATIONS
 
 FOLDER = Path(__file__).parent / "pictures"
 TASK = "Lift"
@@ -31,7 +32,7 @@ def main() -> None:
 def _task_sheet(name: str) -> np.ndarray:
     """Return a row per camera and a column per split that draws its own poses."""
     task = registry.task(name)
-    splits = [split for split in task.splits if split not in preview.FROM_DEMONSTRATIONS]
+    splits = [split for split in task.splits if split not in FROM_DEMONSTRATIONS]
     images = preview.first_images(name, splits)
     rows = [(camera, [images[split][camera] for split in splits]) for camera in task.cameras]
     return contact_sheet(rows, [split.replace("_", " ") for split in splits], preview.TASK_SIZE)

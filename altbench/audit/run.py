@@ -35,7 +35,7 @@ from altbench.system.files import write_text
 from altbench.system.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
-    from altbench.report.style import Failures
+    from altbench.report.drawing.layout import Failures
 
 
 def run_missing(subject: Subject, workers: int, console: Console) -> dict[str, str]:
@@ -114,15 +114,16 @@ def write(
 def _draw(
     subject: Subject, audited: Sequence[AuditedEpisode], frame: pd.DataFrame, made_by: Fingerprint, out: Path
 ) -> Failures:
-    from altbench.audit.figures import distribution, similarity_bars
-    from altbench.report.style import draw_all, policy_styles
+    from altbench.audit.figures import distribution, likeness_frame, similarity_bars
+    from altbench.report.drawing.layout import draw_all
+    from altbench.report.style import policy_styles
 
     if not frame["s"].notna().any():
         return ()
-    titles = (f"{subject.title}: similarity of an episode to each demonstration", f"{subject.title}: S by case")
+    styles = policy_styles(frame["label"], dict(zip(frame["label"], frame["policy"], strict=True)))
     figures = (
-        ("similarity", partial(similarity_bars, audited, titles[0])),
-        ("distribution", partial(distribution, frame, titles[1], policy_styles(frame["label"]))),
+        ("similarity", partial(similarity_bars, likeness_frame(audited), subject.title, "case")),
+        ("distribution", partial(distribution, frame, f"{subject.title}: S by case", styles)),
     )
     return draw_all(figures, out, made_by)[1]
 

@@ -126,6 +126,13 @@ def run(
     allow_mixed: Annotated[
         bool, typer.Option("--allow-mixed", help="Let machines of several classes take part; every table says so.")
     ] = False,
+    log: Annotated[
+        str,
+        typer.Option(
+            help="Where training curves and final tables also go: tensorboard, wandb, trackio, mlflow or none.",
+            metavar="SINK",
+        ),
+    ] = "none",
 ) -> None:
     """Run a sweep: collect demonstrations, train, roll out, write tables and figures.
 
@@ -141,6 +148,7 @@ def run(
     - `altbench run quick --only alt --only bc --split uniform --episodes 5`
     - `altbench run my.toml --out results/mine --workers 4`
     - `altbench run my.toml --dry-run`
+    - `altbench run my.toml --log tensorboard`
     - `altbench run my.toml --executor slurm --engine tasks=8 --engine cpus=16 --dry-run`
     """
     from altbench.cli import run as commands
@@ -161,7 +169,7 @@ def run(
         data_seeds=data_seed or [],
     )
     chosen = commands.choose_engine(executor, engine or [], workers, allow_mixed)
-    commands.run(effective, out, chosen, dry_run, named.name)
+    commands.run(effective, out, chosen, dry_run, named.name, commands.choose_sink(log))
 
 
 @app.command("list", rich_help_panel=START)
@@ -236,49 +244,60 @@ def doctor(
 @app.command(rich_help_panel=RESULTS)
 def video(
     cell: Annotated[
-        str,
+        list[str],
         typer.Argument(
-            help="A cell's name, such as lift/alt/n30/s0/recall/clean, or the first characters of its key.",
+            help="A cell's name, such as lift/alt/n30/s0/recall/clean, or the first characters of its key; several: "
+            "they are shown beside each other.",
             show_default=False,
         ),
     ],
     run_folder: Annotated[Path, typer.Option("--run", help="The run's folder.")] = Path("results/quick"),
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes.")] = 4,
-    out: Annotated[Path | None, typer.Option(help="The mp4 to write; default RUN/videos/CELL.mp4.")] = None,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Show the episodes beside each other, at the same time.")
+    ] = False,
+    rerun: Annotated[
+        int | None,
+        typer.Option(min=0, help="Write this episode for the Rerun viewer instead, as .rrd.", metavar="EPISODE"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write; default in RUN/videos or RUN/rerun.")] = None,
 ) -> None:
     """Replay the first episodes of a cell and write them as one mp4.
 
+    In a grid each tile has the row's label, the step, the OOD score and the flag; its
+    frame is orange while the flag is raised, and at the end green or red.
+
     - `altbench video lift/alt/n30/s0/recall/clean`
     - `altbench video lift/bc/n30/s0/uniform/clean --run results/mine --episodes 8 --out bc.mp4`
+    - `altbench video lift/alt/n30/s0/uniform/clean lift/bc/n30/s0/uniform/clean --episodes 3`
+    - `altbench video lift/alt/n30/s0/recall/clean --rerun 0`
     """
     from altbench.cli import run as commands
 
-    commands.video(cell, run_folder, episodes, out)
+    commands.video(cell, run_folder, episodes, grid, rerun, out)
 
 
 @app.command(rich_help_panel=RESULTS)
-def redraw(folder: RunArgument) -> None:
+def redraw(
+    folder: RunArgument,
+    fingerprint: Annotated[
+        bool, typer.Option(help="--no-fingerprint: figures do not say below what made them, for papers and slides.")
+    ] = True,
+) -> None:
     """Write a run's tables, figures and page again, as this version draws them; run nothing.
 
     A published run suffices: it reads `episodes.parquet`, `measures/` and
     `fingerprint.json`. The fingerprint stays as it was.
 
-    - `altbench redraw results/quick`
-    """
-    from altbench.page import PAGE, write_page_of_run
-    from altbench.report import outputs
+    Of reports of experiments it draws the figures, from the tables beside them. A figure
+    whose table was not published stays as it is.
 
-    names, failures = outputs.redraw(folder)
-    for name in names:
-        typer.echo(folder / name)
-    for run in outputs.runs_in(folder):
-        undrawn = write_page_of_run(run)
-        failures = (*failures, *undrawn)
-        if not undrawn:
-            typer.echo(run / PAGE)
-    for figure, reason in failures:
-        typer.echo(f"{figure} could not be drawn: {reason}", err=True)
-    raise typer.Exit(1 if failures else 0)
+    - `altbench redraw results/quick`
+    - `altbench redraw results/paper-small --no-fingerprint`
+    """
+    from altbench.cli import run as commands
+
+    commands.redraw(folder, fingerprint)
 
 
 @bench_app.command("policies")

@@ -1,4 +1,4 @@
-"""The work of `altbench run`, `video` and `bench policies`."""
+"""The work of `altbench run`, `video`, `redraw` and `bench policies`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from altbench.core.errors import AltbenchError
+from altbench.core.errors import AltbenchError, ConfigError
 from altbench.results import history
 from altbench.sweeps.kept import load_kept
 from altbench.sweeps.replicates import folder_of, replicates
 from altbench.sweeps.spec import SweepSpec, load_sweep
-from altbench.system.console import make_console, say, show
+from altbench.system.console import debugging, make_console, one_line, say, show
 from altbench.system.devices import require_renderer, resolve_device
 from altbench.system.fingerprint import usable_cores
 
 if TYPE_CHECKING:
     from altbench.engines.start import Engine
+    from altbench.report.drawing.layout import Failures
+    from altbench.results.run import Run
 
 
 def load(name: str) -> SweepSpec:
@@ -44,11 +46,19 @@ def choose_engine(name: str, settings: Sequence[str], workers: int | None, mixed
     return engine
 
 
-def run(sweep: SweepSpec, out: Path | None, engine: Engine, dry_run: bool, named: str = "") -> None:
+def choose_sink(name: str) -> str:
+    """Return the sink's name; an error if it is unknown, or its package missing, before any work."""
+    from altbench.sinks.sink import check_sink
+
+    return check_sink(name)
+
+
+def run(sweep: SweepSpec, out: Path | None, engine: Engine, dry_run: bool, named: str = "", sink: str = "none") -> None:
     """Run `sweep` into `out`, or list its work for a dry run.
 
     None for `out` is results/NAME. Another sweep that was run there is named. `named`:
-    the sweep that was asked for, if options changed it into `sweep`.
+    the sweep that was asked for, if options changed it into `sweep`. `sink`: where curves
+    and tables also go.
     """
     console = make_console()
     root = out or Path("results") / sweep.name
@@ -63,7 +73,7 @@ def run(sweep: SweepSpec, out: Path | None, engine: Engine, dry_run: bool, named
         return
     failed = False
     for folder, one in parts.items():
-        failed |= _run(one, folder, engine, console)
+        failed |= _run(one, folder, engine, console, sink)
         _replicate(sweep, root, console)
     raise typer.Exit(1 if failed else 0)
 
@@ -118,7 +128,7 @@ def _show_script(engine: Engine, sweep: SweepSpec, root: Path) -> None:
         typer.echo(script(settings, sweep, root))
 
 
-def _run(sweep: SweepSpec, root: Path, engine: Engine, console: Console) -> bool:
+def _run(sweep: SweepSpec, root: Path, engine: Engine, console: Console, sink: str) -> bool:
     """Run all of the sweep and show its tables; return whether anything failed."""
     from altbench.engines.start import run_on
     from altbench.report import outputs
@@ -136,7 +146,25 @@ def _run(sweep: SweepSpec, root: Path, engine: Engine, console: Console) -> bool
     say(console, line, wrap=False)
     for job, reason in summary.failed:
         say(console, ("failed", "red"), f" {job}: {reason}")
+    _log(summary.run, root, sink, console)
     return bool(summary.failed)
+
+
+def _log(run: Run, root: Path, sink: str, console: Console) -> None:
+    """Send the run to a sink. One that fails costs the run nothing: all is in its folder."""
+    from altbench.sinks.log import log_run
+    from altbench.sinks.sink import NONE
+
+    if sink == NONE:
+        return
+    try:
+        sent = log_run(run, root, sink)
+    except Exception as error:  # whatever a service or its package raises
+        if debugging():
+            raise
+        say(console, ("warning", "yellow"), f" --log {sink}: {one_line(f'{type(error).__name__}: {error}')}")
+        return
+    say(console, f"--log {sink}: {'sent' if sent else 'it has this run already'}")
 
 
 def _show_plan(sweep: SweepSpec, root: Path, workers: int | None, console: Console) -> None:
@@ -159,13 +187,57 @@ def _show_plan(sweep: SweepSpec, root: Path, workers: int | None, console: Conso
         say(console, line, wrap=False)
 
 
-def video(cell: str, root: Path, episodes: int, out: Path | None) -> None:
-    """Replay recorded episodes of `cell` and write them as one mp4."""
-    from altbench.runner.film import write_video
+def video(names: Sequence[str], root: Path, episodes: int, grid: bool, rerun: int | None, out: Path | None) -> None:
+    """Replay recorded episodes of cells and write them as one mp4, or one as .rrd for Rerun."""
+    from altbench.runner.film import write_grid, write_video
 
     require_renderer()
-    path = write_video(root, cell, episodes, out)
+    if rerun is not None:
+        from altbench.sinks.rerun import write_rerun
+
+        if len(names) > 1 or grid:
+            raise ConfigError(f"--rerun writes one episode of one cell, got {len(names)} cells; leave --grid out")
+        path = write_rerun(root, names[0], rerun, out)
+    elif grid or len(names) > 1:
+        path = write_grid(root, names, episodes, out)
+    else:
+        path = write_video(root, names[0], episodes, out)
     say(make_console(), f"wrote {path}", wrap=False)
+
+
+def redraw(folder: Path, fingerprint: bool) -> None:
+    """Draw a run, or reports of experiments, again; exit 1 if a figure cannot be drawn.
+
+    `fingerprint`: whether figures say below what made them.
+    """
+    from altbench.experiments.redraw import redraw_reports, reports_in
+    from altbench.report.drawing.layout import footers
+
+    with footers(fingerprint):
+        if reports_in(folder):
+            paths, unpublished, failures = redraw_reports(folder)
+            for figure, reason in unpublished:
+                typer.echo(f"{figure} stays as it is: {reason}", err=True)
+        else:
+            paths, failures = _redraw_run(folder)
+    for path in paths:
+        typer.echo(path)
+    for figure, reason in failures:
+        typer.echo(f"{figure} could not be drawn: {reason}", err=True)
+    raise typer.Exit(1 if failures else 0)
+
+
+def _redraw_run(folder: Path) -> tuple[list[Path], Failures]:
+    from altbench.page import PAGE, write_page_of_run
+    from altbench.report import outputs
+
+    names, failures = outputs.redraw(folder)
+    paths = [folder / name for name in names]
+    for run in outputs.runs_in(folder):
+        undrawn = write_page_of_run(run)
+        failures = (*failures, *undrawn)
+        paths += [] if undrawn else [run / PAGE]
+    return paths, failures
 
 
 def bench_policies(

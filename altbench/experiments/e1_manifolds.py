@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -21,16 +21,19 @@ from altbench.experiments.shared.arrays import read_arrays, write_arrays
 from altbench.experiments.shared.experiment import (
     Experiment,
     ExperimentRun,
+    Figures,
     Preset,
     Report,
     Reported,
     Say,
     Section,
+    Tables,
     drawn,
 )
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose
+from altbench.report.drawing.layout import headline, legend
 from altbench.report.style import COLOURS, styled
-from altbench.report.table import rate_text
+from altbench.report.table import Table, rate_text
 from altbench.stats.rates import rate_of
 from altbench.system.devices import resolve_device
 
@@ -52,6 +55,8 @@ DATA = {"small data": 20, "large data": 100_000}
 """Training points."""
 EPOCHS = {"small data": 1000, "large data": 100}
 """Epochs of training, as in the paper."""
+SHOWN = 1000
+"""How many of a model's samples are published and drawn: the first ones."""
 REPEATS = {"small data": 1000, "large data": 1}
 """How often an epoch sees each point."""
 LARGE: Mapping[str, tuple[int, int]] = {"small": (128, 6), "paper": (1024, 10)}
@@ -74,7 +79,7 @@ METHOD = """
     every part of the curve is at a training point, so that recall says nothing there.
     """
 CAPTION = """
-    Each dot is a sample: vermilion if it is within the tolerance of a training point,
+    Each dot is a sample, of {shown:,}: vermilion if it is within the tolerance of a training point,
     blue otherwise. Rings are the training points, if there are 20. The grey line is the
     curve that they were taken from.
     """
@@ -170,11 +175,15 @@ def report(run: ExperimentRun) -> Report:
     found = {one: read_result(result_path(run, settings(one, run.preset), device)) for one in combinations()}
     data = _measured(found, run.preset)
     there = {one: result for one, result in found.items() if result is not None}
-    figures = drawn(samples=partial(draw, there)) if there else drawn()
     return Report(
         summary=_summary(data),
         sections=(
-            Section("Samples", prose(CAPTION), figures=figures),
+            Section(
+                "Samples",
+                prose(CAPTION, shown=SHOWN),
+                {"samples": _samples(there)} if there else {},
+                ("samples",) if there else (),
+            ),
             Section("Where samples land", _method(run.preset), {"nearness": _table(data)}),
         ),
         reported=(Reported("behaves as a lookup table", "large net with small data only", _lookups(data)),),
@@ -264,47 +273,72 @@ def _summary(data: pd.DataFrame) -> str:
 # ---------------------------------------------------------------------------------------------------------- picture
 
 
-def draw(found: Mapping[Combination, ToyResult]) -> Figure:
+def _samples(found: Mapping[Combination, ToyResult]) -> Table:
+    """Return the points that the figure shows, a CSV alone.
+
+    `kind`: "recalled" (a sample at a training point), "sample" or "training"; training
+    points only of small data.
+    """
+    parts = []
+    for one, result in found.items():
+        few = len(result.training) < 1000
+        near = _near_training(result)[:SHOWN] if few else np.zeros(min(SHOWN, len(result.samples)), bool)
+        points, kinds = result.samples[:SHOWN], np.where(near, "recalled", "sample")
+        if few:
+            points = np.concatenate([points, result.training])
+            kinds = np.concatenate([kinds, np.full(len(result.training), "training")])
+        x, y = points.round(3).T
+        parts.append(pd.DataFrame({**asdict(one), "kind": kinds, "x": x, "y": y}))
+    return Table("Samples", pd.concat(parts, ignore_index=True), (), f"The first {SHOWN:,} samples of each model.")
+
+
+def figures(tables: Tables) -> Figures:
+    """Draw the samples of every model."""
+    return drawn(samples=lambda: draw(tables["samples"], tables["nearness"]))
+
+
+def draw(samples: pd.DataFrame, nearness: pd.DataFrame) -> Figure:
     """Draw 4 × 4 panels: a row per curve, a column per network and amount of data."""
     from altbench.experiments.e1_diffusion import SHAPES
 
     columns = [(data, network) for data in DATA for network in NETWORKS]
+    points = dict(iter(samples.groupby(["network", "data", "shape"])))
+    numbers = {(r["network"], r["data"], r["shape"]): r for _, r in nearness.iterrows()}
     with styled():
-        figure = Figure(figsize=(9.2, 11.2), layout="constrained")
-        axes = figure.subplots(len(SHAPES), len(columns), sharex=True, sharey=True)
+        figure = Figure(figsize=(8.2, 8.4), layout="constrained")
+        axes = figure.subplots(len(SHAPES), len(columns), sharex="row", sharey="row")
         for row, shape in zip(axes, SHAPES, strict=True):
             for axis, (data, network) in zip(row, columns, strict=True):
-                _panel(axis, found.get(Combination(network, data, shape)), shape)
+                key = (network, data, shape)
+                _panel(axis, points.get(key), numbers.get(key), shape)
         for axis, (data, network) in zip(axes[0], columns, strict=True):
-            axis.set_title(f"{network}\n{DATA[data]:,} points", fontsize=10, pad=8)
-        figure.suptitle("Samples of diffusion models trained on points of a curve", fontsize=12)
-        figure.legend(handles=_legend(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+            axis.set_title(f"{network}\n{DATA[data]:,} points\n{axis.get_title()}")
+        headline(figure, "Samples of diffusion models trained on points of a curve")
+        legend(figure, _legend())
     return figure
 
 
-def _panel(axis: Axes, result: ToyResult | None, shape: str) -> None:
-    from altbench.experiments.e1_diffusion import nearness, outline
+def _panel(axis: Axes, points: pd.DataFrame | None, numbers: pd.Series | None, shape: str) -> None:
+    """Draw one model's points; its curve is in the middle."""
+    from altbench.experiments.e1_diffusion import outline
 
-    axis.set(xlim=(-2.6, 2.6), ylim=(-3.5, 2.4), aspect="equal", xticks=[], yticks=[])
+    curve = outline(shape)
+    middle, reach = (curve.min(axis=0) + curve.max(axis=0)) / 2, 0.72 * float(np.ptp(curve, axis=0).max())
+    axis.set(xlim=(middle[0] - reach, middle[0] + reach), ylim=(middle[1] - reach, middle[1] + reach))
+    axis.set(aspect="equal", xticks=[], yticks=[])
     axis.grid(visible=False)
-    for spine in axis.spines.values():
-        spine.set(color="0.85", linewidth=0.8)
-    axis.plot(*outline(shape).T, color="0.75", linewidth=0.8, zorder=1)
-    if result is None:
-        axis.text(0, 0, "not run", ha="center", va="center", color="0.5", fontsize=9)
+    seaborn.despine(ax=axis, left=True, bottom=True)
+    axis.plot(*curve.T, color="0.45", linewidth=0.9, zorder=1)
+    if points is None or numbers is None:
+        axis.text(middle[0], middle[1], "not run", ha="center", va="center", color="0.5", fontsize=8)
         return
-    few = len(result.training) < 1000
-    near = _near_training(result) if few else np.zeros(len(result.samples), bool)
-    for chosen, colour, order in ((~near, COLOURS[0], 2), (near, COLOURS[3], 3)):
-        x, y = result.samples[chosen].T
-        axis.scatter(x, y, s=1.6, linewidths=0, color=colour, alpha=0.4, zorder=order)
-    if few:
-        x, y = result.training.T
-        axis.scatter(x, y, s=30, facecolors="none", edgecolors="0.1", linewidths=0.7, zorder=4)
-    found = nearness(result, shape, TOLERANCE)
-    recalled = f"at a training point {percent(found.recalled / found.total)}" if few else ""
-    text = "\n".join(part for part in (recalled, f"on the curve {percent(found.on_curve / found.total)}") if part)
-    axis.text(0.03, 0.03, text, transform=axis.transAxes, fontsize=7, color="0.25", va="bottom")
+    for kind, colour, order in (("sample", COLOURS[0], 2), ("recalled", COLOURS[3], 3)):
+        x, y = points.loc[points["kind"] == kind, ["x", "y"]].to_numpy(float).T
+        axis.scatter(x, y, s=2.2, linewidths=0, color=colour, alpha=0.5, zorder=order, rasterized=True)
+    x, y = points.loc[points["kind"] == "training", ["x", "y"]].to_numpy(float).T
+    axis.scatter(x, y, s=26, facecolors="none", edgecolors="0.1", linewidths=0.7, zorder=4, rasterized=True)
+    recalled = f"recalled {percent(numbers['recalled'] / numbers['total'])}, " if len(x) else ""
+    axis.set_title(f"{recalled}on the curve {percent(numbers['on_curve'] / numbers['total'])}", fontsize=7, pad=2)
 
 
 def _near_training(result: ToyResult) -> Any:
@@ -315,10 +349,10 @@ def _near_training(result: ToyResult) -> Any:
 def _legend() -> list[Line2D]:
     dot: dict[str, Any] = {"linestyle": "none", "marker": "o"}
     return [
-        Line2D([], [], label="sample at a training point", color=COLOURS[3], markersize=4, **dot),
+        Line2D([], [], label="sample at a training point (recalled)", color=COLOURS[3], markersize=4, **dot),
         Line2D([], [], label="other sample", color=COLOURS[0], markersize=4, **dot),
         Line2D([], [], label="training point", markerfacecolor="none", markeredgecolor="0.1", markersize=6, **dot),
-        Line2D([], [], label="curve", color="0.75"),
+        Line2D([], [], label="curve", color="0.45"),
     ]
 
 
@@ -328,5 +362,6 @@ EXPERIMENT = Experiment(
     title="Diffusion models of points on curves",
     question="Which combination of network and data makes a diffusion model return its training points?",
     report=report,
+    figures=figures,
     compute=compute,
 )

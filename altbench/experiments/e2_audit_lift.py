@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from altbench.audit.calibration import calibrated_table
-from altbench.audit.cases import CASES, AuditedEpisode, evaluations, frame_of
+from altbench.audit.cases import CASES, evaluations, frame_of
 from altbench.audit.figures import distribution, similarity_bars
 from altbench.audit.tables import audit_table, score
 from altbench.experiments.shared import expert as expert_control
@@ -21,6 +20,8 @@ from altbench.experiments.shared.audits import (
     frames,
     highest,
     paired_gap,
+    published_styles,
+    similarity_table,
     ways_table,
 )
 from altbench.experiments.shared.experiment import (
@@ -32,12 +33,12 @@ from altbench.experiments.shared.experiment import (
     Reported,
     Say,
     Section,
+    Tables,
     drawn,
 )
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
 from altbench.experiments.shared.texts import listed, percent, prose
-from altbench.report.style import policy_styles
 from altbench.report.table import Table
 from altbench.stats.scores import summarise
 from altbench.stats.trajectories import find_distance
@@ -124,10 +125,15 @@ def report(run: ExperimentRun) -> Report:
     frame = frame_of(episodes)
     sections = (
         Section("Nearer to a demonstration than an expert", _calibrated_text(run.preset), _calibrated(frame)),
-        Section("S, as the paper has it", _method(), _tables(frame), drawn(distribution=partial(_distribution, frame))),
+        Section("S, as the paper has it", _method(), _tables(frame), ("distribution",)),
         Section("The ranking", _ranking(frame), {}),
         Section("What S does not say", _control(frame)),
-        Section("One episode beside all demonstrations", BARS, {}, _bars(episodes)),
+        Section(
+            "One episode beside all demonstrations",
+            BARS,
+            {"similarity": similarity_table(episodes)},
+            ("similarity",),
+        ),
         Section(
             "The way of comparing", "", {"ways": ways_table(frames(run, frame), ["label", "case"], ["policy", "case"])}
         ),
@@ -157,20 +163,17 @@ def _tables(frame: pd.DataFrame) -> dict[str, Table]:
     return {"audit": table, "episodes": episodes_table(frame)}
 
 
-def _distribution(frame: pd.DataFrame) -> Figure:
-    return distribution(frame, f"Lift, N = {N}: S by case", policy_styles(frame["label"]))
-
-
-def _bars(episodes: Sequence[AuditedEpisode]) -> Figures:
-    """Draw a figure per policy that has an S."""
-    own = {label: [one for one in episodes if one.cell.label == label] for label in SHOWN}
+def figures(tables: Tables) -> Figures:
+    """Draw S of every episode, and one episode of each policy beside all demonstrations."""
+    title = f"Lift, N = {N}"
     return drawn(
-        **{
-            f"similarity_{label}": partial(similarity_bars, found, f"{label}: similarity to each demonstration")
-            for label, found in own.items()
-            if any(one.s is not None for one in found)
-        }
+        distribution=lambda: _distribution(tables["episodes"], title),
+        similarity=lambda: similarity_bars(tables["similarity"], f"{title}, in distribution", "label"),
     )
+
+
+def _distribution(frame: pd.DataFrame, title: str) -> Figure:
+    return distribution(frame, f"{title}: S of each episode, by case", published_styles(frame))
 
 
 def _method() -> str:
@@ -264,6 +267,7 @@ EXPERIMENT = Experiment(
     title="Memorisation audit on Lift",
     question="At demonstrated poses, between and beyond them: does a policy generate its motion, or recall a demonstration?",
     report=report,
+    figures=figures,
     sweeps=sweeps,
     compute=compute,
 )

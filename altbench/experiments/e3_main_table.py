@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Preset,
+    Report,
+    Reported,
+    Section,
+    Tables,
+    drawn,
+)
 from altbench.experiments.shared.matrix import (
     NOTE,
     PLAIN_NOTE,
@@ -22,10 +31,10 @@ from altbench.experiments.shared.matrix import (
 from altbench.experiments.shared.recall import pooled, trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, OUT_OF_DISTRIBUTION, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, prose
-from altbench.report.cost_figures import latency_memory
+from altbench.report.cost_figures import costs_figure
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
 from altbench.report.style import policy_styles, styled
-from altbench.report.table import Table, rate_text, significant
+from altbench.report.table import Table, rate_of_text, rate_text, significant
 from altbench.stats.rates import Rate
 from altbench.sweeps.spec import SweepSpec
 
@@ -94,25 +103,64 @@ def report(run: ExperimentRun) -> Report:
         Section(
             "The main table",
             prose(METHOD, n=N, episodes=EPISODES, act=prose(ACT) + " " if run.preset == "small" else ""),
-            {"main": _main("Main table", found, (*SHOWN, "uniform"), recalls, costs, ratios)},
-            drawn(latency_memory=partial(_cost_figure, run, list(rows))),
+            {
+                "main": _main("Main table", found, (*SHOWN, "uniform"), recalls, costs, ratios),
+                "costs": _costs(costs, rows),
+            },
+            ("latency_memory",),
         ),
         Section(
             "Beyond what was demonstrated",
             BEYOND,
             {"out_of_distribution": matrix_table("Success between and beyond", matrix(run, rows, beyond))},
-            drawn(success=partial(dot_plot, "Lift, 30 demonstrations: success by split", found)),
+            ("success",),
         ),
         Section("More baselines", prose(BASELINES[run.preset]), {"more_baselines": _more(run, costs, ratios)}),
     )
     return Report(_summary(found), sections, _reported(found, recalls, costs, ratios.data))
 
 
-def _cost_figure(run: ExperimentRun, labels: Sequence[str]) -> Figure | None:
-    """Draw time and memory of the main table's policies; None if none was measured."""
-    timed = [m for m in run.measures() if m.label in labels]
+def figures(tables: Tables) -> Figures:
+    """Draw success by split, and time and memory of the main table's policies."""
+    title = f"Lift, {N} demonstrations: success by split"
+    return drawn(
+        success=lambda: dot_plot(title, pd.concat([_shown_rates(tables["main"]), tables["out_of_distribution"]])),
+        latency_memory=lambda: _cost_figure(tables),
+    )
+
+
+def _shown_rates(main: pd.DataFrame) -> pd.DataFrame:
+    """Return the rates that only the main table has, read from its texts."""
+    rates = [(row["policy"], split, *rate_of_text(row[split])) for _, row in main.iterrows() for split in SHOWN]
+    return pd.DataFrame(rates, columns=["policy", "column", "rate", "low", "high"])
+
+
+def _costs(costs: pd.DataFrame, labels: Iterable[str]) -> Table:
+    """Tabulate what the figure of time and memory shows; it is a CSV alone."""
+    own = costs[costs["label"].isin(list(labels)) & (costs["n"] == N)]
+    held = own["weights_and_table_bytes"].astype(float) * MEGABYTES
+    times = {name: own[f"latency_{name}_s"] * MILLISECONDS for name in ("p50", "p99")}
+    data = pd.DataFrame({"policy": own["label"], "ms": times["p50"], "p99_ms": times["p99"], "mb": held})
+    return Table("Costs", data, (), "Costs: median and 99th percentile of a decision, weights and table.")
+
+
+def _cost_figure(tables: Tables) -> Figure | None:
+    """Draw time and memory; None if none was measured.
+
+    Reports of before have no table of costs, but the median and the bytes in `main`.
+    """
+    if "costs" in tables:
+        found = tables["costs"]
+    else:
+        names = {"decision, ms": "ms", "weights + table, MB": "mb"}
+        found = tables["main"].rename(columns=names).assign(p99_ms=float("nan"))
+    found = found.dropna(subset=["ms", "mb"])
+    found = found[found["mb"].astype(float) > 0].astype({"ms": float, "mb": float})
+    if found.empty:
+        return None
+    shown = found.assign(label=found["policy"], task="", setting="", preset="")
     with styled():
-        return latency_memory(timed, policy_styles(labels)) if timed else None
+        return costs_figure(shown, policy_styles(found["policy"]))
 
 
 def _more(run: ExperimentRun, costs: pd.DataFrame, ratios: Table) -> Table:
@@ -205,5 +253,6 @@ EXPERIMENT = Experiment(
     title="Success, recall, time and memory of the policies",
     question="Does a lookup table match the diffusion policy on a small data set, and at what fraction of its cost?",
     report=report,
+    figures=figures,
     sweeps=sweeps,
 )

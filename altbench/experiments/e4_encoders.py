@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import pandas as pd
 
 from altbench.experiments.e4_variants import BASE, FISHER, RAW, THUMBNAILS, UNLEARNED, variants
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Preset,
+    Report,
+    Reported,
+    Section,
+    Tables,
+    drawn,
+)
 from altbench.experiments.shared.matrix import (
     NOTE,
     Matrix,
@@ -109,13 +118,12 @@ def report(run: ExperimentRun) -> Report:
         {n: against_best(run, perturbed.rows, what, where, f"recall, {n}") for n, where in _perturbed_columns().items()}
         for what in (RAW, (THUMBNAILS,), (FISHER,))
     )
-    title = "Lift, 30 demonstrations: success on recall, perturbed images, by ALT's key"
     sections = (
         Section(
             "Keys",
             prose(METHOD, episodes=EPISODES, base=BASE),
             {"keys": _table(run, found, recalls, words)},
-            drawn(success=partial(dot_plot, "Lift, 30 demonstrations: success by ALT's key", found)),
+            ("success",),
         ),
         Section(
             "Does learning the key pay?",
@@ -129,11 +137,20 @@ def report(run: ExperimentRun) -> Report:
                 "disturbed": matrix_table("Success on recall, perturbed images", perturbed, "key"),
                 **{f"learned_{name.replace(' ', '_')}": table for name, table in raw.items()},
             },
-            drawn(disturbed=partial(dot_plot, title, perturbed)),
+            ("disturbed",),
         ),
         Section("Success, with marks", "", {"success_matrix": matrix_table("Success by key", found, "key")}),
     )
     return Report(_summary(paired, raw, handmade, fisher), sections, _reported(found, recalls))
+
+
+def figures(tables: Tables) -> Figures:
+    """Draw success by key, on clean and on perturbed images."""
+    where = "Lift, 30 demonstrations: success by ALT's key"
+    return drawn(
+        success=lambda: dot_plot(where, tables["success_matrix"], "key"),
+        disturbed=lambda: dot_plot(f"{where}, recall with perturbed images", tables["disturbed"], "key"),
+    )
 
 
 def _perturbed_columns() -> dict[str, Where]:
@@ -252,5 +269,6 @@ EXPERIMENT = Experiment(
     title="ALT's key: encoders, embeddings, training, and lookups that train nothing",
     question="What does a learned encoder buy a lookup over one that trains nothing, on clean and perturbed images?",
     report=report,
+    figures=figures,
     sweeps=sweeps,
 )

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from altbench.audit.calibration import calibrated_table
-from altbench.audit.cases import CASES, AuditedEpisode, evaluations, frame_of
-from altbench.audit.figures import distribution, similarity_bars
+from altbench.audit.cases import CASES, evaluations, frame_of
+from altbench.audit.figures import MEDIAN_S, distribution, similarity_bars
 from altbench.audit.tables import audit_table
 from altbench.experiments.shared import expert as expert_control
-from altbench.experiments.shared.audits import ACTIONS, POSITIONS, audited, episodes_table, frames, highest, ways_table
+from altbench.experiments.shared.audits import (
+    ACTIONS,
+    POSITIONS,
+    audited,
+    episodes_table,
+    frames,
+    highest,
+    published_styles,
+    similarity_table,
+    ways_table,
+)
 from altbench.experiments.shared.experiment import (
     Experiment,
     ExperimentRun,
@@ -23,12 +32,12 @@ from altbench.experiments.shared.experiment import (
     Reported,
     Say,
     Section,
+    Tables,
     drawn,
 )
 from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
 from altbench.experiments.shared.texts import listed, prose
-from altbench.report.style import policy_styles
 from altbench.stats.trajectories import find_distance
 from altbench.sweeps.spec import SweepSpec
 
@@ -52,6 +61,7 @@ METHOD = """
     expert's, one on each pose of the task's grid. `{expert}` is the control: that
     expert on the same episodes, with a newly drawn speed and approach.
     """
+BARS = "For each policy and task, the episode with the median S, in distribution."
 SUMMARY = "The diffusion policy's highest S in distribution: {tasks}."
 SUMMARY_CONTROL = " (the expert, which recalls nothing: {highest})"
 
@@ -81,7 +91,10 @@ def report(run: ExperimentRun) -> Report:
             "S by task",
             prose(METHOD, tasks=listed(TASKS), n=N, expert=EXPERT),
             {"calibrated": calibrated, "audit": table, "episodes": episodes_table(frame)},
-            _figures(episodes, frame),
+            ("distribution",),
+        ),
+        Section(
+            "One episode beside all demonstrations", BARS, {"similarity": similarity_table(episodes)}, ("similarity",)
         ),
         Section("The arm's positions, and its commanded positions", "", {"ways": ways}),
     )
@@ -93,20 +106,19 @@ def compute(run: ExperimentRun, say: Say) -> None:
     expert_control.play(run, say)
 
 
-def _figures(episodes: Sequence[AuditedEpisode], frame: pd.DataFrame) -> Figures:
-    """Draw per task the distribution of S, and bars of the diffusion policy."""
-    draw: dict[str, Callable[[], Figure]] = {}
-    style = policy_styles(frame["label"])
-    for task in TASKS:
-        own = [one for one in episodes if one.cell.checkpoint.task == task and one.s is not None]
-        diffusion = [one for one in own if one.cell.label == "diffusion"]
-        if own:
-            title = f"{task}, N = {N}: S by case"
-            draw[f"distribution_{task.lower()}"] = partial(distribution, frame_of(own), title, style)
-        if diffusion:
-            title = f"{task}, diffusion: similarity to each demonstration"
-            draw[f"similarity_{task.lower()}"] = partial(similarity_bars, diffusion, title)
-    return drawn(**draw)
+def figures(tables: Tables) -> Figures:
+    """Draw S of every episode by task, and the median episodes beside all demonstrations."""
+    return drawn(distribution=lambda: _distribution(tables["episodes"]), similarity=lambda: _similarity(tables))
+
+
+def _distribution(frame: pd.DataFrame) -> Figure:
+    own = frame[frame["case"] == CASES[0].name]
+    return distribution(own, f"N = {N}, {CASES[0].title}: S of each episode, by task", published_styles(own), "task")
+
+
+def _similarity(tables: Tables) -> Figure:
+    own = tables["similarity"]
+    return similarity_bars(own[own["which"] == MEDIAN_S], f"N = {N}, the episode with the median S", "label", "task")
 
 
 def _summary(frame: pd.DataFrame) -> str:
@@ -141,6 +153,7 @@ EXPERIMENT = Experiment(
     title="Memorisation audit on Can, Square, ToolHang and Transport",
     question="Does a diffusion policy also recall its demonstrations on longer tasks?",
     report=report,
+    figures=figures,
     sweeps=sweeps,
     compute=compute,
 )

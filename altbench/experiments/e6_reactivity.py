@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Preset,
+    Report,
+    Reported,
+    Section,
+    Tables,
+    drawn,
+)
 from altbench.experiments.shared.matrix import Matrix, chosen, clean, dot_plot, label_rows, matrix, matrix_table
 from altbench.experiments.shared.paired import better, paired_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
@@ -71,7 +80,7 @@ def report(run: ExperimentRun) -> Report:
             "When the object is moved",
             f"{prose(METHOD, n=N, episodes=EPISODES, move_at=MOVE_AT)} {_took_place(run)}".strip(),
             {"moved": matrix_table("Success when the object is moved", found)},
-            drawn(success=partial(dot_plot, "Lift, 30 demonstrations: success when the cube is moved", found)),
+            ("success",),
         ),
         Section(
             "Compared with blind playing",
@@ -80,6 +89,12 @@ def report(run: ExperimentRun) -> Report:
         ),
     )
     return Report(_summary(found, paired[EVENTS[0]]), sections, _reported(found))
+
+
+def figures(tables: Tables) -> Figures:
+    """Draw success with and without a move."""
+    title = "Lift, 30 demonstrations, recall: success when the cube is moved"
+    return drawn(success=lambda: dot_plot(title, tables["moved"]))
 
 
 def _against_blind(run: ExperimentRun, event: EventEntry) -> Table:
@@ -143,5 +158,6 @@ EXPERIMENT = Experiment(
     title="Reactivity to a moved object",
     question="When the object is moved in the middle of an episode, does a policy that recalls trajectories follow it?",
     report=report,
+    figures=figures,
     sweeps=sweeps,
 )

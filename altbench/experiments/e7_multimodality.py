@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.ticker import PercentFormatter
 
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Preset,
+    Report,
+    Reported,
+    Section,
+    Tables,
+    drawn,
+)
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, prose
-from altbench.report.style import COLOURS, headline, ink, styled
+from altbench.report.drawing.stacks import Stacks, draw_stacks
+from altbench.report.style import styled
 from altbench.report.table import Table
 from altbench.stats.scores import bootstrap_mean
 from altbench.sweeps.plan import Cell
@@ -30,6 +37,9 @@ ORIGINS = ("same demonstration", "same pose, another demonstration", "another po
 
 The pose is the one at which the cube stands.
 """
+
+ORIGINS_SHORT = ("same demonstration", "same pose", "another pose")
+"""`ORIGINS` as the figure's legend has them."""
 
 METHOD = """
     ALT on `recall`: the cube stands at a demonstrated pose; {episodes} episodes. With
@@ -61,8 +71,7 @@ def report(run: ExperimentRun) -> Report:
     if decisions.empty:
         return Report("", (), _reported({}))
     found = {n: _measured(decisions[decisions["n"] == n]) for n in (N, MANY) if (decisions["n"] == n).any()}
-    figures = drawn(matches=partial(draw, found))
-    section = Section("The top three matches", _method(), {"multimodality": _table(found)}, figures)
+    section = Section("The top three matches", _method(), {"multimodality": _table(found)}, ("matches",))
     return Report(_summary(found), (section,), _reported(found))
 
 
@@ -142,10 +151,7 @@ def _table(found: dict[int, dict[str, Any]]) -> Table:
                 "decisions": one["decisions"],
                 **{name: one[name][0] for name in ("distinct", "several", "at_pose", "switched")},
                 **{f"share_{k}": share for k, share in enumerate(one["shares"], start=1)},
-                **{
-                    origin.replace(", ", "_").replace(" ", "_"): s
-                    for origin, s in zip(ORIGINS, one["origins"], strict=True)
-                },
+                **{_column(origin): s for origin, s in zip(ORIGINS, one["origins"], strict=True)},
             }
             for n, one in found.items()
         ]
@@ -161,43 +167,33 @@ def _table(found: dict[int, dict[str, Any]]) -> Table:
     return frame_table("Multimodality", data, texts, NOTE)
 
 
-def draw(found: dict[int, dict[str, Any]]) -> Figure:
+def figures(tables: Tables) -> Figures:
+    """Draw where the top three matches come from."""
+    return drawn(matches=lambda: draw(tables["multimodality"]))
+
+
+def draw(data: pd.DataFrame) -> Figure:
     """Draw two stacked bars per N.
 
     Left: how many demonstrations the top three matches come from. Right: where the
     second and third come from.
     """
+    rows = {str(n): f"N = {n}" for n in data["n"]}
+    numbers = {str(int(row["n"])): row for _, row in data.iterrows()}
+    many = {n: [float(row[f"share_{k}"]) for k in range(1, TOP + 1)] for n, row in numbers.items()}
+    origins = {n: [float(row[_column(origin)]) for origin in ORIGINS] for n, row in numbers.items()}
+    names = [f"{k} demonstration{'s' if k > 1 else ''}" for k in range(1, TOP + 1)]
+    panels = (
+        Stacks("The top three matches come from", names, many),
+        Stacks("The second and third match, beside the first", ORIGINS_SHORT, origins),
+    )
+    title = "Lift, recall: ALT's matches with one and with several demonstrations per pose"
     with styled():
-        figure = Figure(figsize=(9.2, 3.1), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
-        names = [f"{k} demonstration{'s' if k > 1 else ''}" for k in range(1, TOP + 1)]
-        _stack(left, {n: one["shares"] for n, one in found.items()}, names)
-        left.set(title="top three matches come from", ylabel="share of decisions")
-        _stack(right, {n: one["origins"] for n, one in found.items()}, ORIGINS)
-        right.set(title="second and third match, beside the first", ylabel="share of matches")
-        headline(
-            figure,
-            "Lift, recall: ALT's matches with one and with several demonstrations per pose (means over episodes)",
-        )
-    return figure
+        return draw_stacks(title, rows, panels, "share, mean over episodes")
 
 
-def _stack(axis: Axes, shares: dict[int, list[float]], names: Sequence[str]) -> None:
-    colours = (COLOURS[0], COLOURS[2], "0.72")
-    for place, values in enumerate(shares.values()):
-        bottom = 0.0
-        for value, colour in zip(values, colours, strict=True):
-            axis.bar([place], [value], bottom=bottom, width=0.6, color=colour, linewidth=0)
-            if value > 0.06:
-                text, where = f"{100 * value:.0f} %", bottom + value / 2
-                axis.text(place, where, text, ha="center", va="center", color=ink(colour), fontsize=8)
-            bottom += value
-    axis.set_xticks(range(len(shares)), [f"N = {n}" for n in shares])
-    axis.set(xlim=(-0.6, len(shares) - 0.4), ylim=(0, 1))
-    axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axis.grid(visible=False, axis="x")
-    handles = [Patch(color=c, label=n) for c, n in zip(colours, names, strict=True)]
-    axis.legend(handles=handles[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=7.5)
+def _column(origin: str) -> str:
+    return origin.replace(", ", "_").replace(" ", "_")
 
 
 def _method() -> str:
@@ -233,5 +229,6 @@ EXPERIMENT = Experiment(
     title="Several demonstrations per pose",
     question="With several demonstrations per position, do the nearest matches come from several of them?",
     report=report,
+    figures=figures,
     sweeps=sweeps,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from altbench.core.types import Float32, Float64, Int64
 from altbench.experiments.e4_variants import variants
@@ -24,17 +24,21 @@ from altbench.experiments.shared.embeddings import frame_keys, join, split
 from altbench.experiments.shared.experiment import (
     Experiment,
     ExperimentRun,
+    Figures,
     Preset,
     Report,
     Reported,
     Say,
     Section,
+    Tables,
     drawn,
 )
 from altbench.experiments.shared.sweeps import N, evaluation, make_sweep
 from altbench.experiments.shared.texts import frame_table, prose
 from altbench.experiments.shared.tsne import tsne
-from altbench.report.style import headline, styled
+from altbench.report.drawing.layout import headline, legend
+from altbench.report.style import COLOURS, per_cent, styled
+from altbench.report.table import Table
 from altbench.sweeps.plan import Checkpoint
 from altbench.sweeps.spec import SweepSpec
 
@@ -43,7 +47,8 @@ ROWS = ("alt", "key", "key-untrained")
 
 CAPTION = """
     Keys of every frame of the {n} demonstrations in a t-SNE (perplexity 30), one row
-    per key. Left: one colour per demonstration, with a ring where it begins. Right:
+    per key. Left: eight demonstrations in colours, the others grey, with a ring where
+    each begins. Right:
     coloured by phase, the share of the demonstration that has passed. A t-SNE keeps
     neighbours together and tears other points apart; thin lines join consecutive frames
     across a tear.
@@ -99,13 +104,32 @@ def report(run: ExperimentRun) -> Report:
     points = {point.label: point for point in _points(run)}
     read = {label: read_map(_path(run, point)) for label, point in points.items()}
     maps = {label: found for label, found in read.items() if found is not None}
-    figures = drawn(latent_map=partial(draw, maps)) if maps else drawn()
     sections = (
-        Section("The map", prose(CAPTION, n=N), figures=figures),
+        Section(
+            "The map",
+            prose(CAPTION, n=N),
+            {"map": _points_table(maps)} if maps else {},
+            ("latent_map",) if maps else (),
+        ),
         Section("Are trajectories smooth curves?", METHOD, {"smoothness": _table(maps)} if maps else {}),
     )
     missing = tuple(f"keys of {label}" for label in points if label not in maps)
     return Report(_summary(maps), sections, _reported(maps), missing)
+
+
+def _points_table(maps: Mapping[str, Map]) -> Table:
+    """Return the points of the maps, which the figure is drawn of; a CSV alone."""
+    parts = [
+        pd.DataFrame({"key": label, "episode": m.episode, "frame": m.frame, "x": m.points[:, 0], "y": m.points[:, 1]})
+        for label, m in maps.items()
+    ]
+    note = "Where each frame is in the map."
+    return Table("The map", pd.concat(parts, ignore_index=True), (), note)
+
+
+def figures(tables: Tables) -> Figures:
+    """Draw the map."""
+    return drawn(latent_map=lambda: draw(tables["map"]))
 
 
 def make_map(keys: Sequence[Float32], points: Float64) -> Map:
@@ -189,45 +213,65 @@ def _reported(maps: Mapping[str, Map]) -> tuple[Reported, ...]:
 # ---------------------------------------------------------------------------------------------------------- picture
 
 
-def draw(maps: Mapping[str, Map]) -> Figure:
-    """Draw a row of two panels per key."""
+TOLD_APART = (*COLOURS[:5], COLOURS[6], "#332288", "#661100")
+"""Colours of the demonstrations that are told apart; the others are grey."""
+
+
+def draw(data: pd.DataFrame) -> Figure:
+    """Draw a row of two panels per key of `data` (key, episode, frame, x, y)."""
+    keys = list(dict.fromkeys(data["key"]))
     with styled():
-        figure = Figure(figsize=(9.2, 0.9 + 4.1 * len(maps)), layout="constrained")
-        axes = figure.subplots(len(maps), 2, squeeze=False)
+        figure = Figure(figsize=(8.2, 1.1 + 3.4 * len(keys)), layout="constrained")
+        axes = figure.subplots(len(keys), 2, squeeze=False)
         norm = Normalize(0, 1)
-        for row, (label, found) in zip(axes, maps.items(), strict=True):
-            _by_episode(row[0], found)
-            _by_phase(row[1], found, norm)
-            for axis, what in zip(row, ("by demonstration", "by phase"), strict=True):
-                axis.set_title(f"{label}: {what}")
+        for row, key in zip(axes, keys, strict=True):
+            own = data[data["key"] == key].sort_values(["episode", "frame"])
+            paths = [one[["x", "y"]].to_numpy(float) for _, one in own.groupby("episode")]
+            _by_episode(row[0], paths)
+            _by_phase(row[1], paths, norm)
+            for axis, what in zip(row, ("some demonstrations", "phase"), strict=True):
+                axis.set_title(f"{key}: {what}")
                 axis.set(xticks=[], yticks=[])
                 axis.grid(visible=False)
-        colours = ScalarMappable(norm, "viridis")
-        bar = figure.colorbar(colours, ax=axes[:, 1], shrink=min(1.0, 0.8 / len(maps) + 0.2), aspect=30, pad=0.02)
+                seaborn.despine(ax=axis, left=True, bottom=True)
+        bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes[:, 1], aspect=12 * len(keys), pad=0.02)
+        bar.ax.yaxis.set_major_formatter(per_cent())
         bar.set_label("share of the demonstration that has passed")
-        headline(figure, "Keys of the demonstrations' frames, t-SNE")
+        legend(figure, _legend())
+        headline(figure, "Keys of the demonstrations' frames, as a t-SNE")
     return figure
 
 
-def _by_episode(axis: Axes, found: Map) -> None:
-    episodes = np.unique(found.episode)
-    palette = seaborn.husl_palette(len(episodes), l=0.55)
-    for colour, number in zip(palette, episodes, strict=True):
-        x, y = found.points[found.episode == number].T
-        axis.plot(x, y, color=colour, linewidth=0.6, alpha=0.35)
-        axis.plot(x, y, color=colour, linestyle="none", marker="o", markersize=2.2)
-        axis.plot(x[:1], y[:1], color=colour, marker="o", markersize=6, markerfacecolor="white", zorder=4)
+def _legend() -> list[Line2D]:
+    dot: dict[str, Any] = {"linestyle": "none", "marker": "o"}
+    return [
+        Line2D([], [], label="frame of a demonstration (a colour each)", color=TOLD_APART[0], markersize=4, **dot),
+        Line2D([], [], label="of another one", color="0.75", markersize=4, **dot),
+        Line2D([], [], label="its first frame", markerfacecolor="white", markeredgecolor="0.2", markersize=6, **dot),
+        Line2D([], [], label="to the next frame", color="0.5", linewidth=0.8),
+    ]
 
 
-def _by_phase(axis: Axes, found: Map, norm: Normalize) -> None:
-    for number in np.unique(found.episode):
-        path = found.points[found.episode == number]
+def _by_episode(axis: Axes, paths: Sequence[Float64]) -> None:
+    """Draw the demonstrations; some, evenly among all, in colours that can be told apart."""
+    shown = np.unique(np.linspace(0, len(paths) - 1, len(TOLD_APART)).round().astype(int)).tolist()
+    for number, path in enumerate(paths):
+        colour = TOLD_APART[shown.index(number)] if number in shown else "0.75"
+        dots: dict[str, Any] = {"color": colour, "rasterized": True, "zorder": 3 if number in shown else 2}
+        axis.plot(*path.T, linewidth=0.7, alpha=0.5, **dots)
+        axis.plot(*path.T, linestyle="none", marker="o", markersize=2.4, markeredgewidth=0, **dots)
+        axis.plot(*path[:1].T, marker="o", markersize=5.5, markerfacecolor="white", **(dots | {"zorder": 4}))
+
+
+def _by_phase(axis: Axes, paths: Sequence[Float64], norm: Normalize) -> None:
+    for path in paths:
         phase = np.linspace(0, 1, len(path))
         joined = list(np.stack([path[:-1], path[1:]], axis=1))
-        pieces = LineCollection(joined, cmap="viridis", norm=norm, linewidths=0.6, alpha=0.35)
+        pieces = LineCollection(joined, cmap="viridis", norm=norm, linewidths=0.7, alpha=0.4, rasterized=True)
         pieces.set_array(phase[:-1])
         axis.add_collection(pieces)
-        axis.scatter(path[:, 0], path[:, 1], c=phase, cmap="viridis", norm=norm, s=8, linewidths=0, zorder=3)
+        dots: dict[str, Any] = {"s": 8, "linewidths": 0, "zorder": 3, "rasterized": True}
+        axis.scatter(*path.T, c=phase, cmap="viridis", norm=norm, **dots)
     axis.margins(0.05)
 
 
@@ -237,6 +281,7 @@ EXPERIMENT = Experiment(
     title="A map of ALT's keys",
     question="Do the frames of a demonstration lie along a smooth curve in the space where ALT looks them up?",
     report=report,
+    figures=figures,
     sweeps=sweeps,
     compute=compute,
 )

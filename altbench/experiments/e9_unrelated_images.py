@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Preset,
+    Report,
+    Reported,
+    Section,
+    Tables,
+    drawn,
+)
 from altbench.experiments.shared.matrix import (
     Matrix,
     Where,
@@ -27,7 +35,9 @@ from altbench.experiments.shared.matrix import (
 from altbench.experiments.shared.recall import chunk_recall, nearest_demonstrations
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, prose
-from altbench.report.style import headline, styled
+from altbench.report.drawing.order import labels_in_order
+from altbench.report.drawing.stacks import Stacks, draw_stacks
+from altbench.report.style import styled
 from altbench.report.success import flag_rate
 from altbench.report.table import Table, rate_text
 from altbench.stats.chunks import LENGTH, PASSED
@@ -117,13 +127,12 @@ def report(run: ExperimentRun) -> Report:
         for condition, where in conditions.items()
     }
     flags = flag_rates(run, labels, conditions)
-    shown = {key: value for key, value in fallen.items() if value is not None}
     sections = (
         Section(
             "Which demonstration is executed",
             prose(METHOD, n=N, episodes=EPISODES),
             {"fallback": _table(fallen, labels)},
-            drawn(fallback=partial(draw, shown, labels)),
+            ("fallback",),
         ),
         Section(
             "Which chunks are recalled",
@@ -239,39 +248,33 @@ def _flag_table(found: Matrix, flags: Mapping[tuple[str, str], Rate]) -> Table:
     return frame_table("Flags and success", pd.DataFrame(texts), texts, prose(FLAGS_NOTE))
 
 
-def draw(fallen: Mapping[tuple[str, str], Fallback], labels: Sequence[str]) -> Figure | None:
-    """Draw the share of episodes by demonstration (columns) for each policy (rows).
+def figures(tables: Tables) -> Figures:
+    """Draw how often the most common demonstrations are executed."""
+    return drawn(fallback=lambda: draw(tables["fallback"]))
 
-    One panel has the camera's image, the other the photograph. None without any record.
+
+def draw(data: pd.DataFrame) -> Figure | None:
+    """Draw the share of episodes of the two most common demonstrations, and of all others.
+
+    A row per policy; one panel has the camera's image, the other the photograph. None
+    without any record.
     """
-    shown = [label for label in labels if any(key[0] == label for key in fallen)]
-    if not shown:
+    known = data.dropna(subset=["top1"])
+    if known.empty:
         return None
-    numbers = sorted({number for found in fallen.values() for number, _ in found.counts})
+    rows = {label: label for label in labels_in_order(known["policy"])}
+    parts = ("the most common", "the second", "all others")
+    titles = {"camera": "The camera's image", "photograph": "A photograph instead"}
+    panels = [Stacks(titles[image], parts, _shares(known[known["image"] == image])) for image in titles]
+    title = "Lift, recall: the demonstration that an episode's motion is nearest to"
     with styled():
-        figure = Figure(figsize=(9.5, 1.5 + 0.34 * len(shown)), layout="constrained")
-        axes = figure.subplots(1, 2, sharey=True)
-        for axis, condition in zip(axes, ("camera", "photograph"), strict=True):
-            shares = np.full((len(shown), len(numbers)), np.nan)
-            for i, label in enumerate(shown):
-                found = fallen.get((label, condition))
-                if found is not None:
-                    counts = dict(found.counts)
-                    shares[i] = [counts.get(number, 0) / found.total for number in numbers]
-            shares = -np.sort(-shares, axis=1)
-            image = axis.imshow(
-                shares, aspect="auto", cmap="mako_r", norm=PowerNorm(0.5, 0, 1), interpolation="nearest"
-            )
-            axis.grid(visible=False)
-            axis.set(title=f"the {condition}'s image" if condition == "camera" else "a photograph instead")
-            axis.set(xlabel="demonstrations, most common first")
-            axis.set_xticks(sorted({0, *range(9, len(numbers), 10)}), sorted({1, *range(10, len(numbers) + 1, 10)}))
-        axes[0].set_yticks(range(len(shown)), shown)
-        bar = figure.colorbar(image, ax=list(axes), pad=0.01, ticks=[0, 0.05, 0.25, 0.5, 1])
-        bar.ax.set_yticklabels(["0", "5 %", "25 %", "50 %", "100 %"])
-        bar.set_label("share of episodes")
-        headline(figure, "Which demonstration an episode's motion is nearest to")
-    return figure
+        return draw_stacks(title, rows, panels, "share of episodes")
+
+
+def _shares(data: pd.DataFrame) -> dict[str, list[float]]:
+    """Return by policy the shares of the first, the second and all other demonstrations."""
+    tops = zip(data["policy"], data["top1"], data["top2"], strict=True)
+    return {label: [float(one), float(two - one), float(1 - two)] for label, one, two in tops}
 
 
 def _summary(fallen: Mapping[tuple[str, str], Fallback | None], flags: Mapping[tuple[str, str], Rate]) -> str:
@@ -313,5 +316,6 @@ EXPERIMENT = Experiment(
     title="Unrelated photographs in place of the camera's image",
     question="Shown an image that it has never seen, does a policy fall back to a training trajectory, and does it flag it?",
     report=report,
+    figures=figures,
     sweeps=sweeps,
 )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from altbench.experiments.ood_figures import draw_scores, draw_selective
+from altbench.experiments.ood_figures import draw_flagged, draw_selective
 from altbench.experiments.ood_scores import CONDITIONS, LATE, NEW_POSE, Fitted, selective
 from altbench.experiments.shared.arrays import read_arrays, write_arrays
 from altbench.experiments.shared.detectors import (
@@ -28,7 +27,17 @@ from altbench.experiments.shared.embeddings import (
     split,
     write_embedded,
 )
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Say, Section, drawn
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Preset,
+    Report,
+    Say,
+    Section,
+    Tables,
+    drawn,
+)
 from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table, recorded_cells
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, percent, prose
@@ -137,7 +146,7 @@ def report(run: ExperimentRun) -> Report:
             "Detectors on the same keys",
             _method(),
             {"detectors": detector_table(fitted)} if fitted else {},
-            drawn(scores=partial(draw_scores, fitted)) if fitted else drawn(),
+            ("flagged",) if fitted else (),
         ),
         Section("ALT's flag in use", _flag_method(run), {"flags": flags}),
         Section(
@@ -154,11 +163,18 @@ def report(run: ExperimentRun) -> Report:
             "Selective success",
             prose(SELECTIVE),
             {"selective": selective_table(fitted)} if fitted else {},
-            drawn(selective=partial(draw_selective, fitted)) if fitted else drawn(),
+            ("selective",) if fitted else (),
         ),
     )
     missing = tuple(f"keys of {name}" for name in names)
     return Report(_summary(fitted, flags), sections, missing=missing)
+
+
+def figures(tables: Tables) -> Figures:
+    """Draw what the detectors flag, and what refusing strange episodes gains."""
+    return drawn(
+        flagged=lambda: draw_flagged(tables["detectors"]), selective=lambda: draw_selective(tables["selective"])
+    )
 
 
 def _compared(run: ExperimentRun) -> list[Cell]:
@@ -323,6 +339,7 @@ EXPERIMENT = Experiment(
     title="The out-of-distribution flag against density-based detectors",
     question="Does ALT's similarity detect strange images as well as a density, how soon, and what does stopping gain?",
     report=report,
+    figures=figures,
     sweeps=sweeps,
     compute=compute,
 )

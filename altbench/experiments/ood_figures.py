@@ -1,56 +1,54 @@
-"""Figures of the comparison of detectors: scores by condition, and selective success."""
+"""Figures of the comparison of detectors: what they flag, and selective success."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from altbench.experiments.ood_scores import NEW_POSE, Fitted, selective
-from altbench.report.style import COLOURS, headline, styled
+from altbench.report.dots import RATES, Dot, draw_dots
+from altbench.report.style import PLAIN, styled
+from altbench.report.table import percentage
+from altbench.stats.rates import rate_of
 
-
-def draw_scores(fitted: Sequence[Fitted]) -> Figure:
-    """Draw a panel per detector: each episode's highest score, and the threshold."""
-    with styled():
-        figure = Figure(figsize=(10, 3.9), layout="constrained")
-        axes = figure.subplots(1, len(fitted), squeeze=False)[0]
-        for axis, one in zip(axes, fitted, strict=True):
-            for i, (name, scores) in enumerate(one.highest.items()):
-                # Multiples of the golden ratio spread evenly, and without chance.
-                place = i + 0.6 * ((np.arange(len(scores)) * 0.618034) % 1 - 0.5)
-                colour = COLOURS[4] if name == "recall" else COLOURS[2] if name == NEW_POSE else COLOURS[3]
-                axis.scatter(place, np.sort(scores), s=7, color=colour, linewidths=0, alpha=0.65)
-            axis.axhline(one.threshold, color="0.25", linestyle="--", linewidth=1)
-            axis.set_xticks(range(len(one.highest)), list(one.highest), rotation=35, ha="right")
-            axis.set_title(one.detector.name)
-            axis.grid(visible=False, axis="x")
-        axes[0].set_ylabel("an episode's highest score")
-        headline(figure, "Strangeness of episodes by detector; dashed: calibrated threshold")
-    return figure
+FLAGGED = "episodes flagged at the calibrated threshold, Wilson 95 % interval"
 
 
-def draw_selective(fitted: Sequence[Fitted]) -> Figure | None:
-    """Draw success over the episodes taken on against their share, a line per detector."""
-    embedded = fitted[0].embedded.get(NEW_POSE)
-    if embedded is None:
+def draw_flagged(data: pd.DataFrame) -> Figure | None:
+    """Draw the share of flagged episodes: a line per condition, a panel per detector.
+
+    `data`: detector, condition, flagged, episodes. None if nothing was counted.
+    """
+    known = data.dropna(subset=["flagged"])
+    if known.empty:
         return None
-    total = len(embedded.success)
+    dots = {}
+    for _, row in known.iterrows():
+        rate = rate_of(int(row["flagged"]), int(row["episodes"]))
+        if rate.value is not None and rate.low is not None and rate.high is not None:
+            dots[("", str(row["condition"])), str(row["detector"])] = Dot(rate.value, rate.low, rate.high)
+    conditions, detectors = dict.fromkeys(known["condition"]), list(dict.fromkeys(known["detector"]))
+    rows = [("", str(condition)) for condition in conditions]
     with styled():
-        figure = Figure(figsize=(5.6, 3.5), layout="constrained")
-        axis = figure.subplots()
-        for one, colour, style in zip(fitted, COLOURS[0:7:3], ("-", "--", ":"), strict=False):
-            rates = [selective(one, k / total) for k in range(max(1, total // 10), total + 1)]
-            shares = [r.episodes / total for r in rates]
-            axis.plot(shares, [r.value or 0.0 for r in rates], color=colour, linestyle=style, label=one.detector.name)
-            if one is fitted[0]:
-                low, high = [r.low or 0.0 for r in rates], [r.high or 0.0 for r in rates]
-                axis.fill_between(shares, low, high, color=colour, alpha=0.12, linewidth=0, label="95 % (lookup)")
-        for set_formatter in (axis.xaxis, axis.yaxis):
-            set_formatter.set_major_formatter(PercentFormatter(1.0))
-        axis.set(xlim=(0, 1.01), ylim=(0, 1), xlabel="share of episodes taken on", ylabel="success over those")
-        axis.legend(frameon=False, loc="upper right")
-        headline(figure, "ALT in new poses when the strangest are refused")
-    return figure
+        title = "What detectors on the same keys flag (recall: false alarms)"
+        return draw_dots(title, rows, detectors, dots, {label: PLAIN for _, label in rows}, FLAGGED)
+
+
+def draw_selective(data: pd.DataFrame) -> Figure | None:
+    """Draw success over the episodes taken on: a line per share, a panel per detector.
+
+    `data`: detector, coverage, rate, low, high. None if nothing was counted.
+    """
+    known = data.dropna(subset=["rate"])
+    if known.empty:
+        return None
+    labels = {share: f"plays {percentage(share)} %, the least strange" for share in known["coverage"]}
+    labels |= {1.0: "plays all episodes"}
+    dots = {
+        (("", labels[row["coverage"]]), str(row["detector"])): Dot(row["rate"], row["low"], row["high"])
+        for _, row in known.iterrows()
+    }
+    rows = [("", labels[share]) for share in dict.fromkeys(known["coverage"])]
+    with styled():
+        title = "ALT at new poses (uniform), if it refuses the episodes whose first image is strangest"
+        panels = list(dict.fromkeys(known["detector"]))
+        return draw_dots(title, rows, panels, dots, {label: PLAIN for _, label in rows}, RATES)

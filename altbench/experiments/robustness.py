@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from altbench.core import registry
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Section, drawn
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Preset,
+    Report,
+    Section,
+    Tables,
+    drawn,
+)
 from altbench.experiments.shared.matrix import Where, clean, heat_map, label_rows, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose
@@ -125,14 +133,12 @@ def report(run: ExperimentRun) -> Report:
     rows = label_rows(run, ROWS)
     found = {kind: matrix(run, rows, _columns(families)) for kind, families in FAMILIES.items()}
     pooled = {kind: _pooled(run, list(rows), families) for kind, families in FAMILIES.items()}
-    everything = matrix(run, rows, _columns([name for families in FAMILIES.values() for name in families]))
-    title = f"Lift, {N} demonstrations: success on recall in %, severity {SEVERITY}"
     sections = (
         Section(
             "Over all families",
             _method(run),
             {f"pooled_{kind}": table for kind, table in pooled.items() if not table.data.empty},
-            drawn(success=partial(heat_map, title, everything)),
+            ("success",),
         ),
         *(
             Section(
@@ -145,6 +151,20 @@ def report(run: ExperimentRun) -> Report:
         Section("What the flag says", prose(FLAGS), {"flags": _flags(run, list(rows))}),
     )
     return Report(_summary(pooled), sections)
+
+
+def figures(tables: Tables) -> Figures:
+    """Draw success by family and policy."""
+    title = f"Lift, {N} demonstrations, recall: success in %, severity {SEVERITY}"
+    return drawn(success=lambda: heat_map(title, _groups(tables), "family"))
+
+
+def _groups(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Return the unperturbed rates, and those of each kind of family."""
+    kinds = {kind: tables[kind] for kind in FAMILIES}
+    first = next(iter(kinds.values()))
+    clean = first[first["family"] == UNPERTURBED].assign(family="unperturbed")
+    return {" ": clean, **{kind: one[one["family"] != UNPERTURBED] for kind, one in kinds.items()}}
 
 
 def _columns(families: Sequence[str]) -> dict[str, Where]:
@@ -255,5 +275,6 @@ EXPERIMENT = Experiment(
     title="Success when images or the scene are perturbed",
     question="Which policies still succeed when images look unlike the demonstrations', and do flags predict failure?",
     report=report,
+    figures=figures,
     sweeps=sweeps,
 )

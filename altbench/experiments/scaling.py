@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Section, drawn
-from altbench.experiments.shared.matrix import PLAIN_NOTE, Matrix, Where, clean, label_rows, matrix, matrix_table
+import pandas as pd
+from matplotlib.figure import Figure
+
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Preset,
+    Report,
+    Section,
+    Tables,
+    drawn,
+)
+from altbench.experiments.shared.matrix import (
+    PLAIN_NOTE,
+    Matrix,
+    Where,
+    clean,
+    label_rows,
+    matrix,
+    matrix_table,
+    row_styles,
+)
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import listed, prose
-from altbench.report.figures import success_by_n
-from altbench.report.style import policy_styles
-from altbench.stats.rates import countable
+from altbench.report.figures import rates_by_n
+from altbench.report.style import styled
 from altbench.sweeps.spec import SweepSpec
 
 NUMBERS = (10, 30, 60, 120)
@@ -55,14 +74,11 @@ def report(run: ExperimentRun) -> Report:
         f"{label}, seed {seed}": {"label": label, "train_seed": seed} for label in labels for seed in SEEDS
     }
     each = {split: matrix(run, seeds, {f"N = {n}": clean(split, n=n) for n in NUMBERS}) for split in SPLITS}
-    frame = countable(run.episodes())
-    shown = frame[frame["split"].isin(SPLITS)]
-    figures = drawn(success_by_n=partial(success_by_n, shown, "Lift", policy_styles(labels))) if len(shown) else drawn()
     sections = (
         Section(
             "Success by number of demonstrations",
             prose(METHOD, episodes=EPISODES, one_seed=listed(ONE_SEED)),
-            figures=figures,
+            figures=("success_by_n",),
         ),
         *(
             Section(
@@ -79,6 +95,22 @@ def report(run: ExperimentRun) -> Report:
         ),
     )
     return Report(_summary(found["uniform"]), sections)
+
+
+def figures(tables: Tables) -> Figures:
+    """Draw success by the number of demonstrations, a panel per split."""
+    return drawn(success_by_n=lambda: _by_n({split: tables[f"success_{split}"] for split in SPLITS}))
+
+
+def _by_n(found: Mapping[str, pd.DataFrame]) -> Figure | None:
+    """Draw the tables of both splits; None if nothing was measured."""
+    data = pd.concat([one.assign(split=split) for split, one in found.items()]).dropna(subset=["rate"])
+    if data.empty:
+        return None
+    numbers = data["column"].str.removeprefix("N = ").astype(int)
+    rates = data.assign(n=numbers, label=data["policy"])
+    with styled():
+        return rates_by_n(rates, SPLITS, "Lift", row_styles(data))
 
 
 def _summary(uniform: Matrix) -> str:
@@ -98,5 +130,6 @@ EXPERIMENT = Experiment(
     title="Success against the number of demonstrations",
     question="How much do policies gain from more demonstrations, at demonstrated poses and between them?",
     report=report,
+    figures=figures,
     sweeps=sweeps,
 )

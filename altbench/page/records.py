@@ -14,9 +14,11 @@ import pandas as pd
 from altbench.core import registry
 from altbench.core.errors import AltbenchError, ResultsError
 from altbench.core.task import TaskInfo
+from altbench.report.drawing.order import labels_in_order, tasks_in_order
+from altbench.report.figures import run_styles
 from altbench.report.privileged import marked
 from altbench.report.splits import splits_in_order
-from altbench.report.style import Styles, policy_styles
+from altbench.report.style import Styles
 from altbench.report.success import CONDITION, ROW, ood_table, success_table
 from altbench.results.frames import load_parts
 from altbench.results.measures import load_measures
@@ -168,18 +170,18 @@ class RunRecords:
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks, in the sweep's order."""
-        return _ordered(self.success["task"], self.sweep.tasks if self.sweep else ())
+        """The tasks, in the order of all figures."""
+        return tuple(tasks_in_order(map(str, self.success["task"].unique())))
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """The policies' labels, in the sweep's order."""
-        return _ordered(self.success["label"], [entry.name for entry in self.sweep.policies] if self.sweep else ())
+        """The policies' labels, in the order of all figures."""
+        return tuple(labels_in_order(map(str, self.success["label"].unique())))
 
     @cached_property
     def styles(self) -> Styles:
-        """A colour and a marker for each label."""
-        return policy_styles(self.labels)
+        """A colour, a marker and a name for each label."""
+        return run_styles(self.everything)
 
     @cached_property
     def splits(self) -> list[str]:
@@ -296,12 +298,6 @@ def begins_at(specification: str) -> int:
     """Return the control step at which a cell's perturbation begins, from its `spec_json`."""
     found = json.loads(specification or "{}").get("perturbation", [])
     return int(found[4]) if len(found) > 4 else 0
-
-
-def _ordered(values: pd.Series[Any], known: Sequence[str]) -> tuple[str, ...]:
-    there = set(map(str, values.unique()))
-    first = [name for name in dict.fromkeys(known) if name in there]
-    return (*first, *sorted(there - set(first)))
 
 
 def _perturbed(record: Mapping[Any, Any]) -> tuple[bool, str, int]:

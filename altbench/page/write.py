@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from altbench.core.errors import ConfigError
 from altbench.page import charts
+from altbench.page.base import remember, remembered
 from altbench.page.curves import curves
 from altbench.page.failures import failures
 from altbench.page.flags import flags
@@ -24,7 +25,7 @@ from altbench.page.payload import MOST_EPISODES, as_json, payload
 from altbench.page.provenance import provenance
 from altbench.page.records import RunRecords, load
 from altbench.page.verdict import verdict
-from altbench.report.style import Failures, drawing_fault
+from altbench.report.drawing.layout import Failures, drawing_fault
 from altbench.system.files import replacing
 from altbench.system.fingerprint import package_version
 from altbench.system.sealed import file_digest
@@ -46,7 +47,8 @@ def write_page(
 ) -> Path:
     """Write the page of the run in `root`; return its path.
 
-    `out`: None is RUN/report.html. `compare`: another run's folder, as the base.
+    `out`: None is RUN/report.html. `compare`: another run's folder, as the base; the page
+    in the run's own folder keeps it when it is written again.
     `embed_films`: put films into the page; else they stay in files beside it, and are
     copied there if `out` is elsewhere. `made_of`: the digest of all that the page is made
     of, if the caller knows it already. Raises ResultsError if the folder holds no
@@ -58,12 +60,14 @@ def write_page(
     run = load(root)
     beside = "" if target.absolute().parent == root.absolute() else _address(root, target.absolute().parent) + "/"
     films = _film_addresses(run, target, beside, embed_films)
-    text = render(run, compare, films, beside, made_of or _digest(root))
+    text = render(run, compare, films, beside, made_of or _digest(root, compare))
     try:
         with replacing(target) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written: {error.strerror or error}") from None
+    if not beside:
+        remember(root, compare)
     return target
 
 
@@ -72,12 +76,13 @@ def write_page_of_run(root: Path) -> Failures:
 
     An error costs the page alone: the run's tables and figures are there.
     """
-    made_of = _digest(root)
+    base = remembered(root)
+    made_of = _digest(root, base)
     path = root / PAGE
     if path.is_file() and _made_of(path) == made_of:
         return ()
     try:
-        write_page(root, made_of=made_of)
+        write_page(root, compare=base, made_of=made_of)
     except Exception as error:
         return ((PAGE, drawing_fault(error)),)
     return ()
@@ -117,8 +122,13 @@ def render(run: RunRecords, compare: Path | None, films: Mapping[str, str], besi
 
 
 def _style(run: RunRecords) -> str:
-    colours = "".join(f".p{i}{{--c:{run.styles[label].colour}}}" for i, label in enumerate(run.labels))
-    return source("page.css") + colours + "\n"
+    styles = [run.styles[label] for label in run.labels]
+    colours = "".join(f".p{i}{{--c:{style.colour}}}" for i, style in enumerate(styles))
+    # Privileged rows are hollow, as in the figures.
+    hollow = "".join(
+        f"use.p{i}{{fill:var(--card);stroke:var(--c);stroke-width:1.8}}" for i, s in enumerate(styles) if s.hollow
+    )
+    return source("page.css") + colours + hollow + "\n"
 
 
 def _film_addresses(run: RunRecords, target: Path, beside: str, embed: bool) -> dict[str, str]:
@@ -142,8 +152,10 @@ def _address(path: Path, start: Path) -> str:
     return quote(Path(os.path.relpath(path.absolute(), start)).as_posix())
 
 
-def _digest(root: Path) -> str:
-    """Return the SHA-256 of all that the page is made of: files of the run, templates, code."""
+def _digest(root: Path, base: Path | None) -> str:
+    """Return the SHA-256 of all that the page is made of: files of the run and of the
+    one that it is compared with, templates, code.
+    """
     state = hashlib.sha256()
     own = Path(__file__).parent
     made_by = [*sorted(own.glob("*.py")), *sorted((own / "templates").iterdir())]
@@ -151,6 +163,7 @@ def _digest(root: Path) -> str:
     made_of = [root / name for name in (*records, "training.json", "served.json")]
     made_of += [*sorted((root / "measures").glob("*.json")), *sorted((root / "audit").glob("*/calibrated.*"))]
     made_of += sorted((root / "videos").glob("*.mp4"))
+    made_of += [base / name for name in records[:3]] if base else []
     for path in (*made_by, *made_of):
         if path.is_file():
             state.update(f"{path.name}\0".encode())

@@ -7,10 +7,17 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from rich.cells import cell_len
 
-from altbench.report.style import Style, Styles, folded, headline
+from altbench.report.drawing.layout import WIDEST, headline
+from altbench.report.style import Style, Styles, folded, per_cent
+
+ROW = 0.25
+"""Height of a row in inches."""
+COLUMN = (1.05, 2.1)
+"""Width of a panel in inches: the least, and the greatest."""
+RATES = "success, 95 % interval"
+"""What the axis of a plot of success says."""
 
 
 class Dot(NamedTuple):
@@ -21,36 +28,80 @@ class Dot(NamedTuple):
     high: float
 
 
+Row = tuple[str, str]
+"""A row's group (empty: none) and its label."""
+
+
 def draw_dots(
-    title: str, rows: Sequence[str], columns: Sequence[str], dots: Mapping[tuple[str, str], Dot], styles: Styles
+    title: str,
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    dots: Mapping[tuple[Row, str], Dot],
+    styles: Styles,
+    axis_label: str = RATES,
 ) -> Figure:
     """Draw the `dots` by (row, column), each in its row's style.
 
-    A place without a dot stays empty. Call this inside `styled`.
+    Each group has a line of its own with its name, above its rows. A place without a dot
+    stays empty. Call this inside `styled`.
     """
-    names = [folded(row) for row in rows]
-    lines = [line for name in names for line in name.split("\n")]
-    width = 1.5 + 0.075 * max(map(cell_len, lines)) + 1.75 * len(columns)
-    tallest = max(name.count("\n") for name in names)
-    figure = Figure(figsize=(width, 1.2 + (0.3 + 0.16 * tallest) * len(rows)), layout="constrained")
-    axes = figure.subplots(1, len(columns), sharex=True, sharey=True, squeeze=False)[0]
+    places, names, heads = lanes(rows, styles)
+    figure, axes = lane_panels(names, len(columns))
     for axis, column in zip(axes, columns, strict=True):
-        _percent(axis)
+        _rates(axis)
         axis.set_title(column)
-        for place, row in enumerate(rows):
+        for row, place in places.items():
             if (row, column) in dots:
-                _draw(axis, dots[row, column], place, styles[row])
-    axes[0].set_yticks(range(len(rows)), names)
-    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+                _draw(axis, dots[row, column], place, styles[row[1]])
+    name_lanes(axes[0], names, heads)
     headline(figure, title)
-    figure.supxlabel("success, Wilson 95 % interval", fontsize=axes[0].xaxis.label.get_fontsize())
+    figure.supxlabel(axis_label, fontsize=axes[0].xaxis.label.get_fontsize())
     return figure
 
 
-def _percent(axis: Axes) -> None:
-    axis.set_xlim(-0.03, 1.03)
+def lanes(rows: Sequence[Row], styles: Styles) -> tuple[dict[Row, int], list[str], set[int]]:
+    """Return each row's place, the name at every place, and the places of groups' names."""
+    places: dict[Row, int] = {}
+    names: list[str] = []
+    heads: set[int] = set()
+    for row in rows:
+        group, label = row
+        if group and group not in {g for g, _ in places}:
+            heads.add(len(names))
+            names.append(folded(group))
+        places[row] = len(names)
+        names.append(folded(styles[label].name or label))
+    return places, names, heads
+
+
+def lane_panels(names: Sequence[str], columns: int) -> tuple[Figure, Sequence[Axes]]:
+    """Make a figure with a line for each name, and `columns` panels side by side."""
+    lines = [line for name in names for line in name.split("\n")]
+    label = 0.3 + 0.072 * max(map(cell_len, lines))
+    panel = min(COLUMN[1], max(COLUMN[0], (WIDEST - label) / columns))
+    more = sum(name.count("\n") for name in names)
+    figure = Figure(
+        figsize=(max(4.0, label + panel * columns), 1.15 + ROW * len(names) + 0.14 * more), layout="constrained"
+    )
+    return figure, figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+
+
+def name_lanes(axis: Axes, names: Sequence[str], heads: set[int]) -> None:
+    """Write the names beside the lines; the groups' in bold, without a line."""
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    for place, text in enumerate(axis.get_yticklabels()):
+        if place in heads:
+            text.set_fontweight("bold")
+    for panel in axis.figure.axes:
+        for place, tick in enumerate(panel.yaxis.get_major_ticks()):
+            tick.gridline.set_visible(place not in heads)
+
+
+def _rates(axis: Axes) -> None:
+    axis.set_xlim(-0.04, 1.04)
     axis.set_xticks([0, 0.5, 1])
-    axis.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axis.xaxis.set_major_formatter(per_cent())
     first, _, last = axis.get_xticklabels()
     first.set_horizontalalignment("left")  # apart from the last one of the panel before
     last.set_horizontalalignment("right")
@@ -65,6 +116,7 @@ def _draw(axis: Axes, dot: Dot, place: int, style: Style) -> None:
         [place],
         color=style.colour,
         marker=style.marker,
+        markerfacecolor=style.face,
         markersize=6,
         linestyle="none",
         clip_on=False,

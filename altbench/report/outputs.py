@@ -30,7 +30,7 @@ from altbench.system.console import show as print_all
 from altbench.system.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
-    from altbench.report.style import Failures
+    from altbench.report.drawing.layout import Failures
 
 MADE_OF = "outputs.json"
 

@@ -13,9 +13,8 @@ from altbench.core.errors import PerturbationUnsupported
 from altbench.core.perturbation import AnyPerturbation, ScenePerturbation
 from altbench.core.task import TaskInfo, task_of
 from altbench.core.types import UInt8
-from altbench.report.contact_sheets import GAP, GREY, contact_sheet
+from altbench.report.contact_sheets import GREY, contact_sheet
 from altbench.rollout.perturber import EpisodePerturber
-from altbench.sweeps.needs import FROM_DEMONSTRATIONS
 
 SEVERITIES = range(6)
 EPISODE = 7
@@ -34,18 +33,18 @@ Images = Mapping[str, UInt8]
 
 
 def tasks_sheet(names: Sequence[str]) -> UInt8:
-    """Draw a row per task, built-in ones in the registry's order.
+    """Draw a row per task: how it begins and ends, and where its splits put the objects.
 
-    A row shows the first image of the task's first camera in each split that draws its
-    own poses. A last square shows the other cameras' first images in the first of these
-    splits.
+    Tasks are in the order of all figures.
     """
-    order = list(registry.BUILT_IN["task"])
-    tasks = [registry.task(n) for n in sorted(names, key=lambda n: order.index(n) if n in order else len(order))]
-    splits = list(dict.fromkeys(s for task in tasks for s in task.splits if s not in FROM_DEMONSTRATIONS))
-    rows = [(task.name, _task_pictures(task, splits)) for task in tasks]
-    titles = [split.replace("_", " ") for split in splits]
-    return contact_sheet(rows, [*titles, f"other cameras, {titles[0]}"], TASK_SIZE)
+    from altbench.report.drawing.layout import add_footer, pixels_of
+    from altbench.report.drawing.task_sheet import draw_tasks
+    from altbench.report.style import styled
+
+    with styled():
+        figure = draw_tasks(names)
+        add_footer(figure, None)
+        return pixels_of(figure)
 
 
 def perturbations_sheet(names: Sequence[str], task_name: str, seed: int = 0) -> UInt8:
@@ -77,31 +76,6 @@ def image_and_scene_names() -> tuple[list[str], list[str]]:
     names = registry.names("perturbation")
     scene = [n for n in names if issubclass(registry.perturbation(n), ScenePerturbation)]
     return [n for n in names if n not in scene], scene
-
-
-def _task_pictures(task: TaskInfo, splits: Sequence[str]) -> list[UInt8]:
-    env = _made(task.name, TASK_SIZE)
-    blank = np.full((TASK_SIZE, TASK_SIZE, 3), MISSING, np.uint8)
-    first = [_first_images(env, split) if split in task.splits else {} for split in splits]
-    env.close()
-    pictures = [images.get(task.cameras[0], blank) for images in first]
-    others = [first[0][camera] for camera in task.cameras[1:] if camera in first[0]]
-    return [*pictures, _in_one_square(others) if others else blank]
-
-
-def _in_one_square(pictures: Sequence[UInt8]) -> UInt8:
-    """Return square `pictures` side by side, shrunk into the square of one.
-
-    Above and below several pictures is grey.
-    """
-    count, size = len(pictures), len(pictures[0])
-    small = (size - GAP * (count - 1)) // count
-    square, top = np.full((size, size, 3), GREY, np.uint8), (size - small) // 2
-    for i, picture in enumerate(pictures):
-        blocks = picture[: small * count, : small * count].reshape(small, count, small, count, 3)
-        left = i * (small + GAP)
-        square[top : top + small, left : left + small] = blocks.mean(axis=(1, 3)).round()
-    return square
 
 
 def _first_images(env: gymnasium.Env[Any, Any], split: str) -> Images:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ import pandas as pd
 from rich.text import Text
 from tabulate import tabulate
 
+from altbench.report.drawing.order import row_place
 from altbench.stats.rates import Rate
 from altbench.system.console import FittingTable, plain
 from altbench.system.files import replacing
@@ -101,11 +103,12 @@ def pivot(
     """Return items as a block, each with its text where its row and column meet.
 
     All sequences run over the same items. Rows are the distinct combinations of
-    `names`, sorted. Columns are the distinct values of `columns`, in the order of their
-    first items.
+    `names`, tasks and policies in the order of all tables and figures. Columns are the
+    distinct values of `columns`, in the order of their first items.
     """
     keys: list[tuple[Any, ...]] = list(zip(*names.values(), strict=True))
-    rows, heads = sorted(set(keys)), list(dict.fromkeys(columns))
+    rows = sorted(set(keys), key=lambda key: tuple(map(row_place, key)))
+    heads = list(dict.fromkeys(columns))
     found = {(key, column): text for key, column, text in zip(keys, columns, texts, strict=True)}
     marked = {
         (key, column) for key, column, mark in zip(keys, columns, best or [False] * len(keys), strict=True) if mark
@@ -162,6 +165,15 @@ def rate_text(rate: Rate, counts: bool = True) -> str:
         text += f", seeds {low} to {high} %" if low != high else f", each seed {low} %"
     text = f"{text}, {lacks}" if lacks else text
     return f"{rate.successes}/{rate.episodes} {text}" if counts else text
+
+
+def rate_of_text(text: object) -> tuple[float, float, float] | tuple[None, None, None]:
+    """Return rate, low and high of what `rate_text` wrote; three times None if it has none."""
+    found = re.search(r"(\d+)/(\d+) .*?\[(\d+), (\d+)\]", str(text))
+    if found is None:
+        return None, None, None
+    successes, episodes, low, high = map(int, found.groups())
+    return successes / episodes, low / 100, high / 100
 
 
 def to_csv(table: Table) -> str:

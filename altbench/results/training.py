@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,11 @@ def training_of_run(run: Run) -> dict[str, dict[str, Any]]:
 
 def write_training(run: Run, out: Path) -> None:
     """Write `FILE` into `out`, as far as anything is known; what it knew before stays."""
-    known = {**load_training(out), **training_of_run(run)}
+    save_training({**load_training(out), **training_of_run(run)}, out)
+
+
+def save_training(known: Mapping[str, Mapping[str, Any]], out: Path) -> None:
+    """Write `FILE` into `out`, if anything is known."""
     if known:
         sealed.write_json(out / FILE, {"checkpoints": known})
 
@@ -65,5 +69,11 @@ def with_training(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 def adding_training(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Return `with_training` for many frames of one run: the file is read once."""
-    short = {key for key, value in load_training(folder).items() if value["converged"] is False}
-    return lambda frame: frame.assign(**{COLUMN: ~frame["checkpoint_key"].isin(short)}) if short else frame
+    training = load_training(folder)
+    return lambda frame: marked_unconverged(frame, training)
+
+
+def marked_unconverged(frame: pd.DataFrame, training: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return `frame` with `COLUMN`, as `with_training`, from what `FILE` says."""
+    short = {key for key, value in training.items() if value["converged"] is False}
+    return frame.assign(**{COLUMN: ~frame["checkpoint_key"].isin(short)}) if short else frame

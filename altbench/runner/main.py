@@ -44,7 +44,7 @@ from altbench.system.fingerprint import usable_cores
 from altbench.system.workers import refuse_second_import
 
 if TYPE_CHECKING:
-    from altbench.report.style import Failures
+    from altbench.report.drawing.layout import Failures
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,19 @@ class Fingerprint:
         ]
         return " · ".join(part for part in parts if part)
 
+    def short(self) -> str:
+        """Return what a figure's small print says: code, machine and data."""
+        commit = f"commit {self.commit[:12]}{' + changes' if self.dirty else ''}" if self.commit else None
+        checksums = self.data.split() if self.data else []
+        more = f" and {len(checksums) - 1} more" if len(checksums) > 1 else ""
+        parts = [
+            f"altbench {self.packages['altbench']}" if "altbench" in self.packages else None,
+            commit,
+            f"MIXED MACHINES: {self.mixed}" if self.mixed else f"{self.cpu}, {self.gpu or 'no GPU'}",
+            f"data {checksums[0][:12]}{more}" if checksums else None,
+        ]
+        return " · ".join(part for part in parts if part)
+
     def as_dict(self) -> dict[str, Any]:
         """Return all fields; `mixed`, which published tables lack, only if it says something."""
         return {name: value for name, value in asdict(self).items() if value or name != "mixed"}

@@ -29,6 +29,7 @@ ORDER = (
     "page",
     "measure",
     "runner",
+    "sinks",
     "engines",
     "adapting",
     "audit",

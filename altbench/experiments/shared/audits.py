@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from altbench.audit.cases import ORDER, AuditedEpisode, Case, audit_episodes, case_of, frame_of, training_trajectories
+from altbench.audit.cases import (
+    CASES,
+    ORDER,
+    AuditedEpisode,
+    Case,
+    audit_episodes,
+    case_of,
+    frame_of,
+    training_trajectories,
+)
+from altbench.audit.figures import likeness_frame
 from altbench.audit.tables import score
 from altbench.core import registry
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.experiments.shared.texts import prose
+from altbench.report.style import Styles, policy_styles
 from altbench.report.table import Block, Table
 from altbench.stats.scores import bootstrap_mean, summarise
 from altbench.stats.trajectories import Source, find_distance
@@ -76,6 +87,18 @@ def episodes_table(frame: pd.DataFrame) -> Table:
         (),
         "Every episode: S, its two nearest demonstrations, and the distances.",
     )
+
+
+def similarity_table(episodes: Sequence[AuditedEpisode]) -> Table:
+    """Return what the figure of similarities shows: in distribution, a CSV alone."""
+    own = [one for one in episodes if one.case == CASES[0]]
+    note = "Distances to every demonstration of the episodes with the highest and the median S, in distribution."
+    return Table("Similarity to each demonstration", likeness_frame(own), (), note)
+
+
+def published_styles(frame: pd.DataFrame) -> Styles:
+    """Return how the rows of a table of episodes are drawn."""
+    return policy_styles(frame["label"], dict(zip(frame["label"], frame["policy"].astype(str), strict=True)))
 
 
 def ways_table(by_way: dict[str, pd.DataFrame], by: Sequence[str], heads: Sequence[str]) -> Table:

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 
 from altbench.core.demonstration import Demonstration
 from altbench.core.policy import Policy
-from altbench.report.style import drawing_fault, styled
+from altbench.report.drawing.layout import drawing_fault
+from altbench.report.style import styled
 from altbench.report.table import Table
 from altbench.results import cells as cells_module
 from altbench.results import frames
@@ -29,6 +30,7 @@ from altbench.results.checkpoints import find_checkpoint
 from altbench.results.folder import RunFolder
 from altbench.results.frames import Recorded
 from altbench.results.run import Run
+from altbench.results.training import load_training, marked_unconverged, training_of_run
 from altbench.rollout.records import EpisodeRecord, MeasureRecord
 from altbench.sweeps.plan import Cell, Checkpoint
 from altbench.sweeps.spec import SweepSpec
@@ -55,23 +57,43 @@ class Reported:
 
 @dataclass(frozen=True)
 class Undrawn:
-    """A figure that cannot be drawn, and why."""
+    """A figure that cannot be drawn, and why; `unpublished`: for want of a table."""
 
     reason: str
+    unpublished: bool = False
 
 
 Figures = NewType("Figures", dict[str, Figure | Undrawn])
-"""A section's figures by file stem; `drawn` alone makes them."""
+"""Figures by file stem; `drawn` alone makes them."""
+
+
+class Unpublished(Exception):
+    """A figure asks for a table that a published report lacks."""
+
+
+class Tables(dict[str, pd.DataFrame]):
+    """The data of a report's tables by file stem: all that its figures are drawn of.
+
+    A report that was published holds the same tables, so that its figures can be drawn
+    again without records.
+    """
+
+    def __missing__(self, stem: str) -> pd.DataFrame:
+        """Raise Unpublished."""
+        raise Unpublished(f"it is drawn of {stem}.csv, which is missing")
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report: Markdown text, then tables and figures by file stem."""
+    """A part of a report: Markdown text, then tables and figures by file stem.
+
+    `figures`: those of `Experiment.figures` that stand here.
+    """
 
     heading: str
     text: str = ""
     tables: Mapping[str, Table] = field(default_factory=dict)
-    figures: Figures = field(default_factory=lambda: Figures({}))
+    figures: tuple[str, ...] = ()
 
 
 def drawn(**draw: Callable[[], Figure | None]) -> Figures:
@@ -88,6 +110,8 @@ def _draw(draw: Callable[[], Figure | None]) -> Figure | Undrawn | None:
     try:
         with styled():
             return draw()
+    except Unpublished as error:
+        return Undrawn(str(error), unpublished=True)
     except Exception as error:
         return Undrawn(drawing_fault(error))
 
@@ -187,8 +211,18 @@ class ExperimentRun:
         return (*cells, *unmeasured, *unfitted)
 
     def episodes(self) -> pd.DataFrame:
-        """Return one row per episode that is known, as `results.load_episodes`."""
-        return self._found.episodes(self._published)
+        """Return one row per episode that is known, as `results.load_episodes`.
+
+        A column says which checkpoints have converged, if any has not.
+        """
+        return marked_unconverged(self._found.episodes(self._published), self.training)
+
+    @cached_property
+    def training(self) -> dict[str, dict[str, Any]]:
+        """What is known of how long the checkpoints trained, by key, as in training.json."""
+        known = {key: value for run in self.runs for key, value in training_of_run(run).items()}
+        published = load_training(self.published) if self.published else {}
+        return {**published, **load_training(self.root), **known}
 
     def write_episodes(self, folder: Path) -> None:
         """Write `episodes` and each cell's specification into `folder`/episodes.parquet."""
@@ -254,6 +288,11 @@ def _no_sweeps(preset: Preset) -> Sequence[SweepSpec]:
     return ()
 
 
+def _no_figures(tables: Tables) -> Figures:
+    del tables
+    return drawn()
+
+
 def _nothing_to_compute(run: ExperimentRun, say: Say) -> None:
     del run, say
 
@@ -266,7 +305,8 @@ class Experiment:
     sentence. `sweeps`: what it runs for a preset, in order; it may ask for rows that
     this installation does not know, which are left out and named. `compute`: computes
     what it needs besides cells, into `run.own`; called after the sweeps have run, and
-    resumable. `report`: reads records and starts no work.
+    resumable. `report`: reads records and starts no work. `figures`: draws the figures
+    that its sections name, of the report's tables alone.
     """
 
     id: str
@@ -276,6 +316,7 @@ class Experiment:
     report: Callable[[ExperimentRun], Report]
     sweeps: Callable[[Preset], Sequence[SweepSpec]] = _no_sweeps
     compute: Callable[[ExperimentRun, Say], None] = _nothing_to_compute
+    figures: Callable[[Tables], Figures] = _no_figures
 
     @property
     def folder(self) -> str:

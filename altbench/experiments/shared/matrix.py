@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.figure import Figure
 
 from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.report.dots import Dot, draw_dots
-from altbench.report.style import headline, styled, styles_beside_names
+from altbench.report.drawing.heat import draw_heat
+from altbench.report.drawing.order import labels_in_order
+from altbench.report.style import Styles, policy_styles, styled, styles_beside_names, words
 from altbench.report.success import POSES_NOTE, SEEDS_NOTE, SIGNIFICANT, TEST, beats_all
-from altbench.report.table import Block, Table, percentage, rate_text
+from altbench.report.table import Block, Table, rate_text
+from altbench.results.training import COLUMN
 from altbench.stats.rates import RANKED_FROM, Rate, ranked, success_rate
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import CLEAN
@@ -32,14 +33,21 @@ NOTE = (
 """The note of a table whose rows are compared."""
 
 
+UNCONVERGED_NOTE = " *: a network that has not converged (training.json); its row is not ranked."
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One number of a matrix; `absent` of its `cells` have no record."""
+    """One number of a matrix; `absent` of its `cells` have no record.
+
+    `converged`: False if a network of its episodes has not.
+    """
 
     rate: Rate
     cells: int
     absent: int
     best: bool
+    converged: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,8 @@ class Matrix:
         """Return one number as tables show it; empty without any record."""
         entry = self.entries[row, column]
         partly = f" ({entry.cells - entry.absent} of {entry.cells} cells)" if 0 < entry.absent < entry.cells else ""
-        return rate_text(entry.rate) + partly if entry.absent < entry.cells else ""
+        short = "" if entry.converged else " *"
+        return rate_text(entry.rate) + partly + short if entry.absent < entry.cells else ""
 
 
 def clean(split: str, **where: Any) -> Where:
@@ -104,9 +113,11 @@ def matrix(run: ExperimentRun, rows: Mapping[str, Where], columns: Mapping[str, 
         for name, where in kept.items():
             asked = cells_of(run, {**where, **column})
             absent = sum(cell.key not in recorded for cell in asked)
-            others = [g for other, g in groups.items() if other != name and len(g)]
-            best = _best(groups[name], others)
-            entries[name, head] = Entry(success_rate(groups[name]), len(asked), absent, best)
+            # What may still improve is not ranked, and nothing is said to beat it.
+            others = [g for other, g in groups.items() if other != name and len(g) and _converged(g)]
+            converged = _converged(groups[name])
+            best = converged and _best(groups[name], others)
+            entries[name, head] = Entry(success_rate(groups[name]), len(asked), absent, best, converged)
     return Matrix(tuple(kept), tuple(columns), entries)
 
 
@@ -135,7 +146,11 @@ def matrix_table(title: str, found: Matrix, names: str = "policy", note: str = N
         for (row, column), entry in found.entries.items()
     ]
     note += SEEDS_NOTE if any(entry.rate.seeds for entry in found.entries.values()) else ""
-    return Table(title, pd.DataFrame(rows), (_block(title, found, names, turned),), note)
+    short = not all(entry.converged for entry in found.entries.values())
+    note += UNCONVERGED_NOTE if short else ""
+    data = pd.DataFrame(rows)
+    data = data.assign(converged=[entry.converged for entry in found.entries.values()]) if short else data
+    return Table(title, data, (_block(title, found, names, turned),), note)
 
 
 def _block(title: str, found: Matrix, names: str, turned: bool) -> Block:
@@ -148,51 +163,55 @@ def _block(title: str, found: Matrix, names: str, turned: bool) -> Block:
     return Block(title, (names, *across), texts, bold, names=1)
 
 
-def dot_plot(title: str, found: Matrix) -> Figure | None:
+def dot_plot(title: str, data: pd.DataFrame, names: str = "policy", column: str = "column") -> Figure | None:
     """Draw a panel per column, with a dot and its interval per row.
 
-    None if nothing was measured.
+    `data`: that of `matrix_table`, or several of them one after the other; `names` and
+    `column` are its columns with the row's and the column's name. None if nothing was
+    measured.
     """
-    if not any(entry.rate.episodes for entry in found.entries.values()):
+    known = data.dropna(subset=["rate"]).drop_duplicates([names, column])
+    if known.empty:
         return None
-    dots = {place: dot for place, entry in found.entries.items() if (dot := _dot(entry.rate)) is not None}
-    with styled():
-        return draw_dots(title, found.rows, found.columns, dots, styles_beside_names(found.rows))
+    labels = list(dict.fromkeys(data[names]))
+    order = labels_in_order(labels) if names == "policy" else labels
+    dots = {(("", row), words(c)): Dot(rate, low, high) for row, c, rate, low, high in _rates(known, names, column)}
+    heads = [words(head) for head in dict.fromkeys(data[column])]
+    rows = [("", label) for label in order if label in set(known[names])]
+    return draw_dots(title, rows, heads, dots, row_styles(data, names))
 
 
-def heat_map(title: str, found: Matrix) -> Figure | None:
-    """Draw the rate in % in a field per column (downwards) and row (across).
+def row_styles(data: pd.DataFrame, names: str = "policy") -> Styles:
+    """Return the styles of the rows of `matrix_table`'s data; `names`: their column.
 
-    None if nothing was measured.
+    Policies have their own; other rows, which their names alone identify, are plain.
     """
-    if not any(entry.rate.episodes for entry in found.entries.values()):
+    short = set(data.loc[~data["converged"].astype(bool), names]) if "converged" in data else set()
+    if names == "policy":
+        return policy_styles(data[names], unconverged=short)
+    return styles_beside_names(data[names], short)
+
+
+def heat_map(title: str, groups: Mapping[str, pd.DataFrame], names: str) -> Figure | None:
+    """Draw the rate in % in a field per policy (across) and row (downwards).
+
+    `groups`: the data of turned `matrix_table`s by the name of the group; `names`: the
+    column with the rows' names. None if nothing was measured.
+    """
+    data = pd.concat(groups.values(), ignore_index=True)
+    known = data.dropna(subset=["rate"])
+    if known.empty:
         return None
-    rates = [[found.rate(row, column).value for row in found.rows] for column in found.columns]
-    wide = max(
-        0.75, 0.08 * max(map(len, found.rows))
-    )  # a column in inches; narrower, and the names above would overlap
-    size = (1.9 + wide * len(found.rows), 1.1 + 0.235 * len(found.columns))
+    columns = labels_in_order(known["policy"])
+    styles = row_styles(data)
+    rates = {(policy, row): rate for policy, row, rate, _, _ in _rates(known, "policy", names)}
+    rows = {group: list(dict.fromkeys(one[names])) for group, one in groups.items()}
     with styled():
-        figure = Figure(figsize=size, layout="constrained")
-        axis = figure.subplots()
-        values = np.array(rates, float)  # None becomes NaN, which is not drawn
-        axis.imshow(values, vmin=0, vmax=1, cmap="cividis", aspect="auto")
-        for i, j in zip(*np.nonzero(~np.isnan(values)), strict=True):
-            ink = "black" if values[i, j] > 0.55 else "white"
-            axis.text(j, i, percentage(float(values[i, j])), ha="center", va="center", color=ink, fontsize=7.5)
-        axis.set_xticks(range(len(found.rows)), found.rows)
-        axis.set_yticks(range(len(found.columns)), found.columns)
-        axis.xaxis.tick_top()
-        axis.grid(visible=False)
-        seaborn.despine(ax=axis, left=True, bottom=True)
-        headline(figure, title)
-    return figure
+        return draw_heat(title, rows, columns, {label: styles[label].name for label in columns}, rates)
 
 
-def _dot(rate: Rate) -> Dot | None:
-    if rate.value is None or rate.low is None or rate.high is None:
-        return None
-    return Dot(rate.value, rate.low, rate.high)
+def _rates(data: pd.DataFrame, *names: str) -> Iterable[tuple[str, str, float, float, float]]:
+    return data[[*names, "rate", "low", "high"]].itertuples(index=False, name=None)
 
 
 def _values(cell: Cell) -> dict[str, Any]:
@@ -208,6 +227,10 @@ def _values(cell: Cell) -> dict[str, Any]:
         "perturbation": cell.condition,
         "severity": cell.severity,
     }
+
+
+def _converged(episodes: pd.DataFrame) -> bool:
+    return COLUMN not in episodes or bool(episodes[COLUMN].all())
 
 
 def _best(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:

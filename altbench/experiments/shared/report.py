@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,13 @@ from altbench.experiments.shared.experiment import (
     Report,
     Reported,
     Section,
+    Tables,
     Undrawn,
 )
 from altbench.experiments.shared.limits import limits
-from altbench.report.style import draw_all
+from altbench.report.drawing.layout import draw_all
 from altbench.report.table import Block, Table, pipe_table, write_table
+from altbench.results.training import save_training
 from altbench.system.files import LEFTOVER, new_folder, write_text
 from altbench.system.fingerprint import Fingerprint
 
@@ -42,45 +44,56 @@ def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out
     """
     folder = out / experiment.folder
     with new_folder(folder) as temporary:
-        report = _with_figures(report, temporary, made_by)
+        tables = Tables({stem: t.data for section in report.sections for stem, t in section.tables.items()})
+        report, titles = _with_figures(report, experiment.figures(tables), temporary, made_by)
         for section in report.sections:
             for stem, table in section.tables.items():
                 write_table(table, temporary, stem, made_by)
         if run.told:
             run.write_episodes(temporary)
-        write_text(temporary / REPORT, to_markdown(experiment, report, run, made_by))
+            save_training(run.training, temporary)
+        write_text(temporary / REPORT, to_markdown(experiment, report, run, made_by, titles))
         write_text(temporary / ABOUT, json.dumps(_about(experiment, report, run, made_by), indent=1) + "\n")
     write_index(out)
     return folder / REPORT
 
 
-def _with_figures(report: Report, folder: Path, made_by: Fingerprint) -> Report:
-    """Write the figures, and return the report without those that cannot be drawn.
+def _with_figures(
+    report: Report, figures: Figures, folder: Path, made_by: Fingerprint
+) -> tuple[Report, dict[str, str]]:
+    """Write the figures that sections name; return the report without those that cannot
+    be drawn, and the titles of the others.
 
-    These are listed as missing.
+    Those that cannot be drawn are listed as missing.
     """
-    sections, missing = [], list(report.missing)
-    for section in report.sections:
-        wanted = [(stem, partial(_same, figure)) for stem, figure in _figures(section).items()]
-        paths, failures = draw_all(wanted, folder, made_by, ("png",))
-        written = {path.stem for path in paths}
-        kept = Figures({stem: figure for stem, figure in section.figures.items() if stem in written})
-        sections.append(replace(section, figures=kept))
-        undrawn = [(f"figure {s}", f.reason) for s, f in section.figures.items() if isinstance(f, Undrawn)]
-        missing += [f"{name}: {reason}" for name, reason in (*undrawn, *failures)]
-    return replace(report, sections=tuple(sections), missing=tuple(missing))
+    named = [stem for section in report.sections for stem in section.figures]
+    titles, failures = write_named(Figures({s: f for s, f in figures.items() if s in named}), folder, made_by)
+    sections = [replace(s, figures=tuple(stem for stem in s.figures if stem in titles)) for s in report.sections]
+    missing = [*report.missing, *(f"figure {stem}: {reason}" for stem, reason in failures.items())]
+    return replace(report, sections=tuple(sections), missing=tuple(missing)), titles
 
 
-def _figures(section: Section) -> dict[str, Figure]:
-    return {stem: figure for stem, figure in section.figures.items() if not isinstance(figure, Undrawn)}
+def write_named(figures: Figures, folder: Path, made_by: Fingerprint) -> tuple[dict[str, str], dict[str, str]]:
+    """Write figures as PNG and SVG; return the titles of those written, and why others are not."""
+    failures = {stem: f.reason for stem, f in figures.items() if isinstance(f, Undrawn)}
+    drawable = {stem: f for stem, f in figures.items() if not isinstance(f, Undrawn)}
+    paths, failed = draw_all([(stem, partial(_same, f)) for stem, f in drawable.items()], folder, made_by)
+    failures |= {name.removeprefix("figure "): reason for name, reason in failed}
+    titles = {path.stem: " ".join(drawable[path.stem].get_suptitle().split()) for path in paths}
+    return titles, failures
 
 
 def _same(figure: Figure) -> Figure:
     return figure
 
 
-def to_markdown(experiment: Experiment, report: Report, run: ExperimentRun, made_by: Fingerprint) -> str:
-    """Return the whole report as Markdown: tables inline, figures by reference."""
+def to_markdown(
+    experiment: Experiment, report: Report, run: ExperimentRun, made_by: Fingerprint, titles: Mapping[str, str]
+) -> str:
+    """Return the whole report as Markdown: tables inline, figures by reference.
+
+    `titles`: those of the figures, by file stem.
+    """
     command = f"`altbench reproduce {experiment.id} --preset {run.preset}`"
     parts = [
         f"# {experiment.id}: {experiment.title}",
@@ -88,7 +101,7 @@ def to_markdown(experiment: Experiment, report: Report, run: ExperimentRun, made
     ]
     parts += [f"**{report.summary}**"] if report.summary else []
     for section in report.sections:
-        parts += _section(section)
+        parts += _section(section, titles)
     parts += [*limits(experiment.id, bool(run.told)), *_beside(report.reported)]
     parts += _published(run)
     parts += ["## What is missing", *_missing([*report.missing, *run.missing], len(run.cells))]
@@ -114,15 +127,14 @@ def write_index(out: Path) -> None:
     write_text(out / INDEX, f"{_INDEX_HEAD}\n\n{pipe_table(block)}\n")
 
 
-def _section(section: Section) -> Iterator[str]:
+def _section(section: Section, titles: Mapping[str, str]) -> Iterator[str]:
     yield f"## {section.heading}"
     if section.text:
         yield section.text
     for stem, table in section.tables.items():
         yield from _inline(stem, table)
-    for stem, figure in _figures(section).items():
-        title = " ".join(figure.get_suptitle().split())  # a long title has several lines
-        yield f"![{title or section.heading}]({stem}.png)"
+    for stem in section.figures:
+        yield f"![{titles.get(stem) or section.heading}]({stem}.png)"
 
 
 def _inline(stem: str, table: Table) -> Iterator[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.markers import CARETDOWNBASE
+from matplotlib.markers import CARETLEFTBASE
 from matplotlib.transforms import Bbox
 from rich.console import Console
 from running import run_bare
@@ -21,11 +21,12 @@ from synthetic import FINGERPRINT
 
 from altbench.audit import run as audit_run
 from altbench.audit.cases import CASES, AuditedEpisode, audit_episodes, case_of, choose_cases, evaluations, frame_of
-from altbench.audit.figures import LOWEST, distribution, similarity_bars
+from altbench.audit.figures import LOWEST, distribution, likeness_frame, similarity_bars
 from altbench.audit.subject import Subject, find_subject
 from altbench.audit.tables import audit_table
 from altbench.core.errors import CheckpointError, ConfigError, DatasetError, ResultsError, UnknownNameError
-from altbench.report.style import add_footer, policy_styles, styled
+from altbench.report.drawing.layout import add_footer
+from altbench.report.style import policy_styles, styled
 from altbench.results import cells as results
 from altbench.results import history
 from altbench.rollout.records import EpisodeRecord, StepRecord
@@ -259,7 +260,8 @@ def test_no_text_is_cut_and_none_covers_another(audited: list[AuditedEpisode], w
     frame = frame_of(audited)
     with styled():
         if which == "bars":
-            figure = similarity_bars([a for a in audited if a.cell.label == "open_loop"], "Lift, open_loop, N = 6")
+            own = likeness_frame([a for a in audited if a.cell.label == "open_loop"])
+            figure = similarity_bars(own, "Lift, open_loop, N = 6", "case")
         else:
             figure = distribution(frame, "Lift, N = 6: S by case", policy_styles(frame["label"]))
         add_footer(figure, FINGERPRINT)
@@ -278,24 +280,23 @@ def test_a_median_and_a_mean_below_the_floor_are_marked_at_the_edge() -> None:
     with styled():
         (axis,) = distribution(frame, "S", policy_styles(frame["label"])).axes
     (median,) = [c for c in axis.collections if isinstance(c, LineCollection) and c.get_linewidth()[0] == 1.4]
-    assert median.get_segments()[0][0][1] == LOWEST and median.get_linestyle()[0][1] is not None, "dotted"
-    (mean,) = [line for line in axis.lines if line.get_marker() == "v"]
-    assert mean.get_ydata()[0] == LOWEST
+    assert median.get_segments()[0][0][0] == LOWEST and median.get_linestyle()[0][1] is not None, "dotted"
+    (mean,) = [line for line in axis.lines if line.get_marker() == "<"]
+    assert mean.get_xdata()[0] == LOWEST
     assert {text.get_text() for text in axis.texts} == {"3"}
 
 
 def test_an_interval_that_goes_on_below_the_floor_ends_in_an_arrow_head() -> None:
     whole = pd.DataFrame({"label": "bc", "case": CASES[0].name, "s": [0.5] * 8 + [0.4] * 8})
     cut = pd.DataFrame({"label": "bc", "case": CASES[0].name, "s": [0.5] * 8 + [-6.0] * 4})
-    for frame, ends, arrows in ((whole, ["_", "_"], 0), (cut, ["_"], 1)):
+    for frame, arrows in ((whole, 0), (cut, 1)):
         with styled():
             figure = distribution(frame, "S", policy_styles(frame["label"]))
         (axis,) = figure.axes
-        assert [line.get_marker() for line in axis.lines if line.get_marker() == "_"] == ends
-        heads = [line for line in axis.lines if line.get_marker() == CARETDOWNBASE]
-        assert [head.get_ydata()[0] for head in heads] == [LOWEST] * arrows
+        heads = [line for line in axis.lines if line.get_marker() == CARETLEFTBASE]
+        assert [head.get_xdata()[0] for head in heads] == [LOWEST] * arrows
         told = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert any("arrow" in text for text in told) == bool(arrows)
+        assert any("goes on" in text for text in told) == bool(arrows)
 
 
 def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
@@ -312,11 +313,11 @@ def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
 
 def test_bars_mark_the_nearest_and_stand_at_the_similarities(audited: list[AuditedEpisode]) -> None:
     one = [a for a in audited if a.cell.label == "open_loop" and a.case == CASES[0]]
-    figure = similarity_bars(one, "Lift")
+    figure = similarity_bars(likeness_frame(one), "Lift", "case")
     bars = figure.axes[0].patches
     assert [bar.get_height() for bar in bars] == pytest.approx([1 - 0.02 / 0.28, 1 - 0.08 / 0.28, 0.0])
     assert len({bar.get_facecolor() for bar in bars}) == 3
-    assert "S = 0.800" in figure.axes[0].get_title() and "S = 0.500" in figure.axes[1].get_title()
+    assert "S = 0.80" in figure.axes[0].get_title() and "S = 0.50" in figure.axes[1].get_title()
 
 
 def test_the_expert_plays_the_same_episodes_once(run: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from synthetic import episode
 
 from altbench.audit.cases import CASES, frame_of
@@ -16,7 +17,7 @@ from altbench.experiments import e5_audit_tasks as audit_tasks
 from altbench.experiments import e7_multimodality as multimodality
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.audits import highest, paired_gap, ways_table
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Report
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Report, Tables
 from altbench.results import cells
 from altbench.results.run import Run
 from altbench.rollout.records import EpisodeRecord, StepRecord
@@ -156,8 +157,10 @@ def test_the_audits_report_on_recorded_cells(one: Experiment, tmp_path: Path, mo
     assert len(table) == (15 if one.id == "E2" else 8)
     assert "diffusion" in report.summary and any("0.900 (of 4; mean 0.90" in r.ours for r in report.reported)
     assert len(report.missing) == (5 if one.id == "E2" else 4)  # the expert's
-    figures = {stem for section in report.sections for stem in section.figures}
-    assert figures >= ({"distribution", "similarity_bc"} if one.id == "E2" else {"similarity_transport"})
+    named = {stem for section in report.sections for stem in section.figures}
+    found = one.figures(Tables({stem: t.data for s in report.sections for stem, t in s.tables.items()}))
+    assert named == set(found) == {"distribution", "similarity"}
+    assert all(isinstance(figure, Figure) for figure in found.values())
     ways = next(s.tables["ways"] for s in report.sections if "ways" in s.tables)
     assert set(ways.data["way"]) == {"positions, resampled", "positions, time warping", "actions, resampled"}
 
@@ -205,10 +208,14 @@ def test_e7_counts_demonstrations_and_where_they_come_from(tmp_path: Path) -> No
     assert origins.loc[30].to_list() == [0.5, 0.0, 0.5] and origins.loc[120].to_list() == [0.0, 1.0, 0.0]
     assert "100 % of the second and third matches are of the same pose" in report.summary
     assert report.reported[0].ours == "3.00 [3.00, 3.00] of 3; several in 100 % [100, 100]"
-    assert set(report.sections[0].figures) == {"matches"}
+    assert report.sections[0].figures == ("matches",)
 
 
-def test_e7_s_numbers_are_white_on_dark_bars() -> None:
-    found = {30: {"shares": [0.7, 0.2, 0.1], "origins": [0.5, 0.3, 0.2]}}
-    for axis in multimodality.draw(found).axes:
-        assert [text.get_color() for text in axis.texts] == ["white", "black", "black"]
+def test_e7_s_numbers_are_white_on_dark_bars_and_small_ones_stand_above() -> None:
+    shares = {"share_1": 0.7, "share_2": 0.28, "share_3": 0.02}
+    origins = {"same_demonstration": 0.5, "same_pose_another_demonstration": 0.3, "another_pose": 0.2}
+    left, right = multimodality.draw(pd.DataFrame([{"n": 30, **shares, **origins}])).axes
+    assert [text.get_color() for text in right.texts] == ["white", "black", "black"]
+    assert [(text.get_text(), text.get_position()[1] < -0.3) for text in left.texts] == [
+        *(("70 %", False), ("28 %", False), ("2 %", True))
+    ]

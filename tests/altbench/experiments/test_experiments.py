@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,23 @@ from synthetic import FINGERPRINT, build_flat
 
 from altbench import experiments
 from altbench.cli import experiments as commands
-from altbench.core.errors import AltbenchError, ConfigError
+from altbench.core.errors import AltbenchError, ConfigError, ResultsError
 from altbench.experiments import e3_main_table as main_table
 from altbench.experiments import reproduce
+from altbench.experiments.redraw import redraw_reports
 from altbench.experiments.shared import sweeps as common
 from altbench.experiments.shared.available import only_available
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Reported, Section, drawn
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Preset,
+    Report,
+    Reported,
+    Section,
+    Tables,
+    drawn,
+)
 from altbench.experiments.shared.report import write_report
 from altbench.experiments.shared.texts import frame_table, listed, prose
 from altbench.report.table import rate_text
@@ -50,16 +62,25 @@ def experiment(*sweeps: SweepSpec) -> Experiment:
     def report(run: ExperimentRun) -> Report:
         counts = run.episodes().groupby("label").size().reset_index(name="episodes")
         table = frame_table("Counts", counts, {"policy": counts["label"], "N": [str(n) for n in counts["episodes"]]})
-        figure = Figure(figsize=(3, 2))
-        figure.subplots().plot([0, 1], [0, 1])
-        titled = Figure(figsize=(3, 2))
-        titled.suptitle("What it\nshows")
-        sections = (
-            Section("Counts", "How many.", {"counts": table}, drawn(line=lambda: figure, titled=lambda: titled)),
-        )
+        sections = (Section("Counts", "How many.", {"counts": table}, ("line", "titled", "empty")),)
         return Report("It counts.", sections, (Reported("rate", "100 %", "", second_hand=True),), ("a guess",))
 
-    return Experiment("T1", "test", "A test", "Does it count?", report, sweeps=lambda preset: sweeps)
+    def figures(tables: Tables) -> Figures:
+        return drawn(line=lambda: line(tables["counts"]), titled=titled, empty=lambda: None)
+
+    return Experiment("T1", "test", "A test", "Does it count?", report, sweeps=lambda preset: sweeps, figures=figures)
+
+
+def line(counts: pd.DataFrame) -> Figure:
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().plot(counts["episodes"], marker="o")
+    return figure
+
+
+def titled() -> Figure:
+    figure = Figure(figsize=(3, 2))
+    figure.suptitle("What it\nshows")
+    return figure
 
 
 def run_and_report(one: Experiment, out: Path) -> str:
@@ -101,7 +122,7 @@ def test_a_report_without_any_run_finds_everything_missing(own_policies: Path, t
 def test_a_report_is_a_folder_with_tables_figures_and_an_index(own_policies: Path, tmp_path: Path) -> None:
     text = run_and_report(experiment(spec(own_policies, "Good")), tmp_path)
     folder = tmp_path / "T1-test"
-    assert {"report.md", "report.json", "counts.csv", "counts.md", "line.png", "episodes.parquet"} <= {
+    assert {"report.md", "report.json", "counts.csv", "counts.md", "line.png", "line.svg", "episodes.parquet"} <= {
         p.name for p in folder.iterdir()
     }
     assert "![Counts](line.png)" in text and "![What it shows](titled.png)" in text
@@ -125,14 +146,56 @@ def test_a_figure_that_cannot_be_drawn_costs_itself_alone(own_policies: Path, tm
         raise ValueError("no [/such]\nfigure")
 
     one = experiment(spec(own_policies, "Good"))
-    sections = one.report(reproduce.open_run(one, "small", tmp_path, "none")).sections
-    sections[0].figures.update(drawn(broken=fails, empty=lambda: None))
-    broken = dataclasses.replace(one, report=lambda run: Report("It counts.", sections))
+    (section,) = one.report(reproduce.open_run(one, "small", tmp_path, "none")).sections
+    named = dataclasses.replace(section, figures=("line", "broken", "titled"))
+    broken = dataclasses.replace(
+        one,
+        report=lambda run: Report("It counts.", (named,)),
+        figures=lambda tables: Figures({**one.figures(tables), **drawn(broken=fails)}),
+    )
     folder = tmp_path / one.folder
     text = run_and_report(broken, tmp_path)
     assert "- `figure broken: ValueError: no [/such] figure`" in text and "(broken.png)" not in text
     assert "![Counts](line.png)" in text and "**It counts.**" in text
     assert sorted(path.stem for path in folder.glob("*.png")) == ["line", "titled"]
+
+
+def test_a_published_report_is_drawn_again_from_its_tables(
+    own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = experiment(spec(own_policies, "Good"))
+    run_and_report(one, tmp_path)
+    monkeypatch.setattr(experiments, "find", lambda name: one)
+    folder = tmp_path / one.folder
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "line.svg").unlink()
+    (folder / "titled.png").write_bytes(b"another look")
+    paths, unpublished, failures = redraw_reports(tmp_path)
+    assert {path.name for path in paths} == {f"{stem}.{end}" for stem in ("line", "titled") for end in ("png", "svg")}
+    assert unpublished == failures == ()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (folder / "counts.csv").unlink()
+    paths, unpublished, failures = redraw_reports(folder)
+    assert {path.stem for path in paths} == {"titled"} and failures == ()
+    assert unpublished == (("T1-test/line", "it is drawn of counts.csv, which is missing"),)
+    assert (folder / "line.png").read_bytes() == before["line.png"], "it stays as it was"
+
+
+def test_a_folder_that_does_not_say_what_it_reports_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(ResultsError, match="not what `altbench experiments` wrote"):
+        redraw_reports(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["E3-main-table", "E6-reactivity", "robustness-disturbed-images", "E7-multimodality"])
+def test_the_published_reports_can_be_drawn_again(name: str, tmp_path: Path) -> None:
+    published = Path(__file__).parents[3] / "results" / "paper-small" / name
+    if not published.is_dir():
+        pytest.skip("needs the published results of a checkout")
+    shutil.copytree(published, tmp_path / name)
+    paths, unpublished, failures = redraw_reports(tmp_path)
+    assert unpublished == failures == ()
+    assert {path.name for path in paths} == {path.name for path in published.glob("*.[ps][nv]g")}
 
 
 def test_a_full_disk_is_no_broken_figure() -> None:

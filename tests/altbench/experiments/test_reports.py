@@ -20,7 +20,7 @@ from altbench.core.errors import AltbenchError
 from altbench.experiments import e4_encoders as encoders
 from altbench.experiments import e6_reactivity as reactivity
 from altbench.experiments import ood_scores, reproduce, robustness, scaling
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset, Report, Undrawn
+from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Figures, Preset, Report, Tables, Undrawn
 from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
 from altbench.experiments.shared.report import write_report
@@ -168,6 +168,11 @@ def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measu
     assert ours["alt: success in distribution (`recall`)"].startswith("6/6") and ours["kdtree: trajectory recall"] == ""
 
 
+def figures_of(one: Experiment, report: Report) -> Figures:
+    """The report's figures, drawn of its tables."""
+    return one.figures(Tables({stem: t.data for section in report.sections for stem, t in section.tables.items()}))
+
+
 @pytest.mark.parametrize("identity", ["E3", "E4", "E6", "robustness", "scaling"])
 def test_a_report_outlives_its_drawings(
     identity: str, lookup: str, run_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -179,8 +184,9 @@ def test_a_report_outlives_its_drawings(
     run = run_of(one, {"alt": {"policy": lookup}}, EACH)
     monkeypatch.setattr(Figure, "__init__", fails)
     report = one.report(run)
-    found = [figure for section in report.sections for figure in section.figures.values()]
-    assert found and set(found) == {Undrawn("ValueError: no figure")}
+    named = [stem for section in report.sections for stem in section.figures]
+    found = figures_of(one, report)
+    assert named and [found[stem] for stem in named] == [Undrawn("ValueError: no figure")] * len(named)
     text = write_report(one, report, run, tmp_path / "reports", collect()).read_text()
     assert "- `figure " in text and "ValueError: no figure" in text
 
@@ -193,8 +199,9 @@ def test_time_and_memory_stand_with_the_main_table(
     )
     monkeypatch.setattr(ExperimentRun, "measures", lambda self: [measure("alt"), measure("elsewhere")])
     first, second, _ = experiments.load("E3").report(run).sections
-    assert "main" in first.tables and list(first.figures) == ["latency_memory"] and list(second.figures) == ["success"]
-    assert [text.get_text() for text in first.figures["latency_memory"].legends[0].get_texts()] == ["alt"]
+    assert "main" in first.tables and first.figures == ("latency_memory",) and second.figures == ("success",)
+    found = figures_of(experiments.load("E3"), Report("", (first, second)))["latency_memory"]
+    assert isinstance(found, Figure) and [text.get_text() for text in found.axes[0].get_yticklabels()] == ["alt"]
 
 
 def test_more_baselines_have_a_table_of_their_own(own_policies: Path, run_of: Make) -> None:
@@ -300,7 +307,8 @@ def test_keys_are_embedded_once_and_mapped(lookup: str, run_of: Make) -> None:
     frames = sum(map(len, run.demonstrations(run.checkpoints[0])))
     assert table(report, "smoothness")["alt"][1] == str(frames)
     assert report.missing == () and "With ALT's key" in report.summary
-    assert "latent_map" in report.sections[0].figures
+    found = figures_of(one, report)["latent_map"]
+    assert isinstance(found, Figure) and len(found.axes) == 3 and "latent_map" in report.sections[0].figures
 
 
 def test_a_t_sne_keeps_clusters_apart_and_is_the_same_every_time() -> None:
@@ -327,7 +335,10 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
     assert fallen["camera"][2:4] == ("12", "6") and fallen["camera"][6] == "2.6"  # log2 of 6
     assert fallen["photograph"][2:5] == ("12", "1", "100 % [76, 100]") and fallen["photograph"][6] == "0.0"
     assert "alt mostly repeats one demonstration" in report.summary and "0/12" in report.summary
-    assert "fallback" in report.sections[0].figures
+    found = figures_of(one, report)["fallback"]
+    assert isinstance(found, Figure) and "fallback" in report.sections[0].figures
+    widths = [[round(bar.get_width(), 3) for bar in axis.patches] for axis in found.axes]
+    assert widths == [[0.167, 0.167, 0.667], [1.0, 0.0, 0.0]]
     chunks = {row[1]: row for row in report.sections[1].tables["chunks"].blocks[0].rows}
     assert " 100 % " in chunks["photograph"][2] and chunks["photograph"][3] == "0.0"
 
@@ -357,7 +368,9 @@ def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, ru
     assert areas["lookup"] == areas["k-NN"] == 1.0
     assert "AUROC for photographs: lookup 1.000" in report.summary
     stems = {stem for section in report.sections for stem in section.figures}
-    assert stems == {"scores", "selective"}
+    assert stems == {"flagged", "selective"}
+    drawn = figures_of(one, report)
+    assert all(isinstance(drawn[stem], Figure) for stem in stems)
 
 
 def test_a_threshold_is_called_calibrated_only_where_it_is(tmp_path: Path) -> None:
@@ -393,6 +406,9 @@ def test_scaling_shows_pooled_rates_and_seeds(
     assert "Rao and Scott" in notes["success_uniform"] and notes["seeds_uniform"] == PLAIN_NOTE
     assert table(report, "success_uniform")["alt"][1] == "8/8 100 % [51, 100], each seed 100 %"
     assert "success_by_n" in report.sections[0].figures
+    monkeypatch.setattr(scaling, "SPLITS", ("uniform",))
+    found = figures_of(one, report)["success_by_n"]
+    assert isinstance(found, Figure) and [axis.get_title() for axis in found.axes] == ["uniform"]
 
 
 @pytest.mark.parametrize("preset", ["small", "paper"])

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +19,7 @@ from synthetic import FINGERPRINT, build_flat, cells, episode, header, write_run
 from altbench.core.errors import ConfigError, ResultsError
 from altbench.page import payload as payload_module
 from altbench.page import write_page, write_page_of_run
+from altbench.page.base import remembered
 from altbench.page.curves import curves, pareto_front
 from altbench.page.failures import HOLDING, LOST, NEVER, NOTHING, ending, failures
 from altbench.page.flags import audits, flags, roc
@@ -295,6 +297,20 @@ def test_a_pair_of_rows_has_counts_and_flips(tmp_path: Path) -> None:
     assert (line.counts.both, line.counts.only_first, line.counts.only_second, line.counts.neither) == (7, 1, 2, 0)
     assert line.counts.difference == pytest.approx(0.1) and line.low < 0.1 < line.high and line.p == 1.0
     assert [(flip.episode, flip.won) for flip in pair.flips] == [(3, 0), (8, 1), (9, 1)]
+
+
+def test_a_page_that_is_written_again_compares_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    base, other = small(tmp_path / "results" / "base", 10), small(tmp_path / "other", 0)
+    page = write_page(other, compare=base)
+    text = page.read_text("utf-8")
+    assert write_page_of_run(other) == () and page.read_text("utf-8") == text
+    page.unlink()
+    assert write_page_of_run(other) == () and page.read_text("utf-8") == text
+    write_page(other, out=tmp_path / "elsewhere.html")
+    assert remembered(other) is not None, "a page elsewhere is another one"
+    shutil.rmtree(base)
+    assert write_page_of_run(other) == () and "is gone" in caplog.text
+    assert page.read_text("utf-8") != text and remembered(other) is None
 
 
 def test_two_runs_are_compared_as_the_command_compares_them(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
+from PIL import Image
 from synthetic import FINGERPRINT, episode, header, measure, write_run
 
 from altbench.core import registry
@@ -25,7 +27,10 @@ from altbench.core.types import Float64
 from altbench.experiments.shared.expert import EXPERT
 from altbench.report import figures
 from altbench.report.cost_figures import latency_memory
-from altbench.report.style import OTHER_COLOURS, PLAIN, STYLES, Style, add_footer, grid, policy_styles, styled
+from altbench.report.drawing import severities
+from altbench.report.drawing.layout import WIDEST, add_footer, draw_all, footers, grid, headline, legend
+from altbench.report.drawing.order import STYLES, labels_in_order, tasks_in_order
+from altbench.report.style import OTHER_COLOURS, PLAIN, Style, policy_styles, shade, styled
 from altbench.results import cells, frames
 from altbench.results import measures as measures_module
 from altbench.rollout.records import MeasureRecord
@@ -144,41 +149,103 @@ def test_no_text_is_cut_and_none_covers_another(frame: pd.DataFrame, measures: l
     for (text, box), (other, covered) in itertools.combinations(found, 2):
         overlap = Bbox.intersection(box, covered)
         assert overlap is None or overlap.width < 1 or overlap.height < 1, (text, other)
-    for axis, legend in itertools.product(figure.axes, figure.legends):
-        assert not legend.get_window_extent().overlaps(axis.get_window_extent())
+    for axis, shown in itertools.product(figure.axes, figure.legends):
+        assert not shown.get_window_extent().overlaps(axis.get_window_extent())
 
 
-def test_a_legend_and_a_common_label_at_the_bottom_stand_above_the_footer() -> None:
+def test_a_legend_stands_below_the_title_and_a_common_label_above_the_footer() -> None:
     with styled():
         figure = Figure(figsize=(6, 3), layout="constrained")
         left, right = figure.subplots(1, 2)
         left.set_ylabel("a label\nthat takes\nsome space")
+        headline(figure, "a title")
         figure.supxlabel("common")
-        figure.legend(handles=[Line2D([], [], label="line")], loc="outside lower left")
+        legend(figure, [Line2D([], [], label=f"line {i}") for i in range(12)])
         add_footer(figure, LONG_FINGERPRINT)
         figure.draw_without_rendering()
-    label, footer = (text.get_window_extent() for text in figure.texts)
+    places = {text.get_text(): text.get_window_extent() for text in figure.texts}
+    title, label = places.pop("a title"), places.pop("common")
+    (footer,) = places.values()
     panels = [axis.get_window_extent() for axis in (left, right)]
-    for box in (label, figure.legends[0].get_window_extent()):
-        assert footer.y1 <= box.y0 and box.y1 < panels[0].y0
+    shown = figure.legends[0].get_window_extent()
+    assert footer.y1 <= label.y0 and label.y1 < panels[0].y0
+    assert panels[0].y1 < shown.y0 and shown.y1 <= title.y0 and shown.x1 <= figure.bbox.x1
     assert (label.x0 + label.x1) / 2 == pytest.approx((panels[0].x0 + panels[1].x1) / 2, abs=1)
+
+
+def test_figures_without_small_print_keep_the_fingerprint_in_their_files(tmp_path: Path) -> None:
+    made = []
+
+    def draw() -> Figure:
+        figure, _ = grid(1, 1, 2.0, 2.0)
+        headline(figure, "title")
+        made.append(figure)
+        return figure
+
+    draw_all([("with", draw)], tmp_path, FINGERPRINT)
+    with footers(shown=False):
+        draw_all([("without", draw)], tmp_path, FINGERPRINT)
+    images = [Image.open(tmp_path / f"{name}.png") for name in ("with", "without")]
+    assert [image.info["Description"] for image in images] == [FINGERPRINT.one_line()] * 2
+    assert [[text.get_text() for text in figure.texts] for figure in made] == [
+        ["title", FINGERPRINT.short()],
+        ["title"],
+    ]
+    assert FINGERPRINT.one_line().split(" · ")[0] in (tmp_path / "without.svg").read_text()
+
+
+def test_a_variant_has_a_shade_of_its_policy_s_colour_and_another_marker() -> None:
+    styles = policy_styles(["alt", "alt-hold", "alt_plus_robust", "alternative"])
+    assert (
+        styles["alt-hold"].colour == shade(styles["alt"].colour) and styles["alt-hold"].marker != styles["alt"].marker
+    )
+    assert styles["alternative"].colour in OTHER_COLOURS
+
+
+def test_rows_that_see_the_state_are_hollow_and_named_and_others_that_have_not_converged_starred() -> None:
+    styles = policy_styles(["mine", "blind", "expert", "bc"], {"mine": "blind", "bc": "bc"}, ["bc"])
+    assert {label: (style.name, style.hollow) for label, style in styles.items()} == {
+        "bc": ("bc *", False),
+        "blind": ("blind (privileged)", True),
+        "expert": ("expert (privileged)", True),
+        "mine": ("mine (privileged)", True),
+    }
+    (other,) = policy_styles(["expert"], {"expert": "./mine.py:Policy"}).values()
+    assert not other.hollow
+
+
+def test_there_is_one_order_of_tasks_and_of_policies() -> None:
+    assert tasks_in_order({"Transport", "Can", "Lift", "Fake", "Stack"}) == [
+        "Lift",
+        "Stack",
+        "Can",
+        "Transport",
+        "Fake",
+    ]
+    labels = ["random", "expert", "zebra", "bc", "alt_plus", "alt-hold", "alt", "alternative", "alt_plus_robust"]
+    assert labels_in_order(labels) == [
+        *("alt", "alt-hold", "alt_plus", "alt_plus_robust", "bc", "alternative", "zebra", "random", "expert")
+    ]
 
 
 def test_policies_have_one_style_in_every_figure_and_twenty_labels_differ() -> None:
     assert policy_styles(["bc", "alt", "bc"]) == policy_styles(["alt", "bc"])
     alone, together = policy_styles(["bc"]), policy_styles(["act_ensemble", "alt", "bc", "expert"])
     assert alone["bc"] == together["bc"] and len({style.colour for style in together.values()}) == 4
-    assert len(set(policy_styles(f"policy-{i:02}" for i in range(20)).values())) == 20
-    assert (
-        len(set(policy_styles([*registry.BUILT_IN["policy"], *(f"policy-{i:02}" for i in range(20))]).values()))
-        == len(registry.BUILT_IN["policy"]) + 20
-    )
+    many = [*registry.BUILT_IN["policy"], *(f"policy-{i:02}" for i in range(20))]
+    for labels in (many[-20:], many):
+        assert len({(style.colour, style.marker) for style in policy_styles(labels).values()}) == len(labels)
+
+
+def test_a_label_without_a_style_keeps_its_own_whatever_stands_beside_it() -> None:
+    alone = policy_styles(["mine"])["mine"]
+    assert policy_styles(["alt", "another", "mine", "zebra"])["mine"] == alone
 
 
 def test_every_built_in_policy_has_a_style_of_its_own_beside_the_code() -> None:
     styles = read_toml(STYLES)
     assert set(styles) == {*registry.BUILT_IN["policy"], EXPERT}
-    assert policy_styles(["alt"])["alt"] == Style("#0072B2", "s")
+    assert policy_styles(["alt"])["alt"] == Style("#0072B2", "s", name="alt")
     assert not {colour for colour, _ in styles.values()} & {*OTHER_COLOURS, PLAIN.colour}
 
 
@@ -228,7 +295,7 @@ def test_success_lines_stand_at_the_rates(tmp_path: Path) -> None:
     figure = drawn(lambda: figures.success_by_n(frame, "Lift", policy_styles(["alt"])))
     line = figure.axes[0].get_lines()[0]
     np.testing.assert_allclose(line.get_xydata(), [[0, 0.5], [1, 0.75]])
-    assert figure.axes[0].get_title() == "split recall"
+    assert figure.axes[0].get_title() == "recall"
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["10", "30"]
 
 
@@ -237,24 +304,36 @@ def test_no_line_crosses_what_was_not_measured_and_dots_stay_within_the_panel(tm
         name = "occlusion" if severity else "clean"
         cells.write_cell(tmp_path, header("alt", 30, "recall", name, severity), [episode(i) for i in range(4)])
     frame = frames.load_episodes(tmp_path)
-    (axis,) = figures.success_by_perturbation(frame, "Lift", policy_styles(["alt"])).axes
+    clean, axis = figures.success_by_perturbation(frame, "Lift", policy_styles(["alt"])).axes
+    assert [t.get_text() for t in clean.get_xticklabels()] == ["clean"]
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["1", "2", "5"]  # no room for what was not played
     x, y = axis.get_lines()[0].get_data()
-    np.testing.assert_array_equal(x, [0, 1, 2, np.nan, 5])
-    np.testing.assert_array_equal(y, [1, 1, 1, np.nan, 1])
+    np.testing.assert_array_equal(x, [0, 1, np.nan, 2])
+    np.testing.assert_array_equal(y, [1, 1, np.nan, 1])
     assert axis.get_ylim()[0] < 0 and axis.get_ylim()[1] > 1
 
 
-def test_dots_at_an_n_stand_aside_of_its_tick_by_a_few_points_alone(frame: pd.DataFrame) -> None:
+def test_many_perturbations_go_on_in_the_next_row_with_the_clean_panel_before_them(tmp_path: Path) -> None:
+    cells.write_cell(tmp_path, header("alt", 30, "recall"), [episode(0)])
+    names = registry.names("perturbation")[:9]
+    for name in names:
+        cells.write_cell(tmp_path, header("alt", 30, "recall", name, 3), [episode(0)])
+    figure = drawn(
+        lambda: figures.success_by_perturbation(frames.load_episodes(tmp_path), "Lift", policy_styles(["alt"]))
+    )
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles.count("") == 2 and len(titles) == 11 and figure.get_figwidth() <= WIDEST
+
+
+def test_dots_at_an_n_stand_within_its_band_and_beside_each_other(frame: pd.DataFrame) -> None:
     clean = frame[frame["perturbation"] == "clean"]
-    figure = drawn(lambda: figures.success_by_n(clean, "Lift", policy_styles(clean["label"])))
-    axis = figure.axes[0]
-    asides = set()
-    for line in axis.get_lines():
-        places = line.get_xydata()
-        shift = line.get_transform().transform(places) - axis.transData.transform(places)
-        asides.add(round(float(np.nanmax(np.abs(shift[:, 0]))) * 72 / figure.dpi, 3))
-        np.testing.assert_allclose(shift[:, 1], 0, atol=1e-9)
-    assert len(asides) > 1 and max(asides) < 4
+    figure = figures.success_by_n(clean, "Lift", policy_styles(clean["label"]))
+    asides = {}
+    for container in figure.axes[0].containers:
+        places = np.asarray(container.lines[0].get_xdata(), float)
+        asides[container.lines[0].get_color()] = places - places.round()
+    assert len({round(float(aside[0]), 6) for aside in asides.values()}) == len(asides) > 1
+    assert max(float(np.abs(aside).max()) for aside in asides.values()) < 0.45
 
 
 def test_with_one_n_there_is_a_row_per_policy_and_a_panel_per_split(tmp_path: Path) -> None:
@@ -282,7 +361,7 @@ def test_the_threshold_lies_between_unflagged_and_flagged(
     scores: list[float], flags: list[object], threshold: float | None
 ) -> None:
     frame = pd.DataFrame({"max_ood_score": scores, "flagged": pd.array(flags, dtype="boolean")})
-    assert figures.threshold_between(frame) == threshold
+    assert severities.threshold_between(frame) == threshold
 
 
 @pytest.mark.parametrize(
@@ -300,58 +379,62 @@ def test_the_recorded_thresholds_are_drawn_and_others_are_said_to_be_inferred(
     lines = [float(line.get_ydata()[0]) for line in figure.axes[0].get_lines()]  # type: ignore[index,arg-type]
     assert lines == expected
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert shown[3:] == ["threshold" if recorded[0] else "threshold, inferred\nfrom the flags"]
+    assert shown[3:] == ["threshold" if recorded[0] else "threshold, inferred from the flags"]
 
 
-def test_the_paper_s_ratios_stand_above_the_costs(measures: list[MeasureRecord]) -> None:
-    figure = drawn(lambda: latency_memory(measures, policy_styles(m.label for m in measures)))
-    titles = [axis.get_title() for axis in figure.axes]
-    assert [title.splitlines()[0] for title in titles] == [
-        "cpu, 1 thread, images 84×84",
-        "cpu, 1 thread, images 240×320",
-    ]
-    assert "alt (paper) / diffusion: time 0.027, memory 0.12" in titles[1]
-    assert "reported in the paper: time 0.0034, memory 0.0085" in titles[0]
+def texts(axis: Axes) -> list[str]:
+    return [text.get_text() for text in axis.get_yticklabels()]
 
 
 def test_several_tasks_stand_in_one_figure_each_with_its_own_costs(
     frame: pd.DataFrame, measures: list[MeasureRecord], tmp_path: Path
 ) -> None:
     one_n = frame[(frame["n"] == 30) & (frame["perturbation"] == "clean")]
-    both = pd.concat([one_n, one_n.assign(task="Stack")])
-    costs = [dataclasses.replace(m, task=task) for task in ("Lift", "Stack") for m in measures]
+    both = pd.concat([one_n.assign(task="Can"), one_n])
+    costs = [dataclasses.replace(m, task=task) for task in ("Can", "Lift") for m in measures[:3]]
     paths, failures = figures.write_figures(both, costs, tmp_path, FINGERPRINT)
     assert [p.stem for p in paths[::2]] == ["success_by_task", "latency_memory"] and failures == ()
-    style = policy_styles(both["label"])
-    drawn = figures.success_by_task(both, style)
-    assert [t.get_text() for t in drawn.axes[-1].get_xticklabels()] == ["Lift", "Stack"]
-    titles = [a.get_title() for a in latency_memory(costs, style).axes if a.get_visible()]
-    assert len(titles) == 4
-    assert sorted({title.partition(":")[0] for title in titles}) == ["Lift", "Stack"]
+    style = policy_styles([*both["label"], *(m.label for m in costs)])
+    labels = labels_in_order(both["label"])
+    assert texts(figures.success_by_task(both, style).axes[0]) == ["Lift", *labels, "Can", *labels]
+    assert texts(latency_memory(costs, style).axes[0]) == [
+        "Lift",
+        "alt",
+        "bc",
+        "diffusion",
+        "Can",
+        "alt",
+        "bc",
+        "diffusion",
+    ]
 
 
 def test_every_number_on_the_costs_axes_has_its_line(measures: list[MeasureRecord]) -> None:
     figure = drawn(lambda: latency_memory(measures[:3], policy_styles(m.label for m in measures)))
-    for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
+    for axis in (figure.axes[0].xaxis, figure.axes[1].xaxis):
         assert axis.get_minorticklocs().size == 0
         low, high = sorted(axis.get_view_interval())
         shown = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
         assert len(shown) >= 2 and all(tick.gridline.get_visible() and tick.label1.get_text() for tick in shown)
 
 
-def test_costs_of_many_tasks_stand_in_two_panels_with_a_line_each() -> None:
-    tasks = ["Can", "Door", "Lift", "Stack"]
-    costs = [dataclasses.replace(measure(label), task=task) for task in tasks for label in ("alt", "bc")]
-    figure = latency_memory(costs, policy_styles(["alt", "bc"]))
-    time, memory = figure.axes
-    assert [text.get_text() for text in time.get_yticklabels()] == tasks
-    assert {round(float(line.get_ydata()[0])) for line in memory.get_lines()} == {0, 1, 2, 3}
-    assert time.get_title() == "cpu, 1 thread, images 84×84"
+def test_costs_are_marked_where_they_are_with_a_bar_to_the_99th_percentile() -> None:
+    costs = [dataclasses.replace(measure("alt", p50=0.004, weights=3_000_000), latency_p99_s=0.006, table_bytes=0)]
+    time, memory = latency_memory(costs, policy_styles(["alt"])).axes
+    bar, dot = time.get_lines()
+    assert list(bar.get_xdata()) == pytest.approx([4, 6]) and list(dot.get_xdata()) == pytest.approx([4])
+    assert [text.get_text() for text in (*time.texts, *memory.texts)] == ["4.0", "3.0"]
+    assert time.get_xlabel() == "one decision (ms, median; bar to p99)"
+
+
+def test_settings_and_presets_that_differ_are_named_beside_the_rows(measures: list[MeasureRecord]) -> None:
+    figure = latency_memory(measures, policy_styles(m.label for m in measures))
+    rows = [f"{label} ({preset})" for label in ("alt", "bc", "diffusion") for preset in ("paper", "small")]
+    heads = ["cpu, 1 thread, images 84×84", "cpu, 1 thread, images 240×320"]
+    assert texts(figure.axes[0]) == [heads[0], *rows, heads[1], *rows]
 
 
 def test_costs_of_policies_without_images_name_no_size(measures: list[MeasureRecord]) -> None:
     seen, blind = measures[0], dataclasses.replace(measures[1], image_size=None)
-    titles = [
-        a.get_title() for a in latency_memory([seen, blind], policy_styles(["alt", "bc"])).axes if a.get_visible()
-    ]
-    assert sorted(titles) == ["cpu, 1 thread", "cpu, 1 thread, images 84×84"]
+    found = texts(latency_memory([seen, blind], policy_styles(["alt", "bc"])).axes[0])
+    assert {"cpu, 1 thread", "cpu, 1 thread, images 84×84"} <= set(found)

@@ -20,6 +20,7 @@ from altbench.sweeps.spec import SweepSpec
 
 README = (Path(__file__).parents[3] / "results" / "README.md").read_text(encoding="utf-8")
 LATER = {"sweeps", "videos", "audit", "checked", "logs", ".shared", "machines.json", "served.json"}
+LATER |= {"page.json", "logged.json", "tensorboard", "wandb", "mlruns"}
 """What other commands, a second sweep in the folder, or a policy that prints or is one's own add to a run's folder."""
 BC = {"policy": "bc", "n": [3, 6], "config": {"train_steps": 3, "encoder": "cnn4", "width": 0.25, "batch_size": 4}}
 ALT = {"policy": "open_loop", "n": [6]}

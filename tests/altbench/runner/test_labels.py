@@ -119,7 +119,7 @@ def test_an_audit_and_a_film_take_them(run: Run, tmp_path: Path) -> None:
         assert failures == () and all(label in printed(audit_run.terminal(table)) for table in tables)
     for cell in run.plan.cells:
         record = cells.read_cell(cells.cell_path(run.root, cell.key)).episodes[0]
-        text = film._text(cell, record, 0)
+        text = f"{film._title(cell)}, episode {record.episode}{film._score(None)}"
         picture = caption(np.zeros((1, 64, 504, 3), np.uint8), text)
         assert picture.shape == (1, 88, 504, 3) and "episode 0" in text[:80]
 
