@@ -13,9 +13,8 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,6 +35,9 @@ from altbench.results.cells import (
 )
 from altbench.results.parquet import read_parquet, write_parquet
 from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EPISODES_FILE, DECISIONS_FILE = "episodes.parquet", "decisions.parquet"
 _FLAT_SCHEMA = pa.schema([*HEADER_SCHEMA, *EPISODE_SCHEMA, *DECISION_TYPE])
@@ -294,10 +296,14 @@ def _read_flat(path: Path) -> Any:
 
 
 def _episodes_frame(table: Any) -> pd.DataFrame:
+    import pandas as pd  # here, since a worker makes no frames and need not wait for it
+
     frame = _pandas(table, "first_flagged_step", "Int64")
     return frame.assign(**{name: pd.array(table[name].to_pylist(), dtype="boolean") for name in ("flagged", "moved")})
 
 
 def _pandas(table: Any, nullable: str, dtype: Any) -> pd.DataFrame:
+    import pandas as pd
+
     frame: pd.DataFrame = table.to_pandas()
     return frame.assign(**{nullable: pd.array(table[nullable].to_pylist(), dtype=dtype)})

@@ -95,12 +95,17 @@ class _WhenLoaded(MetaPathFinder, Loader):
     """A finder that loads torch as usual, and sets its threads before anyone uses it."""
 
     threads = 1
+    _real: Loader
+    _asks = False
 
     def find_spec(self, fullname: str, _path: object, _target: object = None, /) -> ModuleSpec | None:
-        if fullname != "torch":
+        if fullname != "torch" or self._asks:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("torch")
+        self._asks = True
+        try:
+            spec = importlib.util.find_spec("torch")
+        finally:
+            self._asks = False
         if spec is not None and spec.loader is not None:
             self._real, spec.loader = spec.loader, self
         return spec
@@ -113,6 +118,7 @@ class _WhenLoaded(MetaPathFinder, Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._real
         self._real.exec_module(module)
+        sys.meta_path.remove(self)
         _set_threads_of(module, self.threads)
 
 

@@ -362,7 +362,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(jobs.SILENCE_S, phase, 1.0)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("impatient", "two_tries")
 @pytest.mark.parametrize(
     ("name", "status"), [("DiesOnceFitted", "policy_crash"), ("HangsOnceFitted", "policy_timeout")]
 )

@@ -54,11 +54,13 @@ def test_only_a_torch_that_calls_itself_one_for_cpus_is_not_asked_for_cuda(
 
 def test_threads_are_set_as_soon_as_torch_is_loaded_and_nobody_loads_it_for_that() -> None:
     code = """
+import importlib.util
 import sys
 from altbench.system.devices import resolve_device, set_threads
 assert resolve_device("cpu") == "cpu"
 set_threads(1)
 set_threads(3)
+assert importlib.util.find_spec("torch").origin  # as many libraries ask, without loading it
 assert "torch" not in sys.modules
 import torch.nn
 assert torch.get_num_threads() == 3 and torch.backends.cudnn.deterministic
