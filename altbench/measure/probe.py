@@ -220,10 +220,11 @@ def _measure_here(probe: Probe) -> Reading:
 
     Inputs are noise: neither time nor memory depends on what an image shows.
     """
+    card = read_card(Path(probe.folder)) if probe.ready is None else CheckpointCard.parse(probe.ready, "card")
+    import pandas  # noqa: F401, as in every reading so far, so that memory compares with that of published runs
     import torch
 
     torch.set_num_threads(probe.threads)
-    card = read_card(Path(probe.folder)) if probe.ready is None else CheckpointCard.parse(probe.ready, "card")
     with closing(_policy(probe, card)) as policy:
         return _reading(policy, probe, card)
 

@@ -15,6 +15,7 @@ from altbench.core.spec import digest
 from altbench.report.table import Table
 from altbench.results import frames
 from altbench.results import measures as measures_module
+from altbench.results.flat import DECISIONS_FILE, EPISODES_FILE
 from altbench.results.run import Run
 from altbench.results.served import write_served
 from altbench.results.training import write_training
@@ -71,15 +72,14 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
     if seeds:
         return _redraw_replicates(folder, seeds)
     made_by = fingerprint.load_fingerprint(folder)
-    if made_by is None or not (folder / frames.EPISODES_FILE).is_file():
+    if made_by is None or not (folder / EPISODES_FILE).is_file():
         raise ResultsError(
-            f"{folder}: expected a run's folder, with {frames.EPISODES_FILE} and {fingerprint.FILE}; "
-            "`altbench run` makes them"
+            f"{folder}: expected a run's folder, with {EPISODES_FILE} and {fingerprint.FILE}; `altbench run` makes them"
         )
     warn_of_unchecked(folder)
     episodes = parts_of_run(frames.load_parts(folder), folder, None, folder)
     kept = folder / "sweep.json"
-    more = _lookups(episodes, load_kept(kept)) if kept.is_file() and (folder / frames.DECISIONS_FILE).is_file() else {}
+    more = _lookups(episodes, load_kept(kept)) if kept.is_file() and (folder / DECISIONS_FILE).is_file() else {}
     return _draw(folder, episodes, measures_module.load_measures(folder), made_by, _written(folder)["made_of"], more)
 
 
@@ -94,7 +94,7 @@ def runs_in(folder: Path) -> list[Path]:
     seeds = _data_seeds(folder)
     if not seeds:
         return [folder]
-    return [path for seed in seeds if ((path := folder_of(folder, seed)) / frames.EPISODES_FILE).is_file()]
+    return [path for seed in seeds if ((path := folder_of(folder, seed)) / EPISODES_FILE).is_file()]
 
 
 def _redraw_replicates(folder: Path, seeds: Sequence[int]) -> tuple[list[str], Failures]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,6 +21,9 @@ from altbench.results.cells import DECISION_TYPE, EPISODE_SCHEMA, HEADER_SCHEMA,
 from altbench.results.parquet import check_parquet, read_parquet
 from altbench.rollout.records import CellHeader
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 EPISODES_FILE, DECISIONS_FILE = "episodes.parquet", "decisions.parquet"
 GROUP_ROWS = 65_536
 """Rows after which a flat file begins a new group; a piece has that many, and the rest of its last cell."""
@@ -29,7 +31,7 @@ FLAT_SCHEMA = pa.schema([*HEADER_SCHEMA, *EPISODE_SCHEMA, *DECISION_TYPE])
 DECISION_ROWS = pa.schema([EPISODE_SCHEMA.field("episode"), EPISODE_SCHEMA.field("seed"), *DECISION_TYPE])
 """The columns of a decision's row but for its header."""
 ADVICE = "build the run's tables again"
-_ORDER = ("task", "label", "n", "train_seed", "split", "perturbation", "severity", "name", "key")
+ORDER = ("task", "label", "n", "train_seed", "split", "perturbation", "severity", "name", "key")
 _NOT_BESIDE_DECISIONS = "spec_json"
 
 Rows = Callable[[Sequence[str]], tuple[Int64, Any]]
@@ -38,7 +40,7 @@ Rows = Callable[[Sequence[str]], tuple[Int64, Any]]
 
 def place_of(header: CellHeader) -> tuple[Any, ...]:
     """Return what the cells of every flat table are sorted by."""
-    return tuple(getattr(header, name) for name in _ORDER)
+    return tuple(getattr(header, name) for name in ORDER)
 
 
 def in_order(table: Any, *names: str) -> Any:
@@ -121,6 +123,8 @@ def read_flat(path: Path) -> Any:
 
 def episodes_frame(table: Any) -> pd.DataFrame:
     """Return an arrow table of episodes as a frame, as `load_episodes` describes it."""
+    import pandas as pd  # here, since a worker makes no frames and need not wait for it
+
     frame = to_frame(table, "first_flagged_step", "Int64")
     return frame.assign(**{name: pd.array(table[name].to_pylist(), dtype="boolean") for name in ("flagged", "moved")})
 
@@ -132,5 +136,7 @@ def decisions_frame(table: Any) -> pd.DataFrame:
 
 def to_frame(table: Any, nullable: str, dtype: Any) -> pd.DataFrame:
     """Return an arrow table as a frame; the column `nullable` has the type `dtype`."""
+    import pandas as pd
+
     frame: pd.DataFrame = table.to_pandas()
     return frame.assign(**{nullable: pd.array(table[nullable].to_pylist(), dtype=dtype)})

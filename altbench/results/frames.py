@@ -14,9 +14,8 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -35,6 +34,9 @@ from altbench.results.cells import (
 from altbench.results.flat import DECISIONS_FILE, EPISODES_FILE
 from altbench.results.recorded import Recorded, RecordedCell
 from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,6 +23,9 @@ from altbench.results.packed import Packed
 from altbench.results.parquet import row_groups, write_parquet, write_parts
 from altbench.rollout.records import NOT_COUNTED, OF_THE_POLICY, CellHeader
 from altbench.sweeps.spec import CLEAN
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_DECISIONS = 64 * 2**20
 """Bytes of decisions that are held; of a run with more, cells are read again for them."""
@@ -201,6 +203,8 @@ def _flat_decisions(path: Path, keys: Collection[str]) -> Iterator[tuple[str, An
 
 def _part(headers: Sequence[CellHeader], owner: Int64, rows: Any) -> pd.DataFrame:
     """Return a part's frame. A specification has a kilobyte, and each row would have its own."""
+    import pandas as pd  # here, since a worker makes no frames and need not wait for it
+
     specs = pd.Categorical([header.spec_json for header in headers])
     table = flat.with_headers(headers, owner, rows)
     thin = flat.episodes_frame(table.drop_columns(["spec_json"]))
@@ -214,7 +218,7 @@ def joined(pieces: Iterable[Any], more: Any = None) -> Any:
     if more is None:
         return table
     own = more.select(table.column_names).cast(table.schema).replace_schema_metadata(None)
-    order = [(name, "ascending") for name in (*flat._ORDER, "episode")]
+    order = [(name, "ascending") for name in (*flat.ORDER, "episode")]
     return pa.concat_tables([table, own]).sort_by(order).combine_chunks()
 
 

@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from altbench.adapters.policy import adapted
 from altbench.adapters.spec import as_adapter
@@ -31,6 +29,9 @@ from altbench.sweeps.spec import EvaluationEntry, SweepSpec
 from altbench.system import fingerprint
 from altbench.system.devices import resolve_device
 from altbench.system.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)

@@ -104,28 +104,35 @@ def test_a_damaged_state_is_not_resumed_from(tmp_path, damaged):
 
 
 CHILD = """
-import importlib.util, sys, torch
+import importlib.util, sys, time, torch
 from pathlib import Path
 torch.set_num_threads(1)
 spec = importlib.util.spec_from_file_location("parent", sys.argv[1])
 parent = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(parent)
-parent.resume.LARGEST_SHARE, parent.STEPS = 1e9, 1200
+class Line(parent.Line):
+    def sample(self, generator):
+        if self.calls == parent.LONG - 50:
+            time.sleep(600)  # so that it is killed before its end, however slow the other process is
+        return super().sample(generator)
+parent.resume.LARGEST_SHARE, parent.STEPS, parent.Line = 1e9, parent.LONG, Line
 parent.run(Path(sys.argv[2]), checkpoint_seconds=1e-9)
 """
+LONG = 300
+"""Steps of the run that is killed."""
 
 
 def test_a_run_killed_at_any_moment_resumes(tmp_path, monkeypatch):
     child = subprocess.Popen([sys.executable, "-c", CHILD, __file__, str(tmp_path)])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200  # importing torch takes a minute on a machine that does much else
     while not (tmp_path / "state.toml").exists() and time.monotonic() < deadline and child.poll() is None:
         time.sleep(0.01)
     time.sleep(0.2)
     os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
-    monkeypatch.setattr(sys.modules[__name__], "STEPS", 1200)
+    monkeypatch.setattr(sys.modules[__name__], "STEPS", LONG)
     resumed, steps = run(tmp_path)
-    assert 0 < steps < 1200
+    assert 0 < steps < LONG
     assert_same(run(None)[0], resumed)
 
 

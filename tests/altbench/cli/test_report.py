@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from synthetic import FINGERPRINT, build_flat, episode, header
+from terminal import altbench
 from typer.testing import CliRunner
 
 from altbench.cli.app import app
@@ -36,16 +35,13 @@ def test_it_writes_the_page_and_prints_its_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["missing"], ["run", "--compare", "missing"], ["run", "--out", "run"]])
-def test_wrong_input_is_one_line_and_status_2(tmp_path: Path, arguments: list[str]) -> None:
+def test_wrong_input_is_one_line_and_status_2(
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_of(tmp_path / "run")
-    done = subprocess.run(
-        [sys.executable, "-m", "altbench", "report", *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2 and done.stdout == ""
+    monkeypatch.chdir(tmp_path)
+    done = altbench("report", *arguments)
+    assert done.status == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
 
 

@@ -238,6 +238,7 @@ def _last_frames(human: str, first: int, path: Path) -> Path:
 
 
 @pytest.mark.sim
+@pytest.mark.slow
 @pytest.mark.skipif(not (HUMAN / "lift.hdf5").exists(), reason="../shared/data/human_demos is not here")
 def test_a_human_demonstration_is_set_drawn_and_recovered(tmp_path: Path) -> None:
     """The last second before the cube is up: twenty of 412 frames, recorded with robosuite 1.0."""
@@ -255,6 +256,7 @@ def test_a_human_demonstration_is_set_drawn_and_recovered(tmp_path: Path) -> Non
 
 
 @pytest.mark.sim
+@pytest.mark.slow
 @pytest.mark.skipif(not (HUMAN / "stack.hdf5").exists(), reason="../shared/data/human_demos is not here")
 def test_a_human_lets_go_of_the_red_cube_on_the_green(tmp_path: Path) -> None:
     """The last second of 532 frames; the model lies beside the file, under the file's name."""

@@ -141,6 +141,7 @@ def test_a_policy_that_hangs_is_not_waited_for(ready: Path) -> None:
 
 
 @pytest.mark.sim
+@pytest.mark.slow
 def test_a_policy_that_learns_from_the_state_is_measured(ready: Path, tmp_path: Path) -> None:
     folder = tmp_path / "learned"
     state_dim = write_untrained(wanted(folder, f"{ready}:Learns"), threads=1)

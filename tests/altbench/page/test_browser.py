@@ -189,6 +189,7 @@ def test_the_theme_is_changed_by_its_button(visit: Visit) -> None:
     assert visit.page.evaluate(colour) == light
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(browser: Any, page_file: Path, scheme: str) -> None:
     opened = Visit(browser, page_file, 1280, scheme)
@@ -223,6 +224,7 @@ def test_it_prints_in_pages(visit: Visit) -> None:
     assert printed.startswith(b"%PDF") and 3 <= pages <= 12
 
 
+@pytest.mark.slow
 def test_ten_thousand_episodes_load_in_a_second_and_scroll(browser: Any, tmp_path: Path) -> None:
     root = tmp_path / "many"
     for k in range(20):

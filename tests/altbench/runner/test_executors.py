@@ -189,6 +189,11 @@ class Raises(Stays):
         raise ValueError("no idea")
 
 
+class TellsOfTorch(Stays):
+    def act(self, observation, slots):
+        raise ValueError("torch is loaded" if "torch" in sys.modules else "torch is not loaded")
+
+
 class Interrupts(Stays):
     def act(self, observation, slots):
         raise KeyboardInterrupt
@@ -357,7 +362,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(jobs.SILENCE_S, phase, 1.0)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("impatient", "two_tries")
 @pytest.mark.parametrize(
     ("name", "status"), [("DiesOnceFitted", "policy_crash"), ("HangsOnceFitted", "policy_timeout")]
 )
@@ -432,6 +437,12 @@ def test_one_good_episode_ends_a_series_of_failures(naughty: Path, pool: Process
     assert statuses(summary) == ["policy_error", "policy_error", "ok", "ok"] and summary.failed == ()
     summary, _ = go(naughty, "RaisesThenStays", pool, episodes=4, give_up_after=2)
     assert statuses(summary) == ["policy_error", "policy_error", "given_up", "given_up"]
+
+
+def test_a_worker_loads_no_torch_for_a_policy_in_numpy(naughty: Path, pool: ProcessExecutor) -> None:
+    """It takes as long to load as all the rest of a worker's start."""
+    summary, _ = go(naughty, "TellsOfTorch", pool, episodes=1)
+    assert summary.run.episodes()["message"][0] == "ValueError: torch is not loaded"
 
 
 def test_an_interrupt_of_the_policys_own_is_its_error(naughty: Path, pool: ProcessExecutor) -> None:

@@ -178,20 +178,20 @@ def test_a_name_that_is_too_long_for_a_file_is_refused() -> None:
         sweep(["a"], name="x" * 101)
 
 
-def test_a_figure_that_cannot_be_drawn_costs_itself_alone(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_figure_that_cannot_be_drawn_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from altbench.report import figures
+
+    run = run_bare(sweep(LABELS[:1]), tmp_path / "run").run
 
     def fails(*_: object) -> None:
         raise ValueError("no [/such]\nfigure")
 
-    outputs.write(run, tmp_path)
+    outputs.write(run)
     with monkeypatch.context() as patched:
         patched.setattr(figures, "success_by_split", fails)
-        (tmp_path / "outputs.json").unlink()
-        assert outputs.write(run, tmp_path) == (("figure success_by_split_fake", "ValueError: no [/such] figure"),)
-    assert (tmp_path / "figures" / "success_by_perturbation_fake_recall.png").is_file()
-    assert not list((tmp_path / "figures").glob("success_by_split_fake.*")), "an old picture would pass for this one"
-    assert outputs.write(run, tmp_path) == (), "the next run tries it again"
-    assert (tmp_path / "figures" / "success_by_split_fake.png").is_file()
+        (run.root / "outputs.json").unlink()
+        assert outputs.write(run) == (("figure success_by_split_fake", "ValueError: no [/such] figure"),)
+    assert (run.root / "figures" / "success_by_perturbation_fake_recall.png").is_file()
+    assert not list((run.root / "figures").glob("success_by_split_fake.*")), "an old picture would pass for this one"
+    assert outputs.write(run) == (), "the next run tries it again"
+    assert (run.root / "figures" / "success_by_split_fake.png").is_file()

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from altbench.cli import run as commands
 from altbench.cli.app import app
 from altbench.core.errors import AltbenchError, DatasetError, ResultsError
-from altbench.report import outputs
+from altbench.report import figures, outputs
 from altbench.results import cells as cells_module
 from altbench.results import frames, measures
 from altbench.results.folder import RunFolder
@@ -64,6 +64,12 @@ def go(spec: SweepSpec, root: Path, executor: InlineExecutor | None = None) -> t
 def success_csv(summary: Summary) -> bytes:
     outputs.write(summary.run)
     return (summary.run.root / "tables" / "success.csv").read_bytes()
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures, each of which takes longer than its run: for tests of tables and records."""
+    monkeypatch.setattr(figures, "write_figures", lambda *_: ([], ()))
 
 
 def test_a_sweep_runs_and_is_found_finished_afterwards(own_policies: Path, tmp_path: Path) -> None:
@@ -130,6 +136,7 @@ def test_a_damaged_record_or_checkpoint_is_made_again(own_policies: Path, tmp_pa
     assert weights.read_bytes()[:300] == whole[:300] and weights.read_bytes()[300] == whole[300]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_sweep_twice_gives_the_same_tables(own_policies: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     tables = [success_csv(go(sweep(own_policies), root)[0]) for root in (first, second)]
@@ -158,6 +165,7 @@ class KilledAfter(InlineExecutor):
         super().submit(run, job)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("count", [2, 4])
 def test_an_interrupted_sweep_goes_on_and_repeats_nothing(own_policies: Path, tmp_path: Path, count: int) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -180,6 +188,7 @@ def test_more_episodes_make_new_cells_but_keep_checkpoints(own_policies: Path, t
     assert not [job for job in executor.given if isinstance(job, FitJob)]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_two_sweeps_share_a_folder_and_have_tables_of_their_own(own_policies: Path, tmp_path: Path) -> None:
     first = sweep(own_policies, evaluations=[{"split": "replay", "episodes": "each"}])
     both = [{"split": "replay", "episodes": "each"}, {"split": "uniform", "episodes": 3}]
@@ -234,6 +243,7 @@ def test_a_sweep_made_in_python_is_run_in_one_call(
     assert (tmp_path / "run" / "tables").exists() == (out is None)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_at_its_end_a_run_reads_each_cell_once(
     own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +361,7 @@ class Flaky(fakes.FakeTask):
         return super().reset(**kwargs)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_infra_errors_are_counted_shown_and_alone_played_again(
     own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -382,6 +393,7 @@ def test_rows_that_share_a_checkpoint_play_with_their_own_settings(
     assert (episodes.get_group("None")["status"] == "policy_error").all() and not episodes["steps"].sum()["None"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_cells_whose_checkpoint_cannot_be_fitted_are_missing_and_tried_again(
     own_policies: Path, tmp_path: Path
 ) -> None:
@@ -400,6 +412,7 @@ def test_cells_whose_checkpoint_cannot_be_fitted_are_missing_and_tried_again(
     assert "RuntimeError: no fit to 6" in log.read_text() and "in fit" in log.read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_tables_follow_a_cell_that_is_not_finished_yet(
     own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -436,6 +449,7 @@ def test_demonstrations_made_for_another_sweep_are_refused(
         go(sweep(own_policies, **changes), tmp_path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_event_happens_in_every_episode_and_is_recorded(own_policies: Path, tmp_path: Path) -> None:
     evaluations = [{"split": "uniform", "episodes": 3, "event": {"move_at": at, "by": 0.05}} for at in (1, 39)]
     policies = [{"policy": f"{own_policies}:Good", "n": [6]}]
@@ -462,6 +476,7 @@ def test_a_renamed_row_takes_up_the_checkpoint_that_is_there(own_policies: Path,
     assert len(list((tmp_path / "checkpoints").iterdir())) == len(BC["n"])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_deleted_outputs_are_made_again(own_policies: Path, tmp_path: Path) -> None:
     summary, _ = go(sweep(own_policies), tmp_path)
     table = success_csv(summary)
@@ -469,6 +484,7 @@ def test_deleted_outputs_are_made_again(own_policies: Path, tmp_path: Path) -> N
     assert success_csv(summary) == table
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_sweep_without_measurements_has_no_tables_of_costs(own_policies: Path, tmp_path: Path) -> None:
     summary, shown = go(sweep(own_policies, policies=[BC]), tmp_path)
     success_csv(summary)
@@ -476,6 +492,7 @@ def test_a_sweep_without_measurements_has_no_tables_of_costs(own_policies: Path,
     assert {path.stem for path in (tmp_path / "tables").iterdir()}.isdisjoint({"latency", "memory", "ratios"})
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_new_measurement_of_the_same_checkpoint_gives_new_tables(own_policies: Path, tmp_path: Path) -> None:
     go(sweep(own_policies, policies=[BC]), tmp_path)
     run = Run.open(tmp_path, sweep(own_policies, policies=[BC], measure={"decisions": 2}), "none")

@@ -82,13 +82,14 @@ def test_outside_a_workers_start_nothing_is_refused() -> None:
 OWN_POLICY = """
 import sys
 sys.path.insert(0, {tests!r})
+from pathlib import Path
 import fakes, numpy as np
 fakes.register()
 import altbench
 from altbench.api import Decision, Policy, Requirements, Spec
-from altbench.runner import main
+from altbench.runner.executors import ProcessExecutor
 from altbench.sweeps.spec import SweepSpec
-main.require_renderer = lambda: "none"
+from running import run_bare
 
 
 class Still(Policy[Spec]):
@@ -111,7 +112,9 @@ SWEEP = SweepSpec.parse({{
     "policies": [{{"policy": "still", "n": [2]}}], "evaluations": [{{"split": "replay", "episodes": 1}}],
 }}, "script")
 if __name__ == "__main__":
-    print("failed:", main.run(SWEEP, "out", workers=1).failed)
+    executor = ProcessExecutor(1)
+    print("failed:", run_bare(SWEEP, Path("out"), executor).failed)
+    executor.close()
 """
 
 

@@ -10,7 +10,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
+from terminal import altbench
 
+from altbench.cli import app
 from altbench.system.console import FittingTable, counted, error_line, job_bars, one_line, plain, say, show, spinner
 
 ODD = ["[/INST]", "altbench[vit]", "[bold]b", "$x$", "$x{", "{0}", ":smile:", "日本", "🤖", "x" * 300, "two\nlines"]
@@ -126,8 +128,7 @@ def test_an_error_of_the_system_is_one_line(error: Exception, line: str) -> None
     assert error_line(error) == line
 
 
-MAIN = """
-import sys
+FAILS = """
 from altbench.cli import app
 def fails(**_): raise {error}
 app.app = fails
@@ -136,35 +137,60 @@ app.main()
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "shown"),
+    ("error", "shown"),
     [
-        ("PermissionError(13, 'Permission denied', 'x')", 2, "error: x: Permission denied"),
-        ("NotADirectoryError(20, 'Not a directory', 'x/y')", 2, "error: x/y: Not a directory"),
-        ("OSError(28, 'No space left on device', 'z')", 2, "error: z: No space left on device"),
-        ("OverflowError('int too large')", 2, "error: OverflowError: int too large"),
-        ("UnicodeEncodeError('ascii', 'é', 0, 1, 'ordinal not in range')", 2, "error: UnicodeEncodeError"),
-        ("KeyError('a bug')", 1, "Traceback"),
+        (PermissionError(13, "Permission denied", "x"), "error: x: Permission denied"),
+        (NotADirectoryError(20, "Not a directory", "x/y"), "error: x/y: Not a directory"),
+        (OSError(28, "No space left on device", "z"), "error: z: No space left on device"),
+        (OverflowError("int too large"), "error: OverflowError: int too large"),
+        (UnicodeEncodeError("ascii", "é", 0, 1, "ordinal not in range"), "error: UnicodeEncodeError"),
     ],
 )
-def test_the_border_turns_the_systems_errors_into_a_line_and_keeps_bugs(error: str, status: int, shown: str) -> None:
-    command = [sys.executable, "-c", MAIN.format(error=error)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == status and done.stderr.startswith(shown), done.stderr
-    assert (len(done.stderr.strip().splitlines()) == 1) == (status == 2)
+def test_the_border_turns_the_systems_errors_into_a_line(
+    error: Exception, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(app, "app", fails)
+    done = altbench()
+    assert done.status == 2 and done.stderr.startswith(shown), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_with_altbench_debug_an_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALTBENCH_DEBUG", "1")
-    command = [sys.executable, "-c", MAIN.format(error="OSError('x')")]
+@pytest.mark.parametrize(
+    ("error", "debug"), [("KeyError('a bug')", ""), ("OSError('x')", "1")], ids=["a bug", "ALTBENCH_DEBUG=1"]
+)
+def test_a_bug_keeps_its_traceback_and_so_does_any_error_if_asked(
+    error: str, debug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALTBENCH_DEBUG", debug)
+    command = [sys.executable, "-c", FAILS.format(error=error)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "Traceback" in done.stderr and done.returncode == 1
+    assert done.stderr.startswith("Traceback") and done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) > 1
+
+
+COMMANDS = """
+import sys
+from altbench.cli import main
+status = []
+for arguments in (["list"], ["experiments", "list"], ["run", sys.argv[1]]):
+    sys.argv = ["altbench", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        status.append(ended.code)
+raise SystemExit(0 if status == [0, 0, 2] else f"ended with {status}")
+"""
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_commands_print_on_a_terminal_of_any_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process for all of them: only the streams that Python opens for it are of interest."""
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
     monkeypatch.setenv("LANG", "C")
-    for arguments in (["list"], ["experiments", "list"], ["run", "日本\udc80[/x].toml"]):
-        done = subprocess.run([sys.executable, "-m", "altbench", *arguments], capture_output=True, check=False)
-        assert b"Traceback" not in done.stderr, done.stderr
-        assert done.returncode == (2 if arguments[0] == "run" else 0)
+    command = [sys.executable, "-c", COMMANDS, "日本\udc80[/x].toml"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert b"Traceback" not in done.stderr and done.returncode == 0, done.stderr
+    assert done.stderr.count(b"error: ") == 1 and len(done.stdout.splitlines()) > 20

@@ -223,6 +223,7 @@ def test_a_holder_that_beats_again_is_not_replaced(tmp_path: Path) -> None:
     assert names(tmp_path) == ["lease"]
 
 
+@pytest.mark.slow
 def test_processes_that_race_for_a_lease_are_never_inside_together(tmp_path: Path) -> None:
     path, inside = tmp_path / "lease", tmp_path / "inside"
     with elsewhere(path):

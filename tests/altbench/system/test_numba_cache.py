@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from variables import unset as unset_variables
 
 from altbench.core.errors import AltbenchError
 from altbench.system import cache, doctor, numba_cache
@@ -34,8 +35,10 @@ from altbench.stats import dtw
 
 @pytest.fixture
 def unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    monkeypatch.delenv(VARIABLE, raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    unset_variables(monkeypatch, VARIABLE, "XDG_CACHE_HOME")
+    if (config := sys.modules.get("numba.core.config")) is not None:
+        # Where numba is loaded, it is told of another folder; later tests would compile everything anew.
+        monkeypatch.setattr(config, "CACHE_DIR", config.CACHE_DIR)
     monkeypatch.setenv("HOME", UNWRITABLE)
     monkeypatch.setattr(numba_cache.tempfile, "gettempdir", lambda: str(tmp_path))
     return monkeypatch
@@ -85,8 +88,7 @@ def test_a_user_without_a_home_has_a_cache_among_the_temporary_files(
     def no_home(self: Path) -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    for name in ("ALTBENCH_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
+    unset_variables(monkeypatch, "ALTBENCH_CACHE", "XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "expanduser", no_home)
     monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path))
     assert cache.cache_folder().parent == tmp_path

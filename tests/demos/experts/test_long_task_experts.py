@@ -42,6 +42,7 @@ def _demonstrate(env: gymnasium.Env, seed: int) -> tuple[Float32, Float32, bool]
     return np.stack(actions).reshape(len(actions), env.info.arms, -1), np.stack(positions), success
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_succeeds_in_small_steps(seed: int, env: gymnasium.Env) -> None:
     actions, positions, success = _demonstrate(env, seed)

@@ -54,7 +54,13 @@ def play(env: RobosuiteEnv, steps: int = 6) -> tuple[Float64, list[UInt8]]:
     return np.stack(states), seen + list(images(env).values())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("object_colour", "table_texture") else [])
+        for name in NAMES
+    ],
+)
 def test_passes_the_checker(name: str, pixels_env: RobosuiteEnv) -> None:
     checks.check_perturbation(registry.perturbation(name), pixels_env)
 

@@ -41,6 +41,7 @@ def test_memory_does_not_grow_over_resets(state_env: RobosuiteEnv) -> None:
     assert _resident() - before < GROWTH
 
 
+@pytest.mark.slow
 def test_opening_and_closing_leaves_no_gl_context(pixels_env: RobosuiteEnv) -> None:
     model, data = pixels_env._simulator.model, pixels_env._simulator.data
     pixels_env.reset(seed=0)
@@ -62,6 +63,7 @@ def test_opening_and_closing_leaves_no_gl_context(pixels_env: RobosuiteEnv) -> N
     assert _open_files() == files
 
 
+@pytest.mark.slow
 def test_making_and_closing_leaves_no_file_or_process() -> None:
     def cycle() -> None:
         env = RobosuiteEnv(LiftScene(), image_size=(24, 24))

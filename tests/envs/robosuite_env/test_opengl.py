@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
+from variables import unset
 
 from altbench.cli import app
 from altbench.core import registry
@@ -31,7 +32,7 @@ except altbench.AltbenchError as error:
     ("egl", "osmesa", "chosen"), [(True, "x", "egl"), (False, "x", "osmesa"), (False, None, "disable")]
 )
 def test_egl_first_then_osmesa(egl: bool, osmesa: str | None, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    unset(monkeypatch, "MUJOCO_GL")
     monkeypatch.setattr(opengl, "_egl_works", lambda: egl)
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: osmesa)
     assert registry.select_backend() == os.environ["MUJOCO_GL"] == chosen
@@ -76,8 +77,7 @@ def test_without_a_back_end_the_packages_are_named(monkeypatch: pytest.MonkeyPat
 def test_each_trouble_has_its_cure(
     backend: str, settings: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("PYOPENGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID"):
-        monkeypatch.delenv(name, raising=False)
+    unset(monkeypatch, "PYOPENGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID")
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     assert opengl.cure(backend).startswith(told)
@@ -102,7 +102,9 @@ TROUBLE = [
 
 
 @pytest.mark.sim
-@pytest.mark.parametrize(("settings", "cure"), TROUBLE)
+@pytest.mark.parametrize(
+    ("settings", "cure"), [pytest.param(*one, marks=pytest.mark.slow if one in TROUBLE[2:] else []) for one in TROUBLE]
+)
 def test_an_environment_that_cannot_draw_names_the_cure_and_prints_nothing_else(
     settings: dict[str, str], cure: str
 ) -> None:
@@ -125,8 +127,7 @@ def test_robosuites_assertion_on_egl_devices_does_not_concern_us() -> None:
 def test_the_check_before_a_run_names_the_cure(
     settings: dict[str, str], cure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in opengl.SETTINGS:
-        monkeypatch.delenv(name, raising=False)
+    unset(monkeypatch, *opengl.SETTINGS)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(RenderingUnavailable, match=cure):

@@ -156,6 +156,7 @@ def _deltas_of_two_arms() -> list[Float32]:
     return [np.concatenate(pair).astype(np.float32) for pair in arms]
 
 
+@pytest.mark.slow
 def test_two_arms_make_the_same_next_state(two_arms: RobosuiteEnv) -> None:
     two_arms.reset(seed=3)
     actions = _of_two_arms(two_arms) if two_arms.control_mode == "ee_pose" else _deltas_of_two_arms()

@@ -18,10 +18,15 @@ pytestmark = pytest.mark.sim
 ALLOWED = {"pixels": "Nested observation spaces", "ee_pose": "symmetric and normalized"}
 TASKS = [name for name in registry.names("task") if name != "Fake"]  # which tests alone may have registered
 VARIANTS = list(itertools.product(TASKS, get_args(ObsType), get_args(ControlMode)))
+QUICK = [one for one in VARIANTS if one[0] == "Lift" or (one[0] != "Transport" and one[1] == "state")]
+"""The others take 37 s together, since each makes a simulator with images, or one of two arms."""
 SMALL: dict[str, Any] = {"image_size": (24, 24), "render_size": (24, 24)}  # all is checked but what an image shows
 
 
-@pytest.mark.parametrize(("name", "obs_type", "control_mode"), VARIANTS)
+@pytest.mark.parametrize(
+    ("name", "obs_type", "control_mode"),
+    [pytest.param(*one, marks=[] if one in QUICK else pytest.mark.slow) for one in VARIANTS],
+)
 def test_passes_the_public_checkers(name: str, obs_type: str, control_mode: str) -> None:
     looks = SMALL if obs_type == "pixels" else {}
     made = gymnasium.make(

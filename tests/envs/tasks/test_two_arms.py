@@ -31,6 +31,7 @@ def _hold(env: RobosuiteEnv) -> np.ndarray:
 
 
 @pytest.mark.sim
+@pytest.mark.slow
 def test_passes_the_checker(env: RobosuiteEnv) -> None:
     checks.check_env(env)
 

@@ -1,0 +1,64 @@
+"""What holds for every test: no test depends on another, and none waits for the disk or for garbage of the imports."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+OURS = (
+    "ALTBENCH_",
+    "COLUMNS",
+    "CUDA_",
+    "HF_",
+    "HOME",
+    "LANG",
+    "MINARI_",
+    "NUMBA_",
+    "ONEDNN_",
+    "PYTHON",
+    "SLURM_",
+    "XDG_",
+)
+"""Beginnings of variables that the bench or its tests set for a while. Others are set once by who loads a library."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files of this folder; the short ones of the others share the end evenly."""
+    items.sort(key=lambda item: item.path.parent != ROOT)
+
+
+def pytest_collection_finish() -> None:
+    """Hide from the garbage collector what all test modules and their libraries have made.
+
+    It is a million objects, which stay, and a full pass over them takes half a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _process_as_it_was() -> Iterator[None]:
+    """Give the next test the environment variables and the working directory that this one found."""
+    before, folder = dict(os.environ), Path.cwd()
+    yield
+    for name in [name for name in os.environ if name not in before and name.startswith(OURS)]:
+        del os.environ[name]
+    os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
+    os.chdir(folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """Do not flush files to the disk in this process: a run does so a hundred times, each for milliseconds.
+
+    Only a crash of the machine could tell. system/test_files.py tests what is flushed, and processes that tests start
+    do flush.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        yield
