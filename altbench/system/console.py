@@ -7,6 +7,7 @@ Everything else calls these functions: rich reads `[...]` in a plain string as m
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import sys
 import unicodedata
@@ -102,6 +103,9 @@ def error_line(error: Exception) -> str:
         # The last lines of a program's log stand on lines of their own.
         return one_line(getattr(error, "message", "") or str(error))
     hint = f"set {DEBUG}=1 to see where"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = "" if error.filename is None else f"{os.fsdecode(str(error.filename))}: "
+        return one_line(f"{where}{error.strerror}; make room, and give the same command again: what is finished stays")
     if isinstance(error, OSError) and error.filename is not None:
         files = [error.filename] if error.filename2 is None else [error.filename, error.filename2]
         names = " -> ".join(os.fsdecode(file) if isinstance(file, str | bytes) else str(file) for file in files)

@@ -120,6 +120,10 @@ def test_a_text_of_rich_keeps_its_style() -> None:
     ("error", "line"),
     [
         (PermissionError(13, "Permission denied", "a/b"), "a/b: Permission denied (set ALTBENCH_DEBUG=1 to see where)"),
+        (
+            OSError(28, "No space left on device"),
+            "No space left on device; make room, and give the same command again: what is finished stays",
+        ),
         (OSError("odd\nerror"), "OSError: odd error (set ALTBENCH_DEBUG=1 to see where)"),
         (OverflowError("too large"), "OverflowError: too large (set ALTBENCH_DEBUG=1 to see where)"),
     ],
