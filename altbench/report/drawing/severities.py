@@ -141,7 +141,7 @@ def ood_scores(part: pd.DataFrame, where: str, styles: Styles) -> Figure:
         _dress(own, panels)
         marks |= _mark_thresholds(own, episodes)
         own[0].set_ylabel(f"{folded(styles[label].name or label)}, N = {n}\nhighest score")
-    headline(figure, f"{where}: how strange each episode was to the policy (highest OOD score)")
+    headline(figure, f"{where}: strangeness of each episode (highest OOD score)")
     legend(figure, _strip_legend(marks))
     return figure
 
