@@ -158,7 +158,7 @@ def _cost_figure(tables: Tables) -> Figure | None:
     found = found[found["mb"].astype(float) > 0].astype({"ms": float, "mb": float})
     if found.empty:
         return None
-    shown = found.assign(label=found["policy"], task="", setting="", preset="")
+    shown = found.assign(label=found["policy"], task="", setting="", images="", preset="")
     with styled():
         return costs_figure(shown, policy_styles(found["policy"]))
 

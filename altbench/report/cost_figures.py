@@ -19,6 +19,8 @@ from altbench.report.style import Style, Styles
 from altbench.report.table import significant
 from altbench.rollout.records import MeasureRecord
 
+LEAST = 8.0
+"""Least upper end of an axis over its lower end: then it has two ticks or more."""
 TICKS = ((60.0, (1, 2, 5)), (float("inf"), (1,)))
 """Ticks of a logarithmic axis: (upper end over lower end, at most; places in a decade).
 
@@ -44,19 +46,20 @@ def timed_and_weighed(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
     """
     frame = measures_frame(measures)
     frame = frame[frame["latency_p50_s"].notna() & (frame["weights_and_table_bytes"].fillna(0) > 0)]
-    images = [f", images {size}" if pd.notna(size) else "" for size in frame["image_size"]]
+    images = [f"images {size}" if pd.notna(size) else "" for size in frame["image_size"]]
     threads = [f"{count} thread{'s' if count > 1 else ''}" for count in frame["threads"]]
-    parts = zip(frame["device"], threads, images, strict=True)
-    frame = frame.assign(setting=[f"{device}, {count}{image}" for device, count, image in parts])
-    return frame.sort_values("n", kind="stable").groupby(["label", "preset", "task", "setting"]).tail(1)
+    parts = zip(frame["device"], threads, strict=True)
+    frame = frame.assign(setting=[f"{device}, {count}" for device, count in parts], images=images)
+    return frame.sort_values("n", kind="stable").groupby(["label", "preset", "task", "setting", "images"]).tail(1)
 
 
 def costs_figure(frame: pd.DataFrame, styles: Styles) -> Figure:
     """Draw time and memory, both logarithmic, in two panels with a line for each row.
 
-    `frame`: task, setting, label, preset, ms, p99_ms (may be missing) and mb. A task or
-    a setting that is not all rows' has a line with its name above its rows.
+    `frame`: task, setting, images, label, preset, ms, p99_ms (may be missing) and mb. A
+    task or a setting that is not all rows' has a line with its name above its rows.
     """
+    frame, common = _without_common(frame)
     own = _in_order(_named(frame))
     rows: list[Row] = list(zip(own["group"], own["row"], strict=True))
     shown = {row: _called(styles[label], row) for row, label in zip(own["row"], own["label"], strict=True)}
@@ -75,10 +78,23 @@ def costs_figure(frame: pd.DataFrame, styles: Styles) -> Figure:
         axis.spines["top"].set_visible(False)
         _logarithmic(axis)
     name_lanes(left, names, heads)
-    settings = "; ".join(sorted(set(own["setting"])))
-    where = f" ({settings})" if settings and own["setting"].nunique() == 1 else ""
+    where = f" ({common})" if common else ""
     headline(figure, f"Time and memory of a decision{where}: left is better")
     return figure
+
+
+def _without_common(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return `frame` with the setting that tells its rows apart, and what all rows share.
+
+    Rows without images share the size of the others' images, if that is one.
+    """
+    sizes, settings = sorted(set(frame["images"]) - {""}), sorted(set(frame["setting"]))
+    shared = [*(settings if len(settings) == 1 else []), *(sizes if len(sizes) == 1 else [])]
+    apart = [frame["setting"] if len(settings) > 1 else "", frame["images"] if len(sizes) > 1 else ""]
+    told = [
+        ", ".join(filter(None, pair)) for pair in zip(*(pd.Series(a, index=frame.index) for a in apart), strict=True)
+    ]
+    return frame.assign(setting=told), ", ".join(filter(None, shared))
 
 
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
@@ -129,6 +145,8 @@ def _logarithmic(axes: Axes) -> None:
     axes.set_xscale("log")
     axes.margins(x=0.06)
     low, high = axes.get_xlim()
+    more = max(1.0, LEAST / (high / low)) ** 0.5
+    low, high = low / more, high * more
     axes.set_xlim(low, high * (high / low) ** 0.16)
     low, high = axes.get_xlim()
     axis: Axis = axes.xaxis

@@ -44,7 +44,7 @@ def tasks_sheet(names: Sequence[str]) -> UInt8:
     with styled():
         figure = draw_tasks(names)
         add_footer(figure, None)
-        return pixels_of(figure)
+        return pixels_of(figure, dpi=120)
 
 
 def perturbations_sheet(names: Sequence[str], task_name: str, seed: int = 0) -> UInt8:

@@ -198,10 +198,10 @@ def save(figure: Figure, path: Path, about: str = "") -> Path:
     return path
 
 
-def pixels_of(figure: Figure) -> UInt8:
+def pixels_of(figure: Figure, dpi: float = 150) -> UInt8:
     """Return a figure as an image, uint8 (H, W, 3)."""
     canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(150)
+    figure.set_dpi(dpi)
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 

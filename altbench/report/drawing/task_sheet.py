@@ -43,6 +43,8 @@ SHOWN = ("replay", "recall")
 """Splits that begin at the demonstrations' poses, which are the grid's."""
 FAR = {"extrapolate_side": "^", "extrapolate_back": "v"}
 """Splits beyond the range, in one map, and their markers."""
+MOST_APART = 0.2
+"""Greatest gap between two objects' ranges in a map, over the widest range."""
 OBJECTS = (COLOURS[0], COLOURS[3])
 """Colours of the first and the second object that a pose places."""
 
@@ -181,21 +183,42 @@ def _map(axis: Axes, sheet: Sheet, splits: Sequence[str]) -> None:
     if not shown:
         axis.set_axis_off()
         return
-    every = np.concatenate(list(sheet.poses.values()))
     places = _places(sheet.task)
+    poses = _nearer(sheet.poses, places)
+    every = np.concatenate(list(poses.values()))
     for colour, (x, y) in zip(OBJECTS, places, strict=False):
-        inside = np.concatenate([sheet.poses[s] for s in (UNIFORM, GRID) if s in sheet.poses])
+        inside = np.concatenate([poses[s] for s in (UNIFORM, GRID) if s in poses])
         low, high = inside[:, [y, x]].min(axis=0), inside[:, [y, x]].max(axis=0)
         axis.add_patch(Rectangle(tuple(low), *(high - low), facecolor=colour, alpha=0.13, linewidth=0))
-        if GRID in sheet.poses and GRID not in shown:
-            axis.scatter(*sheet.poses[GRID][:, [y, x]].T, s=2.5, color="0.6", linewidths=0)
+        if GRID in poses and GRID not in shown:
+            axis.scatter(*poses[GRID][:, [y, x]].T, s=2.5, color="0.6", linewidths=0)
         for split in shown:
-            axis.scatter(*sheet.poses[split][:, [y, x]].T, s=9, marker=FAR.get(split, "o"), color=colour, linewidths=0)
+            axis.scatter(*poses[split][:, [y, x]].T, s=8, marker=FAR.get(split, "o"), color=colour, linewidths=0)
     across, down = (np.concatenate([every[:, pair[i]] for pair in places]) for i in (1, 0))
     reach = 0.56 * max(np.ptp(across), np.ptp(down)) + 1e-3
     centre = (across.min() + across.max()) / 2, (down.min() + down.max()) / 2
     axis.set_xlim(centre[0] - reach, centre[0] + reach)
     axis.set_ylim(centre[1] + reach, centre[1] - reach)  # the robot, at low x, is at the top
+
+
+def _nearer(poses: Mapping[str, Float64], places: Sequence[tuple[int, int]]) -> dict[str, Float64]:
+    """Return the poses with a second object that is far from the first one brought nearer.
+
+    Else the ranges of objects on two tables would be dots.
+    """
+    moved = {split: own.copy() for split, own in poses.items()}
+    if len(places) < 2:
+        return moved
+    every = np.concatenate(list(poses.values()))
+    widest = max(float(np.ptp(every[:, column])) for pair in places for column in pair)
+    for first, second in zip(*places[:2], strict=True):
+        one, other = every[:, first], every[:, second]
+        gap = float(max(other.min() - one.max(), one.min() - other.max()))
+        if gap > MOST_APART * widest:
+            nearer = (gap - MOST_APART * widest) * (1 if other.min() > one.max() else -1)
+            for own in moved.values():
+                own[:, second] -= nearer
+    return moved
 
 
 def _drawn(sheet: Sheet, splits: Sequence[str]) -> list[str]:

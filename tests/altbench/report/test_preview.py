@@ -50,6 +50,15 @@ def test_the_range_that_is_drawn_holds_what_uniform_draws_and_the_map_holds_all_
     assert axis.get_xlim()[0] < 0 and axis.get_xlim()[1] > 3
 
 
+def test_objects_on_two_tables_are_drawn_nearer_to_each_other_and_near_ones_as_they_are() -> None:
+    far = {"uniform": np.array([[0.0, 0.0, 0.0, 5.0], [1.0, 1.0, 1.0, 6.0]])}
+    moved = task_sheet._nearer(far, [(0, 1), (2, 3)])["uniform"]
+    np.testing.assert_allclose(moved[:, :3], far["uniform"][:, :3])
+    assert moved[0, 3] == 1.0 + task_sheet.MOST_APART and np.ptp(moved[:, 3]) == 1.0
+    near = {"uniform": np.array([[0.0, 0.0, 0.0, 1.1], [1.0, 1.0, 1.0, 2.1]])}
+    np.testing.assert_array_equal(task_sheet._nearer(near, [(0, 1), (2, 3)])["uniform"], near["uniform"])
+
+
 def test_images_are_framed_to_where_they_differ() -> None:
     first, second = (np.zeros((100, 100, 3), np.uint8) for _ in range(2))
     second[40:60, 70:90] = 255
