@@ -148,8 +148,7 @@ def ood_scores(part: Episodes, where: str, styles: Styles) -> Figure:
         marks |= _mark_thresholds(own, episodes)
         own[0].set_ylabel(f"{folded(styles[label].name or label)}, N = {n}\nhighest score")
     most = int(scored.groupby(["label", "n", *_STRIP]).size().max())
-    sampled = f"
-of up to {most:,} episodes in a strip {MOST_DOTS:,} are shown, evenly chosen by score"
+    sampled = f"\nof up to {most:,} episodes in a strip {MOST_DOTS:,} are shown, evenly chosen by score"
     title = f"{where}: strangeness of each episode (highest OOD score)"
     headline(figure, title + (sampled if most > MOST_DOTS else ""))
     legend(figure, _strip_legend(marks))
