@@ -75,7 +75,7 @@ def redraw(folder: Path) -> tuple[list[str], Failures]:
             "`altbench run` makes them"
         )
     warn_of_unchecked(folder)
-    episodes = parts_of_run(frames.loadparts_of_run(folder), folder, None, folder)
+    episodes = parts_of_run(frames.load_parts(folder), folder, None, folder)
     kept = folder / "sweep.json"
     more = _lookups(episodes, load_kept(kept)) if kept.is_file() and (folder / frames.DECISIONS_FILE).is_file() else {}
     return _draw(folder, episodes, measures_module.load_measures(folder), made_by, _written(folder)["made_of"], more)
