@@ -209,7 +209,7 @@ _Scores = dict[tuple[Any, ...], _BySeed]
 
 
 def _by_seed(group: pd.DataFrame) -> _BySeed:
-    return {int(seed): scores for seed, scores in group.groupby("train_seed")["max_ood_score"]}  # type: ignore[call-overload]
+    return {int(seed): scores for seed, scores in group.groupby("train_seed")["max_ood_score"]}  # type: ignore[arg-type]
 
 
 def _auroc(own: _BySeed | None, group: pd.DataFrame) -> float | None:

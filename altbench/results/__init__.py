@@ -2,8 +2,9 @@
 the sweeps run before.
 """
 
-from altbench.results.frames import Recorded, load_cells, load_decisions, load_episodes, load_published, load_recorded
+from altbench.results.frames import load_cells, load_decisions, load_episodes, load_published, load_recorded
 from altbench.results.measures import load_measures
+from altbench.results.recorded import Recorded
 from altbench.results.run import Run
 
 __all__ = [

@@ -31,9 +31,10 @@ from altbench.results.cells import (
     to_result,
     to_table,
 )
-from altbench.results.flat import DECISIONS_FILE, EPISODES_FILE
 from altbench.results.recorded import Recorded, RecordedCell
 from altbench.rollout.records import CellHeader, CellResult, EpisodeRecord
+
+EPISODES_FILE, DECISIONS_FILE = flat.EPISODES_FILE, flat.DECISIONS_FILE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -208,7 +208,7 @@ def _part(headers: Sequence[CellHeader], owner: Int64, rows: Any) -> pd.DataFram
     specs = pd.Categorical([header.spec_json for header in headers])
     table = flat.with_headers(headers, owner, rows)
     thin = flat.episodes_frame(table.drop_columns(["spec_json"]))
-    thin.insert(table.column_names.index("spec_json"), "spec_json", specs.take(owner))
+    thin.insert(table.column_names.index("spec_json"), "spec_json", pd.Series(specs.take(owner)))
     return thin
 
 

@@ -21,7 +21,7 @@ from altbench.results import frames, history, measures
 from altbench.results.checkpoints import build_policy, find_checkpoint, is_whole, load_checkpoint
 from altbench.results.demonstrations import DemonstrationReader, available_checksums, data_checksums, data_files
 from altbench.results.folder import RunFolder
-from altbench.results.frames import Recorded
+from altbench.results.recorded import Recorded
 from altbench.rollout.records import MeasureRecord
 from altbench.sweeps.plan import Checkpoint, Plan, make_plan
 from altbench.sweeps.rows import Provenance, find_sources, provenance_of

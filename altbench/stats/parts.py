@@ -79,12 +79,15 @@ def chosen(
     episodes: Episodes, task: str | None = None, split: str | None = None, perturbation: str | None = None
 ) -> Episodes:
     """Return the episodes of a task, a split and a perturbation; None: of all."""
-    wanted = {"task": task, "split": split, "perturbation": perturbation}
-    named = {name: value for name, value in wanted.items() if value is not None}
     if isinstance(episodes, EpisodeParts):
-        return replace(episodes, **named)
-    for name, value in named.items():
-        episodes = episodes[episodes[name] == value]
+        return replace(
+            episodes,
+            task=task or episodes.task,
+            split=split or episodes.split,
+            perturbation=perturbation or episodes.perturbation,
+        )
+    for name, value in (("task", task), ("split", split), ("perturbation", perturbation)):
+        episodes = episodes if value is None else episodes[episodes[name] == value]
     return episodes
 
 

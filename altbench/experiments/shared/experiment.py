@@ -28,7 +28,7 @@ from altbench.results import frames
 from altbench.results import measures as measures_module
 from altbench.results.checkpoints import find_checkpoint
 from altbench.results.folder import RunFolder
-from altbench.results.frames import Recorded
+from altbench.results.recorded import Recorded
 from altbench.results.run import Run
 from altbench.results.training import load_training, marked_unconverged, training_of_run
 from altbench.rollout.records import EpisodeRecord, MeasureRecord

@@ -18,6 +18,7 @@ import pytest
 import synthetic
 from rich.console import Console
 
+from altbench import page
 from altbench.core.errors import AltbenchError, ResultsError
 from altbench.engines import node, parcels
 from altbench.engines.machine import Machine, refuse_mixed
@@ -34,7 +35,7 @@ from altbench.runner.jobs import Job, RolloutJob
 from altbench.runner.progress import Board
 from altbench.runner.worker import Worker
 from altbench.sweeps.spec import SweepSpec, load_sweep
-from altbench.system import lease
+from altbench.system import files, lease
 from altbench.system.fingerprint import load_fingerprint
 
 Finish = Callable[[SweepSpec, Path], None]
@@ -45,6 +46,9 @@ def sweep(place: Any, monkeypatch: pytest.MonkeyPatch) -> SweepSpec:
     """A sweep with a policy that learns, one that cannot, and one that knows all: 3 fits and 12 cells."""
     monkeypatch.chdir(place.folder)
     monkeypatch.setattr(figures, "write_figures", lambda *args: ([], ()))
+    # Pages have tests of their own, and no machine crashes here: nothing must reach the disk.
+    monkeypatch.setattr(page, "write_page_of_run", lambda root: (root / page.PAGE).touch() or ())
+    monkeypatch.setattr(files, "_flush", lambda path: None)
     policies = [{"policy": f"./own.py:{name}", "n": [3]} for name in ("Goes", "Learns")]
     return load_sweep(str(place.sweep(policies=policies)))
 
