@@ -15,6 +15,7 @@ Not run against the real package: written from robomimic's sources (`utils/file_
 import argparse
 import contextlib
 import importlib
+import inspect
 import itertools
 import math
 import os
@@ -75,21 +76,27 @@ class RobomimicPolicy:
         policy, seed, step = self.slots[slot]
         self.slots[slot][2] += 1
         self.torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
-        action = np.asarray(policy(ob=self._seen(observation)), np.float32).reshape(1, -1)
+        action = np.asarray(policy(ob=self._seen(observation, policy)), np.float32).reshape(1, -1)
         return pose_action(action) if self.absolute else action
 
-    def _seen(self, observation):
-        """Return the observation as robomimic's environments process it."""
+    def _seen(self, observation, policy):
+        """Return the observation as robomimic's environments give it to a policy."""
         seen = {}
         for key, camera in self.cameras.items():
             image = needed(observation, f"observation/{camera}", 3)
-            seen[key] = np.moveaxis(image.astype(np.float32) / 255, -1, 0)
+            seen[key] = image if takes_drawn_images(policy) else np.moveaxis(image.astype(np.float32) / 255, -1, 0)
         state = needed(observation, "observation/state", 1)
         parts = {POSITION: state[:3], QUATERNION: quaternion(state[3:9]), FINGERS: state[9:11]}
         return seen | {key: value.astype(np.float32) for key, value in parts.items() if key in self.keys}
 
     def end(self, slot):
         self.slots.pop(slot, None)
+
+
+def takes_drawn_images(policy):
+    """Return whether a policy scales images itself, as since robomimic 0.5; before, its environments did."""
+    prepare = getattr(type(policy), "_prepare_observation", None)
+    return prepare is not None and "postprocess_visual_obs" in inspect.signature(prepare).parameters
 
 
 def quaternion(rot6d):

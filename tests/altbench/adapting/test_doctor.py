@@ -15,9 +15,12 @@ from typer.testing import CliRunner
 from altbench import dataset
 from altbench.adapters.foreign import ForeignPolicy
 from altbench.adapters.policy import AdaptedPolicy
-from altbench.adapters.spec import Adapter, read_adapter
-from altbench.adapting import targets
+from altbench.adapters.spec import Actions, Adapter, read_adapter
+from altbench.adapting import action_search, targets
 from altbench.adapting.diagnosis import Diagnosis, diagnose
+from altbench.adapting.errors import Judge
+from altbench.adapting.evidence import gather
+from altbench.adapting.lattice import facts_of
 from altbench.adapting.proof import Proof
 from altbench.cli.app import app
 from altbench.core.demonstration import Demonstration
@@ -26,7 +29,7 @@ from altbench.core.policy import Observation
 from altbench.core.spec import Spec
 from altbench.stats.paired import PairedCounts
 
-SIZE = (48, 48)
+SIZE = (32, 32)
 BASE = (-0.5, 0.1, 0.2)
 HERE = Path(seeker.__file__)
 
@@ -44,6 +47,12 @@ def file(shown: tuple[Demonstration, ...], tmp_path_factory: pytest.TempPathFact
     return path
 
 
+@pytest.fixture(scope="module")
+def own(shown: tuple[Demonstration, ...]) -> Diagnosis:
+    """What is found of a policy that has our conventions."""
+    return diagnose(sound(), shown, base=BASE)
+
+
 def sound() -> seeker.Seeker:
     return seeker.Seeker(fakes.TASK, Spec())
 
@@ -53,11 +62,10 @@ def found_for(planted: dict[str, Any], shown: tuple[Demonstration, ...]) -> Diag
     return diagnose(ForeignPolicy(sound(), adapter, shown), shown, base=BASE)
 
 
-def test_a_sound_policy_needs_no_adapter(shown: tuple[Demonstration, ...]) -> None:
-    found = diagnose(sound(), shown, base=BASE)
-    assert found.is_identity and found.explained
-    assert found.error == pytest.approx(found.unadapted or 0.0)
-    assert found.error < 0.5 * min(found.nearest, found.constant)
+def test_a_sound_policy_needs_no_adapter(own: Diagnosis) -> None:
+    assert own.is_identity and own.explained
+    assert own.error == pytest.approx(own.unadapted or 0.0)
+    assert own.error < 0.5 * min(own.nearest, own.constant)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +78,9 @@ def test_a_sound_policy_needs_no_adapter(shown: tuple[Demonstration, ...]) -> No
         {"actions": {"reference": "previous", "rotation": "quat_wxyz"}},
     ],
 )
-def test_planted_conventions_are_found(planted: dict[str, Any], shown: tuple[Demonstration, ...]) -> None:
+def test_planted_conventions_are_found(
+    planted: dict[str, Any], shown: tuple[Demonstration, ...], own: Diagnosis
+) -> None:
     found = found_for(planted, shown)
     ties = {one.convention: one.ties for one in found.findings}
     values = {one.convention: one.value for one in found.findings}
@@ -79,14 +89,31 @@ def test_planted_conventions_are_found(planted: dict[str, Any], shown: tuple[Dem
         for key in settings if table != "cameras" else ():
             name = f"{table}.{key}"
             assert values[name] != next(f.ours for f in found.findings if f.convention == name) or ties[name], name
-    own = diagnose(sound(), shown, base=BASE)
     assert found.error <= 1.1 * own.error + 0.1
 
 
-def test_what_the_evidence_cannot_tell_apart_is_listed(shown: tuple[Demonstration, ...]) -> None:
+def test_other_images_are_judged_at_every_offset(shown: tuple[Demonstration, ...]) -> None:
+    # Wrong images and a wrong offset hide each other: the offset must be tried anew with each candidate's answers.
+    evidence = gather(shown, fakes.TASK, 2, 24)
+    facts = facts_of(fakes.TASK, sound().requirements, shown, BASE)
+    answers = evidence.targets[:, 2:10].reshape(len(evidence), 8, -1).astype(np.float32)  # each two steps ahead
+    judge = Judge.of(evidence, evidence.targets + 0.01)
+    late = judge.score(answers, Actions()).mean()
+    found = action_search.best_of_each(judge, answers[None], facts, Actions())[0]
+    assert found.how.offset == 2 and found.error < 0.5 * late
+
+
+def test_the_more_usual_of_two_values_that_are_as_good_is_taken(shown: tuple[Demonstration, ...]) -> None:
+    # The seeker answers -1 and 1 alone: 0 for closed is read as -1 is.
+    found = found_for({"actions": {"gripper": (1, -1)}}, shown)
+    assert found.adapter.actions is not None and found.adapter.actions.gripper == (1.0, -1.0)
+    assert "1 open, 0 closed" in {one.convention: one for one in found.findings}["actions.gripper"].ties
+
+
+def test_what_the_evidence_cannot_tell_apart_is_listed(own: Diagnosis) -> None:
     # The fake gripper never turns: the first rows of its matrix have the numbers of the first columns. Its commands
     # are read by their sign, which 0 for open has too.
-    found = {one.convention: one for one in diagnose(sound(), shown, base=BASE).findings}
+    found = {one.convention: one for one in own.findings}
     assert set(found["actions.rotation"].ties) == {"rot6d_rows"}
     assert set(found["actions.gripper"].ties) == {"0 open, 1 closed"} and not found["images.flip_vertical"].ties
 

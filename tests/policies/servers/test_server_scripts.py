@@ -236,22 +236,32 @@ def test_converted_settings_name_only_classes_that_are_trusted() -> None:
     assert load("diffusion_policy").targets(settings) == ["diffusion_policy.a.B", "os.system"]
 
 
-def test_robomimic_gets_a_policy_for_each_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_robomimic_gets_a_policy_for_each_slot(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
 
     class Rollout:
         started = False
+
+        def _prepare_observation(self, ob: Any) -> None:
+            """Scale no image, as before 0.5."""
 
         def start_episode(self) -> None:
             self.started = True
 
         def __call__(self, ob: dict[str, Any]) -> Any:
-            assert self.started and ob["agentview_image"].shape == (3, 8, 8) and ob["agentview_image"].max() <= 1
+            image = ob["agentview_image"]
+            assert self.started
+            assert (image.shape, image.max()) == (((8, 8, 3), 255) if version == "0.5" else ((3, 8, 8), 1))
             np.testing.assert_allclose(ob["robot0_eef_quat"], [0, 0, 0, 1])
             return np.arange(7.0)
 
+    class ScalesItself(Rollout):
+        def _prepare_observation(self, ob: Any, postprocess_visual_obs: bool = True) -> None:
+            """Scale images, as since 0.5."""
+
     def policy_from_checkpoint(device: Any = None, ckpt_path: Any = None, ckpt_dict: Any = None) -> Any:
-        made.append(Rollout())
+        made.append(ScalesItself() if version == "0.5" else Rollout())
         return made[-1], ckpt_dict
 
     shapes = {"agentview_image": [3, 8, 8], "robot0_eef_pos": [3], "robot0_eef_quat": [4], "robot0_gripper_qpos": [2]}
