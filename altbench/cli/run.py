@@ -68,7 +68,7 @@ def run(sweep: SweepSpec, out: Path | None, engine: Engine, dry_run: bool, named
     parts = {folder_of(root, seed): one for seed, one in replicates(sweep).items()} or {root: sweep}
     if dry_run:
         for folder, one in parts.items():
-            _show_plan(one, folder, engine.workers, console)
+            show_plan(one, folder, engine.workers, console)
             _show_script(engine, one, folder)
         return
     failed = False
@@ -167,7 +167,7 @@ def _log(run: Run, root: Path, sink: str, console: Console) -> None:
     say(console, f"--log {sink}: {'sent' if sent else 'it has this run already'}")
 
 
-def _show_plan(sweep: SweepSpec, root: Path, workers: int | None, console: Console) -> None:
+def show_plan(sweep: SweepSpec, root: Path, workers: int | None, console: Console) -> None:
     """List the sweep's work, how much of it is already in `root`, and what the rest takes.
 
     Raise AltbenchError if the run would be refused.

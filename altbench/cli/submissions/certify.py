@@ -30,6 +30,9 @@ def certify(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Worker processes; default: one per core; 0: this process.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the work, done and left, with its time and disk space; run nothing.")
+    ] = False,
 ) -> None:
     """Certify a policy: does it recall its demonstrations, or generalise, or is that open?
 
@@ -39,12 +42,15 @@ def certify(
     demonstrations as the expert's are, and a photograph is held before its cameras.
     Writes certificate.html, certificate.json and badge.svg.
 
-    The price: 30 demonstrations, the policy's own fit, 310 episodes: with Lift PRICE. If
-    it was interrupted, the same command goes on where it stopped.
+    The price: 30 demonstrations, the policy's own fit, 100 episodes of its own, 180 of the
+    floors and 80 of the expert: with Lift PRICE. `--dry-run` estimates it for your policy
+    and machine. If it was interrupted, the same command goes on where it stopped.
 
     - `altbench certify open_loop --task Lift`
+    - `altbench certify bc --task Lift --dry-run`
     - `altbench certify ./mine.py:MyPolicy --task Lift --label mine --out results/mine-certified`
     """
+    from altbench.cli.run import show_plan
     from altbench.submissions.certificates.certify import BADGE, PAGE_FILE, protocol
     from altbench.submissions.certificates.certify import certify as run
     from altbench.system.console import make_console, say
@@ -56,6 +62,9 @@ def certify(
     root = out or Path("results") / file_name(f"certificate-{task}-{name}")
     require_renderer()
     console = make_console()
+    if dry_run:
+        show_plan(sweep, root, workers, console)
+        return
     say(console, f"writing to {root}", wrap=False)
     try:
         found, whole = run(sweep, root, workers, console)

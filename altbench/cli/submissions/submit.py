@@ -75,7 +75,7 @@ def verify(
 
     Nothing in it is executed but built-in policies with its checkpoint. All seeds and
     initial states are computed again, and all recorded actions are played in the
-    simulator, without images: 50 episodes of Lift take some seconds. If the policy is
+    simulator, without images: 100 episodes of Lift take 16 core-seconds. If the policy is
     there, drawn episodes are played again, and seeds that nobody knew before. Writes
     NAME.verdict.json and NAME.verdict.html.
 

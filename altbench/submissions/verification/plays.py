@@ -18,6 +18,7 @@ from altbench.adapters.spec import as_adapter
 from altbench.core import registry
 from altbench.core.errors import AltbenchError
 from altbench.core.policy import Policy
+from altbench.report.table import percentage
 from altbench.results.checkpoints import build_policy, load_checkpoint, read_card
 from altbench.results.targets import find_target
 from altbench.rollout.episode import make_env, run_episode
@@ -244,7 +245,7 @@ def _difference(recorded: EpisodeRecord, played: EpisodeRecord) -> str:
 
 def _odds(caught: Callable[[float], float]) -> str:
     """Say how likely this draw finds a fraud, for some shares of invented episodes."""
-    first, *rest = [(f"{100 * share:.0f} %", f"{100 * caught(share):.0f} %") for share in FRAUDS]
+    first, *rest = [(f"{percentage(share)} %", f"{percentage(caught(share))} %") for share in FRAUDS]
     more = "".join(f", of {share} with {chance}" for share, chance in rest)
     return f"Such a draw finds a fraud of {first[0]} of the episodes with a probability of {first[1]}{more}."
 
@@ -259,14 +260,15 @@ def _held_out(results: Sequence[tuple[PlayedCell, EpisodeRecord]]) -> list[Findi
     won, fresh = sum(e.success for e in own), sum(record.success for _, record in results)
     p = odds.higher_p(won, len(own), fresh, len(results))
     rate = won / len(own)
-    caught = [
-        f"{share:.0%} too high with probability {odds.caught_by_fresh(len(own), len(results), rate, rate - share):.0%}"
+    chances = [
+        f"by {100 * share:.0f} points with a probability of "
+        f"{percentage(odds.caught_by_fresh(len(own), len(results), rate, rate - share))} %"
         for share in FRAUDS
         if rate >= share
     ]
+    found = f" A recorded rate that is too high is found out: {', '.join(chances)}." if chances else ""
     text = (
         f"On {len(results)} held-out seeds of {FRESH_SPLIT}, {fresh} succeed; recorded: {won} of {len(own)} "
-        f"(one-sided exact test, p = {p:.3g})."
-        + (f" A recorded rate is found out if {'; '.join(caught)}.".replace("%", " %") if caught else "")
+        f"(one-sided exact test, p = {p:.3g}).{found}"
     )
     return [judged("held-out seeds", [text] if p < odds.LEVEL else [], text)]

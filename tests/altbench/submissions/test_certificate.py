@@ -6,6 +6,7 @@ import io
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -54,6 +55,34 @@ def test_the_rule_on_the_published_audit_of_lift() -> None:
         "alt_plus": "undecided",
         "act": "undecided",
     }
+
+
+CERTIFICATES = sorted((ROOT / "leaderboard" / "certificates").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", CERTIFICATES, ids=lambda path: path.stem)
+def test_the_rule_on_certificates_of_lift(path: Path) -> None:
+    """Both lookups recall; so does blind playback, and the expert on the same episodes generalises."""
+    record = sealed.read_json(path, ("format",), "")
+    rows = [record["policy"], *record["controls"]]
+
+    def rate(numbers: list[Any]) -> Rate:
+        won, of, low, high = numbers
+        return Rate(won, of, won / of, low, high)
+
+    floor = rate(rows[1]["rates"]["uniform"])
+    words = []
+    for row in rows:
+        rates = row["rates"]
+        found = decide(Evidence(rate(row["copies"]), rate(rates["recall"]), rate(rates["uniform"]), floor))
+        assert found.word == row["word"] and [r.text for r in found.recalls] == [text for text, _ in row["recalls"]]
+        words.append((row["label"], found.word))
+    assert words == [(path.stem, "recalls"), ("blind", "recalls"), ("expert", "generalises")]
+    assert record["certificate_version"] == CERTIFICATE_VERSION
+
+
+def test_there_are_certificates_of_both_lookups() -> None:
+    assert [path.stem for path in CERTIFICATES] == ["fisher", "open_loop"]
 
 
 def evidence(copies: int, recall: int, uniform: int, floor: int = 14, of: int = 40) -> Evidence:
