@@ -185,8 +185,9 @@ def test_figures_without_small_print_keep_the_fingerprint_in_their_files(tmp_pat
     draw_all([("with", draw)], tmp_path, FINGERPRINT)
     with footers(shown=False):
         draw_all([("without", draw)], tmp_path, FINGERPRINT)
-    images = [Image.open(tmp_path / f"{name}.png") for name in ("with", "without")]
-    assert [image.info["Description"] for image in images] == [FINGERPRINT.one_line()] * 2
+    for name in ("with", "without"):
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert image.info["Description"] == FINGERPRINT.one_line()
     assert [[text.get_text() for text in figure.texts] for figure in made] == [
         ["title", FINGERPRINT.short()],
         ["title"],

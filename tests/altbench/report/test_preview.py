@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
 from altbench.core import registry
@@ -54,7 +55,7 @@ def test_objects_on_two_tables_are_drawn_nearer_to_each_other_and_near_ones_as_t
     far = {"uniform": np.array([[0.0, 0.0, 0.0, 5.0], [1.0, 1.0, 1.0, 6.0]])}
     moved = task_sheet._nearer(far, [(0, 1), (2, 3)])["uniform"]
     np.testing.assert_allclose(moved[:, :3], far["uniform"][:, :3])
-    assert moved[0, 3] == 1.0 + task_sheet.MOST_APART and np.ptp(moved[:, 3]) == 1.0
+    assert moved[0, 3] == pytest.approx(1.0 + task_sheet.MOST_APART) and np.ptp(moved[:, 3]) == pytest.approx(1.0)
     near = {"uniform": np.array([[0.0, 0.0, 0.0, 1.1], [1.0, 1.0, 1.0, 2.1]])}
     np.testing.assert_array_equal(task_sheet._nearer(near, [(0, 1), (2, 3)])["uniform"], near["uniform"])
 

@@ -160,20 +160,27 @@ def test_wandb_offline_keeps_a_run(run: Run, tmp_path: Path, monkeypatch: pytest
     records = list(_wandb_records(kept))
     points = [p for p in records if f"{CURVE}/loss" in p]
     assert [(p[f"{CURVE}/step"], p[f"{CURVE}/loss"]) for p in points] == [(10, 2.0), (20, 1.0)]
-    assert any("tables/success" in p for p in records)
+    assert any(key.startswith("tables/success") for p in records for key in p)
 
 
 def _wandb_records(path: Path) -> Any:
+    """Yield what was logged, from wandb's file: LevelDB's log format after a head of 7 bytes."""
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
-    store = DataStore()
-    store.open_for_scan(str(path))
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        if record.WhichOneof("record_type") == "history":
-            yield {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+    data, place, whole = path.read_bytes(), 7, b""
+    while place + 7 <= len(data):
+        if 32768 - place % 32768 < 7:  # the rest of a block is filling
+            place += 32768 - place % 32768
+            continue
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        whole += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # a whole record, or its last part
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(whole)
+            whole = b""
+            if record.WhichOneof("record_type") == "history":
+                yield {i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in record.history.item}
 
 
 def test_mlflow_keeps_a_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
