@@ -29,10 +29,11 @@ def remembered(root: Path) -> Path | None:
     if not (root / FILE).is_file():
         return None
     try:
-        base = root / str(sealed.read_json(root / FILE, ("compare",), "`altbench report` writes it")["compare"])
+        kept = str(sealed.read_json(root / FILE, ("compare",), "`altbench report` writes it")["compare"])
     except (ResultsError, KeyError) as error:
         log.warning("counts as missing: %s", error)
         return None
+    base = Path(os.path.normpath(root / kept))  # the page names it as it was named
     if not base.is_dir():
         log.warning("%s: the run that the page is compared with is gone: %s; the page is written without", root, base)
         return None

@@ -1,4 +1,4 @@
-"""MLflow: a run of an experiment. Without MLFLOW_TRACKING_URI it is kept in RUN/mlflow.db."""
+"""MLflow: a run of an experiment. Without MLFLOW_TRACKING_URI it is kept in RUN/mlruns."""
 
 from __future__ import annotations
 
@@ -60,8 +60,12 @@ class MlflowSink:
 
 
 def store_of(folder: Path) -> str:
-    """Return where runs are kept: what MLFLOW_TRACKING_URI says, or a database in `folder`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or (folder / "mlruns").absolute().as_uri()
+    """Return where runs are kept: what MLFLOW_TRACKING_URI says, or files in `folder`."""
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return uri
+    # Newer MLflow keeps runs in files only if it is told so; its databases need far more packages.
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    return (folder / "mlruns").absolute().as_uri()
 
 
 def _allowed(name: str) -> str:

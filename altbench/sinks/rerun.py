@@ -30,7 +30,8 @@ def write_rerun(root: Path, name: str, episode: int, out: Path | None = None) ->
     """
     if importlib.util.find_spec("rerun") is None:
         raise ConfigError(
-            "--rerun needs the package rerun-sdk, which is missing; install it: pip install 'altbench[rerun]'"
+            "--rerun needs the package rerun-sdk, which is missing; install it: pip install 'altbench[rerun]', or beside "
+            "NumPy 1 pip install --no-deps rerun-sdk"
         )
     import rerun
 

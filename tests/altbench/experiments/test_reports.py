@@ -181,12 +181,13 @@ def test_a_report_outlives_its_drawings(
         raise ValueError("no figure")
 
     one = experiments.load(identity)
+    monkeypatch.setattr(scaling, "NUMBERS", (6,))
     run = run_of(one, {"alt": {"policy": lookup}}, EACH)
     monkeypatch.setattr(Figure, "__init__", fails)
     report = one.report(run)
-    named = [stem for section in report.sections for stem in section.figures]
+    named = {stem for section in report.sections for stem in section.figures}
     found = figures_of(one, report)
-    assert named and [found[stem] for stem in named] == [Undrawn("ValueError: no figure")] * len(named)
+    assert found and set(found) <= named and set(found.values()) == {Undrawn("ValueError: no figure")}
     text = write_report(one, report, run, tmp_path / "reports", collect()).read_text()
     assert "- `figure " in text and "ValueError: no figure" in text
 
@@ -227,8 +228,8 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
     found = matrix(fewer, {"alt": {"label": "alt"}}, {"uniform": clean("uniform")})
     assert found.text("alt", "uniform") == "30/30 100 % [89, 100] (1 of 2 cells)"
     assert "further seeds" not in matrix_table("T", found).note
-    figure = dot_plot("A title", found)
-    assert figure is not None and figure.get_supxlabel() == "success, Wilson 95 % interval"
+    figure = dot_plot("A title", matrix_table("T", found).data)
+    assert figure is not None and figure.get_supxlabel() == "success, 95 % interval"
     assert {line.get_color() for line in figure.axes[0].get_lines()} == {policy_styles(["alt"])["alt"].colour}
 
 
@@ -453,14 +454,16 @@ def test_a_heat_map_has_a_number_in_every_field_that_was_measured(own_policies: 
     rows = {"bc": {"policy": f"{own_policies}:Good"}, "act": {"policy": f"{own_policies}:Good"}}
     run = run_of(experiments.load("E3"), rows, evaluations)
     found = matrix(run, {x: {"label": x} for x in rows}, {s: clean(s) for s in ("recall", "uniform", "interpolate")})
-    figure = heat_map("success", found)
+    data = matrix_table("success", found, "split", turned=True).data
+    figure = heat_map("success", {"splits": data}, "split")
     assert figure is not None
     figure.draw_without_rendering()
     (axis,) = figure.axes
     wanted = {(j, i): found.rate(row, s).value for j, row in enumerate(found.rows) for i, s in enumerate(found.columns)}
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["bc", "act"]
     shown = {tuple(text.get_position()): text.get_text() for text in axis.texts}
     assert shown == {place: f"{100 * rate:.0f}" for place, rate in wanted.items() if rate is not None}
-    assert len(shown) == 3 and heat_map("nothing", matrix(run, {}, {})) is None
+    assert len(shown) == 3 and heat_map("nothing", {"splits": data.assign(rate=None)}, "split") is None
     turned = matrix_table("success", found, "split", turned=True).blocks[0]
     assert turned.header == ("split", "bc", "act") and [row[0] for row in turned.rows] == list(found.columns)
     assert turned.rows[0][2] == "" and turned.rows[1][1] == found.text("bc", "uniform")
