@@ -67,17 +67,23 @@ RUNTIME: Mapping[str, Mapping[str, Any]] = {"diffusion": {"scheduler": "ddim", "
 SHARES: Mapping[str, int] = {"diffusion": 1}
 """Cases of a policy in each turn, if not 2: an answer of diffusion costs as much as four of the others."""
 LATE = ("actions.frame", "actions.position")
-"""What is drawn after the reference, on which it depends."""
+"""What is planted after the reference, on which it depends. The draw hardly ever takes it, so
+`--more` cases begin with one of the two.
+"""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A case: `faults` 0 is a sound policy. `seed`: of its draws and of the frames."""
+    """A case: `faults` 0 is a sound policy. `seed`: of its draws and of the frames.
+
+    `first`: the convention that is planted whatever is drawn; empty: none.
+    """
 
     number: int
     policy: str
     faults: int
     seed: int
+    first: str = ""
 
     @property
     def key(self) -> str:
@@ -127,11 +133,21 @@ def draw(case: Case, policy: Policy[Any], base: tuple[float, float, float] | Non
     made = made.model_copy(update={"cameras": {name: name for name in cameras}})
     names = [str(name) for name in rng.permutation(list(FAULTS))]
     planted = 0
-    for name in sorted(names, key=lambda one: one in LATE and names.index(one) < len(names) // 2):
+    ordered = sorted(names, key=lambda one: one in LATE and names.index(one) < len(names) // 2)
+    if case.first:
+        # Steps have frames of their own; so they are planted before, in every second case.
+        steps = case.first == "actions.frame" and case.faults > 1 and case.number % 4 == 0
+        before = ["actions.reference"] if steps else []
+        chosen = [*before, case.first]
+        ordered = [*chosen, *(one for one in ordered if one not in (*chosen, "actions.reference"))]
+    for name in ordered:
         if planted == case.faults:
             break
         value = FAULTS[name][int(rng.integers(len(FAULTS[name])))]
         changed = _planted(made, name, value, policy)
+        if changed is None and name == case.first:
+            value = next(one for one in FAULTS[name] if one != value)
+            changed = _planted(made, name, value, policy)
         if changed is not None:
             made, planted = changed, planted + 1
     return made
@@ -275,8 +291,8 @@ def _words(name: str, value: Any) -> str:
     return lattice.said(name, value)
 
 
-def cases(policies: Sequence[str], planted: int, sound: int, seed: int) -> Iterator[Case]:
-    """Yield all cases: policies in turn, with one, two, three faults in turn; sound ones between."""
+def cases(policies: Sequence[str], planted: int, sound: int, seed: int, more: int = 0) -> Iterator[Case]:
+    """Yield all cases: policies in turn, with one, two, three faults in turn; sound ones between, `more` last."""
     every = max(1, planted // max(sound, 1))
     made = 0
     turn = [name for k in range(2) for name in policies if k < SHARES.get(name, 2)]
@@ -287,6 +303,8 @@ def cases(policies: Sequence[str], planted: int, sound: int, seed: int) -> Itera
             made += 1
     for number in range(made, sound):
         yield Case(number, turn[number % len(turn)], 0, seed)
+    for number in range(planted, planted + more):
+        yield Case(number, turn[number % len(turn)], 1 + (number // len(turn)) % 3, seed, LATE[number % 2])
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -364,6 +382,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/adapt"))
     parser.add_argument("--planted", type=int, default=200)
     parser.add_argument("--sound", type=int, default=50)
+    parser.add_argument("--more", type=int, default=0, help="further cases, with a frame or a unit of actions planted")
     parser.add_argument("--rollouts", type=int, default=20, help="cases that are proved in episodes")
     parser.add_argument("--episodes", type=int, default=5, help="episodes of each")
     parser.add_argument("--seed", type=int, default=0)
@@ -377,7 +396,8 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     file = given.out / "cases.jsonl"
     rows = {row["key"]: row for row in latest(file)}
-    left = [case for case in cases(list(named), given.planted, given.sound, given.seed) if case.key not in rows]
+    every = cases(list(named), given.planted, given.sound, given.seed, given.more)
+    left = [case for case in every if case.key not in rows]
     left = [case for case in left if case.policy in wanted]
     print(f"{len(rows)} cases are done, {len(left)} left", flush=True)
 

@@ -95,7 +95,8 @@ class AltbenchEnv(EnvConfig):  # type: ignore[misc] # LeRobot has no types here
         """What `gymnasium.make` gets."""
         limit = {} if self.episode_length is None else {"max_episode_steps": self.episode_length}
         size = (self.image_size, self.image_size)
-        return {"control_mode": self.control_mode, "image_size": size, "render_profile": self.render_profile, **limit}
+        drawn = {"image_size": size, "render_profile": self.render_profile, "render_mode": "rgb_array"}  # for its films
+        return {"control_mode": self.control_mode, **drawn, **limit}
 
     def create_envs(
         self, n_envs: int, use_async_envs: bool = False

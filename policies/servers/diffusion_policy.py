@@ -36,7 +36,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve as serve_websockets
 
 CAMERAS = {"agentview_image": "agentview", "robot0_eye_in_hand_image": "wrist"}
-POSITION, QUATERNION, FINGERS = "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos"
+POSITION, FINGERS = "robot0_eef_pos", "robot0_gripper_qpos"
+# robosuite has two quaternions: of the grip site, as altbench's states, and of the hand's body, a quarter turn about z.
+SITE, HAND = "robot0_eef_quat_site", "robot0_eef_quat"
 WEIGHTS, SETTINGS = "model.safetensors", "config.yaml"
 TRUSTED = ("diffusion_policy.", "diffusers.")
 """The packages whose classes converted settings may name: a setting `_target_` is called."""
@@ -52,8 +54,8 @@ class DiffusionPolicy:
         images = [key for key, one in observed.items() if one.get("type") == "rgb"]
         self.cameras = cameras_of({key: CAMERAS.get(key, key.removesuffix("_image")) for key in images}, cameras)
         self.low = [key for key in observed if key not in images]
-        if others := sorted(set(self.low) - {POSITION, QUATERNION, FINGERS}):
-            raise SystemExit(f"--checkpoint: expected images, {POSITION}, {QUATERNION}, {FINGERS}, got {others}")
+        if others := sorted(set(self.low) - {POSITION, SITE, HAND, FINGERS}):
+            raise SystemExit(f"--checkpoint: expected images, {POSITION}, {SITE}, {HAND}, {FINGERS}, got {others}")
         dim = int(settings.shape_meta.action.shape[0])
         self.slots = {}
         self.metadata = {
@@ -91,8 +93,11 @@ class DiffusionPolicy:
             seen[key] = np.ascontiguousarray(np.moveaxis(images, -1, 1).astype(np.float32) / 255)
         state = needed(observation, "observation/state", 1 + more).astype(np.float32)
         state = state if more else state[None]
-        turns = np.stack([quaternion(row) for row in state[:, 3:9]]).astype(np.float32)
-        parts = {POSITION: state[:, :3], QUATERNION: turns, FINGERS: state[:, 9:11]}
+        site, hand = (
+            np.stack([quaternion(turn(row)) for row in state[:, 3:9]]).astype(np.float32)
+            for turn in (np.array, of_hand)
+        )
+        parts = {POSITION: state[:, :3], SITE: site, HAND: hand, FINGERS: state[:, 9:11]}
         return seen | {key: np.ascontiguousarray(parts[key]) for key in self.low}
 
     def end(self, slot):
@@ -115,6 +120,11 @@ def columns_from_rows(actions):
             m = matrix(row[start + 3 : start + 6], row[start + 6 : start + 9]).T
             row[start + 3 : start + 9] = np.concatenate([m[:, 0], m[:, 1]])
     return turned
+
+
+def of_hand(rot6d):
+    """Return the hand's orientation for the grip site's, both as two columns (6,)."""
+    return np.concatenate([rot6d[3:], -rot6d[:3]])
 
 
 def quaternion(rot6d):

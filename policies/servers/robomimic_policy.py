@@ -34,7 +34,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve as serve_websockets
 
 CAMERAS = {"agentview_image": "agentview", "robot0_eye_in_hand_image": "wrist"}
-POSITION, QUATERNION, FINGERS = "robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos"
+POSITION, FINGERS = "robot0_eef_pos", "robot0_gripper_qpos"
+# robosuite has two quaternions: of the grip site, as altbench's states, and of the hand's body, a quarter turn about z.
+SITE, HAND = "robot0_eef_quat_site", "robot0_eef_quat"
 
 
 class RobomimicPolicy:
@@ -49,9 +51,11 @@ class RobomimicPolicy:
         self.keys = list(shapes["all_shapes"])
         known = {key: CAMERAS.get(key, key.removesuffix("_image")) for key in self.keys if key.endswith("_image")}
         self.cameras = cameras_of(known, cameras)
-        others = [key for key in self.keys if key not in known and key not in (POSITION, QUATERNION, FINGERS)]
+        others = [key for key in self.keys if key not in known and key not in (POSITION, SITE, HAND, FINGERS)]
         if others:
-            raise SystemExit(f"--checkpoint {path}: expected images, {POSITION}, {QUATERNION}, {FINGERS}, got {others}")
+            raise SystemExit(
+                f"--checkpoint {path}: expected images, {POSITION}, {SITE}, {HAND}, {FINGERS}, got {others}"
+            )
         sizes = {tuple(shapes["all_shapes"][key][-2:]) for key in known}
         self.slots = {}
         self.metadata = {
@@ -86,7 +90,8 @@ class RobomimicPolicy:
             image = needed(observation, f"observation/{camera}", 3)
             seen[key] = image if takes_drawn_images(policy) else np.moveaxis(image.astype(np.float32) / 255, -1, 0)
         state = needed(observation, "observation/state", 1)
-        parts = {POSITION: state[:3], QUATERNION: quaternion(state[3:9]), FINGERS: state[9:11]}
+        turns = {SITE: quaternion(state[3:9]), HAND: quaternion(of_hand(state[3:9]))}
+        parts = {POSITION: state[:3], **turns, FINGERS: state[9:11]}
         return seen | {key: value.astype(np.float32) for key, value in parts.items() if key in self.keys}
 
     def end(self, slot):
@@ -97,6 +102,11 @@ def takes_drawn_images(policy):
     """Return whether a policy scales images itself, as since robomimic 0.5; before, its environments did."""
     prepare = getattr(type(policy), "_prepare_observation", None)
     return prepare is not None and "postprocess_visual_obs" in inspect.signature(prepare).parameters
+
+
+def of_hand(rot6d):
+    """Return the hand's orientation for the grip site's, both as two columns (6,)."""
+    return np.concatenate([rot6d[3:], -rot6d[:3]])
 
 
 def quaternion(rot6d):

@@ -102,6 +102,7 @@ def test_lerobot_gets_environments_with_the_words_that_it_asks_for(plugin: Any) 
     assert all(made.call("task_description")) and list(made.call("_max_episode_steps")) == [5, 5]
     seen, _ = made.reset(seed=[3, 4], options={"lerobot_only": 1})
     assert seen["pixels"]["agentview"].shape == (2, 16, 16, 3) and seen["agent_pos"].shape == (2, 11)
+    assert [env.render().shape for env in made.envs] == [(16, 16, 3)] * 2  # LeRobot films episodes
     ended = []
     for _ in range(5):
         seen, _, terminated, truncated, info = made.step(np.zeros((2, 10), np.float32))

@@ -28,7 +28,7 @@ SIZE = (32, 32)
 @pytest.fixture
 def shown(tmp_path: Path) -> Demonstration:
     """A demonstration of Lift."""
-    return ab.collect("Lift", 1, tmp_path / "Lift.hdf5", image_size=SIZE).demonstrations[0]
+    return ab.collect("Lift", 1, tmp_path / "Lift.hdf5", image_size=SIZE)[0]
 
 
 @pytest.fixture

@@ -236,6 +236,22 @@ def test_converted_settings_name_only_classes_that_are_trusted() -> None:
     assert load("diffusion_policy").targets(settings) == ["diffusion_policy.a.B", "os.system"]
 
 
+@pytest.mark.sim
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["robomimic_policy", "diffusion_policy"])
+def test_both_quaternions_are_those_of_robosuite(name: str) -> None:
+    import gymnasium
+
+    env = gymnasium.make("altbench/Lift-v0", obs_type="state", disable_env_checker=True)
+    seen, _ = env.reset(seed=3)
+    native = env.unwrapped._simulator.robosuite._get_observations(force_update=True)  # type: ignore[attr-defined]
+    columns, script = seen["agent_pos"][3:9].astype(float), load(name)
+    for theirs, ours in (("robot0_eef_quat_site", columns), ("robot0_eef_quat", script.of_hand(columns))):
+        found = script.quaternion(ours)
+        assert min(np.abs(found - native[theirs]).max(), np.abs(found + native[theirs]).max()) < 1e-4, theirs
+    env.close()
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_robomimic_gets_a_policy_for_each_slot(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
@@ -253,7 +269,8 @@ def test_robomimic_gets_a_policy_for_each_slot(version: str, monkeypatch: pytest
             image = ob["agentview_image"]
             assert self.started
             assert (image.shape, image.max()) == (((8, 8, 3), 255) if version == "0.5" else ((3, 8, 8), 1))
-            np.testing.assert_allclose(ob["robot0_eef_quat"], [0, 0, 0, 1])
+            np.testing.assert_allclose(ob["robot0_eef_quat_site"], [0, 0, 0, 1])
+            np.testing.assert_allclose(ob["robot0_eef_quat"], [0, 0, 2**-0.5, 2**-0.5])  # the hand's
             return np.arange(7.0)
 
     class ScalesItself(Rollout):
@@ -264,7 +281,8 @@ def test_robomimic_gets_a_policy_for_each_slot(version: str, monkeypatch: pytest
         made.append(ScalesItself() if version == "0.5" else Rollout())
         return made[-1], ckpt_dict
 
-    shapes = {"agentview_image": [3, 8, 8], "robot0_eef_pos": [3], "robot0_eef_quat": [4], "robot0_gripper_qpos": [2]}
+    shapes = {"agentview_image": [3, 8, 8], "robot0_eef_pos": [3], "robot0_gripper_qpos": [2]}
+    shapes |= {"robot0_eef_quat": [4], "robot0_eef_quat_site": [4]}
     content = {"shape_metadata": {"all_shapes": shapes, "ac_dim": 7}, "algo_name": "bc"}
     files = types.SimpleNamespace(
         maybe_dict_from_checkpoint=lambda ckpt_path: content, policy_from_checkpoint=policy_from_checkpoint
