@@ -77,8 +77,8 @@ def certify(
     ):
         for one in reasons:
             say(console, f"{title:15}", ("yes " if one.holds else "no  ", "green" if one.holds else "yellow"), one.text)
-    for one in found.controls:
-        say(console, f"the same rule says of {one.label}: {one.decision.word}")
+    for control in found.controls:
+        say(console, f"the same rule says of {control.label}: {control.decision.word}")
     say(console, (f"{name}: {found.badge}", "bold"))
     if whole:
         say(console, f"wrote {root / PAGE_FILE} and {root / BADGE}", wrap=False)
