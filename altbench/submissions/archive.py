@@ -158,7 +158,8 @@ def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 
 def _folder_parts(folder: Path) -> dict[str, bytes]:
     """Return the parts in a folder; SubmissionError for a link, or a name that no part has."""
-    parts, total = {}, 0
+    parts: dict[str, bytes] = {}
+    total = 0
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not (path.is_dir() or path.is_file()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import pandas as pd
 
@@ -118,7 +119,8 @@ def _tables(entries: Sequence[Entry], task: str) -> Iterable[tuple[str, str, lis
     ]
     found: dict[tuple[str, str], list[_Row]] = {}
     for entry, frame in zip(entries, clean, strict=True):
-        for (split, n), group in frame.groupby(["split", "n"]):
+        for key, group in frame.groupby(["split", "n"]):
+            split, n = cast("tuple[Any, Any]", key)
             found.setdefault((str(split), _shown(entry, task, str(split), int(n))), []).append((entry, int(n), group))
     both = pd.concat([frame[["task", "split"]] for frame in clean]).drop_duplicates()
     order = {split: i for i, split in enumerate(splits_in_order(both))}
@@ -174,11 +176,12 @@ def _charts(tables: Sequence[RankTable], task: str) -> tuple[Chart, ...]:
     """Return the charts of success against time and memory, on the split farthest from the demonstrations."""
     own = [table for table in tables if table.split == SPLITS[-1]]
     lines = [line for table in own for line in table.lines if line.rate.value is not None and line.entry.is_verified]
-    found = []
-    for what, value in (("time of a decision, ms", lambda x: x.p50_ms), ("memory, MB", lambda x: x.megabytes)):
-        shown = [(line, found_value) for line in lines if (found_value := value(line))]
+    times = [(line, value) for line in lines if (value := line.p50_ms)]
+    sizes = [(line, value) for line in lines if (value := line.megabytes)]
+    title, found = f"{task}: success on {SPLITS[-1]}", []
+    for what, shown in (("time of a decision, ms", times), ("memory, MB", sizes)):
         if shown:
-            found.append(_chart(f"{task}: success on {SPLITS[-1]}", what, shown))
+            found.append(_chart(title, what, shown))
     return tuple(found)
 
 

@@ -71,7 +71,7 @@ class CellSpecification(Spec):
         if self.event is None:
             return None
         move_at, what = self.event
-        return EventEntry(move_at=move_at, to=what) if isinstance(what, str) else EventEntry(move_at=move_at, by=what)
+        return EventEntry.parse({"move_at": move_at, "to" if isinstance(what, str) else "by": what}, "event")
 
 
 class PlayedCell:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -90,7 +91,7 @@ class Entry:
         """The success of every row and condition."""
         found = []
         for key, group in self.episodes.groupby([*ROW, *CONDITION], sort=True):
-            task, n, preset, split, perturbation, severity = key
+            task, n, preset, split, perturbation, severity = cast("tuple[Any, ...]", key)
             rate = success_rate(group)
             found.append(Number(str(task), int(n), str(preset), str(split), str(perturbation), int(severity), rate))
         return tuple(sorted(found, key=lambda one: (one.task, one.n, one.preset, one.perturbation != CLEAN)))

@@ -44,7 +44,7 @@ class PolicyCard(Spec):
     """
 
     name: str = ""
-    authors: tuple[str, ...] = pydantic.Field((), max_length=100)
+    authors: tuple[str, ...] = pydantic.Field(default=(), max_length=100)
     paper: str = ""
     code: str = ""
     training_data: str = ""

@@ -230,9 +230,8 @@ def _specification(run: Run, point: Checkpoint) -> dict[str, object]:
     evaluations = make_evaluations(sweep, task)
     entries = [entry for entry in run.plan.sweep.policies if entry.name == point.label]
     row = make_row(sweep, run.provenance, task, entries[0], evaluations)
-    found = checkpoint_specification(row, point.n, point.train_seed)
     # As JSON, so that tuples and lists are the same in the archive as in the key.
-    found = json.loads(canonical(found))
+    found: dict[str, object] = json.loads(canonical(checkpoint_specification(row, point.n, point.train_seed)))
     if digest(found) != point.key:
         raise ConfigError(f"{point.name}: its code, files or settings have changed since it was planned; run it again")
     return found

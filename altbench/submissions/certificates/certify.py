@@ -172,7 +172,8 @@ def _frame(played: tuple[Cell, Sequence[EpisodeRecord]], training: TrainingSet) 
 
 def _expert(run: Run, wanted: Sequence[Cell], console: Console) -> dict[str, tuple[Cell, Sequence[EpisodeRecord]]]:
     """Let the task's expert play the same episodes; return split -> its cell and episodes."""
-    folder, found = run.root / "expert", {}
+    folder = run.root / "expert"
+    found: dict[str, tuple[Cell, Sequence[EpisodeRecord]]] = {}
     for cell in wanted:
         own = replace(
             cell,

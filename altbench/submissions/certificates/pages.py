@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from altbench.core import registry
 from altbench.page.html import environment
 from altbench.submissions.certificates.certify import BADGE, PAGE_FILE, Certificate
 from altbench.submissions.certificates.rule import CERTIFICATE_VERSION
@@ -19,7 +20,8 @@ LETTER = 6.7
 
 def write_pages(folder: Path, found: Certificate, report: str) -> None:
     """Write certificate.html and badge.svg into `folder`. `report`: the run's page beside it; empty: none."""
-    splits = list(found.own.rates)
+    order = registry.task(found.task).splits
+    splits = sorted(found.own.rates, key=order.index)
     text = page(
         "certificate.html",
         found=found,

@@ -75,7 +75,10 @@ def versions(contents: Contents) -> Finding:
     wrong += [f"{t}: the manifest names no version of the task" for t in _tasks(contents) if t not in manifest.tasks]
     if wrong:
         return judged("versions", wrong, "")
-    pairs = [("suite", manifest.suite, SUITE_VERSION), ("protocol", manifest.protocol, PROTOCOL_VERSION)]
+    pairs: list[tuple[str, object, object]] = [
+        ("suite", manifest.suite, SUITE_VERSION),
+        ("protocol", manifest.protocol, PROTOCOL_VERSION),
+    ]
     pairs += [(name, manifest.physics.get(name), own) for name, own in physics_versions().items()]
     pairs += [(f"task {name}", version, _task_version(name)) for name, version in manifest.tasks.items()]
     pairs += [(f"perturbation {n}", version, _perturbation_version(n)) for n, version in manifest.perturbations.items()]

@@ -235,7 +235,7 @@ def _difference(recorded: EpisodeRecord, played: EpisodeRecord) -> str:
     if recorded.status != played.status or recorded.success != played.success:
         return f"{recorded.status} {recorded.success}, now {played.status} {played.success}"
     for number, (first, second) in enumerate(zip(recorded.trajectory, played.trajectory, strict=False), 1):
-        if not np.array_equal(np.float32(first.action), np.float32(second.action)):
+        if not np.array_equal(np.array(first.action, np.float32), np.array(second.action, np.float32)):
             return f"another action at step {number}"
     if len(recorded.trajectory) != len(played.trajectory):
         return f"{len(recorded.trajectory)} steps, now {len(played.trajectory)}"
