@@ -66,6 +66,8 @@ RUNTIME: Mapping[str, Mapping[str, Any]] = {"diffusion": {"scheduler": "ddim", "
 """How a policy decides here, if not as in its checkpoint: an answer of 10 steps costs twice as much."""
 SHARES: Mapping[str, int] = {"diffusion": 1}
 """Cases of a policy in each turn, if not 2: an answer of diffusion costs as much as four of the others."""
+LIMIT_S = 20.0
+"""Seconds that a case should take at most, on one core."""
 LATE = ("actions.frame", "actions.position")
 """What is planted after the reference, on which it depends. The draw hardly ever takes it, so
 `--more` cases begin with one of the two.
@@ -325,9 +327,11 @@ def latest(path: Path) -> list[dict[str, Any]]:
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the tables in Markdown."""
-    frame = pd.DataFrame(rows)
-    planted, sound = frame[frame["faults"] > 0], frame[frame["faults"] == 0]
-    good = planted[(planted["missed"].str.len() == 0) & (planted["extra"].str.len() == 0)]
+    frame = pd.DataFrame([{"first": "", **row} for row in rows])
+    every, sound = frame[frame["faults"] > 0], frame[frame["faults"] == 0]
+    planted, more = every[every["first"] == ""], every[every["first"] != ""]
+    named = (every["missed"].str.len() == 0) & (every["extra"].str.len() == 0)
+    good, more_good = planted[named[planted.index]], more[named[more.index]]
     within = planted["error"] <= 1.1 * planted["sound_error"]
     false = sound[~sound["identity"]]
     lines = [
@@ -337,9 +341,12 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
         f"| adapter's held-out error within 1.1 x the sound policy's | | {_share(int(within.sum()), len(planted))} |",
         f"| false alarms on sound policies | 0 of 50 | {len(false)} of {len(sound)} |",
     ]
+    if len(more):
+        lines.append(f"| {len(more)} more with a frame or a unit of actions | | {_share(len(more_good), len(more))} |")
     for kind in ("cpu", "wall"):
         times = frame[f"seconds_{kind}"]
         text = f"p50 {times.quantile(0.5):.1f} s, p95 {times.quantile(0.95):.1f} s, most {times.max():.1f} s"
+        text += f"; {int((times > LIMIT_S).sum())} of {len(times)} longer"
         lines.append(f"| time of a case, {kind} | at most 20 s | {text} |")
     if "episodes" in frame:
         played = frame[frame["episodes"].notna()]
@@ -347,16 +354,16 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
         text = f"{sums['adapted']} of {int(played['episodes'].sum())} adapted; the sound policies {sums['sound']}"
         lines.append(f"| rollouts of {len(played)} cases, `recall` | | {text} |")
     lines += ["", "| policy | planted | named | time p50, cpu | p95 |", "|:--|--:|--:|--:|--:|"]
-    for name, group in planted.groupby("policy"):
+    for name, group in every.groupby("policy"):
         times = group["seconds_cpu"]
-        count = int(group.index.isin(good.index).sum())
+        count = int(named[group.index].sum())
         lines.append(
             f"| {name} | {len(group)} | {count} | {times.quantile(0.5):.1f} s | {times.quantile(0.95):.1f} s |"
         )
     lines += ["", "| fault | planted | named | tied | missed |", "|:--|--:|--:|--:|--:|"]
     for name in FAULTS:
         counts = [
-            int(planted[kind].map(lambda found, name=name: name in found).sum()) for kind in ("named", "tied", "missed")
+            int(every[kind].map(lambda found, name=name: name in found).sum()) for kind in ("named", "tied", "missed")
         ]
         lines.append(f"| `{name}` | {sum(counts)} | {counts[0]} | {counts[1]} | {counts[2]} |")
     return "\n".join(lines) + "\n"

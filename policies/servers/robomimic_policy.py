@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.9"
-# dependencies = ["robomimic>=0.4", "msgpack>=1.0.5", "websockets>=15"]
+# dependencies = ["robomimic>=0.3", "msgpack>=1.0.5", "websockets>=15"]
 # ///
 """Serve a checkpoint of robomimic (`RolloutPolicy`), trained on images of a data set that altbench exported.
 
@@ -9,7 +9,7 @@
 robomimic's checkpoints are pickles: loading one can run any code. So they need `--trust`. robomimic's policies answer
 one action a step and may have a memory, so each slot has a policy of its own.
 
-Not run against the real package: written from robomimic's sources (`utils/file_utils.py`, `algo/algo.py`).
+Run against robomimic 0.5.0; for older ones written from its sources (`utils/file_utils.py`, `algo/algo.py`).
 """
 
 import argparse

@@ -163,9 +163,11 @@ def test_show_tells_what_a_server_is(server: PlainServer) -> None:
         CliRunner().invoke(app, ["show", "ws://127.0.0.1:9"], catch_exceptions=False)
 
 
-def test_a_server_is_measured_beside_policies(server: PlainServer, tmp_path: Path) -> None:
+def test_a_server_is_measured_beside_policies(tmp_path: Path) -> None:
+    server = PlainServer().start()
     options = ["--policy", server.url, "--decisions", "2", "--threads", "1", "--out", str(tmp_path)]
     done = CliRunner().invoke(app, ["bench", "policies", *options], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     table = (tmp_path / "latency.md").read_text()
     assert server.url in table and "server's p50 ms" in table and "84×84" in table
+    server.stop()
