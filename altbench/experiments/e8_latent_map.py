@@ -271,7 +271,7 @@ def _by_phase(axis: Axes, paths: Sequence[Float64], norm: Normalize) -> None:
         pieces.set_array(phase[:-1])
         axis.add_collection(pieces)
         dots: dict[str, Any] = {"s": 8, "linewidths": 0, "zorder": 3, "rasterized": True}
-        axis.scatter(*path.T, c=phase, cmap="viridis", norm=norm, **dots)
+        axis.scatter(path[:, 0], path[:, 1], c=phase, cmap="viridis", norm=norm, **dots)
     axis.margins(0.05)
 
 

@@ -32,8 +32,6 @@ _MARK = _DIGEST_KEY.encode() + b"\x18\x40"
 """What precedes the digest: its key, then the type of a text and its length 64, as
 Thrift's compact protocol writes them.
 """
-_NEW = {FORMAT_KEY: str(sealed.FORMAT), _DIGEST_KEY: sealed.NO_DIGEST.decode()}
-"""What a new file's footer says."""
 _SMALL = 2**22
 """Bytes of a file that one thread reads."""
 _TAIL = 8
@@ -51,7 +49,7 @@ def write_parquet(path: Path, table: Any) -> None:
     with pq.ParquetWriter(sink, table.schema, compression="zstd", write_page_checksum=True) as writer:
         writer.write_table(table)
         # In the footer alone. Metadata of the schema would be written twice.
-        writer.add_key_value_metadata(_NEW)
+        writer.add_key_value_metadata(_new_keys())
     data = sink.getvalue().to_pybytes()
     sealed.write_bytes(path, sealed.with_digest(data, _place(data)))
 
@@ -71,7 +69,7 @@ def write_parts(path: Path, parts: Iterable[Any]) -> None:
                 writer.write_table(part)
             if not some:
                 writer.write_table(first)
-            writer.add_key_value_metadata(_NEW)
+            writer.add_key_value_metadata(_new_keys())
         sealed.seal_file(temporary, _place_in_file(temporary))
 
 
@@ -174,3 +172,8 @@ def _check_types(found: Any, expected: Any) -> None:
             raise ValueError(
                 f"expected {expected.field(name).type} in the column {name!r}, found {found.field(name).type}"
             )
+
+
+def _new_keys() -> dict[str, str]:
+    """Return what a new file's footer says; the digest's place is still empty."""
+    return {FORMAT_KEY: str(sealed.FORMAT), _DIGEST_KEY: sealed.NO_DIGEST.decode()}

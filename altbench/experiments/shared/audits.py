@@ -98,7 +98,7 @@ def similarity_table(episodes: Sequence[AuditedEpisode]) -> Table:
 
 def published_styles(frame: pd.DataFrame) -> Styles:
     """Return how the rows of a table of episodes are drawn."""
-    return policy_styles(frame["label"], dict(zip(frame["label"], frame["policy"].astype(str), strict=True)))
+    return policy_styles(frame["label"], dict(zip(map(str, frame["label"]), map(str, frame["policy"]), strict=True)))
 
 
 def ways_table(by_way: dict[str, pd.DataFrame], by: Sequence[str], heads: Sequence[str]) -> Table:

@@ -188,7 +188,7 @@ def save(figure: Figure, path: Path, about: str = "") -> Path:
     `about`: what the file's metadata say of its making.
     """
     kind = path.suffix[1:]
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    metadata: dict[str, str | None] = {"Date": None} if kind == "svg" else {"Software": None}
     metadata |= {"Description": about} if about else {}
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # once a letter, into a run's progress

@@ -37,6 +37,8 @@ def draw_lines(axis: Axes, rates: pd.DataFrame, styles: Styles, labels: Sequence
     apart = min(SPREAD[0], SPREAD[1] / len(labels))
     for i, label in enumerate(labels):
         own, style = rates[rates["label"] == label].dropna(subset=["rate"]).sort_values("place"), styles[label]
+        if own.empty:
+            continue  # an empty line has no extent, and the layout of all panels would fail
         across = own["place"].to_numpy(float) + apart * (i - (len(labels) - 1) / 2)
         values = own["rate"].to_numpy(float)
         axis.plot(*_unbroken(across, values, own["step"].to_numpy(float)), color=style.colour, linewidth=1, alpha=0.5)

@@ -191,9 +191,11 @@ def _map(axis: Axes, sheet: Sheet, splits: Sequence[str]) -> None:
         low, high = inside[:, [y, x]].min(axis=0), inside[:, [y, x]].max(axis=0)
         axis.add_patch(Rectangle(tuple(low), *(high - low), facecolor=colour, alpha=0.13, linewidth=0))
         if GRID in poses and GRID not in shown:
-            axis.scatter(*poses[GRID][:, [y, x]].T, s=2.5, color="0.6", linewidths=0)
+            axis.scatter(poses[GRID][:, y], poses[GRID][:, x], s=2.5, color="0.6", linewidths=0)
         for split in shown:
-            axis.scatter(*poses[split][:, [y, x]].T, s=8, marker=FAR.get(split, "o"), color=colour, linewidths=0)
+            axis.scatter(
+                poses[split][:, y], poses[split][:, x], s=8, marker=FAR.get(split, "o"), color=colour, linewidths=0
+            )
     across, down = (np.concatenate([every[:, pair[i]] for pair in places]) for i in (1, 0))
     reach = 0.56 * max(np.ptp(across), np.ptp(down)) + 1e-3
     centre = (across.min() + across.max()) / 2, (down.min() + down.max()) / 2

@@ -56,7 +56,7 @@ def test_a_privileged_row_is_marked_and_not_ranked():
     assert best["fisher"]
     assert not best["alt"]
     assert pd.isna(best["blind"])
-    assert [row[0] for row in table.blocks[0].rows] == ["alt", "blind (privileged)", "fisher"]
+    assert [row[0] for row in table.blocks[0].rows] == ["alt", "fisher", "blind (privileged)"]
 
 
 def test_a_privileged_row_is_marked_in_lookups_and_audits():

@@ -99,7 +99,7 @@ def test_a_task_column_appears_only_with_several_tasks(tmp_path: Path) -> None:
     can = dataclasses.replace(lift, task="Can", name="can", key="can")
     block = success_module.success_table(outcomes(tmp_path, [(lift, [True]), (can, [False])])).blocks[0]
     assert block.header[:3] == ("task", "policy", "N")
-    assert [row[0] for row in block.rows] == ["Can", "Lift"]
+    assert [row[0] for row in block.rows] == ["Lift", "Can"], "in the order of all figures"
 
 
 # ---------------------------------------------------------------------------------------------------------- ranking

@@ -71,7 +71,7 @@ def test_parts_hold_each_episode_once_with_all_its_columns(run: Path, monkeypatc
     parts = list(found.parts())
     assert all(len(part[["task", "split", "perturbation", "severity"]].drop_duplicates()) == 1 for part in parts)
     joined = pd.concat([part.astype({"spec_json": whole["spec_json"].dtype}) for part in parts])
-    order = [*flat._ORDER, "episode"]
+    order = [*flat.ORDER, "episode"]
     pd.testing.assert_frame_equal(joined.sort_values(order, ignore_index=True), whole)
 
 
