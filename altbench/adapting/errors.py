@@ -177,8 +177,8 @@ def _small(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Float64:
     sizes = [len(part) for part in np.array_split(np.arange(images.shape[1]), 6)]
     widths = [len(part) for part in np.array_split(np.arange(images.shape[2]), 6)]
     count = np.array([height * width * images.shape[3] for height in sizes for width in widths], np.float64)
-    means: Float64 = np.stack(squares, axis=1) / count
-    return means
+    found: Float64 = np.stack(squares, axis=1) / count
+    return found
 
 
 def constant_actions(evidence: Evidence, library: Evidence) -> Float64:
