@@ -6,6 +6,7 @@ Nothing here uses pyplot or changes matplotlib's global state.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -159,7 +160,8 @@ def styled() -> Iterator[None]:
     own |= {"xtick.labelsize": 8, "ytick.labelsize": 8, "figure.titlesize": 10.5, "grid.linewidth": 0.6}
     # Labels are users' text: "$x$" is not a formula, and "$x{" would raise.
     own |= {"text.parse_math": False, "text.usetex": False, "font.family": ["sans-serif", *_fallback_fonts()]}
-    with matplotlib.rc_context({**seaborn.axes_style("whitegrid"), **own}):
+    with matplotlib.rc_context({**seaborn.axes_style("whitegrid"), **own}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # once a letter, into a run's progress
         yield
 
 
