@@ -70,6 +70,7 @@ def test_a_policy_is_trained_kept_and_evaluated(tmp_path: Path, capsys: pytest.C
     assert (tmp_path / "data" / "Fake.hdf5").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_the_first_example_runs_on_lift_as_its_readme_says(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -156,6 +156,7 @@ def adapt(*arguments: object) -> Any:
     return CliRunner().invoke(app, ["adapt", *map(str, arguments)], catch_exceptions=True)
 
 
+@pytest.mark.slow
 def test_the_command_writes_an_adapter_that_works(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "adapter.toml"
     done = adapt(f"{HERE}:ForeignSeeker", "--task", "Fake", "--demos", file, "--out", out, "--episodes", 4, "--json")

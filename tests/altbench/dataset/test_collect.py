@@ -347,6 +347,7 @@ def test_replay_succeeds_with_the_recorded_actions_alone(path: Path) -> None:
     assert list(replay("Fake", [first, second, stuck])) == [True, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.sim
 def test_lift_demonstrations_replay(tmp_path: Path) -> None:
     found = collect("Lift", 2, tmp_path / "lift.hdf5")

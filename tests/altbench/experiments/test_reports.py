@@ -344,6 +344,7 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
     assert " 100 % " in chunks["photograph"][2] and chunks["photograph"][3] == "0.0"
 
 
+@pytest.mark.slow
 def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, run_of: Make) -> None:
     one = experiments.load("ood")
     photograph = [

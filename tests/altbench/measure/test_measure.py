@@ -27,6 +27,7 @@ def wanted(folder: Path, policy: str = "alt", preset: str = "small") -> Untraine
     return Untrained(str(folder), "Lift", policy, preset, (84, 84), 20, "cpu")
 
 
+@pytest.mark.slow
 def test_an_untrained_checkpoint_is_measured_as_a_trained_one_would_be(tmp_path: Path) -> None:
     folder = tmp_path / "alt"
     write_untrained(wanted(folder), threads=1)

@@ -216,6 +216,7 @@ def test_beyond_the_limit_a_sample_is_stated(run: RunRecords, monkeypatch: pytes
     assert "The explorer holds 15 of them, evenly spaced" in text and "episodes.parquet</a> has all" in text
 
 
+@pytest.mark.slow
 def test_a_big_run_s_page_holds_a_stated_sample_and_the_rates_of_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

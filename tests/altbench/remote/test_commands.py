@@ -163,6 +163,7 @@ def test_show_tells_what_a_server_is(server: PlainServer) -> None:
         CliRunner().invoke(app, ["show", "ws://127.0.0.1:9"], catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_a_server_is_measured_beside_policies(tmp_path: Path) -> None:
     server = PlainServer().start()
     options = ["--policy", server.url, "--decisions", "2", "--threads", "1", "--out", str(tmp_path)]

@@ -125,6 +125,7 @@ def a_checkpoint(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_checkpoint_may_be_one_more_policy_of_any_sweep(tmp_path: Path) -> None:
     folder = a_checkpoint(tmp_path / "run" / "checkpoints" / "lift-bc")
     spec = with_policies(sweep({"policy": "random"}, tasks=["Lift"]), [str(folder)])

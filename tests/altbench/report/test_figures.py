@@ -87,6 +87,7 @@ def test_a_figure_says_how_many_episodes_are_missing(frame: pd.DataFrame) -> Non
     assert " ".join(figure.get_suptitle().split()) == note
 
 
+@pytest.mark.slow
 def test_the_same_records_draw_the_same_bytes(frame: pd.DataFrame, run: Path, tmp_path: Path) -> None:
     small = frame[frame["label"].isin(["alt", "bc"]) & frame["perturbation"].isin(["clean", "occlusion"])]
     for name in ("a", "b"):

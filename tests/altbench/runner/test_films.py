@@ -56,6 +56,7 @@ def test_episodes_of_a_cell_follow_each_other(run: Path, tmp_path: Path) -> None
     assert len(frames) == sum(len(record.trajectory) + 1 + 20 for record in records)
 
 
+@pytest.mark.slow
 def test_cells_stand_beside_each_other_with_a_row_per_episode(run: Path) -> None:
     path = film.write_grid(run, CELLS, 3)
     assert path.parent == run / "videos" / "grids"

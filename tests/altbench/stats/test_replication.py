@@ -70,6 +70,7 @@ def test_data_sets_that_differ_widen_the_interval() -> None:
     assert uneven.high - uneven.low > 2 * (even.high - even.low)  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_truth_if_data_sets_do_not_differ_and_less_often_if_they_do() -> None:
     """Simulates poses with chances of their own; the docstring's shares are of more trials."""
     rng = np.random.default_rng(0)
