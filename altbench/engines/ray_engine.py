@@ -117,16 +117,18 @@ def _check_nodes(ray: Any, begun: Run, settings: RaySettings, console: Console, 
     probe, content = begun.root / ".probe", uuid.uuid4().hex
     write_text(probe, content)
     try:
-        found = {one["NodeManagerHostname"]: _ask(ray, one, begun.device, probe, content) for one in _nodes(ray)}
+        # A list: nodes of one host, or in containers, may share a name.
+        found = [(one["NodeManagerHostname"], _ask(ray, one, begun.device, probe, content)) for one in _nodes(ray)]
     finally:
         probe.unlink(missing_ok=True)
     here = Machine.here(begun.device)
-    machines = {name: Machine.of(one["machine"]) for name, one in found.items()}
-    for name, machine in machines.items():
+    machines = [(name, Machine.of(one["machine"])) for name, one in found]
+    for name, machine in machines:
         refuse_mixed(here, machine, f"the Ray node {name}", mixed)
-    if len({here, *machines.values()}) > 1:
-        RunFolder(begun.root).mark_mixed(sorted({str(one) for one in (here, *machines.values())}))
-    blind = [name for name, one in found.items() if not one["sees"]]
+    classes = {here, *(machine for _, machine in machines)}
+    if len(classes) > 1:
+        RunFolder(begun.root).mark_mixed(sorted(map(str, classes)))
+    blind = [name for name, one in found if not one["sees"]]
     shared = settings.shared == "auto" and not blind
     if blind:
         say(console, f"{begun.root} is not shared with {', '.join(blind)}: results come back by value", wrap=False)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from altbench.core.errors import AltbenchError
 from altbench.engines import ray_engine
+from altbench.engines.machine import Machine
 from altbench.engines.ray_engine import RayExecutor
 from altbench.engines.settings import RaySettings
 from altbench.runner.jobs import MeasureJob
@@ -67,3 +71,14 @@ def test_more_gpus_than_a_node_has_are_refused_in_one_line() -> None:
     with pytest.raises(AltbenchError, match=r"a job asks for gpus=4, and the best node has 2.*gpus=0.25"):
         ray_engine._check_fits(FakeRay(), RaySettings(gpus=4), "cuda")
     ray_engine._check_fits(FakeRay(0.0), RaySettings(gpus=4), "cpu")
+
+
+def test_two_nodes_of_one_name_are_both_examined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = dataclasses.asdict(Machine.here("cpu"))
+    told = {"a": own, "b": {**own, "altbench": "0.0.1"}}
+    nodes = [{"NodeManagerHostname": "same", "NodeID": name} for name in ("b", "a")]
+    monkeypatch.setattr(ray_engine, "_nodes", lambda ray: nodes)
+    monkeypatch.setattr(ray_engine, "_ask", lambda ray, one, *rest: {"machine": told[one["NodeID"]], "sees": True})
+    run: Any = SimpleNamespace(root=tmp_path, device="cpu")
+    with pytest.raises(AltbenchError, match="the Ray node same: "):
+        ray_engine._check_nodes(None, run, RaySettings(), Console(), mixed=False)
