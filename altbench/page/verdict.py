@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from altbench.page.records import Condition, Row, RunRecords, begins_at, task_info
+from altbench.page.records import Condition, Row, RunRecords, task_info
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame
 from altbench.report.privileged import is_privileged
 from altbench.report.success import CONDITION, ROW
@@ -329,8 +329,3 @@ def listed(names: Iterable[str], last: str = " and ") -> str:
 
 def _count(number: int, one: str, more: str = "") -> str:
     return f"{number:,} {one if number == 1 else more or one + 's'}"
-
-
-def begin_of(run: RunRecords, one: Condition) -> int:
-    """Return the control step at which a condition's perturbation begins."""
-    return begins_at(str(episodes_of(run, one)["spec_json"].iloc[0]))

@@ -8,15 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from altbench.core import registry
-from altbench.core.errors import AltbenchError
 from altbench.results.checked import check_key, load_checked
+from altbench.results.notes import load_notes, save_notes
 from altbench.results.run import Run
-from altbench.system import sealed
 
 FILE = "served.json"
 """Beside a run's records: checkpoint key -> name, and what its server was."""
 COLUMN = "server"
-"""The column that `with_served` adds."""
+"""The column that `adding_served` adds."""
 STATELESS = "stateless"
 """The word of a server that hears nothing of episodes."""
 
@@ -30,29 +29,19 @@ def write_served(run: Run, out: Path) -> None:
             found = load_checked(run.root, check_key(cell))
             if found is not None and found.server:
                 known[point.key] = {"name": point.name, "server": found.server}
-    if known:
-        sealed.write_json(out / FILE, {"checkpoints": known})
+    save_notes(known, out / FILE)
 
 
 def load_served(folder: Path) -> dict[str, dict[str, str]]:
     """Return what `FILE` in `folder` says; empty without it, or if it is damaged."""
-    if not (folder / FILE).is_file():
-        return {}
-    try:
-        read = sealed.read_json(folder / FILE, ("checkpoints",), "the next run writes it anew")
-    except AltbenchError:
-        return {}
-    found: dict[str, dict[str, str]] = read["checkpoints"]
-    return found
-
-
-def with_served(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Return `frame` with `COLUMN`: what the server of a row was, empty if this process decided."""
-    return adding_served(folder)(frame)
+    return load_notes(folder / FILE)
 
 
 def adding_served(folder: Path) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Return `with_served` for many frames of one run: the file is read once."""
+    """Return what adds `COLUMN` to frames of a run, whose file is read once.
+
+    It is what the server of a row was, empty if this process decided.
+    """
     known = {key: value["server"] for key, value in load_served(folder).items()}
     return lambda frame: frame.assign(**{COLUMN: frame["checkpoint_key"].map(known).fillna("")}) if known else frame
 

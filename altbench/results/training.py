@@ -10,8 +10,8 @@ import pandas as pd
 
 from altbench.core.errors import AltbenchError
 from altbench.results.checkpoints import read_card
+from altbench.results.notes import load_notes, save_notes
 from altbench.results.run import Run
-from altbench.system import sealed
 
 FILE = "training.json"
 """Beside a run's records: checkpoint key -> name, epochs and whether it converged."""
@@ -43,20 +43,12 @@ def write_training(run: Run, out: Path) -> None:
 
 def save_training(known: Mapping[str, Mapping[str, Any]], out: Path) -> None:
     """Write `FILE` into `out`, if anything is known."""
-    if known:
-        sealed.write_json(out / FILE, {"checkpoints": known})
+    save_notes(known, out / FILE)
 
 
 def load_training(folder: Path) -> dict[str, dict[str, Any]]:
     """Return what `FILE` in `folder` says; empty without it, or if it is damaged."""
-    if not (folder / FILE).is_file():
-        return {}
-    try:
-        read = sealed.read_json(folder / FILE, ("checkpoints",), "the next run writes it anew")
-    except AltbenchError:
-        return {}
-    found: dict[str, dict[str, Any]] = read["checkpoints"]
-    return found
+    return load_notes(folder / FILE)
 
 
 def with_training(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
