@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import numpy as np
 import pytest
 from synthetic import FINGERPRINT, build_flat, episode, header
@@ -18,12 +18,6 @@ from altbench.page import write_page
 from altbench.report.video import HOLD_LAST_S, write_mp4
 from altbench.results.cells import write_cell
 from altbench.system.fingerprint import write_fingerprint
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("no Chromium: `apt-get install chromium`, or put one on PATH", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install 'altbench[test]'")
-axe = pytest.importorskip("axe_playwright_python", reason="axe is missing: pip install 'altbench[test]'")
 
 NASTY = "</script><script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'> \"q\" 🤖/x"
 
@@ -59,10 +53,8 @@ def _write(root: Path, wins: int) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium without a window."""
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium.started() as opened:
         yield opened
-        opened.close()
 
 
 class Visit:
@@ -199,7 +191,7 @@ def test_the_theme_is_changed_by_its_button(visit: Visit) -> None:
 def test_axe_finds_nothing(browser: Any, page_file: Path, scheme: str) -> None:
     opened = Visit(browser, page_file, 1280, scheme)
     opened.page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-    opened.page.evaluate(axe_script())
+    opened.page.evaluate(chromium.axe_script())
     found = opened.page.evaluate(
         "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']})"
     )
@@ -208,11 +200,6 @@ def test_axe_finds_nothing(browser: Any, page_file: Path, scheme: str) -> None:
     opened.page.close()
     faults = [(one["id"], one["nodes"][0]["html"][:150]) for one in [*found["violations"], *inside["violations"]]]
     assert faults == [] and len(found["passes"]) > 15
-
-
-def axe_script() -> str:
-    """Return axe's own script, which the package carries."""
-    return next(Path(axe.__file__).parent.rglob("axe.min.js")).read_text("utf-8")
 
 
 @pytest.mark.parametrize("width", [360, 768, 1920])
