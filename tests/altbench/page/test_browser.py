@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,23 @@ class Visit:
         self.page.locator("html[data-ready]").wait_for(state="attached")
 
 
+def until(holds: Callable[[], bool]) -> bool:
+    """Return whether it holds within 30 s: the page answers a click once the browser tells it of the new address.
+
+    Not wait_for_function: it asks again by eval, which the page's own policy forbids.
+    """
+    end = time.monotonic() + 30
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.02)
+    return holds()
+
+
+def open_cell(page: Any, link: Any) -> None:
+    """Click a link to a cell, and wait for its dialog."""
+    link.click()
+    page.locator("dialog[open]").wait_for()
+
+
 @pytest.fixture(scope="module")
 def visit(browser: Any, page_file: Path) -> Iterator[Visit]:
     """The page at 1280 pixels, in light."""
@@ -118,31 +135,27 @@ def test_rows_are_filtered(visit: Visit) -> None:
 
 
 def test_a_number_opens_its_cell_and_escape_closes_it(visit: Visit) -> None:
-    visit.page.locator("#main a.num").first.click()
+    open_cell(visit.page, visit.page.locator("#main a.num").first)
     assert visit.page.locator("dialog[open] .dots button").count() == 7
     assert "of episodes succeed" in visit.page.inner_text("#cell-body")
     visit.page.locator("dialog[open] .dots button").first.click()
     assert "altbench video lift/" in visit.page.inner_text("#cell-body .cmd code")
     visit.page.keyboard.press("Escape")
-    assert not visit.page.locator("dialog[open]").count() and "#c" not in visit.page.url
+    assert until(lambda: not visit.page.locator("dialog[open]").count() and "#c" not in visit.page.url)
 
 
 def test_a_cell_of_the_heat_map_opens_its_curve(visit: Visit) -> None:
-    visit.page.locator(".heat td a").last.click()
+    open_cell(visit.page, visit.page.locator(".heat td a").last)
     assert visit.page.locator("dialog[open] figure.chart svg").count() == 1
     assert "photograph" in visit.page.inner_text("#cell-title")
 
 
 def test_a_film_plays(visit: Visit) -> None:
     visit.page.fill("#ex-filter", "bc, n = 30 uniform")
-    visit.page.locator("#explorer tbody a").first.click()
+    open_cell(visit.page, visit.page.locator("#explorer tbody a").first)
     video = visit.page.locator("dialog[open] video")
     video.evaluate("v => { v.muted = true; return v.play(); }")
-    # Not wait_for_function: it asks again by eval, which the page's own policy forbids.
-    end = time.monotonic() + 30
-    while not video.evaluate("film => film.currentTime") and time.monotonic() < end:
-        time.sleep(0.05)
-    assert video.evaluate("film => film.currentTime") > 0
+    assert until(lambda: video.evaluate("film => film.currentTime") > 0)
     assert video.evaluate("v => v.error") is None
     visit.page.keyboard.press("Escape")
     visit.page.click("#ex-clear")
@@ -157,7 +170,7 @@ def test_rows_are_compared_on_demand(visit: Visit) -> None:
     assert lines["alt, N = 30"][:4] == ["recall", "7", "5", "0"] and lines["alt, N = 30"][4].startswith("−71 [")
     assert lines["random, N = 30"][:4] == ["recall", "7", "0", "5"] and lines["random, N = 30"][4].startswith("+71 [")
     assert visit.page.locator("#pair-table .flips button").count() == 5
-    visit.page.locator("#pair-table .flips button").first.click()
+    open_cell(visit.page, visit.page.locator("#pair-table .flips button").first)
     assert visit.page.locator("dialog[open] .dots [aria-pressed=true]").count() == 1
 
 
@@ -195,7 +208,7 @@ def test_axe_finds_nothing(browser: Any, page_file: Path, scheme: str) -> None:
     found = opened.page.evaluate(
         "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']})"
     )
-    opened.page.locator("#main a.num").first.click()
+    open_cell(opened.page, opened.page.locator("#main a.num").first)
     inside = opened.page.evaluate("axe.run('dialog')")
     opened.page.close()
     faults = [(one["id"], one["nodes"][0]["html"][:150]) for one in [*found["violations"], *inside["violations"]]]
