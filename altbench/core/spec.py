@@ -79,16 +79,18 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def added(default: Any, **rules: Any) -> Any:
+def added(default: Any, *, formerly: Any = ..., **rules: Any) -> Any:
     """Declare a `Spec` field that was added after results had been published.
 
-    At its default the field is left out of `model_dump`. So it does not enter a key, a
-    card or a fingerprint that was computed before the field existed. Its default must
-    mean what was done then, and may never change. Do not use it for
+    At the value that means what was done before, the field is left out of `model_dump`.
+    So it does not enter a key, a card or a fingerprint that was computed before the
+    field existed. That value is the default, which may never change; or `formerly`, in a
+    class that has another default for a field of its base. Do not use it for
     `Policy.runtime_fields`: a row's default would not override a card's value. `rules`:
     further arguments of `pydantic.Field`, such as `ge`.
     """
-    return pydantic.Field(default=default, exclude_if=lambda value: bool(value == default), **rules)
+    absent = default if formerly is ... else formerly
+    return pydantic.Field(default=default, exclude_if=lambda value: bool(value == absent), **rules)
 
 
 def changed(default: Any, formerly: Any, **rules: Any) -> Any:

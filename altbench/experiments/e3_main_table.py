@@ -33,11 +33,18 @@ from altbench.experiments.shared.sweeps import EPISODES, OUT_OF_DISTRIBUTION, PO
 from altbench.experiments.shared.texts import frame_table, prose
 from altbench.report.cost_figures import costs_figure
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
+from altbench.report.privileged import marked
 from altbench.report.style import policy_styles, styled
 from altbench.report.table import Table, rate_of_text, rate_text, significant
 from altbench.stats.rates import Rate
 from altbench.sweeps.spec import SweepSpec
 
+ROWS = (*POLICIES, "fisher", "vinn", "regressor", "blind")
+"""The rows of every experiment, then what tells them apart.
+
+`fisher` is a lookup without training, `vinn` averages what ALT looks up, `regressor` is
+ALT+'s network alone, and `blind` plays the right demonstration.
+"""
 SHOWN = ("replay", "recall")
 """Splits with demonstrated poses."""
 SPLITS = (*SHOWN, "uniform", *OUT_OF_DISTRIBUTION)
@@ -80,7 +87,7 @@ SUMMARY_SPLIT = "{split}: {policies}"
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Ask for the policies at 30 demonstrations on every split; then more baselines."""
-    rows = [row(policy, preset) for policy in POLICIES]
+    rows = [row(policy, preset) for policy in ROWS]
     more = [row("bc_gmm", preset)]
     if preset == "paper":  # `act` itself has the ensemble, and the recurrent form is trained until it fits
         more.append(row("bc_rnn_gmm", preset))
@@ -94,7 +101,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 def report(run: ExperimentRun) -> Report:
     """Report the main table, success out of distribution, costs, and more baselines."""
-    rows = label_rows(run, POLICIES)
+    rows = label_rows(run, ROWS)
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
     recalls = {name: pooled(run, name, trajectory_recall) for name in rows}
     costs, ratios = measures_frame(run.measures()), ratios_table(run.measures())
@@ -184,7 +191,7 @@ def _main(
     Time and memory also stand as a ratio to the diffusion policy's.
     """
     names = list(found.rows)
-    texts = {"policy": names}
+    texts = {"policy": [marked(name, name) for name in names]}
     for split in splits:
         texts[split] = [found.text(name, split) for name in names]
     texts["trajectory recall"] = [rate_text(recalls[name]) for name in names]
@@ -194,7 +201,8 @@ def _main(
     texts["memory / diffusion's"] = [_ratio(ratios.data, name, "weights_and_table") for name in names]
     texts["on disk, MB"] = [_cost(costs, name, "disk_bytes", MEGABYTES) for name in names]
     texts["peak RSS, MB"] = [_cost(costs, name, "peak_rss_bytes", MEGABYTES) for name in names]
-    return frame_table(title, pd.DataFrame(texts), texts, note + COSTS)
+    data = pd.DataFrame({**texts, "policy": names})
+    return frame_table(title, data, texts, note + COSTS)
 
 
 def _cost(costs: pd.DataFrame, label: str, column: str, scale: float) -> str:

@@ -23,6 +23,8 @@ from altbench.report.table import Table
 from altbench.stats.rates import RANKED_FROM, countable
 from altbench.sweeps.spec import EventEntry, SweepSpec
 
+ROWS = (*POLICIES, "fisher")
+"""The rows of every experiment, and a lookup that looks again before the grasp."""
 MOVE_AT = 10
 """Control step of the move, after half a second.
 
@@ -65,7 +67,7 @@ SUMMARY_FEW = "Too few episodes (fewer than {least}) to say which policies react
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Ask for every policy with the object at rest and with each move."""
-    rows = [row(policy, preset) for policy in POLICIES]
+    rows = [row(policy, preset) for policy in ROWS]
     moved = [evaluation("recall", event=event) for event in EVENTS]
     return [make_sweep("reactivity", rows, [evaluation("recall"), *moved])]
 
@@ -73,7 +75,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 def report(run: ExperimentRun) -> Report:
     """Report success with and without a move, and each policy against the blind one."""
     columns = {"not moved": clean("recall"), **{_head(event): clean(_split(event)) for event in EVENTS}}
-    found = matrix(run, label_rows(run, POLICIES), columns)
+    found = matrix(run, label_rows(run, ROWS), columns)
     paired = {event: _against_blind(run, event) for event in EVENTS}
     sections = (
         Section(

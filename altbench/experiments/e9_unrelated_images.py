@@ -45,6 +45,8 @@ from altbench.stats.rates import Rate, countable, rate_of
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
 
+ROWS = (*POLICIES, "fisher")
+"""The rows of every experiment, and the lookup whose flag is calibrated."""
 PHOTOGRAPH = "photograph"
 SEVERITY = 5
 """Severity of the photograph: at 5 nothing is left of the camera's image."""
@@ -109,7 +111,7 @@ class Fallback:
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Ask for every policy, and for ALT that holds, with and without the photograph."""
-    rows = [*(row(policy, preset) for policy in POLICIES), row("alt", preset, label=HOLD, when_ood="hold")]
+    rows = [*(row(policy, preset) for policy in ROWS), row("alt", preset, label=HOLD, when_ood="hold")]
     photograph = PerturbationEntry(name=PHOTOGRAPH, severities=(SEVERITY,))
     evaluations = [evaluation("recall"), evaluation("recall", perturbations=[photograph])]
     return [make_sweep("unrelated-images", rows, evaluations)]
@@ -117,7 +119,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 def report(run: ExperimentRun) -> Report:
     """Report which demonstration is executed, how often it is flagged, and success."""
-    rows = label_rows(run, (*POLICIES, HOLD))
+    rows = label_rows(run, (*ROWS, HOLD))
     labels = list(rows)
     conditions: dict[str, Where] = {"camera": clean("recall"), "photograph": _photograph()}
     found = matrix(run, rows, conditions)

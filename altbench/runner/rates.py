@@ -66,4 +66,7 @@ def steps_of(config: Mapping[str, Any], frames: int) -> int:
     if config["train_steps"] is not None:
         return int(config["train_steps"])
     batch = min(int(config.get("batch_size") or 1), max(frames, 1))
-    return math.ceil(float(config.get("epochs") or 0) * frames / batch)
+    steps = math.ceil(float(config.get("epochs") or 0) * frames / batch)
+    most = int(config.get("max_steps") or 0)
+    steps = max(steps, int(config.get("min_steps") or 0))
+    return min(steps, most) if most else steps

@@ -35,7 +35,7 @@ def as_kept(sweep: SweepSpec) -> SweepSpec:
 
 def entry_as_kept(entry: PolicyEntry) -> PolicyEntry:
     """Return a kept policy entry as it was meant; a policy that is not known here any more stays as it is."""
-    former = _former(entry.registered)
+    former = {name: value for name, value in _former(entry.registered).items() if name not in _preset(entry)}
     return entry.model_copy(update={"config": {**former, **entry.config}}) if former else entry
 
 
@@ -57,6 +57,12 @@ def _continued(entry: PolicyEntry, before: PolicyEntry | None) -> PolicyEntry:
         return entry
     own: Mapping[str, Any] = {name: before.config[name] for name in left if name in before.config}
     return entry.model_copy(update={"config": {**entry.config, **own}}) if own else entry
+
+
+def _preset(entry: PolicyEntry) -> Mapping[str, Any]:
+    """Return the settings that the entry's preset names, whatever the defaults are."""
+    kind = registry.policy(entry.registered)
+    return kind.presets.get(kind.preset_key(entry.preset), {})
 
 
 def _former(policy: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pydantic import Field
 from torch import nn
 
+from altbench.api import added, changed
 from altbench_policies.chunk_policy import ChunkSpec
 
 
@@ -22,7 +23,10 @@ class MlpSpec(ChunkSpec):
     # The defaults of the base, changed to a size that two cores can train.
     pred_horizon: int = Field(default=8, ge=1)
     shift: int = Field(default=4, ge=0)
-    train_steps: int | None = Field(default=1500, ge=0)
+    train_steps: int | None = changed(None, formerly=1500, ge=0)
+    epochs: float = Field(default=300, ge=0)
+    min_steps: int = added(1500, formerly=0, ge=0)
+    max_steps: int = added(20_000, formerly=0, ge=0)
     warmup_steps: int = Field(default=50, ge=0)
 
 

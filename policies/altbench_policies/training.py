@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -28,11 +28,16 @@ from altbench_policies.training_log import TrainingLog
 Batch = TypeVar("Batch")
 
 
+UNUSED_EPOCHS = 40.0
+"""`TrainingSpec.epochs` if `train_steps` decides; published keys hold this number."""
+
+
 class TrainingSpec(Spec):
     """Config of the training loop.
 
-    `train_steps`: gradient steps; None: `epochs` passes over the frames (0 steps keep
-    the initial weights). `batch_size`: samples of a gradient step. `optimizer`,
+    `train_steps`: gradient steps (0 keep the initial weights). None: `epochs` passes over
+    the frames, but at least `min_steps` and at most `max_steps` steps (0: no limit); with
+    `train_steps` these three mean nothing. `batch_size`: samples of a gradient step. `optimizer`,
     `learning_rate`, `betas`, `weight_decay`: torch's Adam or AdamW, and its arguments.
     `warmup_steps`: steps in which the learning rate rises linearly from 0. `schedule`:
     learning rate after a linear warm-up. `precision`: with "bf16" the network runs
@@ -48,7 +53,9 @@ class TrainingSpec(Spec):
     """
 
     train_steps: int | None = Field(default=None, ge=0)
-    epochs: float = Field(default=40, ge=0)
+    epochs: float = Field(default=UNUSED_EPOCHS, ge=0)
+    min_steps: int = added(0, ge=0)
+    max_steps: int = added(0, ge=0)
     batch_size: int = Field(default=64, ge=2)
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -64,6 +71,22 @@ class TrainingSpec(Spec):
     plateau_window: int = added(200, ge=1)
     checkpoint_seconds: float = Field(default=20.0, gt=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _forget_unused(cls, values: object) -> object:
+        # One training has one key: what means nothing beside `train_steps` has one value.
+        if not isinstance(values, Mapping):
+            return values
+        steps = values.get("train_steps", cls.model_fields["train_steps"].default)
+        unused = {"epochs": UNUSED_EPOCHS, "min_steps": 0, "max_steps": 0}
+        return values if steps is None else {**values, **unused}
+
+    @model_validator(mode="after")
+    def _limits_agree(self) -> Self:
+        if 0 < self.max_steps < self.min_steps:
+            raise ValueError(f"max_steps {self.max_steps} is less than min_steps {self.min_steps}")
+        return self
+
     def resolve(self, device: str) -> Self:
         """Return these settings with the precision that `device` is to train in."""
         if self.precision != "auto":
@@ -74,7 +97,8 @@ class TrainingSpec(Spec):
         """Return the number of gradient steps for a training set of `frames`."""
         if self.train_steps is not None:
             return self.train_steps
-        return math.ceil(self.epochs * frames / min(self.batch_size, frames))
+        steps = max(self.min_steps, math.ceil(self.epochs * frames / min(self.batch_size, frames)))
+        return min(steps, self.max_steps) if self.max_steps else steps
 
 
 class Objective(Protocol[Batch]):

@@ -13,9 +13,12 @@ import pytest
 import torch
 from torch import nn
 
+from altbench.core.errors import ConfigError
 from altbench.core.policy import FitContext
+from altbench.runner.rates import steps_of
 from altbench.system.precision import PrecisionChoice
 from altbench_policies import checkpoint, resume, training
+from altbench_policies.bc import BehaviourCloningSpec
 from altbench_policies.plateau import Plateau
 from altbench_policies.training import Learner, TrainingSpec, step_generator, train
 
@@ -352,6 +355,33 @@ def test_epochs_are_passes_over_the_frames():
     assert TrainingSpec(epochs=40, batch_size=32).total_steps(1200) == 1500
     assert TrainingSpec(epochs=2, batch_size=64).total_steps(10) == 2
     assert TrainingSpec(epochs=2, train_steps=0).total_steps(10) == 0
+
+
+@pytest.mark.parametrize(("frames", "steps"), [(100, 1500), (1053, 4936), (9570, 20_000)])
+def test_bc_trains_by_epochs_between_a_least_and_a_most_number_of_steps(frames: int, steps: int) -> None:
+    assert BehaviourCloningSpec().total_steps(frames) == steps
+    assert steps_of(BehaviourCloningSpec().model_dump(), frames) == steps
+
+
+def test_what_means_nothing_beside_a_number_of_steps_does_not_enter_the_key() -> None:
+    given = BehaviourCloningSpec(train_steps=400)
+    assert given == BehaviourCloningSpec(train_steps=400, epochs=7, min_steps=3, max_steps=9)
+    # as it was published, before there were limits
+    assert given.epochs == 40
+    assert not {"min_steps", "max_steps"} & set(given.model_dump())
+    assert given.total_steps(1053) == 400
+    for one in (given, BehaviourCloningSpec(), BehaviourCloningSpec(min_steps=0)):
+        assert BehaviourCloningSpec.model_validate({**one.model_dump(), **_absent(one)}) == one
+
+
+def _absent(one: BehaviourCloningSpec) -> dict[str, int]:
+    """Return what a dump leaves out and that `complete` has to bring back."""
+    return {name: 0 for name in ("min_steps", "max_steps") if name not in one.model_dump()}
+
+
+def test_a_least_number_of_steps_above_the_most_is_refused() -> None:
+    with pytest.raises(ConfigError, match="max_steps 3 is less than min_steps 5"):
+        TrainingSpec.parse({"min_steps": 5, "max_steps": 3}, "here")
 
 
 def test_steps_have_their_own_generators():

@@ -13,6 +13,7 @@ from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.report.dots import Dot, draw_dots
 from altbench.report.drawing.heat import draw_heat
 from altbench.report.drawing.order import labels_in_order
+from altbench.report.privileged import is_privileged, marked
 from altbench.report.style import Styles, policy_styles, styled, styles_beside_names, words
 from altbench.report.success import POSES_NOTE, SEEDS_NOTE, SIGNIFICANT, TEST, beats_all
 from altbench.report.table import Block, Table, rate_text
@@ -28,10 +29,10 @@ PLAIN_NOTE = "Successes/episodes, rate and Wilson 95 % interval. Empty: not meas
 """The note of a table whose rows are not compared."""
 NOTE = (
     f"Successes/episodes, rate and Wilson 95 % interval. Bold: better than every other row ({TEST}, Holm-corrected,"
-    f" p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked. Empty: not measured." + POSES_NOTE
+    f" p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked, nor are privileged rows, which see the"
+    " task's state. Empty: not measured." + POSES_NOTE
 )
 """The note of a table whose rows are compared."""
-
 
 UNCONVERGED_NOTE = " *: a network that has not converged (training.json); its row is not ranked."
 
@@ -114,10 +115,10 @@ def matrix(run: ExperimentRun, rows: Mapping[str, Where], columns: Mapping[str, 
             asked = cells_of(run, {**where, **column})
             absent = sum(cell.key not in recorded for cell in asked)
             # What may still improve is not ranked, and nothing is said to beat it.
-            others = [g for other, g in groups.items() if other != name and len(g) and _converged(g)]
-            converged = _converged(groups[name])
-            best = converged and _best(groups[name], others)
-            entries[name, head] = Entry(success_rate(groups[name]), len(asked), absent, best, converged)
+            others = [g for other, g in groups.items() if other != name and len(g) and _competes(g)]
+            best = _competes(groups[name]) and _best(groups[name], others)
+            rate = success_rate(groups[name])
+            entries[name, head] = Entry(rate, len(asked), absent, best, _converged(groups[name]))
     return Matrix(tuple(kept), tuple(columns), entries)
 
 
@@ -156,7 +157,8 @@ def matrix_table(title: str, found: Matrix, names: str = "policy", note: str = N
 def _block(title: str, found: Matrix, names: str, turned: bool) -> Block:
     down, across = (found.columns, found.rows) if turned else (found.rows, found.columns)
     places = [[(b, a) if turned else (a, b) for b in across] for a in down]
-    texts = tuple((head, *(found.text(*place) for place in line)) for head, line in zip(down, places, strict=True))
+    heads = [marked(head, head) for head in down] if names == "policy" else down
+    texts = tuple((head, *(found.text(*place) for place in line)) for head, line in zip(heads, places, strict=True))
     bold = frozenset(
         (i, j + 1) for i, line in enumerate(places) for j, place in enumerate(line) if found.entries[place].best
     )
@@ -231,6 +233,11 @@ def _values(cell: Cell) -> dict[str, Any]:
 
 def _converged(episodes: pd.DataFrame) -> bool:
     return COLUMN not in episodes or bool(episodes[COLUMN].all())
+
+
+def _competes(episodes: pd.DataFrame) -> bool:
+    """Return whether a row is ranked: converged, and without what no camera shows."""
+    return _converged(episodes) and not any(map(is_privileged, set(episodes["policy"])))
 
 
 def _best(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:

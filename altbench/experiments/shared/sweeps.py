@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from altbench.core import registry
 from altbench.experiments.shared.experiment import Preset
 from altbench.sweeps.spec import (
     DemonstrationEntry,
@@ -43,8 +44,12 @@ OUT_OF_DISTRIBUTION = ("interpolate", "extrapolate_side", "extrapolate_back")
 def row(policy: str, preset: Preset, label: str = "", n: Sequence[int] = (N,), **config: Any) -> PolicyEntry:
     """Make a row of the tables: `policy` at its own preset of that name.
 
-    `config`: settings that differ from that preset's.
+    A policy that has presets and not that one, such as `fisher`, which has one size, takes
+    its default. `config`: settings that differ from that preset's.
     """
+    known = registry.policy(policy).presets
+    if known and preset not in known:
+        return PolicyEntry(policy=policy, label=label, n=tuple(n), config=config)
     return PolicyEntry(policy=policy, label=label, preset=preset, n=tuple(n), config=config)
 
 

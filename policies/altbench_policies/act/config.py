@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from altbench.api import added, changed
 from altbench_policies.chunk_policy import ChunkSpec
 
 
@@ -43,7 +44,10 @@ class ActSpec(ChunkSpec):
     obs_horizon: int = Field(default=1, ge=1, le=1)
     pred_horizon: int = Field(default=8, ge=1)
     shift: int = Field(default=4, ge=0)
-    train_steps: int | None = Field(default=2500, ge=0)
+    train_steps: int | None = changed(None, formerly=2500, ge=0)
+    epochs: float = Field(default=150, ge=0)
+    min_steps: int = added(2500, formerly=0, ge=0)
+    max_steps: int = added(20_000, formerly=0, ge=0)
     warmup_steps: int = Field(default=100, ge=0)
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from altbench.api import added
+from altbench.api import added, changed
 from altbench_policies.bc.config import BehaviourCloningSpec
 from altbench_policies.lookup.flag import FLAG_FIELDS, FlagSpec
 from altbench_policies.lookup.following import FollowSpec
@@ -54,7 +54,10 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     share_encoder: bool = True
     view_features: int = Field(default=0, ge=0)
     ema_power: float = Field(default=0.75, ge=0, lt=1)
-    train_steps: int | None = Field(default=3000, ge=0)
+    train_steps: int | None = changed(None, formerly=3000, ge=0)
+    epochs: float = Field(default=100, ge=0)
+    min_steps: int = added(3000, formerly=0, ge=0)
+    max_steps: int = added(20_000, formerly=0, ge=0)
 
     @model_validator(mode="after")
     def _first_key_is_used(self) -> Self:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from altbench.api import added
+from altbench.api import added, changed
 from altbench_policies.chunk_policy import ChunkSpec
 
 
@@ -43,7 +43,10 @@ class DiffusionSpec(ChunkSpec):
 
     # The defaults of the base, changed to a size that two cores can train.
     shift: int = Field(default=4, ge=0)
-    train_steps: int | None = Field(default=5000, ge=0)
+    train_steps: int | None = changed(None, formerly=5000, ge=0)
+    epochs: float = Field(default=300, ge=0)
+    min_steps: int = added(5000, formerly=0, ge=0)
+    max_steps: int = added(20_000, formerly=0, ge=0)
     learning_rate: float = Field(default=1e-3, gt=0)
     betas: tuple[float, float] = (0.95, 0.999)
     weight_decay: float = Field(default=1e-6, ge=0)

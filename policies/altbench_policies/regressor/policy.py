@@ -17,6 +17,8 @@ from altbench.api import (
     Requirements,
     TaskInfo,
     Trainable,
+    added,
+    changed,
 )
 from altbench_policies.alt_plus.config import PRESETS as ALT_PLUS
 from altbench_policies.bc import BehaviourCloning, BehaviourCloningSpec
@@ -30,7 +32,10 @@ class RegressorSpec(BehaviourCloningSpec):
     share_encoder: bool = True
     view_features: int = Field(default=0, ge=0)
     ema_power: float = Field(default=0.75, ge=0, lt=1)
-    train_steps: int | None = Field(default=3000, ge=0)
+    train_steps: int | None = changed(None, formerly=3000, ge=0)
+    epochs: float = Field(default=100, ge=0)
+    min_steps: int = added(3000, formerly=0, ge=0)
+    max_steps: int = added(20_000, formerly=0, ge=0)
 
 
 def _own(preset: dict[str, Any]) -> dict[str, Any]:

@@ -95,6 +95,11 @@ def test_a_policy_that_is_not_known_any_more_stays_as_it_is() -> None:
         assert entry_as_kept(entry) == entry
 
 
+def test_what_a_preset_names_was_never_the_former_default() -> None:
+    assert entry_as_kept(PolicyEntry(policy="bc")).config == {"precision": "bf16", "train_steps": 1500}
+    assert entry_as_kept(PolicyEntry(policy="bc", preset="published_size")).config == {"precision": "bf16"}
+
+
 def test_a_card_of_before_is_met_with_the_logits_that_it_was_trained_with() -> None:
     entry = entry_as_kept(PolicyEntry(policy="alt", config={"precision": "fp32"}))
     lookup = {"lookup": "nearest", "first_key": "learned", "score_against": "followed"}
@@ -128,7 +133,7 @@ def test_a_folder_without_checkpoints_binds_no_new_run(machine: Any, tmp_path: P
     history.keep(make_plan(wanted, PROVENANCE).sweep, tmp_path)
     assert history.continue_sweep(wanted, tmp_path) == wanted  # as a published run is
     (tmp_path / "checkpoints").mkdir()
-    assert history.continue_sweep(wanted, tmp_path).policies[0].config == {"precision": "bf16"}
+    assert history.continue_sweep(wanted, tmp_path).policies[0].config == {"precision": "bf16", "train_steps": None}
     (tmp_path / "sweep.json").write_text("{")
     assert history.continue_sweep(wanted, tmp_path) == wanted
 
@@ -137,7 +142,7 @@ def test_a_run_that_is_opened_elsewhere_is_planned_as_it_began(machine: Any, tmp
     machine("bf16")
     wanted = sweep_of({"policy": "bc"}, {"policy": "alt"})
     begun = Run.begin(tmp_path, wanted, "none")
-    assert begun.sweep.policies[0].config == {"precision": "bf16"}  # which is what the run keeps
+    assert begun.sweep.policies[0].config == {"precision": "bf16", "train_steps": None}  # which is what the run keeps
     history.keep(begun.sweep, tmp_path)
     begun.folder.checkpoints.mkdir()
     machine("fp32")
@@ -148,7 +153,7 @@ def test_a_run_that_is_opened_elsewhere_is_planned_as_it_began(machine: Any, tmp
 
 def test_a_published_sweep_can_be_run_from_its_json(tmp_path: Path) -> None:
     path = published.RESULTS / "quick" / "sweep.json"
-    assert load_kept(path).policies[0].config == {"precision": "bf16"}
+    assert load_kept(path).policies[0].config == {"precision": "bf16", "train_steps": 5000}
     assert json.loads(path.read_text())["policies"][0]["config"] == {}
     with pytest.raises(ResultsError, match=r"no such file; the command that made the run writes it anew"):
         load_kept(tmp_path / "sweep.json")
