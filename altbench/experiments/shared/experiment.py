@@ -152,6 +152,11 @@ class ExperimentRun:
         """Every cell that the sweeps ask for, once."""
         return tuple({cell.key: cell for run in self.runs for cell in run.plan.cells}.values())
 
+    @property
+    def data_seeds(self) -> tuple[int, ...]:
+        """The roots of the demonstrations that the sweeps ask for."""
+        return tuple(sorted({run.sweep.demonstrations.seed for run in self.runs}))
+
     @cached_property
     def _found(self) -> Recorded:
         """The records of the cells, read once."""

@@ -94,7 +94,8 @@ def to_markdown(
 
     `titles`: those of the figures, by file stem.
     """
-    command = f"`altbench reproduce {experiment.id} --preset {run.preset}`"
+    seeds = "".join(f" --data-seed {seed}" for seed in run.data_seeds if seed)
+    command = f"`altbench reproduce {experiment.id} --preset {run.preset}{seeds}`"
     parts = [
         f"# {experiment.id}: {experiment.title}",
         f"{experiment.question} Preset `{run.preset}`; made by {command}.",
@@ -102,7 +103,7 @@ def to_markdown(
     parts += [f"**{report.summary}**"] if report.summary else []
     for section in report.sections:
         parts += _section(section, titles)
-    parts += [*limits(experiment.id, bool(run.told)), *_beside(report.reported)]
+    parts += [*limits(experiment.id, bool(run.told), run.data_seeds), *_beside(report.reported)]
     parts += _published(run)
     parts += ["## What is missing", *_missing([*report.missing, *run.missing], len(run.cells))]
     if run.left_out:

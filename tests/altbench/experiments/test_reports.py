@@ -21,6 +21,7 @@ from altbench.experiments import e4_encoders as encoders
 from altbench.experiments import e6_reactivity as reactivity
 from altbench.experiments import ood_scores, reproduce, robustness, scaling
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Figures, Preset, Report, Tables, Undrawn
+from altbench.experiments.shared.limits import limits
 from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
 from altbench.experiments.shared.report import write_report
@@ -240,6 +241,28 @@ def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_
     columns = {split: clean(split) for split in ("uniform", "recall")}
     found = matrix_table("T", matrix(run, {label: {"label": label} for label in rows}, columns))
     assert found.blocks[0].best == {(0, 1)}
+
+
+def test_a_privileged_row_is_named_and_neither_ranked_nor_in_the_way_of_others(
+    own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, fails = f"{own_policies}:Good", f"{own_policies}:Fails"
+    rows = {"blind": {"policy": good}, "bc": {"policy": fails}}
+    run = run_of(experiments.load("E3"), rows, [{"split": "uniform", "episodes": 50}], hopeless=True)
+
+    def shown() -> Any:
+        return matrix_table("T", matrix(run, {x: {"label": x} for x in rows}, {"uniform": clean("uniform")})).blocks[0]
+
+    assert [row[0] for row in shown().rows] == ["blind (privileged)", "bc"] and shown().best == {(0, 1)}
+    monkeypatch.setattr("altbench.core.registry.PRIVILEGED", frozenset({"blind", good}))
+    assert shown().best == frozenset()
+
+
+@pytest.mark.parametrize(("seeds", "told"), [((0,), "chosen on seed 0"), ((3, 4), "No setting was chosen")])
+def test_limits_say_whether_settings_were_chosen_on_the_data(seeds: tuple[int, ...], told: str) -> None:
+    for identity in ("E2", "E3", "E6", "E9", "robustness"):
+        text = limits(identity, True, seeds)[1]
+        assert told in text and "{" not in text
 
 
 def test_learned_keys_are_compared_with_the_best_unlearned_one(lookup: str, own_policies: Path, run_of: Make) -> None:
