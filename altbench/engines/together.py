@@ -188,6 +188,9 @@ def _prepared(
     with _turn_to_prepare(offer, terms) as own:
         if own:
             run = main.prepare(begun, executor, board)
+            for task, reason in run.uncollected.items():
+                # Those who join plan by all files that there are, and would plan another run.
+                raise AltbenchError(f"{offer.root}: the demonstrations of {task} are missing: {reason}")
             return run, _keep_prepared(offer, run, here)
     return _joined(offer, begun, here, allowed), _must_be_prepared(offer)
 

@@ -39,7 +39,8 @@ class Run:
     """A sweep in the folder `root`, on a device and a renderer, with its plan.
 
     `data`: task -> file of demonstrations; empty if nothing needs them. `lacking`: the demonstrations that are
-    missing, in words; without them no cell of their task is found. `origin`: the
+    missing, in words; without them no cell of their task is found. `uncollected`: task ->
+    why its demonstrations could not be collected; its cells stay missing. `origin`: the
     working directory that the sweep's relative paths mean. `reader`: holds
     demonstrations in memory. `made_by`: the fingerprint of a run that many machines
     make; None: this machine's. Several runs may share a folder: each one sees its own
@@ -53,6 +54,7 @@ class Run:
     data: Mapping[str, Path]
     plan: Plan
     lacking: tuple[str, ...] = ()
+    uncollected: Mapping[str, str] = field(default_factory=dict)
     origin: str = field(default_factory=os.getcwd, compare=False)
     reader: DemonstrationReader = field(default_factory=DemonstrationReader, compare=False, repr=False)
     made_by: Fingerprint | None = field(default=None, compare=False, repr=False)
@@ -96,6 +98,14 @@ class Run:
         for path in self.data.values() if held else ():
             history.check_demonstrations(self.sweep, path, held)
         return self._planned(data_checksums(self.sweep, self.data))
+
+    def without_data_of(self, uncollected: Mapping[str, str]) -> Run:
+        """Return the run planned with the demonstrations that there are.
+
+        `uncollected`: the tasks without them, each with the reason.
+        """
+        found, lacking = available_checksums(self.sweep, self.data)
+        return replace(self._planned(found), lacking=lacking, uncollected=dict(uncollected))
 
     def with_evaluations(self, evaluations: Sequence[EvaluationEntry]) -> Run:
         """Return the run of the same rows with other evaluations.

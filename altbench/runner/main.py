@@ -161,7 +161,8 @@ def prepare(begun: Run, executor: Executor, board: Board) -> Run:
     """Check the run and collect its demonstrations: all that comes before the first
     fit. Return it planned with them.
 
-    The caller holds its folder. Errors as `run`.
+    A task whose demonstrations cannot be collected stops no other (`Run.uncollected`);
+    AltbenchError if no task has them. The caller holds its folder. Errors as `run`.
     """
     folder = begun.folder
     remove_leftovers(folder.root)
@@ -173,10 +174,13 @@ def prepare(begun: Run, executor: Executor, board: Board) -> Run:
     data_checks.check_collectable(begun, missing)
     _check_policies(begun, executor, board)
     collecting = [CollectJob(task) for task in missing]
-    for name, reason in Scheduler(begun, executor, board).finish(collecting).failed.items():
-        raise AltbenchError(f"{name}: {reason}")
-    run = begun.with_data()
-    data_checks.check_files(run, missing)
+    failed = Scheduler(begun, executor, board).finish(collecting).failed
+    uncollected = {job.task: failed[job.name] for job in collecting if job.name in failed}
+    if uncollected and set(uncollected) == set(begun.data):
+        task, reason = next(iter(uncollected.items()))
+        raise AltbenchError(f"{CollectJob(task).name}: {reason}")
+    run = begun.without_data_of(uncollected) if uncollected else begun.with_data()
+    data_checks.check_files(run, [task for task in missing if task not in uncollected])
     history.keep(run.sweep, run.root)
     cells_module.divide(run.root, len(run.plan.cells))
     return run
@@ -190,8 +194,11 @@ def summarise(run: Run, ended: Ended, pending: int, board: Board) -> Summary:
         _tell(board, job.checkpoint.label, load_checked(run.root, job.checkpoint.key))
     shutil.rmtree(run.folder.progress, ignore_errors=True)
     unplayed = [(name, why) for name, why in _infra_errors(run) if name not in ended.failed]
-    failed = (*ended.failed.items(), *unplayed, *_hopeless_rows(run), *_missing(run, ended.failed))
-    return Summary(run.root, run, len(run.plan.cells) - pending, _cells(ended.finished), failed)
+    uncollected = {CollectJob(task).name: reason for task, reason in run.uncollected.items()}
+    ended_badly = {**uncollected, **ended.failed}
+    failed = (*ended_badly.items(), *unplayed, *_hopeless_rows(run), *_missing(run, ended_badly))
+    without = sum(not _has_data(run, cell.checkpoint) for cell in run.plan.cells)
+    return Summary(run.root, run, len(run.plan.cells) - pending - without, _cells(ended.finished), failed)
 
 
 def _check_policies(begun: Run, executor: Executor, board: Board) -> None:
@@ -227,12 +234,21 @@ def pending_jobs(run: Run) -> list[Job]:
     measurements.
     """
     plan = run.plan
-    fits = [FitJob(c) for c in plan.checkpoints if needs_fit(run, c)]
-    unfinished = [c for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
+    fits = [FitJob(c) for c in plan.checkpoints if _has_data(run, c) and needs_fit(run, c)]
+    unfinished = [
+        c for c in plan.cells if _has_data(run, c.checkpoint) and not cells_module.is_finished(run.root, c.key)
+    ]
     older = older_cells(run.root, unfinished, {cell.key for cell in plan.cells})
     cells = [RolloutJob(c, older=older.get(c.key, ())) for c in unfinished]
-    unmeasured = [m for m in plan.measurements if not measures.is_measured(run.root, m.key)]
+    unmeasured = [
+        m for m in plan.measurements if _has_data(run, m.checkpoint) and not measures.is_measured(run.root, m.key)
+    ]
     return [*fits, *cells, *(MeasureJob(m) for m in unmeasured)]
+
+
+def _has_data(run: Run, point: Checkpoint) -> bool:
+    """Return whether the demonstrations of a checkpoint's task were not given up."""
+    return point.task not in run.uncollected
 
 
 def needs_fit(run: Run, point: Checkpoint) -> bool:
@@ -284,11 +300,15 @@ def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
     So a worker that wrote elsewhere, or a file that was deleted meanwhile, never looks
     like a finished run.
     """
-    lost = [(c.name, cells_module.cell_path(run.root, c.key)) for c in run.plan.cells if c.key not in run.recorded]
+    lost = [
+        (c.name, cells_module.cell_path(run.root, c.key))
+        for c in run.plan.cells
+        if _has_data(run, c.checkpoint) and c.key not in run.recorded
+    ]
     lost += [
         (f"{m.name}/measure", measures.measure_path(run.root, m.key))
         for m in run.plan.measurements
-        if not measures.is_measured(run.root, m.key)
+        if _has_data(run, m.checkpoint) and not measures.is_measured(run.root, m.key)
     ]
     return [
         (name, f"expected its record in {path}, which is missing or damaged; run the sweep again")

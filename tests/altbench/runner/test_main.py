@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fakes
+import gymnasium
 import pandas as pd
 import pytest
 import synthetic
@@ -18,6 +21,7 @@ from typer.testing import CliRunner
 
 from altbench.cli import run as commands
 from altbench.cli.app import app
+from altbench.core import registry
 from altbench.core.errors import AltbenchError, DatasetError, ResultsError
 from altbench.report import figures, outputs
 from altbench.results import cells as cells_module
@@ -70,6 +74,50 @@ def success_csv(summary: Summary) -> bytes:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures, each of which takes longer than its run: for tests of tables and records."""
     monkeypatch.setattr(figures, "write_figures", lambda *_: ([], ()))
+
+
+class Twin(fakes.FakeTask):
+    """A second task, which differs from the fake one in its name alone."""
+
+    info = dataclasses.replace(fakes.TASK, name="Twin")
+
+
+@pytest.fixture
+def twin() -> Iterator[None]:
+    """Register `Twin`, whose expert is the fake one's."""
+    registry.register("task", "Twin", Twin)
+    registry.register("expert", "Twin", "fakes:FakeExpert")
+    yield
+    del registry._REGISTERED["task"]["Twin"], registry._REGISTERED["expert"]["Twin"]
+    del gymnasium.registry["altbench/Twin-v0"]
+
+
+@pytest.mark.usefixtures("twin")
+def test_a_task_without_demonstrations_stops_no_other(
+    own_policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, collect = sweep(own_policies, tasks=["Fake", "Twin"]), work.collect
+
+    def collect_or_fail(run: Run, task: str, *rest: Any) -> None:
+        if task in hopeless:
+            raise DatasetError(f"the expert of {task} failed")
+        collect(run, task, *rest)
+
+    monkeypatch.setattr(work, "collect", collect_or_fail)
+    hopeless = {"Fake", "Twin"}
+    with pytest.raises(AltbenchError, match="fake/demonstrations: the expert of Fake failed"):
+        go(spec, tmp_path)
+    hopeless = {"Twin"}
+    summary, _ = go(spec, tmp_path)
+    assert (summary.found, summary.ran) == (0, 6)
+    assert summary.failed == (("twin/demonstrations", "the expert of Twin failed"),)
+    assert summary.run.lacking == ("demonstrations of Twin: 6 to collect",)
+    assert set(summary.episodes()["task"]) == {"Fake"} and {c.checkpoint.task for c in summary.run.plan.cells} == set(
+        spec.tasks
+    )
+    hopeless = set()
+    summary, _ = go(spec, tmp_path)
+    assert (summary.found, summary.ran, summary.failed) == (6, 6, ())
 
 
 def test_a_sweep_runs_and_is_found_finished_afterwards(own_policies: Path, tmp_path: Path) -> None:
