@@ -72,7 +72,7 @@ def collect(
     fewer demonstrations than --n, it adds the missing ones. The contents do not depend
     on the number of workers.
 
-    An attempt that fails is repeated with another seed, 20 times at most; the last one
+    An attempt that fails is repeated with another seed, 60 times at most; the last one
     is filmed. For those who write an expert, --watch films more.
 
     - `altbench demos collect Lift --n 30`
