@@ -101,6 +101,19 @@ def test_the_whitened_key_tells_demonstrations_whatever_moves_within_them():
     assert sum(right) >= count - 1 > sum(plain) + 3
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"), [(0.0, 0.0), (1.0, 1 / 9), (2.0, 1.0), (4.0, 0.0), (100.0, (96 / 100) ** 2)]
+)
+def test_ambiguity_is_0_on_a_first_frame_and_1_between_two(asked: float, expected: float) -> None:
+    first = FirstKey(np.array([[0.0], [4.0]], np.float32))
+    assert first.ambiguity(np.array([asked], np.float32)) == pytest.approx(expected)
+
+
+def test_with_one_demonstration_or_two_alike_nothing_is_known() -> None:
+    assert FirstKey(np.zeros((1, 3), np.float32)).ambiguity(np.zeros(3, np.float32)) == 1.0
+    assert FirstKey(np.zeros((2, 3), np.float32)).ambiguity(np.zeros(3, np.float32)) == 1.0
+
+
 def test_a_followed_demonstration_begins_among_its_first_frames():
     shown = table()
     config = FollowSpec(lookup="monotone", first_frames=4)

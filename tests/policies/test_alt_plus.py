@@ -9,6 +9,7 @@ from altbench.core.errors import ConfigError
 from altbench.core.policy import Observation
 from altbench_policies.alt_plus import policy as alt_plus_policy
 from altbench_policies.alt_plus.policy import familiar_limit, usual_miss
+from altbench_policies.lookup.first_key import FirstKey
 from altbench_policies.lookup.table import first_frame_scores
 
 
@@ -200,3 +201,26 @@ def test_a_followed_demonstration_is_corrected_as_well(fit_policy, make_policy, 
 def test_a_first_key_of_alt_plus_needs_a_demonstration_to_follow(make_policy):
     with pytest.raises(ConfigError, match="set lookup = 'monotone'"):
         make_policy("alt_plus", first_key="whitened")
+    with pytest.raises(ConfigError, match="set first_key = 'whitened'"):
+        make_policy("alt_plus", known=0.2)
+
+
+def test_where_a_demonstration_began_its_chunk_is_replayed_uncorrected(fit_policy, observe, demonstrations):
+    settings = {"train_steps": 20, "lookup": "monotone", "first_key": "whitened", "known": 0.2}
+    policy = fit_policy("alt_plus", **settings)
+    fitted = policy.fitted()
+
+    def corrected(ambiguity):
+        """Whether an episode that begins so, and goes on elsewhere, is corrected."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FirstKey, "ambiguity", lambda self, key: ambiguity)
+            policy.reset([0], [0])
+            policy.act(observe(demonstrations[2], [0], 1), [0])
+        decision = policy.act(between(observe, demonstrations), [0])
+        episode, frame = decision.matches[0, 0]
+        row = np.flatnonzero(
+            (fitted.table.demonstrated.episode == episode) & (fitted.table.demonstrated.frame == frame)
+        )
+        return not np.array_equal(decision.actions[0], fitted.table.demonstrated.chunk(row, 8)[0])
+
+    assert not corrected(0.2) and corrected(0.21)

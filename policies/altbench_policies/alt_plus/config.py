@@ -34,7 +34,10 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     `first_key`: the key by which the first decision of `lookup` = "monotone" finds its
     demonstration: the key itself ("learned"), or divided by its covariance within
     demonstrations ("whitened"). `whitening`: the share of the mean variance that is
-    added to that covariance.
+    added to that covariance. `known`: an episode is executed uncorrected if, by the first
+    key, its squared distance to one demonstration is at most this share of that to the
+    next (0: never); then the object stands where that demonstration had it, and a
+    correction is noise.
     """
 
     appearance: float = Field(default=0.8, ge=0, lt=1)
@@ -45,6 +48,7 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     familiar: float | None = added(None, ge=0, le=1)
     first_key: Literal["learned", "whitened"] = added("learned")
     whitening: float = added(1e-5, gt=0)
+    known: float = added(0.0, ge=0, le=1)
 
     # A size that two cores can train, without a bottleneck behind the views, and with a
     # narrow head. README.md says what each of these gained.
@@ -64,6 +68,10 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
         if self.first_key != "learned" and self.lookup != "monotone":
             raise ValueError(
                 f"first_key = {self.first_key!r} finds a demonstration to follow: set lookup = 'monotone' as well"
+            )
+        if self.known and self.first_key == "learned":
+            raise ValueError(
+                "known needs a first key that tells demonstrations apart: set first_key = 'whitened' as well"
             )
         return self
 

@@ -108,6 +108,7 @@ class AltPlus(Trainable[AltPlusSpec]):
         self._fitted: Fitted | None = None
         self._follower = Follower(config, config.top_k)
         self._familiar: dict[int, bool] = {}  # slot -> whether its episode began with a familiar image
+        self._known: set[int] = set()  # slots whose episodes began where a demonstration did
 
     @property
     def requirements(self) -> Requirements:
@@ -152,6 +153,7 @@ class AltPlus(Trainable[AltPlusSpec]):
         self._follower.reset(slots)
         for slot in slots:
             self._familiar.pop(slot, None)
+            self._known.discard(slot)
 
     @torch.inference_mode()
     def act(self, observation: Observation, slots: Sequence[int]) -> Decision:
@@ -201,19 +203,22 @@ class AltPlus(Trainable[AltPlusSpec]):
         first, begun = fitted.first_key, {}
         if first:
             fresh = [b for b, slot in enumerate(slots) if not self._follower.follows(slot)]
-            begun = {slots[b]: first.nearest(first.project(keys[b])) for b in fresh}
+            projected = {slots[b]: first.project(keys[b]) for b in fresh}
+            begun = {slot: first.nearest(key) for slot, key in projected.items()}
+            if self.config.known:
+                self._known |= {slot for slot, key in projected.items() if first.ambiguity(key) <= self.config.known}
         return self._follower.lookup(fitted.table, keys, slots, begun)
 
     def _trusted(self, slots: Sequence[int], scores: Float32) -> NDArray[np.bool_]:
         """Return whether each slot's chunk is to be corrected, bool (B,).
 
-        `scores` (B,) decide it at an episode's first decision, once: deciding anew at
-        each decision was worse (README.md).
+        `scores` (B,), and whether the episode's place is known, decide it at an episode's
+        first decision, once: deciding anew at each decision was worse (README.md).
         """
         for slot, score in zip(slots, scores, strict=True):
             if slot not in self._familiar:
                 self._familiar[slot] = bool(score <= self.fitted().familiar_limit)
-        return np.array([self._familiar[slot] for slot in slots])
+        return np.array([self._familiar[slot] and slot not in self._known for slot in slots])
 
     def _correction(self, change: Float32) -> Float32:
         """Return what is added to retrieved chunks, (B, Ta, Da), in the task's units.

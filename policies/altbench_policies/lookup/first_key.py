@@ -66,6 +66,17 @@ class FirstKey:
         """Return the first keys (B, R) of learned ones (B, D), if there is a projection."""
         return keys if self.projection is None else keys @ self.projection
 
+    def ambiguity(self, key: Float32) -> float:
+        """Return how much nearer to `key` (R,) the nearest first frame is than the second nearest.
+
+        It is the ratio of their squared distances: 0 on a first frame, 1 between two.
+        With one demonstration it is 1.
+        """
+        distances = np.sort(np.square(self.shown - key).sum(axis=1, dtype=np.float64))
+        if len(distances) < 2 or not distances[1]:
+            return 1.0
+        return float(distances[0] / distances[1])
+
     def nearest(self, key: Float32) -> int:
         """Return the place of the demonstration whose first frame is nearest to `key` (R,)."""
         return int(np.square(self.shown - key).sum(axis=1).argmin())
