@@ -85,6 +85,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         **{"disturbed": 0.5, "overlay": 0.5, "erase": 1, "train_steps": 6000},
         **{"appearance": 0.5, "familiar": 0.2, "shrinkage": 0.5, "shrinkage_unit": "miss"},
     },
+    "following": {  # it finds its demonstration by a key that tells them apart, and replays it where it stood (README.md)
+        **{"lookup": "monotone", "first_key": "whitened", "score_against": "all", "known": 0.2},
+    },
     "paper": {  # ALT's encoder and chunks at the published size, trained as bc's `paper`
         "encoder": "resnet18",
         "pooling": "spatial_softmax",

@@ -43,12 +43,16 @@ def _own(preset: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in preset.items() if name in RegressorSpec.model_fields}
 
 
+PRESETS = {name: _own(preset) for name, preset in ALT_PLUS.items() if name == "small" or _own(preset)}
+"""A preset of ALT+ that differs in the lookup alone is no other network."""
+
+
 class Regressor(Trainable[RegressorSpec]):
     """The chunk that ALT+'s network predicts here, executed as it is."""
 
     name: ClassVar[str] = "regressor"
     version: ClassVar[int] = 1
-    presets: ClassVar = {name: _own(preset) for name, preset in ALT_PLUS.items()}
+    presets: ClassVar = PRESETS
     runtime_fields = BehaviourCloning.runtime_fields
 
     def __init__(self, task: TaskInfo, config: RegressorSpec) -> None:
