@@ -157,7 +157,7 @@ def _cache() -> Path:
 
     Built-in code has a version in the key; the digest guards whoever changes it without.
     """
-    code = digest({name: source_digest(name) for name in ("altbench_envs", "altbench_demos")})
+    code = digest({name: source_digest(name) for name in registry.OWN_PACKAGES})
     return cache_folder() / f"expert-{code[:16]}"
 
 

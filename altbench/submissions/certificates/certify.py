@@ -58,13 +58,13 @@ class Judged:
 class Certificate:
     """The certificate of a policy on a task, with the controls that the same rule judges.
 
-    `random`: the success of random actions by split. `epochs`, `converged`: of the fit;
+    `chance`: the success of random actions by split. `epochs`, `converged`: of the fit;
     None for a policy without a rule for it.
     """
 
     own: Judged
     controls: tuple[Judged, ...]
-    random: dict[str, Rate]
+    chance: dict[str, Rate]
     task: str
     n: int
     flags: Rate
@@ -136,7 +136,7 @@ def certify(
 def judge(run: Run, console: Console) -> Certificate:
     """Return the certificate of the first row of a finished run of the protocol."""
     episodes = run.episodes()
-    own_label, floor_label, random_label = (entry.name for entry in run.sweep.policies)
+    own_label, floor_label, chance_label = (entry.name for entry in run.sweep.policies)
     task, n = run.sweep.tasks[0], run.sweep.policies[0].n[0]
     own = {cell.split: cell for cell in run.plan.cells if cell.label == own_label and cell.column.clean}
     training = training_trajectories(
@@ -158,7 +158,7 @@ def judge(run: Run, console: Console) -> Certificate:
     return Certificate(
         judged[0],
         tuple(judged[1:]),
-        _rates(clean, random_label),
+        _rates(clean, chance_label),
         task,
         n,
         _flag_rate(perturbed),
@@ -237,7 +237,7 @@ def _record(found: Certificate) -> dict[str, Any]:
         "badge": found.badge,
         "policy": row(found.own),
         "controls": [row(one) for one in found.controls],
-        "random": {split: _numbers(rate) for split, rate in sorted(found.random.items())},
+        "chance": {split: _numbers(rate) for split, rate in sorted(found.chance.items())},
         "training": {"epochs": found.epochs, "converged": found.converged},
         "fingerprint": found.fingerprint,
     }

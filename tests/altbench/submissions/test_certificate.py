@@ -179,7 +179,7 @@ def test_the_page_says_the_rule_and_leads_to_the_run(certified: Path) -> None:
 def test_the_page_says_what_training_and_chance_gave(certified: Path) -> None:
     record = sealed.read_json(certified / "certificate.json", ("format",), "")
     assert record["training"] == {"epochs": None, "converged": None}, "it trains nothing"
-    assert set(record["random"]) == {"replay", "recall", "uniform"} and record["random"]["uniform"][1] == 40
+    assert set(record["chance"]) == {"replay", "recall", "uniform"} and record["chance"]["uniform"][1] == 40
     text = (certified / "certificate.html").read_text()
     assert "<dt>training</dt>" not in text and text.count('<th scope="row"') == 4
 
