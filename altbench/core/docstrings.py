@@ -57,8 +57,9 @@ def keywords(module: str, name: str) -> dict[str, Any]:
     """
     tree = _parsed(module)
     for node in tree.body if tree else ():
-        named = isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
-        if named and isinstance(node.value, ast.Call):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        if any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
             return {word.arg: value for word in node.value.keywords if word.arg for value in _literal(word.value)}
     return {}
 
