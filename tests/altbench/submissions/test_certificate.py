@@ -60,12 +60,13 @@ def test_the_rule_on_the_published_audit_of_lift() -> None:
     }
 
 
+WORDS = {"bc": "generalises", "fisher": "recalls", "open_loop": "recalls"}
 CERTIFICATES = sorted((ROOT / "leaderboard" / "certificates").glob("*.json"))
 
 
 @pytest.mark.parametrize("path", CERTIFICATES, ids=lambda path: path.stem)
 def test_the_rule_on_certificates_of_lift(path: Path) -> None:
-    """Both lookups recall; so does blind playback, and the expert on the same episodes generalises."""
+    """Lookups recall, and so does blind playback; a network and the expert on the same episodes generalise."""
     record = sealed.read_json(path, ("format",), "")
     rows = [record["policy"], *record["controls"]]
 
@@ -80,12 +81,15 @@ def test_the_rule_on_certificates_of_lift(path: Path) -> None:
         found = decide(Evidence(rate(row["copies"]), rate(rates["recall"]), rate(rates["uniform"]), floor))
         assert found.word == row["word"] and [r.text for r in found.recalls] == [text for text, _ in row["recalls"]]
         words.append((row["label"], found.word))
-    assert words == [(path.stem, "recalls"), ("blind", "recalls"), ("expert", "generalises")]
+    assert words == [(path.stem, WORDS[path.stem]), ("blind", "recalls"), ("expert", "generalises")]
     assert record["certificate_version"] == CERTIFICATE_VERSION
 
 
-def test_there_are_certificates_of_both_lookups() -> None:
-    assert [path.stem for path in CERTIFICATES] == ["fisher", "open_loop"]
+def test_there_are_certificates_of_lookups_and_of_a_network() -> None:
+    assert [path.stem for path in CERTIFICATES] == list(WORDS)
+    for path in CERTIFICATES:
+        record = sealed.read_json(path, ("format",), "")
+        assert path.with_suffix(".svg").read_text() == badge(record["badge"], WORDS[path.stem])
 
 
 def evidence(copies: int, recall: int, uniform: int, floor: int = 14, of: int = 40) -> Evidence:
