@@ -210,6 +210,7 @@ def _perturbation(name: str, folder: Path, known: pd.DataFrame) -> str:
     rows = {"changes": kind, "options": show.options_text(cls), "version": str(cls.version)}
     sweep = f'```toml\nperturbations = [{{ name = "{name}", severities = [2, 5] }}]\n```\n'
     picture = _picture(f"perturbation-{name}.png", f"{name}: as it is, and severities 1 to 5", folder)
+    picture += "\nBoth cameras of `Lift`, 24 control steps into an episode of the expert.\n" if picture else ""
     return "\n".join([f"# {name}", "", _prose(cls), "", picture, _rows(rows), "In a sweep:", "", sweep])
 
 

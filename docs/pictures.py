@@ -25,8 +25,8 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name in registry.names("task"):
         _save(_task_sheet(name), f"task-{name}")
-    for name in registry.names("perturbation"):
-        _save(preview.perturbations_sheet([name], TASK), f"perturbation-{name}")
+    for name, sheet in preview.perturbation_sheets(registry.names("perturbation"), TASK):
+        _save(sheet, f"perturbation-{name}")
 
 
 def _task_sheet(name: str) -> np.ndarray:

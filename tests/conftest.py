@@ -62,3 +62,11 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither read nor write what whoever runs the tests has in a cache."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ALTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -46,11 +46,10 @@ def list_experiments() -> None:
 
     - `altbench experiments list`
     """
-    from altbench import experiments
-    from altbench.experiments import reproduce as work
-    from altbench.system.console import make_console
+    from altbench.cli.listing import KINDS
+    from altbench.system.console import make_console, show
 
-    work.show_list(experiments.everything(), make_console())
+    show(make_console(), KINDS["experiments"]())
 
 
 @app.command()

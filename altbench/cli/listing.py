@@ -114,7 +114,7 @@ def _experiments() -> FittingTable:
     from altbench import experiments
 
     table = FittingTable(("id", "name", "experiment", "question"), "Experiments", prose=[2, 3])
-    for one in experiments.everything():
+    for one in experiments.listed():
         table.add(one.id, one.name, one.title, one.question)
     return table
 

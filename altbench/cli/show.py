@@ -62,10 +62,10 @@ def _key(kind: str, name: str) -> str:
 
 
 def _experiments() -> dict[str, str]:
-    """Return the ids and names of the experiments, each -> the id; imports them all."""
+    """Return the ids and names of the experiments, each -> the id."""
     from altbench import experiments
 
-    return {word: one.id for one in experiments.everything() for word in (one.id, one.name)}
+    return {word: one.id for one in experiments.listed() for word in (one.id, one.name)}
 
 
 def _heading(console: Console, what: str, name: str, text: str | None) -> None:

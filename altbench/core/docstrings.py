@@ -1,6 +1,7 @@
 """What classes say of themselves, read from their docstrings.
 
-`first_line` reads the source, so that a list of all policies imports none of them.
+`first_line` and `keywords` read the source, so that a list of all policies, or of all
+experiments, imports none of them.
 `meanings` finds what a docstring says of each setting of a `Spec`: the docstring stays
 the only place where it is written.
 """
@@ -11,8 +12,11 @@ import ast
 import importlib.util
 import inspect
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from altbench.core.spec import Spec
 
@@ -44,6 +48,26 @@ def module_line(module: str) -> str:
     tree = _parsed(module)
     text = (ast.get_docstring(tree) or "") if tree else ""
     return SENTENCE.split(" ".join(text.partition("\n\n")[0].split()))[0]
+
+
+def keywords(module: str, name: str) -> dict[str, Any]:
+    """Return the keywords of the call that a module assigns to `name`, read from its source.
+
+    Those that are no literals are left out; empty if there is no such call.
+    """
+    tree = _parsed(module)
+    for node in tree.body if tree else ():
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        if any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
+            return {word.arg: value for word in node.value.keywords if word.arg for value in _literal(word.value)}
+    return {}
+
+
+def _literal(node: ast.expr) -> Iterator[Any]:
+    """Yield the value of a literal; nothing for other code."""
+    with suppress(ValueError):
+        yield ast.literal_eval(node)
 
 
 def _docstring(module: str, attribute: str) -> str:

@@ -24,7 +24,7 @@ from altbench.runner.main import complete
 from altbench.runner.progress import Board
 from altbench.sweeps.replicates import folder_of, with_data_seed
 from altbench.system import fingerprint
-from altbench.system.console import FittingTable, say, show
+from altbench.system.console import say
 from altbench.system.files import check_folder
 
 RUN = "run"
@@ -155,14 +155,6 @@ def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -
     own = root / "experiments" / experiment.id
     reasons = tuple(dict.fromkeys(left_out))
     return ExperimentRun(root, own, tuple(runs), reasons, preset, out / experiment.folder)
-
-
-def show_list(experiments: Sequence[Experiment], console: Console) -> None:
-    """Print the experiments as a table."""
-    table = FittingTable(("id", "name", "experiment", "question"), "Experiments", prose=[2, 3])
-    for experiment in experiments:
-        table.add(experiment.id, experiment.name, experiment.title, experiment.question)
-    show(console, table)
 
 
 def show_plans(

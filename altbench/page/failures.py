@@ -117,7 +117,7 @@ def failures(run: RunRecords) -> FailureSection:
         (key, episode): _kind(status, looked_up.get((key, episode)), endings.get((key, episode)), steps, task)
         for key, episode, status, steps, task in _columns(failed, "key", "episode", "status", "steps", "task")
     }
-    can_film = (run.root / "cells").is_dir()
+    can_film = run.can_replay
     clusters = tuple(_clusters(run, failed, kinds, can_film))
     return FailureSection(clusters, tuple(_maps(run, failed, endings)), kinds, len(failed), can_film)
 

@@ -248,7 +248,7 @@ def _command(run: RunRecords) -> str:
     from altbench.page.provenance import command
 
     folder = run.root / "checkpoints"
-    fitted = sorted(path.name for path in folder.glob("*")) if folder.is_dir() else []
+    fitted = sorted(path.name for path in folder.glob("*")) if folder.is_dir() and not run.submission else []
     for row in run.rows:
         own = run.episodes.loc[run.episodes["label"] == row.label, "train_seed"]
         name = f"{row.task.lower()}/{row.label}/n{row.n}/s{int(own.min()) if len(own) else 0}"

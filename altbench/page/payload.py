@@ -45,6 +45,9 @@ def payload(run: RunRecords, compared: PairSection, failed: FailureSection, film
     return {
         "root": run.shown_root,
         "film": failed.can_film,
+        "unfilmed": "No film is made of a submission."
+        if run.submission
+        else "Not filmed; this folder has no cells, so run the sweep again to film it.",
         "rows": [[row.title, row.task, row.label, row.n, row.style] for row in run.rows],
         "conditions": [_condition(one, cells) for one in run.conditions],
         "cells": [[name, films.get(name, "")] for name in names],

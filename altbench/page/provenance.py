@@ -112,6 +112,9 @@ def _checksums(run: RunRecords) -> Iterator[tuple[str, str]]:
 
 def _commands(run: RunRecords) -> Iterator[tuple[str, str]]:
     root = run.shown_root
+    if run.submission:
+        yield "Verify the archive that this page is made of", command("submit", "verify", root)
+        return
     if run.sweep:
         yield "Run the sweep again elsewhere", command("run", f"{root}/sweep.json", "--out", f"{root}-again")
         yield "Compare the two runs, episode by episode", command("compare", root, f"{root}-again")
@@ -120,6 +123,12 @@ def _commands(run: RunRecords) -> Iterator[tuple[str, str]]:
 
 
 def _downloads(run: RunRecords, beside: str) -> Iterator[Download]:
+    if run.submission:
+        sizes = (path.stat().st_size for path in run.root.rglob("*") if path.is_file())
+        yield Download(
+            run.submission.file, "all records", f"{sum(sizes) / 1000:,.0f} kB", run.submission.archive, False
+        )
+        return
     for stem, about in (("success", "every rate with counts and interval"), ("latency", "time"), ("memory", "memory")):
         for suffix in ("csv", "tex"):
             yield from _download(run.root / "tables" / f"{stem}.{suffix}", f"{about}, {suffix}", run.root, beside)

@@ -19,12 +19,13 @@ from altbench.report.figures import run_styles
 from altbench.report.privileged import marked
 from altbench.report.splits import splits_in_order
 from altbench.report.style import Styles
-from altbench.report.success import CONDITION, ROW, ood_table, success_table
+from altbench.report.success import CONDITION, ROW, ood_table, success_table, unconverged_rows
+from altbench.results.collected import COLUMN as COLLECTED
 from altbench.results.frames import load_parts
 from altbench.results.measures import load_measures
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import CellHeader, MeasureRecord
-from altbench.stats.parts import EpisodeParts, Episodes, parts_of_run
+from altbench.stats.parts import EpisodeParts, Episodes, parts_of, parts_of_run
 from altbench.sweeps.kept import load_kept
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
@@ -103,12 +104,35 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Submission:
+    """Where records are from that others submitted: the archive `file`, and how a page shows it.
+
+    `standing`: what a reader may believe of it. `entry`, `archive`: addresses of its page
+    and of the archive. `collected`: (task, N) -> number of demonstrations in their file.
+    """
+
+    file: str
+    title: str
+    description: str
+    standing: str
+    entry: str
+    archive: str
+    collected: Mapping[tuple[str, int], int]
+
+    def with_collected(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return episodes with their column `collected`, on which the order of demonstrations depends."""
+        own = zip(frame["task"], frame["n"], strict=True)
+        return frame.assign(**{COLLECTED: [self.collected.get((str(t), int(n)), int(n)) for t, n in own]})
+
+
+@dataclass(frozen=True)
 class RunRecords:
     """The records of the run in `root`.
 
     `episodes`, `decisions`: all of them; of a big run those of the cells in a sample.
     `everything`: all episodes; of a big run in parts. `made_by`, `sweep`: None if the
-    folder does not say it. `films`: cell name -> mp4.
+    folder does not say it. `films`: cell name -> mp4. `submission`: None for a run of
+    one's own.
     """
 
     root: Path
@@ -119,6 +143,7 @@ class RunRecords:
     made_by: Fingerprint | None
     films: Mapping[str, Path]
     everything: Episodes
+    submission: Submission | None = None
 
     @property
     def sampled(self) -> bool:
@@ -159,12 +184,23 @@ class RunRecords:
 
     @property
     def name(self) -> str:
-        """The sweep's name, or the folder's."""
+        """The sweep's name, or the folder's; of a submission its title."""
+        if self.submission:
+            return self.submission.title
         return self.sweep.name if self.sweep else self.root.name
 
     @property
+    def description(self) -> str:
+        """What the sweep, or the submission's card, says of itself; empty if nothing."""
+        if self.submission:
+            return self.submission.description
+        return self.sweep.description if self.sweep else ""
+
+    @property
     def shown_root(self) -> str:
-        """How commands name the folder: from the one above it, or above `results`."""
+        """How commands name the folder, from the one above it, or above `results`; or the archive."""
+        if self.submission:
+            return self.submission.file
         path = self.root.absolute()
         return f"results/{path.name}" if path.parent.name == "results" else path.name
 
@@ -225,9 +261,23 @@ class RunRecords:
             return ()
 
     @property
+    def can_replay(self) -> bool:
+        """Whether the folder has what `altbench video` replays: cells, and the run that they are of."""
+        return self.submission is None and (self.root / "cells").is_dir()
+
+    @cached_property
+    def unconverged(self) -> frozenset[tuple[str, str, int]]:
+        """(task, label, N) of the rows with a checkpoint that has not converged."""
+        return frozenset().union(*(unconverged_rows(part) for part in parts_of(self.everything)))
+
+    @property
     def missing_cells(self) -> tuple[str, ...]:
         """The planned cells that have no record."""
         return tuple(name for name in self.planned if name not in self.cells)
+
+    def is_short(self, row: Row) -> bool:
+        """Return whether a checkpoint of a row has not converged."""
+        return (row.task, row.label, row.n) in self.unconverged
 
     def of(self, row: Row, **wanted: Any) -> list[Condition]:
         """Return the conditions of a row whose attributes are as `wanted`."""
@@ -235,10 +285,10 @@ class RunRecords:
         return [one for one in own if all(getattr(one, name) == value for name, value in wanted.items())]
 
 
-def load(root: Path) -> RunRecords:
-    """Read the run in `root`: finished, unfinished or published.
+def load(root: Path, submission: Submission | None = None) -> RunRecords:
+    """Read the run in `root`: finished, unfinished or published; or an archive's parts.
 
-    Raises ResultsError, in one line, if it is no run's folder or holds no episode.
+    `submission`: where these are from. Raises ResultsError, in one line, if it is no run's folder or holds no episode.
     """
     if not root.is_dir():
         raise ResultsError(f"{root}: no such folder; expected a run's folder, such as results/quick")
@@ -246,20 +296,25 @@ def load(root: Path) -> RunRecords:
         raise ResultsError(f"{root}: no records; expected episodes.parquet or cells/ in it, which `altbench run` makes")
     warn_of_unchecked(root)
     sweep = load_kept(root / "sweep.json") if (root / "sweep.json").is_file() else None
-    everything, episodes, decisions = _read(root, sweep)
+    everything, episodes, decisions = _read(root, sweep, submission)
     if episodes.empty:
         raise ResultsError(f"{root}: no finished cell in it; run the sweep again")
     measures = load_measures(root)
     films = {str(name): root / "videos" / f"{file_name(str(name))}.mp4" for name in episodes["name"].unique()}
     there = {name: path for name, path in films.items() if path.is_file()}
-    return RunRecords(root, episodes, decisions, measures, sweep, load_fingerprint(root), there, everything)
+    made_by = load_fingerprint(root)
+    return RunRecords(root, episodes, decisions, measures, sweep, made_by, there, everything, submission)
 
 
-def _read(root: Path, sweep: SweepSpec | None) -> tuple[Episodes, pd.DataFrame, pd.DataFrame]:
+def _read(
+    root: Path, sweep: SweepSpec | None, submission: Submission | None
+) -> tuple[Episodes, pd.DataFrame, pd.DataFrame]:
     """Return all episodes, and episodes and decisions to hold: those of a sample of cells
     if there are more than `MOST_LOADED`.
     """
     parts = parts_of_run(load_parts(root), root, sweep, root)
+    if submission:
+        parts = EpisodeParts(parts.recorded, submission.with_collected)
     keys = _sample({key: parts.recorded.count(key) for key in parts.recorded.headers}, parts.recorded.headers)
     episodes, decisions = parts.add(parts.recorded.episodes(keys=keys)), parts.recorded.decisions(set(keys))
     return (episodes if len(keys) == len(parts.recorded) else parts), episodes, decisions

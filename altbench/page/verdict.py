@@ -165,13 +165,18 @@ def _leaders(run: RunRecords, split: str, kind: str) -> str:
 
 
 def _led(run: RunRecords, best: Condition) -> str:
+    rivals = [c for c in run.conditions if c.clean and c.split == best.split and c.row.task == best.row.task]
+    if len(rivals) == 1:
+        return f"{_named(best.row)} solves {_rate(best)}, with no other row to compare it with"
     equal = [c for c in run.conditions if c.clean and (c.split, c.rate) == (best.split, best.rate)]
     if len(equal) > 1:
         return f"{listed([_named(c.row) for c in equal])} solve the most, {_rate(best)} each"
     ranked = {
         True: "significantly more than every other row",
         False: "not significantly more than every other row",
-        None: f"not ranked, since rows of fewer than {RANKED_FROM} episodes are not",
+        None: "not ranked, since its network has not converged"
+        if run.is_short(best.row)
+        else f"not ranked, which takes two rows of at least {RANKED_FROM} episodes each",
     }[best.best]
     return f"{_named(best.row)} solves the most, {_rate(best)}, {ranked}"
 

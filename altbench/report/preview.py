@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -57,10 +57,29 @@ def perturbations_sheet(names: Sequence[str], task_name: str, seed: int = 0) -> 
     rows = []
     for name in names:
         kind = registry.perturbation(name)
-        pictures = [_picture(env, task, kind(severity), film, seed) for severity in SEVERITIES]
-        rows.append((name.replace("_", "\n", 1), pictures))
+        seen = [_seen(env, task, kind(severity), film, seed) for severity in SEVERITIES]
+        rows.append((name.replace("_", "\n", 1), [np.concatenate(list(one.values()), axis=1) for one in seen]))
     env.close()
-    return contact_sheet(rows, [f"severity {s}" if s else "as it is" for s in SEVERITIES], FRAME_SIZE)
+    return contact_sheet(rows, _titles(), FRAME_SIZE)
+
+
+def perturbation_sheets(names: Sequence[str], task_name: str, seed: int = 0) -> Iterator[tuple[str, UInt8]]:
+    """Yield each perturbation with a sheet of its own: a row per camera, a column per severity.
+
+    All sheets have one size, which a page shows without making it smaller.
+    """
+    task, env = registry.task(task_name), _made(task_name, FRAME_SIZE)
+    film = _film(env, task, seed)
+    for name in names:
+        kind = registry.perturbation(name)
+        seen = [_seen(env, task, kind(severity), film, seed) for severity in SEVERITIES]
+        rows = [(camera, [one[camera] for one in seen]) for camera in task.cameras]
+        yield name, contact_sheet(rows, _titles(), FRAME_SIZE)
+    env.close()
+
+
+def _titles() -> list[str]:
+    return [f"severity {s}" if s else "as it is" for s in SEVERITIES]
 
 
 def first_images(task_name: str, splits: Sequence[str]) -> dict[str, Images]:
@@ -100,10 +119,10 @@ def _film(env: gymnasium.Env[Any, Any], task: TaskInfo, seed: int) -> list[Image
     return film
 
 
-def _picture(
+def _seen(
     env: gymnasium.Env[Any, Any], task: TaskInfo, perturbation: AnyPerturbation, film: Sequence[Images], seed: int
-) -> UInt8:
-    """Return the film's last frame as a policy would see it, cameras side by side.
+) -> Images:
+    """Return the film's last frame as a policy would see it, by camera.
 
     It is grey if the task does not support the perturbation.
     """
@@ -120,7 +139,7 @@ def _picture(
         shown = {camera: np.full_like(image, MISSING) for camera, image in film[last].items()}
     finally:
         perturber.end(simulated)
-    return np.concatenate(list(shown.values()), axis=1)
+    return shown
 
 
 def _made(task_name: str, size: int) -> gymnasium.Env[Any, Any]:

@@ -52,13 +52,20 @@ class Summary(OpenedRun):
     """A run as it was left, with its records and tables for scripts.
 
     `root`: where its tables are. `found`: cells that were finished before. `ran`: cells
-    run now. `failed`: jobs and figures that failed, each with the reason.
+    run now. `failed`: jobs and figures that failed, each with the reason; `undrawn`: those
+    of them that are figures or pages.
     """
 
     run: Run
     found: int
     ran: int
     failed: tuple[tuple[str, str], ...]
+    undrawn: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def played(self) -> bool:
+        """Whether all was played and measured; something may be undrawn."""
+        return len(self.failed) == len(self.undrawn)
 
     def episodes(self) -> pd.DataFrame:
         """Return a row per episode of the sweep's own cells."""
@@ -98,7 +105,7 @@ def run(
         with _opened(executor, workers) as chosen:
             summary = complete(Run.begin(root, sweep, renderer), chosen, Board(shown, chosen.threads))
         undrawn = draw(summary.run, out)
-    return replace(summary, root=out or root, failed=(*summary.failed, *undrawn))
+    return replace(summary, root=out or root, failed=(*summary.failed, *undrawn), undrawn=undrawn)
 
 
 def draw(run: Run, out: Path | None = None) -> Failures:

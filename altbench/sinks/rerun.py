@@ -30,8 +30,7 @@ def write_rerun(root: Path, name: str, episode: int, out: Path | None = None) ->
     """
     if importlib.util.find_spec("rerun") is None:
         raise ConfigError(
-            "--rerun needs the package rerun-sdk, which is missing; install it: pip install 'altbench[rerun]', or beside "
-            "NumPy 1 pip install --no-deps rerun-sdk"
+            "--rerun needs the package rerun-sdk, which is missing; install it: pip install 'altbench[rerun]'"
         )
     import rerun
 
@@ -41,7 +40,9 @@ def write_rerun(root: Path, name: str, episode: int, out: Path | None = None) ->
         target.parent.mkdir(parents=True, exist_ok=True)
         # The same episode is the same recording, whenever it is written.
         identity = f"{made.cell.key[:16]}-{episode}"
-        with replacing(target) as temporary, rerun.RecordingStream("altbench", recording_id=identity) as stream:
+        # rerun-sdk renamed this, the time and the numbers in 0.23, the first that needs NumPy 2.
+        begin = rerun.RecordingStream if hasattr(rerun, "Scalars") else rerun.new_recording
+        with replacing(target) as temporary, begin("altbench", recording_id=identity) as stream:
             stream.save(temporary)
             _write(stream, made, record)
             stream.flush()
@@ -63,8 +64,7 @@ def _write(stream, made: Shot, record: EpisodeRecord) -> None:  # type: ignore[n
     stream.log("about", rerun.TextDocument(about), static=True)
     gone: list[Float32] = []
     for moment in made.moments(record):
-        stream.set_time(STEP, sequence=moment.step)
-        stream.set_time(TIME, duration=moment.step / task.control_hz)
+        _set_time(stream, moment.step, moment.step / task.control_hz)
         stream.log("scene", rerun.Image(moment.scene).compress())
         for camera, image in moment.seen.items():
             stream.log(f"cameras/{camera}", rerun.Image(image))
@@ -73,6 +73,23 @@ def _write(stream, made: Shot, record: EpisodeRecord) -> None:  # type: ignore[n
         if moment.decision is not None and moment.step == moment.decision.step:
             end = next((step for step in begins if step > moment.step), len(record.trajectory))
             _log_decision(stream, moment.decision, record, end, task.arms, demonstrations)
+
+
+def _set_time(stream, step: int, seconds: float) -> None:  # type: ignore[no-untyped-def]
+    """Set both timelines."""
+    if hasattr(stream, "set_time"):
+        stream.set_time(STEP, sequence=step)
+        stream.set_time(TIME, duration=seconds)
+    else:
+        stream.set_time_sequence(STEP, step)
+        stream.set_time_seconds(TIME, seconds)
+
+
+def _log_number(stream, path: str, value: float) -> None:  # type: ignore[no-untyped-def]
+    """Log a number that a chart shows."""
+    import rerun
+
+    stream.log(path, rerun.Scalars([value]) if hasattr(rerun, "Scalars") else rerun.Scalar(value))
 
 
 def _log_arms(stream, gone: list[Float32], arms: int) -> None:  # type: ignore[no-untyped-def]
@@ -107,13 +124,13 @@ def _log_decision(  # type: ignore[no-untyped-def]
         pairs = zip(decision.matches, decision.similarities, strict=False)
         lines = [f"demonstration {d}, frame {frame}: similarity {value:.3f}" for (d, frame), value in pairs]
         stream.log("matches", rerun.TextLog("\n".join(lines)))
-        stream.log("score/similarity", rerun.Scalars([float(decision.similarities[0])]))
+        _log_number(stream, "score/similarity", float(decision.similarities[0]))
     if decision.ood_score is not None:
-        stream.log("score/ood", rerun.Scalars([decision.ood_score]))
+        _log_number(stream, "score/ood", decision.ood_score)
     if record.ood_threshold is not None:
-        stream.log("score/threshold", rerun.Scalars([record.ood_threshold]))
+        _log_number(stream, "score/threshold", record.ood_threshold)
     if decision.is_ood is not None:
-        stream.log("score/flag", rerun.Scalars([float(decision.is_ood)]))
+        _log_number(stream, "score/flag", float(decision.is_ood))
 
 
 def _matched(

@@ -9,6 +9,7 @@ from altbench.core.errors import ConfigError
 from altbench.submissions.board import make_board
 from altbench.submissions.entries import Entry, read_entry
 from altbench.submissions.pages import entry_page, index_page
+from altbench.submissions.reports import FOLDER, report_page
 from altbench.system.files import new_folder
 
 INDEX = "index.html"
@@ -19,9 +20,9 @@ def build(folder: Path, site: Path | None = None) -> Path:
     """Write the leaderboard of all archives in `folder` into `site`; return its first page.
 
     Beside mine.zip, mine.verdict.json is its verdict; one of other bytes is passed over.
-    `site`: None is FOLDER/site. The same files give the same bytes. ConfigError if
-    `folder` holds no archive, or if `site` holds other files; SubmissionError for an
-    archive that is damaged.
+    What is verified has a report of all its episodes. `site`: None is FOLDER/site. The
+    same files give the same bytes. ConfigError if `folder` holds no archive, or if `site`
+    holds other files; SubmissionError for an archive that is damaged.
     """
     target = site or folder / "site"
     archives = sorted(path for path in folder.glob("*.zip") if path.is_file())
@@ -38,9 +39,12 @@ def build(folder: Path, site: Path | None = None) -> Path:
 def _write(folder: Path, entries: list[Entry], archives: list[Path]) -> None:
     (folder / "entries").mkdir()
     (folder / "archives").mkdir()
+    (folder / FOLDER).mkdir()
     _text(folder / INDEX, index_page(make_board(entries)))
     for entry, archive in zip(entries, archives, strict=True):
         _text(folder / "entries" / f"{entry.slug}.html", entry_page(entry, entry.verdict, entry.file, back=True))
+        if entry.is_verified:
+            _text(folder / FOLDER / f"{entry.slug}.html", report_page(archive, entry))
         shutil.copyfile(archive, folder / "archives" / archive.name)
 
 

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from altbench.core.demonstration import Demonstration
 from altbench.core.policy import Policy
+from altbench.experiments import About
 from altbench.report.drawing.layout import drawing_fault
 from altbench.report.style import styled
 from altbench.report.table import Table
@@ -303,27 +304,17 @@ def _nothing_to_compute(run: ExperimentRun, say: Say) -> None:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """One experiment.
+class Experiment(About):
+    """One experiment: what it says of itself, and what it does.
 
-    `id`: as in the paper's list (E3); `name`: in words (main-table); `question`: one
-    sentence. `sweeps`: what it runs for a preset, in order; it may ask for rows that
+    `sweeps`: what it runs for a preset, in order; it may ask for rows that
     this installation does not know, which are left out and named. `compute`: computes
     what it needs besides cells, into `run.own`; called after the sweeps have run, and
     resumable. `report`: reads records and starts no work. `figures`: draws the figures
     that its sections name, of the report's tables alone.
     """
 
-    id: str
-    name: str
-    title: str
-    question: str
     report: Callable[[ExperimentRun], Report]
     sweeps: Callable[[Preset], Sequence[SweepSpec]] = _no_sweeps
     compute: Callable[[ExperimentRun, Say], None] = _nothing_to_compute
     figures: Callable[[Tables], Figures] = _no_figures
-
-    @property
-    def folder(self) -> str:
-        """Its folder's name, such as `E3-main-table`."""
-        return f"{self.id}-{self.name}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from altbench.audit import expert
 from altbench.experiments.shared.experiment import ExperimentRun, Say
-from altbench.results import cells
 from altbench.rollout.records import EpisodeRecord
 from altbench.sweeps.plan import Cell
 
@@ -24,7 +23,7 @@ def played(run: ExperimentRun) -> list[tuple[Cell, tuple[EpisodeRecord, ...]]]:
 
 def missing(run: ExperimentRun) -> tuple[str, ...]:
     """Return the names of the expert's cells that are missing."""
-    return tuple(cell.name for cell in controls(run) if not cells.is_recorded(run.own, cell.key))
+    return tuple(cell.name for cell in controls(run) if not expert.is_played(run.own, cell))
 
 
 def controls(run: ExperimentRun) -> list[Cell]:

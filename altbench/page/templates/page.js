@@ -112,7 +112,7 @@
     if (message) parts.push(make("p", {}, message));
     if (cell[1]) parts.push(make("video", { controls: true, preload: "none", src: cell[1], "aria-label": `Film of ${cell[0]}` }));
     else parts.push(data.film ? command(filming(cell[0], episode))
-      : make("p", { class: "hint" }, "Not filmed; this folder has no cells, so run the sweep again to film it."));
+      : make("p", { class: "hint" }, data.unfilmed));
     return parts;
   };
   const showCondition = (number, episode) => {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from altbench.core.spec import read_toml
 from altbench.page import PAGE
 from altbench.results import cells
 from altbench.results.run import Run
+from altbench.results.training import training_of_run
 from altbench.rollout.records import EpisodeRecord, MeasureRecord
 from altbench.runner.main import run as run_sweep
 from altbench.stats.calibrated import calibrate
@@ -55,16 +56,23 @@ class Judged:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The certificate of a policy on a task, with the controls that the same rule judges."""
+    """The certificate of a policy on a task, with the controls that the same rule judges.
+
+    `chance`: the success of random actions by split. `epochs`, `converged`: of the fit;
+    None for a policy without a rule for it.
+    """
 
     own: Judged
     controls: tuple[Judged, ...]
+    chance: dict[str, Rate]
     task: str
     n: int
     flags: Rate
     false_alarms: Rate
     measure: MeasureRecord | None
     fingerprint: str
+    epochs: float | None = None
+    converged: bool | None = None
 
     @property
     def badge(self) -> str:
@@ -103,28 +111,32 @@ def protocol(policy: str, task: str, preset: str = "", label: str = "") -> Sweep
     return SweepSpec.parse({**values, **changes}, PROTOCOL.name)
 
 
-def certify(sweep: SweepSpec, root: Path, workers: int | None, console: Console) -> tuple[Certificate, bool]:
-    """Run the protocol into `root` and judge; return the certificate, and whether all was played.
+def certify(
+    sweep: SweepSpec, root: Path, workers: int | None, console: Console
+) -> tuple[Certificate | None, Sequence[tuple[str, str]]]:
+    """Run the protocol into `root` and judge; return the certificate, and what failed.
 
     What is finished is not played again. Writes certificate.json, certificate.html and
-    badge.svg into `root`, if all was played.
+    badge.svg into `root`. If not all was played, nothing is judged or written, and the
+    certificate is None. A figure that cannot be drawn costs itself alone.
     """
     from altbench.submissions.certificates.pages import write_pages
 
     summary = run_sweep(sweep, root, workers, console)
     for job, reason in summary.failed:
         say(console, ("failed", "red"), f" {job}: {reason}")
+    if not summary.played:
+        return None, summary.failed
     found = judge(summary.run, console)
-    if not summary.failed:
-        sealed.write_json(root / RECORD, _record(found))
-        write_pages(root, found, PAGE if (root / PAGE).is_file() else "")
-    return found, not summary.failed
+    sealed.write_json(root / RECORD, _record(found))
+    write_pages(root, found, PAGE if (root / PAGE).is_file() else "")
+    return found, summary.failed
 
 
 def judge(run: Run, console: Console) -> Certificate:
     """Return the certificate of the first row of a finished run of the protocol."""
     episodes = run.episodes()
-    own_label, floor_label = run.sweep.policies[0].name, run.sweep.policies[1].name
+    own_label, floor_label, chance_label = (entry.name for entry in run.sweep.policies)
     task, n = run.sweep.tasks[0], run.sweep.policies[0].n[0]
     own = {cell.split: cell for cell in run.plan.cells if cell.label == own_label and cell.column.clean}
     training = training_trajectories(
@@ -142,15 +154,19 @@ def judge(run: Run, console: Console) -> Certificate:
     expert_rates = {split: _rate_of(records) for split, (_, records) in played.items()}
     judged.append(_judged(expert.EXPERT, control, control, expert_rates, floor))
     measured = [one for one in run.measures() if one.label == own_label]
+    trained = training_of_run(run).get(own["recall"].checkpoint.key, {})
     return Certificate(
         judged[0],
         tuple(judged[1:]),
+        _rates(clean, chance_label),
         task,
         n,
         _flag_rate(perturbed),
         _flag_rate(clean[(clean["label"] == own_label) & (clean["split"] == "recall")]),
         measured[0] if measured else None,
         run.fingerprint().one_line(),
+        trained.get("epochs"),
+        trained.get("converged"),
     )
 
 
@@ -173,16 +189,10 @@ def _frame(played: tuple[Cell, Sequence[EpisodeRecord]], training: TrainingSet) 
 def _expert(run: Run, wanted: Sequence[Cell], console: Console) -> dict[str, tuple[Cell, Sequence[EpisodeRecord]]]:
     """Let the task's expert play the same episodes; return split -> its cell and episodes."""
     folder = run.root / "expert"
-    found: dict[str, tuple[Cell, Sequence[EpisodeRecord]]] = {}
-    for cell in wanted:
-        own = replace(
-            cell,
-            label=expert.EXPERT,
-            checkpoint=replace(cell.checkpoint, policy=expert.EXPERT, label=expert.EXPERT),
-        )
-        expert.play(run, own, folder, partial(say, console))
-        found[cell.split] = (own, cells.read_cell(cells.cell_path(folder, own.key)).episodes)
-    return found
+    own = [expert.control_of(cell) for cell in wanted]
+    for cell in own:
+        expert.play(run, cell, folder, partial(say, console))
+    return {cell.split: (cell, records) for cell, records in expert.played(folder, own)}
 
 
 def _rates(clean: pd.DataFrame, label: str) -> dict[str, Rate]:
@@ -227,6 +237,8 @@ def _record(found: Certificate) -> dict[str, Any]:
         "badge": found.badge,
         "policy": row(found.own),
         "controls": [row(one) for one in found.controls],
+        "chance": {split: _numbers(rate) for split, rate in sorted(found.chance.items())},
+        "training": {"epochs": found.epochs, "converged": found.converged},
         "fingerprint": found.fingerprint,
     }
 

@@ -14,8 +14,8 @@ from altbench.system.files import write_text
 
 COLOURS = {"generalises": "#1a6f37", "recalls": "#8a4b00", "undecided": "#5a6068"}
 """The badge's colours: white text on each has a contrast of at least 5 to 1."""
-LETTER = 6.7
-"""The mean width of a letter of the badge's font, 11 pixels high, in pixels."""
+FONT, SIZE, ASIDE = "fonts/ttf/DejaVuSans.ttf", 11, 7
+"""The badge's font, which matplotlib carries, its size, and the room on each side (pixels)."""
 
 
 def write_pages(folder: Path, found: Certificate, report: str) -> None:
@@ -38,6 +38,16 @@ def write_pages(folder: Path, found: Certificate, report: str) -> None:
 
 def badge(words: str, word: str) -> str:
     """Return the badge as SVG, such as `altbench | recalls (Lift, N = 30)`."""
-    left, right = round(LETTER * len("altbench")) + 14, round(LETTER * len(words)) + 14
+    left, right = (_width(text) + 2 * ASIDE for text in ("altbench", words))
     drawn = environment(PACKAGE).get_template("badge.svg")
     return drawn.render(words=words, left=left, right=right, colour=COLOURS[word])
+
+
+def _width(text: str) -> int:
+    """Return the width of a text in the badge's font (pixels)."""
+    import matplotlib
+    from PIL import ImageFont
+
+    # The basic layout is the same wherever Pillow was built. Ten times the size: no hinting to whole pixels.
+    font = ImageFont.truetype(Path(matplotlib.get_data_path(), FONT), 10 * SIZE, layout_engine=ImageFont.Layout.BASIC)
+    return round(font.getlength(text) / 10)

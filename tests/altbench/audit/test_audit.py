@@ -320,7 +320,8 @@ def test_bars_mark_the_nearest_and_stand_at_the_similarities(audited: list[Audit
     assert "S = 0.80" in figure.axes[0].get_title() and "S = 0.50" in figure.axes[1].get_title()
 
 
-def test_the_expert_plays_the_same_episodes_once(run: Path, tmp_path: Path) -> None:
+def test_the_expert_plays_the_same_episodes_once(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALTBENCH_CACHE", str(tmp_path / "cache"))
     subject = find("fake/open_loop/n6/s0", run)
     text = io.StringIO()
     for _ in range(2):

@@ -6,6 +6,8 @@ import dataclasses
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +250,29 @@ def test_ids_and_names_are_found_and_misspelt_ones_corrected() -> None:
     assert experiments.find("e1") is experiments.find("toy-manifolds")
     with pytest.raises(ConfigError, match="unknown experiment 'toy-manifold'; did you mean 'toy-manifolds'"):
         experiments.find("toy-manifold")
+
+
+@pytest.mark.parametrize("identity", list(experiments.EXPERIMENTS))
+def test_what_is_read_of_an_experiment_is_what_it_says(identity: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list reads the source. Without it, it imports the experiment."""
+    loaded, read = experiments.load(identity), experiments.about(identity)
+    told = ("id", "name", "title", "question", "folder")
+    assert type(read) is experiments.About and loaded.id == identity
+    assert [getattr(read, name) for name in told] == [getattr(loaded, name) for name in told]
+    monkeypatch.setattr(experiments, "keywords", lambda module, name: {})
+    assert experiments.about(identity) is loaded
+
+
+def test_a_list_of_experiments_imports_none_of_them() -> None:
+    code = (
+        "import sys; from altbench import experiments; from altbench.cli.app import app\n"
+        "try: app(['experiments', 'list'])\n"
+        "except SystemExit: pass\n"
+        "loaded = [m for m in ('torch', 'pandas', 'matplotlib', 'seaborn') if m in sys.modules]\n"
+        "print(*loaded, *(m for m in sys.modules if m.startswith('altbench.experiments.')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == [] and "main-table" in done.stdout
 
 
 def test_an_experiment_named_twice_is_done_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,7 +106,12 @@ def test_a_row_that_has_not_converged_leads_on_the_page_no_more_than_in_the_tabl
     key = load_published(tmp_path).set_index("label")["checkpoint_key"]["bc"].iloc[0]
     known = {key: {"name": "lift/bc/n30/s0", "epochs": 10.0, "converged": False}}
     sealed.write_json(tmp_path / "training.json", {"checkpoints": known})
-    assert {one.row.label for one in load(tmp_path).conditions if one.best} == {"alt"}
+    run = load(tmp_path)
+    assert {one.row.label for one in run.conditions if one.best} == {"alt"}
+    assert "not ranked, since its network has not converged" in verdict(run).sentences[1]
+    text = write_page(tmp_path).read_text()
+    assert 'bc <small class="muted">not converged</small>' in text and "marked * in legends" in text
+    assert 'alt <small class="muted">not converged' not in text
 
 
 def won(count: int, of: int) -> list[EpisodeRecord]:
@@ -137,6 +142,23 @@ def test_the_second_sentence_names_who_leads_on_shown_and_on_new_starts(tmp_path
         "n = 30", "N = 30"
     )
     assert "on uniform (new starts) bc (N = 30) solves the most, 50/60 = 83 % [72, 91], significantly more" in second
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (0, "alt (N = 30) solves 60/60 = 100 % [89, 100], with no other row to compare it with."),
+        (
+            49,
+            "solves the most, 60/60 = 100 % [89, 100], not ranked, which takes two rows of at least 50 episodes each.",
+        ),
+    ],
+)
+def test_a_row_without_rivals_is_not_said_to_lead(tmp_path: Path, others: int, said: str) -> None:
+    """With 60 episodes of its own it is not for want of these that nothing is ranked."""
+    cells = [(header("alt", 30, "recall"), won(60, 60))]
+    cells += [(header("bc", 30, "recall"), won(0, others))] if others else []
+    assert verdict(write(tmp_path, cells)).sentences[1].endswith(said)
 
 
 def test_equal_rows_lead_together(tmp_path: Path) -> None:

@@ -86,6 +86,19 @@ def test_perturbations_are_shown_by_severity_and_grey_where_a_task_has_nothing_f
     assert all((picture == MISSING).all() for picture in cells[2][1:])
 
 
+def test_a_perturbation_has_a_sheet_of_its_own_with_a_row_for_each_camera() -> None:
+    """All have one size, and hold the pictures that stand side by side in the sheet of many."""
+    names = ["black_camera", "frozen_frame"]
+    sheets = dict(preview.perturbation_sheets(names, "Fake"))
+    together = preview.perturbations_sheet(names, "Fake")
+    assert list(sheets) == names and len({sheet.shape for sheet in sheets.values()}) == 1
+    for row, name in enumerate(names):
+        for column in range(6):
+            both = cell(together, row, column, 6, FRAME_SIZE, 2 * FRAME_SIZE)
+            own = [cell(sheets[name], camera, column, 6, FRAME_SIZE, FRAME_SIZE) for camera in range(2)]
+            np.testing.assert_array_equal(np.concatenate(own, axis=1), both)
+
+
 def test_image_and_scene_perturbations_are_told_apart() -> None:
     images, scene = preview.image_and_scene_names()
     assert "fog" in images and "camera_pose" in scene

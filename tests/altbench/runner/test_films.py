@@ -111,7 +111,7 @@ def test_without_rerun_the_error_names_the_extra(run: Path, monkeypatch: pytest.
 
 
 def test_a_recording_holds_cameras_arms_chunks_matches_and_scores(run: Path, tmp_path: Path) -> None:
-    pytest.importorskip("rerun", reason="needs altbench[rerun]")
+    pytest.importorskip("rerun.dataframe", reason="needs altbench[rerun], whose rerun-sdk can read what it wrote")
     path = write_rerun(run, CELLS[0], 1, tmp_path / "episode.rrd")
     import rerun.dataframe as rrd
 

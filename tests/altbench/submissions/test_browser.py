@@ -31,7 +31,12 @@ def pages(archive: Path, run_folder: Path, tmp_path_factory: pytest.TempPathFact
     refuted = found.model_copy(update={"outcome": "refuted", "findings": (*found.findings, bad)})
     page = write_verdict_page(verdict_path(folder / "refuted.zip"), folder / "player.zip", refuted)
     site = build(folder).parent
-    return {"index": site / "index.html", "entry": site / "entries" / "player.html", "refuted": page}
+    return {
+        "index": site / "index.html",
+        "entry": site / "entries" / "player.html",
+        "report": site / "reports" / "player.html",
+        "refuted": page,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +46,8 @@ def browser() -> Iterator[Any]:
         yield opened
 
 
-@pytest.mark.parametrize("name", ["index", "entry", "refuted"])
-@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1200, "light")])
+@pytest.mark.parametrize("name", ["index", "entry", "report", "refuted"])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
 def test_a_page_is_quiet_fits_and_hides_nothing_from_axe(
     browser: Any, pages: dict[str, Path], name: str, width: int, scheme: str
 ) -> None:

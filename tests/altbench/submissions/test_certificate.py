@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from altbench.cli.app import app
 from altbench.core.errors import ConfigError
 from altbench.runner import main
 from altbench.stats.rates import Rate, rate_of
-from altbench.submissions.certificates.certify import certify, protocol
+from altbench.submissions.certificates.certify import Certificate, certify, protocol
 from altbench.submissions.certificates.pages import badge
 from altbench.submissions.certificates.rule import CERTIFICATE_VERSION, Evidence, decide, difference
+from altbench.sweeps.spec import SweepSpec
 from altbench.system import sealed
 
 ROOT = Path(__file__).parents[3]
@@ -57,12 +60,13 @@ def test_the_rule_on_the_published_audit_of_lift() -> None:
     }
 
 
+WORDS = {"bc": "generalises", "fisher": "recalls", "open_loop": "recalls"}
 CERTIFICATES = sorted((ROOT / "leaderboard" / "certificates").glob("*.json"))
 
 
 @pytest.mark.parametrize("path", CERTIFICATES, ids=lambda path: path.stem)
 def test_the_rule_on_certificates_of_lift(path: Path) -> None:
-    """Both lookups recall; so does blind playback, and the expert on the same episodes generalises."""
+    """Lookups recall, and so does blind playback; a network and the expert on the same episodes generalise."""
     record = sealed.read_json(path, ("format",), "")
     rows = [record["policy"], *record["controls"]]
 
@@ -77,12 +81,15 @@ def test_the_rule_on_certificates_of_lift(path: Path) -> None:
         found = decide(Evidence(rate(row["copies"]), rate(rates["recall"]), rate(rates["uniform"]), floor))
         assert found.word == row["word"] and [r.text for r in found.recalls] == [text for text, _ in row["recalls"]]
         words.append((row["label"], found.word))
-    assert words == [(path.stem, "recalls"), ("blind", "recalls"), ("expert", "generalises")]
+    assert words == [(path.stem, WORDS[path.stem]), ("blind", "recalls"), ("expert", "generalises")]
     assert record["certificate_version"] == CERTIFICATE_VERSION
 
 
-def test_there_are_certificates_of_both_lookups() -> None:
-    assert [path.stem for path in CERTIFICATES] == ["fisher", "open_loop"]
+def test_there_are_certificates_of_lookups_and_of_a_network() -> None:
+    assert [path.stem for path in CERTIFICATES] == list(WORDS)
+    for path in CERTIFICATES:
+        record = sealed.read_json(path, ("format",), "")
+        assert path.with_suffix(".svg").read_text() == badge(record["badge"], WORDS[path.stem])
 
 
 def evidence(copies: int, recall: int, uniform: int, floor: int = 14, of: int = 40) -> Evidence:
@@ -152,8 +159,8 @@ def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sweep = protocol("open_loop", "Fake").model_copy(update={"measure": None, "image_size": (16, 16), "device": "cpu"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(main, "require_renderer", lambda: "none")
-        found, whole = certify(sweep, root, 0, Console(file=io.StringIO()))
-    assert whole and found.badge == f"{found.own.decision.word} (Fake, N = 30)"
+        found, failed = certify(sweep, root, 0, Console(file=io.StringIO()))
+    assert found is not None and not failed and found.badge == f"{found.own.decision.word} (Fake, N = 30)"
     return root
 
 
@@ -171,6 +178,55 @@ def test_the_page_says_the_rule_and_leads_to_the_run(certified: Path) -> None:
     for link in re.findall(r'href="([^#"]+)"', text):
         assert (certified / link).is_file(), link
     ET.parse(certified / "badge.svg")
+
+
+def test_the_page_says_what_training_and_chance_gave(certified: Path) -> None:
+    record = sealed.read_json(certified / "certificate.json", ("format",), "")
+    assert record["training"] == {"epochs": None, "converged": None}, "it trains nothing"
+    assert set(record["chance"]) == {"replay", "recall", "uniform"} and record["chance"]["uniform"][1] == 40
+    text = (certified / "certificate.html").read_text()
+    assert "<dt>training</dt>" not in text and text.count('<th scope="row"') == 4
+
+
+def again(root: Path, sweep: SweepSpec) -> tuple[Certificate | None, Sequence[tuple[str, str]], str]:
+    text = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main, "require_renderer", lambda: "none")
+        return *certify(sweep, root, 0, Console(file=text, width=200)), text.getvalue()
+
+
+def test_a_page_that_cannot_be_drawn_costs_no_certificate(certified: Path, tmp_path: Path) -> None:
+    """What was played is judged; the run's own page is missing, and so is the link to it."""
+    root = tmp_path / "undrawn"
+    shutil.copytree(certified, root)
+    for name in ("certificate.html", "report.html"):
+        (root / name).unlink()
+    sweep = protocol("open_loop", "Fake").model_copy(update={"measure": None, "image_size": (16, 16), "device": "cpu"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("altbench.page.write.render", lambda *parts: 1 / 0)
+        found, failed, told = again(root, sweep)
+    assert found is not None and [name for name, _ in failed] == ["report.html"] and "failed report.html" in told
+    assert 'href="report.html"' not in (root / "certificate.html").read_text()
+
+
+def test_what_was_not_played_gives_no_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit that failed leaves no episodes to judge: that is told, and nothing is written."""
+    run: Any = None
+    failed = (("fake/mine/n30/s0/fit", "no convergence at all"),)
+    monkeypatch.setattr(
+        "altbench.submissions.certificates.certify.run_sweep", lambda *given: main.Summary(tmp_path, run, 0, 0, failed)
+    )
+    found, reasons, told = again(tmp_path, protocol("open_loop", "Fake", label="mine"))
+    assert found is None and reasons == failed and "failed fake/mine/n30/s0/fit: no convergence at all" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("words", "width"), [("generalises (Lift, N = 30)", 138), ("iiii", 12), ("MMMM", 38)])
+def test_a_badge_is_as_wide_as_its_letters(words: str, width: int) -> None:
+    """In 11 pixels of DejaVu Sans an M is three times as wide as an i."""
+    drawn = ET.fromstring(badge(words, "generalises"))
+    text = drawn.findall(".//{http://www.w3.org/2000/svg}text")[1]
+    assert float(text.get("textLength") or 0) == pytest.approx(width, abs=1)
 
 
 def test_the_help_says_the_price() -> None:

@@ -59,6 +59,7 @@ def test_built_twice_the_site_is_the_same_to_the_bit(folder: Path, tmp_path: Pat
     sites = [build(folder, tmp_path / name).parent for name in ("a", "b")]
     files = [{p.relative_to(s).as_posix(): p.read_bytes() for p in s.rglob("*") if p.is_file()} for s in sites]
     assert files[0] == files[1] and "entries/player.html" in files[0] and "archives/random.zip" in files[0]
+    assert {"reports/player.html", "reports/random.html"} <= files[0].keys()
     assert build(folder, sites[0]).is_file()  # a leaderboard may be replaced
 
 
@@ -71,9 +72,32 @@ def test_every_link_leads_somewhere_and_nothing_is_markup(folder: Path, tmp_path
         assert "i" not in found.tags and len(set(found.ids)) == len(found.ids)
         for link in found.links:
             if link.startswith("#"):
-                assert link[1:] in found.ids, link
+                # In a report these open a cell, by its script.
+                assert link[1:] in found.ids or (page.parent.name == "reports" and link[1] in "cm"), link
             elif not link.startswith("https://example.org"):
                 assert (page.parent / link).is_file(), link
+        assert (site / "entries" / page.name).is_file() or page.name == "index.html"
+
+
+def test_a_report_is_made_here_of_what_was_verified(folder: Path, tmp_path: Path) -> None:
+    """Each verified entry links one, with the numbers of its own table; no other entry has one."""
+    site = build(folder, tmp_path / "site").parent
+    assert sorted(path.stem for path in (site / "reports").iterdir()) == ["player", "random"]
+    for name, there in (("player", True), ("copied", False)):
+        links = Tags((site / "entries" / f"{name}.html").read_text()).links
+        assert (f"../reports/{name}.html" in links) is there
+    links = Tags((site / "index.html").read_text()).links
+    assert [link for link in links if "reports" in link] == ["reports/player.html", "reports/random.html"]
+    text = (site / "reports" / "player.html").read_text()
+    found = Tags(text)
+    assert {"../entries/player.html", "../archives/player.zip"} <= set(found.links)
+    assert found.tags.count("script") == 2, "its data and our own script"
+    entry = read_entry(folder / "player.zip")
+    for one in entry.numbers:
+        assert f"{one.rate.successes}/{one.rate.episodes} = " in text and one.rate.low is not None
+        assert f"[{100 * one.rate.low:.0f}, {100 * (one.rate.high or 0):.0f}]" in text, "the same intervals"
+    assert "altbench submit verify player.zip" in text and "altbench video fake" not in text and '"film":false' in text
+    assert "altbench-submission-" not in text, "no temporary folder"
 
 
 def test_ranks_are_intervals_over_what_is_verified(folder: Path) -> None:
