@@ -2,13 +2,14 @@
 
 Each round changes the images or the proprioception, whichever helps more. Candidates are
 tried on few frames, and the best of them on more; each is judged with the actions that
-suit its answers best, which costs no call. If the error stays poor, proprioception is
-tried in all combinations, and then in pairs with images: wrong together, they leave every
-single change without effect. What is found is made as plain as the evidence allows.
+suit its answers best, which costs no call. If the error stays poor, changes of both are
+tried together, from the start and the fewest first: wrong together, they leave every single
+change without effect. What is found is made as plain as the evidence allows.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -17,22 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from altbench.adapters.spec import Actions, Adapter
-from altbench.adapting import action_search, candidates, lattice
+from altbench.adapting import action_search, candidates, lattice, plain
 from altbench.adapting.asking import Asker, question
 from altbench.adapting.errors import Judge
 from altbench.adapting.lattice import Facts
 from altbench.core.errors import ContractError
 from altbench.core.types import Float32, Float64, Int64
 
-DECIDED = 1.1
-"""A value is decided against another if the other's error is so many times as large."""
-PLAIN = 1.05
-"""A plainer adapter is taken if its error on the frames of the search is less than so many
-times the least one. Less than `DECIDED`, since the error of other frames differs: what
-is dropped here must not cost a tenth there. Sound policies stay below 1.02.
-"""
-LEAST_ERROR = 0.1
-"""Smaller errors count as this: they are of rounding."""
 SLOW_S = 0.005
 """Seconds for a frame, of the processor if it runs here, from which a policy counts as slow, and is asked less."""
 ROUNDS = 4
@@ -82,7 +74,7 @@ class Search:
         self.pace = FAST
 
     def run(self) -> Adapter:
-        """Return the plainest adapter whose error is within `PLAIN` of the least."""
+        """Return the plainest adapter whose error is as good as the least."""
         self.say("what the policy accepts")
         self.adapter = self.start = self._accepted()
         self.measure_pace()
@@ -91,8 +83,8 @@ class Search:
             self._actions()
             self.say(f"round {number + 1}: images or proprioception")
             # From the same start: under wrong proprioception, wrong images can seem better, and hide it.
-            plain = [*candidates.states(self.adapter), *candidates.units(self.adapter, self.facts)]
-            self._block([*self._images(number), *plain])
+            poses = [*candidates.states(self.adapter), *candidates.units(self.adapter, self.facts)]
+            self._block([*self._images(number), *poses])
             self._actions()
             if self._is_poor() and number == 0:
                 self.say("images and proprioception together")
@@ -105,8 +97,9 @@ class Search:
                 break
         self.say("as plain as the evidence allows")
         self._actions(self.pace.most)
-        self.adapter = self._plainest()
-        return self._usual(self.adapter)
+        error = functools.partial(self.error, rows=self.rows[: self.pace.most])
+        self.adapter = plain.usual(plain.plainest(self.adapter, self.start, error), self.start, self.facts, error)
+        return self.adapter
 
     def judge(self, rows: Int64) -> Judge:
         """Return a judge of some frames."""
@@ -184,8 +177,8 @@ class Search:
         seeming: list[Ranked] = []
         for part in candidates.together(self.start, self.facts, PART):
             self.adapter = self.start
-            ranked = self._ranked(part, few)[:BEAM]
-            seeming = sorted([*seeming, *ranked], key=lambda one: one[0])[:BEAM]
+            ranked = self._best(self._ranked(part, few), BEAM, few)
+            seeming = self._best(sorted([*seeming, *ranked], key=lambda one: one[0]), BEAM, few)
             if ranked and ranked[0][0] < PROMISING * self._judge.scale:
                 self._block([one for _, one in ranked])
                 if not self._is_poor():
@@ -212,7 +205,8 @@ class Search:
         few = self.pace.few if len(left) <= MANY else self._fewest
         for count, kept in ((few, BEAM), (self.pace.some, 3), (self.pace.most, 1)):
             own = [one for one in left if question(one) != question(self.adapter)]
-            left = [one for _, one in self._ranked([self.adapter, *own], self.rows[:count])[:kept]]
+            ranked = self._ranked([self.adapter, *own], self.rows[:count])
+            left = [one for _, one in self._best(ranked, kept, self.rows[:count])]
         if left:
             self.adapter = left[0]
 
@@ -230,6 +224,24 @@ class Search:
                 found += self._suited(group[begin : begin + most], rows)
         return sorted(found, key=lambda pair: pair[0])
 
+    def _best(self, ranked: Sequence[Ranked], most: int, rows: Int64) -> list[Ranked]:
+        """Return the first of `ranked`, up to `most`, under which the policy answers differently.
+
+        What a policy does not look at changes no answer: such candidates would leave no
+        place for others.
+        """
+        kept: list[Ranked] = []
+        heard: list[Float32] = []
+        for one in ranked:
+            answers = self.asker.one(one[1], rows)
+            if answers is None or any(same_answers(answers, other) for other in heard):
+                continue
+            kept.append(one)
+            heard.append(answers)
+            if len(kept) == most:
+                break
+        return kept
+
     def _suited(self, group: Sequence[tuple[Adapter, Float32]], rows: Int64) -> list[Ranked]:
         """Return each candidate with the actions that suit its answers best, and its error."""
         stacked = np.stack([answers for _, answers in group])
@@ -244,43 +256,6 @@ class Search:
         rows = self.rows[: self.pace.some]
         answers = self.asker.one(self.adapter, rows)
         return answers is None or mean_error(self.judge(rows), answers, self.adapter) > POOR * self._judge.scale
-
-    # -------------------------------------------------------------------------------- the end
-    def _plainest(self) -> Adapter:
-        """Return the adapter with the fewest changes whose error is within `PLAIN` of the best one's."""
-        rows = self.rows[: self.pace.most]
-        differing = lattice.changed(self.adapter, self.start)
-        best = self.error(self.adapter, rows)
-        assert best is not None
-        for count in range(len(differing)):
-            tried = [self._reverted(kept, differing) for kept in itertools.combinations(differing, count)]
-            errors = [(self.error(one, rows), one) for one in tried if one is not None]
-            good = [(float(e.mean()), one) for e, one in errors if e is not None and is_as_good(e, best)]
-            if good:
-                return min(good, key=lambda pair: pair[0])[1]
-        return self.adapter
-
-    def _usual(self, adapter: Adapter) -> Adapter:
-        """Return the adapter with the more usual of two values of actions that are as good."""
-        rows = self.rows[: self.pace.most]
-        best = self.error(adapter, rows)
-        assert best is not None
-        for name in (name for name in lattice.changed(adapter, self.start) if name.startswith("actions.")):
-            own, values = lattice.value_of(adapter, name), lattice.values(name, self.facts)
-            for value in values[: values.index(own)] if own in values else ():
-                other = lattice.with_value(adapter, name, value)
-                error = None if other is None else self.error(other, rows)
-                if other is not None and error is not None and is_as_good(error, best):
-                    adapter = other
-                    break
-        return adapter
-
-    def _reverted(self, kept: Sequence[str], differing: Sequence[str]) -> Adapter | None:
-        """Return the adapter with all that differs as at the start, but what is `kept`."""
-        made: Adapter | None = self.start
-        for name in sorted(kept, key=differing.index):
-            made = None if made is None else lattice.with_value(made, name, lattice.value_of(self.adapter, name))
-        return made
 
 
 def scored(judge: Judge, answers: Float32, adapter: Adapter) -> Float64:
@@ -301,11 +276,6 @@ def mean_error(judge: Judge, answers: Float32, adapter: Adapter) -> float:
         return float("inf")
 
 
-def is_as_good(errors: Float64, best: Float64) -> bool:
-    """Return whether errors (M,) are on average less than `PLAIN` times as large as the best ones."""
-    return max(float(errors.mean()), LEAST_ERROR) < PLAIN * max(float(best.mean()), LEAST_ERROR)
-
-
-def differs(error: float, best: float) -> bool:
-    """Return whether an error is at least `DECIDED` times as large as the best one."""
-    return max(error, LEAST_ERROR) >= DECIDED * max(best, LEAST_ERROR)
+def same_answers(one: Float32, other: Float32) -> bool:
+    """Return whether answers are the same but for rounding."""
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-4, atol=1e-5))
