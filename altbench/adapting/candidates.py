@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from altbench.adapters.spec import Adapter, State
+from altbench.adapters.spec import Adapter
 from altbench.adapters.state import length
 from altbench.adapting import lattice
 from altbench.adapting.asking import question
@@ -15,6 +15,8 @@ from altbench.adapting.lattice import Facts
 
 IMAGES = ("images.order", "images.flip_vertical", "images.flip_horizontal", "cameras", "images.range")
 """The conventions of images that are tried in all combinations."""
+LAYOUT = ("state.order", "state.rotation", "state.fingers")
+"""The conventions of proprioception that decide its length."""
 UNITS = ("state.unit", "state.frame", "state.tool")
 """The conventions of proprioception besides its layout."""
 FEW_CHANGES = 3
@@ -81,10 +83,9 @@ def together(start: Adapter, facts: Facts, most: int) -> Iterator[list[Adapter]]
     """
     ours = lattice.ours(facts)
     shown = [_Shown(one, _count(one, ours, IMAGES)) for one in images(start, facts)]
-    least = min(_layout_changes(one.state) for one in states(start))
     found: list[tuple[int, Adapter]] = []
     for pose in proprioception(start, facts):
-        layout, unit = _layout_changes(pose.state) - least, _count(pose, ours, UNITS)
+        layout, unit = _count(pose, ours, LAYOUT), _count(pose, ours, UNITS)
         for image in shown:
             changes = image.changes + layout + unit
             if changes <= FEW_CHANGES or not (image.changes and layout and unit):
@@ -96,11 +97,6 @@ def together(start: Adapter, facts: Facts, most: int) -> Iterator[list[Adapter]]
 
 def _count(adapter: Adapter, ours: Adapter, names: Sequence[str]) -> int:
     return sum(lattice.value_of(adapter, name) != lattice.value_of(ours, name) for name in names)
-
-
-def _layout_changes(state: State) -> int:
-    plain = State()
-    return sum(getattr(state, name) != getattr(plain, name) for name in ("order", "rotation", "fingers"))
 
 
 def with_values(adapter: Adapter, values: dict[str, Any]) -> Adapter:
