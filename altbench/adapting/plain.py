@@ -18,10 +18,13 @@ times the least one. Less than `DECIDED`, since the error of other frames differ
 dropped here must not cost a tenth there. No other value than ours made a sound policy
 better, but for the gripper's (results/adapt).
 """
-PLAIN_GRIPPER = 1.05
-"""The same where the numbers of the gripper differ. Commands between open and closed tell
-them apart: few steps, each of which counts much. Sound policies stay below 1.04.
+PLAIN_BY_CHANCE = 1.05
+"""The same where chance decides more: on fewer than `ENOUGH` frames, as of slow policies, and
+where the numbers of the gripper differ. Commands between open and closed tell these
+apart: few steps, each of which counts much. Sound policies stay below 1.04.
 """
+ENOUGH = 48
+"""Frames on which a gain of `PLAIN` counts."""
 GRIPPER = "actions.gripper"
 LEAST_ERROR = 0.1
 """Smaller errors count as this: they are of rounding."""
@@ -41,7 +44,7 @@ def plainest(adapter: Adapter, start: Adapter, error: Error) -> Adapter:
         good = [
             (float(found.mean()), one)
             for found, one in errors
-            if found is not None and is_as_good(found, best, margin(adapter, one))
+            if found is not None and is_as_good(found, best, margin(adapter, one, len(best)))
         ]
         if good:
             return min(good, key=lambda pair: pair[0])[1]
@@ -57,7 +60,7 @@ def usual(adapter: Adapter, start: Adapter, facts: Facts, error: Error) -> Adapt
         for value in values[: values.index(own)] if own in values else ():
             other = lattice.with_value(adapter, name, value)
             found = None if other is None else error(other)
-            if other is not None and found is not None and is_as_good(found, best, margin(adapter, other)):
+            if other is not None and found is not None and is_as_good(found, best, margin(adapter, other, len(best))):
                 adapter = other
                 break
     return adapter
@@ -71,10 +74,10 @@ def _reverted(adapter: Adapter, start: Adapter, kept: Sequence[str], differing: 
     return made
 
 
-def margin(adapter: Adapter, other: Adapter) -> float:
-    """Return below how many times the error of `adapter` a plainer one is as good."""
+def margin(adapter: Adapter, other: Adapter, frames: int) -> float:
+    """Return below how many times the error of `adapter` on so many frames a plainer one is as good."""
     alike = lattice.value_of(adapter, GRIPPER) == lattice.value_of(other, GRIPPER)
-    return PLAIN if alike else PLAIN_GRIPPER
+    return PLAIN if alike and frames >= ENOUGH else PLAIN_BY_CHANCE
 
 
 def is_as_good(errors: Float64, best: Float64, margin: float) -> bool:

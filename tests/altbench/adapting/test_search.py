@@ -109,17 +109,19 @@ def test_candidates_that_change_no_answer_leave_the_place_to_others(shown: tuple
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "worse", "kept"),
+    ("name", "value", "worse", "frames", "kept"),
     [
-        ("actions.offset", -1, 1.03, True),
-        ("actions.offset", -1, 1.01, False),
-        ("images.order", "bgr", 1.03, True),
-        ("actions.gripper", (0.0, 1.0), 1.03, False),
-        ("actions.gripper", (0.0, 1.0), 1.06, True),
+        ("actions.offset", -1, 1.03, 64, True),
+        ("actions.offset", -1, 1.01, 64, False),
+        ("actions.offset", -1, 1.03, 24, False),  # a slow policy is asked about fewer frames
+        ("actions.offset", -1, 1.06, 24, True),
+        ("images.order", "bgr", 1.03, 64, True),
+        ("actions.gripper", (0.0, 1.0), 1.03, 64, False),
+        ("actions.gripper", (0.0, 1.0), 1.06, 64, True),
     ],
 )
 def test_a_change_is_kept_if_it_helps_by_more_than_chance_does(
-    name: str, value: Any, worse: float, kept: bool, shown: tuple[Demonstration, ...]
+    name: str, value: Any, worse: float, frames: int, kept: bool, shown: tuple[Demonstration, ...]
 ) -> None:
     known = facts(seeker.Careful(fakes.TASK, Spec()), shown)
     start = lattice.ours(known)
@@ -127,7 +129,7 @@ def test_a_change_is_kept_if_it_helps_by_more_than_chance_does(
     assert changed is not None
 
     def error(adapter: Adapter) -> Float64:
-        return np.full(4, 10.0 if adapter == changed else 10.0 * worse)
+        return np.full(frames, 10.0 if adapter == changed else 10.0 * worse)
 
     found = plain.usual(plain.plainest(changed, start, error), start, known, error)
     assert found == (changed if kept else start)
