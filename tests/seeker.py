@@ -75,6 +75,17 @@ class Noise(Seeker):
         return rng.uniform(-0.25, 0.25, (STEPS, 10)).astype(np.float32)
 
 
+class Careful(Noise):
+    """A seeker that looks for the gripper where proprioception has it, and is lost (noise) if it is missing there."""
+
+    def _chunk(self, image: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        row, column = ((seen[:2] / fakes.WORKSPACE + 1.0) / 2.0 * len(image)).astype(int)
+        there = image[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].reshape(-1, 3)
+        found = any(tuple(colour) in fakes.COLOURS.values() for colour in there.tolist())
+        upright = np.allclose(seen[3:9], fakes.ROT6D, atol=1e-3)
+        return Seeker._chunk(self, image, seen) if found and upright else Noise._chunk(self, image, seen)
+
+
 class Blind(Noise):
     """A policy that sees no image, and answers noise."""
 

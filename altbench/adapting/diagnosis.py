@@ -15,7 +15,8 @@ from altbench.adapting.asking import Asker
 from altbench.adapting.errors import Judge, constant_actions, nearest_actions
 from altbench.adapting.evidence import gather
 from altbench.adapting.lattice import Facts, facts_of
-from altbench.adapting.search import LEAST_ERROR, SLOW, Say, Search, differs, scored
+from altbench.adapting.plain import LEAST_ERROR, differs
+from altbench.adapting.search import SLOW, Say, Search, scored
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ContractError
 from altbench.core.policy import Policy

@@ -2,38 +2,29 @@
 
 Each round changes the images or the proprioception, whichever helps more. Candidates are
 tried on few frames, and the best of them on more; each is judged with the actions that
-suit its answers best, which costs no call. If the error stays poor, proprioception is
-tried in all combinations, and then in pairs with images: wrong together, they leave every
-single change without effect. What is found is made as plain as the evidence allows.
+suit its answers best, which costs no call. If the error stays poor, changes of both are
+tried together, from the start and the fewest first: wrong together, they leave every single
+change without effect. What is found is made as plain as the evidence allows.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from altbench.adapters.spec import Actions, Adapter
-from altbench.adapting import action_search, lattice
+from altbench.adapting import action_search, candidates, lattice, plain
 from altbench.adapting.asking import Asker, question
 from altbench.adapting.errors import Judge
 from altbench.adapting.lattice import Facts
 from altbench.core.errors import ContractError
 from altbench.core.types import Float32, Float64, Int64
 
-DECIDED = 1.1
-"""A value is decided against another if the other's error is so many times as large."""
-PLAIN = 1.05
-"""A plainer adapter is taken if its error on the frames of the search is less than so many
-times the least one. Less than `DECIDED`, since the error of other frames differs: what
-is dropped here must not cost a tenth there. Sound policies stay below 1.02.
-"""
-LEAST_ERROR = 0.1
-"""Smaller errors count as this: they are of rounding."""
 SLOW_S = 0.005
 """Seconds for a frame, of the processor if it runs here, from which a policy counts as slow, and is asked less."""
 ROUNDS = 4
@@ -44,10 +35,16 @@ MANY = 60
 """Candidates from which each is tried on half as many frames at first."""
 BEAM = 8
 """Candidates that are tried on more frames."""
+PART = 128
+"""Combinations that are tried before it is asked whether one of them explains the answers."""
+PROMISING = 0.7
+"""The error on few frames, as a multiple of the nearest demonstration's, below which a combination is tried on more."""
 AT_ONCE = 2048
 """Answers that are scored at once, at most."""
 
 Say = Callable[[str], None]
+Ranked = tuple[float, Adapter]
+"""An adapter and its error, with the actions that suit the answers best."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Search:
         self.pace = FAST
 
     def run(self) -> Adapter:
-        """Return the plainest adapter whose error is within `PLAIN` of the least."""
+        """Return the plainest adapter whose error is as good as the least."""
         self.say("what the policy accepts")
         self.adapter = self.start = self._accepted()
         self.measure_pace()
@@ -86,20 +83,23 @@ class Search:
             self._actions()
             self.say(f"round {number + 1}: images or proprioception")
             # From the same start: under wrong proprioception, wrong images can seem better, and hide it.
-            self._block([*self._images(number), *self._states(), *self._units(self.adapter)])
-            if self._is_poor():
-                self.say(f"round {number + 1}: proprioception, in all combinations")
-                self._block([found for one in self._states() for found in self._units(one)])
-            if number == 0 and self._is_poor():
+            poses = [*candidates.states(self.adapter), *candidates.units(self.adapter, self.facts)]
+            self._block([*self._images(number), *poses])
+            self._actions()
+            if self._is_poor() and number == 0:
                 self.say("images and proprioception together")
                 self._together()
+            elif self._is_poor():
+                self.say(f"round {number + 1}: proprioception, in all combinations")
+                self._block(candidates.proprioception(self.adapter, self.facts))
             self._actions()
             if self.adapter == before:
                 break
         self.say("as plain as the evidence allows")
         self._actions(self.pace.most)
-        self.adapter = self._plainest()
-        return self._usual(self.adapter)
+        error = functools.partial(self.error, rows=self.rows[: self.pace.most])
+        self.adapter = plain.usual(plain.plainest(self.adapter, self.start, error), self.start, self.facts, error)
+        return self.adapter
 
     def judge(self, rows: Int64) -> Judge:
         """Return a judge of some frames."""
@@ -166,81 +166,83 @@ class Search:
             self.adapter = self.adapter.model_copy(update={"actions": best.how})
 
     def _together(self) -> None:
-        """Try pairs of images and proprioception: wrong together, no single change shows.
+        """Try changes of images and proprioception together, the fewest first, until they explain the answers.
 
         A policy that sees nothing may answer the same whatever its state is, and one that
-        does not know where it is may answer nonsense whatever it sees.
+        does not know where it is may answer nonsense whatever it sees. So no single change
+        shows, and what seemed best by chance would hide the right one: each combination
+        is tried from the start.
         """
-        images = self._images(0)
-        for others in (self._units, self._states):
-            if self._is_poor():
-                self._block([one for shown in images for one in others(shown)])
+        before, few = self.adapter, self.rows[: self._fewest]
+        seeming: list[Ranked] = []
+        for part in candidates.together(self.start, self.facts, PART):
+            self.adapter = self.start
+            ranked = self._best(self._ranked(part, few), BEAM, few)
+            seeming = self._best(sorted([*seeming, *ranked], key=lambda one: one[0]), BEAM, few)
+            if ranked and ranked[0][0] < PROMISING * self._judge.scale:
+                self._block([one for _, one in ranked])
+                if not self._is_poor():
+                    return
+        self.adapter = before
+        self._block([one for _, one in seeming])
 
     def _images(self, number: int) -> list[Adapter]:
         """Return adapters with other conventions of images: all combinations in the first round."""
-        if not self.facts.own:
-            return []
-        names = ("images.order", "images.flip_vertical", "images.flip_horizontal", "cameras", "images.range")
-        if number == 0 or self._is_poor():
-            chosen = itertools.product(*(lattice.values(name, self.facts) for name in names))
-            return [with_values(self.adapter, dict(zip(names, values, strict=True))) for values in chosen]
-        return self._neighbours(names)
+        found = candidates.images if number == 0 or self._is_poor() else candidates.neighbours
+        return found(self.adapter, self.facts)
 
-    def _states(self, start: Adapter | None = None) -> list[Adapter]:
-        """Return adapters with proprioception of the same length, laid out in other ways."""
-        from altbench.adapters.state import length
+    @property
+    def _fewest(self) -> int:
+        """How many frames each of many candidates is tried on at first."""
+        return max(self.pace.few // 2, 4)
 
-        start = start or self.adapter
-        own = start.state
-        kept = {"unit": own.unit, "frame": own.frame, "tool": own.tool}
-        return [
-            start.model_copy(update={"state": one.model_copy(update=kept)})
-            for one in lattice.state_layouts(length(own))
-        ]
-
-    def _units(self, start: Adapter) -> list[Adapter]:
-        """Return `start` with proprioception in other units and frames."""
-        names = ("state.unit", "state.frame", "state.tool")
-        chosen = itertools.product(*(lattice.values(name, self.facts) for name in names))
-        found = [with_values(start, dict(zip(names, values, strict=True))) for values in chosen]
-        shown: dict[str, Adapter] = {}
-        for one in found:
-            shown.setdefault(question(one), one)
-        return list(shown.values())
-
-    def _neighbours(self, names: Sequence[str]) -> list[Adapter]:
-        """Return adapters that differ from the present one in one convention."""
-        single = [(name, v) for name in names for v in lattice.values(name, self.facts)]
-        return [with_values(self.adapter, {name: value}) for name, value in single]
-
-    def _block(self, candidates: Sequence[Adapter]) -> None:
-        """Go on with the best of `candidates`, each with the actions that suit it best.
+    def _block(self, tried: Sequence[Adapter]) -> None:
+        """Go on with the best of `tried`, each with the actions that suit it best.
 
         All candidates are tried on few frames, the better ones on more.
         """
-        left = list({question(one): one for one in candidates}.values())
-        few = self.pace.few if len(left) <= MANY else max(self.pace.few // 2, 4)
+        left = candidates.unique(tried)
+        few = self.pace.few if len(left) <= MANY else self._fewest
         for count, kept in ((few, BEAM), (self.pace.some, 3), (self.pace.most, 1)):
             own = [one for one in left if question(one) != question(self.adapter)]
-            left = self._ranked([self.adapter, *own], self.rows[:count])[:kept]
+            ranked = self._ranked([self.adapter, *own], self.rows[:count])
+            left = [one for _, one in self._best(ranked, kept, self.rows[:count])]
         if left:
             self.adapter = left[0]
 
-    def _ranked(self, candidates: Sequence[Adapter], rows: Int64) -> list[Adapter]:
-        """Return the candidates that the policy answers under, the best first."""
-        answers = self.asker.answers(candidates, rows)
+    def _ranked(self, tried: Sequence[Adapter], rows: Int64) -> list[Ranked]:
+        """Return the adapters that the policy answers under with their errors, the best first."""
+        answers = self.asker.answers(tried, rows)
         alike: dict[tuple[int, ...], list[tuple[Adapter, Float32]]] = {}
-        for one, own in zip(candidates, answers, strict=True):
+        for one, own in zip(tried, answers, strict=True):
             if own is not None:
                 alike.setdefault(own.shape, []).append((one, own))
-        found = []
+        found: list[Ranked] = []
         for group in alike.values():
             most = max(AT_ONCE // len(rows), 1)
             for begin in range(0, len(group), most):
                 found += self._suited(group[begin : begin + most], rows)
-        return [one for _, one in sorted(found, key=lambda pair: pair[0])]
+        return sorted(found, key=lambda pair: pair[0])
 
-    def _suited(self, group: Sequence[tuple[Adapter, Float32]], rows: Int64) -> list[tuple[float, Adapter]]:
+    def _best(self, ranked: Sequence[Ranked], most: int, rows: Int64) -> list[Ranked]:
+        """Return the first of `ranked`, up to `most`, under which the policy answers differently.
+
+        What a policy does not look at changes no answer: such candidates would leave no
+        place for others.
+        """
+        kept: list[Ranked] = []
+        heard: list[Float32] = []
+        for one in ranked:
+            answers = self.asker.one(one[1], rows)
+            if answers is None or any(same_answers(answers, other) for other in heard):
+                continue
+            kept.append(one)
+            heard.append(answers)
+            if len(kept) == most:
+                break
+        return kept
+
+    def _suited(self, group: Sequence[tuple[Adapter, Float32]], rows: Int64) -> list[Ranked]:
         """Return each candidate with the actions that suit its answers best, and its error."""
         stacked = np.stack([answers for _, answers in group])
         how = self.adapter.actions or Actions()
@@ -254,50 +256,6 @@ class Search:
         rows = self.rows[: self.pace.some]
         answers = self.asker.one(self.adapter, rows)
         return answers is None or mean_error(self.judge(rows), answers, self.adapter) > POOR * self._judge.scale
-
-    # -------------------------------------------------------------------------------- the end
-    def _plainest(self) -> Adapter:
-        """Return the adapter with the fewest changes whose error is within `PLAIN` of the best one's."""
-        rows = self.rows[: self.pace.most]
-        differing = lattice.changed(self.adapter, self.start)
-        best = self.error(self.adapter, rows)
-        assert best is not None
-        for count in range(len(differing)):
-            tried = [self._reverted(kept, differing) for kept in itertools.combinations(differing, count)]
-            errors = [(self.error(one, rows), one) for one in tried if one is not None]
-            good = [(float(e.mean()), one) for e, one in errors if e is not None and is_as_good(e, best)]
-            if good:
-                return min(good, key=lambda pair: pair[0])[1]
-        return self.adapter
-
-    def _usual(self, adapter: Adapter) -> Adapter:
-        """Return the adapter with the more usual of two values of actions that are as good."""
-        rows = self.rows[: self.pace.most]
-        best = self.error(adapter, rows)
-        assert best is not None
-        for name in (name for name in lattice.changed(adapter, self.start) if name.startswith("actions.")):
-            own, values = lattice.value_of(adapter, name), lattice.values(name, self.facts)
-            for value in values[: values.index(own)] if own in values else ():
-                other = lattice.with_value(adapter, name, value)
-                error = None if other is None else self.error(other, rows)
-                if other is not None and error is not None and is_as_good(error, best):
-                    adapter = other
-                    break
-        return adapter
-
-    def _reverted(self, kept: Sequence[str], differing: Sequence[str]) -> Adapter | None:
-        """Return the adapter with all that differs as at the start, but what is `kept`."""
-        made: Adapter | None = self.start
-        for name in sorted(kept, key=differing.index):
-            made = None if made is None else lattice.with_value(made, name, lattice.value_of(self.adapter, name))
-        return made
-
-
-def with_values(adapter: Adapter, values: dict[str, Any]) -> Adapter:
-    """Return an adapter with other values of some conventions, as far as it can have them."""
-    for name, value in values.items():
-        adapter = lattice.with_value(adapter, name, value) or adapter
-    return adapter
 
 
 def scored(judge: Judge, answers: Float32, adapter: Adapter) -> Float64:
@@ -318,11 +276,6 @@ def mean_error(judge: Judge, answers: Float32, adapter: Adapter) -> float:
         return float("inf")
 
 
-def is_as_good(errors: Float64, best: Float64) -> bool:
-    """Return whether errors (M,) are on average less than `PLAIN` times as large as the best ones."""
-    return max(float(errors.mean()), LEAST_ERROR) < PLAIN * max(float(best.mean()), LEAST_ERROR)
-
-
-def differs(error: float, best: float) -> bool:
-    """Return whether an error is at least `DECIDED` times as large as the best one."""
-    return max(error, LEAST_ERROR) >= DECIDED * max(best, LEAST_ERROR)
+def same_answers(one: Float32, other: Float32) -> bool:
+    """Return whether answers are the same but for rounding."""
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-4, atol=1e-5))
