@@ -11,8 +11,7 @@ The authors' checkpoints are dill pickles of a workspace: loading one can run an
 `--convert` writes the weights as safetensors and the settings as YAML, which load without it. The package
 `diffusion_policy` itself is on no registry: install it from its sources, and put this script's requirements beside it.
 
-Not run against the real package: written from its sources (`workspace/base_workspace.py`, `policy/`,
-`env_runner/robomimic_image_runner.py`).
+Run against the sources of 2024-12-24 (5ba07ac), with torch 2.11 and diffusers 0.39: this folder's README.md says how.
 """
 
 import argparse
