@@ -186,7 +186,7 @@ def check(settings, folder, find):
         found = find(target) if str(target).startswith(TRUSTED) else None
         plain = (inspect.isclass(found) or inspect.isfunction(found)) and "." not in found.__qualname__
         if not plain or not f"{found.__module__}.".startswith(TRUSTED):
-            raise SystemExit(f"{folder}: expected classes of {', '.join(TRUSTED)} got {target!r}")
+            raise SystemExit(f"{folder}: expected classes of {', '.join(TRUSTED)}, got {target!r}")
 
 
 def leaves(settings, key=None):
