@@ -11,13 +11,13 @@ The authors' checkpoints are dill pickles of a workspace: loading one can run an
 `--convert` writes the weights as safetensors and the settings as YAML, which load without it. The package
 `diffusion_policy` itself is on no registry: install it from its sources, and put this script's requirements beside it.
 
-Not run against the real package: written from its sources (`workspace/base_workspace.py`, `policy/`,
-`env_runner/robomimic_image_runner.py`).
+Run against the sources of 2024-12-24 (5ba07ac), with torch 2.11 and diffusers 0.39: this folder's README.md says how.
 """
 
 import argparse
 import contextlib
 import importlib
+import inspect
 import itertools
 import math
 import os
@@ -40,8 +40,10 @@ POSITION, FINGERS = "robot0_eef_pos", "robot0_gripper_qpos"
 # robosuite has two quaternions: of the grip site, as altbench's states, and of the hand's body, a quarter turn about z.
 SITE, HAND = "robot0_eef_quat_site", "robot0_eef_quat"
 WEIGHTS, SETTINGS = "model.safetensors", "config.yaml"
-TRUSTED = ("diffusion_policy.", "diffusers.")
-"""The packages whose classes converted settings may name: a setting `_target_` is called."""
+KEPT = ("policy", "shape_meta", "n_obs_steps")
+"""The settings that serving needs. The others name folders, loggers and times of the training."""
+TRUSTED = ("diffusion_policy.policy.", "diffusion_policy.model.", "diffusers.schedulers.", "torch.nn.")
+"""The packages whose classes and functions converted settings may name: a setting `_target_` is called."""
 HINT = "install diffusion_policy and what it needs in this environment"
 
 
@@ -50,6 +52,8 @@ class DiffusionPolicy:
 
     def __init__(self, policy, settings, device, action_space, cameras):
         self.torch, self.policy, self.device = package("torch", HINT), policy.to(device).eval(), device
+        if missing := [key for key in KEPT if key not in settings]:
+            raise SystemExit(f"--checkpoint: expected a policy of an image task, got settings without {missing[0]}")
         observed, self.frames = settings.shape_meta.obs, int(settings.n_obs_steps)
         images = [key for key, one in observed.items() if one.get("type") == "rgb"]
         self.cameras = cameras_of({key: CAMERAS.get(key, key.removesuffix("_image")) for key in images}, cameras)
@@ -62,7 +66,7 @@ class DiffusionPolicy:
             "supports_reset": True,
             "deterministic": True,
             "action_space": action_space_of(dim, action_space),
-            "horizon": int(settings.n_action_steps),
+            "horizon": int(settings.policy.n_action_steps),
             "obs_horizon": self.frames,
             "obs_keys": [*(f"observation/{camera}" for camera in self.cameras.values()), "observation/state"],
             "cameras": list(self.cameras.values()),
@@ -93,11 +97,8 @@ class DiffusionPolicy:
             seen[key] = np.ascontiguousarray(np.moveaxis(images, -1, 1).astype(np.float32) / 255)
         state = needed(observation, "observation/state", 1 + more).astype(np.float32)
         state = state if more else state[None]
-        site, hand = (
-            np.stack([quaternion(turn(row)) for row in state[:, 3:9]]).astype(np.float32)
-            for turn in (np.array, of_hand)
-        )
-        parts = {POSITION: state[:, :3], SITE: site, HAND: hand, FINGERS: state[:, 9:11]}
+        turns = np.array([site_and_hand(row.astype(np.float64)) for row in state[:, 3:9]], np.float32)
+        parts = {POSITION: state[:, :3], SITE: turns[:, 0], HAND: turns[:, 1], FINGERS: state[:, 9:11]}
         return seen | {key: np.ascontiguousarray(parts[key]) for key in self.low}
 
     def end(self, slot):
@@ -127,20 +128,38 @@ def of_hand(rot6d):
     return np.concatenate([rot6d[3:], -rot6d[:3]])
 
 
-def quaternion(rot6d):
-    """Return the quaternion (x, y, z, w) of a rotation's first two columns (6,)."""
+def quaternion(rot6d, positive):
+    """Return the quaternion (x, y, z, w) of two columns (6,), with the sign in which entry `positive` is >= 0."""
     m = matrix(rot6d[:3], rot6d[3:])
-    w, x, y, z = np.sqrt(np.maximum(0, [1 + m.trace(), *(1 + 2 * np.diag(m) - m.trace())])) / 2
-    signs = [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]]
-    return np.array([*np.copysign([x, y, z], signs), w])
+    products = np.empty((4, 4))  # of each two entries, times 4: its row with the largest diagonal is the most exact
+    products[:3, :3] = m + m.T + (1 - m.trace()) * np.eye(3)
+    products[3, :3] = products[:3, 3] = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]
+    products[3, 3] = 1 + m.trace()
+    found = products[np.argmax(np.diag(products))]
+    return found / np.copysign(np.linalg.norm(found), found[positive])
+
+
+def site_and_hand(rot6d):
+    """Return robosuite's two quaternions for the grip site's orientation (6,), each with the sign that it has there.
+
+    The site's is computed from a matrix, with w >= 0. The body's is MuJoCo's, which never jumps: of an arm whose base is
+    not turned, x > 0 throughout.
+    """
+    return quaternion(rot6d, 3), quaternion(of_hand(rot6d), 0)
 
 
 def pickled(path):
     """Load the authors' checkpoint, which can run any code; return the policy and its settings."""
     torch, hydra, dill = package("torch", HINT), package("hydra.utils", HINT), package("dill", HINT)
-    with open(path, "rb") as file:
-        payload = torch.load(file, pickle_module=dill, map_location="cpu", weights_only=False)
-    settings = payload["cfg"]
+    package("diffusion_policy", HINT)
+    try:
+        with open(path, "rb") as file:
+            payload = torch.load(file, pickle_module=dill, map_location="cpu", weights_only=False)
+        settings = payload["cfg"]
+    except (dill.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
+        raise SystemExit(
+            f"--checkpoint {path}: expected what save_checkpoint of diffusion_policy writes: {error!r}"
+        ) from None
     workspace = hydra.get_class(settings._target_)(settings)
     workspace.load_payload(payload, exclude_keys=None, include_keys=None)
     return (workspace.ema_model if settings.training.use_ema else workspace.model), settings
@@ -151,20 +170,34 @@ def converted(folder):
     hydra, omegaconf = package("hydra.utils", HINT), package("omegaconf", HINT)
     weights = package("safetensors.torch", HINT)
     settings = omegaconf.OmegaConf.load(Path(folder, SETTINGS))
-    for target in targets(omegaconf.OmegaConf.to_container(settings.policy, resolve=True)):
-        if not str(target).startswith(TRUSTED):
-            raise SystemExit(f"{folder}: expected classes of {' or '.join(TRUSTED)}, got {target!r}")
+    check(omegaconf.OmegaConf.to_container(settings, resolve=False), folder, hydra.get_method)
     policy = hydra.instantiate(settings.policy)
     policy.load_state_dict(weights.load_file(Path(folder, WEIGHTS)))
     return policy, settings
 
 
-def targets(settings):
-    """Return every class that settings name."""
+def check(settings, folder, find):
+    """Leave in one line if settings would run more than the trusted classes; `find` returns what a name stands for."""
+    for text in leaves(settings):
+        if "${" in str(text):  # diffusion_policy registers a resolver that runs Python
+            raise SystemExit(f"{folder}: expected settings without references, as --convert writes them, got {text!r}")
+    for target in leaves(settings, "_target_"):
+        # A name may reach through a trusted module: diffusion_policy.model.x.os.system. What it finds has a home, too.
+        found = find(target) if str(target).startswith(TRUSTED) else None
+        plain = (inspect.isclass(found) or inspect.isfunction(found)) and "." not in found.__qualname__
+        if not plain or not f"{found.__module__}.".startswith(TRUSTED):
+            raise SystemExit(f"{folder}: expected classes of {', '.join(TRUSTED)}, got {target!r}")
+
+
+def leaves(settings, key=None):
+    """Return all keys and values of settings, or those of `key` alone."""
     if isinstance(settings, dict):
-        own = [settings["_target_"]] if "_target_" in settings else []
-        return own + [one for value in settings.values() for one in targets(value)]
-    return [one for value in settings for one in targets(value)] if isinstance(settings, list) else []
+        own = [settings[key]] if key in settings else []
+        names = [] if key else list(settings)
+        return own + names + [one for value in settings.values() for one in leaves(value, key)]
+    if isinstance(settings, list):
+        return [one for value in settings for one in leaves(value, key)]
+    return [] if key else [settings]
 
 
 def convert(policy, settings, folder):
@@ -173,7 +206,12 @@ def convert(policy, settings, folder):
     Path(folder).mkdir(parents=True)
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in policy.state_dict().items()}
     weights.save_file(tensors, Path(folder, WEIGHTS))
-    Path(folder, SETTINGS).write_text(omegaconf.OmegaConf.to_yaml(settings, resolve=True), encoding="utf-8")
+    parts = {key: settings[key] for key in KEPT}
+    kept = {
+        key: omegaconf.OmegaConf.to_container(part, resolve=True) if omegaconf.OmegaConf.is_config(part) else part
+        for key, part in parts.items()
+    }
+    Path(folder, SETTINGS).write_text(omegaconf.OmegaConf.to_yaml(kept), encoding="utf-8")
     print(f"{folder}: {len(tensors)} arrays; serve it with --checkpoint {folder}")
 
 
@@ -343,6 +381,9 @@ def main():
     made.add_argument("--trust", action="store_true", help="the checkpoint may run code when it is loaded")
     made.add_argument("--convert", help="write this folder, with safetensors, and end")
     args = made.parse_args()
+    # This file has the name of the authors' package. Python looks into a script's folder first, and would find it there.
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != here]
     path = Path(args.checkpoint)
     if not path.exists():
         raise SystemExit(f"--checkpoint {path}: missing")

@@ -90,8 +90,8 @@ class RobomimicPolicy:
             image = needed(observation, f"observation/{camera}", 3)
             seen[key] = image if takes_drawn_images(policy) else np.moveaxis(image.astype(np.float32) / 255, -1, 0)
         state = needed(observation, "observation/state", 1)
-        turns = {SITE: quaternion(state[3:9]), HAND: quaternion(of_hand(state[3:9]))}
-        parts = {POSITION: state[:3], **turns, FINGERS: state[9:11]}
+        site, hand = site_and_hand(state[3:9].astype(np.float64))
+        parts = {POSITION: state[:3], SITE: site, HAND: hand, FINGERS: state[9:11]}
         return seen | {key: value.astype(np.float32) for key, value in parts.items() if key in self.keys}
 
     def end(self, slot):
@@ -109,16 +109,27 @@ def of_hand(rot6d):
     return np.concatenate([rot6d[3:], -rot6d[:3]])
 
 
-def quaternion(rot6d):
-    """Return the quaternion (x, y, z, w) of a rotation's first two columns (6,)."""
+def quaternion(rot6d, positive):
+    """Return the quaternion (x, y, z, w) of two columns (6,), with the sign in which entry `positive` is >= 0."""
     x = rot6d[:3] / np.linalg.norm(rot6d[:3])
     y = rot6d[3:] - (rot6d[3:] @ x) * x
     y = y / np.linalg.norm(y)
     m = np.stack([x, y, np.cross(x, y)], axis=1)
-    w, x, y, z = np.sqrt(np.maximum(0, [1 + m.trace(), *(1 + 2 * np.diag(m) - m.trace())])) / 2
-    found = np.array([np.copysign(x, m[2, 1] - m[1, 2]), np.copysign(y, m[0, 2] - m[2, 0]), z, w])
-    found[2] = np.copysign(z, m[1, 0] - m[0, 1])
-    return found
+    products = np.empty((4, 4))  # of each two entries, times 4: its row with the largest diagonal is the most exact
+    products[:3, :3] = m + m.T + (1 - m.trace()) * np.eye(3)
+    products[3, :3] = products[:3, 3] = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]
+    products[3, 3] = 1 + m.trace()
+    found = products[np.argmax(np.diag(products))]
+    return found / np.copysign(np.linalg.norm(found), found[positive])
+
+
+def site_and_hand(rot6d):
+    """Return robosuite's two quaternions for the grip site's orientation (6,), each with the sign that it has there.
+
+    The site's is computed from a matrix, with w >= 0. The body's is MuJoCo's, which never jumps: of an arm whose base is
+    not turned, x > 0 throughout.
+    """
+    return quaternion(rot6d, 3), quaternion(of_hand(rot6d), 0)
 
 
 def pose_action(actions):

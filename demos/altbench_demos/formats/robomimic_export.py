@@ -53,18 +53,32 @@ def _write(data: h5py.Group, d: Demonstration, viewer: StateViewer) -> int:
 def _low_dimensional(d: Demonstration, arms: int) -> dict[str, Float64]:
     """Return the parts of `agent_pos` under robosuite's names.
 
-    The orientation is the grip site's quaternion (xyzw).
+    robosuite has two orientations (xyzw): of the grip site, and of the hand's body.
     """
-    from scipy.spatial.transform import Rotation
-
     found: dict[str, Float64] = {}
     for number, seen in enumerate(np.split(d.agent_pos.astype(np.float64), arms, axis=1)):
         found[f"robot{number}_eef_pos"] = seen[:, :3]
-        found[f"robot{number}_eef_quat_site"] = Rotation.from_matrix(controllers.matrices(seen[:, 3:9])).as_quat()
+        found[f"robot{number}_eef_quat_site"], found[f"robot{number}_eef_quat"] = _quaternions(seen[:, 3:9])
         found[f"robot{number}_gripper_qpos"] = seen[:, 9:]
     if d.environment_state is not None:
         found["environment_state"] = d.environment_state.astype(np.float64)
     return found
+
+
+def _quaternions(rot6d: Float64) -> tuple[Float64, Float64]:
+    """Return an arm's quaternions (T, 4) of the grip site and the hand's body.
+
+    Their signs are robosuite's. It computes the site's from a matrix, with w >= 0. The
+    body's is MuJoCo's, which never jumps; an episode begins with it near (1, 0, 0, 0),
+    or a turn of the base away from it.
+    """
+    from scipy.spatial.transform import Rotation
+
+    site = Rotation.from_matrix(controllers.matrices(rot6d))
+    hand: Float64 = (site * Rotation.from_euler("z", 90, degrees=True)).as_quat()
+    flips = np.sum(hand[1:] * hand[:-1], axis=1) < 0
+    signs = np.cumprod([1.0 if hand[0, 0] >= 0 else -1.0, *np.where(flips, -1.0, 1.0)])
+    return site.as_quat(canonical=True), signs[:, None] * hand
 
 
 def _env_args(recording: Recording, viewer: StateViewer) -> dict[str, Any]:

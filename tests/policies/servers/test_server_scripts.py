@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -207,10 +209,30 @@ def test_a_torchscript_network_is_served_as_described(script: Any, tmp_path: Pat
 def test_quaternions_are_those_of_scipy(name: str) -> None:
     from scipy.spatial.transform import Rotation
 
-    for turn in Rotation.random(50, random_state=0):
+    down = Rotation.from_quat([[0.9, 0.43, 1e-9, 1e-5], [0.9, -0.43, 0.01, -1e-5], [0.7, 0.7, 0, 0]])
+    for turn in [*Rotation.random(50, random_state=0), *down]:
         columns = turn.as_matrix()[:, :2].T.reshape(-1)
-        found, expected = load(name).quaternion(columns), turn.as_quat()
-        assert min(np.abs(found - expected).max(), np.abs(found + expected).max()) < 1e-6
+        np.testing.assert_allclose(load(name).quaternion(columns, 3), turn.as_quat(canonical=True), atol=1e-7)
+        found, expected = load(name).quaternion(columns, 0), turn.as_quat()
+        np.testing.assert_allclose(found, expected * np.sign(expected[0]), atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["robomimic_policy", "diffusion_policy"])
+def test_a_served_policy_gets_the_quaternions_that_the_export_wrote(name: str) -> None:
+    from scipy.spatial.transform import Rotation
+
+    from altbench_demos.formats import robomimic_export
+
+    yaw, tilt = np.linspace(-2.8, 2.8, 60), 0.3 * np.sin(np.arange(60.0))
+    turns = Rotation.from_euler("zx", np.stack([yaw - np.pi / 2, np.pi + tilt], 1))  # of a hand that points down
+    columns = turns.as_matrix()[:, :, :2].transpose(0, 2, 1).reshape(-1, 6)
+    middle = np.r_[30:60, 0:30][:30]  # an episode begins near the arm's rest
+    written = robomimic_export._quaternions(columns[middle])
+    found = zip(*(load(name).site_and_hand(one) for one in columns[middle]), strict=True)
+    for ours, theirs in zip(found, written, strict=True):
+        np.testing.assert_allclose(np.stack(ours), theirs, atol=1e-7)
+    jumps = np.sum(written[1][1:] * written[1][:-1], axis=1)
+    assert jumps.min() > 0.9 and np.sign(written[0][:, 0]).min() < 0 < written[0][:, 0].max()
 
 
 def test_robomimics_absolute_commands_become_poses() -> None:
@@ -231,9 +253,101 @@ def test_diffusion_policys_rot6d_rows_become_columns() -> None:
     np.testing.assert_allclose(load("diffusion_policy").columns_from_rows(rows), columns, atol=1e-6)
 
 
-def test_converted_settings_name_only_classes_that_are_trusted() -> None:
-    settings = {"_target_": "diffusion_policy.a.B", "x": [{"_target_": "os.system"}], "y": 3}
-    assert load("diffusion_policy").targets(settings) == ["diffusion_policy.a.B", "os.system"]
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"x": [{"_target_": "diffusion_policy.model.a.Model"}], "y": 3}, None),
+        ({"x": [{"_target_": "os.system"}]}, "got 'os.system'"),
+        ({"_target_": "diffusion_policy.workspace.a.B"}, "got 'diffusion_policy.workspace.a.B'"),
+        ({"x": {"_target_": "diffusion_policy.model.a.os.system"}}, "got 'diffusion_policy.model.a.os.system'"),
+        ({"x": {"_target_": "diffusion_policy.model.a.Popen"}}, "got 'diffusion_policy.model.a.Popen'"),
+        ({"x": {"_target_": "diffusion_policy.model.a.Model.load"}}, "got 'diffusion_policy.model.a.Model.load'"),
+        ({"x": {"_target_": ["diffusion_policy.model.a.Model"]}}, "expected classes of"),
+        ({"x": ["${eval:'1+1'}"]}, "expected settings without references"),
+        ({"${eval:'1+1'}": 3}, "expected settings without references"),
+    ],
+)
+def test_converted_settings_run_only_what_is_trusted(settings: dict[str, Any], reason: str | None) -> None:
+    class Model:
+        def load(self) -> None:
+            """Stand for a function that reads a file."""
+
+    Model.__module__, Model.__qualname__ = "diffusion_policy.model.a", "Model"
+    Model.load.__module__, Model.load.__qualname__ = "diffusion_policy.model.a", "Model.load"
+    found = {"Model": Model, "os.system": os.system, "Popen": subprocess.Popen, "Model.load": Model.load}
+    check = load("diffusion_policy").check
+    with pytest.raises(SystemExit, match=reason) if reason else contextlib.nullcontext():
+        check(settings, "folder", lambda name: found[name.removeprefix("diffusion_policy.model.a.")])
+
+
+def test_the_script_finds_the_package_of_its_own_name(tmp_path: Path) -> None:
+    for name, text in {
+        "torch.py": "",
+        "dill.py": "",
+        "hydra/utils.py": "",
+        "diffusion_policy/__init__.py": "raise SystemExit('the package of the authors')",
+        "x.ckpt": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    command = [sys.executable, str(FOLDER / "diffusion_policy.py"), "--checkpoint", str(tmp_path / "x.ckpt"), "--trust"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.stderr == "the package of the authors\n"
+
+
+class Settings(dict[str, Any]):
+    """Settings whose entries are attributes, too, as OmegaConf's."""
+
+    __getattr__ = dict.__getitem__
+
+
+def test_diffusion_policy_gets_what_its_data_set_holds() -> None:
+    torch = pytest.importorskip("torch")
+    seen: list[Any] = []
+
+    class Policy:
+        def to(self, device: str) -> Any:
+            return self
+
+        def eval(self) -> Any:
+            return self
+
+        def predict_action(self, observation: dict[str, Any]) -> dict[str, Any]:
+            seen.append({key: value.numpy() for key, value in observation.items()})
+            action = torch.rand(1, 3, 10)
+            action[..., 3:9] = torch.tensor([0.0, -1, 0, 1, 0, 0])  # the rows of a quarter turn about z
+            return {"action": action}
+
+    observed = {
+        "agentview_image": Settings(type="rgb", shape=[3, 4, 6]),
+        "robot0_eef_pos": Settings(shape=[3]),
+        "robot0_eef_quat": Settings(shape=[4]),
+        "robot0_gripper_qpos": Settings(shape=[2]),
+    }
+    shapes = Settings(obs=Settings(observed), action=Settings(shape=[10]))
+    settings = Settings(policy=Settings(n_action_steps=3), shape_meta=shapes, n_obs_steps=2)
+    script = load("diffusion_policy")
+    policy = script.DiffusionPolicy(Policy(), settings, "cpu", None, [])
+    told = {key: policy.metadata[key] for key in ("horizon", "obs_horizon", "image_size", "action_space", "cameras")}
+    assert told == {
+        "horizon": 3, "obs_horizon": 2, "image_size": [4, 6], "action_space": "ee_pose", "cameras": ["agentview"]
+    }  # fmt: skip
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), np.uint8)
+    state = np.zeros((2, 11), np.float32)
+    state[:, :3], state[:, 9:], state[1, 0] = [1, 2, 3], [0.04, -0.04], 9
+    state[:, 3:9] = [0, 1, 0, 1, 0, 0]  # the grip site points down, so that the hand does
+    policy.begin(0, 7)
+    first = policy.act(0, {"observation/agentview": images, "observation/state": state})
+    np.testing.assert_array_equal(seen[0]["agentview_image"], images.transpose(0, 3, 1, 2)[None] / np.float32(255))
+    np.testing.assert_array_equal(seen[0]["robot0_eef_pos"], np.float32([[[1, 2, 3], [9, 2, 3]]]))
+    np.testing.assert_allclose(seen[0]["robot0_eef_quat"], [[[1, 0, 0, 0]] * 2], atol=1e-7)
+    np.testing.assert_array_equal(seen[0]["robot0_gripper_qpos"], np.float32([[[0.04, -0.04]] * 2]))
+    np.testing.assert_allclose(first[:, 3:9], [[0, 1, 0, -1, 0, 0]] * 3, atol=1e-6)  # the columns
+    policy.begin(1, 7)
+    np.testing.assert_array_equal(policy.act(1, {"observation/agentview": images, "observation/state": state}), first)
+    with pytest.raises(SystemExit, match="expected a policy of an image task, got settings without shape_meta"):
+        script.DiffusionPolicy(Policy(), Settings(policy=settings.policy, n_obs_steps=2), "cpu", None, [])
 
 
 @pytest.mark.sim
@@ -241,14 +355,28 @@ def test_converted_settings_name_only_classes_that_are_trusted() -> None:
 @pytest.mark.parametrize("name", ["robomimic_policy", "diffusion_policy"])
 def test_both_quaternions_are_those_of_robosuite(name: str) -> None:
     import gymnasium
+    from scipy.spatial.transform import Rotation
+
+    from altbench_demos.formats import robomimic_export
 
     env = gymnasium.make("altbench/Lift-v0", obs_type="state", disable_env_checker=True)
     seen, _ = env.reset(seed=3)
-    native = env.unwrapped._simulator.robosuite._get_observations(force_update=True)  # type: ignore[attr-defined]
-    columns, script = seen["agent_pos"][3:9].astype(float), load(name)
-    for theirs, ours in (("robot0_eef_quat_site", columns), ("robot0_eef_quat", script.of_hand(columns))):
-        found = script.quaternion(ours)
-        assert min(np.abs(found - native[theirs]).max(), np.abs(found + native[theirs]).max()) < 1e-4, theirs
+    columns, native, script = [], [], load(name)
+    # Turned and tilted both ways, so that the site's quaternion changes its sign, and MuJoCo's does not.
+    for yaw, tilt in ((-150, -0.4), (150, 0.4)):
+        turn = Rotation.from_euler("zx", [yaw, 180], degrees=True) * Rotation.from_rotvec([tilt, tilt, 0])
+        action = np.concatenate([seen["agent_pos"][:3], turn.as_matrix()[:, :2].T.ravel(), [-1]]).astype(np.float32)
+        for _ in range(15):
+            columns.append(seen["agent_pos"][3:9].astype(float))
+            told = env.unwrapped._simulator.robosuite._get_observations(force_update=True)  # type: ignore[attr-defined]
+            native.append((told["robot0_eef_quat_site"], told["robot0_eef_quat"]))
+            seen, *_ = env.step(action)
+    site, hand = (np.stack(one) for one in zip(*native, strict=True))
+    assert site[:, 0].min() < 0 < site[:, 0].max() and hand[:, 0].min() > 0
+    for found in (np.stack([script.site_and_hand(one) for one in columns]).transpose(1, 0, 2),
+                  robomimic_export._quaternions(np.stack(columns))):  # fmt: skip
+        np.testing.assert_allclose(found[0], site, atol=1e-5)
+        np.testing.assert_allclose(found[1], hand, atol=1e-5)
     env.close()
 
 
