@@ -111,7 +111,7 @@ def report(run: ExperimentRun) -> Report:
             {"map": _points_table(maps)} if maps else {},
             ("latent_map",) if maps else (),
         ),
-        Section("Are trajectories smooth curves?", METHOD, {"smoothness": _table(maps)} if maps else {}),
+        Section("Are trajectories smooth curves?", prose(METHOD), {"smoothness": _table(maps)} if maps else {}),
     )
     missing = tuple(f"keys of {label}" for label in points if label not in maps)
     return Report(_summary(maps), sections, _reported(maps), missing)

@@ -96,6 +96,13 @@ class Section:
     tables: Mapping[str, Table] = field(default_factory=dict)
     figures: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse text that Markdown would take for code."""
+        if any(line.startswith("    ") for line in self.text.splitlines()):
+            raise ValueError(
+                f"section {self.heading!r}: Markdown shows indented lines as code; give the text to prose()"
+            )
+
 
 def drawn(**draw: Callable[[], Figure | None]) -> Figures:
     """Draw figures, each by the function under its file stem; return them by stem.

@@ -20,7 +20,16 @@ from altbench.core.errors import AltbenchError
 from altbench.experiments import e4_encoders as encoders
 from altbench.experiments import e6_reactivity as reactivity
 from altbench.experiments import ood_scores, reproduce, robustness, scaling
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Figures, Preset, Report, Tables, Undrawn
+from altbench.experiments.shared.experiment import (
+    Experiment,
+    ExperimentRun,
+    Figures,
+    Preset,
+    Report,
+    Section,
+    Tables,
+    Undrawn,
+)
 from altbench.experiments.shared.limits import limits
 from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
@@ -256,6 +265,11 @@ def test_a_privileged_row_is_named_and_neither_ranked_nor_in_the_way_of_others(
     assert [row[0] for row in shown().rows] == ["blind (privileged)", "bc"] and shown().best == {(0, 1)}
     monkeypatch.setattr("altbench.core.registry.PRIVILEGED", frozenset({"blind", good}))
     assert shown().best == frozenset()
+
+
+def test_a_section_whose_text_markdown_would_show_as_code_is_refused() -> None:
+    with pytest.raises(ValueError, match="section 'Keys': Markdown shows indented lines as code"):
+        Section("Keys", "\n    Counted in the space of the keys.\n    ")
 
 
 @pytest.mark.parametrize(("seeds", "told"), [((0,), "chosen on seed 0"), ((3, 4), "No setting was chosen")])
