@@ -312,7 +312,9 @@ def draw(samples: pd.DataFrame, nearness: pd.DataFrame) -> Figure:
                 key = (network, data, shape)
                 _panel(axis, points.get(key), numbers.get(key), shape)
         for axis, (data, network) in zip(axes[0], columns, strict=True):
-            axis.set_title(f"{network}\n{DATA[data]:,} points\n{axis.get_title()}")
+            # Above the panel's own title, whose smaller letters fit the width of a panel.
+            place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
+            axis.annotate(f"{network}\n{DATA[data]:,} points", (0.5, 1.0), (0, 14), **place)
         headline(figure, "Samples of diffusion models trained on points of a curve")
         legend(figure, _legend())
     return figure

@@ -14,7 +14,7 @@ from altbench.sweeps.rows import Provenance
 from altbench.sweeps.spec import SweepSpec
 
 FOLDERS = sorted(path.parent for path in published.RESULTS.rglob("episodes.parquet"))
-VARIANTS = {"lerobot", "lookup-keys", "lookups-data1", "E8-latent-map"}
+VARIANTS = {"lerobot", "lookup-keys", "lookups-data1", "E8-latent-map", "alt-plus-following"}
 """Folders with fewer than two rows of a preset as it is: the others have changes, and labels of their own."""
 UNPUBLISHED = {"bc": "6f8eaffaa8a7caee", "diffusion": "3b0c11373e452814"}
 """The digests of further presets `paper`, which others may have run."""
@@ -46,7 +46,8 @@ def test_presets_of_published_results_still_mean_the_same_settings(folder):
 def test_every_published_policy_is_looked_at():
     seen = {row for folder in FOLDERS for row in plain_rows(folder)}
     small = {"act", "alt", "alt_plus", "bc", "blind", "diffusion", "fisher", "kdtree", "open_loop", "random"}
-    assert seen == {*((policy, "small") for policy in small), ("alt", "paper"), ("alt", "compact")}
+    others = {("alt", "paper"), ("alt", "compact"), ("alt_plus", "following")}
+    assert seen == {*((policy, "small") for policy in small), *others}
 
 
 @pytest.mark.parametrize("policy", UNPUBLISHED)
