@@ -35,7 +35,7 @@ from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CheckJob, CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
 from altbench.runner.scheduler import Ended, Scheduler
-from altbench.sweeps.plan import Cell, Checkpoint
+from altbench.sweeps.plan import Cell, Checkpoint, Plan
 from altbench.sweeps.replicates import folder_of, replicates, require_one_data_set
 from altbench.sweeps.spec import SweepSpec
 from altbench.system.console import make_console, say
@@ -204,8 +204,7 @@ def summarise(run: Run, ended: Ended, pending: int, board: Board) -> Summary:
     uncollected = {CollectJob(task).name: reason for task, reason in run.uncollected.items()}
     ended_badly = {**uncollected, **ended.failed}
     failed = (*ended_badly.items(), *unplayed, *_hopeless_rows(run), *_missing(run, ended_badly))
-    without = sum(not _has_data(run, cell.checkpoint) for cell in run.plan.cells)
-    return Summary(run.root, run, len(run.plan.cells) - pending - without, _cells(ended.finished), failed)
+    return Summary(run.root, run, len(_obtainable(run).cells) - pending, _cells(ended.finished), failed)
 
 
 def _check_policies(begun: Run, executor: Executor, board: Board) -> None:
@@ -240,22 +239,24 @@ def pending_jobs(run: Run) -> list[Job]:
     """Return what is left to do: fits first (in the sweep's order), then cells, then
     measurements.
     """
-    plan = run.plan
-    fits = [FitJob(c) for c in plan.checkpoints if _has_data(run, c) and needs_fit(run, c)]
-    unfinished = [
-        c for c in plan.cells if _has_data(run, c.checkpoint) and not cells_module.is_finished(run.root, c.key)
-    ]
-    older = older_cells(run.root, unfinished, {cell.key for cell in plan.cells})
+    plan = _obtainable(run)
+    fits = [FitJob(c) for c in plan.checkpoints if needs_fit(run, c)]
+    unfinished = [c for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
+    older = older_cells(run.root, unfinished, {cell.key for cell in run.plan.cells})
     cells = [RolloutJob(c, older=older.get(c.key, ())) for c in unfinished]
-    unmeasured = [
-        m for m in plan.measurements if _has_data(run, m.checkpoint) and not measures.is_measured(run.root, m.key)
-    ]
+    unmeasured = [m for m in plan.measurements if not measures.is_measured(run.root, m.key)]
     return [*fits, *cells, *(MeasureJob(m) for m in unmeasured)]
 
 
-def _has_data(run: Run, point: Checkpoint) -> bool:
-    """Return whether the demonstrations of a checkpoint's task were not given up."""
-    return point.task not in run.uncollected
+def _obtainable(run: Run) -> Plan:
+    """Return the run's plan without the tasks whose demonstrations could not be collected."""
+    plan, without = run.plan, run.uncollected
+    return replace(
+        plan,
+        checkpoints=tuple(c for c in plan.checkpoints if c.task not in without),
+        cells=tuple(c for c in plan.cells if c.checkpoint.task not in without),
+        measurements=tuple(m for m in plan.measurements if m.checkpoint.task not in without),
+    )
 
 
 def needs_fit(run: Run, point: Checkpoint) -> bool:
@@ -307,15 +308,12 @@ def _missing(run: Run, failed: Mapping[str, str]) -> list[tuple[str, str]]:
     So a worker that wrote elsewhere, or a file that was deleted meanwhile, never looks
     like a finished run.
     """
-    lost = [
-        (c.name, cells_module.cell_path(run.root, c.key))
-        for c in run.plan.cells
-        if _has_data(run, c.checkpoint) and c.key not in run.recorded
-    ]
+    plan = _obtainable(run)
+    lost = [(c.name, cells_module.cell_path(run.root, c.key)) for c in plan.cells if c.key not in run.recorded]
     lost += [
         (f"{m.name}/measure", measures.measure_path(run.root, m.key))
-        for m in run.plan.measurements
-        if _has_data(run, m.checkpoint) and not measures.is_measured(run.root, m.key)
+        for m in plan.measurements
+        if not measures.is_measured(run.root, m.key)
     ]
     return [
         (name, f"expected its record in {path}, which is missing or damaged; run the sweep again")

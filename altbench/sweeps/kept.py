@@ -35,7 +35,10 @@ def as_kept(sweep: SweepSpec) -> SweepSpec:
 
 def entry_as_kept(entry: PolicyEntry) -> PolicyEntry:
     """Return a kept policy entry as it was meant; a policy that is not known here any more stays as it is."""
-    former = {name: value for name, value in _former(entry.registered).items() if name not in _preset(entry)}
+    former = _former(entry.registered)
+    if former:
+        named = _preset(entry)
+        former = {name: value for name, value in former.items() if name not in named}
     return entry.model_copy(update={"config": {**former, **entry.config}}) if former else entry
 
 

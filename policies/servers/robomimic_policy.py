@@ -104,6 +104,14 @@ def takes_drawn_images(policy):
     return prepare is not None and "postprocess_visual_obs" in inspect.signature(prepare).parameters
 
 
+def matrix(first, second):
+    """Return the rotation whose first two columns, or rows, point along two vectors (3,)."""
+    x = first / np.linalg.norm(first)
+    y = second - (second @ x) * x
+    y = y / np.linalg.norm(y)
+    return np.stack([x, y, np.cross(x, y)], axis=1)
+
+
 def of_hand(rot6d):
     """Return the hand's orientation for the grip site's, both as two columns (6,)."""
     return np.concatenate([rot6d[3:], -rot6d[:3]])
@@ -111,10 +119,7 @@ def of_hand(rot6d):
 
 def quaternion(rot6d, positive):
     """Return the quaternion (x, y, z, w) of two columns (6,), with the sign in which entry `positive` is >= 0."""
-    x = rot6d[:3] / np.linalg.norm(rot6d[:3])
-    y = rot6d[3:] - (rot6d[3:] @ x) * x
-    y = y / np.linalg.norm(y)
-    m = np.stack([x, y, np.cross(x, y)], axis=1)
+    m = matrix(rot6d[:3], rot6d[3:])
     products = np.empty((4, 4))  # of each two entries, times 4: its row with the largest diagonal is the most exact
     products[:3, :3] = m + m.T + (1 - m.trace()) * np.eye(3)
     products[3, :3] = products[:3, 3] = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]

@@ -61,7 +61,6 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     train_steps: int | None = changed(None, formerly=3000, ge=0)
     epochs: float = Field(default=100, ge=0)
     min_steps: int = added(3000, formerly=0, ge=0)
-    max_steps: int = added(20_000, formerly=0, ge=0)
 
     @model_validator(mode="after")
     def _first_key_is_used(self) -> Self:

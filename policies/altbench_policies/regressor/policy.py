@@ -35,7 +35,6 @@ class RegressorSpec(BehaviourCloningSpec):
     train_steps: int | None = changed(None, formerly=3000, ge=0)
     epochs: float = Field(default=100, ge=0)
     min_steps: int = added(3000, formerly=0, ge=0)
-    max_steps: int = added(20_000, formerly=0, ge=0)
 
 
 def _own(preset: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
@@ -348,6 +349,12 @@ def test_diffusion_policy_gets_what_its_data_set_holds() -> None:
     np.testing.assert_array_equal(policy.act(1, {"observation/agentview": images, "observation/state": state}), first)
     with pytest.raises(SystemExit, match="expected a policy of an image task, got settings without shape_meta"):
         script.DiffusionPolicy(Policy(), Settings(policy=settings.policy, n_obs_steps=2), "cpu", None, [])
+
+
+@pytest.mark.parametrize("function", ["matrix", "of_hand", "quaternion", "site_and_hand"])
+def test_both_scripts_carry_one_text_of_robosuite_s_quaternions(function: str) -> None:
+    texts = {inspect.getsource(getattr(load(name), function)) for name in ("robomimic_policy", "diffusion_policy")}
+    assert len(texts) == 1
 
 
 @pytest.mark.sim
