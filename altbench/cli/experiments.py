@@ -36,7 +36,7 @@ Out = Annotated[Path | None, typer.Option(help="where everything goes; default r
 Workers = Annotated[int | None, typer.Option(min=0, help="worker processes; default: one per core; 0: none")]
 DataSeeds = Annotated[
     list[int] | None,
-    typer.Option("--data-seed", min=0, help="root of a data set; repeatable: everything is run for each, in OUT/dataN"),
+    typer.Option("--data-seed", min=0, help="root of a data set; repeatable: each has a folder of its own, OUT/dataN"),
 ]
 
 
@@ -83,8 +83,7 @@ def run(
     try:
         count = usable_cores() if workers is None else workers
         if data_seed:
-            seeds = list(dict.fromkeys(data_seed))
-            failed = work.reproduce_replicates(chosen, preset, folder, seeds, count, renderer, console)
+            failed = work.reproduce_replicates(chosen, preset, folder, _each_once(data_seed), count, renderer, console)
         else:
             failed = work.reproduce(chosen, preset, folder, count, renderer, console)
     except KeyboardInterrupt:
@@ -95,7 +94,11 @@ def run(
 
 @app.command()
 def report(
-    experiment: Names = None, everything: Everything = False, preset: PresetOption = "small", out: Out = None
+    experiment: Names = None,
+    everything: Everything = False,
+    preset: PresetOption = "small",
+    out: Out = None,
+    data_seed: DataSeeds = None,
 ) -> None:
     """Write reports from the records that exist, and run nothing.
 
@@ -103,6 +106,7 @@ def report(
     `altbench experiments run` is at work.
 
     - `altbench experiments report E3 latent-map`
+    - `altbench experiments report E3 --data-seed 3 --data-seed 4`
     """
     from altbench.experiments import reproduce as work
     from altbench.system.console import make_console
@@ -112,6 +116,9 @@ def report(
     chosen, folder, console = _chosen(experiment, everything), _folder(out, preset), make_console()
     renderer = require_renderer()
     make_folder(folder)
+    if data_seed:
+        work.report_replicates(chosen, preset, folder, _each_once(data_seed), renderer, console)
+        return
     for one in chosen:
         work.report(one, preset, folder, renderer, console)
 
@@ -123,12 +130,14 @@ def plan(
     preset: PresetOption = "small",
     out: Out = None,
     workers: Workers = None,
+    data_seed: DataSeeds = None,
 ) -> None:
     """List what experiments would run, what of it is done, and how long the rest takes.
     Nothing is run or written.
 
     - `altbench experiments plan --all`
     - `altbench experiments plan E3 --workers 8`
+    - `altbench experiments plan E3 --data-seed 3 --data-seed 4`
     """
     from altbench.experiments import reproduce as work
     from altbench.system.console import make_console
@@ -137,7 +146,11 @@ def plan(
 
     chosen = _chosen(experiment, everything)
     count = usable_cores() if workers is None else workers
-    work.show_plans(chosen, preset, _folder(out, preset), require_renderer(), make_console(), count)
+    folder, renderer, console = _folder(out, preset), require_renderer(), make_console()
+    if data_seed:
+        work.show_replicated_plans(chosen, preset, folder, _each_once(data_seed), renderer, console, count)
+    else:
+        work.show_plans(chosen, preset, folder, renderer, console, count)
 
 
 def reproduce(
@@ -167,9 +180,9 @@ def reproduce(
     if listing:
         list_experiments()
     elif report_only:
-        report(experiment, everything, preset, out)
+        report(experiment, everything, preset, out, data_seed)
     elif dry_run:
-        plan(experiment, everything, preset, out, workers)
+        plan(experiment, everything, preset, out, workers, data_seed)
     else:
         run(experiment, everything, preset, out, workers, data_seed)
 
@@ -185,6 +198,10 @@ def _chosen(names: list[str] | None, everything: bool) -> list[Experiment]:
     if not names and not everything:
         raise ConfigError("name experiments, or say --all; `altbench experiments list` shows what there is")
     return experiments.everything() if everything else list(dict.fromkeys(map(experiments.find, names or [])))
+
+
+def _each_once(seeds: list[int]) -> list[int]:
+    return list(dict.fromkeys(seeds))
 
 
 def _folder(out: Path | None, preset: PresetName) -> Path:

@@ -73,6 +73,23 @@ def reproduce_replicates(
     return failed
 
 
+def report_replicates(
+    experiments: Sequence[Experiment],
+    preset: Preset,
+    out: Path,
+    data_seeds: Sequence[int],
+    renderer: str,
+    console: Console,
+) -> None:
+    """Write what `reproduce_replicates` writes, from the records that exist, and run nothing."""
+    for seed in data_seeds:
+        say(console, (f"data seed {seed}", "bold"))
+        for experiment in experiments:
+            report(on_data_set(experiment, seed), preset, folder_of(out, seed), renderer, console)
+    for experiment in experiments:
+        write_spread(experiment, preset, out, data_seeds, renderer, console)
+
+
 def on_data_set(experiment: Experiment, seed: int) -> Experiment:
     """Return `experiment` with every sweep on the data set `seed`."""
     return replace(experiment, sweeps=lambda preset: [with_data_seed(s, seed) for s in experiment.sweeps(preset)])
@@ -155,6 +172,22 @@ def open_run(experiment: Experiment, preset: Preset, out: Path, renderer: str) -
     own = root / "experiments" / experiment.id
     reasons = tuple(dict.fromkeys(left_out))
     return ExperimentRun(root, own, tuple(runs), reasons, preset, out / experiment.folder)
+
+
+def show_replicated_plans(
+    experiments: Sequence[Experiment],
+    preset: Preset,
+    out: Path,
+    data_seeds: Sequence[int],
+    renderer: str,
+    console: Console,
+    workers: int = 1,
+) -> None:
+    """Print what `show_plans` prints, for each data seed."""
+    for seed in data_seeds:
+        say(console, (f"data seed {seed}", "bold"))
+        chosen = [on_data_set(experiment, seed) for experiment in experiments]
+        show_plans(chosen, preset, folder_of(out, seed), renderer, console, workers)
 
 
 def show_plans(

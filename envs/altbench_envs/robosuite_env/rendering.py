@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -46,6 +47,7 @@ class Renderer:
 
     def __init__(self, model: Any, profile: RenderProfile, height: int, width: int) -> None:
         mujoco = import_mujoco()
+        _free_dropped()
         self._model, self._fast = model, profile == "fast"
         model.vis.global_.offheight = max(height, model.vis.global_.offheight)
         model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
@@ -65,8 +67,8 @@ class Renderer:
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = 0
         self._option.geomgroup[VISUAL_GEOMS] = 1
-        self._finalizer = weakref.finalize(self, _free, self._context, self._gl)
-        self._finalizer.atexit = False  # it might run after EGL has closed its display: `_free_all` runs before
+        self._dropped = weakref.finalize(self, _DROPPED.append, (self._thread, self._context, self._gl))
+        self._dropped.atexit = False  # it might run after EGL has closed its display: `_free_all` runs before
         _free_all_at_exit()
         _OPEN.add(self)
 
@@ -113,6 +115,7 @@ class Renderer:
                 "an environment with images belongs to the thread that made it, as its OpenGL context does; make the "
                 'environment in the thread that uses it, or use obs_type="state" without rendering'
             )
+        _free_dropped()
         self._gl.make_current()
 
     def _add(self, thing: Decoration) -> None:
@@ -125,7 +128,8 @@ class Renderer:
 
     def close(self) -> None:
         """Free the GL context; rendering afterwards is an error."""
-        self._finalizer()
+        if self._dropped.detach():
+            _free(self._context, self._gl)
 
 
 def _outside_view(model: Any, data: Any, camera: int, aspect: float) -> NDArray[np.bool_]:
@@ -148,6 +152,12 @@ def _outside_view(model: Any, data: Any, camera: int, aspect: float) -> NDArray[
 
 
 _OPEN: weakref.WeakSet[Renderer] = weakref.WeakSet()
+_DROPPED: deque[tuple[int, Any, Any]] = deque()
+"""Thread, context and GL context of renderers that nobody closed, to be freed before the next drawing.
+
+The garbage collector may take them at any moment. Freeing them at that moment would change the
+current GL context in the middle of another's drawing, which would then be a black image.
+"""
 
 
 @cache
@@ -162,6 +172,18 @@ def _free_all_at_exit() -> None:
 def _free_all() -> None:
     for renderer in list(_OPEN):
         renderer.close()
+    while _DROPPED:
+        _free(*_DROPPED.popleft()[1:])
+
+
+def _free_dropped() -> None:
+    """Free what this thread made and dropped; another thread's GL context cannot be made current here."""
+    for _ in range(len(_DROPPED)):
+        thread, context, gl = _DROPPED.popleft()
+        if thread == threading.get_ident():
+            _free(context, gl)
+        else:
+            _DROPPED.append((thread, context, gl))
 
 
 def _free(context: Any, gl: Any) -> None:

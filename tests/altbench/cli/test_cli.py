@@ -46,6 +46,9 @@ def test_the_benchs_default_task_is_that_of_its_help(monkeypatch: pytest.MonkeyP
     assert help_of("rollout", "task").endswith(f"default {played[0]}")
 
 
+DATA_SEEDS = ("--data-seed", "3", "--data-seed", "4", "--data-seed", "3")
+
+
 @pytest.mark.parametrize(
     ("arguments", "command"),
     [
@@ -55,19 +58,26 @@ def test_the_benchs_default_task_is_that_of_its_help(monkeypatch: pytest.MonkeyP
         (["experiments", "report", "E3"], "report"),
         (["reproduce", "E3", "--preset", "small"], "reproduce"),
         (["experiments", "run", "E3"], "reproduce"),
+        (["reproduce", "E3", "--dry-run", *DATA_SEEDS], "show_replicated_plans"),
+        (["experiments", "plan", "E3", *DATA_SEEDS], "show_replicated_plans"),
+        (["reproduce", "E3", "--report-only", *DATA_SEEDS], "report_replicates"),
+        (["experiments", "report", "E3", *DATA_SEEDS], "report_replicates"),
+        (["experiments", "run", "E3", *DATA_SEEDS], "reproduce_replicates"),
     ],
 )
 def test_each_command_of_experiments_has_its_old_spelling(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], command: str
 ) -> None:
-    called: list[tuple[str, object]] = []
-    for name in ("show_plans", "report", "reproduce"):
-        monkeypatch.setattr(reproduce, name, lambda first, *_, name=name: called.append((name, first)))
+    called: list[tuple[str, object, tuple[object, ...]]] = []
+    one_data_set = ("show_plans", "report", "reproduce")
+    for name in (*one_data_set, "show_replicated_plans", "report_replicates", "reproduce_replicates"):
+        monkeypatch.setattr(reproduce, name, lambda first, *rest, name=name: called.append((name, first, rest)))
     monkeypatch.setattr(devices, "require_renderer", lambda: "none")
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app.app, arguments, catch_exceptions=False)
-    ((name, first),) = called
+    ((name, first, rest),) = called
     assert result.exit_code == 0 and name == command
+    assert ([3, 4] in rest) == ("--data-seed" in arguments)
     assert [one.id for one in (first if isinstance(first, list) else [first])] == ["E3"]
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from altbench.cli import run as commands
 from altbench.cli.app import app
 from altbench.core.errors import ConfigError, ResultsError
-from altbench.experiments.reproduce import reproduce_replicates
+from altbench.experiments.reproduce import report_replicates, reproduce_replicates, show_replicated_plans
 from altbench.experiments.shared.experiment import Experiment, Report
 from altbench.report.opened import open_run
 from altbench.runner import main
@@ -73,7 +73,15 @@ def test_an_experiment_runs_on_each_data_set_and_tells_how_they_differ(two: Swee
         "E0", "toy", "A toy", "Does it run?", report=lambda run: Report("", ()), sweeps=lambda preset: [one]
     )
     console = Console(file=io.StringIO())
+    show_replicated_plans([toy], "small", tmp_path, [3, 4], "none", console)
+    told = str(console.file.getvalue())  # type: ignore[attr-defined]
+    assert "fake-data3" in told and "fake-data4" in told and not any(tmp_path.iterdir())
     assert not reproduce_replicates([toy], "small", tmp_path, [3, 4], 0, "none", console)
     assert all((tmp_path / f"data{seed}" / "E0-toy" / "report.md").is_file() for seed in (3, 4))
     table = pd.read_csv(tmp_path / "E0-toy" / "replication.csv")
     assert table[["data_sets", "episodes"]].values.tolist() == [[2, 8]]
+    written = [tmp_path / "data4" / "E0-toy" / "report.md", tmp_path / "E0-toy" / "replication.csv"]
+    for path in written:
+        path.unlink()
+    report_replicates([toy], "small", tmp_path, [3, 4], "none", console)
+    assert all(path.is_file() for path in written)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -41,6 +44,8 @@ def test_robosuite_profile_is_what_robosuite_draws(robosuite_env: RobosuiteEnv) 
     context = MjRenderContextOffscreen(sim, device_id=-1)
     context.vopt.geomgroup[0] = 0  # collision geoms, as robosuite's environments set it
     drawn = sim.render(width=84, height=84, camera_name="agentview")[::-1]
+    context.gl_ctx.make_current()
+    context.con.free()  # else its destructor frees it later, in whichever GL context is current, and spoils that
     context.gl_ctx.free()
     np.testing.assert_array_equal(images["agentview"], drawn)
 
@@ -69,6 +74,42 @@ def test_a_camera_sees_only_part_of_the_robot(pixels_env: RobosuiteEnv) -> None:
     outside = rendering._outside_view(simulator.model, simulator.data, wrist, 1.0)
     assert outside[simulator.model.geom("robot0_g8_vis").id]  # the arm's foot
     assert not outside[simulator.model.geom("gripper0_right_finger1_visual").id]
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("moment", ["before drawing", "while drawing", "while another is made"])
+def test_a_renderer_that_nobody_closed_spoils_no_image(
+    moment: str, pixels_env: RobosuiteEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The garbage collector takes it at any moment, so also between making a context current and drawing in it."""
+    pixels_env.reset(seed=0)
+    model, data = pixels_env._simulator.model, pixels_env._simulator.data
+    camera = model.camera("agentview").id
+    left = [rendering.Renderer(model, "fast", 24, 24)]
+    dropped = weakref.ref(left[0])
+
+    def draw() -> np.ndarray:  # type: ignore[type-arg]
+        if moment != "while another is made":
+            return pixels_env.observe()["pixels"]["agentview"]
+        made = rendering.Renderer(model, "fast", 84, 84)
+        image = made.render(data, camera, 84, 84)
+        made.close()
+        return image
+
+    def dropping(original: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments, **options: (left.clear(), original(*arguments, **options))[1]
+
+    expected = draw()
+    if moment == "before drawing":
+        left.clear()
+    elif moment == "while drawing":
+        monkeypatch.setattr(rendering, "_outside_view", dropping(rendering._outside_view))
+    else:
+        monkeypatch.setattr(mujoco, "MjvScene", dropping(mujoco.MjvScene))
+    np.testing.assert_array_equal(draw(), expected)
+    assert dropped() is None
+    np.testing.assert_array_equal(draw(), expected)
+    assert not rendering._DROPPED  # and what was dropped has been freed
 
 
 @pytest.mark.sim
