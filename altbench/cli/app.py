@@ -104,6 +104,10 @@ def run(
     n: Annotated[
         list[int] | None, typer.Option("--n", help="Demonstrations that each policy is fitted to; repeatable.")
     ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="A task of the sweep to keep; repeatable.", autocompletion=completion.tasks),
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="A row of the sweep to keep, by its label; repeatable.", metavar="LABEL")
     ] = None,
@@ -138,7 +142,7 @@ def run(
 
     If it was interrupted, the same command goes on where it stopped.
 
-    `--episodes`, `--n`, `--only`, `--split`, `--device`, `--seed` and `--data-seed`
+    `--episodes`, `--n`, `--task`, `--only`, `--split`, `--device`, `--seed` and `--data-seed`
     change the sweep, and its name with it: `altbench run quick --episodes 5` writes into
     results/quick-5ep. Cells that two sweeps in one `--out` share are played once.
 
@@ -162,6 +166,7 @@ def run(
         adapter=adapter,
         episodes=episodes,
         n=n or [],
+        tasks=task or [],
         only=only or [],
         splits=split or [],
         device=device,

@@ -1,4 +1,4 @@
-"""A sweep with fewer episodes, other N, some rows or splits only, or another device or seed.
+"""A sweep with fewer episodes, other N, some tasks, rows or splits only, or another device or seed.
 
 `altbench run` and scripts call `override`. An overridden sweep has a name of its own, so
 that it has a folder of its own, `results/quick-5ep`, and never replaces the tables of the
@@ -31,6 +31,7 @@ def override(
     adapter: str | None = None,
     episodes: int | None = None,
     n: Sequence[int] = (),
+    tasks: Sequence[str] = (),
     only: Sequence[str] = (),
     splits: Sequence[str] = (),
     device: str | None = None,
@@ -42,10 +43,10 @@ def override(
     `policies`, `adapter`: further rows, as `with_policies`. `episodes`: of each evaluation; `replay`
     has at most one for each demonstration. `n`: the numbers of demonstrations of each
     row; more are collected if the sweep collects fewer. An evaluation of N that are no
-    longer there is played with the largest. `only`: labels of the rows to keep. `splits`:
-    the splits to keep. Evaluations that no row takes part in are left out. `device`:
-    auto, cpu or cuda. `seed`: the root of all seeds but that of collecting.
-    `data_seeds`: of several data sets, in place of the sweep's own.
+    longer there is played with the largest. `tasks`: the tasks to keep. `only`: labels of
+    the rows to keep. `splits`: the splits to keep. Evaluations that no row takes part in
+    are left out. `device`: auto, cpu or cuda. `seed`: the root of all seeds but that of
+    collecting. `data_seeds`: of several data sets, in place of the sweep's own.
 
     All but `policies` change the sweep's name: `quick` with 5 episodes is `quick-5ep`.
     Raise ConfigError, with the valid names, for what the sweep does not have.
@@ -53,6 +54,8 @@ def override(
     changed = with_policies(sweep, policies, adapter)
     if n:
         changed = _with_n(changed, n)
+    if tasks:
+        changed = _with_tasks(changed, tasks)
     if only:
         changed = _with_rows(changed, only)
     if splits:
@@ -64,7 +67,8 @@ def override(
     if data_seeds:
         shown = changed.demonstrations.model_dump() | {"seed": 0, "seeds": tuple(data_seeds)}
         changed = _checked(changed, {"demonstrations": shown})
-    suffix = _suffix(episodes=episodes, n=n, only=only, splits=splits, device=device, seed=seed, data_seeds=data_seeds)
+    chosen = [*dict.fromkeys(tasks), *dict.fromkeys(only), *dict.fromkeys(splits)]
+    suffix = _suffix(episodes=episodes, n=n, chosen=chosen, device=device, seed=seed, data_seeds=data_seeds)
     return _checked(changed, {"name": f"{sweep.name}-{suffix}"}) if suffix else changed
 
 
@@ -141,6 +145,14 @@ def _apart_from_n(entry: EvaluationEntry) -> EvaluationEntry:
     return entry.model_copy(update={"n": None, "episodes": "each"})
 
 
+def _with_tasks(sweep: SweepSpec, tasks: Sequence[str]) -> SweepSpec:
+    """Return `sweep` on `tasks` alone, in its own order."""
+    for task in tasks:
+        if task not in sweep.tasks:
+            raise UnknownNameError(f"task of the sweep {sweep.name}", task, sweep.tasks)
+    return sweep.model_copy(update={"tasks": tuple(task for task in sweep.tasks if task in tasks)})
+
+
 def _with_rows(sweep: SweepSpec, labels: Sequence[str]) -> SweepSpec:
     """Return `sweep` with the rows `labels` alone, and the evaluations that they have."""
     names = [entry.name for entry in sweep.policies]
@@ -197,8 +209,7 @@ def _suffix(
     *,
     episodes: int | None,
     n: Sequence[int],
-    only: Sequence[str],
-    splits: Sequence[str],
+    chosen: Sequence[str],
     device: str | None,
     seed: int | None,
     data_seeds: Sequence[int],
@@ -207,8 +218,7 @@ def _suffix(
     parts = [
         *([f"{episodes}ep"] if episodes is not None else []),
         *(f"n{i}" for i in dict.fromkeys(n)),
-        *dict.fromkeys(only),
-        *dict.fromkeys(splits),
+        *chosen,
         *([device] if device is not None else []),
         *([f"seed{seed}"] if seed is not None else []),
         *(f"data{seed}" for seed in data_seeds),

@@ -21,7 +21,9 @@ def with_data_seed(sweep: SweepSpec, seed: int) -> SweepSpec:
     """
     shown = sweep.demonstrations.model_copy(update={"seed": seed, "seeds": ()})
     root = sweep.seed + seed
-    return sweep.model_copy(update={"name": f"{sweep.name}-data{seed}", "seed": root, "demonstrations": shown})
+    suffix = f"-data{seed}"
+    name = sweep.name if sweep.name.endswith(suffix) else sweep.name + suffix  # `--data-seed` has named it already
+    return sweep.model_copy(update={"name": name, "seed": root, "demonstrations": shown})
 
 
 def folder_of(root: Path, seed: int) -> Path:

@@ -56,6 +56,8 @@ def test_the_command_shows_what_is_left_and_the_table_and_redraws_it(two: SweepS
     file, out = tmp_path / "two.toml", tmp_path / "out"
     file.write_text(tomli_w.dumps({**two.model_dump(mode="json", exclude_none=True), "measure": False}))
     arguments = ["run", str(file), "--out", str(out), "--workers", "0"]
+    one = CliRunner().invoke(app, [*arguments, "--data-seed", "5", "--dry-run"])
+    assert one.exit_code == 0 and "fake-data5:" in one.output  # the option names the data set once
     dry = CliRunner().invoke(app, [*arguments, "--dry-run"])
     assert dry.exit_code == 0 and "data3" in dry.output and "data4" in dry.output and not out.exists()
     done = CliRunner().invoke(app, arguments)

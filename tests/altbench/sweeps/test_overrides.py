@@ -1,4 +1,4 @@
-"""A sweep with fewer episodes, other N, some rows or splits: what changes, what stays, what is refused."""
+"""A sweep with fewer episodes, other N, some tasks, rows or splits: what changes, what stays, what is refused."""
 
 from __future__ import annotations
 
@@ -72,6 +72,14 @@ def test_rows_and_splits_are_chosen_and_what_nobody_plays_is_left_out() -> None:
     ]
 
 
+def test_tasks_are_chosen_in_the_sweeps_order_and_keep_their_keys() -> None:
+    tasks = load_sweep("tasks")
+    few = override(tasks, tasks=["Can", "Lift", "Can"])
+    assert few.tasks == ("Lift", "Can") and few.name == "tasks-Can-Lift"
+    before = {cell.name: cell.key for cell in planned(tasks).cells}
+    assert all(before[cell.name] == cell.key for cell in planned(few).cells)
+
+
 def test_an_added_policy_may_be_the_only_one() -> None:
     sweep = quick(policies=["kdtree"], only=["kdtree"], episodes=2)
     assert [entry.name for entry in sweep.policies] == ["kdtree"] and sweep.name == "quick-2ep-kdtree"
@@ -95,6 +103,7 @@ def test_another_seed_and_device_are_of_the_whole_sweep() -> None:
         ({"episodes": 5}, "quick-5ep"),
         ({"n": [10, 10]}, "quick-n10"),
         ({"only": ["alt"], "splits": ["uniform"]}, "quick-alt-uniform"),
+        ({"tasks": ["Lift"], "data_seeds": [3]}, "quick-Lift-data3"),
         ({"policies": ["kdtree"]}, "quick"),
     ],
 )
@@ -114,6 +123,7 @@ def test_a_name_that_cannot_be_a_folders_becomes_a_digest() -> None:
     ("changes", "told"),
     [
         ({"only": ["allt"]}, r"unknown policy of the sweep quick 'allt'; did you mean 'alt'\? \(valid: alt, alt-hold,"),
+        ({"tasks": ["lift"]}, r"unknown task of the sweep quick 'lift'; did you mean 'Lift'\? \(valid: Lift\)"),
         ({"splits": ["recal"]}, r"unknown split of the sweep quick 'recal'; did you mean 'recall'\? \(valid: recall,"),
         ({"device": "gpu"}, r"unknown device 'gpu'; did you mean 'cuda'\? \(valid: auto, cpu, cuda\)"),
         ({"episodes": 0}, "episodes: expected a number from 1, got 0"),
