@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ class TensorBoardSink:
 
     def __init__(self, folder: Path, name: str, config: Mapping[str, Any]) -> None:
         self._writer = SummaryWriter(folder / "tensorboard" / name)
-        self._writer.add_text("sweep", "\n".join(f"    {line}" for line in str(dict(config)).splitlines()))
+        self._writer.add_text("sweep", f"```json\n{json.dumps(dict(config), indent=1, default=str)}\n```")
 
     def scalars(self, curve: str, step: int, values: Mapping[str, float]) -> None:
         """Add a point of each of the curve's values."""

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
 from altbench.cli import run as commands
@@ -149,6 +150,11 @@ def test_tensorboard_holds_what_was_sent(run: Run, tmp_path: Path) -> None:
     found = log.read_curves(tmp_path / "tensorboard" / "quick-01234567")
     assert found[10][f"{'lift/alt/n30/s0'}/loss"] == 2.0 and found[20]["lift/alt/n30/s0/loss"] == 1.0
     assert {name: found[0][name] for name in RATES} == RATES
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "quick-01234567"), {"tensors": 0}).Reload()
+    (told,) = events.Tensors("sweep/text_summary")[0].tensor_proto.string_val
+    assert (
+        told.startswith(b"```json\n") and json.loads(told.decode().strip("`").removeprefix("json"))["name"] == "quick"
+    )
 
 
 def test_wandb_offline_keeps_a_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
