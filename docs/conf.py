@@ -1,4 +1,4 @@
-"""Sphinx's settings. `tox -e docs` builds the site; `generate.py` writes the pages that the code and the READMEs give."""
+"""Sphinx's settings. `tox -e static` builds the site; `generate.py` writes the pages that the code and the READMEs give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate runs every test: what one environment of tox leaves out, another one runs."""
+"""The gate runs every test: what one command of tox leaves out, another one runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_test_is_in_one_environment_that_tox_runs_by_default() -> None:
+def test_every_test_is_in_one_command_that_tox_runs_by_default() -> None:
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
     chosen = {name: tox[f"testenv:{name}"]["commands"] for name in re.split(r",\s*", tox["tox"]["env_list"])}
