@@ -13,7 +13,7 @@ from altbench.core.errors import AltbenchError
 from altbench.experiments.shared.available import only_available
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset
 from altbench.experiments.shared.report import write_report
-from altbench.report.replication import STEM, replication_table
+from altbench.report.replication import STEM, replication_table, write_figure
 from altbench.report.table import write_table
 from altbench.results.demonstrations import DemonstrationReader
 from altbench.results.folder import RunFolder, remove_leftovers
@@ -60,8 +60,8 @@ def reproduce_replicates(
 ) -> bool:
     """Run and report on `experiments` for each data seed, in `out`/data3 for seed 3; return whether anything failed.
 
-    Then write how the data sets differ, into a table `replication` in each experiment's
-    folder under `out`. Errors as `reproduce`.
+    Then write how the data sets differ, as a table and a figure `replication` in each
+    experiment's folder under `out`. Errors as `reproduce`.
     """
     failed = False
     for seed in data_seeds:
@@ -98,13 +98,14 @@ def on_data_set(experiment: Experiment, seed: int) -> Experiment:
 def write_spread(
     experiment: Experiment, preset: Preset, out: Path, data_seeds: Sequence[int], renderer: str, console: Console
 ) -> None:
-    """Write the table of an experiment's data sets under `out`, as far as they have been played."""
+    """Write the table and the figure of an experiment's data sets under `out`, as far as they have been played."""
     runs = {s: open_run(on_data_set(experiment, s), preset, folder_of(out, s), renderer) for s in data_seeds}
     played = [run.episodes().assign(data_seed=seed) for seed, run in runs.items() if run.recorded]
     if played:
         made_by = fingerprint.collect(renderer=renderer, data=None)
-        table = replication_table(pd.concat(played, ignore_index=True))
-        written = write_table(table, out / experiment.folder, STEM, made_by)
+        frame = pd.concat(played, ignore_index=True)
+        written = write_table(replication_table(frame), out / experiment.folder, STEM, made_by)
+        write_figure(frame, out / experiment.folder, made_by)
         say(console, f"how the data sets differ: {written[1]}", wrap=False)
 
 

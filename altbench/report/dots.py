@@ -21,11 +21,12 @@ RATES = "success, 95 % interval"
 
 
 class Dot(NamedTuple):
-    """A rate and its interval, all within [0, 1]."""
+    """A rate and its interval, all within [0, 1]; `parts`: the rates of which it is the mean."""
 
     rate: float
     low: float
     high: float
+    parts: tuple[float, ...] = ()
 
 
 Row = tuple[str, str]
@@ -111,13 +112,16 @@ def _rates(axis: Axes) -> None:
 
 def _draw(axis: Axes, dot: Dot, place: int, style: Style) -> None:
     axis.plot([dot.low, dot.high], [place, place], color=style.colour, linewidth=1.6, solid_capstyle="butt", alpha=0.6)
+    if dot.parts:
+        places = [place] * len(dot.parts)
+        axis.plot(dot.parts, places, "|", color=style.colour, markersize=15, markeredgewidth=1, clip_on=False)
     axis.plot(
         [dot.rate],
         [place],
         color=style.colour,
         marker=style.marker,
         markerfacecolor=style.face,
-        markersize=6,
+        markersize=5 if dot.parts else 6,
         linestyle="none",
         clip_on=False,
         zorder=3,

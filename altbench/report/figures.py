@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from altbench.report.cost_figures import latency_memory, timed_and_weighed
-from altbench.report.dots import Dot, Row, draw_dots
+from altbench.report.dots import RATES, Dot, Row, draw_dots
 from altbench.report.drawing.layout import Failures, draw_all, finish, grid, headline
 from altbench.report.drawing.order import labels_in_order, tasks_in_order
 from altbench.report.drawing.places import BEYOND, band_places, draw_lines
@@ -161,7 +161,7 @@ def percent_axes(axes: Panels) -> None:
 def success_by_split(clean: Episodes, task: str, styles: Styles) -> Figure:
     """Draw success by policy at the run's only N, one panel per split."""
     rates = rates_by(clean, ["task", "split", "label", "n"])
-    return _by_split(rates, f"{task}, N = {rates['n'].iloc[0]}: success by split", styles, grouped=False)
+    return draw_by_split(rates, f"{task}, N = {rates['n'].iloc[0]}: success by split", styles, grouped=False)
 
 
 def success_by_task(clean: Episodes, styles: Styles) -> Figure:
@@ -169,11 +169,15 @@ def success_by_task(clean: Episodes, styles: Styles) -> Figure:
     rates = rates_by(clean, ["task", "split", "label", "n"])
     largest = rates[rates["n"] == rates.groupby(["task", "label"])["n"].transform("max")]
     counts = ", ".join(str(n) for n in sorted(set(largest["n"])))
-    return _by_split(largest, f"Success by task and split, N = {counts}", styles, grouped=True)
+    return draw_by_split(largest, f"Success by task and split, N = {counts}", styles, grouped=True)
 
 
-def _by_split(found: pd.DataFrame, title: str, styles: Styles, grouped: bool) -> Figure:
-    """Draw a row per policy, under its task's name if `grouped`, and a panel per split."""
+def draw_by_split(found: pd.DataFrame, title: str, styles: Styles, grouped: bool, axis_label: str = RATES) -> Figure:
+    """Draw a row per policy, under its task's name if `grouped`, and a panel per split.
+
+    `found`: a row for each dot, with the columns task, label, split, rate, low, high and,
+    if rates are means, `parts`. Call this inside `styled`.
+    """
     rates = found.dropna(subset=["rate"])
     splits = [split for split in splits_in_order(found) if split in set(rates["split"])]
     there = set(zip(rates["task"], rates["label"], strict=True))
@@ -184,7 +188,9 @@ def _by_split(found: pd.DataFrame, title: str, styles: Styles, grouped: bool) ->
         if (task, label) in there
     ]
     dots = {
-        ((r["task"] if grouped else "", str(r["label"])), words(r["split"])): Dot(r["rate"], r["low"], r["high"])
+        ((r["task"] if grouped else "", str(r["label"])), words(r["split"])): Dot(
+            r["rate"], r["low"], r["high"], r.get("parts", ())
+        )
         for _, r in rates.iterrows()
     }
-    return draw_dots(title, rows, [words(split) for split in splits], dots, styles)
+    return draw_dots(title, rows, [words(split) for split in splits], dots, styles, axis_label)

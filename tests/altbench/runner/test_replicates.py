@@ -62,10 +62,13 @@ def test_the_command_shows_what_is_left_and_the_table_and_redraws_it(two: SweepS
     assert dry.exit_code == 0 and "data3" in dry.output and "data4" in dry.output and not out.exists()
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0 and "Replication over data sets" in done.output
-    (out / "tables" / "replication.md").unlink()
+    figures = [out / "figures" / f"replication.{suffix}" for suffix in ("png", "svg")]
+    for path in (out / "tables" / "replication.md", *figures):
+        path.unlink()
     again = CliRunner().invoke(app, ["redraw", str(out)])
     assert again.exit_code == 0, again.output
     assert "sd over data" in (out / "tables" / "replication.md").read_text()
+    assert all(path.is_file() for path in figures)
 
 
 def test_an_experiment_runs_on_each_data_set_and_tells_how_they_differ(two: SweepSpec, tmp_path: Path) -> None:
@@ -83,6 +86,7 @@ def test_an_experiment_runs_on_each_data_set_and_tells_how_they_differ(two: Swee
     table = pd.read_csv(tmp_path / "E0-toy" / "replication.csv")
     assert table[["data_sets", "episodes"]].values.tolist() == [[2, 8]]
     written = [tmp_path / "data4" / "E0-toy" / "report.md", tmp_path / "E0-toy" / "replication.csv"]
+    written += [tmp_path / "E0-toy" / "replication.png"]
     for path in written:
         path.unlink()
     report_replicates([toy], "small", tmp_path, [3, 4], "none", console)
