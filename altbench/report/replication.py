@@ -30,7 +30,7 @@ MOST_PANELS = 8
 """Splits that a figure has room for."""
 NOTE = (
     "Success in % of each data set, named by its seed, then the mean of the data sets with its 95 % interval"
-    " (hierarchical bootstrap: data sets, then initial poses). sd over data: standard deviation of the data sets' rates,"
+    " (hierarchical bootstrap: data sets, then initial poses; no narrower than that of all poses together). sd over data: standard deviation of the data sets' rates,"
     " in points. sd over training: that of the training seeds within a data set. Empty: fewer than two. With two or three"
     " data sets the interval is too narrow if they differ much: simulated coverage 75 to 97 %"
     " (`altbench.stats.replication`)."

@@ -10,7 +10,7 @@ import pandas as pd
 from altbench.core.types import Float64
 from altbench.stats.clustering import initial_poses
 from altbench.stats.inputs import share
-from altbench.stats.rates import countable, succeeded
+from altbench.stats.rates import clustered_interval, countable, succeeded
 
 DRAWS = 2_000
 """Samples of the bootstrap: its limits are then sure to about half a point."""
@@ -41,12 +41,16 @@ def replicated_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Replicated
     `frame`: episodes of one row and one condition, as `results.load_episodes` returns
     them. None if none of them counts. The interval is that of a hierarchical bootstrap:
     data sets are drawn with replacement, then the initial poses within each. All
-    episodes of a pose, of every training seed, are drawn together.
+    episodes of a pose, of every training seed, are drawn together. It is widened to that
+    of all data sets' poses taken together (`clustered_interval`): a bootstrap of episodes
+    that all end alike has no width.
 
     With few data sets it is too narrow if they differ much. By simulation (30 poses,
     two episodes each) its 95 % hold the truth in 97 % of cases if three data sets do not
     differ, in 93 % if they differ by 0.3 (standard deviation, log odds) and in 82 % by
-    0.8; two data sets in 97, 89 and 75 %.
+    0.8; two data sets in 97, 89 and 75 %. These are of rates about 0.6. At 0.97, where data
+    sets that differ as much in log odds differ little in rates, three hold it in 100 and
+    94 % (by 0 and 0.8), two in 100 and 98 %; the bootstrap alone would in 95, 89, 96 and 78.
     """
     counted = countable(frame)
     if counted.empty:
@@ -78,7 +82,9 @@ def _interval(counted: pd.DataFrame, won: pd.Series[bool], confidence: float) ->
             poses = rng.integers(0, len(hits), (len(own), len(hits)))
             means[own] += hits[poses].sum(axis=1) / sizes[poses].sum(axis=1) / len(sets)
     low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return float(low), float(high)
+    together = [np.concatenate(counts) for counts in zip(*sets, strict=True)]
+    least, most = clustered_interval(together[0], together[1], confidence)
+    return min(float(low), least), max(float(high), most)
 
 
 def _poses(counted: pd.DataFrame, won: pd.Series[bool]) -> tuple[Float64, Float64]:

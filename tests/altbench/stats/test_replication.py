@@ -54,6 +54,18 @@ def test_one_data_set_has_no_interval_over_data_sets_and_none_has_no_rate() -> N
     assert replicated_rate(lost) is None
 
 
+def test_episodes_that_all_end_alike_leave_as_much_open_as_their_poses_do() -> None:
+    for outcome, (low, high) in ((np.ones, (0.94, 1.0)), (np.zeros, (0.0, 0.06))):
+        found = replicated_rate(episodes(outcome((2, 60))))
+        assert found is not None and found.low is not None and found.high is not None
+        assert (found.low, found.high) == pytest.approx((low, high), abs=0.005)  # sixty poses, two episodes each
+    nearly = np.ones((2, 60))
+    nearly[0, :2] = 0  # two poses of sixty
+    found = replicated_rate(episodes(nearly))
+    assert found is not None and found.rate == pytest.approx(118 / 120)
+    assert found.low is not None and found.low < 0.95  # not above what 58 of 60 independent poses would leave
+
+
 def test_the_same_records_have_the_same_interval() -> None:
     frame = episodes(np.random.default_rng(1).random((3, 60)) < 0.6)
     first, second = replicated_rate(frame), replicated_rate(frame.sample(frac=1, random_state=2))
