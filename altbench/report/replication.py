@@ -30,12 +30,12 @@ MOST_PANELS = 8
 """Splits that a figure has room for."""
 NOTE = (
     "Success in % of each data set, named by its seed, then the mean of the data sets with its 95 % interval"
-    " (hierarchical bootstrap: data sets, then initial poses; no narrower than that of all poses together). sd over data: standard deviation of the data sets' rates,"
-    " in points. sd over training: that of the training seeds within a data set. Empty: fewer than two. With two or three"
-    " data sets the interval is too narrow if they differ much: simulated coverage 75 to 97 %"
-    " (`altbench.stats.replication`)."
+    " (hierarchical bootstrap: data sets, then initial poses; no narrower than that of all poses together)."
+    " sd over data: standard deviation of the data sets' rates, in points. sd over training: that of the training seeds"
+    " within a data set. Empty: fewer than two. With two or three data sets the interval is too narrow if they differ much:"
+    " simulated coverage 75 to 97 % (`altbench.stats.replication`)."
 )
-AXIS = "success: each data set (ticks), and their mean with its 95 % interval"
+AXIS = "mean success, 95 % interval; ticks: data sets"
 PARTIAL = " Rows without some data sets are made of the others alone: their columns are empty."
 
 
@@ -95,8 +95,10 @@ def replication_figure(frame: pd.DataFrame) -> Figure | None:
     policies = dict(zip(clean["label"], clean["policy"], strict=True))
     seeds = ", ".join(str(seed) for seed in sorted(clean["data_seed"].unique()))
     tasks = list(drawn["task"].unique())
-    title = f"{tasks[0] + ', ' if len(tasks) == 1 else ''}data sets {seeds}: success by split"
-    return draw_by_split(drawn, title, policy_styles(drawn["label"], policies), len(tasks) > 1, AXIS)
+    title = f"{tasks[0]}, data sets {seeds}" if len(tasks) == 1 else f"Data sets {seeds}"
+    return draw_by_split(
+        drawn, f"{title}: success by split", policy_styles(drawn["label"], policies), len(tasks) > 1, AXIS
+    )
 
 
 def write_figure(frame: pd.DataFrame, folder: Path, made_by: Fingerprint) -> list[Path]:
