@@ -27,6 +27,7 @@ def _alone(seed: int, actions: np.ndarray[Any, np.dtype[np.float32]]) -> dict[st
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # BLAS's idle threads, 3.12
+@pytest.mark.slow
 def test_asynchronous_environments_play_the_same_episodes() -> None:
     envs = gymnasium.make_vec(ENV_ID, num_envs=2, vectorization_mode="async", image_size=SIZE)
     try:
