@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ ROW = 0.25
 """Height of a row in inches."""
 COLUMN = (1.05, 2.1)
 """Width of a panel in inches: the least, and the greatest."""
+LETTER = 0.09
+"""Width of a letter of a panel's title in inches: a longer title than the panel is folded."""
 RATES = "success, 95 % interval"
 """What the axis of a plot of success says."""
 
@@ -50,7 +53,7 @@ def draw_dots(
     figure, axes = lane_panels(names, len(columns))
     for axis, column in zip(axes, columns, strict=True):
         _rates(axis)
-        axis.set_title(column)
+        axis.set_title(textwrap.fill(column, int(figure.get_figwidth() / len(columns) / LETTER)))
         for row, place in places.items():
             if (row, column) in dots:
                 _draw(axis, dots[row, column], place, styles[row[1]])
