@@ -13,7 +13,8 @@ from altbench.core.errors import AltbenchError
 from altbench.experiments.shared.available import only_available
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset
 from altbench.experiments.shared.report import write_report
-from altbench.report.replication import STEM, replication_table, write_figure
+from altbench.report.drawing.data_sets import write_figure
+from altbench.report.replication import STEM, replication_table
 from altbench.report.table import write_table
 from altbench.results.demonstrations import DemonstrationReader
 from altbench.results.folder import RunFolder, remove_leftovers

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from altbench.report import replication
-from altbench.report.replication import AXIS, replication_figure
+from altbench.report.drawing import data_sets
+from altbench.report.drawing.data_sets import AXIS, replication_figure
 from altbench.report.style import styled
 from altbench.sweeps.spec import CLEAN
 
@@ -68,5 +68,5 @@ def test_the_largest_n_and_clean_episodes_are_drawn_alone() -> None:
 def test_one_data_set_or_too_many_splits_have_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert drawn(frame({key: rate for key, rate in BOTH.items() if key[2] == 3})) is None
     assert drawn(frame(BOTH, perturbation="fog")) is None
-    monkeypatch.setattr(replication, "MOST_PANELS", 0)
+    monkeypatch.setattr(data_sets, "MOST_PANELS", 0)
     assert drawn(frame(BOTH)) is None
