@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,10 +65,8 @@ def reproduce_replicates(
     experiment's folder under `out`. Errors as `reproduce`.
     """
     failed = False
-    for seed in data_seeds:
-        say(console, (f"data seed {seed}", "bold"))
-        chosen = [on_data_set(experiment, seed) for experiment in experiments]
-        failed |= reproduce(chosen, preset, folder_of(out, seed), workers, renderer, console)
+    for chosen, folder in _data_sets(experiments, out, data_seeds, console):
+        failed |= reproduce(chosen, preset, folder, workers, renderer, console)
         for experiment in experiments:
             write_spread(experiment, preset, out, data_seeds, renderer, console)
     return failed
@@ -83,12 +81,20 @@ def report_replicates(
     console: Console,
 ) -> None:
     """Write what `reproduce_replicates` writes, from the records that exist, and run nothing."""
-    for seed in data_seeds:
-        say(console, (f"data seed {seed}", "bold"))
-        for experiment in experiments:
-            report(on_data_set(experiment, seed), preset, folder_of(out, seed), renderer, console)
+    for chosen, folder in _data_sets(experiments, out, data_seeds, console):
+        for experiment in chosen:
+            report(experiment, preset, folder, renderer, console)
     for experiment in experiments:
         write_spread(experiment, preset, out, data_seeds, renderer, console)
+
+
+def _data_sets(
+    experiments: Sequence[Experiment], out: Path, data_seeds: Sequence[int], console: Console
+) -> Iterator[tuple[list[Experiment], Path]]:
+    """Name each data seed, then yield the experiments on its data set, and its folder."""
+    for seed in data_seeds:
+        say(console, (f"data seed {seed}", "bold"))
+        yield [on_data_set(experiment, seed) for experiment in experiments], folder_of(out, seed)
 
 
 def on_data_set(experiment: Experiment, seed: int) -> Experiment:
@@ -186,10 +192,8 @@ def show_replicated_plans(
     workers: int = 1,
 ) -> None:
     """Print what `show_plans` prints, for each data seed."""
-    for seed in data_seeds:
-        say(console, (f"data seed {seed}", "bold"))
-        chosen = [on_data_set(experiment, seed) for experiment in experiments]
-        show_plans(chosen, preset, folder_of(out, seed), renderer, console, workers)
+    for chosen, folder in _data_sets(experiments, out, data_seeds, console):
+        show_plans(chosen, preset, folder, renderer, console, workers)
 
 
 def show_plans(
