@@ -15,6 +15,7 @@ from altbench.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from altbench.experiments.shared.experiment import Experiment
+    from altbench.experiments.shared.part import Part
 
 app = App(
     help="Reproduce the paper's experiments: list them, see what they would run, run them, report on them.\n\n"
@@ -38,6 +39,12 @@ DataSeeds = Annotated[
     list[int] | None,
     typer.Option("--data-seed", min=0, help="root of a data set; repeatable: each has a folder of its own, OUT/dataN"),
 ]
+Only = Annotated[
+    list[str] | None, typer.Option("--only", help="label of a row to play now; repeatable; default: every row")
+]
+Splits = Annotated[
+    list[str] | None, typer.Option("--split", help="split to play now; repeatable; default: every split")
+]
 
 
 @app.command("list")
@@ -60,16 +67,20 @@ def run(
     out: Out = None,
     workers: Workers = None,
     data_seed: DataSeeds = None,
+    only: Only = None,
+    split: Splits = None,
 ) -> None:
     """Run what is missing of experiments, then write their reports beside the paper's
     numbers.
 
     Stop it whenever you like: the same command goes on where it stopped. To see first
-    what it would do, use `altbench experiments plan`.
+    what it would do, use `altbench experiments plan`. With `--only` and `--split` some
+    rows and splits are played; the report names what is missing.
 
     - `altbench experiments run E3`
     - `altbench experiments run --all --preset small --workers 2`
     - `altbench experiments run E3 --data-seed 3 --data-seed 4`
+    - `altbench experiments run E3 E6 --only fisher --only alt --split recall`
     """
     from altbench.experiments import reproduce as work
     from altbench.system.console import make_console, say
@@ -78,14 +89,16 @@ def run(
     from altbench.system.fingerprint import usable_cores
 
     chosen, folder, console = _chosen(experiment, everything), _folder(out, preset), make_console()
+    part = _part(chosen, preset, only, split)
     renderer = require_renderer()
     make_folder(folder)
     try:
         count = usable_cores() if workers is None else workers
         if data_seed:
-            failed = work.reproduce_replicates(chosen, preset, folder, _each_once(data_seed), count, renderer, console)
+            seeds = _each_once(data_seed)
+            failed = work.reproduce_replicates(chosen, preset, folder, seeds, count, renderer, console, part)
         else:
-            failed = work.reproduce(chosen, preset, folder, count, renderer, console)
+            failed = work.reproduce(chosen, preset, folder, count, renderer, console, part)
     except KeyboardInterrupt:
         say(console, "\nstopped; the same command goes on where this stopped")
         raise typer.Exit(130) from None
@@ -131,6 +144,8 @@ def plan(
     out: Out = None,
     workers: Workers = None,
     data_seed: DataSeeds = None,
+    only: Only = None,
+    split: Splits = None,
 ) -> None:
     """List what experiments would run, what of it is done, and how long the rest takes.
     Nothing is run or written.
@@ -145,6 +160,8 @@ def plan(
     from altbench.system.fingerprint import usable_cores
 
     chosen = _chosen(experiment, everything)
+    part = _part(chosen, preset, only, split)
+    chosen = [work.only_part(one, part) for one in chosen]
     count = usable_cores() if workers is None else workers
     folder, renderer, console = _folder(out, preset), require_renderer(), make_console()
     if data_seed:
@@ -163,6 +180,8 @@ def reproduce(
     report_only: Annotated[bool, typer.Option("--report-only", hidden=True)] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", hidden=True)] = False,
     data_seed: DataSeeds = None,
+    only: Only = None,
+    split: Splits = None,
 ) -> None:
     """Reproduce the paper's experiments: another name of `altbench experiments run`.
 
@@ -180,11 +199,13 @@ def reproduce(
     if listing:
         list_experiments()
     elif report_only:
+        if only or split:
+            raise ConfigError("a report is of the whole experiment: leave out --only and --split, or --report-only")
         report(experiment, everything, preset, out, data_seed)
     elif dry_run:
-        plan(experiment, everything, preset, out, workers, data_seed)
+        plan(experiment, everything, preset, out, workers, data_seed, only, split)
     else:
-        run(experiment, everything, preset, out, workers, data_seed)
+        run(experiment, everything, preset, out, workers, data_seed, only, split)
 
 
 def _chosen(names: list[str] | None, everything: bool) -> list[Experiment]:
@@ -198,6 +219,15 @@ def _chosen(names: list[str] | None, everything: bool) -> list[Experiment]:
     if not names and not everything:
         raise ConfigError("name experiments, or say --all; `altbench experiments list` shows what there is")
     return experiments.everything() if everything else list(dict.fromkeys(map(experiments.find, names or [])))
+
+
+def _part(chosen: list[Experiment], preset: PresetName, only: list[str] | None, split: list[str] | None) -> Part:
+    """Return the rows and splits that are named; UnknownNameError for one that no experiment has."""
+    from altbench.experiments.shared.part import Part
+
+    part = Part(tuple(only or ()), tuple(split or ()))
+    part.check([sweep for one in chosen for sweep in one.sweeps(preset)])
+    return part
 
 
 def _each_once(seeds: list[int]) -> list[int]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from altbench.core.errors import AltbenchError
 from altbench.experiments.shared.available import only_available
 from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset
+from altbench.experiments.shared.part import WHOLE, Part
 from altbench.experiments.shared.report import write_report
 from altbench.report.drawing.data_sets import write_figure
 from altbench.report.replication import STEM, replication_table
@@ -32,9 +33,15 @@ RUN = "run"
 
 
 def reproduce(
-    experiments: Sequence[Experiment], preset: Preset, out: Path, workers: int, renderer: str, console: Console
+    experiments: Sequence[Experiment],
+    preset: Preset,
+    out: Path,
+    workers: int,
+    renderer: str,
+    console: Console,
+    part: Part = WHOLE,
 ) -> bool:
-    """Run and report on each of `experiments`; return whether anything failed for good.
+    """Run `part` of each of `experiments`, and report on all of it; return whether anything failed for good.
 
     KeyboardInterrupt ends it cleanly. Raise AltbenchError, and write nothing, if
     another process is at work in the run folder.
@@ -44,7 +51,7 @@ def reproduce(
         failed, executor = False, make_executor(workers)
         try:
             for experiment in experiments:
-                failed |= _reproduce_one(experiment, preset, out, executor, renderer, console)
+                failed |= _reproduce_one(experiment, preset, out, executor, renderer, console, part)
         finally:
             executor.close()
     return failed
@@ -58,6 +65,7 @@ def reproduce_replicates(
     workers: int,
     renderer: str,
     console: Console,
+    part: Part = WHOLE,
 ) -> bool:
     """Run and report on `experiments` for each data seed, in `out`/data3 for seed 3; return whether anything failed.
 
@@ -66,7 +74,7 @@ def reproduce_replicates(
     """
     failed = False
     for chosen, folder in _data_sets(experiments, out, data_seeds, console):
-        failed |= reproduce(chosen, preset, folder, workers, renderer, console)
+        failed |= reproduce(chosen, preset, folder, workers, renderer, console, part)
         for experiment in experiments:
             write_spread(experiment, preset, out, data_seeds, renderer, console)
     return failed
@@ -102,6 +110,11 @@ def on_data_set(experiment: Experiment, seed: int) -> Experiment:
     return replace(experiment, sweeps=lambda preset: [with_data_seed(s, seed) for s in experiment.sweeps(preset)])
 
 
+def only_part(experiment: Experiment, part: Part) -> Experiment:
+    """Return `experiment` with `part` of every sweep, to plan what is played now."""
+    return replace(experiment, sweeps=lambda preset: part.of(experiment.sweeps(preset)))
+
+
 def write_spread(
     experiment: Experiment, preset: Preset, out: Path, data_seeds: Sequence[int], renderer: str, console: Console
 ) -> None:
@@ -117,11 +130,20 @@ def write_spread(
 
 
 def _reproduce_one(
-    experiment: Experiment, preset: Preset, out: Path, executor: Executor, renderer: str, console: Console
+    experiment: Experiment,
+    preset: Preset,
+    out: Path,
+    executor: Executor,
+    renderer: str,
+    console: Console,
+    part: Part,
 ) -> bool:
     say(console, (experiment.id, "bold"), f" {experiment.title}")
+    if part != WHOLE and not part.of(experiment.sweeps(preset)):
+        say(console, "it has none of the rows and splits that are asked for")
+        return False
     try:
-        failed = run_sweeps(experiment, preset, out, executor, renderer, console)
+        failed = run_sweeps(experiment, preset, out, executor, renderer, console, part)
         run = open_run(experiment, preset, out, renderer)
         experiment.compute(run, lambda line: say(console, line))
     except AltbenchError as error:
@@ -132,14 +154,20 @@ def _reproduce_one(
 
 
 def run_sweeps(
-    experiment: Experiment, preset: Preset, out: Path, executor: Executor, renderer: str, console: Console
+    experiment: Experiment,
+    preset: Preset,
+    out: Path,
+    executor: Executor,
+    renderer: str,
+    console: Console,
+    part: Part = WHOLE,
 ) -> bool:
-    """Run what is not finished of an experiment's sweeps, in a locked folder.
+    """Run what is not finished of `part` of an experiment's sweeps, in a locked folder.
 
     Return whether any job failed for good.
     """
     failed = False
-    for wanted in experiment.sweeps(preset):
+    for wanted in part.of(experiment.sweeps(preset)):
         sweep, _ = only_available(wanted)
         if sweep is None:
             continue

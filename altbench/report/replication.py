@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from altbench.report.drawing.order import row_place
 from altbench.report.privileged import marked
+from altbench.report.splits import splits_in_order
 from altbench.report.success import CONDITION, ROW
 from altbench.report.table import Block, Table, interval_text, percentage, write_table
 from altbench.results import frames
@@ -43,7 +45,7 @@ def replication_table(frame: pd.DataFrame) -> Table:
     seeds = sorted(int(seed) for seed in frame["data_seed"].unique())
     data: list[tuple[object, ...]] = []
     texts: list[tuple[str, ...]] = []
-    for key, group in frame.groupby([*ROW, *CONDITION]):
+    for key, group in _groups(frame):
         found = replicated_rate(group)
         if found is None:
             continue
@@ -75,6 +77,17 @@ def write_replication(root: Path, seeds: tuple[int, ...]) -> tuple[Table, list[P
 
     tables = write_table(table, root / "tables", STEM, made_by[0])
     return table, [*tables, *write_figure(frame, root / "figures", made_by[0])]
+
+
+def _groups(frame: pd.DataFrame) -> list[tuple[tuple[object, ...], pd.DataFrame]]:
+    """Return the episodes of each row and condition: rows and splits in their usual order."""
+    splits = {split: i for i, split in enumerate(splits_in_order(frame))}
+
+    def place(one: tuple[tuple[object, ...], pd.DataFrame]) -> tuple[object, ...]:
+        *row, split, perturbation, severity = one[0]
+        return [row_place(name) for name in row], splits[str(split)], perturbation, severity
+
+    return sorted(frame.groupby([*ROW, *CONDITION]), key=place)
 
 
 def _names(key: tuple[object, ...]) -> tuple[str, ...]:

@@ -166,7 +166,7 @@ def _block(title: str, found: Matrix, names: str, turned: bool) -> Block:
 
 
 def dot_plot(title: str, data: pd.DataFrame, names: str = "policy", column: str = "column") -> Figure | None:
-    """Draw a panel per column, with a dot and its interval per row.
+    """Draw a panel per column that was measured, with a dot and its interval per row.
 
     `data`: that of `matrix_table`, or several of them one after the other; `names` and
     `column` are its columns with the row's and the column's name. None if nothing was
@@ -178,7 +178,7 @@ def dot_plot(title: str, data: pd.DataFrame, names: str = "policy", column: str 
     labels = list(dict.fromkeys(data[names]))
     order = labels_in_order(labels) if names == "policy" else labels
     dots = {(("", row), words(c)): Dot(rate, low, high) for row, c, rate, low, high in _rates(known, names, column)}
-    heads = [words(head) for head in dict.fromkeys(data[column])]
+    heads = [words(head) for head in dict.fromkeys(data[column]) if head in set(known[column])]
     rows = [("", label) for label in order if label in set(known[names])]
     return draw_dots(title, rows, heads, dots, row_styles(data, names))
 

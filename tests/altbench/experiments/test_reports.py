@@ -243,6 +243,14 @@ def test_a_matrix_pools_training_seeds_and_says_what_is_absent(own_policies: Pat
     assert {line.get_color() for line in figure.axes[0].get_lines()} == {policy_styles(["alt"])["alt"].colour}
 
 
+def test_a_column_that_nobody_played_has_no_panel(own_policies: Path, run_of: Make) -> None:
+    rows = {"alt": {"policy": f"{own_policies}:Good"}}
+    run = run_of(experiments.load("E3"), rows, [{"split": "uniform", "episodes": 3}])
+    columns = {split: clean(split) for split in ("recall", "uniform")}
+    figure = dot_plot("A title", matrix_table("T", matrix(run, {"alt": {"label": "alt"}}, columns)).data)
+    assert figure is not None and [axes.get_title() for axes in figure.axes] == ["uniform"]
+
+
 def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_of: Make) -> None:
     rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc": {"policy": f"{own_policies}:Fails"}}
     evaluations = [{"split": "uniform", "episodes": 50}, {"split": "recall", "episodes": 49}]

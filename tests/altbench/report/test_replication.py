@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from altbench.report.drawing import data_sets
 from altbench.report.drawing.data_sets import AXIS, replication_figure
+from altbench.report.replication import replication_table
 from altbench.report.style import styled
 from altbench.sweeps.spec import CLEAN
 
@@ -34,6 +35,9 @@ def frame(rates: dict[tuple[str, str, int], float], n: int = 30, perturbation: s
         for episode in range(20)
     ]
     return pd.DataFrame(rows)
+
+
+SPLITS = ("replay", "recall", "uniform", "interpolate", "extrapolate_side")
 
 
 def drawn(data: pd.DataFrame) -> Figure | None:
@@ -63,6 +67,12 @@ def test_the_largest_n_and_clean_episodes_are_drawn_alone() -> None:
     assert figure is not None
     means = [line.get_xdata()[0] for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
     assert sorted(means) == pytest.approx([0.3, 0.8])
+
+
+def test_the_tables_rows_and_splits_stand_as_in_other_tables() -> None:
+    played = [(label, split, seed) for label in ("alt", "bc", "fisher") for split in SPLITS[::-1] for seed in (3, 4)]
+    (block,) = replication_table(frame(dict.fromkeys(played, 0.5))).blocks
+    assert [row[1:4:2] for row in block.rows] == [(label, s) for label in ("alt", "fisher", "bc") for s in SPLITS]
 
 
 def test_one_data_set_or_too_many_splits_have_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
