@@ -29,15 +29,25 @@ from altbench.experiments.shared.matrix import (
     matrix_table,
 )
 from altbench.experiments.shared.recall import pooled, trajectory_recall
-from altbench.experiments.shared.sweeps import EPISODES, OUT_OF_DISTRIBUTION, POLICIES, N, evaluation, make_sweep, row
+from altbench.experiments.shared.sweeps import (
+    COLLECTED,
+    EPISODES,
+    OUT_OF_DISTRIBUTION,
+    POLICIES,
+    N,
+    evaluation,
+    make_sweep,
+    row,
+)
 from altbench.experiments.shared.texts import frame_table, prose
 from altbench.report.cost_figures import costs_figure
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
+from altbench.report.lookups import lookups_table
 from altbench.report.privileged import marked
 from altbench.report.style import policy_styles, styled
 from altbench.report.table import Table, rate_of_text, rate_text, significant
 from altbench.stats.rates import Rate
-from altbench.sweeps.spec import SweepSpec
+from altbench.sweeps.spec import DemonstrationEntry, SweepSpec
 
 ROWS = (*POLICIES, "fisher", "vinn", "regressor", "blind")
 """The rows of every experiment, then what tells them apart.
@@ -63,6 +73,10 @@ METHOD = """
     motion is nearest to the demonstration that they began from.
     """
 ACT = "At `small`, `act` sees images alone: no pose, and chunks of 8, so that it is not the published ACT."
+LOOKUPS = """
+    Whether a lookup found the demonstration that a `recall` episode began from, and how it
+    failed. Rows whose decisions are not known are left out.
+    """
 BEYOND = "Between the demonstrated poses (`uniform`, `interpolate`) and outside their range (`extrapolate`)."
 BASELINES: Mapping[str, str] = {
     "small": """
@@ -116,6 +130,7 @@ def report(run: ExperimentRun) -> Report:
             },
             ("latency_memory",),
         ),
+        Section("First lookups", prose(LOOKUPS), {"lookups": _lookups(run)}),
         Section(
             "Beyond what was demonstrated",
             BEYOND,
@@ -125,6 +140,13 @@ def report(run: ExperimentRun) -> Report:
         Section("More baselines", prose(BASELINES[run.preset]), {"more_baselines": _more(run, costs, ratios)}),
     )
     return Report(_summary(found), sections, _reported(found, recalls, costs, ratios.data))
+
+
+def _lookups(run: ExperimentRun) -> Table:
+    """Tabulate how often the first lookup is right, and how lookups fail on `recall`."""
+    episodes = run.episodes()
+    own = episodes[episodes["label"].isin(ROWS)]
+    return lookups_table(own, run.decisions(), DemonstrationEntry(n=COLLECTED))
 
 
 def figures(tables: Tables) -> Figures:
@@ -263,4 +285,5 @@ EXPERIMENT = Experiment(
     report=report,
     figures=figures,
     sweeps=sweeps,
+    reads_decisions=True,
 )

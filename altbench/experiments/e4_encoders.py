@@ -33,7 +33,7 @@ from altbench.experiments.shared.paired import better, paired_table
 from altbench.experiments.shared.recall import lookup_recall, pooled, trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, evaluation, make_sweep
 from altbench.experiments.shared.texts import frame_table, listed, prose
-from altbench.report.costs import measures_frame
+from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame
 from altbench.report.table import Table, rate_text, significant
 from altbench.stats.rates import RANKED_FROM, Rate, success_rate
 from altbench.sweeps.spec import EvaluationEntry, PerturbationEntry, SweepSpec
@@ -67,8 +67,8 @@ METHOD = """
 LEARNED = """
     What does training an encoder buy? Each learned key is compared with the best row
     that trains nothing, `{fisher}` among them, on the same episodes. A key that does not
-    beat `{fisher}` does not pay, whatever it beats besides: `{fisher}` takes less time and
-    memory (table of keys, and latency).
+    beat `{fisher}` does not pay, whatever it beats besides; what both cost stands in the
+    table of keys.
 
     {verdicts}
     """
@@ -83,7 +83,7 @@ PERTURBED_METHOD = """
 KEYS_NOTE = """
     Trajectory recall: `recall` episodes whose motion is nearest to the demonstration
     that they began from. Lookup recall: `recall` episodes in which most decisions
-    retrieved that demonstration. {note}
+    retrieved that demonstration. Decision: median at batch 1. {note}
     """
 VERDICT = "- {column}, better than `{against}`: {better}"
 BETTER = "`{label}` ({what}: {gain:+.0f} %, p {p:.1g})"
@@ -170,17 +170,24 @@ def _table(
     run: ExperimentRun, found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]], words: Mapping[str, str]
 ) -> Table:
     costs = measures_frame(run.measures())
-    seconds = costs.dropna(subset=["train_seconds"]).groupby("label")["train_seconds"].first()
     texts = {
         "key": list(found.rows),
         "what it is": [words[label] for label in found.rows],
         **{split: [found.text(label, split) for label in found.rows] for split in SPLITS},
         "trajectory recall": [rate_text(recalls[label][0], counts=False) for label in found.rows],
         "lookup recall": [rate_text(recalls[label][1], counts=False) for label in found.rows],
-        "training, s": [significant(float(seconds.get(label, float("nan")))) for label in found.rows],
+        "training, s": _costs(costs, "train_seconds", found.rows),
+        "decision, ms": _costs(costs, "latency_p50_s", found.rows, MILLISECONDS),
+        "weights + table, MB": _costs(costs, "weights_and_table_bytes", found.rows, MEGABYTES),
     }
     note = prose(KEYS_NOTE, note=NOTE.replace("Bold", "Bold (last table)"))
     return frame_table("Keys", pd.DataFrame(texts), texts, note, names=2)
+
+
+def _costs(costs: pd.DataFrame, column: str, labels: Sequence[str], scale: float = 1.0) -> list[str]:
+    """Return the texts of one cost of each row; empty where it was not measured."""
+    known = costs.dropna(subset=[column]).groupby("label")[column].first()
+    return [significant(scale * float(known[label])) if label in known else "" for label in labels]
 
 
 def against_best(run: ExperimentRun, labels: Sequence[str], unlearned: Sequence[str], where: Where, what: str) -> Table:

@@ -37,8 +37,8 @@ from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation
 from altbench.experiments.shared.texts import frame_table, listed, prose
 from altbench.report.drawing.order import labels_in_order
 from altbench.report.drawing.stacks import Stacks, draw_stacks
+from altbench.report.flags import flag_rate
 from altbench.report.style import styled
-from altbench.report.success import flag_rate
 from altbench.report.table import Table, rate_text
 from altbench.stats.chunks import LENGTH, PASSED
 from altbench.stats.rates import Rate, countable, rate_of

@@ -41,8 +41,7 @@ from altbench.experiments.shared.experiment import (
 from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table, recorded_cells
 from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, percent, prose
-from altbench.report.calibrated_flags import calibrated_flags_table
-from altbench.report.success import flag_rate
+from altbench.report.flags import calibrated_flags_table, flag_rate
 from altbench.report.table import Table, rate_text
 from altbench.stats.rates import countable, rate_of
 from altbench.sweeps.needs import CALIBRATE

@@ -21,8 +21,9 @@ from altbench.experiments.shared.experiment import (
 from altbench.experiments.shared.matrix import Where, clean, heat_map, label_rows, matrix, matrix_table
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose
+from altbench.report.flags import flag_rate
 from altbench.report.style import words
-from altbench.report.success import SIGNIFICANT, flag_rate
+from altbench.report.success import SIGNIFICANT
 from altbench.report.table import Table, rate_text
 from altbench.stats.paired import family_tests
 from altbench.stats.rates import countable, crossed_rate, missing, success_rate
@@ -51,7 +52,9 @@ ROBUST, AUGMENTED = "alt_plus_robust", "bc_augmented"
 
 The second shows how much the augmentation alone is worth.
 """
-ROWS = (*POLICIES, ROBUST, AUGMENTED)
+UNTUNED = (*POLICIES, "fisher")
+"""The rows of every experiment, and the lookup that weighs pixels: neither was trained for perturbed images."""
+ROWS = (*UNTUNED, ROBUST, AUGMENTED)
 
 METHOD = """
     Lift, {n} demonstrations, split `recall`: only the image differs from the
@@ -97,8 +100,8 @@ BEST = "; {best} is significantly better than every other"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Ask for every policy, unperturbed and under each family; two are trained for it."""
-    rows = [row(policy, preset) for policy in POLICIES]
+    """Ask for every row, unperturbed and under each family; two are trained for it."""
+    rows = [row(policy, preset) for policy in UNTUNED]
     rows += [
         row("alt_plus", preset, ROBUST, **_robust_settings(preset)),
         row("bc", preset, AUGMENTED, **_augmentation(preset)),

@@ -35,10 +35,12 @@ from altbench.sweeps.spec import SweepSpec
 
 NUMBERS = (10, 30, 60, 120)
 SEEDS = (0, 1, 2)
-ONE_SEED = ("open_loop", "kdtree", "diffusion")
+ROWS = (*POLICIES, "fisher")
+"""The rows of every experiment, and the lookup that trains nothing."""
+ONE_SEED = ("open_loop", "kdtree", "fisher", "diffusion")
 """Rows with one training seed.
 
-The first two draw no random number in a fit, and the last takes longest.
+The first three draw no random number in a fit, and the last takes longest.
 """
 SPLITS = ("recall", "uniform")
 
@@ -57,7 +59,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     At `paper` the diffusion policy has three too.
     """
     once = [name for name in ONE_SEED if name != "diffusion" or preset == "small"]
-    often = [name for name in POLICIES if name not in once]
+    often = [name for name in ROWS if name not in once]
     columns = [evaluation(split) for split in SPLITS]
     return [
         make_sweep("scaling-seeds", [row(name, preset, n=NUMBERS) for name in often], columns, train_seeds=SEEDS),
@@ -67,7 +69,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 def report(run: ExperimentRun) -> Report:
     """Report success by N over all seeds, and the seeds beside each other."""
-    rows = label_rows(run, POLICIES)
+    rows = label_rows(run, ROWS)
     labels = list(rows)
     found = {split: matrix(run, rows, {f"N = {n}": clean(split, n=n) for n in NUMBERS}) for split in SPLITS}
     seeds: dict[str, Where] = {

@@ -1,4 +1,4 @@
-"""Tables of a run's episodes: success, failures, out-of-distribution flags."""
+"""Tables of a run's episodes: success, failures."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from altbench.rollout.records import Status
 from altbench.stats.clustering import SHOWN, start_of
 from altbench.stats.paired import paired_tests
 from altbench.stats.parts import Episodes, gathered, parts_of
-from altbench.stats.rates import RANKED_FROM, Rate, countable, missing, ranked, success_rate, success_rates
-from altbench.stats.scores import auroc
+from altbench.stats.rates import RANKED_FROM, Rate, missing, ranked, success_rates
 from altbench.sweeps.spec import CLEAN
 from altbench.system.console import one_line
 
@@ -66,11 +65,6 @@ _NOT_CONVERGED = (
     " not end at a plateau of the loss (training.json)."
 )
 _STATELESS = " Stateless: {rows}. The server hears nothing of episodes: it is not told when one begins, nor its seed."
-_FLAGS = (
-    "Flagged/episodes, rate and Wilson 95 % interval over initial poses (false alarms on unperturbed episodes, detections"
-    " on perturbed ones); AUROC of an episode's highest score against the same policy's unperturbed episodes on the same"
-    " split."
-)
 
 
 def success_table(episodes: Episodes) -> Table:
@@ -82,7 +76,7 @@ def success_table(episodes: Episodes) -> Table:
     """
     short, seeds, unheard = _facts(episodes)
     data = gathered(episodes, lambda part: _success_part(part, short), [*ROW, *CONDITION])
-    texts = _rate_texts(
+    texts = rate_texts(
         data["successes"], data["episodes"], data["rate"], data["low"], data["high"], data["infra_errors"]
     )
     texts = [f"{text} *" if late else text for text, late in zip(texts, _not_converged(short, data), strict=True)]
@@ -166,63 +160,6 @@ def _endings(episodes: Episodes) -> dict[tuple[Any, ...], _Endings]:
             for place in told[[*_PLACE, "message"]].itertuples(index=False, name=None):
                 one.first = min(one.first, (place[:-1], place[-1]), key=lambda first: first[0])
     return dict(sorted(found.items()))
-
-
-def ood_table(episodes: Episodes) -> Table:
-    """Return the table of flagged episodes and AUROC by policy, N and condition.
-
-    It has the policies that record a score or a flag.
-    """
-    rows: list[tuple[Any, ...]] = []
-    clean: _Scores = {}
-    for part in parts_of(episodes):
-        scored = countable(part)
-        scored = scored[scored["max_ood_score"].notna() | scored["flagged"].notna()]
-        if part["perturbation"].iloc[0] == CLEAN:  # the first one of its split
-            clean = {key: _by_seed(group) for key, group in scored.groupby([*ROW, "split"])}
-        for key, group in scored.groupby([*ROW, *CONDITION]):
-            found = flag_rate(group)
-            area = _auroc(clean.get(key[: len(ROW) + 1]), group)
-            rows.append((*key, found.successes, found.episodes, found.value, found.low, found.high, area))
-    rows.sort(key=lambda row: row[: len(ROW) + len(CONDITION)])
-    numbers = ["flagged", "episodes", "rate", "low", "high", "auroc"]
-    data = pd.DataFrame(rows, columns=[*ROW, *CONDITION, *numbers]).astype(dict.fromkeys(numbers[2:], "float64"))
-    none_missing = pd.Series(0, index=data.index)
-    rates = _rate_texts(data["flagged"], data["episodes"], data["rate"], data["low"], data["high"], none_missing)
-    areas = [f"AUROC {value:.2f}" if pd.notna(value) else "" for value in data["auroc"]]
-    texts = [" · ".join(filter(None, pair)) for pair in zip(rates, areas, strict=True)]
-    return Table("Out-of-distribution flags", data, condition_blocks(data, texts), _FLAGS)
-
-
-def flag_rate(frame: pd.DataFrame) -> Rate:
-    """Return the rate of flagged episodes, clustered as in `success_rate`.
-
-    Episodes of policies without flags are left out.
-    """
-    known = frame[frame["flagged"].notna()]
-    return success_rate(known.assign(success=known["flagged"].astype(bool), status="ok"))
-
-
-_BySeed = dict[int, "pd.Series[Any]"]
-_Scores = dict[tuple[Any, ...], _BySeed]
-"""Row and split -> the highest scores of its unperturbed episodes, by training seed."""
-
-
-def _by_seed(group: pd.DataFrame) -> _BySeed:
-    return {int(seed): scores for seed, scores in group.groupby("train_seed")["max_ood_score"]}  # type: ignore[arg-type]
-
-
-def _auroc(own: _BySeed | None, group: pd.DataFrame) -> float | None:
-    """Return the AUROC of a perturbed group against its `own` unperturbed episodes.
-
-    It is the mean over training seeds. Scores of two seeds have different scales and
-    must not be ranked together.
-    """
-    if own is None or group["perturbation"].iloc[0] == CLEAN:
-        return None
-    areas = [auroc(own[seed], scores) for seed, scores in _by_seed(group).items() if seed in own]
-    known = [area for area in areas if area is not None]
-    return float(np.mean(known)) if known else None
 
 
 def _best(frame: pd.DataFrame, rates: pd.DataFrame, short: set[tuple[str, str, int]]) -> pd.Series[bool]:
@@ -319,7 +256,7 @@ def _names(data: pd.DataFrame) -> dict[str, list[str | int]]:
     return {"task": data["task"].to_list(), **names} if data["task"].nunique() > 1 else names
 
 
-def _rate_texts(*columns: pd.Series) -> list[str]:
+def rate_texts(*columns: pd.Series) -> list[str]:
     """Return a text such as `36/40 90 % [77, 96]` for each row; empty without episodes.
 
     `columns`: successes, episodes, rate, low, high, missing.

@@ -10,7 +10,6 @@ import pandas as pd
 from rich.console import Group
 from rich.text import Text
 
-from altbench.report.calibrated_flags import calibrated_flags_table
 from altbench.report.costs import (
     MEGABYTES,
     MILLISECONDS,
@@ -20,9 +19,10 @@ from altbench.report.costs import (
     memory_table,
     ratios_table,
 )
+from altbench.report.flags import calibrated_flags_table, ood_table
 from altbench.report.privileged import marked
 from altbench.report.splits import by_split
-from altbench.report.success import ROW, conditions_block, failures_table, ood_table, success_table
+from altbench.report.success import ROW, conditions_block, failures_table, success_table
 from altbench.report.table import Block, Table, percentage, significant, write_table
 from altbench.rollout.records import NOT_COUNTED, MeasureRecord
 from altbench.stats.parts import Episodes, parts_of

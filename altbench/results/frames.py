@@ -154,6 +154,15 @@ def published_episodes(folder: Path | str, names: Collection[str]) -> Any:
     return table.filter(pc.is_in(table["name"], pa.array(sorted(names), pa.string())))
 
 
+def published_decisions(folder: Path | str, names: Collection[str]) -> Any:
+    """Return the decisions of the cells `names` that are published in `folder`, as `published_episodes`."""
+    path = Path(folder) / DECISIONS_FILE
+    if not path.is_file():
+        return None
+    table = flat.read_flat(path)
+    return table.filter(pc.is_in(table["name"], pa.array(sorted(names), pa.string())))
+
+
 def load_recorded(folder: Path | str, keys: Iterable[str]) -> Recorded:
     """Return those of the cells `keys` that the run in `folder` has, in that order."""
     folder = Path(folder)

@@ -154,6 +154,14 @@ class Recorded:
         else:
             write_parquet(Path(folder) / EPISODES_FILE, joined(self._episode_pieces(), more))
 
+    def write_decisions(self, folder: Path | str, more: Any = None) -> None:
+        """Write decisions.parquet alone, which `load_decisions` reads; `more`: as `published_decisions`."""
+        pieces = self._decision_pieces(self.headers.values())
+        if more is None:
+            write_parts(Path(folder) / DECISIONS_FILE, pieces)
+        else:
+            write_parquet(Path(folder) / DECISIONS_FILE, joined(pieces, more, "episode", "step"))
+
     def _episode_pieces(self, keys: Collection[str] | None = None) -> Iterator[Any]:
         wanted = self.headers.values() if keys is None else [self.headers[key] for key in keys]
         return flat.pieces(wanted, self._rows.of, self.count)
@@ -212,13 +220,16 @@ def _part(headers: Sequence[CellHeader], owner: Int64, rows: Any) -> pd.DataFram
     return thin
 
 
-def joined(pieces: Iterable[Any], more: Any = None) -> Any:
-    """Return pieces, and perhaps another table of episodes, as one arrow table in order."""
+def joined(pieces: Iterable[Any], more: Any = None, *places: str) -> Any:
+    """Return pieces, and perhaps another table of episodes, as one arrow table in order.
+
+    `places`: columns that order the rows of a cell; its episodes if none is named.
+    """
     table = pa.concat_tables(pieces)
     if more is None:
         return table
     own = more.select(table.column_names).cast(table.schema).replace_schema_metadata(None)
-    order = [(name, "ascending") for name in (*flat.ORDER, "episode")]
+    order = [(name, "ascending") for name in (*flat.ORDER, *(places or ("episode",)))]
     return pa.concat_tables([table, own]).sort_by(order).combine_chunks()
 
 

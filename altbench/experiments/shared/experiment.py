@@ -28,6 +28,7 @@ from altbench.results import cells as cells_module
 from altbench.results import frames
 from altbench.results import measures as measures_module
 from altbench.results.checkpoints import find_checkpoint
+from altbench.results.flat import decisions_frame
 from altbench.results.folder import RunFolder
 from altbench.results.recorded import Recorded
 from altbench.results.run import Run
@@ -187,8 +188,14 @@ class ExperimentRun:
         return frames.published_episodes(self.published, wanted) if self.published else None
 
     @cached_property
+    def _published_decisions(self) -> Any:
+        """Published decisions, as an arrow table, of the cells that have no record here."""
+        wanted = {cell.name for cell in self.from_published}
+        return frames.published_decisions(self.published, wanted) if self.published else None
+
+    @cached_property
     def from_published(self) -> tuple[Cell, ...]:
-        """The cells whose episodes are published ones, without decisions and motions."""
+        """The cells whose episodes are published ones, without motions, and mostly without decisions."""
         names = set(self._published["name"].to_pylist()) if self._published is not None else set()
         return tuple(cell for cell in self.cells if cell.name in names)
 
@@ -241,9 +248,14 @@ class ExperimentRun:
         """Write `episodes` and each cell's specification into `folder`/episodes.parquet."""
         self._found.write_episodes(folder, self._published)
 
+    def write_decisions(self, folder: Path) -> None:
+        """Write `decisions` into `folder`/decisions.parquet."""
+        self._found.write_decisions(folder, self._published_decisions)
+
     def decisions(self) -> pd.DataFrame:
-        """Return one row per recorded decision, as `results.load_decisions`."""
-        return self._found.decisions()
+        """Return one row per decision that is known, as `results.load_decisions`."""
+        own, published = self._found.decisions(), self._published_decisions
+        return own if published is None else pd.concat([own, decisions_frame(published)], ignore_index=True)
 
     def records(self, cell: Cell) -> tuple[EpisodeRecord, ...]:
         """Return a cell's episodes with decisions and trajectories; empty without a record.
@@ -318,10 +330,12 @@ class Experiment(About):
     this installation does not know, which are left out and named. `compute`: computes
     what it needs besides cells, into `run.own`; called after the sweeps have run, and
     resumable. `report`: reads records and starts no work. `figures`: draws the figures
-    that its sections name, of the report's tables alone.
+    that its sections name, of the report's tables alone. `reads_decisions`: whether the
+    report is made of decisions as well; they are then published beside its episodes.
     """
 
     report: Callable[[ExperimentRun], Report]
     sweeps: Callable[[Preset], Sequence[SweepSpec]] = _no_sweeps
     compute: Callable[[ExperimentRun, Say], None] = _nothing_to_compute
     figures: Callable[[Tables], Figures] = _no_figures
+    reads_decisions: bool = False

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+SIZES = {"small": "5.8 million", "paper": "278 million"}
+"""Parameters of the diffusion policy at each preset."""
 SMALL = "At `small`, `diffusion` is one checkpoint of 5.8 million parameters; the paper's has 278 million."
 """Stands beside each claim on the diffusion policy."""
 ONE = (
@@ -24,19 +26,21 @@ LIMITS: Mapping[str, str] = {
     "E2": f"{ONE} {{tuned}} {SMALL} `act` at `small` sees no pose of the arm and predicts chunks of 8: it cannot contradict"
     " the paper's order of diffusion and ACT. The highest S grows with the number of episodes. Motions of whole episodes"
     " are compared; the paper's claim is about chunks of actions.",
-    "E3": f"{ONE} {{tuned}} {SMALL} On Lift, bc, ALT+ and diffusion are at the ceiling: it ranks lookups against networks,"
-    " and does not rank networks. `blind` is told which demonstration is the right one. `act` at `small` sees no pose of"
+    "E3": f"{ONE} {{tuned}} {SMALL} On Lift networks are near the ceiling: it ranks lookups against networks, and"
+    " hardly ranks networks. `blind` is told which demonstration is the right one. `act` at `small` sees no pose of"
     " the arm and predicts chunks of 8. `bc_rnn_gmm` does"
     " not fit its own training frames, and is no baseline. The rows beside the paper compare under one name what"
-    " differs: ALT here has chunks of 8 (30 there), a CNN that was not trained on ImageNet, and thumbnails for 30 % of"
-    " its similarity; the paper's KD-tree is unknown; its recall is of images, ours of episodes. Times are the median of"
+    " differs: at `small`, ALT follows the demonstration that a second key finds, which learns to tell demonstrations"
+    " apart (the paper looks among all frames at each decision, as the preset `nearest` does); it has chunks of 8 (30"
+    " there), a CNN that was not trained on ImageNet, and thumbnails for 30 % of its similarity. The paper's KD-tree is"
+    " unknown; its recall is of images, ours of episodes. Times are the median of"
     " few decisions on a shared machine; two such runs differed by up to 1.7 times.",
     "E4": "Each key is one network, trained once: differences between rows are of these networks, and not of `jitter` or"
     " `views side by side`. The perturbations were chosen because keys differed there. `ResNet-18` is a quarter as wide"
     " as the paper's and trained from scratch; the small CNN is not the paper's. The paper's number is of one image per"
     " position, ours of whole episodes.",
-    "E5": f"{ONE} {SMALL} It was trained for 33 epochs on ToolHang and Transport and for about 110 on Can and Square, and"
-    " solves 1 to 19 of 25: this is no test of whether it recalls.",
+    "E5": f"{ONE} {SMALL} Where it solves few episodes, this is no test of whether it recalls; training.json says how"
+    " often it saw the frames.",
     "E6": f"{ONE} {{tuned}} A cube that is moved by a distance stands at a new pose. A lookup solves few new poses without"
     " any move (E3, `uniform`), so that its share there says nothing of reactivity. The move between demonstrated poses"
     " tests that, beside `recall`. " + SMALL,
@@ -51,13 +55,19 @@ LIMITS: Mapping[str, str] = {
     " AUROC of 1.000 with the interval [1.000, 1.000] is separation in this sample. ALT's own threshold is that of a"
     " left-out place, and flags fewer `recall` episodes than asked; the calibrated one is set on episodes of `calibrate`.",
     "robustness": f"{ONE} {{tuned}} {SMALL}",
-    "scaling": "Three training seeds share one set of demonstrations. Steps are the same for every N. From 30 on, more"
+    "scaling": "Three training seeds share one set of demonstrations. From 30 on, more"
     " demonstrations repeat the same 30 poses, and with 10 there are ten: it shows repetition, not more poses. `recall`"
     " at N = 10 is of ten poses and at 30 of thirty, so that its columns are different tests. " + SMALL,
 }
 """Experiment's id -> what its report says of its limits."""
 EPISODES = "Every episode is in [episodes.parquet](episodes.parquet)."
-NO_EPISODES = "Its episodes are not published, and its intervals count episodes as independent, until it is run again."
+
+
+def sized(summary: str, preset: str) -> str:
+    """Return a report's answer with the size of the diffusion policy, if it names one without it."""
+    if "diffusion" not in summary or "million parameters" in summary:
+        return summary
+    return f"{summary} The diffusion policy has {SIZES[preset]} parameters."
 
 
 def limits(identity: str, episodes: bool, data_seeds: Collection[int] = (0,)) -> list[str]:

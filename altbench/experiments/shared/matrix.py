@@ -30,7 +30,7 @@ PLAIN_NOTE = "Successes/episodes, rate and Wilson 95 % interval. Empty: not meas
 NOTE = (
     f"Successes/episodes, rate and Wilson 95 % interval. Bold: better than every other row ({TEST}, Holm-corrected,"
     f" p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked, nor are privileged rows, which see the"
-    " task's state. Empty: not measured." + POSES_NOTE
+    " task's state. Empty: not measured; while a row lacks episodes of a column, no row is bold there." + POSES_NOTE
 )
 """The note of a table whose rows are compared."""
 
@@ -111,14 +111,15 @@ def matrix(run: ExperimentRun, rows: Mapping[str, Where], columns: Mapping[str, 
     entries = {}
     for head, column in columns.items():
         groups = {name: chosen(frame, {**where, **column}) for name, where in kept.items()}
-        for name, where in kept.items():
-            asked = cells_of(run, {**where, **column})
-            absent = sum(cell.key not in recorded for cell in asked)
+        asked = {name: cells_of(run, {**where, **column}) for name, where in kept.items()}
+        absent = {name: [cell for cell in cells if cell.key not in recorded] for name, cells in asked.items()}
+        awaited = any(not is_privileged(cell.checkpoint.policy) for cells in absent.values() for cell in cells)
+        for name in kept:
             # What may still improve is not ranked, and nothing is said to beat it.
             others = [g for other, g in groups.items() if other != name and len(g) and _competes(g)]
-            best = _competes(groups[name]) and _best(groups[name], others)
+            best = not awaited and _competes(groups[name]) and _best(groups[name], others)
             rate = success_rate(groups[name])
-            entries[name, head] = Entry(rate, len(asked), absent, best, _converged(groups[name]))
+            entries[name, head] = Entry(rate, len(asked[name]), len(absent[name]), best, _converged(groups[name]))
     return Matrix(tuple(kept), tuple(columns), entries)
 
 

@@ -21,7 +21,7 @@ from altbench.experiments.shared.experiment import (
     Tables,
     Undrawn,
 )
-from altbench.experiments.shared.limits import limits
+from altbench.experiments.shared.limits import limits, sized
 from altbench.report.drawing.layout import draw_all
 from altbench.report.table import Block, Table, pipe_table, write_table
 from altbench.results.training import save_training
@@ -43,6 +43,7 @@ def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out
     Also write the index beside it. Return the report's path.
     """
     folder = out / experiment.folder
+    report = replace(report, summary=sized(report.summary, run.preset))
     with new_folder(folder) as temporary:
         tables = Tables({stem: t.data for section in report.sections for stem, t in section.tables.items()})
         report, titles = _with_figures(report, experiment.figures(tables), temporary, made_by)
@@ -52,6 +53,8 @@ def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out
         if run.told:
             run.write_episodes(temporary)
             save_training(run.training, temporary)
+            if experiment.reads_decisions:
+                run.write_decisions(temporary)
         write_text(temporary / REPORT, to_markdown(experiment, report, run, made_by, titles))
         write_text(temporary / ABOUT, json.dumps(_about(experiment, report, run, made_by), indent=1) + "\n")
     write_index(out)

@@ -30,7 +30,7 @@ from altbench.experiments.shared.experiment import (
     Tables,
     Undrawn,
 )
-from altbench.experiments.shared.limits import limits
+from altbench.experiments.shared.limits import limits, sized
 from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
 from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
 from altbench.experiments.shared.report import write_report
@@ -209,7 +209,7 @@ def test_time_and_memory_stand_with_the_main_table(
         experiments.load("E3"), {"alt": {"policy": f"{own_policies}:Good"}}, [{"split": "recall", "episodes": 1}]
     )
     monkeypatch.setattr(ExperimentRun, "measures", lambda self: [measure("alt"), measure("elsewhere")])
-    first, second, _ = experiments.load("E3").report(run).sections
+    first, _, second, _ = experiments.load("E3").report(run).sections
     assert "main" in first.tables and first.figures == ("latency_memory",) and second.figures == ("success",)
     found = figures_of(experiments.load("E3"), Report("", (first, second)))["latency_memory"]
     assert isinstance(found, Figure) and [text.get_text() for text in found.axes[0].get_yticklabels()] == ["alt"]
@@ -258,6 +258,35 @@ def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_
     columns = {split: clean(split) for split in ("uniform", "recall")}
     found = matrix_table("T", matrix(run, {label: {"label": label} for label in rows}, columns))
     assert found.blocks[0].best == {(0, 1)}
+
+
+def test_no_row_is_bold_while_another_one_is_awaited(
+    own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, fails = f"{own_policies}:Good", f"{own_policies}:Fails"
+    other = f"{own_policies}:Raises"
+    rows = {"alt": {"policy": good}, "bc": {"policy": fails}, "act": {"policy": other}}
+    run = run_of(experiments.load("E3"), rows, [{"split": "uniform", "episodes": 50}], hopeless=True)
+    awaited = next(cell for cell in run.cells if cell.label == "act")
+    (run.root / "cells" / f"{awaited.key}.parquet").unlink()
+
+    def bold() -> Any:
+        again = ExperimentRun(run.root, run.own, run.runs)
+        found = matrix(again, {x: {"label": x} for x in rows}, {"uniform": clean("uniform")})
+        return matrix_table("T", found).blocks[0].best
+
+    assert bold() == frozenset()
+    # A row that sees the task's state is not ranked, and so not awaited.
+    monkeypatch.setattr("altbench.core.registry.PRIVILEGED", frozenset({other}))
+    assert bold() == {(0, 1)}
+
+
+def test_an_answer_that_names_the_diffusion_policy_tells_its_size() -> None:
+    assert sized("alt 96, bc 95.", "small") == "alt 96, bc 95."
+    assert sized("diffusion 97.", "small") == "diffusion 97. The diffusion policy has 5.8 million parameters."
+    assert "278 million" in sized("diffusion 97.", "paper")
+    told = "diffusion (5.8 million parameters) 97."
+    assert sized(told, "small") == told
 
 
 def test_a_privileged_row_is_named_and_neither_ranked_nor_in_the_way_of_others(

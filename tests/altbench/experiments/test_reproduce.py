@@ -86,7 +86,9 @@ def test_published_records_count_for_cells_that_are_not_recorded_here_and_stay_p
     elsewhere, published = tmp_path / "elsewhere", tmp_path / "published"
     for cell in (before[first.name], before[second.name]):
         cells.write_cell(elsewhere, cell_header(cell), [episode(i) for i in range(3)])
-    frames.load_recorded(elsewhere, [before[c.name].key for c in (first, second)]).write_episodes(published)
+    known = frames.load_recorded(elsewhere, [before[c.name].key for c in (first, second)])
+    known.write_episodes(published)
+    known.write_decisions(published)
     cells.write_cell(tmp_path, cell_header(first), [episode(i) for i in range(2)])
 
     made = Run(tmp_path, sweep, "cpu", "none", {}, plan)
@@ -95,8 +97,14 @@ def test_published_records_count_for_cells_that_are_not_recorded_here_and_stay_p
     assert [cell.name for cell in run.from_published] == [second.name]
     assert run.episodes().groupby("name").size().to_dict() == {first.name: 2, second.name: 3}
     assert not {first.name, second.name} & set(run.missing) and run.with_other_settings == ()
+    decisions = run.decisions().groupby("name")["episode"].nunique().to_dict()
+    assert decisions == {first.name: 2, second.name: 3}
     run.write_episodes(tmp_path / "again")
+    run.write_decisions(tmp_path / "again")
     assert frames.load_published(tmp_path / "again")["name"].nunique() == 2
+    again = frames.load_published_decisions(tmp_path / "again")
+    assert again.groupby("name")["episode"].nunique().to_dict() == decisions
+    assert [*again.groupby("name")] and again.equals(again.sort_values(["name", "episode", "step"], kind="stable"))
 
 
 def test_rows_whose_settings_have_changed_since_they_were_published_are_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from synthetic import FINGERPRINT, episode, header, measure, write_run
 
-from altbench.report import costs, tables
+from altbench.report import costs, flags, tables
 from altbench.report import success as success_module
 from altbench.report.table import Block, percentage, significant, to_csv, to_latex, to_markdown
 from altbench.results import cells as cells_module
@@ -184,7 +184,7 @@ def test_the_best_must_beat_every_other(tmp_path: Path) -> None:
 
 
 def test_flags_and_auroc_are_told_only_for_policies_that_have_them(frame: pd.DataFrame) -> None:
-    table = success_module.ood_table(frame)
+    table = flags.ood_table(frame)
     assert set(table.data["label"]) == {"alt", "alt-hold"}
     assert table.data.loc[table.data["perturbation"] == "clean", "auroc"].isna().all()
     perturbed = table.data[(table.data["label"] == "alt") & (table.data["severity"] == 5)]
@@ -200,7 +200,7 @@ def test_flags_of_several_training_seeds_are_clusters_and_auroc_is_within_a_seed
             own = dataclasses.replace(head, train_seed=seed, key=f"{seed}{head.key}", name=f"{head.name}{seed}")
             base = seed + (0.5 if severity else 0.0)
             cells_module.write_cell(tmp_path, own, [episode(i, score=base + i / 100, flag=i < 5) for i in range(20)])
-    data = success_module.ood_table(frames.load_episodes(tmp_path)).data
+    data = flags.ood_table(frames.load_episodes(tmp_path)).data
     assert data["flagged"].to_list() == [15, 15] and data["episodes"].to_list() == [60, 60]
     assert data["low"].to_numpy() == pytest.approx(wilson_interval(5, 20)[0])
     assert data["auroc"].max() == 1.0
@@ -209,7 +209,7 @@ def test_flags_of_several_training_seeds_are_clusters_and_auroc_is_within_a_seed
 def test_scores_without_flags_have_an_auroc_but_no_rate(tmp_path: Path) -> None:
     cells_module.write_cell(tmp_path, header("alt", 30, "recall"), [episode(i, score=0.25) for i in range(3)])
     cells_module.write_cell(tmp_path, header("alt", 30, "recall", "brightness", 5), [episode(0, score=0.5)])
-    table = success_module.ood_table(frames.load_episodes(tmp_path))
+    table = flags.ood_table(frames.load_episodes(tmp_path))
     assert table.blocks[1].rows == (("alt", "30", "", "AUROC 1.00"),)
     assert to_csv(table).splitlines()[1].endswith(",0,0,,,,1")
 

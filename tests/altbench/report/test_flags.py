@@ -1,12 +1,14 @@
-"""Flags at a threshold that is set on episodes of their own."""
+"""Flags at a threshold that is set on episodes of their own, and what tables say of thumbnails."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from altbench.report.calibrated_flags import calibrated_flags_table
+from altbench.report.flags import calibrated_flags_table, ood_table
 from altbench.stats.scores import conformal_threshold
 
 
@@ -54,3 +56,22 @@ def test_the_threshold_is_the_rank_of_split_conformal_prediction(count: int, ran
     scores = np.random.default_rng(count).permutation(np.arange(1.0, count + 1))
     assert conformal_threshold(scores, 0.05) == rank
     assert conformal_threshold(scores[:18], 0.05) is None
+
+
+def test_tables_of_flags_say_which_rows_look_up_with_thumbnails() -> None:
+    shares = {"alt": 0.3, "alt-key": 0.0, "alt_plus": 0.8, "fisher": None}
+    frame = pd.concat(
+        [
+            episodes(split, np.arange(60.0), label=label).assign(spec_json=json.dumps({"config": config}))
+            for label, share in shares.items()
+            for config in [{} if share is None else {"appearance": share}]
+            for split in ("calibrate", "recall")
+        ],
+        ignore_index=True,
+    )
+    for table in (ood_table(frame), calibrated_flags_table(frame)):
+        assert "(30 % in alt; 80 % in alt_plus)" in table.note
+    without = frame[frame["label"].isin(["alt-key", "fisher"])]
+    assert "humbnails" not in ood_table(without).note + calibrated_flags_table(without).note
+    unscored = frame.assign(max_ood_score=np.nan, flagged=pd.array([None] * len(frame), dtype="boolean"))
+    assert "humbnails" not in ood_table(unscored).note
