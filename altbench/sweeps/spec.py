@@ -89,7 +89,7 @@ class PolicyEntry(Spec):
     """A row of the tables: a policy with its settings, and the N it is fitted to.
 
     `label`: its name in tables; empty means the policy's own. `preset`: named settings
-    of the policy, such as "small" and "paper".
+    of the policy, such as "small" and "published_size".
 
     `policy`: a registered name, `file.py:Class`, or the URL of a policy server, such as
     `ws://127.0.0.1:8000`. `config`: settings that differ from the preset's. `n`: numbers
