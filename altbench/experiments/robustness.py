@@ -80,7 +80,7 @@ CARRIES = """
     that does not look again: blind playback of the right demonstration needs none of
     these images after the first. Nothing is known of `uniform`. Families are related
     (five of blur and compression, three of noise) and were not drawn at random. `{robust}`
-    was tuned under eleven of these families at this severity, with other demonstrations;
+    was tuned under eleven of these families at this severity, with other episodes;
     no other policy was tuned so. {worth}
     """
 ALIKE_TRAINED = "`{augmented}` is trained as long, and acts with averaged weights as well."

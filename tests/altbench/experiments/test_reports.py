@@ -215,6 +215,14 @@ def test_time_and_memory_stand_with_the_main_table(
     assert isinstance(found, Figure) and [text.get_text() for text in found.axes[0].get_yticklabels()] == ["alt"]
 
 
+def test_lookups_are_told_with_the_main_table(lookup: str, own_policies: Path, run_of: Make) -> None:
+    rows = {"alt": {"policy": lookup}, "bc": {"policy": f"{own_policies}:Good"}}
+    run = run_of(experiments.load("E3"), rows, [{"split": "recall", "episodes": 6}])
+    report = experiments.load("E3").report(run)
+    (found,) = (section.tables["lookups"] for section in report.sections if "lookups" in section.tables)
+    assert found.data[["label", "episodes"]].values.tolist() == [["alt", 6]]
+
+
 def test_more_baselines_have_a_table_of_their_own(own_policies: Path, run_of: Make) -> None:
     rows = {"alt": {"policy": f"{own_policies}:Good"}, "bc_gmm": {"policy": f"{own_policies}:Good"}}
     run = run_of(experiments.load("E3"), rows, EACH)
