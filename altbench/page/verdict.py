@@ -173,7 +173,9 @@ def _led(run: RunRecords, best: Condition) -> str:
         return f"{listed([_named(c.row) for c in equal])} solve the most, {_rate(best)} each"
     ranked = {
         True: "significantly more than every other row",
-        False: "not significantly more than every other row",
+        False: "not compared with rows whose networks have not converged"
+        if any(run.is_short(c.row) for c in rivals)
+        else "not significantly more than every other row",
         None: "not ranked, since its network has not converged"
         if run.is_short(best.row)
         else f"not ranked, which takes two rows of at least {RANKED_FROM} episodes each",

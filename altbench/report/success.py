@@ -62,7 +62,7 @@ _INCOMPLETE = (
 )
 _NOT_CONVERGED = (
     " Not converged, marked *, and not ranked: {rows}. Their networks saw the frames fewer than 100 times, and training did"
-    " not end at a plateau of the loss (training.json)."
+    " not end at a plateau of the loss (training.json). Nothing is said to beat such a row: no row of its condition is bold."
 )
 _STATELESS = " Stateless: {rows}. The server hears nothing of episodes: it is not told when one begins, nor its seed."
 
@@ -166,7 +166,8 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame, short: set[tuple[str, str, i
     """Return which rows beat all other rows in a condition; NA: not ranked.
 
     They are of any N; where episodes begin from the demonstrations, of the same N. A row
-    with too few episodes is not ranked, and nothing is said to beat it.
+    with too few episodes, or whose network has not converged, is not ranked, and nothing is
+    said to beat it.
     """
     episodes = dict(iter(frame.groupby([*ROW, *CONDITION])))
     keys = list(rates[[*ROW, *CONDITION]].itertuples(index=False, name=None))
@@ -178,6 +179,8 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame, short: set[tuple[str, str, i
     complete = (rates.groupby(condition)["missing"].transform("sum") == 0).to_numpy(bool)
     sees_images = np.array([not is_privileged(policy) for policy in rates["policy"]], dtype=bool)
     converged = ~np.array(_not_converged(short, rates), dtype=bool)
+    rates = rates.assign(converged=converged)
+    all_converged = rates.groupby(condition)["converged"].transform("all").to_numpy(bool)
     for _, group in rates[complete & sees_images & converged].groupby(condition):
         places = [int(i) for i in group.index]
         able = [i for i in places if enough[i]]
@@ -186,7 +189,7 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame, short: set[tuple[str, str, i
         winner = places[int(group["rate"].to_numpy().argmax())]
         others = [episodes[keys[i]] for i in places if i != winner]
         for i in able:
-            marks[i] = i == winner and beats_all(episodes[keys[i]], others)
+            marks[i] = bool(i == winner and all_converged[i] and beats_all(episodes[keys[i]], others))
     return pd.Series(pd.array(marks, dtype="boolean"), index=rates.index)
 
 

@@ -34,7 +34,9 @@ NOTE = (
 )
 """The note of a table whose rows are compared."""
 
-UNCONVERGED_NOTE = " *: a network that has not converged (training.json); its row is not ranked."
+UNCONVERGED_NOTE = (
+    " *: a network that has not converged (training.json); its row is not ranked, and no row of its column is bold."
+)
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,12 @@ def matrix(run: ExperimentRun, rows: Mapping[str, Where], columns: Mapping[str, 
         groups = {name: chosen(frame, {**where, **column}) for name, where in kept.items()}
         asked = {name: cells_of(run, {**where, **column}) for name, where in kept.items()}
         absent = {name: [cell for cell in cells if cell.key not in recorded] for name, cells in asked.items()}
-        awaited = any(not is_privileged(cell.checkpoint.policy) for cells in absent.values() for cell in cells)
+        # Nothing is said to beat what may still improve: a row that was not played, or has not converged.
+        open_rows = any(not is_privileged(cell.checkpoint.policy) for cells in absent.values() for cell in cells)
+        open_rows |= not all(map(_converged, groups.values()))
         for name in kept:
-            # What may still improve is not ranked, and nothing is said to beat it.
             others = [g for other, g in groups.items() if other != name and len(g) and _competes(g)]
-            best = not awaited and _competes(groups[name]) and _best(groups[name], others)
+            best = not open_rows and _competes(groups[name]) and _best(groups[name], others)
             rate = success_rate(groups[name])
             entries[name, head] = Entry(rate, len(asked[name]), len(absent[name]), best, _converged(groups[name]))
     return Matrix(tuple(kept), tuple(columns), entries)

@@ -107,8 +107,14 @@ def test_a_row_that_has_not_converged_leads_on_the_page_no_more_than_in_the_tabl
     known = {key: {"name": "lift/bc/n30/s0", "epochs": 10.0, "converged": False}}
     sealed.write_json(tmp_path / "training.json", {"checkpoints": known})
     run = load(tmp_path)
-    assert {one.row.label for one in run.conditions if one.best} == {"alt"}
+    assert not any(one.best for one in run.conditions)  # nothing is said to beat it
     assert "not ranked, since its network has not converged" in verdict(run).sentences[1]
+    other = load_published(tmp_path).set_index("label")["checkpoint_key"]["kdtree"].iloc[0]
+    sealed.write_json(
+        tmp_path / "training.json", {"checkpoints": {other: {**known[key], "name": "lift/kdtree/n30/s0"}}}
+    )
+    assert "not compared with rows whose networks have not converged" in verdict(load(tmp_path)).sentences[1]
+    sealed.write_json(tmp_path / "training.json", {"checkpoints": known})
     text = write_page(tmp_path).read_text()
     assert 'bc <small class="muted">not converged</small>' in text and "marked * in legends" in text
     assert 'alt <small class="muted">not converged' not in text
