@@ -120,7 +120,7 @@ def write_spread(
 ) -> None:
     """Write the table and the figure of an experiment's data sets under `out`, as far as they have been played."""
     runs = {s: open_run(on_data_set(experiment, s), preset, folder_of(out, s), renderer) for s in data_seeds}
-    played = [run.episodes().assign(data_seed=seed) for seed, run in runs.items() if run.recorded]
+    played = [run.episodes().assign(data_seed=seed) for seed, run in runs.items() if run.told]
     if played:
         made_by = fingerprint.collect(renderer=renderer, data=None)
         frame = pd.concat(played, ignore_index=True)

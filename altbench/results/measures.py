@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+import shutil
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def load_measures(folder: Path | str, keys: Collection[str] | None = None) -> li
     paths = (Path(folder) / MEASURES).glob("*.json") if keys is None else (measure_path(folder, key) for key in keys)
     records = [record for path in sorted(paths) if (record := _read(path))]
     return sorted(records, key=lambda r: (r.label, r.preset, r.n, r.device, r.threads, r.image_size or (0, 0)))
+
+
+def copy_measures(sources: Iterable[Path], folder: Path | str) -> None:
+    """Copy files of measurements into `folder`/measures."""
+    for path in sources:
+        target = measure_path(folder, path.stem)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def find_measures(folder: Path | str) -> dict[Path, MeasureRecord]:
+    """Return every measurement of a folder by its file; damaged ones are left out, with a warning."""
+    paths = sorted((Path(folder) / MEASURES).glob("*.json"))
+    return {path: record for path in paths if (record := _read(path))}
 
 
 def _read(path: Path) -> MeasureRecord | None:

@@ -34,7 +34,7 @@ from altbench.results.recorded import Recorded
 from altbench.results.run import Run
 from altbench.results.training import load_training, marked_unconverged, training_of_run
 from altbench.rollout.records import EpisodeRecord, MeasureRecord
-from altbench.sweeps.plan import Cell, Checkpoint
+from altbench.sweeps.plan import Cell, Checkpoint, Measurement
 from altbench.sweeps.spec import SweepSpec
 from altbench.system.devices import set_threads
 
@@ -223,8 +223,12 @@ class ExperimentRun:
         """Names of the cells, measurements and checkpoints that are not finished."""
         told = {cell.key for cell in self.from_published}
         cells = [c.name for c in self.cells if c.key not in told and not self._found.is_finished(c.key)]
-        asked = {m.key: m.name for run in self.runs for m in run.plan.measurements}
-        unmeasured = [f"{n}/measure" for k, n in asked.items() if not measures_module.is_measured(self.root, k)]
+        published = {(record.label, record.n) for record in self._published_measures.values()}
+        unmeasured = [
+            f"{m.name}/measure"
+            for key, m in self._measurements.items()
+            if not measures_module.is_measured(self.root, key) and (m.label, m.checkpoint.n) not in published
+        ]
         needed = {cell.checkpoint.key for cell in self.cells if cell.key not in told}
         unfit = [c for c in self.checkpoints if c.trainable and self.folder(c) is None]
         unfitted = [f"{c.name}/fit" for c in unfit if c.key in needed or not told]
@@ -269,8 +273,30 @@ class ExperimentRun:
         return self._read[cell.key]
 
     def measures(self) -> list[MeasureRecord]:
-        """Return the measurements that exist."""
-        return measures_module.load_measures(self.root, {m.key for run in self.runs for m in run.plan.measurements})
+        """Return the measurements that are known: made here, else published."""
+        own = measures_module.load_measures(self.root, set(self._measurements))
+        return [*own, *self._published_measures.values()]
+
+    def write_measures(self, folder: Path) -> None:
+        """Write `measures` into `folder`/measures."""
+        own = [measures_module.measure_path(self.root, key) for key in self._measurements]
+        measures_module.copy_measures([*filter(Path.is_file, own), *self._published_measures], folder)
+
+    @cached_property
+    def _measurements(self) -> dict[str, Measurement]:
+        """The measurements that the sweeps ask for, by key."""
+        return {m.key: m for run in self.runs for m in run.plan.measurements}
+
+    @cached_property
+    def _published_measures(self) -> dict[Path, MeasureRecord]:
+        """Published measurements, by file, of rows that were not measured here."""
+        if self.published is None:
+            return {}
+        rows = {key: (m.label, m.checkpoint.n) for key, m in self._measurements.items()}
+        here = {row for key, row in rows.items() if measures_module.is_measured(self.root, key)}
+        wanted = set(rows.values()) - here
+        found = measures_module.find_measures(self.published)
+        return {path: record for path, record in found.items() if (record.label, record.n) in wanted}
 
     def folder(self, checkpoint: Checkpoint) -> Path | None:
         """Return where a fitted checkpoint lies; None if it is missing."""

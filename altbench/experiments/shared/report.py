@@ -53,6 +53,7 @@ def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out
         if run.told:
             run.write_episodes(temporary)
             save_training(run.training, temporary)
+            run.write_measures(temporary)
             if experiment.reads_decisions:
                 run.write_decisions(temporary)
         write_text(temporary / REPORT, to_markdown(experiment, report, run, made_by, titles))

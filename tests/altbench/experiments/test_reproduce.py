@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic import episode
+from synthetic import episode, measure
 
 from altbench.cli import experiments as commands
 from altbench.core.errors import AltbenchError
@@ -18,6 +18,7 @@ from altbench.experiments.e3_main_table import EXPERIMENT
 from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.results import cells, frames
 from altbench.results.folder import RunFolder
+from altbench.results.measures import load_measures, write_measure
 from altbench.results.run import Run
 from altbench.runner.episodes import cell_header
 from altbench.sweeps.plan import make_plan
@@ -119,3 +120,24 @@ def test_rows_whose_settings_have_changed_since_they_were_published_are_named(tm
     made = Run(tmp_path, sweep, "cpu", "none", {}, plan)
     run = ExperimentRun(tmp_path, tmp_path / "own", (made,), published=tmp_path / "published")
     assert run.with_other_settings == ("alt",)
+
+
+def test_published_measurements_count_for_rows_that_were_not_measured_here(tmp_path: Path) -> None:
+    sweep = EXPERIMENT.sweeps("small")[0]
+    plan = make_plan(sweep, provenance_of("cpu", "none", {}))
+    (alt,) = (m for m in plan.measurements if m.label == "alt")
+    (bc,) = (m for m in plan.measurements if m.label == "bc")
+    published = tmp_path / "published"
+    write_measure(published, "elsewhere-alt", measure("alt", p50=1.0))
+    write_measure(published, "elsewhere-bc", measure("bc", p50=2.0))
+    write_measure(published, "elsewhere-other", measure("other"))
+    write_measure(tmp_path, alt.key, measure("alt", p50=3.0))
+
+    run = ExperimentRun(
+        tmp_path, tmp_path / "own", (Run(tmp_path, sweep, "cpu", "none", {}, plan),), published=published
+    )
+    assert [(m.label, m.latency_p50_s) for m in run.measures()] == [("alt", 3.0), ("bc", 2.0)]
+    assert not {f"{alt.name}/measure", f"{bc.name}/measure"} & set(run.missing)
+    assert len([name for name in run.missing if name.endswith("/measure")]) == len(plan.measurements) - 2
+    run.write_measures(tmp_path / "again")
+    assert {m.label: m.latency_p50_s for m in load_measures(tmp_path / "again")} == {"alt": 3.0, "bc": 2.0}

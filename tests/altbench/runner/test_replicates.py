@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -91,3 +92,8 @@ def test_an_experiment_runs_on_each_data_set_and_tells_how_they_differ(two: Swee
         path.unlink()
     report_replicates([toy], "small", tmp_path, [3, 4], "none", console)
     assert all(path.is_file() for path in written)
+    # Without the run of a data set, its published episodes count.
+    shutil.rmtree(tmp_path / "data3" / "run")
+    report_replicates([toy], "small", tmp_path, [3, 4], "none", console)
+    table = pd.read_csv(tmp_path / "E0-toy" / "replication.csv")
+    assert table[["data_sets", "episodes"]].values.tolist() == [[2, 8]]
