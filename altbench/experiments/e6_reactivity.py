@@ -58,9 +58,9 @@ BLINDLY = """
     A policy reacts if it succeeds significantly more often than `{blind}`, which looks
     once, at the start.
     """
-SUMMARY = "{policies}: significantly more successes than blind playing ({blind}) with the cube {moved}."
+SUMMARY = "{policies}: significantly more successes than playing open loop ({blind}) with the cube {moved}."
 SUMMARY_NONE = (
-    "No policy reacts: none succeeds significantly more often than blind playing ({blind}) with the cube {moved}."
+    "No policy reacts: none succeeds significantly more often than playing open loop ({blind}) with the cube {moved}."
 )
 SUMMARY_FEW = "Too few episodes (fewer than {least}) to say which policies react."
 
@@ -73,7 +73,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 
 def report(run: ExperimentRun) -> Report:
-    """Report success with and without a move, and each policy against the blind one."""
+    """Report success with and without a move, and each policy against open loop."""
     columns = {"not moved": clean("recall"), **{_head(event): clean(_split(event)) for event in EVENTS}}
     found = matrix(run, label_rows(run, ROWS), columns)
     paired = {event: _against_blind(run, event) for event in EVENTS}
@@ -85,7 +85,7 @@ def report(run: ExperimentRun) -> Report:
             ("success",),
         ),
         Section(
-            "Compared with blind playing",
+            "Compared with playing open loop",
             prose(BLINDLY, blind=BLIND),
             {f"against_blind_{_stem(event)}": table for event, table in paired.items()},
         ),
