@@ -14,7 +14,15 @@ from altbench.sweeps.rows import Provenance
 from altbench.sweeps.spec import SweepSpec
 
 FOLDERS = sorted(path.parent for path in published.RESULTS.rglob("episodes.parquet"))
-VARIANTS = {"lerobot", "lookup-keys", "lookups-data1", "E8-latent-map", "alt-plus-following", "bc-steps", "ood-detectors"}
+VARIANTS = {
+    "lerobot",
+    "lookup-keys",
+    "lookups-data1",
+    "E8-latent-map",
+    "alt-plus-following",
+    "bc-steps",
+    "ood-detectors",
+}
 """Folders with fewer than two rows of a preset as it is: the others have changes, and labels of their own."""
 UNPUBLISHED = {"bc": "6f8eaffaa8a7caee", "diffusion": "3b0c11373e452814"}
 """The digests of further presets `paper`, which others may have run."""
