@@ -20,6 +20,7 @@ VARIANTS = {
     "lookups-data1",
     "E8-latent-map",
     "alt-plus-following",
+    "bc-settings",
     "bc-steps",
     "ood-detectors",
 }
