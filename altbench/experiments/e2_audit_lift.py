@@ -37,6 +37,7 @@ from altbench.experiments.shared.experiment import (
     drawn,
 )
 from altbench.experiments.shared.expert import EXPERT
+from altbench.experiments.shared.limits import SIZES
 from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
 from altbench.experiments.shared.texts import listed, percent, prose
 from altbench.report.table import Table
@@ -87,7 +88,6 @@ CALIBRATED_FEW = """
     278 million. `act` sees no pose of the arm and predicts chunks of 8. Whole episodes
     are compared; the paper's claim is about chunks of actions.
     """
-SMALL_DIFFUSION = "5.8 million parameters"
 RANKING = "- {case}: by highest S {by_highest}; by mean S {by_mean}"
 RANKING_GAPS = "On the same episodes in distribution, the differences of mean S with 95 % intervals: {gaps}."
 CONTROL = """
@@ -155,7 +155,7 @@ def _calibrated_text(preset: Preset) -> str:
 
 
 def _size(preset: Preset) -> str:
-    return SMALL_DIFFUSION if preset == "small" else "278 million parameters"
+    return f"{SIZES[preset]} parameters"
 
 
 def _tables(frame: pd.DataFrame) -> dict[str, Table]:

@@ -39,7 +39,7 @@ from altbench.experiments.shared.sweeps import (
     make_sweep,
     row,
 )
-from altbench.experiments.shared.texts import frame_table, prose
+from altbench.experiments.shared.texts import cost_text, frame_table, prose
 from altbench.report.cost_figures import costs_figure
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
 from altbench.report.lookups import lookups_table
@@ -217,19 +217,14 @@ def _main(
     for split in splits:
         texts[split] = [found.text(name, split) for name in names]
     texts["trajectory recall"] = [rate_text(recalls[name]) for name in names]
-    texts["decision, ms"] = [_cost(costs, name, "latency_p50_s", MILLISECONDS) for name in names]
+    texts["decision, ms"] = [cost_text(costs, name, "latency_p50_s", MILLISECONDS) for name in names]
     texts["time / diffusion's"] = [_ratio(ratios.data, name, "time") for name in names]
-    texts["weights + table, MB"] = [_cost(costs, name, "weights_and_table_bytes", MEGABYTES) for name in names]
+    texts["weights + table, MB"] = [cost_text(costs, name, "weights_and_table_bytes", MEGABYTES) for name in names]
     texts["memory / diffusion's"] = [_ratio(ratios.data, name, "weights_and_table") for name in names]
-    texts["on disk, MB"] = [_cost(costs, name, "disk_bytes", MEGABYTES) for name in names]
-    texts["peak RSS, MB"] = [_cost(costs, name, "peak_rss_bytes", MEGABYTES) for name in names]
+    texts["on disk, MB"] = [cost_text(costs, name, "disk_bytes", MEGABYTES) for name in names]
+    texts["peak RSS, MB"] = [cost_text(costs, name, "peak_rss_bytes", MEGABYTES) for name in names]
     data = pd.DataFrame({**texts, "policy": names})
     return frame_table(title, data, texts, note + COSTS)
-
-
-def _cost(costs: pd.DataFrame, label: str, column: str, scale: float) -> str:
-    own = costs.loc[(costs["label"] == label) & (costs["n"] == N), column].dropna()
-    return significant(float(own.iloc[0]) * scale) if len(own) else ""
 
 
 def _ratio(ratios: pd.DataFrame, label: str, column: str) -> str:
@@ -256,7 +251,7 @@ def _reported(
     rows = []
     for name, (recall, success, seconds) in paper.items():
         there = name in found.rows
-        milliseconds = _cost(costs, name, "latency_p50_s", MILLISECONDS)
+        milliseconds = cost_text(costs, name, "latency_p50_s", MILLISECONDS)
         time = f"{milliseconds} ms" if milliseconds else ""
         rows += [
             Reported(f"{name}: trajectory recall", recall, rate_text(recalls[name]) if there else "", second_hand=True),

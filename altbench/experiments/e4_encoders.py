@@ -32,9 +32,9 @@ from altbench.experiments.shared.matrix import (
 from altbench.experiments.shared.paired import better, paired_table
 from altbench.experiments.shared.recall import lookup_recall, pooled, trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, evaluation, make_sweep
-from altbench.experiments.shared.texts import frame_table, listed, prose
+from altbench.experiments.shared.texts import cost_text, frame_table, listed, prose
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame
-from altbench.report.table import Table, rate_text, significant
+from altbench.report.table import Table, rate_text
 from altbench.stats.rates import RANKED_FROM, Rate, success_rate
 from altbench.sweeps.spec import EvaluationEntry, PerturbationEntry, SweepSpec
 
@@ -176,18 +176,12 @@ def _table(
         **{split: [found.text(label, split) for label in found.rows] for split in SPLITS},
         "trajectory recall": [rate_text(recalls[label][0], counts=False) for label in found.rows],
         "lookup recall": [rate_text(recalls[label][1], counts=False) for label in found.rows],
-        "training, s": _costs(costs, "train_seconds", found.rows),
-        "decision, ms": _costs(costs, "latency_p50_s", found.rows, MILLISECONDS),
-        "weights + table, MB": _costs(costs, "weights_and_table_bytes", found.rows, MEGABYTES),
+        "training, s": [cost_text(costs, label, "train_seconds") for label in found.rows],
+        "decision, ms": [cost_text(costs, label, "latency_p50_s", MILLISECONDS) for label in found.rows],
+        "weights + table, MB": [cost_text(costs, label, "weights_and_table_bytes", MEGABYTES) for label in found.rows],
     }
     note = prose(KEYS_NOTE, note=NOTE.replace("Bold", "Bold (last table)"))
     return frame_table("Keys", pd.DataFrame(texts), texts, note, names=2)
-
-
-def _costs(costs: pd.DataFrame, column: str, labels: Sequence[str], scale: float = 1.0) -> list[str]:
-    """Return the texts of one cost of each row; empty where it was not measured."""
-    known = costs.dropna(subset=[column]).groupby("label")[column].first()
-    return [significant(scale * float(known[label])) if label in known else "" for label in labels]
 
 
 def against_best(run: ExperimentRun, labels: Sequence[str], unlearned: Sequence[str], where: Where, what: str) -> Table:

@@ -111,7 +111,7 @@ def on_data_set(experiment: Experiment, seed: int) -> Experiment:
 
 
 def only_part(experiment: Experiment, part: Part) -> Experiment:
-    """Return `experiment` with `part` of every sweep, to plan what is played now."""
+    """Return `experiment` with `part` of every sweep: what is played now."""
     return replace(experiment, sweeps=lambda preset: part.of(experiment.sweeps(preset)))
 
 
@@ -139,11 +139,12 @@ def _reproduce_one(
     part: Part,
 ) -> bool:
     say(console, (experiment.id, "bold"), f" {experiment.title}")
-    if part != WHOLE and not part.of(experiment.sweeps(preset)):
+    played = only_part(experiment, part)
+    if part != WHOLE and not played.sweeps(preset):
         say(console, "it has none of the rows and splits that are asked for")
         return False
     try:
-        failed = run_sweeps(experiment, preset, out, executor, renderer, console, part)
+        failed = run_sweeps(played, preset, out, executor, renderer, console)
         run = open_run(experiment, preset, out, renderer)
         experiment.compute(run, lambda line: say(console, line))
     except AltbenchError as error:
@@ -154,20 +155,14 @@ def _reproduce_one(
 
 
 def run_sweeps(
-    experiment: Experiment,
-    preset: Preset,
-    out: Path,
-    executor: Executor,
-    renderer: str,
-    console: Console,
-    part: Part = WHOLE,
+    experiment: Experiment, preset: Preset, out: Path, executor: Executor, renderer: str, console: Console
 ) -> bool:
-    """Run what is not finished of `part` of an experiment's sweeps, in a locked folder.
+    """Run what is not finished of an experiment's sweeps, in a locked folder.
 
     Return whether any job failed for good.
     """
     failed = False
-    for wanted in part.of(experiment.sweeps(preset)):
+    for wanted in experiment.sweeps(preset):
         sweep, _ = only_available(wanted)
         if sweep is None:
             continue

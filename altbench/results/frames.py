@@ -147,19 +147,19 @@ def published_episodes(folder: Path | str, names: Collection[str]) -> Any:
 
     None without the file.
     """
-    path = Path(folder) / EPISODES_FILE
-    if not path.is_file():
-        return None
-    table = flat.read_episodes(path)
-    return table.filter(pc.is_in(table["name"], pa.array(sorted(names), pa.string())))
+    return _published(Path(folder) / EPISODES_FILE, flat.read_episodes, names)
 
 
 def published_decisions(folder: Path | str, names: Collection[str]) -> Any:
     """Return the decisions of the cells `names` that are published in `folder`, as `published_episodes`."""
-    path = Path(folder) / DECISIONS_FILE
+    return _published(Path(folder) / DECISIONS_FILE, flat.read_flat, names)
+
+
+def _published(path: Path, read: Callable[[Path], Any], names: Collection[str]) -> Any:
+    """Return the rows of the cells `names` in a flat table; None without the file."""
     if not path.is_file():
         return None
-    table = flat.read_flat(path)
+    table = read(path)
     return table.filter(pc.is_in(table["name"], pa.array(sorted(names), pa.string())))
 
 

@@ -46,8 +46,7 @@ def load_measures(folder: Path | str, keys: Collection[str] | None = None) -> li
 
     Damaged files are left out, with a warning.
     """
-    paths = (Path(folder) / MEASURES).glob("*.json") if keys is None else (measure_path(folder, key) for key in keys)
-    records = [record for path in sorted(paths) if (record := _read(path))]
+    records = find_measures(folder, keys).values()
     return sorted(records, key=lambda r: (r.label, r.preset, r.n, r.device, r.threads, r.image_size or (0, 0)))
 
 
@@ -59,10 +58,10 @@ def copy_measures(sources: Iterable[Path], folder: Path | str) -> None:
         shutil.copyfile(path, target)
 
 
-def find_measures(folder: Path | str) -> dict[Path, MeasureRecord]:
-    """Return every measurement of a folder by its file; damaged ones are left out, with a warning."""
-    paths = sorted((Path(folder) / MEASURES).glob("*.json"))
-    return {path: record for path in paths if (record := _read(path))}
+def find_measures(folder: Path | str, keys: Collection[str] | None = None) -> dict[Path, MeasureRecord]:
+    """Return the measurements `keys`, or all, by file; damaged ones are left out, with a warning."""
+    paths = (Path(folder) / MEASURES).glob("*.json") if keys is None else (measure_path(folder, key) for key in keys)
+    return {path: record for path in sorted(paths) if (record := _read(path))}
 
 
 def _read(path: Path) -> MeasureRecord | None:

@@ -112,7 +112,7 @@ class Recorded:
         """Return one row per episode of the cells `keys` (None: all), as `load_episodes`;
         `more`: as `published_episodes`.
         """
-        return flat.episodes_frame(joined(self._episode_pieces(keys), more))
+        return flat.episodes_frame(joined(self._episode_pieces(keys), more, "episode"))
 
     def parts(self, chosen: Callable[[CellHeader], bool] = lambda _: True) -> Iterator[pd.DataFrame]:
         """Yield the episodes of one condition of a task after the other, in the order of
@@ -149,18 +149,11 @@ class Recorded:
 
     def write_episodes(self, folder: Path | str, more: Any = None) -> None:
         """Write episodes.parquet alone, which `load_episodes` reads; `more`: as `published_episodes`."""
-        if more is None:
-            write_parts(Path(folder) / EPISODES_FILE, self._episode_pieces())
-        else:
-            write_parquet(Path(folder) / EPISODES_FILE, joined(self._episode_pieces(), more))
+        _write(Path(folder) / EPISODES_FILE, self._episode_pieces(), more, "episode")
 
     def write_decisions(self, folder: Path | str, more: Any = None) -> None:
         """Write decisions.parquet alone, which `load_decisions` reads; `more`: as `published_decisions`."""
-        pieces = self._decision_pieces(self.headers.values())
-        if more is None:
-            write_parts(Path(folder) / DECISIONS_FILE, pieces)
-        else:
-            write_parquet(Path(folder) / DECISIONS_FILE, joined(pieces, more, "episode", "step"))
+        _write(Path(folder) / DECISIONS_FILE, self._decision_pieces(self.headers.values()), more, "episode", "step")
 
     def _episode_pieces(self, keys: Collection[str] | None = None) -> Iterator[Any]:
         wanted = self.headers.values() if keys is None else [self.headers[key] for key in keys]
@@ -220,16 +213,24 @@ def _part(headers: Sequence[CellHeader], owner: Int64, rows: Any) -> pd.DataFram
     return thin
 
 
-def joined(pieces: Iterable[Any], more: Any = None, *places: str) -> Any:
-    """Return pieces, and perhaps another table of episodes, as one arrow table in order.
+def _write(path: Path, pieces: Iterable[Any], more: Any, *places: str) -> None:
+    """Write pieces, and perhaps another flat table, in order; `places`: columns that order a cell's rows."""
+    if more is None:
+        write_parts(path, pieces)
+    else:
+        write_parquet(path, joined(pieces, more, *places))
 
-    `places`: columns that order the rows of a cell; its episodes if none is named.
+
+def joined(pieces: Iterable[Any], more: Any, *places: str) -> Any:
+    """Return pieces, and perhaps another flat table, as one arrow table in order.
+
+    `places`: columns that order the rows of a cell.
     """
     table = pa.concat_tables(pieces)
     if more is None:
         return table
     own = more.select(table.column_names).cast(table.schema).replace_schema_metadata(None)
-    order = [(name, "ascending") for name in (*flat.ORDER, *(places or ("episode",)))]
+    order = [(name, "ascending") for name in (*flat.ORDER, *places)]
     return pa.concat_tables([table, own]).sort_by(order).combine_chunks()
 
 

@@ -279,8 +279,8 @@ class ExperimentRun:
 
     def write_measures(self, folder: Path) -> None:
         """Write `measures` into `folder`/measures."""
-        own = [measures_module.measure_path(self.root, key) for key in self._measurements]
-        measures_module.copy_measures([*filter(Path.is_file, own), *self._published_measures], folder)
+        own = measures_module.find_measures(self.root, set(self._measurements))
+        measures_module.copy_measures([*own, *self._published_measures], folder)
 
     @cached_property
     def _measurements(self) -> dict[str, Measurement]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 SIZES = {"small": "5.8 million", "paper": "278 million"}
 """Parameters of the diffusion policy at each preset."""
-SMALL = "At `small`, `diffusion` is one checkpoint of 5.8 million parameters; the paper's has 278 million."
+SMALL = f"At `small`, `diffusion` is one checkpoint of {SIZES['small']} parameters; the paper's has {SIZES['paper']}."
 """Stands beside each claim on the diffusion policy."""
 ONE = (
     "One checkpoint per row and one set of demonstrations: intervals are about other poses, not about other trainings."

@@ -119,8 +119,8 @@ def matrix(run: ExperimentRun, rows: Mapping[str, Where], columns: Mapping[str, 
         open_rows = any(not is_privileged(cell.checkpoint.policy) for cells in absent.values() for cell in cells)
         open_rows |= not all(map(_converged, groups.values()))
         for name in kept:
-            others = [g for other, g in groups.items() if other != name and len(g) and _competes(g)]
-            best = not open_rows and _competes(groups[name]) and _best(groups[name], others)
+            others = [g for other, g in groups.items() if other != name and len(g) and _sees_images(g)]
+            best = not open_rows and _sees_images(groups[name]) and _best(groups[name], others)
             rate = success_rate(groups[name])
             entries[name, head] = Entry(rate, len(asked[name]), len(absent[name]), best, _converged(groups[name]))
     return Matrix(tuple(kept), tuple(columns), entries)
@@ -239,9 +239,9 @@ def _converged(episodes: pd.DataFrame) -> bool:
     return COLUMN not in episodes or bool(episodes[COLUMN].all())
 
 
-def _competes(episodes: pd.DataFrame) -> bool:
-    """Return whether a row is ranked: converged, and without what no camera shows."""
-    return _converged(episodes) and not any(map(is_privileged, set(episodes["policy"])))
+def _sees_images(episodes: pd.DataFrame) -> bool:
+    """Return whether a row is ranked: its policy does not see the task's state."""
+    return not any(map(is_privileged, set(episodes["policy"])))
 
 
 def _best(own: pd.DataFrame, others: Sequence[pd.DataFrame]) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from altbench.report.table import Block, Table, percentage
+from altbench.experiments.shared.sweeps import N
+from altbench.report.table import Block, Table, percentage, significant
 
 
 def percent(share: float) -> str:
@@ -26,6 +27,12 @@ def frame_table(
     """
     rows = tuple(zip(*texts.values(), strict=True))
     return Table(title, data, (Block(title, tuple(texts), rows, names=names),), note)
+
+
+def cost_text(costs: pd.DataFrame, label: str, column: str, scale: float = 1.0) -> str:
+    """Return the text of a row's cost at `N`, of `measures_frame`; empty where it was not measured."""
+    own = costs.loc[(costs["label"] == label) & (costs["n"] == N), column].dropna()
+    return significant(float(own.iloc[0]) * scale) if len(own) else ""
 
 
 def prose(text: str, **blanks: object) -> str:
