@@ -28,7 +28,7 @@ from altbench.experiments.shared.matrix import (
     matrix,
     matrix_table,
 )
-from altbench.experiments.shared.recall import pooled, trajectory_recall
+from altbench.experiments.shared.recall import RECALLS, pooled, recalls_table, trajectory_recall
 from altbench.experiments.shared.sweeps import (
     COLLECTED,
     EPISODES,
@@ -117,7 +117,7 @@ def report(run: ExperimentRun) -> Report:
     """Report the main table, success out of distribution, costs, and more baselines."""
     rows = label_rows(run, ROWS)
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
-    recalls = {name: pooled(run, name, trajectory_recall) for name in rows}
+    recalls = {name: pooled(run, name, trajectory_recall) for name in (*rows, *label_rows(run, MORE))}
     costs, ratios = measures_frame(run.measures()), ratios_table(run.measures())
     beyond = {split: clean(split) for split in ("uniform", *OUT_OF_DISTRIBUTION)}
     sections = (
@@ -127,6 +127,7 @@ def report(run: ExperimentRun) -> Report:
             {
                 "main": _main("Main table", found, (*SHOWN, "uniform"), recalls, costs, ratios),
                 "costs": _costs(costs, rows),
+                RECALLS: recalls_table({trajectory_recall.__name__: recalls}),
             },
             ("latency_memory",),
         ),
@@ -137,7 +138,7 @@ def report(run: ExperimentRun) -> Report:
             {"out_of_distribution": matrix_table("Success between and beyond", matrix(run, rows, beyond))},
             ("success",),
         ),
-        Section("More baselines", prose(BASELINES[run.preset]), {"more_baselines": _more(run, costs, ratios)}),
+        Section("More baselines", prose(BASELINES[run.preset]), {"more_baselines": _more(run, recalls, costs, ratios)}),
     )
     return Report(_summary(found), sections, _reported(found, recalls, costs, ratios.data))
 
@@ -192,10 +193,9 @@ def _cost_figure(tables: Tables) -> Figure | None:
         return costs_figure(shown, policy_styles(found["policy"]))
 
 
-def _more(run: ExperimentRun, costs: pd.DataFrame, ratios: Table) -> Table:
+def _more(run: ExperimentRun, recalls: Mapping[str, Rate], costs: pd.DataFrame, ratios: Table) -> Table:
     """Tabulate the baselines that are not in the main table, nor compared with it."""
     found = matrix(run, label_rows(run, MORE), {split: clean(split) for split in MORE_SPLITS})
-    recalls = {name: pooled(run, name, trajectory_recall) for name in found.rows}
     return _main("More baselines", found, MORE_SPLITS, recalls, costs, ratios, PLAIN_NOTE)
 
 

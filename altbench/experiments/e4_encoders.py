@@ -30,7 +30,7 @@ from altbench.experiments.shared.matrix import (
     matrix_table,
 )
 from altbench.experiments.shared.paired import better, paired_table
-from altbench.experiments.shared.recall import lookup_recall, pooled, trajectory_recall
+from altbench.experiments.shared.recall import RECALLS, lookup_recall, pooled, recalls_table, trajectory_recall
 from altbench.experiments.shared.sweeps import EPISODES, evaluation, make_sweep
 from altbench.experiments.shared.texts import cost_text, frame_table, listed, prose
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame
@@ -111,7 +111,10 @@ def report(run: ExperimentRun) -> Report:
     words = {variant.label: variant.what for variant in variants(run.preset)}
     rows = label_rows(run, words)
     found = matrix(run, rows, {split: clean(split) for split in SPLITS})
-    recalls = {label: _recalls(run, label) for label in found.rows}
+    recalls = {
+        recall.__name__: {label: pooled(run, label, recall) for label in found.rows}
+        for recall in (trajectory_recall, lookup_recall)
+    }
     paired = {split: against_best(run, found.rows, UNLEARNED, clean(split), f"split {split}") for split in SPLITS}
     perturbed = matrix(run, {label: rows[label] for label in rows if label in PERTURBED_ROWS}, _perturbed_columns())
     raw, handmade, fisher = (
@@ -122,7 +125,10 @@ def report(run: ExperimentRun) -> Report:
         Section(
             "Keys",
             prose(METHOD, episodes=EPISODES, base=BASE),
-            {"keys": _table(run, found, recalls, words)},
+            {
+                "keys": _table(run, found, recalls, words),
+                RECALLS: recalls_table(recalls),
+            },
             ("success",),
         ),
         Section(
@@ -141,7 +147,7 @@ def report(run: ExperimentRun) -> Report:
         ),
         Section("Success, with marks", "", {"success_matrix": matrix_table("Success by key", found, "key")}),
     )
-    return Report(_summary(paired, raw, handmade, fisher), sections, _reported(found, recalls))
+    return Report(_summary(paired, raw, handmade, fisher), sections, _reported(found, recalls["trajectory_recall"]))
 
 
 def figures(tables: Tables) -> Figures:
@@ -161,21 +167,16 @@ def _perturbed_columns() -> dict[str, Where]:
     }
 
 
-def _recalls(run: ExperimentRun, label: str) -> tuple[Rate, Rate]:
-    """Return trajectory recall and lookup recall of a row on `recall`."""
-    return pooled(run, label, trajectory_recall), pooled(run, label, lookup_recall)
-
-
 def _table(
-    run: ExperimentRun, found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]], words: Mapping[str, str]
+    run: ExperimentRun, found: Matrix, recalls: Mapping[str, Mapping[str, Rate]], words: Mapping[str, str]
 ) -> Table:
     costs = measures_frame(run.measures())
     texts = {
         "key": list(found.rows),
         "what it is": [words[label] for label in found.rows],
         **{split: [found.text(label, split) for label in found.rows] for split in SPLITS},
-        "trajectory recall": [rate_text(recalls[label][0], counts=False) for label in found.rows],
-        "lookup recall": [rate_text(recalls[label][1], counts=False) for label in found.rows],
+        "trajectory recall": [rate_text(recalls["trajectory_recall"][n], counts=False) for n in found.rows],
+        "lookup recall": [rate_text(recalls["lookup_recall"][n], counts=False) for n in found.rows],
         "training, s": [cost_text(costs, label, "train_seconds") for label in found.rows],
         "decision, ms": [cost_text(costs, label, "latency_p50_s", MILLISECONDS) for label in found.rows],
         "weights + table, MB": [cost_text(costs, label, "weights_and_table_bytes", MEGABYTES) for label in found.rows],
@@ -248,7 +249,7 @@ def _winners(paired: Mapping[str, Table], against: str) -> str:
     return prose(SUMMARY, against=against, columns="; ".join(parts)) if parts else ""
 
 
-def _reported(found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]]) -> tuple[Reported, ...]:
+def _reported(found: Matrix, recalls: Mapping[str, Rate]) -> tuple[Reported, ...]:
     paper = {
         "ResNet-18": ("100 %", "key-resnet18"),
         "small CNN": ("19–23 %", "key-cnn3"),
@@ -259,7 +260,7 @@ def _reported(found: Matrix, recalls: Mapping[str, tuple[Rate, Rate]]) -> tuple[
     rows = []
     for name, (reported, label) in paper.items():
         known = label if label in recalls else BASE if name == "ResNet-18" and "key-resnet18" not in found.rows else ""
-        ours = rate_text(recalls[known][0]) if known in recalls else ""
+        ours = rate_text(recalls[known]) if known in recalls else ""
         rows.append(Reported(f"{name}: trajectory recall", reported, ours, second_hand=True))
     return tuple(rows)
 

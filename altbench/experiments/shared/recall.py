@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from altbench.core import registry
 from altbench.core.types import Float64
 from altbench.experiments.shared.experiment import ExperimentRun
 from altbench.experiments.shared.matrix import clean, recorded_cells
+from altbench.report.table import Table
 from altbench.rollout.records import NOT_COUNTED, EpisodeRecord
 from altbench.stats.chunks import ChunkLibrary
 from altbench.stats.memorisation import TrainingSet
@@ -23,6 +26,8 @@ DISTANCE = "resampled"
 FEWEST = 2
 """Least number of demonstrations, and of points of a trajectory, that can be compared.
 """
+RECALLS = "recalls"
+"""The file stem of `recalls_table` in a report."""
 
 
 def trajectory_recall(run: ExperimentRun, cell: Cell) -> Rate:
@@ -89,9 +94,35 @@ def lookup_recall(run: ExperimentRun, cell: Cell) -> Rate:
 
 
 def pooled(run: ExperimentRun, label: str, recall: Callable[[ExperimentRun, Cell], Rate]) -> Rate:
-    """Return `recall` (one of the above) over all recorded `recall` cells of a row."""
+    """Return `recall` (one of the above) over all `recall` cells of a row.
+
+    Published episodes have no motions. So a row without records here has the rate that
+    its published report tells.
+    """
     rates = [recall(run, cell) for cell in recorded_cells(run, clean("recall", label=label))]
-    return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
+    if rates or run.published is None:
+        return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
+    return _published(run.published / f"{RECALLS}.csv", label, recall.__name__)
+
+
+def recalls_table(rates: Mapping[str, Mapping[str, Rate]]) -> Table:
+    """Tabulate `pooled` rates by the name of their function, then by row; it is a CSV alone."""
+    rows = [
+        (label, kind, rate.successes, rate.episodes)
+        for kind, of_rows in rates.items()
+        for label, rate in of_rows.items()
+        if rate.episodes
+    ]
+    data = pd.DataFrame(rows, columns=["policy", "recall", "recalled", "episodes"])
+    return Table("Recalls", data, (), "Episodes that recall, as counted of motions and decisions.")
+
+
+def _published(file: Path, label: str, kind: str) -> Rate:
+    if not file.is_file():
+        return rate_of(0, 0)
+    told = pd.read_csv(file)
+    own = told[(told["policy"] == label) & (told["recall"] == kind)]
+    return rate_of(int(own["recalled"].sum()), int(own["episodes"].sum()))
 
 
 def _counted(records: tuple[EpisodeRecord, ...]) -> list[EpisodeRecord]:

@@ -162,6 +162,32 @@ def test_trajectory_recall_tells_who_does_what_the_demonstration_did(lookup: str
     assert trajectory_recall(run, own).episodes == 6
 
 
+@pytest.mark.parametrize(("name", "label", "stem"), [("E3", "alt", "main"), ("E4", "alt", "keys")])
+def test_a_report_of_published_episodes_alone_tells_the_same_recall(
+    name: str, label: str, stem: str, lookup: str, run_of: Make, tmp_path: Path
+) -> None:
+    """Published episodes have no motions, which trajectory recall is counted of."""
+    one = experiments.load(name)
+    run = run_of(one, {label: {"policy": lookup}}, EACH)
+    before = one.report(run)
+    write_report(one, before, run, tmp_path / "published", collect())
+    elsewhere = dataclasses.replace(
+        run,
+        root=tmp_path / "elsewhere",
+        runs=tuple(dataclasses.replace(r, root=tmp_path / "elsewhere") for r in run.runs),
+        published=tmp_path / "published" / one.folder,
+    )
+    assert not elsewhere.recorded and len(elsewhere.from_published) == len(run.recorded) > 0
+    head = next(s.tables[stem] for s in before.sections if stem in s.tables).blocks[0].header
+    recall = table(before, stem)[label][head.index("trajectory recall")]
+    assert "100 %" in recall
+    again = one.report(elsewhere)
+    assert table(again, stem) == table(before, stem)
+    write_report(one, again, elsewhere, tmp_path / "twice", collect())
+    published = (tmp_path / folder / one.folder / "recalls.csv" for folder in ("published", "twice"))
+    assert len({path.read_text() for path in published}) == 1
+
+
 def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measured(
     lookup: str, own_policies: Path, run_of: Make
 ) -> None:
