@@ -79,7 +79,7 @@ def _rows(rows: Mapping[str, str]) -> str:
 
 
 def _picture(name: str, alt: str, folder: Path) -> str:
-    """Return a picture of docs/pictures for a page in `folder`; empty if there is none."""
+    """Return a picture of docs/pictures for a page in `folder`; empty if it is missing."""
     path = DOCS / "pictures" / name
     return f"![{alt}]({relpath(path, folder)})\n" if path.is_file() else ""
 

@@ -46,7 +46,7 @@ def from_policy(state: Float32, as_it_is: State, base: Point | None, arms: int) 
     """Return a policy's proprioception as ours: what undoes `to_policy`.
 
     ContractError if it has another length. Missing parts are zeros, a missing rotation
-    is none.
+    is no rotation.
     """
     expected = arms * length(as_it_is)
     if state.shape[-1] != expected:

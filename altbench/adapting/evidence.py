@@ -30,7 +30,7 @@ class Evidence:
     """M demonstrated frames with their history, and the actions that followed them.
 
     `observation`: of M slots, with every camera. `targets`: pose actions (M, steps, arms,
-    10), of which `valid` (M, steps) were demonstrated; the rest lies beyond the end.
+    10). `valid` (M, steps): those that were demonstrated; the rest lies beyond the end.
     `context`: what actions are relative to. `held_out`: (M,), of demonstrations that the
     search does not see. `source`: (M,), the demonstration's place in its list.
     """

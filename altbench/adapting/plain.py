@@ -21,7 +21,7 @@ better, but for the gripper's (results/adapt).
 PLAIN_BY_CHANCE = 1.05
 """The same where chance decides more: on fewer than `ENOUGH` frames, as of slow policies, and
 where the numbers of the gripper differ. Commands between open and closed tell these
-apart: few steps, each of which counts much. Sound policies stay below 1.04.
+apart: few steps, and each counts much. Sound policies stay below 1.04.
 """
 ENOUGH = 48
 """Frames on which a gain of `PLAIN` counts."""

@@ -17,7 +17,7 @@ def resolve(target: str, task: str, device: str = "cpu") -> Policy[Any]:
     """Return the policy that `target` names, ready to act on `device`.
 
     `target`: a checkpoint's folder, a registered name, `file.py:Class`, or the URL of a
-    policy server. ConfigError if it is none of them, is of another task, or would have
+    policy server. ConfigError if it is another thing, is of another task, or would have
     to be trained first.
     """
     found = find_target(target, task, device=device)

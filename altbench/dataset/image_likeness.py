@@ -110,8 +110,8 @@ def is_nearer(drawn: Float64, found: Float64, other: Float64) -> bool:
 def best_reading(camera: str, found: Mapping[str, UInt8], drawn: UInt8) -> Reading:
     """Return the reading of a camera's images that is nearest to the `drawn` ones.
 
-    `found`: camera -> recorded images (T, H, W, 3), of which those of the other cameras
-    are tried as well. `drawn` (T, H, W, 3). The simpler of two equal readings wins.
+    `found`: camera -> recorded images (T, H, W, 3); those of the other cameras are tried
+    as well. `drawn` (T, H, W, 3). The simpler of two equal readings wins.
     """
     target, own = standardised(drawn), standardised(found[camera])
     best = Reading("", own, distance(own, target))

@@ -48,7 +48,7 @@ def _said(format_name: str, path: Path) -> Recognised | None:
 def _unclear(path: Path, formats: list[str]) -> str:
     if formats:
         return f"expected a file of one format, got words of {' and '.join(formats)}"
-    return "expected a file that says what it is" if path.exists() else "expected a file, but there is none"
+    return "expected a file that says what it is" if path.exists() else "expected a file, but it is missing"
 
 
 def _task(path: Path, said: Recognised) -> str:

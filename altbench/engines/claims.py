@@ -77,7 +77,7 @@ class Claims:
             one.check()
 
     def take(self) -> Taken | None:
-        """Claim a block that may be done now; None if there is none at the moment."""
+        """Claim a block that may be done now; None if no block is free at the moment."""
         if not self._open or time.monotonic() < self._next_look:
             return None
         for part in self._open[:FOLDERS_A_LOOK]:

@@ -76,7 +76,7 @@ class Offer:
 
 
 def load_offer(root: Path, expected: str = "") -> Offer:
-    """Return the offer in `root`; ResultsError, in one line, if there is none.
+    """Return the offer in `root`; ResultsError, in one line, if it is missing.
 
     `expected`: the id that it must have. If it is another, this folder is not the one
     in which the run began.

@@ -33,7 +33,7 @@ class RaySettings(Spec):
 
 
 class SlurmSettings(Spec):
-    """What is asked of SLURM: an array of `tasks` jobs, each of which is one worker.
+    """What is asked of SLURM: an array of `tasks` jobs; each job is one worker.
 
     `cpus`: processors of a task, and its worker processes. `memory_gb`: of a task.
     `minutes`: the time limit of a task. `gpus`: of a task. `requeues`: how often a task
@@ -54,7 +54,7 @@ class SlurmSettings(Spec):
 
 
 def check_engine(name: str) -> str:
-    """Return the engine's name; UnknownNameError if there is none of that name."""
+    """Return the engine's name; UnknownNameError if no engine has that name."""
     if name not in ENGINES:
         raise UnknownNameError("executor", name, ENGINES)
     return name
@@ -63,7 +63,7 @@ def check_engine(name: str) -> str:
 def read_settings(engine: str, given: Sequence[str]) -> Spec:
     """Return the settings of `engine` from texts such as `cpus=8`.
 
-    ConfigError, in one line, for a text that is none or a setting that it lacks.
+    ConfigError, in one line, for a text of another form or a setting that the engine lacks.
     """
     kinds: dict[str, type[Spec]] = {"ray": RaySettings, "slurm": SlurmSettings}
     values: dict[str, str] = {}

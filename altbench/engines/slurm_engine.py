@@ -1,4 +1,4 @@
-"""SLURM: an array of jobs, each of which is one worker of the run (`altbench worker`).
+"""SLURM: an array of jobs; each job is one worker of the run (`altbench worker`).
 
 submitit writes the script, submits it, and queues a task again that is preempted or
 reaches its time limit. All else is in the run's folder.

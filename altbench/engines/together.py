@@ -292,7 +292,7 @@ def _failed(offer: Offer) -> dict[str, str]:
 
 
 def summarise(offer: Offer, run: Run, board: Board) -> Summary:
-    """Return how a run stands of which all blocks are done; reads all of its cells."""
+    """Return how a run stands whose blocks are all done; reads all of its cells."""
     ran = sum(int(one.get("ran", 0)) for one in reports(offer.folder / "claims"))
     summary = main.summarise(_as_made(offer, run), Ended((), _failed(offer)), ran, board)
     return replace(summary, ran=ran)

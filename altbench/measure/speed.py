@@ -79,7 +79,7 @@ def rollout_table(measured: Measured) -> Table:
     note = (
         f"Medians; {OBS_HORIZON} observations per {ACTION_HORIZON} actions. Stock: hard resets, two {IMAGE_SIZE[0]}×"
         f"{IMAGE_SIZE[1]} cameras every step, robosuite's defaults. Rounds: least and most over rounds of one episode each. "
-        "CPU: processor time, of which the shares are parts. "
+        "CPU: processor time; the shares are parts of it. "
         "Controller: all of a control step but MuJoCo's."
     )
     return Table("Rollouts", pd.DataFrame(rows), (timing, shares), note)

@@ -25,7 +25,7 @@ def remember(root: Path, base: Path | None) -> None:
 
 
 def remembered(root: Path) -> Path | None:
-    """Return that folder; None if there is none, or, with a warning, if it is gone."""
+    """Return that folder; None if none is remembered, or, with a warning, if it is gone."""
     if not (root / FILE).is_file():
         return None
     try:

@@ -65,7 +65,7 @@ class AuditTable:
 
 @dataclass(frozen=True)
 class FlagSection:
-    """The third section. `command`: what makes an audit, if there is none."""
+    """The third section. `command`: what makes an audit, if one is missing."""
 
     rows: tuple[FlagRow, ...]
     audits: tuple[AuditTable, ...]

@@ -24,7 +24,7 @@ RATES = "success, 95 % interval"
 
 
 class Dot(NamedTuple):
-    """A rate and its interval, all within [0, 1]; `parts`: the rates of which it is the mean."""
+    """A rate and its interval, all within [0, 1]; `parts`: the rates that it is the mean of."""
 
     rate: float
     low: float

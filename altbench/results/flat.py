@@ -35,7 +35,7 @@ ORDER = ("task", "label", "n", "train_seed", "split", "perturbation", "severity"
 _NOT_BESIDE_DECISIONS = "spec_json"
 
 Rows = Callable[[Sequence[str]], tuple[Int64, Any]]
-"""Keys -> of which of them each row is, and the rows (`packed.Packed.of`)."""
+"""Keys -> which key each row belongs to, and the rows (`packed.Packed.of`)."""
 
 
 def place_of(header: CellHeader) -> tuple[Any, ...]:
@@ -91,7 +91,7 @@ def pieces(headers: Iterable[CellHeader], rows: Rows, count: Callable[[str], int
 
 
 def read_episodes(path: Path) -> Any:
-    """Return the arrow table in an episodes.parquet; ResultsError if it is none."""
+    """Return the arrow table in an episodes.parquet; ResultsError if it is not one."""
     return episode_columns(read_flat(path), path)
 
 

@@ -59,7 +59,7 @@ class Packed:
         return sum(count for _, _, count in self._places.get(key, ()))
 
     def of(self, keys: Sequence[str]) -> tuple[Int64, Any]:
-        """Return the rows of cells in the order of `keys`: of which of them each row is,
+        """Return the rows of cells in the order of `keys`: which key each row belongs to,
         as an index (rows,), and the rows as a table.
         """
         self._pack()

@@ -131,7 +131,7 @@ def is_sealed(path: Path) -> bool:
 
 
 def _place_in_file(path: Path) -> int | None:
-    """Return where the digest begins in a file, of which only the footer is read; None without one."""
+    """Return where the digest begins in a file; None without one. Only the footer is read."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - _TAIL))

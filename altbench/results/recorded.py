@@ -176,8 +176,8 @@ class Recorded:
 
     @classmethod
     def of_flat(cls, folder: Path) -> Recorded:
-        """Return the records in the flat files of `folder`, of which no more than one group of
-        rows is held at once. ResultsError if they are missing or damaged.
+        """Return the records in the flat files of `folder`; at most one group of rows is held
+        at once. ResultsError if they are missing or damaged.
         """
         episodes, decisions = folder / EPISODES_FILE, folder / DECISIONS_FILE
         flat.check_episodes(episodes)

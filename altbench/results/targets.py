@@ -83,7 +83,7 @@ def find_target(
 
 
 def card_of(folder: Path) -> CheckpointCard:
-    """Return the card of the checkpoint in `folder`; ConfigError, which names those inside, if it is none."""
+    """Return the card of the checkpoint in `folder`; ConfigError, which names those inside, if it is not one."""
     if not is_checkpoint(folder):
         inside = sorted(path.name for path in (folder / "checkpoints").glob("*") if is_checkpoint(path))
         hint = f"; it has the checkpoints {', '.join(inside[:10])}" if inside else ""

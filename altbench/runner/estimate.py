@@ -185,7 +185,7 @@ class Estimator:
 
 
 def cell_guess() -> float:
-    """Return the seconds of an episode of which no rate is known."""
+    """Return the seconds of an episode whose rate is unknown."""
     return RolloutJob.first_guess_s
 
 
@@ -194,7 +194,7 @@ def costs_of(run: Run, jobs: Mapping[str, Job]) -> dict[str, Cost]:
     estimator = Estimator(run)
     try:
         return {key: estimator.cost(job) for key, job in jobs.items()}
-    except AltbenchError:  # such as a damaged card, of which the run itself will tell
+    except AltbenchError:  # such as a damaged card: the run itself will report it
         return {key: Cost(job.name, WORK, None) for key, job in jobs.items()}
 
 

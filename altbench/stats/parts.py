@@ -27,7 +27,7 @@ PART = ["task", "split", "perturbation", "severity"]
 
 @dataclass(frozen=True)
 class EpisodeParts:
-    """The episodes of recorded cells, of which one part is held at a time.
+    """The episodes of recorded cells; one part of them is held at a time.
 
     `add`: adds columns to a part. `task`, `split`, `perturbation`: what is chosen; None:
     all. `counted`: whether episodes that say nothing about the policy are left out.

@@ -50,7 +50,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Entry:
-    """An archive that was read. `file`: its name. `verdict`: None if there is none of these very bytes."""
+    """An archive that was read. `file`: its name. `verdict`: None if these very bytes have not been judged."""
 
     file: str
     digest: str
@@ -151,7 +151,7 @@ def read_entry(path: Path, verdict: Verdict | None = None) -> Entry:
 
 
 def _beside(path: Path) -> Verdict | None:
-    """Return the verdict beside an archive; None if there is none. A damaged one is an error."""
+    """Return the verdict beside an archive; None if it is missing. A damaged one is an error."""
     place = verdict_path(path)
     if not place.is_file():
         return None

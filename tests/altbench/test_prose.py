@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SHARE = 0.95
 """Of the public functions' docstrings; the rest may have a reason."""
+FOLDERS = ("altbench", "envs", "policies", "demos", "tests", "docs", "examples", "benchmarks")
+HARD_TO_READ = re.compile(r"\bof which\b|\b(?:is|are) none\b")
+"""Turns of phrase that a reader whose first language is not English stumbles over; Python's `is None` is another."""
 
 
 def test_docstrings_begin_with_a_verb(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,3 +32,16 @@ def test_a_noun_is_not_taken_for_a_verb(monkeypatch: pytest.MonkeyPatch) -> None
     for text in ("The mean.", "Whether it is so.", "A file's contents.", "Mean of all.", "->"):
         assert not structure.begins_with_verb(text), text
     assert "structure" in sys.modules
+
+
+def test_no_phrase_is_hard_to_read() -> None:
+    files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "results" / "README.md"]
+    files += [path for folder in FOLDERS for kind in ("*.py", "*.md") for path in (ROOT / folder).rglob(kind)]
+    lines = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in files
+        if path.is_file() and path != Path(__file__)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if HARD_TO_READ.search(line)
+    ]
+    assert not lines, "\n".join(lines)

@@ -64,7 +64,7 @@ def measure(name: str, wrappers: Sequence[Any], calls: int, episodes: int, obs_t
     one, two = (1e6 * np.percentile(wall[env], FASTEST) for env in (alone, several))
     own = 1e6 * np.percentile(cpu[several], FASTEST)
     print(f"{name}: {whole:.2f} times the steps of one; fastest {ENVS * one / two:.2f}", end=" ")
-    print(f"({one:.0f} and {two:.0f} us a call, of which this process works {own:.0f} us)", flush=True)
+    print(f"({one:.0f} and {two:.0f} us a call; this process works {own:.0f} us of it)", flush=True)
 
 
 def work(rates: Any, together: Any, obs_type: str, steps: int) -> None:

@@ -51,7 +51,7 @@ def test_spatial_softmax_finds_a_peak():
 def test_spatial_softmax_is_as_exact_in_training_as_in_acting():
     pool, features = SpatialSoftmax(4, 6), torch.randn(3, 4, 9, 7, generator=generator())
     maps = pool.maps(features)
-    pool.maps = torch.nn.Identity()  # of which autocast would take another precision
+    pool.maps = torch.nn.Identity()  # autocast would take another precision for them
     with torch.autocast("cpu", torch.bfloat16):
         trained = pool(maps)
     assert trained.dtype == torch.float32

@@ -326,7 +326,7 @@ class ExperimentRun:
 
 
 def _differs(cell: Cell, played: Mapping[str, Any]) -> bool:
-    """Return whether a published cell was played with other settings; a precision that follows the machine is none."""
+    """Return whether a published cell had other settings; a precision that follows the machine does not count."""
     machine = {"precision"}
     now, then = (
         {k: v for k, v in config.items() if k not in machine} for config in (cell.config, played.get("config", {}))

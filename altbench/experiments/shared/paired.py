@@ -30,7 +30,7 @@ def paired_table(title: str, groups: Mapping[str, pd.DataFrame], against: str, n
     `groups`: name -> episodes. Intervals are Newcombe's, of the effective number of
     pairs (pairs that begin from one pose are a cluster); `better` in the data:
     significantly so, by `stats.paired_tests` over the table and on at least 50
-    episodes, none of which is missing. No rows if `against` has no episodes. `what`: the episodes, in words.
+    episodes, all of them there. No rows if `against` has no episodes. `what`: the episodes, in words.
     """
     base = groups.get(against, pd.DataFrame())
     counts = {name: _counts(base, group) for name, group in groups.items() if name != against}

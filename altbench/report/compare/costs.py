@@ -20,7 +20,7 @@ def machine_of(fingerprint: Fingerprint | None) -> str | None:
 def cost_ratios(
     base: Sequence[MeasureRecord], new: Sequence[MeasureRecord], machines: tuple[str | None, str | None]
 ) -> tuple[tuple[CostRatio, ...], str]:
-    """Return the ratios of the measurements that both runs have, and why there are none.
+    """Return the ratios of the measurements that both runs have, and why they are missing.
 
     `machines`: of the base run and the new one, for records that name no machine.
     """

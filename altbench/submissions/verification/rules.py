@@ -63,7 +63,7 @@ def keys(cells: Sequence[PlayedCell], manifest: Manifest) -> list[str]:
             faults.append(f"{name}: its key is not the digest of its specification")
         point = points.get(spec.checkpoint)
         if point is None or spec.checkpoint != head.checkpoint_key:
-            faults.append(f"{name}: its checkpoint is none of the manifest's")
+            faults.append(f"{name}: the manifest does not name its checkpoint")
             continue
         told = (head.task, head.n, head.train_seed, head.policy.rpartition("/")[2])
         column = cell.column

@@ -38,7 +38,7 @@ def verify(
     checkpoint. `demonstrations`: a file whose checksum is compared. `draw`: the seed by
     which episodes are drawn; None draws one now, so that nobody knew it before. `by`:
     who verifies. `progress`: is told what is done, how much of it, of how much. What is
-    wrong with an archive is in the verdict. ConfigError if there is none.
+    wrong with an archive is in the verdict. ConfigError if the archive is missing.
     """
     if not path.exists():
         raise ConfigError(f"{path}: no such archive or folder; `altbench submit pack` makes one")

@@ -81,7 +81,7 @@ def read(path: Path, size: tuple[int, int], times: Iterable[float], fps: float) 
             raise DatasetError(f"{path}: expected images of {size}, got {(stream.height, stream.width)}")
         found = list(_at(container, stream, wanted, TOLERANCE / fps))
     if len(found) < len(wanted):
-        raise DatasetError(f"{path}: expected a frame at {wanted[len(found)]:.3f} s, but there is none")
+        raise DatasetError(f"{path}: expected a frame at {wanted[len(found)]:.3f} s, but it is missing")
     return np.stack(found)
 
 

@@ -52,7 +52,7 @@ def test_the_contents_of_an_adapter_enter_the_key_and_its_path_does_not(adapter:
     plain, with_file = key(), key(adapter=str(adapter))
     moved = adapter.rename(tmp_path / "moved.toml")
     assert with_file == key(adapter=str(moved)) == key(adapter=seeker.FOREIGN) != plain
-    moved.write_text("")  # the adapter that changes nothing is none
+    moved.write_text("")  # an adapter that changes nothing counts as no adapter
     assert key(adapter=str(moved)) == plain
 
 

@@ -33,7 +33,7 @@ class Settings(Spec):
 
 
 class Homing(Policy):
-    """Moves from the gripper to the target, both of which the fake task's state shows."""
+    """Moves from the gripper to the target; the fake task's state shows both."""
 
     name = "homing"
     config_type = Settings

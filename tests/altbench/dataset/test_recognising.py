@@ -61,7 +61,7 @@ def test_what_the_user_names_counts(tmp_path: Path) -> None:
 
 def test_a_file_that_does_not_say_needs_the_option(tmp_path: Path) -> None:
     with pytest.raises(
-        DatasetError, match=r"a file, but there is none; name its format with --format \(lerobot, minari, robomimic"
+        DatasetError, match=r"a file, but it is missing; name its format with --format \(lerobot, minari, robomimic"
     ):
         recognise(tmp_path / "missing")
     (tmp_path / "text.hdf5").write_text("no HDF5")

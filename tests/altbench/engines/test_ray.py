@@ -1,4 +1,4 @@
-"""Runs on a real Ray cluster of two raylets on this machine, one of which is killed in mid-run."""
+"""Runs on a real Ray cluster of two raylets on this machine; one is killed in mid-run."""
 
 from __future__ import annotations
 

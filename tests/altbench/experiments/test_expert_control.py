@@ -19,7 +19,7 @@ EPISODES = 2
 
 
 def run_of(root: Path) -> ExperimentRun:
-    """Two policies and two columns, one of which is a case of the audit, with nothing recorded."""
+    """Two policies and two columns, one column a case of the audit, with nothing recorded."""
     sweep = SweepSpec(
         name="control",
         tasks=("Lift",),

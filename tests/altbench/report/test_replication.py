@@ -1,4 +1,4 @@
-"""The figure of several data sets: what it draws, and when there is none."""
+"""The figure of several data sets: what it draws, and when it is left out."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def with_file(path: Path, *policies: dict[str, Any], **changes: Any) -> SweepSpe
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Path:
-    """Three demonstrations, two of which wait for an episode's length before they begin."""
+    """Three demonstrations; two of them wait for an episode's length before they begin."""
 
     def waiting(d: Any) -> Any:
         rows = np.concatenate([np.zeros(HORIZON, int), np.arange(len(d))])

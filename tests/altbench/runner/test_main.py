@@ -72,7 +72,7 @@ def success_csv(summary: Summary) -> bytes:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No figures, each of which takes longer than its run: for tests of tables and records."""
+    """No figures, since each takes longer than its run: for tests of tables and records."""
     monkeypatch.setattr(figures, "write_figures", lambda *_: ([], ()))
 
 

@@ -1,4 +1,4 @@
-"""Devices by name: what is not one is refused, and so is CUDA where there is none. torch is loaded by who needs it."""
+"""Devices by name: what is not one is refused, and so is CUDA where it is missing. torch is loaded by who needs it."""
 
 from __future__ import annotations
 

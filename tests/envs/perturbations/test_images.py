@@ -122,7 +122,7 @@ def test_jpeg_is_what_a_file_of_that_quality_holds(image: UInt8) -> None:
 def test_pixelate_leaves_the_published_number_of_squares(image: UInt8) -> None:
     seen = p.Pixelate(5).apply(image, KEY)
     edges = (np.diff(seen.astype(int), axis=1) != 0).any(axis=(0, 2)).sum()
-    assert edges in (20, 21)  # between a quarter of 84 columns, of which the first may be cut
+    assert edges in (20, 21)  # between a quarter of 84 columns; the first may be cut
     assert seen.mean() == pytest.approx(image.mean(), abs=0.5)
 
 
