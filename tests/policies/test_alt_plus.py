@@ -224,3 +224,22 @@ def test_where_a_demonstration_began_its_chunk_is_replayed_uncorrected(fit_polic
         return not np.array_equal(decision.actions[0], fitted.table.demonstrated.chunk(row, 8)[0])
 
     assert not corrected(0.2) and corrected(0.21)
+
+
+def test_a_known_episode_is_corrected_once_the_object_has_moved(fit_policy, observe, demonstrations, monkeypatch):
+    """What was known at the begin is not known any more once the network sees the object elsewhere."""
+    settings = {"train_steps": 20, "lookup": "monotone", "first_key": "whitened", "known": 1.0, "known_until": 0.3}
+    policy = fit_policy("alt_plus", **settings)
+    shown, seen = policy.fitted().table.demonstrated, between(observe, demonstrations)
+    policy.reset([0], [0])
+
+    def corrected(moved):
+        monkeypatch.setattr(alt_plus_policy, "largest_move", lambda change, *_: np.full(len(change), moved, np.float32))
+        decision = policy.act(seen, [0])
+        episode, frame = decision.matches[0, 0]
+        row = np.flatnonzero((shown.episode == episode) & (shown.frame == frame))
+        return not np.array_equal(decision.actions[0], shown.chunk(row, 8)[0])
+
+    assert [corrected(moved) for moved in (0.1, 0.29, 0.3, 0.1)] == [False, False, True, True]
+    policy.reset([0], [0])
+    assert not corrected(0.1)

@@ -37,7 +37,9 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     added to that covariance. `known`: an episode is executed uncorrected if, by the first
     key, its squared distance to one demonstration is at most this share of that to the
     next (0: never); then the object stands where that demonstration had it, and a
-    correction is noise.
+    correction is noise. `known_until`: how large a correction of a known episode would
+    be, as the largest change of a position in half the demonstrations' range, if the
+    object has been moved; from then on the episode is corrected (0: never).
     """
 
     appearance: float = Field(default=0.8, ge=0, lt=1)
@@ -49,6 +51,7 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     first_key: Literal["learned", "whitened"] = added("learned")
     whitening: float = added(1e-5, gt=0)
     known: float = added(0.0, ge=0, le=1)
+    known_until: float = added(0.0, ge=0)
 
     # A size that two cores can train, without a bottleneck behind the views, and with a
     # narrow head. README.md says what each of these gained.

@@ -167,8 +167,9 @@ class AltPlus(Trainable[AltPlusSpec]):
         chunk = fitted.table.demonstrated.chunk(rows, horizon)
         if self.config.correct:
             nearest = found.similarities[:, 0] if found.closest is None else found.closest
-            trusted = self._trusted(slots, 1 - nearest)
-            chunk = chunk + self._correction(here - fitted.predicted[rows]) * trusted[:, None, None]
+            change = here - fitted.predicted[rows]
+            trusted = self._trusted(slots, 1 - nearest, change)
+            chunk = chunk + self._correction(change) * trusted[:, None, None]
         level = self.flag.threshold(fitted.calibration_scores)
         return self.flag.decision(observation, slots, fitted.table, found, chunk, level)
 
@@ -209,16 +210,25 @@ class AltPlus(Trainable[AltPlusSpec]):
                 self._known |= {slot for slot, key in projected.items() if first.ambiguity(key) <= self.config.known}
         return self._follower.lookup(fitted.table, keys, slots, begun)
 
-    def _trusted(self, slots: Sequence[int], scores: Float32) -> NDArray[np.bool_]:
+    def _trusted(self, slots: Sequence[int], scores: Float32, change: Float32) -> NDArray[np.bool_]:
         """Return whether each slot's chunk is to be corrected, bool (B,).
 
         `scores` (B,), and whether the episode's place is known, decide it at an episode's
-        first decision, once: deciding anew at each decision was worse (README.md).
+        first decision, once: deciding anew at each decision was worse (README.md). But a
+        place is not known any more once `change` (B, Ta, Da), by how much the prediction
+        changed, is as large as `known_until`.
         """
-        for slot, score in zip(slots, scores, strict=True):
+        for slot, score, by in zip(slots, scores, self._move(change), strict=True):
             if slot not in self._familiar:
                 self._familiar[slot] = bool(score <= self.fitted().familiar_limit)
+            if 0 < self.config.known_until <= by:
+                self._known.discard(slot)
         return np.array([self._familiar[slot] and slot not in self._known for slot in slots])
+
+    def _move(self, change: Float32) -> Float32:
+        """Return the `largest_move` in `change` (B, Ta, Da): (B,)."""
+        half_range = numpy_of(self.fitted().network.action_range.half_range)
+        return largest_move(change, half_range, change.shape[-1] // self.task.arms)
 
     def _correction(self, change: Float32) -> Float32:
         """Return what is added to retrieved chunks, (B, Ta, Da), in the task's units.
@@ -226,11 +236,10 @@ class AltPlus(Trainable[AltPlusSpec]):
         `change` (B, Ta, Da): by how much the prediction changed. Gripper commands stay
         the demonstration's own.
         """
-        fitted = self.fitted()
         per_arm = change.reshape(*change.shape[:2], self.task.arms, -1).copy()
         per_arm[..., -1] = 0
-        moved = largest_move(change, numpy_of(fitted.network.action_range.half_range), per_arm.shape[-1]) ** 2
-        noise = (self.config.shrinkage * fitted.shrinkage_unit) ** 2
+        moved = self._move(change) ** 2
+        noise = (self.config.shrinkage * self.fitted().shrinkage_unit) ** 2
         weight = moved / np.maximum(moved + noise, np.finfo(np.float32).tiny)
         corrected: Float32 = (per_arm.reshape(change.shape) * weight[:, None, None]).astype(np.float32)
         return corrected
