@@ -301,6 +301,7 @@ def test_the_audit_is_shown_where_there_is_one_and_asked_for_where_not(text: str
     copy = small(tmp_path / "run")
     place = copy / "audit" / "lift-alt-n30-s0"
     place.mkdir(parents=True)
+    assert "(no audit)" in verdict(load(copy)).sentences[2], "an audit that was begun is none"
     (place / "calibrated.csv").write_text(
         "task,label,n,train_seed,case,episodes,solved,distance_m,expert_distance_m,memorised,rate,low,high,threshold,z,pairs,"
         "gap_m,gap_low_m,gap_high_m,distance,trajectory\n"
@@ -308,6 +309,7 @@ def test_the_audit_is_shown_where_there_is_one_and_asked_for_where_not(text: str
     )
     (place / "calibrated.json").write_text(json.dumps({"title": "", "note": "How to read <it>."}))
     (found,) = audits(load(copy))
+    assert "(no audit)" not in verdict(load(copy)).sentences[2]
     assert found.rows[0][:4] == ("alt", "30", "in distribution", "90/100")
     assert found.rows[0][6:] == ("81/90 90 % [80, 95]", "-18.0 [-20.0, -16.0]")
     assert "How to read &lt;it&gt;." in write_page(copy).read_text("utf-8")
