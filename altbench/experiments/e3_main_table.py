@@ -42,10 +42,12 @@ from altbench.experiments.shared.sweeps import (
 from altbench.experiments.shared.texts import cost_text, frame_table, prose
 from altbench.report.cost_figures import costs_figure
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
+from altbench.report.drawing.stars import STAR
 from altbench.report.lookups import lookups_table
 from altbench.report.privileged import marked
 from altbench.report.style import policy_styles, styled
 from altbench.report.table import Table, rate_of_text, rate_text, significant
+from altbench.results.training import COLUMN
 from altbench.stats.rates import Rate
 from altbench.sweeps.spec import DemonstrationEntry, SweepSpec
 
@@ -160,8 +162,9 @@ def figures(tables: Tables) -> Figures:
 
 def _shown_rates(main: pd.DataFrame) -> pd.DataFrame:
     """Return the rates that only the main table has, read from its texts."""
-    rates = [(row["policy"], split, *rate_of_text(row[split])) for _, row in main.iterrows() for split in SHOWN]
-    return pd.DataFrame(rates, columns=["policy", "column", "rate", "low", "high"])
+    texts = [(row["policy"], split, str(row[split])) for _, row in main.iterrows() for split in SHOWN]
+    rates = [(*place, *rate_of_text(text), not text.endswith(STAR)) for *place, text in texts]
+    return pd.DataFrame(rates, columns=["policy", "column", "rate", "low", "high", COLUMN])
 
 
 def _costs(costs: pd.DataFrame, labels: Iterable[str]) -> Table:

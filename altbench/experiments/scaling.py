@@ -26,6 +26,7 @@ from altbench.experiments.shared.matrix import (
     matrix,
     matrix_table,
     row_styles,
+    stars_in,
 )
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import listed, prose
@@ -112,7 +113,7 @@ def _by_n(found: Mapping[str, pd.DataFrame]) -> Figure | None:
     numbers = data["column"].str.removeprefix("N = ").astype(int)
     rates = data.assign(n=numbers, label=data["policy"])
     with styled():
-        return rates_by_n(rates, SPLITS, "Lift", row_styles(data))
+        return rates_by_n(rates, SPLITS, "Lift", row_styles(data), stars_in(data))
 
 
 def _summary(uniform: Matrix) -> str:

@@ -118,6 +118,19 @@ def test_a_row_that_has_not_converged_leads_on_the_page_no_more_than_in_the_tabl
     text = write_page(tmp_path).read_text()
     assert 'bc <small class="muted">not converged</small>' in text and "marked * in legends" in text
     assert 'alt <small class="muted">not converged' not in text
+    assert "</svg> bc *</span>" in text and "* Not ranked: the network has not converged</p>" in text
+
+
+def test_a_legend_of_several_tasks_says_on_which_a_row_has_not_converged(tmp_path: Path) -> None:
+    for task, label in (("Lift", "bc"), ("Can", "bc"), ("Lift", "alt"), ("Can", "alt")):
+        one = dataclasses.replace(header(label, 30, "uniform"), task=task, name=f"{task.lower()}/{label}")
+        write_cell(tmp_path, dataclasses.replace(one, key=task + one.key[4:], checkpoint_key=task + label), won(5, 10))
+    known = {"Canbc": {"name": "can/bc/n30/s0", "epochs": 10.0, "converged": False}}
+    sealed.write_json(tmp_path / "training.json", {"checkpoints": known})
+    run = load(tmp_path)
+    assert run.stars.rows == {"bc"} and run.stars.note == "* Not ranked: the network has not converged (bc: Can)"
+    text = write_page(tmp_path).read_text()
+    assert text.count("has not converged (bc: Can)</p>") == text.count("</svg> bc *</span>") >= 1
 
 
 def won(count: int, of: int) -> list[EpisodeRecord]:
