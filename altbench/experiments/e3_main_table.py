@@ -7,17 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Preset,
-    Report,
-    Reported,
-    Section,
-    Tables,
-    drawn,
-)
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import (
     NOTE,
     PLAIN_NOTE,
@@ -29,12 +21,14 @@ from altbench.experiments.shared.matrix import (
     matrix_table,
 )
 from altbench.experiments.shared.recall import pooled, trajectory_recall
+from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import (
     COLLECTED,
     EPISODES,
     OUT_OF_DISTRIBUTION,
     POLICIES,
     N,
+    Preset,
     evaluation,
     make_sweep,
     row,

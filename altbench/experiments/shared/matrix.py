@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import ExperimentRun
+from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.texts import UNCONVERGED_NOTE
 from altbench.report.dots import Dot, draw_dots
 from altbench.report.drawing.heat import draw_heat

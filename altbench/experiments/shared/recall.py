@@ -9,7 +9,7 @@ import numpy as np
 
 from altbench.core import registry
 from altbench.core.types import Float64
-from altbench.experiments.shared.experiment import ExperimentRun
+from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.matrix import clean, recorded_cells
 from altbench.rollout.records import NOT_COUNTED, EpisodeRecord
 from altbench.stats.chunks import ChunkLibrary
