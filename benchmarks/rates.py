@@ -73,7 +73,7 @@ def published() -> dict[str, Any]:
             if entry is None or measured["train_seconds"] is None:
                 continue
             name, cls = preset_of(measured["policy"], measured["preset"]), registry.policy(measured["policy"])
-            config = resolve_config(cls, entry["preset"], entry["config"], name).model_dump()
+            config = resolve_config(cls, entry["preset"], entry["config"], name)
             count = steps_of(config, 30 * 35)
             (steps if count else fits)[name].append(measured["train_seconds"] / (count or 1))
             sizes[name].append(measured["disk_bytes"])

@@ -241,7 +241,8 @@ class Trainable(Policy[ConfigT]):
     `least_epochs`: the passes over the frames without which a fit counts as not
     converged, unless it ended at a plateau of its loss; tables mark it and do not rank
     it. 0: the policy has no such rule. It reads `batch_size` of the settings and the
-    steps that `FitContext.progress` is told.
+    steps that `FitContext.progress` is told. Settings with a method `total_steps(frames)`
+    tell the gradient steps of a fit to what estimates its time.
     """
 
     least_epochs: ClassVar[float] = 0.0

@@ -18,18 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from altbench.experiments.shared.arrays import read_arrays, write_arrays
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Preset,
-    Report,
-    Reported,
-    Say,
-    Section,
-    Tables,
-    drawn,
-)
+from altbench.experiments.shared.experiment import Experiment, Say
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Figures, Tables, drawn
+from altbench.experiments.shared.sections import Report, Reported, Section
+from altbench.experiments.shared.sweeps import Preset
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.drawing.layout import headline, legend
 from altbench.report.style import COLOURS, styled

@@ -24,21 +24,13 @@ from altbench.experiments.shared.audits import (
     similarity_table,
     ways_table,
 )
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Preset,
-    Report,
-    Reported,
-    Say,
-    Section,
-    Tables,
-    drawn,
-)
+from altbench.experiments.shared.experiment import Experiment, Say
+from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.expert import EXPERT
+from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.limits import SIZES
-from altbench.experiments.shared.sweeps import EPISODES, N, make_sweep, row
+from altbench.experiments.shared.sections import Report, Reported, Section
+from altbench.experiments.shared.sweeps import EPISODES, N, Preset, make_sweep, row
 from altbench.experiments.shared.texts import listed, percent, prose
 from altbench.report.table import Table
 from altbench.stats.scores import summarise

@@ -7,17 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Preset,
-    Report,
-    Reported,
-    Section,
-    Tables,
-    drawn,
-)
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import (
     NOTE,
     PLAIN_NOTE,
@@ -29,12 +21,14 @@ from altbench.experiments.shared.matrix import (
     matrix_table,
 )
 from altbench.experiments.shared.recall import RECALLS, pooled, recalls_table, trajectory_recall
+from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import (
     COLLECTED,
     EPISODES,
     OUT_OF_DISTRIBUTION,
     POLICIES,
     N,
+    Preset,
     evaluation,
     make_sweep,
     row,
@@ -42,10 +36,12 @@ from altbench.experiments.shared.sweeps import (
 from altbench.experiments.shared.texts import cost_text, frame_table, prose
 from altbench.report.cost_figures import costs_figure
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
+from altbench.report.drawing.stars import STAR
 from altbench.report.lookups import lookups_table
 from altbench.report.privileged import marked
 from altbench.report.style import policy_styles, styled
 from altbench.report.table import Table, rate_of_text, rate_text, significant
+from altbench.results.training import COLUMN
 from altbench.stats.rates import Rate
 from altbench.sweeps.spec import DemonstrationEntry, SweepSpec
 
@@ -161,8 +157,9 @@ def figures(tables: Tables) -> Figures:
 
 def _shown_rates(main: pd.DataFrame) -> pd.DataFrame:
     """Return the rates that only the main table has, read from its texts."""
-    rates = [(row["policy"], split, *rate_of_text(row[split])) for _, row in main.iterrows() for split in SHOWN]
-    return pd.DataFrame(rates, columns=["policy", "column", "rate", "low", "high"])
+    texts = [(row["policy"], split, str(row[split])) for _, row in main.iterrows() for split in SHOWN]
+    rates = [(*place, *rate_of_text(text), not text.endswith(STAR)) for *place, text in texts]
+    return pd.DataFrame(rates, columns=["policy", "column", "rate", "low", "high", COLUMN])
 
 
 def _costs(costs: pd.DataFrame, labels: Iterable[str]) -> Table:

@@ -7,17 +7,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from altbench.experiments.e4_variants import BASE, FISHER, RAW, THUMBNAILS, UNLEARNED, variants
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Preset,
-    Report,
-    Reported,
-    Section,
-    Tables,
-    drawn,
-)
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import (
     NOTE,
     Matrix,
@@ -31,7 +23,8 @@ from altbench.experiments.shared.matrix import (
 )
 from altbench.experiments.shared.paired import better, paired_table
 from altbench.experiments.shared.recall import RECALLS, lookup_recall, pooled, recalls_table, trajectory_recall
-from altbench.experiments.shared.sweeps import EPISODES, evaluation, make_sweep
+from altbench.experiments.shared.sections import Report, Reported, Section
+from altbench.experiments.shared.sweeps import EPISODES, Preset, evaluation, make_sweep
 from altbench.experiments.shared.texts import cost_text, frame_table, listed, prose
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame
 from altbench.report.table import Table, rate_text

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from altbench.experiments.shared.experiment import Preset
-from altbench.experiments.shared.sweeps import row
+from altbench.experiments.shared.sweeps import Preset, row
 from altbench.sweeps.spec import PolicyEntry
 
 BASE = "key"

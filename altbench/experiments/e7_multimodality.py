@@ -8,18 +8,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Preset,
-    Report,
-    Reported,
-    Section,
-    Tables,
-    drawn,
-)
-from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Figures, Tables, drawn
+from altbench.experiments.shared.sections import Report, Reported, Section
+from altbench.experiments.shared.sweeps import EPISODES, N, Preset, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, prose
 from altbench.report.drawing.stacks import Stacks, draw_stacks
 from altbench.report.style import styled

@@ -21,19 +21,11 @@ from altbench.core.types import Float32, Float64, Int64
 from altbench.experiments.e4_variants import variants
 from altbench.experiments.shared.arrays import read_arrays, write_arrays
 from altbench.experiments.shared.embeddings import frame_keys, join, split
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Preset,
-    Report,
-    Reported,
-    Say,
-    Section,
-    Tables,
-    drawn,
-)
-from altbench.experiments.shared.sweeps import N, evaluation, make_sweep
+from altbench.experiments.shared.experiment import Experiment, Say
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Figures, Tables, drawn
+from altbench.experiments.shared.sections import Report, Reported, Section
+from altbench.experiments.shared.sweeps import N, Preset, evaluation, make_sweep
 from altbench.experiments.shared.texts import frame_table, prose
 from altbench.experiments.shared.tsne import tsne
 from altbench.report.drawing.layout import headline, legend

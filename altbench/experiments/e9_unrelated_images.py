@@ -11,17 +11,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Preset,
-    Report,
-    Reported,
-    Section,
-    Tables,
-    drawn,
-)
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import (
     Matrix,
     Where,
@@ -33,7 +25,8 @@ from altbench.experiments.shared.matrix import (
     recorded_cells,
 )
 from altbench.experiments.shared.recall import chunk_recall, nearest_demonstrations
-from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
+from altbench.experiments.shared.sections import Report, Reported, Section
+from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, Preset, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, prose
 from altbench.report.drawing.order import labels_in_order
 from altbench.report.drawing.stacks import Stacks, draw_stacks

@@ -27,19 +27,12 @@ from altbench.experiments.shared.embeddings import (
     split,
     write_embedded,
 )
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Preset,
-    Report,
-    Say,
-    Section,
-    Tables,
-    drawn,
-)
+from altbench.experiments.shared.experiment import Experiment, Say
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table, recorded_cells
-from altbench.experiments.shared.sweeps import EPISODES, N, evaluation, make_sweep, row
+from altbench.experiments.shared.sections import Report, Section
+from altbench.experiments.shared.sweeps import EPISODES, N, Preset, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, percent, prose
 from altbench.report.flags import calibrated_flags_table, flag_rate
 from altbench.report.table import Table, rate_text

@@ -9,7 +9,8 @@ import pandas as pd
 
 from altbench import experiments
 from altbench.core.errors import ResultsError
-from altbench.experiments.shared.experiment import Experiment, Figures, Tables, Undrawn
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.figures import Figures, Tables, Undrawn
 from altbench.experiments.shared.report import ABOUT, write_named
 from altbench.report.drawing.layout import Failures
 from altbench.system.fingerprint import Fingerprint

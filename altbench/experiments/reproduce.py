@@ -11,9 +11,11 @@ from rich.console import Console
 
 from altbench.core.errors import AltbenchError
 from altbench.experiments.shared.available import only_available
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Preset
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.part import WHOLE, Part
 from altbench.experiments.shared.report import write_report
+from altbench.experiments.shared.sweeps import Preset
 from altbench.report.drawing.data_sets import write_figure
 from altbench.report.replication import STEM, replication_table
 from altbench.report.table import write_table

@@ -8,18 +8,12 @@ from typing import Any
 import pandas as pd
 
 from altbench.core import registry
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Preset,
-    Report,
-    Section,
-    Tables,
-    drawn,
-)
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import Where, clean, heat_map, label_rows, matrix, matrix_table
-from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, evaluation, make_sweep, row
+from altbench.experiments.shared.sections import Report, Section
+from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, Preset, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.flags import flag_rate
 from altbench.report.style import words

@@ -7,16 +7,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Preset,
-    Report,
-    Section,
-    Tables,
-    drawn,
-)
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import (
     PLAIN_NOTE,
     Matrix,
@@ -26,8 +19,10 @@ from altbench.experiments.shared.matrix import (
     matrix,
     matrix_table,
     row_styles,
+    stars_in,
 )
-from altbench.experiments.shared.sweeps import EPISODES, POLICIES, evaluation, make_sweep, row
+from altbench.experiments.shared.sections import Report, Section
+from altbench.experiments.shared.sweeps import EPISODES, POLICIES, Preset, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import listed, prose
 from altbench.report.figures import rates_by_n
 from altbench.report.style import styled
@@ -112,7 +107,7 @@ def _by_n(found: Mapping[str, pd.DataFrame]) -> Figure | None:
     numbers = data["column"].str.removeprefix("N = ").astype(int)
     rates = data.assign(n=numbers, label=data["policy"])
     with styled():
-        return rates_by_n(rates, SPLITS, "Lift", row_styles(data))
+        return rates_by_n(rates, SPLITS, "Lift", row_styles(data), stars_in(data))
 
 
 def _summary(uniform: Matrix) -> str:

@@ -15,6 +15,7 @@ from altbench.core import registry
 from altbench.core.errors import AltbenchError, ResultsError
 from altbench.core.task import TaskInfo
 from altbench.report.drawing.order import labels_in_order, tasks_in_order
+from altbench.report.drawing.stars import Shown, Stars, stars_of
 from altbench.report.figures import run_styles
 from altbench.report.flags import ood_table
 from altbench.report.privileged import marked
@@ -219,6 +220,16 @@ class RunRecords:
     def styles(self) -> Styles:
         """A colour, a marker and a name for each label."""
         return run_styles(self.everything)
+
+    @cached_property
+    def stars(self) -> Stars:
+        """The labels with a star in legends, each of which serves all tasks and N of a label."""
+        tasks, numbers = len(self.tasks) > 1, len({row.n for row in self.rows}) > 1
+
+        def place(row: Row) -> str:
+            return " ".join([*([row.task] if tasks else []), *([f"N = {row.n}"] if numbers else [])])
+
+        return stars_of(Shown(row.label, row.label, place(row), self.is_short(row)) for row in self.rows)
 
     @cached_property
     def splits(self) -> list[str]:

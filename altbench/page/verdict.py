@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from altbench.page.flags import audits
 from altbench.page.records import Condition, Row, RunRecords, task_info
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame
 from altbench.report.privileged import is_privileged
@@ -212,7 +213,7 @@ def _lacking(run: RunRecords) -> list[str]:
         found.append("other training seeds (each row was fitted once)")
     if not run.measures:
         found.append("time and memory")
-    if not (run.root / "audit").is_dir():
+    if not audits(run):
         found.append("whether motions are copies of demonstrations (no audit)")
     if lost := int(run.success["infra_errors"].sum()):
         found.append(f"{_count(lost, 'episode')} that could not be played")

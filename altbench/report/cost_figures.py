@@ -33,6 +33,7 @@ def latency_memory(measures: Sequence[MeasureRecord], styles: Styles) -> Figure:
 
     Of each policy, the measurement at its largest N is shown.
     """
+    # No row has a star: more training changes neither the time nor the memory of a network.
     frame = timed_and_weighed(measures)
     ms, tails = frame["latency_p50_s"] * MILLISECONDS, frame["latency_p99_s"] * MILLISECONDS
     held = frame["weights_and_table_bytes"].astype(float) * MEGABYTES

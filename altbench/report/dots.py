@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from rich.cells import cell_len
 
 from altbench.report.drawing.layout import WIDEST, headline
+from altbench.report.drawing.stars import NO_STARS, Stars
 from altbench.report.style import Style, Styles, folded, per_cent
 
 ROW = 0.25
@@ -43,13 +44,14 @@ def draw_dots(
     dots: Mapping[tuple[Row, str], Dot],
     styles: Styles,
     axis_label: str = RATES,
+    stars: Stars = NO_STARS,
 ) -> Figure:
     """Draw the `dots` by (row, column), each in its row's style.
 
     Each group has a line of its own with its name, above its rows. A place without a dot
     stays empty. Call this inside `styled`.
     """
-    places, names, heads = lanes(rows, styles)
+    places, names, heads = lanes(rows, styles, stars)
     figure, axes = lane_panels(names, len(columns))
     for axis, column in zip(axes, columns, strict=True):
         _rates(axis)
@@ -58,12 +60,12 @@ def draw_dots(
             if (row, column) in dots:
                 _draw(axis, dots[row, column], place, styles[row[1]])
     name_lanes(axes[0], names, heads)
-    headline(figure, title)
+    headline(figure, stars.under(title))
     figure.supxlabel(axis_label, fontsize=axes[0].xaxis.label.get_fontsize())
     return figure
 
 
-def lanes(rows: Sequence[Row], styles: Styles) -> tuple[dict[Row, int], list[str], set[int]]:
+def lanes(rows: Sequence[Row], styles: Styles, stars: Stars = NO_STARS) -> tuple[dict[Row, int], list[str], set[int]]:
     """Return each row's place, the name at every place, and the places of groups' names."""
     places: dict[Row, int] = {}
     names: list[str] = []
@@ -74,7 +76,7 @@ def lanes(rows: Sequence[Row], styles: Styles) -> tuple[dict[Row, int], list[str
             heads.add(len(names))
             names.append(folded(group))
         places[row] = len(names)
-        names.append(folded(styles[label].name or label))
+        names.append(folded(stars.named(row, styles[label].name or label)))
     return places, names, heads
 
 

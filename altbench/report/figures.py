@@ -19,10 +19,11 @@ from altbench.report.dots import RATES, Dot, Row, draw_dots
 from altbench.report.drawing.layout import Failures, draw_all, finish, grid, headline
 from altbench.report.drawing.order import labels_in_order, tasks_in_order
 from altbench.report.drawing.places import BEYOND, band_places, draw_lines
-from altbench.report.drawing.severities import ood_scores, success_by_perturbation
+from altbench.report.drawing.severities import ood_scores, stars_by_label, success_by_perturbation
+from altbench.report.drawing.stars import NO_STARS, Shown, Stars, stars_of
 from altbench.report.splits import splits_in_order
 from altbench.report.style import Panels, Styles, per_cent, policy_styles, words
-from altbench.report.success import unconverged_rows
+from altbench.report.success import Unconverged, not_converged, unconverged_rows
 from altbench.rollout.records import MISSING, NOT_COUNTED, MeasureRecord
 from altbench.stats.parts import PART, Episodes, chosen, counted, gathered, rates_by
 from altbench.sweeps.spec import CLEAN
@@ -30,7 +31,6 @@ from altbench.system.fingerprint import Fingerprint
 
 COSTS = "latency_memory"
 """The figure of time and memory, which shows no episodes."""
-UNCONVERGED = "* Not ranked: the network has not converged"
 
 
 def write_figures(
@@ -43,11 +43,9 @@ def write_figures(
     episodes are missing.
     """
     played = _played(episodes)
-    styles, lacks = _styles(played, measures), _missing_note(played)
-    short = UNCONVERGED if any(style.name.endswith(" *") for style in styles.values()) else ""
-    note = "\n".join(filter(None, (lacks, short)))
-    figures = _figures(counted(episodes), played[played["counted"] > 0], measures, styles)
-    noted = ((stem, partial(_noted, draw, "" if stem == COSTS else note)) for stem, draw in figures)
+    lacks = _missing_note(played)
+    figures = _figures(counted(episodes), played[played["counted"] > 0], measures, _styles(played, measures))
+    noted = ((stem, partial(_noted, draw, "" if stem == COSTS else lacks)) for stem, draw in figures)
     return draw_all(noted, folder, fingerprint)
 
 
@@ -59,7 +57,7 @@ def run_styles(episodes: Episodes) -> Styles:
 def _styles(played: pd.DataFrame, measures: Sequence[MeasureRecord]) -> Styles:
     policies = {m.label: m.policy for m in measures}
     policies |= dict(zip(played["label"], played["policy"], strict=True))
-    return policy_styles(policies, policies, set(played.loc[played["short"], "label"]))
+    return policy_styles(policies, policies)
 
 
 def _played(episodes: Episodes) -> pd.DataFrame:
@@ -107,34 +105,43 @@ def _figures(
 
     `played`: rows of `_played` with episodes that count.
     """
+    short = set(played.loc[played["short"], ["task", "label", "n"]].itertuples(index=False, name=None))
     everywhere = chosen(episodes, perturbation=CLEAN)
     several = played.loc[played["perturbation"] == CLEAN, "task"].nunique() > 1
     if several:
-        yield "success_by_task", partial(success_by_task, everywhere, styles)
+        yield "success_by_task", partial(success_by_task, everywhere, styles, short)
     for task, own in played.groupby("task"):
         name = str(task).lower()
         clean, perturbed = own[own["perturbation"] == CLEAN], own[own["perturbation"] != CLEAN]
         shown = chosen(everywhere, task=str(task))
         if clean["n"].nunique() > 1:
-            yield f"success_by_n_{name}", partial(success_by_n, shown, str(task), styles)
+            yield f"success_by_n_{name}", partial(success_by_n, shown, str(task), styles, short)
         elif len(clean) and not several:
-            yield f"success_by_split_{name}", partial(success_by_split, shown, str(task), styles)
+            yield f"success_by_split_{name}", partial(success_by_split, shown, str(task), styles, short)
         for split in sorted(set(perturbed["split"])):
             part, where = chosen(episodes, task=str(task), split=split), f"{task}, {words(split)}"
-            yield f"success_by_perturbation_{name}_{split}", partial(success_by_perturbation, part, where, styles)
+            yield (
+                f"success_by_perturbation_{name}_{split}",
+                partial(success_by_perturbation, part, where, styles, short),
+            )
             if perturbed.loc[perturbed["split"] == split, "scored"].any():
-                yield f"ood_scores_{name}_{split}", partial(ood_scores, part, where, styles)
+                yield f"ood_scores_{name}_{split}", partial(ood_scores, part, where, styles, short)
     if len(timed_and_weighed(measures)):
         yield COSTS, partial(latency_memory, measures, styles)
 
 
-def success_by_n(clean: Episodes, task: str, styles: Styles) -> Figure:
-    """Draw success against the number of demonstrations, one panel per split."""
+def success_by_n(clean: Episodes, task: str, styles: Styles, short: Unconverged = frozenset()) -> Figure:
+    """Draw success against the number of demonstrations, one panel per split.
+
+    `short`: the rows that have not converged.
+    """
     rates = rates_by(clean, ["task", "split", "label", "n"])
-    return rates_by_n(rates, splits_in_order(rates), task, styles)
+    return rates_by_n(rates, splits_in_order(rates), task, styles, stars_by_label(rates, short))
 
 
-def rates_by_n(rates: pd.DataFrame, splits: Sequence[str], task: str, styles: Styles) -> Figure:
+def rates_by_n(
+    rates: pd.DataFrame, splits: Sequence[str], task: str, styles: Styles, stars: Stars = NO_STARS
+) -> Figure:
     """Draw `rates` (split, label, n, rate, low, high) against n, one panel per split."""
     steps, labels = sorted(set(rates["n"])), labels_in_order(rates["label"])
     figure, axes = grid(1, len(splits), width=0.5 + 0.62 * len(steps) * max(1, len(labels) / 5), height=2.7)
@@ -145,7 +152,7 @@ def rates_by_n(rates: pd.DataFrame, splits: Sequence[str], task: str, styles: St
         band_places(axis, [str(n) for n in steps])
         axis.set(title=words(split), xlabel="demonstrations (N)")
     percent_axes(axes)
-    finish(figure, f"{task}: success by number of demonstrations", labels, styles)
+    finish(figure, f"{task}: success by number of demonstrations", labels, styles, stars)
     return figure
 
 
@@ -158,21 +165,42 @@ def percent_axes(axes: Panels) -> None:
         row[0].set_ylabel("success, 95 % interval")
 
 
-def success_by_split(clean: Episodes, task: str, styles: Styles) -> Figure:
-    """Draw success by policy at the run's only N, one panel per split."""
+def success_by_split(clean: Episodes, task: str, styles: Styles, short: Unconverged = frozenset()) -> Figure:
+    """Draw success by policy at the run's only N, one panel per split.
+
+    `short`: the rows that have not converged.
+    """
     rates = rates_by(clean, ["task", "split", "label", "n"])
-    return draw_by_split(rates, f"{task}, N = {rates['n'].iloc[0]}: success by split", styles, grouped=False)
+    title = f"{task}, N = {rates['n'].iloc[0]}: success by split"
+    return draw_by_split(rates, title, styles, grouped=False, stars=_stars(rates, short, grouped=False))
 
 
-def success_by_task(clean: Episodes, styles: Styles) -> Figure:
-    """Draw success on each task at each policy's largest N, one panel per split."""
+def success_by_task(clean: Episodes, styles: Styles, short: Unconverged = frozenset()) -> Figure:
+    """Draw success on each task at each policy's largest N, one panel per split.
+
+    `short`: the rows that have not converged.
+    """
     rates = rates_by(clean, ["task", "split", "label", "n"])
     largest = rates[rates["n"] == rates.groupby(["task", "label"])["n"].transform("max")]
     counts = ", ".join(str(n) for n in sorted(set(largest["n"])))
-    return draw_by_split(largest, f"Success by task and split, N = {counts}", styles, grouped=True)
+    title = f"Success by task and split, N = {counts}"
+    return draw_by_split(largest, title, styles, grouped=True, stars=_stars(largest, short, grouped=True))
 
 
-def draw_by_split(found: pd.DataFrame, title: str, styles: Styles, grouped: bool, axis_label: str = RATES) -> Figure:
+def _stars(rates: pd.DataFrame, short: Unconverged, grouped: bool) -> Stars:
+    """Return the stars of the rows that `draw_by_split` draws of `rates`."""
+    rows = zip(rates["task"], rates["label"], not_converged(short, rates), strict=True)
+    return stars_of(Shown((task if grouped else "", label), label, task, late) for task, label, late in rows)
+
+
+def draw_by_split(
+    found: pd.DataFrame,
+    title: str,
+    styles: Styles,
+    grouped: bool,
+    axis_label: str = RATES,
+    stars: Stars = NO_STARS,
+) -> Figure:
     """Draw a row per policy, under its task's name if `grouped`, and a panel per split.
 
     `found`: a row for each dot, with the columns task, label, split, rate, low, high and,
@@ -193,4 +221,4 @@ def draw_by_split(found: pd.DataFrame, title: str, styles: Styles, grouped: bool
         )
         for _, r in rates.iterrows()
     }
-    return draw_dots(title, rows, [words(split) for split in splits], dots, styles, axis_label)
+    return draw_dots(title, rows, [words(split) for split in splits], dots, styles, axis_label, stars)

@@ -73,13 +73,11 @@ PLAIN = Style("#5F5F5F", "o")
 """Style of a row that its name identifies and that has no style in styles.toml."""
 
 
-def policy_styles(
-    labels: Iterable[str], policies: Mapping[str, str] | None = None, unconverged: Iterable[str] = ()
-) -> Styles:
+def policy_styles(labels: Iterable[str], policies: Mapping[str, str] | None = None) -> Styles:
     """Return a colour, a marker and a name for each label.
 
     `policies`: the policy of a label, where it is known; those that see the task's state
-    are hollow, and their names say so. `unconverged`: labels that end in `*`.
+    are hollow, and their names say so.
 
     A variant of a policy of styles.toml, such as `alt-hold`, has a shade of its colour
     and another marker. Any other label has one of the other styles, which its name
@@ -87,12 +85,12 @@ def policy_styles(
     """
     # They depend on the labels alone and not on the registry: installing one more policy
     # must not recolour the figures of others.
-    shown, fixed, short = sorted(set(labels)), _fixed_styles(), set(unconverged)
+    shown, fixed = sorted(set(labels)), _fixed_styles()
     taken = {fixed[label].marker for label in shown if label in fixed}
     found: dict[str, Style] = {}
     for label in shown:
         found[label] = fixed.get(label) or _free(label, set(found.values()), taken)
-    return {label: _named(label, style, policies or {}, label in short) for label, style in found.items()}
+    return {label: _named(label, style, policies or {}) for label, style in found.items()}
 
 
 def _free(label: str, used: set[Style], taken: set[str]) -> Style:
@@ -113,23 +111,21 @@ def shade(colour: str) -> str:
     return str(matplotlib.colors.to_hex([SHADE * part for part in matplotlib.colors.to_rgb(colour)]))
 
 
-def _named(label: str, style: Style, policies: Mapping[str, str], unconverged: bool) -> Style:
-    """Return the style with the row's name, marked if it is privileged or has not converged."""
+def _named(label: str, style: Style, policies: Mapping[str, str]) -> Style:
+    """Return the style with the row's name, marked if it is privileged."""
     policy = policies.get(label, label)
     # A row of the audit that no policy plays has NaN in its place.
     hollow = is_privileged(policy) or (label == CONTROL and str(policy) in (CONTROL, "nan", "None", ""))
-    name = f"{label}{MARK if hollow else ''}{' *' if unconverged else ''}"
-    return replace(style, hollow=hollow, name=name)
+    return replace(style, hollow=hollow, name=f"{label}{MARK if hollow else ''}")
 
 
-def styles_beside_names(labels: Iterable[str], unconverged: Iterable[str] = ()) -> Styles:
+def styles_beside_names(labels: Iterable[str]) -> Styles:
     """Return a style for each label; `PLAIN` for one without a style of its own.
 
     For figures with a name beside each dot, which need not tell labels apart by colour.
     """
     fixed = _fixed_styles()
-    short = set(unconverged)
-    return {label: _named(label, fixed.get(label, PLAIN), {}, label in short) for label in labels}
+    return {label: _named(label, fixed.get(label, PLAIN), {}) for label in labels}
 
 
 @cache

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
+from altbench.report.drawing.stars import STAR
 from altbench.report.privileged import is_privileged, marked
 from altbench.report.splits import by_split
 from altbench.report.table import Block, Table, pivot, rate_text
@@ -79,7 +80,7 @@ def success_table(episodes: Episodes) -> Table:
     texts = rate_texts(
         data["successes"], data["episodes"], data["rate"], data["low"], data["high"], data["infra_errors"]
     )
-    texts = [f"{text} *" if late else text for text, late in zip(texts, _not_converged(short, data), strict=True)]
+    texts = [f"{text}{STAR}" if late else text for text, late in zip(texts, not_converged(short, data), strict=True)]
     lacks = _INCOMPLETE if data["infra_errors"].any() else ""
     several = SEEDS_NOTE if len(seeds) > 1 else ""
     several += (
@@ -105,7 +106,7 @@ def _facts(episodes: Episodes) -> tuple[set[tuple[str, str, int]], set[int], set
     return short, seeds, unheard
 
 
-def _success_part(part: pd.DataFrame, short: set[tuple[str, str, int]]) -> pd.DataFrame:
+def _success_part(part: pd.DataFrame, short: Unconverged) -> pd.DataFrame:
     """Return the rates of one condition, and which of its rows are the best."""
     rates = success_rates(part, [*ROW, *CONDITION])
     return rates.rename(columns={"missing": "infra_errors"}).assign(best=_best(part, rates, short))
@@ -162,7 +163,7 @@ def _endings(episodes: Episodes) -> dict[tuple[Any, ...], _Endings]:
     return dict(sorted(found.items()))
 
 
-def _best(frame: pd.DataFrame, rates: pd.DataFrame, short: set[tuple[str, str, int]]) -> pd.Series[bool]:
+def _best(frame: pd.DataFrame, rates: pd.DataFrame, short: Unconverged) -> pd.Series[bool]:
     """Return which rows beat all other rows in a condition; NA: not ranked.
 
     They are of any N; where episodes begin from the demonstrations, of the same N. A row
@@ -178,7 +179,7 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame, short: set[tuple[str, str, i
     # "Best" means better than all: a row that lacks episodes might be as good.
     complete = (rates.groupby(condition)["missing"].transform("sum") == 0).to_numpy(bool)
     sees_images = np.array([not is_privileged(policy) for policy in rates["policy"]], dtype=bool)
-    converged = ~np.array(_not_converged(short, rates), dtype=bool)
+    converged = ~np.array(not_converged(short, rates), dtype=bool)
     rates = rates.assign(converged=converged)
     all_converged = rates.groupby(condition)["converged"].transform("all").to_numpy(bool)
     for _, group in rates[complete & sees_images & converged].groupby(condition):
@@ -193,6 +194,10 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame, short: set[tuple[str, str, i
     return pd.Series(pd.array(marks, dtype="boolean"), index=rates.index)
 
 
+Unconverged = Collection[tuple[str, str, int]]
+"""(task, label, N) of the rows with a checkpoint that has not converged."""
+
+
 def unconverged_rows(frame: pd.DataFrame) -> set[tuple[str, str, int]]:
     """Return (task, label, N) of the rows with a checkpoint that has not converged."""
     if "converged" not in frame:
@@ -201,7 +206,7 @@ def unconverged_rows(frame: pd.DataFrame) -> set[tuple[str, str, int]]:
     return {(str(task), str(label), int(n)) for task, label, n in short.itertuples(index=False)}
 
 
-def _not_converged(short: set[tuple[str, str, int]], rates: pd.DataFrame) -> list[bool]:
+def not_converged(short: Unconverged, rates: pd.DataFrame) -> list[bool]:
     """Return whether each of `rates` is of a row in `short`, which has not converged."""
     return [(task, label, n) in short for task, label, n in zip(rates["task"], rates["label"], rates["n"], strict=True)]
 

@@ -41,12 +41,15 @@ def is_measured(folder: Path | str, key: str) -> bool:
 
 
 def load_measures(folder: Path | str, keys: Collection[str] | None = None) -> list[MeasureRecord]:
-    """Return the measurements `keys`, or all, by label, preset, N, device, threads and
-    image size.
+    """Return the measurements `keys`, or all, `in_order`.
 
     Damaged files are left out, with a warning.
     """
-    records = find_measures(folder, keys).values()
+    return in_order(find_measures(folder, keys).values())
+
+
+def in_order(records: Iterable[MeasureRecord]) -> list[MeasureRecord]:
+    """Sort measurements by label, preset, N, device, threads and image size."""
     return sorted(records, key=lambda r: (r.label, r.preset, r.n, r.device, r.threads, r.image_size or (0, 0)))
 
 

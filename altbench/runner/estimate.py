@@ -13,6 +13,7 @@ from functools import cached_property
 
 from altbench.core import registry
 from altbench.core.errors import AltbenchError
+from altbench.core.spec import complete
 from altbench.results.checkpoints import read_card
 from altbench.results.run import Run
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
@@ -123,7 +124,7 @@ class Estimator:
         for point in self.run.plan.checkpoints:
             folder = self.run.checkpoint_folder(point) if point.trainable else None
             if folder is not None:
-                steps = steps_of(point.config, self._frames(point))
+                steps = self._steps(point)
                 found[point.task, preset_of(point.policy, point.preset)] = read_card(folder).train_seconds / (
                     steps or 1
                 )
@@ -142,7 +143,7 @@ class Estimator:
         return Cost(job.name, COLLECT, n * each * self.speed, size)
 
     def _fit(self, point: Checkpoint) -> float | None:
-        name, steps = preset_of(point.policy, point.preset), steps_of(point.config, self._frames(point))
+        name, steps = preset_of(point.policy, point.preset), self._steps(point)
         own = self._fitted.get((point.task, name)) or next((s for (_, n), s in self._fitted.items() if n == name), None)
         if own is not None:
             return own * (steps or 1)
@@ -175,8 +176,10 @@ class Estimator:
     def _horizon(self, task: str) -> int:
         return self.run.sweep.horizon_of(task) or registry.task(task).horizon
 
-    def _frames(self, point: Checkpoint) -> int:
-        return int(point.n * self.rates.frames.get(point.task, FRAMES))
+    def _steps(self, point: Checkpoint) -> int:
+        kind = registry.policy(point.policy).config_type
+        settings = kind.parse(complete(kind, point.config), point.name)
+        return steps_of(settings, int(point.n * self.rates.frames.get(point.task, FRAMES)))
 
     @staticmethod
     def _typical(values: Iterable[float]) -> float:

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 from altbench.core.spec import Spec, read_toml
 
@@ -56,17 +55,18 @@ def preset_of(policy: str, preset: str) -> str:
     return f"{policy}:{preset}"
 
 
-def steps_of(config: Mapping[str, Any], frames: int) -> int:
-    """Return the gradient steps of a fit with the settings `config`; 0 if they name none.
+@runtime_checkable
+class _Stepped(Protocol):
+    """Settings of a policy that learns by gradient steps."""
 
-    `frames`: in the training set, for policies that count in epochs.
+    def total_steps(self, frames: int) -> int:
+        """Return the gradient steps of a fit to `frames` frames."""
+        ...
+
+
+def steps_of(settings: Spec, frames: int) -> int:
+    """Return the gradient steps of a fit to `frames` frames; 0 if the settings do not tell them.
+
+    They tell them by a method `total_steps`, which training itself asks.
     """
-    if "train_steps" not in config:
-        return 0
-    if config["train_steps"] is not None:
-        return int(config["train_steps"])
-    batch = min(int(config.get("batch_size") or 1), max(frames, 1))
-    steps = math.ceil(float(config.get("epochs") or 0) * frames / batch)
-    most = int(config.get("max_steps") or 0)
-    steps = max(steps, int(config.get("min_steps") or 0))
-    return min(steps, most) if most else steps
+    return settings.total_steps(frames) if isinstance(settings, _Stepped) else 0

@@ -15,7 +15,6 @@ from torch import nn
 
 from altbench.core.errors import ConfigError
 from altbench.core.policy import FitContext
-from altbench.runner.rates import steps_of
 from altbench.system.precision import PrecisionChoice
 from altbench_policies import checkpoint, resume, training
 from altbench_policies.bc import BehaviourCloningSpec
@@ -360,7 +359,6 @@ def test_epochs_are_passes_over_the_frames():
 @pytest.mark.parametrize(("frames", "steps"), [(100, 1500), (1053, 4936), (9570, 20_000)])
 def test_bc_trains_by_epochs_between_a_least_and_a_most_number_of_steps(frames: int, steps: int) -> None:
     assert BehaviourCloningSpec().total_steps(frames) == steps
-    assert steps_of(BehaviourCloningSpec().model_dump(), frames) == steps
 
 
 def test_what_means_nothing_beside_a_number_of_steps_does_not_enter_the_key() -> None:

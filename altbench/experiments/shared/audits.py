@@ -23,7 +23,7 @@ from altbench.audit.figures import likeness_frame
 from altbench.audit.tables import score
 from altbench.core import registry
 from altbench.experiments.shared import expert as expert_control
-from altbench.experiments.shared.experiment import ExperimentRun
+from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.texts import prose
 from altbench.report.style import Styles, policy_styles
 from altbench.report.table import Block, Table

@@ -16,7 +16,7 @@ from altbench.core.errors import AltbenchError, ContractError
 from altbench.core.policy import Decision, Observation, Policy, Requirements
 from altbench.core.types import Float32, Float64, Int64
 from altbench.experiments.shared.arrays import read_arrays, write_arrays
-from altbench.experiments.shared.experiment import ExperimentRun
+from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.rollout.episode import make_env, run_episode
 from altbench.rollout.records import NOT_COUNTED
 from altbench.runner.episodes import episode_plans

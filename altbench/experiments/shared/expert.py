@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from altbench.audit import expert
-from altbench.experiments.shared.experiment import ExperimentRun, Say
+from altbench.experiments.shared.experiment import Say
+from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.rollout.records import EpisodeRecord
 from altbench.sweeps.plan import Cell
 

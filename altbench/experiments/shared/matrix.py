@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import ExperimentRun
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.texts import UNCONVERGED_NOTE
 from altbench.report.dots import Dot, draw_dots
 from altbench.report.drawing.heat import draw_heat
 from altbench.report.drawing.order import labels_in_order
+from altbench.report.drawing.stars import NO_STARS, STAR, Shown, Stars, stars_of
 from altbench.report.privileged import is_privileged, marked
 from altbench.report.style import Styles, policy_styles, styled, styles_beside_names, words
 from altbench.report.success import POSES_NOTE, SEEDS_NOTE, SIGNIFICANT, TEST, beats_all
@@ -33,10 +35,6 @@ NOTE = (
     " task's state. Empty: not measured; while a row lacks episodes of a column, no row is bold there." + POSES_NOTE
 )
 """The note of a table whose rows are compared."""
-
-UNCONVERGED_NOTE = (
-    " *: a network that has not converged (training.json); its row is not ranked, and no row of its column is bold."
-)
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Matrix:
         """Return one number as tables show it; empty without any record."""
         entry = self.entries[row, column]
         partly = f" ({entry.cells - entry.absent} of {entry.cells} cells)" if 0 < entry.absent < entry.cells else ""
-        short = "" if entry.converged else " *"
+        short = "" if entry.converged else STAR
         return rate_text(entry.rate) + partly + short if entry.absent < entry.cells else ""
 
 
@@ -184,7 +182,9 @@ def dot_plot(title: str, data: pd.DataFrame, names: str = "policy", column: str 
     dots = {(("", row), words(c)): Dot(rate, low, high) for row, c, rate, low, high in _rates(known, names, column)}
     heads = [words(head) for head in dict.fromkeys(data[column]) if head in set(known[column])]
     rows = [("", label) for label in order if label in set(known[names])]
-    return draw_dots(title, rows, heads, dots, row_styles(data, names))
+    stars = stars_in(known, names, column)
+    rowed = Stars(frozenset(("", row) for row in stars.rows), stars.note)
+    return draw_dots(title, rows, heads, dots, row_styles(data, names), stars=rowed)
 
 
 def row_styles(data: pd.DataFrame, names: str = "policy") -> Styles:
@@ -192,10 +192,18 @@ def row_styles(data: pd.DataFrame, names: str = "policy") -> Styles:
 
     Policies have their own; other rows, which their names alone identify, are plain.
     """
-    short = set(data.loc[~data["converged"].astype(bool), names]) if "converged" in data else set()
-    if names == "policy":
-        return policy_styles(data[names], unconverged=short)
-    return styles_beside_names(data[names], short)
+    return policy_styles(data[names]) if names == "policy" else styles_beside_names(data[names])
+
+
+def stars_in(known: pd.DataFrame, names: str = "policy", column: str = "column") -> Stars:
+    """Return the stars of the rows in `known`, the measured numbers of `matrix_table`'s data.
+
+    `names` and `column`: its columns with the row's and the column's name.
+    """
+    if COLUMN not in known:
+        return NO_STARS
+    late = known[COLUMN].isin([False])  # empty in tables whose networks have all converged
+    return stars_of(Shown(*row) for row in zip(known[names], known[names], known[column].map(words), late, strict=True))
 
 
 def heat_map(title: str, groups: Mapping[str, pd.DataFrame], names: str) -> Figure | None:
@@ -209,11 +217,12 @@ def heat_map(title: str, groups: Mapping[str, pd.DataFrame], names: str) -> Figu
     if known.empty:
         return None
     columns = labels_in_order(known["policy"])
-    styles = row_styles(data)
+    styles, stars = row_styles(data), stars_in(known, "policy", names)
+    called = {label: stars.named(label, styles[label].name) for label in columns}
     rates = {(policy, row): rate for policy, row, rate, _, _ in _rates(known, "policy", names)}
     rows = {group: list(dict.fromkeys(one[names])) for group, one in groups.items()}
     with styled():
-        return draw_heat(title, rows, columns, {label: styles[label].name for label in columns}, rates)
+        return draw_heat(stars.under(title), rows, columns, called, rates)
 
 
 def _rates(data: pd.DataFrame, *names: str) -> Iterable[tuple[str, str, float, float, float]]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from altbench.core import registry
 from altbench.core.types import Float64
-from altbench.experiments.shared.experiment import ExperimentRun
+from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.matrix import clean, recorded_cells
 from altbench.report.table import Table
 from altbench.rollout.records import NOT_COUNTED, EpisodeRecord

@@ -11,17 +11,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Report,
-    Reported,
-    Section,
-    Tables,
-    Undrawn,
-)
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Figures, Tables, Undrawn
 from altbench.experiments.shared.limits import limits, sized
+from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.report.drawing.layout import draw_all
 from altbench.report.table import Block, Table, pipe_table, write_table
 from altbench.results.training import save_training

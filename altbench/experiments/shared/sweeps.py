@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from altbench.core import registry
-from altbench.experiments.shared.experiment import Preset
 from altbench.sweeps.spec import (
     DemonstrationEntry,
     EvaluationEntry,
@@ -21,6 +20,8 @@ from altbench.sweeps.spec import (
     SweepSpec,
 )
 
+Preset = Literal["small", "paper"]
+"""The size of an experiment's sweeps."""
 TASK = "Lift"
 """The task of every experiment but E5."""
 N = 30

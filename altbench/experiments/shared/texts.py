@@ -9,7 +9,13 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from altbench.experiments.shared.sweeps import N
+from altbench.report.drawing.stars import STAR
 from altbench.report.table import Block, Table, percentage, significant
+
+UNCONVERGED_NOTE = (
+    " *: a network that has not converged (training.json); its row is not ranked, and no row of its column is bold."
+)
+"""What the note of a table with a star says of it."""
 
 
 def percent(share: float) -> str:
@@ -23,10 +29,13 @@ def frame_table(
     """Make a table with `data` as its CSV and `texts` as what people read.
 
     `texts`: head of a column -> one text per row. `names`: how many columns name the
-    row.
+    row. The note explains the star of a rate whose network has not converged.
     """
     rows = tuple(zip(*texts.values(), strict=True))
-    return Table(title, data, (Block(title, tuple(texts), rows, names=names),), note)
+    starred = any(text.endswith(STAR) for row in rows for text in row[names:])
+    return Table(
+        title, data, (Block(title, tuple(texts), rows, names=names),), note + (UNCONVERGED_NOTE if starred else "")
+    )
 
 
 def cost_text(costs: pd.DataFrame, label: str, column: str, scale: float = 1.0) -> str:

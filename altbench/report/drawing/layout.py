@@ -24,6 +24,7 @@ from matplotlib.lines import Line2D
 
 from altbench.core.types import UInt8
 from altbench.report.drawing.order import labels_in_order
+from altbench.report.drawing.stars import NO_STARS, Stars
 from altbench.report.style import Panels, Styles, folded, styled
 from altbench.system.console import debugging, one_line
 from altbench.system.files import replacing
@@ -72,10 +73,10 @@ def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, 
     return figure, axes
 
 
-def finish(figure: Figure, title: str, labels: Iterable[str], styles: Styles, joined: bool = True) -> None:
-    """Add a title and a legend of the policies; `joined`: lines join their markers."""
-    headline(figure, title)
-    legend(figure, policy_handles(labels, styles, joined))
+def finish(figure: Figure, title: str, labels: Iterable[str], styles: Styles, stars: Stars = NO_STARS) -> None:
+    """Add a title and a legend of the policies, whose labels are the rows of `stars`."""
+    headline(figure, stars.under(title))
+    legend(figure, policy_handles(labels, styles, stars))
 
 
 def headline(figure: Figure, title: str) -> None:
@@ -84,17 +85,17 @@ def headline(figure: Figure, title: str) -> None:
     figure.suptitle("\n".join(lines), x=0.008, ha="left")
 
 
-def policy_handles(labels: Iterable[str], styles: Styles, joined: bool = True) -> list[Line2D]:
+def policy_handles(labels: Iterable[str], styles: Styles, stars: Stars = NO_STARS) -> list[Line2D]:
     """Return the legend entries of policies, in the order of all figures."""
     return [
         Line2D(
             [],
             [],
-            label=folded(styles[x].name or x),
+            label=folded(stars.named(x, styles[x].name or x)),
             color=styles[x].colour,
             marker=styles[x].marker,
             markerfacecolor=styles[x].face,
-            linestyle="-" if joined else "none",
+            linestyle="-",
         )
         for x in labels_in_order(labels)
     ]

@@ -20,7 +20,9 @@ from matplotlib.lines import Line2D
 from altbench.report.drawing.layout import MOST_POINTS, WIDEST, finish, headline, legend
 from altbench.report.drawing.order import labels_in_order
 from altbench.report.drawing.places import BEYOND, band_places, draw_lines
+from altbench.report.drawing.stars import Shown, Stars, stars_of
 from altbench.report.style import Style, Styles, folded, per_cent, words
+from altbench.report.success import Unconverged, not_converged
 from altbench.stats.parts import Episodes, gathered, rates_by
 from altbench.sweeps.spec import CLEAN
 
@@ -29,7 +31,7 @@ MOST_PLACES = 13
 MOST_DOTS = 1000
 """Dots that a strip of scores has at most."""
 _STRIP = ["perturbation", "severity"]
-_SCORES = ["label", "n", *_STRIP, "max_ood_score", "flagged", "ood_threshold"]
+_SCORES = ["task", "label", "n", *_STRIP, "max_ood_score", "flagged", "ood_threshold"]
 RECORDED, INFERRED = "threshold", "threshold, inferred from the flags"
 """How a threshold of the OOD flag is known, as the legend says it."""
 THRESHOLD_LINES = {RECORDED: "--", INFERRED: ":"}
@@ -102,9 +104,12 @@ def _dress(axes: Sequence[Axes], panels: Sequence[Panel]) -> None:
             axis.set_xlabel("severity")
 
 
-def success_by_perturbation(part: Episodes, where: str, styles: Styles) -> Figure:
-    """Draw success by perturbation and severity, in rows of panels per N."""
-    every = rates_by(part, ["perturbation", "label", "n", "severity"])
+def success_by_perturbation(part: Episodes, where: str, styles: Styles, short: Unconverged = frozenset()) -> Figure:
+    """Draw success by perturbation and severity, in rows of panels per N.
+
+    `short`: the rows that have not converged.
+    """
+    every = rates_by(part, ["task", "perturbation", "label", "n", "severity"])
     perturbed = every[every["perturbation"] != CLEAN]
     steps, labels = sorted(set(perturbed["n"])), labels_in_order(perturbed["label"])
     rates = every[every["label"].isin(labels)]
@@ -120,15 +125,22 @@ def success_by_perturbation(part: Episodes, where: str, styles: Styles) -> Figur
         _dress(own, panels)
         own[0].set_ylabel(("" if len(steps) == 1 else f"N = {n}\n") + "success, 95 % interval")
     only = f", N = {steps[0]}" if len(steps) == 1 else ""
-    finish(figure, f"{where}{only}: success under perturbation", labels, styles)
+    finish(figure, f"{where}{only}: success under perturbation", labels, styles, stars_by_label(perturbed, short))
     return figure
 
 
-def ood_scores(part: Episodes, where: str, styles: Styles) -> Figure:
+def stars_by_label(shown: pd.DataFrame, short: Unconverged) -> Stars:
+    """Return the stars of a legend with a label for all N of a policy; `shown`: task, label, n."""
+    rows = zip(shown["label"], shown["n"], not_converged(short, shown), strict=True)
+    return stars_of(Shown(label, label, f"N = {n}", late) for label, n, late in rows)
+
+
+def ood_scores(part: Episodes, where: str, styles: Styles, short: Unconverged = frozenset()) -> Figure:
     """Draw each episode's highest OOD score by perturbation and severity; of many,
     `MOST_DOTS` of a strip.
 
-    There are rows of panels per policy and N with scores.
+    There are rows of panels per policy and N with scores. `short`: the rows that have not
+    converged.
     """
     scored = gathered(part, lambda one: one.loc[one["max_ood_score"].notna(), _SCORES], ["label", "n", *_STRIP])
     perturbed = scored[scored["perturbation"] != CLEAN]
@@ -139,6 +151,8 @@ def ood_scores(part: Episodes, where: str, styles: Styles) -> Figure:
     own_of = {(x, n): scored[(scored["label"] == x) & (scored["n"] == n)] for x, n in order}
     rows = [(key, panels) for key in order for panels in panel_rows(own_of[key])]
     figure, axes = panel_figure([panels for _, panels in rows], 2.0, 0.7)
+    shown = zip(perturbed["label"], perturbed["n"], not_converged(short, perturbed), strict=True)
+    stars = stars_of(Shown((label, n), label, f"N = {n}", late) for label, n, late in shown)
     marks: set[str] = set()
     for own, ((label, n), panels) in zip(axes, rows, strict=True):
         episodes = own_of[label, n]
@@ -146,11 +160,11 @@ def ood_scores(part: Episodes, where: str, styles: Styles) -> Figure:
             _strip(axis, panel.placed(episodes), styles[label], rasterized=len(scored) > MOST_POINTS)
         _dress(own, panels)
         marks |= _mark_thresholds(own, episodes)
-        own[0].set_ylabel(f"{folded(styles[label].name or label)}, N = {n}\nhighest score")
+        own[0].set_ylabel(f"{folded(stars.named((label, n), styles[label].name or label))}, N = {n}\nhighest score")
     most = int(scored.groupby(["label", "n", *_STRIP]).size().max())
     sampled = f"\nof up to {most:,} episodes in a strip {MOST_DOTS:,} are shown, evenly chosen by score"
     title = f"{where}: strangeness of each episode (highest OOD score)"
-    headline(figure, title + (sampled if most > MOST_DOTS else ""))
+    headline(figure, stars.under(title + (sampled if most > MOST_DOTS else "")))
     legend(figure, _strip_legend(marks))
     return figure
 

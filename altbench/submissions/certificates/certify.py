@@ -12,11 +12,13 @@ import pandas as pd
 from rich.console import Console
 
 from altbench.audit import expert
+from altbench.audit.calibration import calibrated_table
 from altbench.audit.cases import audit_episodes, frame_of, training_trajectories
 from altbench.core import registry
 from altbench.core.errors import ConfigError
 from altbench.core.spec import read_toml
-from altbench.page import PAGE
+from altbench.page import PAGE, write_page_of_run
+from altbench.report.table import Table, write_table
 from altbench.results import cells
 from altbench.results.run import Run
 from altbench.results.training import training_of_run
@@ -26,7 +28,7 @@ from altbench.stats.calibrated import calibrate
 from altbench.stats.clustering import initial_poses
 from altbench.stats.memorisation import TrainingSet
 from altbench.stats.rates import Rate, success_rate
-from altbench.stats.trajectories import find_distance
+from altbench.stats.trajectories import Source, find_distance
 from altbench.submissions.certificates.rule import CERTIFICATE_VERSION, Decision, Evidence, decide
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import PolicyEntry, SweepSpec
@@ -40,6 +42,10 @@ RECORD, PAGE_FILE, BADGE = "certificate.json", "certificate.html", "badge.svg"
 """What is written, besides the run's own files."""
 DISTANCE = "resampled"
 """The distance of the audit between two motions."""
+SOURCE: Source = "positions"
+"""What of a motion the audit compares."""
+AUDIT = Path("audit") / "certificate"
+"""Where the audit lies in the run's folder: beside those of `altbench audit`, which the run's page shows."""
 NEEDED = ("recall", "uniform")
 """The splits that the rule looks at."""
 
@@ -58,8 +64,9 @@ class Judged:
 class Certificate:
     """The certificate of a policy on a task, with the controls that the same rule judges.
 
-    `chance`: the success of random actions by split. `epochs`, `converged`: of the fit;
-    None for a policy without a rule for it.
+    `chance`: the success of random actions by split. `audit`: the distances behind the
+    shares of copies. `epochs`, `converged`: of the fit; None for a policy without a rule
+    for it.
     """
 
     own: Judged
@@ -70,6 +77,7 @@ class Certificate:
     flags: Rate
     false_alarms: Rate
     measure: MeasureRecord | None
+    audit: Table
     fingerprint: str
     epochs: float | None = None
     converged: bool | None = None
@@ -116,21 +124,29 @@ def certify(
 ) -> tuple[Certificate | None, Sequence[tuple[str, str]]]:
     """Run the protocol into `root` and judge; return the certificate, and what failed.
 
-    What is finished is not played again. Writes certificate.json, certificate.html and
-    badge.svg into `root`. If not all was played, nothing is judged or written, and the
+    What is finished is not played again. Writes certificate.json, certificate.html,
+    badge.svg and the audit into `root`. If not all was played, nothing is judged or written, and the
     certificate is None. A figure that cannot be drawn costs itself alone.
     """
     from altbench.submissions.certificates.pages import write_pages
 
     summary = run_sweep(sweep, root, workers, console)
-    for job, reason in summary.failed:
-        say(console, ("failed", "red"), f" {job}: {reason}")
     if not summary.played:
-        return None, summary.failed
+        return None, _told(summary.failed, console)
     found = judge(summary.run, console)
     sealed.write_json(root / RECORD, _record(found))
+    write_table(found.audit, root / AUDIT, "calibrated", summary.run.fingerprint())
+    # The run's page was written before the audit was made, and says that there is none.
+    failed = (*(one for one in summary.failed if one[0] != PAGE), *write_page_of_run(root))
     write_pages(root, found, PAGE if (root / PAGE).is_file() else "")
-    return found, summary.failed
+    return found, _told(failed, console)
+
+
+def _told(failed: Sequence[tuple[str, str]], console: Console) -> Sequence[tuple[str, str]]:
+    """Print what failed, and return it."""
+    for job, reason in failed:
+        say(console, ("failed", "red"), f" {job}: {reason}")
+    return failed
 
 
 def judge(run: Run, console: Console) -> Certificate:
@@ -140,17 +156,15 @@ def judge(run: Run, console: Console) -> Certificate:
     task, n = run.sweep.tasks[0], run.sweep.policies[0].n[0]
     own = {cell.split: cell for cell in run.plan.cells if cell.label == own_label and cell.column.clean}
     training = training_trajectories(
-        run.demonstrations(own["recall"].checkpoint), registry.task(task), find_distance(DISTANCE)
+        run.demonstrations(own["recall"].checkpoint), registry.task(task), find_distance(DISTANCE), SOURCE
     )
     played = _expert(run, [own[split] for split in NEEDED], console)
     floor = _rate(episodes, floor_label, "uniform")
     control = _frame(played["recall"], training)
     clean = episodes[episodes["perturbation"] == "clean"]
     perturbed = episodes[(episodes["label"] == own_label) & (episodes["perturbation"] != "clean")]
-    judged = [
-        _judged(label, _own_frame(run, label, training), control, _rates(clean, label), floor)
-        for label in (own_label, floor_label)
-    ]
+    frames = {label: _own_frame(run, label, training) for label in (own_label, floor_label)}
+    judged = [_judged(label, frame, control, _rates(clean, label), floor) for label, frame in frames.items()]
     expert_rates = {split: _rate_of(records) for split, (_, records) in played.items()}
     judged.append(_judged(expert.EXPERT, control, control, expert_rates, floor))
     measured = [one for one in run.measures() if one.label == own_label]
@@ -164,6 +178,7 @@ def judge(run: Run, console: Console) -> Certificate:
         _flag_rate(perturbed),
         _flag_rate(clean[(clean["label"] == own_label) & (clean["split"] == "recall")]),
         measured[0] if measured else None,
+        calibrated_table(pd.concat([*frames.values(), control]), find_distance(DISTANCE), SOURCE),
         run.fingerprint().one_line(),
         trained.get("epochs"),
         trained.get("converged"),
@@ -183,7 +198,7 @@ def _own_frame(run: Run, label: str, training: TrainingSet) -> pd.DataFrame:
 
 
 def _frame(played: tuple[Cell, Sequence[EpisodeRecord]], training: TrainingSet) -> pd.DataFrame:
-    return frame_of(audit_episodes(*played, training))
+    return frame_of(audit_episodes(*played, training, SOURCE))
 
 
 def _expert(run: Run, wanted: Sequence[Cell], console: Console) -> dict[str, tuple[Cell, Sequence[EpisodeRecord]]]:

@@ -17,7 +17,10 @@ from altbench.experiments import e5_audit_tasks as audit_tasks
 from altbench.experiments import e7_multimodality as multimodality
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.audits import highest, paired_gap, ways_table
-from altbench.experiments.shared.experiment import Experiment, ExperimentRun, Report, Tables
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Tables
+from altbench.experiments.shared.sections import Report
 from altbench.results import cells
 from altbench.results.run import Run
 from altbench.rollout.records import EpisodeRecord, StepRecord

@@ -26,18 +26,12 @@ from altbench.experiments import reproduce
 from altbench.experiments.redraw import redraw_reports
 from altbench.experiments.shared import sweeps as common
 from altbench.experiments.shared.available import only_available
-from altbench.experiments.shared.experiment import (
-    Experiment,
-    ExperimentRun,
-    Figures,
-    Preset,
-    Report,
-    Reported,
-    Section,
-    Tables,
-    drawn,
-)
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.report import write_report
+from altbench.experiments.shared.sections import Report, Reported, Section
+from altbench.experiments.shared.sweeps import Preset
 from altbench.experiments.shared.texts import frame_table, listed, prose
 from altbench.report.table import rate_text
 from altbench.results import frames

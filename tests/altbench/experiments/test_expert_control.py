@@ -8,7 +8,7 @@ import pytest
 
 from altbench.audit import cases
 from altbench.experiments.shared import expert as expert_control
-from altbench.experiments.shared.experiment import ExperimentRun
+from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.results import cells
 from altbench.results.run import Run
 from altbench.sweeps.plan import make_plan

@@ -15,7 +15,7 @@ from altbench.cli import experiments as commands
 from altbench.core.errors import AltbenchError
 from altbench.core.spec import canonical
 from altbench.experiments.e3_main_table import EXPERIMENT
-from altbench.experiments.shared.experiment import ExperimentRun
+from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.results import cells, frames
 from altbench.results.folder import RunFolder
 from altbench.results.measures import load_measures, write_measure

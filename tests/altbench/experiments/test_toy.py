@@ -23,7 +23,7 @@ from altbench.experiments.e1_diffusion import (
     training_points,
 )
 from altbench.experiments.e1_manifolds import Combination, combinations, settings
-from altbench.experiments.shared.experiment import ExperimentRun
+from altbench.experiments.shared.experiment_run import ExperimentRun
 
 TINY = ToySettings("ellipse", 24, 1, 20, 5, 3, 1e-3, batch=64, samples=50)
 

@@ -118,6 +118,19 @@ def test_a_row_that_has_not_converged_leads_on_the_page_no_more_than_in_the_tabl
     text = write_page(tmp_path).read_text()
     assert 'bc <small class="muted">not converged</small>' in text and "marked * in legends" in text
     assert 'alt <small class="muted">not converged' not in text
+    assert "</svg> bc *</span>" in text and "* Not ranked: the network has not converged</p>" in text
+
+
+def test_a_legend_of_several_tasks_says_on_which_a_row_has_not_converged(tmp_path: Path) -> None:
+    for task, label in (("Lift", "bc"), ("Can", "bc"), ("Lift", "alt"), ("Can", "alt")):
+        one = dataclasses.replace(header(label, 30, "uniform"), task=task, name=f"{task.lower()}/{label}")
+        write_cell(tmp_path, dataclasses.replace(one, key=task + one.key[4:], checkpoint_key=task + label), won(5, 10))
+    known = {"Canbc": {"name": "can/bc/n30/s0", "epochs": 10.0, "converged": False}}
+    sealed.write_json(tmp_path / "training.json", {"checkpoints": known})
+    run = load(tmp_path)
+    assert run.stars.rows == {"bc"} and run.stars.note == "* Not ranked: the network has not converged (bc: Can)"
+    text = write_page(tmp_path).read_text()
+    assert text.count("has not converged (bc: Can)</p>") == text.count("</svg> bc *</span>") >= 1
 
 
 def won(count: int, of: int) -> list[EpisodeRecord]:
@@ -301,6 +314,7 @@ def test_the_audit_is_shown_where_there_is_one_and_asked_for_where_not(text: str
     copy = small(tmp_path / "run")
     place = copy / "audit" / "lift-alt-n30-s0"
     place.mkdir(parents=True)
+    assert "(no audit)" in verdict(load(copy)).sentences[2], "an audit that was begun is none"
     (place / "calibrated.csv").write_text(
         "task,label,n,train_seed,case,episodes,solved,distance_m,expert_distance_m,memorised,rate,low,high,threshold,z,pairs,"
         "gap_m,gap_low_m,gap_high_m,distance,trajectory\n"
@@ -308,6 +322,7 @@ def test_the_audit_is_shown_where_there_is_one_and_asked_for_where_not(text: str
     )
     (place / "calibrated.json").write_text(json.dumps({"title": "", "note": "How to read <it>."}))
     (found,) = audits(load(copy))
+    assert "(no audit)" not in verdict(load(copy)).sentences[2]
     assert found.rows[0][:4] == ("alt", "30", "in distribution", "90/100")
     assert found.rows[0][6:] == ("81/90 90 % [80, 95]", "-18.0 [-20.0, -16.0]")
     assert "How to read &lt;it&gt;." in write_page(copy).read_text("utf-8")

@@ -204,10 +204,10 @@ def test_a_variant_has_a_shade_of_its_policy_s_colour_and_another_marker() -> No
     assert styles["alternative"].colour in OTHER_COLOURS
 
 
-def test_rows_that_see_the_state_are_hollow_and_named_and_others_that_have_not_converged_starred() -> None:
-    styles = policy_styles(["mine", "blind", "expert", "bc"], {"mine": "blind", "bc": "bc"}, ["bc"])
+def test_rows_that_see_the_state_are_hollow_and_named() -> None:
+    styles = policy_styles(["mine", "blind", "expert", "bc"], {"mine": "blind", "bc": "bc"})
     assert {label: (style.name, style.hollow) for label, style in styles.items()} == {
-        "bc": ("bc *", False),
+        "bc": ("bc", False),
         "blind": ("blind (privileged)", True),
         "expert": ("expert (privileged)", True),
         "mine": ("mine (privileged)", True),

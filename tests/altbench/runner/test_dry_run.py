@@ -18,7 +18,8 @@ from altbench.core import registry
 from altbench.core.errors import AltbenchError, ConfigError, DatasetError
 from altbench.engines.start import Engine
 from altbench.experiments import reproduce
-from altbench.experiments.shared.experiment import Experiment, Report
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.sections import Report
 from altbench.results import history
 from altbench.results.run import Run
 from altbench.runner import dry_run

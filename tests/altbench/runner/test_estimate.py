@@ -10,6 +10,7 @@ import pytest
 from running import run_bare
 
 from altbench.core import registry
+from altbench.core.spec import Spec
 from altbench.results.run import Run
 from altbench.runner.estimate import COLLECT, MEASURE, WORK, Cost, Estimator, in_words, size_in_words, total
 from altbench.runner.jobs import CollectJob, FitJob, MeasureJob, RolloutJob
@@ -70,8 +71,19 @@ def test_a_fit_takes_as_long_as_its_gradient_steps(tmp_path: Path) -> None:
     made = estimator(tmp_path, sweep({"policy": "bc", "n": [6], "config": {"train_steps": 300}}))
     cost = made.cost(FitJob(made.run.plan.checkpoints[0]))
     assert cost.seconds == pytest.approx(30.0) and cost.bytes == 1000
-    assert steps_of({"train_steps": None, "epochs": 4, "batch_size": 32}, 320) == 40
-    assert steps_of({"action_horizon": 8}, 320) == 0
+
+
+def test_settings_tell_the_gradient_steps_that_training_asks_of_them(tmp_path: Path) -> None:
+    """One rule for both: a policy that has another one is estimated by its own."""
+
+    class Mine(Spec):
+        def total_steps(self, frames: int) -> int:
+            return 7 * frames
+
+    assert steps_of(Mine(), 10) == 70 and steps_of(Spec(), 10) == 0
+    entry = {"policy": "bc", "n": [6], "config": {"epochs": 800, "batch_size": 32}}
+    made = estimator(tmp_path, sweep(entry))
+    assert made.cost(FitJob(made.run.plan.checkpoints[0])).seconds == pytest.approx(0.1 * 800 * 6 * 20 / 32)
 
 
 def test_a_policy_without_a_rate_plays_like_others_and_its_fit_is_not_counted(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from altbench.cli import run as commands
 from altbench.cli.app import app
 from altbench.core.errors import ConfigError, ResultsError
 from altbench.experiments.reproduce import report_replicates, reproduce_replicates, show_replicated_plans
-from altbench.experiments.shared.experiment import Experiment, Report
+from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.shared.sections import Report
 from altbench.report.opened import open_run
 from altbench.runner import main
 from altbench.sweeps.spec import SweepSpec

@@ -180,6 +180,19 @@ def test_the_page_says_the_rule_and_leads_to_the_run(certified: Path) -> None:
     ET.parse(certified / "badge.svg")
 
 
+def test_the_runs_page_has_the_audit_that_the_certificate_rests_on(certified: Path) -> None:
+    """It was written before the audit, and said for good that there was none."""
+    text = (certified / "report.html").read_text()
+    assert "(no audit)" not in text and "no calibrated audit" not in text
+    record = sealed.read_json(certified / "certificate.json", ("format",), "")
+    rows = pd.read_csv(certified / "audit" / "certificate" / "calibrated.csv").set_index("label")
+    assert set(rows["case"]) == {"in_distribution"} and set(rows.index) == {"open_loop", "blind", "expert"}
+    for one in (record["policy"], *record["controls"]):
+        copies, of, _, _ = one["copies"]
+        assert (rows["memorised"][one["label"]], rows["solved"][one["label"]]) == (copies, of)
+        assert f"{copies}/{of} " in text
+
+
 def test_the_page_says_what_training_and_chance_gave(certified: Path) -> None:
     record = sealed.read_json(certified / "certificate.json", ("format",), "")
     assert record["training"] == {"epochs": None, "converged": None}, "it trains nothing"
