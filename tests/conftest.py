@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,9 +27,40 @@ OURS = (
 """Beginnings of variables that the bench or its tests set for a while. Others are set once by who loads a library."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files that mark no test as slow if only slow tests are wanted: to import them takes seconds.
+
+    `pytest_collection_modifyitems` holds that no slow test is in such a file.
+    """
+    wanted = config.option.markexpr != "slow" or collection_path.is_dir() or says_slow(collection_path)
+    return None if wanted else True
+
+
+def says_slow(path: Path) -> bool:
+    """Return whether the file marks tests as slow by that word."""
+    return "mark.slow" in path.read_text(encoding="utf-8")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long files of this folder; the short ones of the others share the end evenly."""
+    """Begin with the long files of this folder; the short ones of the others share the end evenly.
+
+    UsageError if a test is slow but its file does not say so: `-m slow` would not find it.
+    """
+    silent = {item.path for item in items if item.get_closest_marker("slow")}
+    for path in sorted(path for path in silent if not says_slow(path)):
+        raise pytest.UsageError(f"{path}: a test is slow, but the file does not say `pytest.mark.slow`")
     items.sort(key=lambda item: item.path.parent != ROOT)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while tests are collected: it would look at more objects each time, and free almost none."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
@@ -46,10 +77,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_collection_finish() -> None:
     """Hide from the garbage collector what all test modules and their libraries have made.
 
-    It is a million objects, which stay, and a full pass over them takes half a second.
+    It is a million objects, which stay, and a full pass over them takes half a second. Later
+    it looks less often than by default, since what tests import and share stays, too.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -64,9 +65,14 @@ class App(typer.Typer):
         super().__init__(**{**defaults, **options})
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
-        """Return what registers a function as a command, as `typer.Typer.command` does."""
+        """Return what registers a function as a command, as `typer.Typer.command` does.
+
+        It evaluates the function's annotations, which are text. Typer would do so four
+        times for each command whenever it builds them, to run a single one.
+        """
 
         def register(function: Any) -> Any:
+            function.__annotations__ = inspect.get_annotations(function, eval_str=True)
             said = "exit status" in (function.__doc__ or "").lower()
             defaults = {"cls": Command, "epilog": None if said else STATUS}
             return super(App, self).command(name, **{**defaults, **options})(function)

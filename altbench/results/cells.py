@@ -117,8 +117,13 @@ def to_table(episodes: Sequence[EpisodeRecord]) -> Any:
     """Return records as an arrow table, a row per episode in the order of their
     numbers.
     """
-    rows = [{**asdict(e), "flagged": _flagged(e)} for e in sorted(episodes, key=lambda e: e.episode)]
-    return pa.Table.from_pylist(rows, schema=CELL_SCHEMA)
+    return pa.Table.from_pylist([_row(e) for e in sorted(episodes, key=lambda e: e.episode)], schema=CELL_SCHEMA)
+
+
+def _row(episode: EpisodeRecord) -> dict[str, Any]:
+    # Not `asdict`, which copies every number of a trajectory: that took longer than all else of writing a cell.
+    parts = {"decisions": list(map(vars, episode.decisions)), "trajectory": list(map(vars, episode.trajectory))}
+    return {**vars(episode), **parts, "flagged": _flagged(episode)}
 
 
 def read_cell(path: Path | str) -> CellResult:

@@ -8,7 +8,10 @@ clusters, and their number says how much is known.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,16 +38,41 @@ def initial_poses(frame: pd.DataFrame) -> pd.Series[int]:
     """
     if frame.empty:
         return pd.Series(0, frame.index, dtype=np.int64)
-    names = [name for name in ("task", "split") if name in frame]
-    start = frame.assign(split=[start_of(split) for split in frame["split"]]) if "split" in frame else frame
-    place = pd.Series(-1, frame.index, dtype=np.int64)
-    if len(names) == 2:
-        for (task, split), group in start.groupby(["task", "split"]):
-            place.loc[group.index] = _places(str(task), str(split), group)
+    kinds = [_numbered(frame[name]) for name in ("task", "split") if name in frame]
+    keys = [numbers for numbers, _ in kinds]
+    place = np.full(len(frame), -1)
+    if len(kinds) == 2:
+        (task, tasks), (split, splits) = kinds
+        both = task * len(splits) + split
+        for one in np.unique(both):
+            rows = np.flatnonzero(both == one)
+            place[rows] = _places(str(tasks[one // len(splits)]), str(splits[one % len(splits)]), frame, rows)
     # An episode with a pose of its own is known by its seed and its number.
-    own = [start[name].where(place < 0, 0) for name in ("seed", "episode") if name in frame]
-    numbers = pd.concat([*(start[name] for name in names), place, *own], axis=1, keys=range(len(names) + 1 + len(own)))
-    return numbers.groupby(list(numbers.columns)).ngroup()
+    own = [np.where(place < 0, _numbered(frame[name])[0], 0) for name in ("seed", "episode") if name in frame]
+    return pd.Series(_groups([*keys, place, *own]), frame.index)
+
+
+def _numbered(column: pd.Series[Any]) -> tuple[Int64, list[object]]:
+    """Return a number for each value, in the values' order, and the values; a missing one is the last.
+
+    Splits that differ in their event alone are one. Whole numbers are their own numbers.
+    """
+    if column.dtype == np.int64:
+        return column.to_numpy(), []
+    numbers, values = pd.factorize(column)
+    starts = [start_of(value) if column.name == "split" else value for value in values]
+    known = sorted(set(starts))
+    place = {value: i for i, value in enumerate(known)}
+    return np.array([*(place[value] for value in starts), len(known)], np.int64)[numbers], [*known, None]
+
+
+def _groups(keys: Sequence[Int64]) -> Int64:
+    """Return the number of each row's group: rows with the same keys, in the order of the keys."""
+    order = np.lexsort(keys[::-1])
+    new = np.any([np.diff(key[order]) != 0 for key in keys], axis=0)
+    found = np.empty(len(order), np.int64)
+    found[order] = np.concatenate([[0], np.cumsum(new)])
+    return found
 
 
 def repeats_poses(frame: pd.DataFrame) -> bool:
@@ -60,18 +88,19 @@ def start_of(split: object) -> str:
     return str(split).partition("+")[0]
 
 
-def _places(task: str, split: str, group: pd.DataFrame) -> Int64:
-    """Return the pose of each episode of a task's split; -1: a pose of its own."""
-    info, episodes = _info(task), group["episode"].to_numpy(np.int64)
+def _places(task: str, split: str, frame: pd.DataFrame, rows: Int64) -> Int64:
+    """Return the pose of each episode of a task's split, in `rows`; -1: a pose of its own."""
+    info, episodes = _info(task), frame["episode"].to_numpy(np.int64)[rows]
     if info is None:
-        return np.full(len(group), -1)
-    if split in SHOWN and "n" in group:
-        seeds = [_data_seed(text) for text in group["spec_json"]] if "spec_json" in group else [0] * len(group)
-        held = group["n"].clip(lower=group["collected"] if "collected" in group else int(group["n"].max()))
-        shown = zip(episodes, group["n"], held, seeds, strict=True)
-        return np.array([_poses(int(n), int(file), info.grid_size, s)[e % int(n)] for e, n, file, s in shown], np.int64)
+        return np.full(len(rows), -1)
+    if split in SHOWN and "n" in frame:
+        seeds = map(_data_seed, frame["spec_json"].iloc[rows]) if "spec_json" in frame else repeat(0)
+        n = frame["n"].to_numpy(np.int64)[rows]
+        held = np.fmax(n, frame["collected"].to_numpy()[rows] if "collected" in frame else n.max())
+        shown = zip(episodes.tolist(), n.tolist(), held.tolist(), seeds, strict=False)
+        return np.array([_poses(n, int(file), info.grid_size, seed)[e % n] for e, n, file, seed in shown], np.int64)
     repeated = {"grid": info.grid_size, "interpolate": info.midpoints}.get(split, 0)
-    return episodes % repeated if repeated else np.full(len(group), -1)
+    return episodes % repeated if repeated else np.full(len(rows), -1)
 
 
 def _info(task: str) -> TaskInfo | None:

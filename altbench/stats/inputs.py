@@ -22,9 +22,10 @@ EXACT = 2**53
 
 def number(value: Any, name: str) -> float:
     """Return one number as a float; ValueError, which names it, if it is missing."""
-    found = float(numbers_or_missing([_single(value)], name)[0])
+    single = _single(value)
+    found = float(single) if isinstance(single, float) else float(numbers_or_missing([single], name)[0])
     if math.isnan(found):
-        raise ValueError(f"{name}: expected a number, got {_single(value)!r}")
+        raise ValueError(f"{name}: expected a number, got {single!r}")
     return found
 
 
@@ -79,6 +80,8 @@ def wholes(values: ArrayLike, name: str) -> Int64:
 def numbers_or_missing(values: ArrayLike, name: str) -> Float64:
     """Return the values as float64 (n,), with NaN for None and NA."""
     given: Any = values if isinstance(values, pd.Series | pd.Index | np.ndarray | list | tuple) else _listed(values)
+    if isinstance(given, np.ndarray) and given.dtype in (np.float64, np.int64):
+        return given.ravel().astype(np.float64)
     try:
         flat = given.ravel() if isinstance(given, np.ndarray) else given
         made = pd.Series(flat, dtype="Float64").to_numpy(np.float64, na_value=np.nan)

@@ -164,8 +164,7 @@ def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
     poses = initial_poses(counted)
     if not poses.duplicated().any():
         return found
-    clusters = won.groupby(poses).agg(["sum", "count"])
-    low, high = clustered_interval(clusters["sum"], clusters["count"], confidence)
+    low, high = clustered_interval(np.bincount(poses, won), np.bincount(poses), confidence)
     several = "train_seed" in counted and counted["train_seed"].nunique() > 1
     seeds = tuple(float(rate) for rate in won.groupby(counted["train_seed"]).mean()) if several else ()
     return dataclasses.replace(found, low=low, high=high, seeds=seeds)

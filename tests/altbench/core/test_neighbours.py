@@ -142,7 +142,8 @@ def test_an_import_that_fails_says_so_and_leaves_nothing(tmp_path: Path, text: s
     for _ in range(2):
         with pytest.raises(ConfigError, match=r"mine\.py cannot be loaded: (ModuleNotFound|Import)Error"):
             policy_files.load(f"{file}:Mine")
-    assert not [name for name in sys.modules if name.startswith(neighbours.find_neighbours(file).package)]
+    package = neighbours.find_neighbours(file).package
+    assert not [name for name in sys.modules if name.startswith(package)]
 
 
 def test_a_missing_module_is_answered_with_what_may_be_imported(tmp_path: Path) -> None:
