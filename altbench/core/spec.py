@@ -15,6 +15,7 @@ from altbench.core.errors import ConfigError
 from altbench.core.spec_errors import first_fault
 
 FORMERLY = "formerly"
+LEFT_OUT = "left_out"
 LARGEST_INTEGER = 2**63 - 1
 """The largest whole number in settings: the records' columns have 64 bits, with a sign."""
 
@@ -90,6 +91,8 @@ def added(default: Any, *, formerly: Any = ..., **rules: Any) -> Any:
     further arguments of `pydantic.Field`, such as `ge`.
     """
     absent = default if formerly is ... else formerly
+    if formerly is not ...:
+        rules["json_schema_extra"] = {LEFT_OUT: formerly}
     return pydantic.Field(default=default, exclude_if=lambda value: bool(value == absent), **rules)
 
 
@@ -104,17 +107,22 @@ def changed(default: Any, formerly: Any, **rules: Any) -> Any:
 
 def former_defaults(kind: type[Spec]) -> dict[str, Any]:
     """Return what each setting made by `changed` was before its default changed."""
+    return _noted(kind, FORMERLY)
+
+
+def _noted(kind: type[Spec], note: str) -> dict[str, Any]:
+    """Return the values that fields of `kind` carry under `note`, by the field's name."""
     extras = {name: field.json_schema_extra for name, field in kind.model_fields.items()}
-    return {name: extra[FORMERLY] for name, extra in extras.items() if isinstance(extra, dict) and FORMERLY in extra}
+    return {name: extra[note] for name, extra in extras.items() if isinstance(extra, dict) and note in extra}
 
 
 def complete(kind: type[Spec], dumped: Mapping[str, Any]) -> dict[str, Any]:
     """Return `dumped`, all settings of a `kind` as a card or a plan holds them, with what the dump leaves out.
 
     A dump leaves a setting out only if its value is the default, or the former default of
-    one made by `changed`; cards of before the setting mean the former default, too.
+    one made by `changed` or `added`; cards of before the setting mean the former default, too.
     """
-    return {**former_defaults(kind), **dumped}
+    return {**former_defaults(kind), **_noted(kind, LEFT_OUT), **dumped}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
