@@ -77,11 +77,12 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     def _first_key_is_used(self) -> Self:
         if self.first_key != "learned" and self.lookup != "monotone":
             raise ValueError(
-                f"first_key = {self.first_key!r} finds a demonstration to follow: set lookup = 'monotone' as well"
+                f"first_key = {self.first_key!r} finds a demonstration to follow: set lookup = 'monotone' as well, "
+                "or take preset = 'nearest', which follows no demonstration"
             )
         if self.known and self.first_key == "learned":
             raise ValueError(
-                "known needs a first key that tells demonstrations apart: set first_key = 'whitened' as well"
+                "known needs a first key that tells demonstrations apart: set first_key = 'whitened' as well, or known = 0"
             )
         return self
 
