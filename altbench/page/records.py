@@ -223,7 +223,7 @@ class RunRecords:
 
     @cached_property
     def stars(self) -> Stars:
-        """The labels with a star in legends, each of which serves all tasks and N of a label."""
+        """The labels with a star in legends. A legend serves all tasks and N of a label."""
         tasks, numbers = len(self.tasks) > 1, len({row.n for row in self.rows}) > 1
 
         def place(row: Row) -> str:

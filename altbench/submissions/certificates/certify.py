@@ -136,7 +136,7 @@ def certify(
     found = judge(summary.run, console)
     sealed.write_json(root / RECORD, _record(found))
     write_table(found.audit, root / AUDIT, "calibrated", summary.run.fingerprint())
-    # The run's page was written before the audit was made, and says that there is none.
+    # The run's page was written before the audit was made, and calls it missing.
     failed = (*(one for one in summary.failed if one[0] != PAGE), *write_page_of_run(root))
     write_pages(root, found, PAGE if (root / PAGE).is_file() else "")
     return found, _told(failed, console)

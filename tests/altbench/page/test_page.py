@@ -314,7 +314,7 @@ def test_the_audit_is_shown_where_there_is_one_and_asked_for_where_not(text: str
     copy = small(tmp_path / "run")
     place = copy / "audit" / "lift-alt-n30-s0"
     place.mkdir(parents=True)
-    assert "(no audit)" in verdict(load(copy)).sentences[2], "an audit that was begun is none"
+    assert "(no audit)" in verdict(load(copy)).sentences[2], "an audit that was begun is no audit yet"
     (place / "calibrated.csv").write_text(
         "task,label,n,train_seed,case,episodes,solved,distance_m,expert_distance_m,memorised,rate,low,high,threshold,z,pairs,"
         "gap_m,gap_low_m,gap_high_m,distance,trajectory\n"

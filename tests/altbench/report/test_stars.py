@@ -19,7 +19,7 @@ from altbench.report.style import styled
 from altbench.results import cells, frames
 
 LATE = {("Can", "alt", 30), ("Can", "alt_plus", 10)}
-"""Rows (task, label, N) that have not converged: on one task, at one N, on one of which alone is a score."""
+"""Rows (task, label, N) that have not converged: on one task, at one N, and where only one of two has a score."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 def late(frame: pd.DataFrame, rows: Iterable[tuple[str, str, int]]) -> pd.DataFrame:
-    """The episodes, of which those of `rows` are by networks that have not converged."""
+    """The episodes; those of `rows` are by networks that have not converged."""
     keys = list(zip(frame["task"], frame["label"], frame["n"], strict=True))
     return frame.assign(converged=[key not in set(rows) for key in keys])
 
