@@ -32,8 +32,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
     `pytest_collection_modifyitems` holds that no slow test is in such a file.
     """
-    wanted = config.option.markexpr != "slow" or collection_path.is_dir() or says_slow(collection_path)
-    return None if wanted else True
+    python = collection_path.suffix == ".py" and collection_path.is_file()
+    return True if config.option.markexpr == "slow" and python and not says_slow(collection_path) else None
 
 
 def says_slow(path: Path) -> bool:
