@@ -7,7 +7,6 @@ import pytest
 
 from altbench.core.errors import ConfigError
 from altbench.core.policy import Observation
-from altbench_policies.alt_plus import config as alt_plus_config
 from altbench_policies.alt_plus import policy as alt_plus_policy
 from altbench_policies.alt_plus.policy import familiar_limit, usual_miss
 from altbench_policies.lookup.first_key import FirstKey
@@ -39,11 +38,9 @@ def noise_like(seen):
 
 
 @pytest.mark.parametrize("frame", [0, 5, 16])
-def test_a_training_frame_is_replayed(fitted, fit_policy, observe, demonstrations, frame):
-    """A policy that follows a demonstration begins among its first 15 frames."""
+def test_a_training_frame_is_replayed(fitted, observe, demonstrations, frame):
     demo = demonstrations[1]
-    policy = fitted if frame < 15 else fit_policy("alt_plus", train_steps=20, **alt_plus_config.NEAREST)
-    decision = decide(policy, observe(demo, [frame], 1))
+    decision = decide(fitted, observe(demo, [frame], 1))
     assert tuple(decision.matches[0, 0]) == (demo.index, frame)
     rows = np.minimum(frame + np.arange(decision.actions.shape[1]), len(demo) - 1)
     np.testing.assert_allclose(decision.actions[0], demo.actions[rows], atol=1e-6)
@@ -203,13 +200,14 @@ def test_a_followed_demonstration_is_corrected_as_well(fit_policy, make_policy, 
 
 def test_a_first_key_of_alt_plus_needs_a_demonstration_to_follow(make_policy):
     with pytest.raises(ConfigError, match="set lookup = 'monotone'"):
-        make_policy("alt_plus", lookup="nearest")
+        make_policy("alt_plus", first_key="whitened")
     with pytest.raises(ConfigError, match="set first_key = 'whitened'"):
-        make_policy("alt_plus", first_key="learned")
+        make_policy("alt_plus", known=0.2)
 
 
 def test_where_a_demonstration_began_its_chunk_is_replayed_uncorrected(fit_policy, observe, demonstrations):
-    policy = fit_policy("alt_plus", train_steps=20, known_until=0.0)
+    settings = {"train_steps": 20, "lookup": "monotone", "first_key": "whitened", "known": 0.2}
+    policy = fit_policy("alt_plus", **settings)
     fitted = policy.fitted()
 
     def corrected(ambiguity):
@@ -230,7 +228,8 @@ def test_where_a_demonstration_began_its_chunk_is_replayed_uncorrected(fit_polic
 
 def test_a_known_episode_is_corrected_once_the_object_has_moved(fit_policy, observe, demonstrations, monkeypatch):
     """What was known at the begin is not known any more once the network sees the object elsewhere."""
-    policy = fit_policy("alt_plus", train_steps=20, known=1.0, known_until=0.3)
+    settings = {"train_steps": 20, "lookup": "monotone", "first_key": "whitened", "known": 1.0, "known_until": 0.3}
+    policy = fit_policy("alt_plus", **settings)
     shown, seen = policy.fitted().table.demonstrated, between(observe, demonstrations)
     policy.reset([0], [0])
 

@@ -48,18 +48,10 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     shrinkage: float = Field(default=0.03, ge=0)
     shrinkage_unit: Literal["range", "miss"] = added("range")
     familiar: float | None = added(None, ge=0, le=1)
-    lookup: Literal["nearest", "monotone"] = changed(
-        "monotone", formerly="nearest", exclude_if=lambda v: v == "nearest"
-    )
-    score_against: Literal["followed", "all"] = changed(
-        "all", formerly="followed", exclude_if=lambda v: v == "followed"
-    )
-    first_key: Literal["learned", "whitened"] = changed(
-        "whitened", formerly="learned", exclude_if=lambda v: v == "learned"
-    )
+    first_key: Literal["learned", "whitened"] = added("learned")
     whitening: float = added(1e-5, gt=0)
-    known: float = changed(0.2, formerly=0.0, ge=0, le=1, exclude_if=lambda v: v == 0)
-    known_until: float = changed(0.2, formerly=0.0, ge=0, exclude_if=lambda v: v == 0)
+    known: float = added(0.0, ge=0, le=1)
+    known_until: float = added(0.0, ge=0)
 
     # A size that two cores can train, without a bottleneck behind the views, and with a
     # narrow head. README.md says what each of these gained.
@@ -77,35 +69,28 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     def _first_key_is_used(self) -> Self:
         if self.first_key != "learned" and self.lookup != "monotone":
             raise ValueError(
-                f"first_key = {self.first_key!r} finds a demonstration to follow: set lookup = 'monotone' as well, "
-                "or take preset = 'nearest', which follows no demonstration"
+                f"first_key = {self.first_key!r} finds a demonstration to follow: set lookup = 'monotone' as well"
             )
         if self.known and self.first_key == "learned":
             raise ValueError(
-                "known needs a first key that tells demonstrations apart: set first_key = 'whitened' as well, or known = 0"
+                "known needs a first key that tells demonstrations apart: set first_key = 'whitened' as well"
             )
         return self
 
 
 RUNTIME_FIELDS = FLAG_FIELDS | {"correct", "shrinkage", "checkpoint_seconds"}
 
-NEAREST: dict[str, Any] = {
-    **{"lookup": "nearest", "first_key": "learned", "score_against": "followed"},
-    **{"known": 0.0, "known_until": 0.0},
-}
-"""The lookup as it was before: at each decision the nearest of all frames, by one key; every chunk is corrected."""
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
-    "nearest": NEAREST,
     "robust": {  # for perturbed images; on clean ones it is less precise than `small` (README.md)
-        **NEAREST,
         **{"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.05},
         **{"disturbed": 0.5, "overlay": 0.5, "erase": 1, "train_steps": 6000},
         **{"appearance": 0.5, "familiar": 0.2, "shrinkage": 0.5, "shrinkage_unit": "miss"},
     },
-    "following": {"known_until": 0.0},  # a known episode is replayed to its end, wherever the object goes (README.md)
+    "following": {  # it finds its demonstration by a key that tells them apart, and replays it where it stood (README.md)
+        **{"lookup": "monotone", "first_key": "whitened", "score_against": "all", "known": 0.2},
+    },
     "paper": {  # ALT's encoder and chunks at the published size, trained as bc's `paper`
-        **NEAREST,
         "encoder": "resnet18",
         "pooling": "spatial_softmax",
         "shift": 0,
