@@ -48,7 +48,7 @@ def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out
             run.write_episodes(temporary)
             save_training(run.training, temporary)
             run.write_measures(temporary)
-            if experiment.reads_decisions:
+            if experiment.reads_decisions and len(run.decisions()):
                 run.write_decisions(temporary)
         write_text(temporary / REPORT, to_markdown(experiment, report, run, made_by, titles))
         write_text(temporary / ABOUT, json.dumps(_about(experiment, report, run, made_by), indent=1) + "\n")

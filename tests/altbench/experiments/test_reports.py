@@ -166,6 +166,7 @@ def test_a_report_of_published_episodes_alone_tells_the_same_recall(
     run = run_of(one, {label: {"policy": lookup}}, EACH)
     before = one.report(run)
     write_report(one, before, run, tmp_path / "published", collect())
+    (tmp_path / "published" / one.folder / "decisions.parquet").unlink(missing_ok=True)
     elsewhere = dataclasses.replace(
         run,
         root=tmp_path / "elsewhere",
@@ -181,6 +182,7 @@ def test_a_report_of_published_episodes_alone_tells_the_same_recall(
     write_report(one, again, elsewhere, tmp_path / "twice", collect())
     published = (tmp_path / folder / one.folder / "recalls.csv" for folder in ("published", "twice"))
     assert len({path.read_text() for path in published}) == 1
+    assert not (tmp_path / "twice" / one.folder / "decisions.parquet").exists()
 
 
 def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measured(
