@@ -2,7 +2,7 @@
 
 The settings are ALT's `margin`, and vinn's `neighbours` and `bandwidth`. Neither changes
 what is trained. So each policy is trained once per task, and loaded with every value.
-The first row is the policy as it is. `calibrate` begins as `recall` does, with draws of
+vinn's first row has the values that its fit chose. `calibrate` begins as `recall` does, with draws of
 its own: what is chosen here was not chosen on `recall`.
 """
 

@@ -15,7 +15,9 @@ from altbench.core.errors import ConfigError
 from altbench.core.spec_errors import first_fault
 
 FORMERLY = "formerly"
+"""The note on a field that holds its former default (`changed`)."""
 LEFT_OUT = "left_out"
+"""The note on a field that holds the value a dump leaves out, where that is not the default (`added`)."""
 LARGEST_INTEGER = 2**63 - 1
 """The largest whole number in settings: the records' columns have 64 bits, with a sign."""
 

@@ -146,7 +146,11 @@ class ExperimentRun:
         self._found.write_decisions(folder, self._published_decisions)
 
     def decisions(self) -> pd.DataFrame:
-        """Return one row per decision that is known, as `results.load_decisions`."""
+        """Return one row per decision that is known, as `results.load_decisions`; read once."""
+        return self._decisions
+
+    @cached_property
+    def _decisions(self) -> pd.DataFrame:
         own, published = self._found.decisions(), self._published_decisions
         return own if published is None else pd.concat([own, decisions_frame(published)], ignore_index=True)
 

@@ -218,11 +218,12 @@ class AltPlus(Trainable[AltPlusSpec]):
         place is not known any more once `change` (B, Ta, Da), by how much the prediction
         changed, is as large as `known_until`.
         """
-        for slot, score, by in zip(slots, scores, self._move(change), strict=True):
+        for slot, score in zip(slots, scores, strict=True):
             if slot not in self._familiar:
                 self._familiar[slot] = bool(score <= self.fitted().familiar_limit)
-            if 0 < self.config.known_until <= by:
-                self._known.discard(slot)
+        if self.config.known_until:
+            moved = self._move(change) >= self.config.known_until
+            self._known -= {slot for slot, by in zip(slots, moved, strict=True) if by}
         return np.array([self._familiar[slot] and slot not in self._known for slot in slots])
 
     def _move(self, change: Float32) -> Float32:
