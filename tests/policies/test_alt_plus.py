@@ -7,6 +7,7 @@ import pytest
 
 from altbench.core.errors import ConfigError
 from altbench.core.policy import Observation
+from altbench_policies.alt_plus import config as alt_plus_config
 from altbench_policies.alt_plus import policy as alt_plus_policy
 from altbench_policies.alt_plus.policy import familiar_limit, usual_miss
 from altbench_policies.lookup.first_key import FirstKey
@@ -38,9 +39,11 @@ def noise_like(seen):
 
 
 @pytest.mark.parametrize("frame", [0, 5, 16])
-def test_a_training_frame_is_replayed(fitted, observe, demonstrations, frame):
+def test_a_training_frame_is_replayed(fitted, fit_policy, observe, demonstrations, frame):
+    """A policy that follows a demonstration begins among its first 15 frames."""
     demo = demonstrations[1]
-    decision = decide(fitted, observe(demo, [frame], 1))
+    policy = fitted if frame < 15 else fit_policy("alt_plus", train_steps=20, **alt_plus_config.NEAREST)
+    decision = decide(policy, observe(demo, [frame], 1))
     assert tuple(decision.matches[0, 0]) == (demo.index, frame)
     rows = np.minimum(frame + np.arange(decision.actions.shape[1]), len(demo) - 1)
     np.testing.assert_allclose(decision.actions[0], demo.actions[rows], atol=1e-6)
@@ -200,14 +203,13 @@ def test_a_followed_demonstration_is_corrected_as_well(fit_policy, make_policy, 
 
 def test_a_first_key_of_alt_plus_needs_a_demonstration_to_follow(make_policy):
     with pytest.raises(ConfigError, match="set lookup = 'monotone'"):
-        make_policy("alt_plus", first_key="whitened")
+        make_policy("alt_plus", lookup="nearest")
     with pytest.raises(ConfigError, match="set first_key = 'whitened'"):
-        make_policy("alt_plus", known=0.2)
+        make_policy("alt_plus", first_key="learned")
 
 
 def test_where_a_demonstration_began_its_chunk_is_replayed_uncorrected(fit_policy, observe, demonstrations):
-    settings = {"train_steps": 20, "lookup": "monotone", "first_key": "whitened", "known": 0.2}
-    policy = fit_policy("alt_plus", **settings)
+    policy = fit_policy("alt_plus", train_steps=20, known_until=0.0)
     fitted = policy.fitted()
 
     def corrected(ambiguity):
@@ -228,8 +230,7 @@ def test_where_a_demonstration_began_its_chunk_is_replayed_uncorrected(fit_polic
 
 def test_a_known_episode_is_corrected_once_the_object_has_moved(fit_policy, observe, demonstrations, monkeypatch):
     """What was known at the begin is not known any more once the network sees the object elsewhere."""
-    settings = {"train_steps": 20, "lookup": "monotone", "first_key": "whitened", "known": 1.0, "known_until": 0.3}
-    policy = fit_policy("alt_plus", **settings)
+    policy = fit_policy("alt_plus", train_steps=20, known=1.0, known_until=0.3)
     shown, seen = policy.fitted().table.demonstrated, between(observe, demonstrations)
     policy.reset([0], [0])
 
@@ -240,6 +241,35 @@ def test_a_known_episode_is_corrected_once_the_object_has_moved(fit_policy, obse
         row = np.flatnonzero((shown.episode == episode) & (shown.frame == frame))
         return not np.array_equal(decision.actions[0], shown.chunk(row, 8)[0])
 
-    assert [corrected(moved) for moved in (0.1, 0.29, 0.3, 0.1)] == [False, False, True, True]
+    # The first decision is not asked: there the arm stands elsewhere, and nothing has been moved.
+    assert [corrected(moved) for moved in (0.9, 0.29, 0.3, 0.1)] == [False, False, True, True]
     policy.reset([0], [0])
     assert not corrected(0.1)
+
+
+def test_an_episode_that_is_not_known_looks_among_all_frames(
+    fit_policy, make_policy, observe, demonstrations, tmp_path, monkeypatch
+):
+    """A known one goes on in its demonstration; once its object has been moved, it looks among all frames, too."""
+    policy = fit_policy("alt_plus", train_steps=20, margin=2.0)
+    policy.save(tmp_path)
+    nearest = make_policy("alt_plus", train_steps=20, **alt_plus_config.NEAREST)
+    nearest.load(tmp_path)
+    images = [observe(demonstrations[d], [frame], 1) for d, frame in ((2, 0), (2, 8), (1, 3), (2, 8))]
+
+    def played(one, ambiguity, moved=0.0):
+        monkeypatch.setattr(FirstKey, "ambiguity", lambda self, key: ambiguity)
+        monkeypatch.setattr(alt_plus_policy, "largest_move", lambda change, *_: np.full(len(change), moved, np.float32))
+        one.reset([0], [0])
+        return [one.act(seen, [0]) for seen in images]
+
+    expected = played(nearest, 0.0)
+    own, other_demo = demonstrations[2].index, demonstrations[1].index
+    assert [tuple(d.matches[0, 0]) for d in expected] == [(own, 0), (own, 8), (other_demo, 3), (own, 8)]
+    for one, other in zip(played(policy, 0.21), expected, strict=True):
+        np.testing.assert_array_equal(one.matches, other.matches)
+        np.testing.assert_array_equal(one.actions, other.actions)
+    followed = [tuple(d.matches[0, 0]) for d in played(policy, 0.2)]
+    assert followed[:2] == [(own, 0), (own, 8)] and followed[3] != (own, 8)
+    after_move = [tuple(d.matches[0, 0]) for d in played(policy, 0.2, moved=0.1)]
+    assert after_move[2:] == [(other_demo, 3), (own, 8)]

@@ -39,7 +39,10 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     next (0: never); then the object stands where that demonstration had it, and a
     correction is noise. `known_until`: how large a correction of a known episode would
     be, as the largest change of a position in half the demonstrations' range, if the
-    object has been moved; from then on the episode is corrected (0: never).
+    object has been moved; from then on the episode is not known (0: never asked). The
+    first decision is not asked: there the arm's own start makes corrections that large.
+    `follow`: the episodes that "monotone" follows, "all", or those that are "known";
+    then the others look among all frames at each decision.
     """
 
     appearance: float = Field(default=0.8, ge=0, lt=1)
@@ -48,10 +51,19 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     shrinkage: float = Field(default=0.03, ge=0)
     shrinkage_unit: Literal["range", "miss"] = added("range")
     familiar: float | None = added(None, ge=0, le=1)
-    first_key: Literal["learned", "whitened"] = added("learned")
+    lookup: Literal["nearest", "monotone"] = changed(
+        "monotone", formerly="nearest", exclude_if=lambda v: v == "nearest"
+    )
+    score_against: Literal["followed", "all"] = changed(
+        "all", formerly="followed", exclude_if=lambda v: v == "followed"
+    )
+    first_key: Literal["learned", "whitened"] = changed(
+        "whitened", formerly="learned", exclude_if=lambda v: v == "learned"
+    )
     whitening: float = added(1e-5, gt=0)
-    known: float = added(0.0, ge=0, le=1)
-    known_until: float = added(0.0, ge=0)
+    known: float = changed(0.2, formerly=0.0, ge=0, le=1, exclude_if=lambda v: v == 0)
+    known_until: float = changed(0.1, formerly=0.0, ge=0, exclude_if=lambda v: v == 0)
+    follow: Literal["all", "known"] = changed("known", formerly="all", exclude_if=lambda v: v == "all")
 
     # A size that two cores can train, without a bottleneck behind the views, and with a
     # narrow head. README.md says what each of these gained.
@@ -69,28 +81,39 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     def _first_key_is_used(self) -> Self:
         if self.first_key != "learned" and self.lookup != "monotone":
             raise ValueError(
-                f"first_key = {self.first_key!r} finds a demonstration to follow: set lookup = 'monotone' as well"
+                f"first_key = {self.first_key!r} finds a demonstration to follow: set lookup = 'monotone' as well, "
+                "or take preset = 'nearest', which follows no demonstration"
             )
         if self.known and self.first_key == "learned":
             raise ValueError(
-                "known needs a first key that tells demonstrations apart: set first_key = 'whitened' as well"
+                "known needs a first key that tells demonstrations apart: set first_key = 'whitened' as well, or known = 0"
             )
+        if self.follow == "known" and not self.known:
+            raise ValueError("follow = 'known' needs known episodes: set known above 0, or follow = 'all'")
         return self
 
 
 RUNTIME_FIELDS = FLAG_FIELDS | {"correct", "shrinkage", "checkpoint_seconds"}
 
+NEAREST: dict[str, Any] = {
+    **{"lookup": "nearest", "first_key": "learned", "score_against": "followed"},
+    **{"known": 0.0, "known_until": 0.0, "follow": "all"},
+}
+"""The lookup as it was before: at each decision the nearest of all frames, by one key; every chunk is corrected."""
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
+    "nearest": NEAREST,
     "robust": {  # for perturbed images; on clean ones it is less precise than `small` (README.md)
+        **NEAREST,
         **{"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.05},
         **{"disturbed": 0.5, "overlay": 0.5, "erase": 1, "train_steps": 6000},
         **{"appearance": 0.5, "familiar": 0.2, "shrinkage": 0.5, "shrinkage_unit": "miss"},
     },
-    "following": {  # it finds its demonstration by a key that tells them apart, and replays it where it stood (README.md)
-        **{"lookup": "monotone", "first_key": "whitened", "score_against": "all", "known": 0.2},
+    "following": {  # a known episode is replayed to its end, wherever the object goes (README.md)
+        **{"known_until": 0.0, "follow": "all"},
     },
     "paper": {  # ALT's encoder and chunks at the published size, trained as bc's `paper`
+        **NEAREST,
         "encoder": "resnet18",
         "pooling": "spatial_softmax",
         "shift": 0,

@@ -162,13 +162,14 @@ class AltPlus(Trainable[AltPlusSpec]):
         self.flag.check_begun(slots)
         views = {c: input_checks.images(observation, c, fitted.network.observation.image_size) for c in self.cameras}
         keys, here = self._look(fitted.network.observation.observe(observation), [v[:, -1] for v in views.values()])
-        found = self._look_up(keys, slots)
+        first = [slot not in self._familiar for slot in slots]
+        found = self._look_up(keys, slots, first)
         rows = found.rows[:, 0]
-        chunk = fitted.table.demonstrated.chunk(rows, horizon)
+        chunk, change = fitted.table.demonstrated.chunk(rows, horizon), here - fitted.predicted[rows]
+        self._forget_moved(change, slots, first)
+        nearest = found.similarities[:, 0] if found.closest is None else found.closest
+        trusted = self._trusted(slots, 1 - nearest)
         if self.config.correct:
-            nearest = found.similarities[:, 0] if found.closest is None else found.closest
-            change = here - fitted.predicted[rows]
-            trusted = self._trusted(slots, 1 - nearest, change)
             chunk = chunk + self._correction(change) * trusted[:, None, None]
         level = self.flag.threshold(fitted.calibration_scores)
         return self.flag.decision(observation, slots, fitted.table, found, chunk, level)
@@ -196,34 +197,44 @@ class AltPlus(Trainable[AltPlusSpec]):
             raise input_checks.not_fitted(self.name)
         return self._fitted
 
-    def _look_up(self, keys: Float32, slots: Sequence[int]) -> Lookup:
-        """Find the frames for `keys` (B, D), as `lookup` says."""
+    def _look_up(self, keys: Float32, slots: Sequence[int], first: Sequence[bool]) -> Lookup:
+        """Find the frames for `keys` (B, D), as `lookup` and `follow` say.
+
+        At an episode's `first` decision (B,) the first key finds where it begins.
+        """
         fitted = self.fitted()
         if self.config.lookup == "nearest":
             return fitted.table.lookup(keys, self.config.top_k)
-        first, begun = fitted.first_key, {}
-        if first:
-            fresh = [b for b, slot in enumerate(slots) if not self._follower.follows(slot)]
-            projected = {slots[b]: first.project(keys[b]) for b in fresh}
-            begun = {slot: first.nearest(key) for slot, key in projected.items()}
-            if self.config.known:
-                self._known |= {slot for slot, key in projected.items() if first.ambiguity(key) <= self.config.known}
-        return self._follower.lookup(fitted.table, keys, slots, begun)
+        begun: dict[int, int] = {}
+        for key, slot, is_first in zip(keys, slots, first, strict=True):
+            if fitted.first_key and is_first:
+                projected = fitted.first_key.project(key)
+                begun[slot] = fitted.first_key.nearest(projected)
+                if self.config.known and fitted.first_key.ambiguity(projected) <= self.config.known:
+                    self._known.add(slot)
+        free = set() if self.config.follow == "all" else set(slots) - self._known
+        return self._follower.lookup(fitted.table, keys, slots, begun, free)
 
-    def _trusted(self, slots: Sequence[int], scores: Float32, change: Float32) -> NDArray[np.bool_]:
+    def _forget_moved(self, change: Float32, slots: Sequence[int], first: Sequence[bool]) -> None:
+        """Forget that places are known where the object has been moved.
+
+        `change` (B, Ta, Da): by how much the prediction changed. At a `first` decision
+        nothing has been moved, and the arm's own start changes the prediction most.
+        """
+        if self.config.known_until:
+            moved = self._move(change) >= self.config.known_until
+            self._known -= {slot for slot, by, is_first in zip(slots, moved, first, strict=True) if by and not is_first}
+
+    def _trusted(self, slots: Sequence[int], scores: Float32) -> NDArray[np.bool_]:
         """Return whether each slot's chunk is to be corrected, bool (B,).
 
-        `scores` (B,), and whether the episode's place is known, decide it at an episode's
-        first decision, once: deciding anew at each decision was worse (README.md). But a
-        place is not known any more once `change` (B, Ta, Da), by how much the prediction
-        changed, is as large as `known_until`.
+        It is corrected if the episode began with a familiar image, by `scores` (B,) of its
+        first decision, and not where a demonstration began. Deciding anew at each decision
+        was worse (README.md).
         """
         for slot, score in zip(slots, scores, strict=True):
             if slot not in self._familiar:
                 self._familiar[slot] = bool(score <= self.fitted().familiar_limit)
-        if self.config.known_until:
-            moved = self._move(change) >= self.config.known_until
-            self._known -= {slot for slot, by in zip(slots, moved, strict=True) if by}
         return np.array([self._familiar[slot] and slot not in self._known for slot in slots])
 
     def _move(self, change: Float32) -> Float32:

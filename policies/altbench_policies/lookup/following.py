@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -43,7 +43,7 @@ class Follower:
         self.config, self.top_k = config, top_k
         self._row: dict[int, int] = {}  # slot -> the row found last
 
-    def reset(self, slots: Sequence[int]) -> None:
+    def reset(self, slots: Collection[int]) -> None:
         """Let each slot find a demonstration at its next decision."""
         for slot in slots:
             self._row.pop(slot, None)
@@ -52,13 +52,25 @@ class Follower:
         """Return whether `slot` has found a demonstration."""
         return slot in self._row
 
-    def lookup(self, table: Table, keys: Float32, slots: Sequence[int], begun: Mapping[int, int]) -> Lookup:
+    def lookup(
+        self,
+        table: Table,
+        keys: Float32,
+        slots: Sequence[int],
+        begun: Mapping[int, int],
+        free: Collection[int] = (),
+    ) -> Lookup:
         """Find each slot's frame for `keys` (B, D), and the `top_k` − 1 nearest frames besides.
 
         `begun`: slot -> place of the demonstration that it begins with. Slots that begin
-        without one find the nearest frame of all.
+        without one find the nearest frame of all. `free`: slots that follow no
+        demonstration; they find it at each decision.
         """
-        found = [self._one(table, key, slot, begun.get(slot)) for key, slot in zip(keys, slots, strict=True)]
+        self.reset(free)
+        found = [
+            self._one(table, key, slot, None if slot in free else begun.get(slot))
+            for key, slot in zip(keys, slots, strict=True)
+        ]
         rows, near = np.stack([rows for rows, _, _ in found]), np.stack([near for _, near, _ in found])
         closest = np.array([best for _, _, best in found], np.float32) if self.config.score_against == "all" else None
         return Lookup(rows, near, closest)
