@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from altbench.report.drawing.stars import STAR
+from altbench.report.drawing.stars import STAR, Unconverged, not_converged, unconverged_rows
 from altbench.report.privileged import is_privileged, marked
 from altbench.report.splits import by_split
 from altbench.report.table import Block, Table, pivot, rate_text
@@ -192,23 +192,6 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame, short: Unconverged) -> pd.Se
         for i in able:
             marks[i] = bool(i == winner and all_converged[i] and beats_all(episodes[keys[i]], others))
     return pd.Series(pd.array(marks, dtype="boolean"), index=rates.index)
-
-
-Unconverged = Collection[tuple[str, str, int]]
-"""(task, label, N) of the rows with a checkpoint that has not converged."""
-
-
-def unconverged_rows(frame: pd.DataFrame) -> set[tuple[str, str, int]]:
-    """Return (task, label, N) of the rows with a checkpoint that has not converged."""
-    if "converged" not in frame:
-        return set()
-    short = frame.loc[~frame["converged"].astype(bool), ["task", "label", "n"]].drop_duplicates()
-    return {(str(task), str(label), int(n)) for task, label, n in short.itertuples(index=False)}
-
-
-def not_converged(short: Unconverged, rates: pd.DataFrame) -> list[bool]:
-    """Return whether each of `rates` is of a row in `short`, which has not converged."""
-    return [(task, label, n) in short for task, label, n in zip(rates["task"], rates["label"], rates["n"], strict=True)]
 
 
 def _shown_n(rates: pd.DataFrame) -> pd.Series[int]:
