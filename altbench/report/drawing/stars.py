@@ -1,4 +1,4 @@
-"""Stars of figures: which of a figure's rows have not converged, and the line that explains them."""
+"""Stars: which rows of a figure or a table have not converged, and the line that explains them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import pandas as pd
 STAR = " *"
 """What follows the name of a row that has not converged."""
 UNCONVERGED = "* Not ranked: the network has not converged"
+_NOTE = (
+    " Not converged, marked *, and not ranked: {rows}. Their networks saw the frames fewer than 100 times, and training did"
+    " not end at a plateau of the loss (training.json)."
+)
 
 
 class Shown(NamedTuple):
@@ -58,6 +62,12 @@ def unconverged_rows(frame: pd.DataFrame) -> set[tuple[str, str, int]]:
 def not_converged(short: Unconverged, rates: pd.DataFrame) -> list[bool]:
     """Return whether each of `rates` is of a row in `short`, which has not converged."""
     return [(task, label, n) in short for task, label, n in zip(rates["task"], rates["label"], rates["n"], strict=True)]
+
+
+def unconverged_note(short: Unconverged) -> str:
+    """Return what the note of a table says of its stars; empty without any."""
+    rows = sorted({f"{task}, {label}, N {n}" for task, label, n in short})
+    return _NOTE.format(rows="; ".join(rows)) if rows else ""
 
 
 def stars_among(shown: pd.DataFrame, short: Unconverged, rows: Iterable[Hashable]) -> Stars:
