@@ -167,8 +167,13 @@ def frame_of(audited: Sequence[AuditedEpisode]) -> pd.DataFrame:
     behind S.
     """
     columns = [*COLUMNS, ORDER, "episode", "seed", "status", "success", "steps", *NUMBERS, "why_empty"]
-    frame = pd.DataFrame([_row(one) for one in audited], columns=columns)
-    return frame.astype({"nearest": "Int64", "second": "Int64", "s": "float64"})
+    return typed(pd.DataFrame([_row(one) for one in audited], columns=columns))
+
+
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return episodes with the types of `frame_of`, whichever numbers are missing."""
+    whole = ("nearest", "second")
+    return frame.astype({name: "Int64" if name in whole else "float64" for name in NUMBERS})
 
 
 def _row(one: AuditedEpisode) -> dict[str, Any]:

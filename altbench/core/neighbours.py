@@ -18,6 +18,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -195,20 +196,30 @@ def _imported(path: Path, folder: Path, package: Sequence[str]) -> Iterator[str]
     """
     if path.suffix != ".py" or not path.is_file():
         return
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return  # loading it says so
-    for node in ast.walk(tree):
+    for node in _import_statements(path.read_bytes()):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if _is_neighbour(folder, alias.name):
                     yield from _and_parents(alias.name)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = _base(node, folder, package)
             if base is not None:
                 for alias in node.names:
                     yield from _and_parents(".".join([*base, alias.name]))
+
+
+@lru_cache(maxsize=256)
+def _import_statements(source: bytes) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """Return the import statements of a module, which is parsed once for the same bytes.
+
+    Empty for what is no Python: loading it says so. Which of them name a neighbour depends
+    on the folder as well, and is looked up each time.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ()
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 def _base(node: ast.ImportFrom, folder: Path, package: Sequence[str]) -> list[str] | None:

@@ -8,16 +8,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from altbench.audit.calibration import calibrated_table
-from altbench.audit.cases import CASES, evaluations, frame_of
+from altbench.audit.cases import CASES, evaluations
 from altbench.audit.figures import distribution, similarity_bars
 from altbench.audit.tables import audit_table, score
 from altbench.experiments.shared import expert as expert_control
+from altbench.experiments.shared.audited import POSITIONS, SIMILARITY, audit
 from altbench.experiments.shared.audits import (
-    POSITIONS,
     Gap,
-    audited,
     episodes_table,
-    frames,
     highest,
     paired_gap,
     published_styles,
@@ -111,10 +109,10 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 def report(run: ExperimentRun) -> Report:
     """Report S by policy and case, the ranking, and other ways of comparing."""
-    episodes = audited(run, POSITIONS)
-    if not episodes:
-        return Report("", (), _reported(frame_of([])))
-    frame = frame_of(episodes)
+    found = audit(run)
+    frame = found.positions
+    if frame.empty:
+        return Report("", (), _reported(frame))
     sections = (
         Section("Nearer to a demonstration than an expert", _calibrated_text(run.preset), _calibrated(frame)),
         Section("S, as the paper has it", _method(), _tables(frame), ("distribution",)),
@@ -123,14 +121,12 @@ def report(run: ExperimentRun) -> Report:
         Section(
             "One episode beside all demonstrations",
             BARS,
-            {"similarity": similarity_table(episodes)},
-            ("similarity",),
+            {SIMILARITY: similarity_table(found.similarity)},
+            (SIMILARITY,),
         ),
-        Section(
-            "The way of comparing", "", {"ways": ways_table(frames(run, frame), ["label", "case"], ["policy", "case"])}
-        ),
+        Section("The way of comparing", "", {"ways": ways_table(found.by_way, ["label", "case"], ["policy", "case"])}),
     )
-    return Report(_summary(frame, run.preset), sections, _reported(frame), expert_control.missing(run))
+    return Report(_summary(frame, run.preset), sections, _reported(frame), found.missing, found.frames())
 
 
 def compute(run: ExperimentRun, say: Say) -> None:
@@ -160,7 +156,7 @@ def figures(tables: Tables) -> Figures:
     title = f"Lift, N = {N}"
     return drawn(
         distribution=lambda: _distribution(tables["episodes"], title),
-        similarity=lambda: similarity_bars(tables["similarity"], f"{title}, in distribution", "label"),
+        similarity=lambda: similarity_bars(tables[SIMILARITY], f"{title}, in distribution", "label"),
     )
 
 

@@ -8,16 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from altbench.audit.calibration import calibrated_table
-from altbench.audit.cases import CASES, evaluations, frame_of
+from altbench.audit.cases import CASES, evaluations
 from altbench.audit.figures import MEDIAN_S, distribution, similarity_bars
 from altbench.audit.tables import audit_table
 from altbench.experiments.shared import expert as expert_control
+from altbench.experiments.shared.audited import ACTIONS, POSITIONS, SIMILARITY, audit
 from altbench.experiments.shared.audits import (
-    ACTIONS,
-    POSITIONS,
-    audited,
     episodes_table,
-    frames,
     highest,
     published_styles,
     similarity_table,
@@ -70,14 +67,13 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 def report(run: ExperimentRun) -> Report:
     """Report S by task, policy and case."""
-    episodes = audited(run, POSITIONS)
-    if not episodes:
-        return Report("", (), _reported(frame_of([]), frame_of([])))
-    frame = frame_of(episodes)
-    by_way = frames(run, frame)
+    found = audit(run)
+    frame, actions = found.positions, found.by_way[ACTIONS.title]
+    if frame.empty:
+        return Report("", (), _reported(frame, actions))
     calibrated = calibrated_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
     table = audit_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
-    ways = ways_table(by_way, ["task", "label", "case"], ["task", "policy", "case"])
+    ways = ways_table(found.by_way, ["task", "label", "case"], ["task", "policy", "case"])
     sections = (
         Section(
             "S by task",
@@ -86,11 +82,14 @@ def report(run: ExperimentRun) -> Report:
             ("distribution",),
         ),
         Section(
-            "One episode beside all demonstrations", BARS, {"similarity": similarity_table(episodes)}, ("similarity",)
+            "One episode beside all demonstrations",
+            BARS,
+            {SIMILARITY: similarity_table(found.similarity)},
+            (SIMILARITY,),
         ),
         Section("The arm's positions, and its commanded positions", "", {"ways": ways}),
     )
-    return Report(_summary(frame), sections, _reported(frame, by_way[ACTIONS.title]), expert_control.missing(run))
+    return Report(_summary(frame), sections, _reported(frame, actions), found.missing, found.frames())
 
 
 def compute(run: ExperimentRun, say: Say) -> None:
@@ -109,7 +108,7 @@ def _distribution(frame: pd.DataFrame) -> Figure:
 
 
 def _similarity(tables: Tables) -> Figure:
-    own = tables["similarity"]
+    own = tables[SIMILARITY]
     return similarity_bars(own[own["which"] == MEDIAN_S], f"N = {N}, the episode with the median S", "label", "task")
 
 

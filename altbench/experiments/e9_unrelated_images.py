@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from altbench.experiments.e9_motions import CHUNKS, FALLBACK, Fallback, chunks, fallback
 from altbench.experiments.shared.experiment import Experiment
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, drawn
-from altbench.experiments.shared.matrix import (
-    Matrix,
-    Where,
-    chosen,
-    clean,
-    label_rows,
-    matrix,
-    matrix_table,
-    recorded_cells,
-)
-from altbench.experiments.shared.recall import chunk_recall, nearest_demonstrations
+from altbench.experiments.shared.matrix import Matrix, Where, chosen, clean, label_rows, matrix, matrix_table
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, Preset, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, prose
@@ -35,7 +24,6 @@ from altbench.report.style import styled
 from altbench.report.table import Table, rate_text
 from altbench.stats.chunks import LENGTH, PASSED
 from altbench.stats.rates import Rate, countable, rate_of
-from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
 
 ROWS = (*POLICIES, "fisher")
@@ -56,7 +44,7 @@ METHOD = """
     resampling). Episodes of `recall` begin at all demonstrations equally often, so that
     a policy that sees the scene executes all of them.
     """
-CHUNKS = """
+CHUNKS_TEXT = """
     A nearest demonstration always exists, also for a policy that does not move: read the
     table above beside its control, `{hold}`. Here the chunks of {length} commanded positions
     that a policy executes are compared with all training chunks. One is recalled if it is
@@ -80,28 +68,6 @@ SUMMARY = """
 REPORTED = "{count}; the two most common account for {share}"
 
 
-@dataclass(frozen=True)
-class Fallback:
-    """Which demonstrations the motions of a cell's episodes are nearest to.
-
-    `counts`: (number of the demonstration, episodes), most common first. `entropy`: of
-    that distribution, in bits; it is log2 of the number of demonstrations if all are
-    equally frequent.
-    """
-
-    counts: tuple[tuple[int, int], ...]
-    entropy: float
-
-    @property
-    def total(self) -> int:
-        """How many episodes were counted."""
-        return sum(count for _, count in self.counts)
-
-    def top(self, k: int) -> Rate:
-        """Return the share of episodes of the `k` most common demonstrations."""
-        return rate_of(sum(count for _, count in self.counts[:k]), self.total)
-
-
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Ask for every policy, and for ALT that holds, with and without the photograph."""
     rows = [*(row(policy, preset) for policy in ROWS), row("alt", preset, label=HOLD, when_ood="hold")]
@@ -117,7 +83,7 @@ def report(run: ExperimentRun) -> Report:
     conditions: dict[str, Where] = {"camera": clean("recall"), "photograph": _photograph()}
     found = matrix(run, rows, conditions)
     fallen = {
-        (label, condition): fallback(run, recorded_cells(run, {**where, "label": label}))
+        (label, condition): fallback(run, label, condition, where)
         for label in labels
         for condition, where in conditions.items()
     }
@@ -126,13 +92,13 @@ def report(run: ExperimentRun) -> Report:
         Section(
             "Which demonstration is executed",
             prose(METHOD, n=N, episodes=EPISODES),
-            {"fallback": _table(fallen, labels)},
-            ("fallback",),
+            {FALLBACK: _table(fallen, labels)},
+            (FALLBACK,),
         ),
         Section(
             "Which chunks are recalled",
-            prose(CHUNKS, hold=HOLD, length=LENGTH, passed=100 * PASSED),
-            {"chunks": _chunk_table(run, labels, conditions)},
+            prose(CHUNKS_TEXT, hold=HOLD, length=LENGTH, passed=100 * PASSED),
+            {CHUNKS: _chunk_table(run, labels, conditions)},
         ),
         Section(
             "Flags, and success when a policy stops on its own flag",
@@ -152,9 +118,9 @@ def _chunk_table(run: ExperimentRun, labels: Sequence[str], conditions: Mapping[
     }
     for label in labels:
         for image, where in conditions.items():
-            found = chunk_recall(run, recorded_cells(run, {**where, "label": label}))
-            rate, median, threshold = found or (rate_of(0, 0), None, None)
+            rate, median, threshold = chunks(run, label, image, where) or (rate_of(0, 0), None, None)
             numbers = {"recalled": rate.successes, "chunks": rate.episodes, "rate": rate.value}
+            numbers |= {"low": rate.low, "high": rate.high}
             rows.append({"policy": label, "image": image, **numbers, "median_mm": median, "threshold_mm": threshold})
             millimetres = ["" if value is None else f"{value:.1f}" for value in (median, threshold)]
             for head, value in zip(texts, (label, image, rate_text(rate), *millimetres), strict=True):
@@ -167,19 +133,6 @@ def _chunk_table(run: ExperimentRun, labels: Sequence[str], conditions: Mapping[
 
 def _photograph() -> Where:
     return {"split": "recall", "perturbation": PHOTOGRAPH, "severity": SEVERITY}
-
-
-def fallback(run: ExperimentRun, cells: Sequence[Cell]) -> Fallback | None:
-    """Count the demonstrations nearest to the motions of all episodes of `cells`.
-
-    `cells` are recorded ones. None without any motion.
-    """
-    nearest = [number for cell in cells for number in nearest_demonstrations(run, cell) if number is not None]
-    if not nearest:
-        return None
-    counts = tuple(sorted(Counter(nearest).items(), key=lambda item: (-item[1], item[0])))
-    shares = np.array([count for _, count in counts]) / len(nearest)
-    return Fallback(counts, abs(float((shares * np.log2(shares)).sum())))
 
 
 def flag_rates(
@@ -217,8 +170,8 @@ def _numbers(found: Fallback | None) -> dict[str, Any]:
         return {"episodes": None, "demonstrations": None, "top1": None, "top2": None, "entropy_bits": None}
     top = [found.top(k).value for k in (1, 2)]
     return {
-        "episodes": found.total,
-        "demonstrations": len(found.counts),
+        "episodes": found.episodes,
+        "demonstrations": found.demonstrations,
         "top1": top[0],
         "top2": top[1],
         "entropy_bits": found.entropy,
@@ -229,7 +182,7 @@ def _texts(found: Fallback | None) -> list[str]:
     if found is None:
         return [""] * 5
     tops = [rate_text(found.top(k), counts=False) for k in (1, 2)]
-    return [str(found.total), str(len(found.counts)), *tops, f"{found.entropy:.1f}"]
+    return [str(found.episodes), str(found.demonstrations), *tops, f"{found.entropy:.1f}"]
 
 
 def _flag_table(found: Matrix, flags: Mapping[tuple[str, str], Rate]) -> Table:
@@ -245,7 +198,7 @@ def _flag_table(found: Matrix, flags: Mapping[tuple[str, str], Rate]) -> Table:
 
 def figures(tables: Tables) -> Figures:
     """Draw how often the most common demonstrations are executed."""
-    return drawn(fallback=lambda: draw(tables["fallback"]))
+    return drawn(fallback=lambda: draw(tables[FALLBACK]))
 
 
 def draw(data: pd.DataFrame) -> Figure | None:
@@ -297,7 +250,7 @@ def _reported(
     ours = ""
     if diffusion is not None:
         share = rate_text(diffusion.top(2), counts=False)
-        ours = prose(REPORTED, count=len(diffusion.counts), share=share)
+        ours = prose(REPORTED, count=diffusion.demonstrations, share=share)
     alt = flags.get(("alt", "photograph"))
     return (
         Reported("diffusion: training trajectories fallen back to", "one or two", ours),

@@ -15,13 +15,13 @@ from altbench.core import registry
 from altbench.core.errors import AltbenchError, ResultsError
 from altbench.core.task import TaskInfo
 from altbench.report.drawing.order import labels_in_order, tasks_in_order
-from altbench.report.drawing.stars import Shown, Stars, stars_of
+from altbench.report.drawing.stars import Shown, Stars, stars_of, unconverged_rows
 from altbench.report.figures import run_styles
 from altbench.report.flags import ood_table
 from altbench.report.privileged import marked
 from altbench.report.splits import splits_in_order
 from altbench.report.style import Styles
-from altbench.report.success import CONDITION, ROW, success_table, unconverged_rows
+from altbench.report.success import CONDITION, ROW, success_table
 from altbench.results.collected import COLUMN as COLLECTED
 from altbench.results.frames import load_parts
 from altbench.results.measures import load_measures

@@ -19,11 +19,10 @@ from altbench.report.dots import RATES, Dot, Row, draw_dots
 from altbench.report.drawing.layout import Failures, draw_all, finish, grid, headline
 from altbench.report.drawing.order import labels_in_order, tasks_in_order
 from altbench.report.drawing.places import BEYOND, band_places, draw_lines
-from altbench.report.drawing.severities import ood_scores, stars_by_label, success_by_perturbation
-from altbench.report.drawing.stars import NO_STARS, Shown, Stars, stars_of
+from altbench.report.drawing.severities import ood_scores, success_by_perturbation
+from altbench.report.drawing.stars import NO_STARS, Stars, Unconverged, stars_among, unconverged_rows
 from altbench.report.splits import splits_in_order
 from altbench.report.style import Panels, Styles, per_cent, policy_styles, words
-from altbench.report.success import Unconverged, not_converged, unconverged_rows
 from altbench.rollout.records import MISSING, NOT_COUNTED, MeasureRecord
 from altbench.stats.parts import PART, Episodes, chosen, counted, gathered, rates_by
 from altbench.sweeps.spec import CLEAN
@@ -136,7 +135,8 @@ def success_by_n(clean: Episodes, task: str, styles: Styles, short: Unconverged 
     `short`: the rows that have not converged.
     """
     rates = rates_by(clean, ["task", "split", "label", "n"])
-    return rates_by_n(rates, splits_in_order(rates), task, styles, stars_by_label(rates, short))
+    stars = stars_among(rates, short, rates["label"])
+    return rates_by_n(rates, splits_in_order(rates), task, styles, stars)
 
 
 def rates_by_n(
@@ -172,7 +172,7 @@ def success_by_split(clean: Episodes, task: str, styles: Styles, short: Unconver
     """
     rates = rates_by(clean, ["task", "split", "label", "n"])
     title = f"{task}, N = {rates['n'].iloc[0]}: success by split"
-    return draw_by_split(rates, title, styles, grouped=False, stars=_stars(rates, short, grouped=False))
+    return draw_by_split(rates, title, styles, grouped=False, stars=row_stars(rates, short, grouped=False))
 
 
 def success_by_task(clean: Episodes, styles: Styles, short: Unconverged = frozenset()) -> Figure:
@@ -184,13 +184,13 @@ def success_by_task(clean: Episodes, styles: Styles, short: Unconverged = frozen
     largest = rates[rates["n"] == rates.groupby(["task", "label"])["n"].transform("max")]
     counts = ", ".join(str(n) for n in sorted(set(largest["n"])))
     title = f"Success by task and split, N = {counts}"
-    return draw_by_split(largest, title, styles, grouped=True, stars=_stars(largest, short, grouped=True))
+    return draw_by_split(largest, title, styles, grouped=True, stars=row_stars(largest, short, grouped=True))
 
 
-def _stars(rates: pd.DataFrame, short: Unconverged, grouped: bool) -> Stars:
+def row_stars(rates: pd.DataFrame, short: Unconverged, grouped: bool) -> Stars:
     """Return the stars of the rows that `draw_by_split` draws of `rates`."""
-    rows = zip(rates["task"], rates["label"], not_converged(short, rates), strict=True)
-    return stars_of(Shown((task if grouped else "", label), label, task, late) for task, label, late in rows)
+    rows = zip(rates["task"], rates["label"], strict=True)
+    return stars_among(rates, short, [(task if grouped else "", label) for task, label in rows])
 
 
 def draw_by_split(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from altbench.report.drawing.stars import STAR
+from altbench.report.drawing.stars import STAR, Unconverged, not_converged, unconverged_note, unconverged_rows
 from altbench.report.privileged import is_privileged, marked
 from altbench.report.splits import by_split
 from altbench.report.table import Block, Table, pivot, rate_text
@@ -61,10 +61,7 @@ _INCOMPLETE = (
     " Missing: episodes that could not be played, for reasons other than the policy (infra_error); the next run tries"
     " them again. While a row lacks any, no row of the same condition is ranked."
 )
-_NOT_CONVERGED = (
-    " Not converged, marked *, and not ranked: {rows}. Their networks saw the frames fewer than 100 times, and training did"
-    " not end at a plateau of the loss (training.json). Nothing is said to beat such a row: no row of its condition is bold."
-)
+_NOT_BEATEN = " Nothing is said to beat such a row: no row of its condition is bold."
 _STATELESS = " Stateless: {rows}. The server hears nothing of episodes: it is not told when one begins, nor its seed."
 
 
@@ -83,11 +80,7 @@ def success_table(episodes: Episodes) -> Table:
     texts = [f"{text}{STAR}" if late else text for text, late in zip(texts, not_converged(short, data), strict=True)]
     lacks = _INCOMPLETE if data["infra_errors"].any() else ""
     several = SEEDS_NOTE if len(seeds) > 1 else ""
-    several += (
-        _NOT_CONVERGED.format(rows="; ".join(sorted({f"{task}, {label}, N {n}" for task, label, n in short})))
-        if short
-        else ""
-    )
+    several += unconverged_note(short) + _NOT_BEATEN if short else ""
     several += _STATELESS.format(rows=", ".join(sorted(unheard))) if unheard else ""
     own = _shown_n(data)
     ranking = _RANKING + (_OWN_N if own[own > 0].nunique() > 1 else "")
@@ -192,23 +185,6 @@ def _best(frame: pd.DataFrame, rates: pd.DataFrame, short: Unconverged) -> pd.Se
         for i in able:
             marks[i] = bool(i == winner and all_converged[i] and beats_all(episodes[keys[i]], others))
     return pd.Series(pd.array(marks, dtype="boolean"), index=rates.index)
-
-
-Unconverged = Collection[tuple[str, str, int]]
-"""(task, label, N) of the rows with a checkpoint that has not converged."""
-
-
-def unconverged_rows(frame: pd.DataFrame) -> set[tuple[str, str, int]]:
-    """Return (task, label, N) of the rows with a checkpoint that has not converged."""
-    if "converged" not in frame:
-        return set()
-    short = frame.loc[~frame["converged"].astype(bool), ["task", "label", "n"]].drop_duplicates()
-    return {(str(task), str(label), int(n)) for task, label, n in short.itertuples(index=False)}
-
-
-def not_converged(short: Unconverged, rates: pd.DataFrame) -> list[bool]:
-    """Return whether each of `rates` is of a row in `short`, which has not converged."""
-    return [(task, label, n) in short for task, label, n in zip(rates["task"], rates["label"], rates["n"], strict=True)]
 
 
 def _shown_n(rates: pd.DataFrame) -> pd.Series[int]:

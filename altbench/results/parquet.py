@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from altbench.system import sealed
 from altbench.system.files import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT_KEY = "altbench.format"
 """The format's number in the footer: 2 beside a digest, 1 in older cells, missing in
@@ -52,6 +55,17 @@ def write_parquet(path: Path, table: Any) -> None:
         writer.add_key_value_metadata(_new_keys())
     data = sink.getvalue().to_pybytes()
     sealed.write_bytes(path, sealed.with_digest(data, _place(data)))
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Write the columns of `frame` to `path` as `write_parquet` does; NaN is written as missing."""
+    write_parquet(path, pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None))
+
+
+def read_frame(path: Path, advice: str) -> pd.DataFrame:
+    """Return what `write_frame` wrote; ResultsError as `read_parquet` if it is missing or damaged."""
+    frame: pd.DataFrame = read_parquet(path, pa.schema([]), advice)[0].to_pandas()
+    return frame
 
 
 def write_parts(path: Path, parts: Iterable[Any]) -> None:

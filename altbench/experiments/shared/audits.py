@@ -1,4 +1,4 @@
-"""What the audits E2 and E5 share: S of recorded cells under several distances."""
+"""What the reports of the audits E2 and E5 share: tables of S, and differences of it."""
 
 from __future__ import annotations
 
@@ -9,41 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from altbench.audit.cases import (
-    CASES,
-    ORDER,
-    AuditedEpisode,
-    Case,
-    audit_episodes,
-    case_of,
-    frame_of,
-    training_trajectories,
-)
-from altbench.audit.figures import likeness_frame
+from altbench.audit.cases import CASES, ORDER, Case
 from altbench.audit.tables import score
-from altbench.core import registry
-from altbench.experiments.shared import expert as expert_control
-from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.texts import prose
 from altbench.report.style import Styles, policy_styles
 from altbench.report.table import Block, Table
 from altbench.stats.scores import bootstrap_mean, summarise
-from altbench.stats.trajectories import Source, find_distance
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to compare trajectories: a distance of `stats.trajectories` and a source."""
-
-    title: str
-    distance: str
-    source: Source
-
-
-POSITIONS = Way("positions, resampled", "resampled", "positions")
-WARPED = Way("positions, time warping", "dtw", "positions")
-ACTIONS = Way("actions, resampled", "resampled", "actions")
-WAYS = (POSITIONS, WARPED, ACTIONS)
 
 WAYS_NOTE = """
     Resampling compares motions at equal shares of time. An episode that fails runs to
@@ -51,29 +22,6 @@ WAYS_NOTE = """
     although the motion may be a demonstration's. Time warping compares shapes alone.
     Actions are the commanded positions.
     """
-
-
-def audited(run: ExperimentRun, way: Way) -> list[AuditedEpisode]:
-    """Audit all recorded cells that belong to a case, and the expert's cells."""
-    distance, found, known = find_distance(way.distance), [], {}
-    for cell, records in (*((cell, run.records(cell)) for cell in run.recorded), *expert_control.played(run)):
-        point = cell.checkpoint
-        if case_of(cell) is None:
-            continue
-        shown = (point.task, point.n)
-        if shown not in known:
-            demonstrations = run.demonstrations(point)
-            known[shown] = training_trajectories(demonstrations, registry.task(point.task), distance, way.source)
-        found += audit_episodes(cell, records, known[shown], way.source)
-    return found
-
-
-def frames(run: ExperimentRun, positions: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return each way's episodes as a frame of `audit.cases.frame_of`, by title.
-
-    `positions` is the frame of `POSITIONS`, which is not computed again.
-    """
-    return {way.title: positions if way == POSITIONS else frame_of(audited(run, way)) for way in WAYS}
 
 
 def episodes_table(frame: pd.DataFrame) -> Table:
@@ -89,11 +37,11 @@ def episodes_table(frame: pd.DataFrame) -> Table:
     )
 
 
-def similarity_table(episodes: Sequence[AuditedEpisode]) -> Table:
+def similarity_table(similarity: pd.DataFrame) -> Table:
     """Return what the figure of similarities shows: in distribution, a CSV alone."""
-    own = [one for one in episodes if one.case == CASES[0]]
+    own = similarity[similarity["case"] == CASES[0].name]
     note = "Distances to every demonstration of the episodes with the highest and the median S, in distribution."
-    return Table("Similarity to each demonstration", likeness_frame(own), (), note)
+    return Table("Similarity to each demonstration", own.reset_index(drop=True), (), note)
 
 
 def published_styles(frame: pd.DataFrame) -> Styles:

@@ -20,6 +20,7 @@ from altbench.results import measures as measures_module
 from altbench.results.checkpoints import find_checkpoint
 from altbench.results.flat import decisions_frame
 from altbench.results.folder import RunFolder
+from altbench.results.parquet import read_frame
 from altbench.results.recorded import Recorded
 from altbench.results.run import Run
 from altbench.results.training import load_training, marked_unconverged, training_of_run
@@ -164,6 +165,19 @@ class ExperimentRun:
         if cell.key not in self._read:
             self._read[cell.key] = cells_module.read_cell(cells_module.cell_path(self.root, cell.key)).episodes
         return self._read[cell.key]
+
+    def published_table(self, stem: str) -> pd.DataFrame:
+        """Return the numbers of a table of the published report; empty without it.
+
+        They tell what was counted of motions, which published episodes lack.
+        """
+        file = self.published / f"{stem}.csv" if self.published else None
+        return pd.read_csv(file) if file is not None and file.is_file() else pd.DataFrame()
+
+    def published_frame(self, stem: str) -> pd.DataFrame:
+        """Return exact numbers of the published report, its `frames`; empty without them."""
+        file = self.published / f"{stem}.parquet" if self.published else None
+        return read_frame(file, "report it again") if file is not None and file.is_file() else pd.DataFrame()
 
     def measures(self) -> list[MeasureRecord]:
         """Return the measurements that are known: made here, else published."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -100,9 +99,9 @@ def pooled(run: ExperimentRun, label: str, recall: Callable[[ExperimentRun, Cell
     its published report tells.
     """
     rates = [recall(run, cell) for cell in recorded_cells(run, clean("recall", label=label))]
-    if rates or run.published is None:
+    if rates:
         return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
-    return _published(run.published / f"{RECALLS}.csv", label, recall.__name__)
+    return _published(run, label, recall.__name__)
 
 
 def recalls_table(rates: Mapping[str, Mapping[str, Rate]]) -> Table:
@@ -117,10 +116,10 @@ def recalls_table(rates: Mapping[str, Mapping[str, Rate]]) -> Table:
     return Table("Recalls", data, (), "Episodes that recall, as counted of motions and decisions.")
 
 
-def _published(file: Path, label: str, kind: str) -> Rate:
-    if not file.is_file():
+def _published(run: ExperimentRun, label: str, kind: str) -> Rate:
+    told = run.published_table(RECALLS)
+    if told.empty:
         return rate_of(0, 0)
-    told = pd.read_csv(file)
     own = told[(told["policy"] == label) & (told["recall"] == kind)]
     return rate_of(int(own["recalled"].sum()), int(own["episodes"].sum()))
 

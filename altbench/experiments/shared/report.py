@@ -18,6 +18,7 @@ from altbench.experiments.shared.limits import limits, sized
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.report.drawing.layout import draw_all
 from altbench.report.table import Block, Table, pipe_table, write_table
+from altbench.results.parquet import write_frame
 from altbench.results.training import save_training
 from altbench.system.files import LEFTOVER, new_folder, write_text
 from altbench.system.fingerprint import Fingerprint
@@ -44,6 +45,8 @@ def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out
         for section in report.sections:
             for stem, table in section.tables.items():
                 write_table(table, temporary, stem, made_by)
+        for stem, frame in report.frames.items():
+            write_frame(temporary / f"{stem}.parquet", frame)
         if run.told:
             run.write_episodes(temporary)
             save_training(run.training, temporary)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import pandas as pd
+
 from altbench.report.table import Table
 
 
@@ -14,12 +16,15 @@ class Report:
 
     `summary`: the answer in a few sentences, from the numbers that exist; empty without
     any. `missing`: what is missing beyond the run's own cells, which the writer lists.
+    `frames`: by file stem, exact numbers that are published for later reports, since
+    published episodes have no motions.
     """
 
     summary: str
     sections: tuple[Section, ...]
     reported: tuple[Reported, ...] = ()
     missing: tuple[str, ...] = ()
+    frames: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,8 @@ from matplotlib.lines import Line2D
 from altbench.report.drawing.layout import MOST_POINTS, WIDEST, finish, headline, legend
 from altbench.report.drawing.order import labels_in_order
 from altbench.report.drawing.places import BEYOND, band_places, draw_lines
-from altbench.report.drawing.stars import Shown, Stars, stars_of
+from altbench.report.drawing.stars import Unconverged, stars_among
 from altbench.report.style import Style, Styles, folded, per_cent, words
-from altbench.report.success import Unconverged, not_converged
 from altbench.stats.parts import Episodes, gathered, rates_by
 from altbench.sweeps.spec import CLEAN
 
@@ -125,14 +124,9 @@ def success_by_perturbation(part: Episodes, where: str, styles: Styles, short: U
         _dress(own, panels)
         own[0].set_ylabel(("" if len(steps) == 1 else f"N = {n}\n") + "success, 95 % interval")
     only = f", N = {steps[0]}" if len(steps) == 1 else ""
-    finish(figure, f"{where}{only}: success under perturbation", labels, styles, stars_by_label(perturbed, short))
+    stars = stars_among(perturbed, short, perturbed["label"])
+    finish(figure, f"{where}{only}: success under perturbation", labels, styles, stars)
     return figure
-
-
-def stars_by_label(shown: pd.DataFrame, short: Unconverged) -> Stars:
-    """Return the stars of a legend with a label for all N of a policy; `shown`: task, label, n."""
-    rows = zip(shown["label"], shown["n"], not_converged(short, shown), strict=True)
-    return stars_of(Shown(label, label, f"N = {n}", late) for label, n, late in rows)
 
 
 def ood_scores(part: Episodes, where: str, styles: Styles, short: Unconverged = frozenset()) -> Figure:
@@ -151,8 +145,7 @@ def ood_scores(part: Episodes, where: str, styles: Styles, short: Unconverged = 
     own_of = {(x, n): scored[(scored["label"] == x) & (scored["n"] == n)] for x, n in order}
     rows = [(key, panels) for key in order for panels in panel_rows(own_of[key])]
     figure, axes = panel_figure([panels for _, panels in rows], 2.0, 0.7)
-    shown = zip(perturbed["label"], perturbed["n"], not_converged(short, perturbed), strict=True)
-    stars = stars_of(Shown((label, n), label, f"N = {n}", late) for label, n, late in shown)
+    stars = stars_among(perturbed, short, zip(perturbed["label"], perturbed["n"], strict=True))
     marks: set[str] = set()
     for own, ((label, n), panels) in zip(axes, rows, strict=True):
         episodes = own_of[label, n]

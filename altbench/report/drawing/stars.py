@@ -1,14 +1,20 @@
-"""Stars of figures: which of a figure's rows have not converged, and the line that explains them."""
+"""Stars: which rows of a figure or a table have not converged, and the line that explains them."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import pandas as pd
 
 STAR = " *"
 """What follows the name of a row that has not converged."""
 UNCONVERGED = "* Not ranked: the network has not converged"
+_NOTE = (
+    " Not converged, marked *, and not ranked: {rows}. Their networks saw the frames fewer than 100 times, and training did"
+    " not end at a plateau of the loss (training.json)."
+)
 
 
 class Shown(NamedTuple):
@@ -40,6 +46,37 @@ class Stars:
 
 
 NO_STARS = Stars()
+
+Unconverged = Collection[tuple[str, str, int]]
+"""(task, label, N) of the rows with a checkpoint that has not converged."""
+
+
+def unconverged_rows(frame: pd.DataFrame) -> set[tuple[str, str, int]]:
+    """Return (task, label, N) of the rows with a checkpoint that has not converged."""
+    if "converged" not in frame:
+        return set()
+    short = frame.loc[~frame["converged"].astype(bool), ["task", "label", "n"]].drop_duplicates()
+    return {(str(task), str(label), int(n)) for task, label, n in short.itertuples(index=False)}
+
+
+def not_converged(short: Unconverged, rates: pd.DataFrame) -> list[bool]:
+    """Return whether each of `rates` is of a row in `short`, which has not converged."""
+    return [(task, label, n) in short for task, label, n in zip(rates["task"], rates["label"], rates["n"], strict=True)]
+
+
+def unconverged_note(short: Unconverged) -> str:
+    """Return what the note of a table says of its stars; empty without any."""
+    rows = sorted({f"{task}, {label}, N {n}" for task, label, n in short})
+    return _NOTE.format(rows="; ".join(rows)) if rows else ""
+
+
+def stars_among(shown: pd.DataFrame, short: Unconverged, rows: Iterable[Hashable]) -> Stars:
+    """Return the stars of a figure that shows all of `shown` (task, label, n).
+
+    `rows`: the row of the figure that each of `shown` stands in. A row has one label.
+    """
+    each = zip(rows, shown["label"], shown["n"], not_converged(short, shown), strict=True)
+    return stars_of(Shown(row, label, f"N = {n}", late) for row, label, n, late in each)
 
 
 def stars_of(shown: Iterable[Shown]) -> Stars:

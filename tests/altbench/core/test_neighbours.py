@@ -166,3 +166,19 @@ def test_workers_import_the_same(tmp_path: Path) -> None:
     code = f"from altbench.core import policy_files\nprint(*policy_files.load('{file}:Mine')())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "6 7\n" and loaded(file).answer() == (6, 7)
+
+
+def test_a_file_is_parsed_once_for_the_same_bytes_and_its_folder_is_looked_at_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[bytes] = []
+    parse = neighbours.ast.parse
+    monkeypatch.setattr(neighbours.ast, "parse", lambda source: parsed.append(source) or parse(source))
+    file = lay(tmp_path, mine="import comes_later\n")
+    assert digest(file) == digest(file) == hashlib.sha256(b"import comes_later\n").hexdigest()
+    found = {digest(file)}
+    (tmp_path / "comes_later.py").write_text("LATER = 1\n")
+    found |= {digest(file), digest(file)}
+    (tmp_path / "comes_later.py").write_text("LATER = 2\n")
+    found |= {digest(file), digest(file)}
+    assert len(found) == 3 and parsed == [b"import comes_later\n", b"LATER = 1\n", b"LATER = 2\n"]

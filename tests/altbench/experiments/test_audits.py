@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from synthetic import episode
+from twice import check_twice, tables
 
 from altbench.audit.cases import CASES, frame_of
 from altbench.experiments import e2_audit_lift as audit_lift
@@ -187,6 +188,36 @@ def test_e2_sets_the_expert_beside_the_policies(tmp_path: Path, monkeypatch: pyt
         "The expert, which recalls nothing, has a highest S of 0.800 (of 4; mean 0.80) in distribution."
         in report.summary
     )
+
+
+def unlike(cell: object, number: int) -> EpisodeRecord:
+    """An episode of a policy, near a demonstration but for what tells its label and its number."""
+    point = cell.checkpoint  # type: ignore[attr-defined]
+    offset = {"diffusion": 1 / 7e4, "alt": 0.0, "open_loop": 1 / 3e4, "expert": 1 / 9e3}[point.label]
+    one = played(number, number / 1000 + offset * (1 + number) ** 0.5, 2 if point.task == "Transport" else 1)
+    return replace(one, success=number % 7 != 3, seed=number)
+
+
+@pytest.mark.usefixtures("demonstrations")
+@pytest.mark.parametrize("one", [audit_lift.EXPERIMENT, audit_tasks.EXPERIMENT], ids=["E2", "E5"])
+def test_the_audits_are_told_without_motions(one: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_lift, "POLICIES", ("open_loop", "diffusion"))
+    run = recorded(one, tmp_path / "here", lambda cell: [unlike(cell, i) for i in range(25)])
+    for cell in expert_control.controls(run):
+        cells.write_cell(run.own, cell_header(cell), [unlike(cell, i) for i in range(25)])
+    before = check_twice(one, run, tmp_path)
+    calibrated = tables(before)["calibrated"][0]
+    assert before.missing == () and "memorised" in calibrated and "expert" in calibrated
+    # What was played here counts beside what was published.
+    elsewhere = replace(run, root=tmp_path / "once" / "elsewhere", published=tmp_path / "once" / one.folder)
+    for cell in elsewhere.cells:
+        if cell.label == "diffusion":
+            cells.write_cell(elsewhere.root, cell_header(cell), [unlike(cell, i) for i in range(25)])
+    both = replace(elsewhere, own=tmp_path / "nothing")
+    assert {cell.label for cell in both.recorded} == {"diffusion"} != {cell.label for cell in both.from_published}
+    found, whole = tables(one.report(both)), tables(before)
+    assert sorted(found.pop("similarity")[0].split()) == sorted(whole.pop("similarity")[0].split())
+    assert found == whole
 
 
 @pytest.mark.usefixtures("demonstrations")

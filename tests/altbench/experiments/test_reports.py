@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from rich.console import Console
 from synthetic import measure
 
 from altbench import experiments
@@ -33,105 +31,12 @@ from altbench.experiments.shared.tsne import tsne
 from altbench.report.style import policy_styles
 from altbench.results import cells as results
 from altbench.runner.episodes import cell_header
-from altbench.runner.executors import InlineExecutor
 from altbench.stats.rates import wilson_interval
-from altbench.sweeps.spec import EventEntry, SweepSpec
+from altbench.sweeps.spec import EventEntry
 from altbench.system.fingerprint import collect
 from altbench_policies.augment import AugmentSpec
 
-LOOKS_UP = '''
-"""A policy that replays the demonstration whose target is nearest, and says so."""
-
-import numpy as np
-
-from altbench.api import Decision, Requirements, Trainable
-from altbench.api import Spec
-
-
-class Config(Spec):
-    other: bool = False
-
-
-class Lookup(Trainable):
-    """Looks up the nearest first frame; `other`: the one after it."""
-
-    name = "lookup"
-    config_type = Config
-
-    @property
-    def requirements(self):
-        return Requirements(self.task.cameras, obs_horizon=1)
-
-    def fit(self, demonstrations, context):
-        self.keys = np.stack([d.pixels["agentview"][0].astype(np.float32).ravel() for d in demonstrations])
-        self.actions = [d.actions for d in demonstrations]
-        self.numbers = np.array([d.index for d in demonstrations])
-
-    def save(self, folder):
-        longest = max(map(len, self.actions))
-        padded = np.stack([np.concatenate([a, np.repeat(a[-1:], longest - len(a), axis=0)]) for a in self.actions])
-        np.savez(folder / "table.npz", keys=self.keys, numbers=self.numbers, actions=padded)
-
-    def load(self, folder, device="cpu"):
-        with np.load(folder / "table.npz") as found:
-            self.keys, self.numbers, self.actions = found["keys"], found["numbers"], list(found["actions"])
-
-    def reset(self, slots, seeds):
-        self.row, self.step = None, 0
-
-    def embed(self, observation):
-        images = observation.pixels["agentview"][:, -1].astype(np.float32)
-        images = images.reshape(len(images), 8, 4, 8, 4, 3).mean(axis=(2, 4))
-        keys = np.concatenate([images.reshape(len(images), -1) / 255, 10 * observation.agent_pos[:, -1]], axis=1)
-        return keys / np.linalg.norm(keys, axis=1, keepdims=True)
-
-    def act(self, observation, slots):
-        if self.row is None:
-            image = observation.pixels["agentview"][0, -1].astype(np.float32).ravel()
-            nearest = int(np.square(self.keys - image).sum(axis=1).argmin())
-            self.row = (nearest + 1) % len(self.keys) if self.config.other else nearest
-        played = self.actions[self.row]
-        steps = np.minimum(np.arange(self.step, self.step + 8), len(played) - 1)
-        matches = np.array([[[self.numbers[self.row], self.step]]])
-        self.step += 8
-        score = np.array([0.1], np.float32)
-        return Decision(played[steps][None], score, score > 1, matches, np.ones((1, 1), np.float32))
-'''
-
 Make = Callable[..., ExperimentRun]
-
-
-@pytest.fixture(scope="session")
-def lookup(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("lookup") / "lookup_policy.py"
-    path.write_text(LOOKS_UP)
-    return f"{path}:Lookup"
-
-
-@pytest.fixture
-def run_of(tmp_path: Path) -> Make:
-    """Runs rows (label -> policy or settings) on splits of the fake task, as an experiment finds them.
-
-    `hopeless`: whether a row has nothing but errors, with which a run fails.
-    """
-
-    def make(
-        one: Experiment,
-        rows: dict[str, dict[str, Any]],
-        evaluations: Sequence[Any],
-        hopeless: bool = False,
-        **changes: Any,
-    ) -> ExperimentRun:
-        policies = [{"n": [6], **row, "label": label} for label, row in rows.items()]
-        values = {"name": "fake", "tasks": ["Fake"], "image_size": [32, 32], "demonstrations": {"n": 6}}
-        values |= {"policies": policies, "evaluations": evaluations, "measure": False, **changes}
-        sweep = SweepSpec.parse(values, "fake")
-        faked = dataclasses.replace(one, sweeps=lambda preset: [sweep])
-        quiet = Console(file=io.StringIO())
-        assert reproduce.run_sweeps(faked, "small", tmp_path, InlineExecutor(), "none", quiet) == hopeless
-        return reproduce.open_run(faked, "small", tmp_path, "none")
-
-    return make
 
 
 def table(report: Report, stem: str) -> dict[str, tuple[str, ...]]:
@@ -155,34 +60,6 @@ def test_trajectory_recall_tells_who_does_what_the_demonstration_did(lookup: str
     assert trajectory_recall(run, own).value == lookup_recall(run, own).value == 1.0
     assert trajectory_recall(run, other).value == lookup_recall(run, other).value == 0.0
     assert trajectory_recall(run, own).episodes == 6
-
-
-@pytest.mark.parametrize(("name", "label", "stem"), [("E3", "alt", "main"), ("E4", "alt", "keys")])
-def test_a_report_of_published_episodes_alone_tells_the_same_recall(
-    name: str, label: str, stem: str, lookup: str, run_of: Make, tmp_path: Path
-) -> None:
-    """Published episodes have no motions, which trajectory recall is counted of."""
-    one = experiments.load(name)
-    run = run_of(one, {label: {"policy": lookup}}, EACH)
-    before = one.report(run)
-    write_report(one, before, run, tmp_path / "published", collect())
-    (tmp_path / "published" / one.folder / "decisions.parquet").unlink(missing_ok=True)
-    elsewhere = dataclasses.replace(
-        run,
-        root=tmp_path / "elsewhere",
-        runs=tuple(dataclasses.replace(r, root=tmp_path / "elsewhere") for r in run.runs),
-        published=tmp_path / "published" / one.folder,
-    )
-    assert not elsewhere.recorded and len(elsewhere.from_published) == len(run.recorded) > 0
-    head = next(s.tables[stem] for s in before.sections if stem in s.tables).blocks[0].header
-    recall = table(before, stem)[label][head.index("trajectory recall")]
-    assert "100 %" in recall
-    again = one.report(elsewhere)
-    assert table(again, stem) == table(before, stem)
-    write_report(one, again, elsewhere, tmp_path / "twice", collect())
-    published = (tmp_path / folder / one.folder / "recalls.csv" for folder in ("published", "twice"))
-    assert len({path.read_text() for path in published}) == 1
-    assert not (tmp_path / "twice" / one.folder / "decisions.parquet").exists()
 
 
 def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measured(

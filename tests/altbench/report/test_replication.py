@@ -1,16 +1,24 @@
-"""The figure of several data sets: what it draws, and when it is left out."""
+"""The table and the figure of several data sets: what they show, and when the figure is left out."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from synthetic import episode, header
 
 from altbench.report.drawing import data_sets
 from altbench.report.drawing.data_sets import AXIS, replication_figure
-from altbench.report.replication import replication_table
+from altbench.report.drawing.stars import UNCONVERGED
+from altbench.report.replication import load_replicates, replication_table
 from altbench.report.style import styled
+from altbench.results import cells, frames
+from altbench.results.training import FILE
+from altbench.sweeps.replicates import folder_of
 from altbench.sweeps.spec import CLEAN
+from altbench.system import sealed
 
 
 def frame(rates: dict[tuple[str, str, int], float], n: int = 30, perturbation: str = CLEAN) -> pd.DataFrame:
@@ -73,6 +81,57 @@ def test_the_tables_rows_and_splits_stand_as_in_other_tables() -> None:
     played = [(label, split, seed) for label in ("alt", "bc", "fisher") for split in SPLITS[::-1] for seed in (3, 4)]
     (block,) = replication_table(frame(dict.fromkeys(played, 0.5))).blocks
     assert [row[1:4:2] for row in block.rows] == [(label, s) for label in ("alt", "fisher", "bc") for s in SPLITS]
+
+
+def late(data: pd.DataFrame, *rows: tuple[str, int]) -> pd.DataFrame:
+    """The episodes; those of `rows`, a label on a data set, are by networks that have not converged."""
+    return data.assign(converged=[row not in rows for row in zip(data["label"], data["data_seed"], strict=True)])
+
+
+def test_a_rate_of_a_network_that_has_not_converged_is_starred_and_explained() -> None:
+    table = replication_table(late(frame(BOTH), ("bc", 4)))
+    texts = {row[1]: row[5:8] for row in table.blocks[0].rows}
+    assert texts["bc"][:2] == ("90", "70 *") and texts["bc"][2].endswith("] *")
+    assert not any("*" in text for text in texts["alt"])
+    assert table.note.endswith(
+        " Not converged, marked *, and not ranked: Lift, bc, N 30. Their networks saw the frames fewer than 100 times,"
+        " and training did not end at a plateau of the loss (training.json)."
+    )
+    assert dict(zip(table.data["label"], table.data["converged"], strict=True)) == {"alt": True, "bc": False}
+    figure = drawn(late(frame(BOTH), ("bc", 4)))
+    assert figure is not None and UNCONVERGED in figure.get_suptitle()
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["alt", "bc *"]
+
+
+def test_a_table_of_networks_that_have_converged_says_nothing_of_it() -> None:
+    for data in (frame(BOTH), late(frame(BOTH))):
+        table = replication_table(data)
+        assert "converged" not in table.note and "converged" not in table.data
+        assert not any("*" in text for row in table.blocks[0].rows for text in row)
+
+
+def test_a_figure_explains_no_star_of_a_row_that_it_does_not_draw() -> None:
+    more = frame({("late", "uniform", 4): 0.5})
+    figure = drawn(late(pd.concat([frame(BOTH), more], ignore_index=True), ("late", 4)))
+    assert figure is not None and UNCONVERGED not in figure.get_suptitle()
+
+
+def test_what_the_folders_of_data_sets_know_of_training_is_read(tmp_path: Path) -> None:
+    for seed in (3, 4):
+        cells.write_cell(folder_of(tmp_path, seed), header("bc", 30, "uniform"), [episode(i, True) for i in range(2)])
+    (key,) = set(load(tmp_path)["checkpoint_key"])
+    assert "converged" not in load(tmp_path)
+    known = {key: {"name": "lift/bc/n30/s0", "epochs": 10.0, "converged": False}}
+    sealed.write_json(folder_of(tmp_path, 4) / FILE, {"checkpoints": known})
+    (row,) = replication_table(load(tmp_path)).blocks[0].rows
+    assert row[5:7] == ("100", "100 *")
+
+
+def load(root: Path) -> pd.DataFrame:
+    """The episodes of two data sets, published anew."""
+    for seed in (3, 4):
+        frames.load_parts(folder_of(root, seed)).write_episodes(folder_of(root, seed))
+    return load_replicates(root, (3, 4))
 
 
 def test_one_data_set_or_too_many_splits_have_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:

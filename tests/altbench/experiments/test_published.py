@@ -1,0 +1,75 @@
+"""Reports that are made twice: once with the motions, once of what was published, which has none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from twice import check_twice, published, published_again, tables
+
+from altbench import experiments
+from altbench.experiments.shared.experiment_run import ExperimentRun
+
+Make = Callable[..., ExperimentRun]
+EACH = [
+    {"split": "replay", "episodes": "each"},
+    {"split": "recall", "episodes": 6},
+    {"split": "uniform", "episodes": 4},
+]
+
+
+@pytest.mark.parametrize(("name", "label", "stem"), [("E3", "alt", "main"), ("E4", "alt", "keys")])
+def test_recall_is_told_without_motions(
+    name: str, label: str, stem: str, lookup: str, run_of: Make, tmp_path: Path
+) -> None:
+    one = experiments.load(name)
+    run = run_of(one, {label: {"policy": lookup}}, EACH)
+    before = one.report(run)
+    elsewhere = published(one, before, run, tmp_path / "once")
+    (tmp_path / "once" / one.folder / "decisions.parquet").unlink(missing_ok=True)
+    again = one.report(elsewhere)
+    head, row = tables(before)[stem][1][0].header, tables(before)[stem][1][0].rows[0]
+    assert "100 %" in row[head.index("trajectory recall")]
+    assert tables(again)[stem] == tables(before)[stem]
+    assert tables(again)["recalls"] == tables(before)["recalls"]
+    published_again(one, again, elsewhere, tmp_path / "twice")
+    assert not (tmp_path / "twice" / one.folder / "decisions.parquet").exists()
+
+
+def test_what_photographs_cause_is_told_without_motions(
+    lookup: str, own_policies: Path, run_of: Make, tmp_path: Path
+) -> None:
+    Image.new("RGB", (40, 40), (200, 30, 90)).save(tmp_path / "one.png")
+    photograph = {"name": "photograph", "severities": [5], "options": {"folder": str(tmp_path)}}
+    evaluations = [{"split": "recall", "episodes": 12, "perturbations": p} for p in ([], [photograph])]
+    one = experiments.load("E9")
+    rows = {"alt": {"policy": lookup}, "diffusion": {"policy": f"{own_policies}:Good"}}
+    shown = tables(check_twice(one, run_of(one, rows, evaluations), tmp_path))
+    assert all(text for stem in ("fallback", "chunks") for row in shown[stem][1][0].rows for text in row)
+
+
+def test_a_row_that_was_played_here_counts_before_what_was_published(lookup: str, run_of: Make, tmp_path: Path) -> None:
+    one = experiments.load("E9")
+    run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 6}])
+    elsewhere = published(one, one.report(run), run, tmp_path)
+    told = tmp_path / one.folder / "fallback.csv"
+    told.write_text(told.read_text().replace("alt,camera,6,", "alt,camera,5,"))
+    assert [tables(one.report(r))["fallback"][1][0].rows[0][2] for r in (run, elsewhere)] == ["6", "5"]
+    both = dataclasses.replace(run, published=elsewhere.published)
+    assert tables(one.report(both)) == tables(one.report(run))
+
+
+def test_a_report_that_was_published_without_intervals_of_chunks_tells_none(
+    lookup: str, run_of: Make, tmp_path: Path
+) -> None:
+    one = experiments.load("E9")
+    run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 6}])
+    elsewhere = published(one, one.report(run), run, tmp_path)
+    told = tmp_path / one.folder / "chunks.csv"
+    told.write_text(told.read_text().replace(",low,", ",before,"))
+    assert tables(one.report(elsewhere))["chunks"][1][0].rows[0][2:] == ("", "", "")
+    told.unlink()
+    assert tables(one.report(elsewhere))["chunks"][1][0].rows[0][2:] == ("", "", "")
