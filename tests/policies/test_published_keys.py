@@ -19,6 +19,7 @@ VARIANTS = {
     "lookup-keys",
     "lookups-data1",
     "E8-latent-map",
+    "alt-plus-default",
     "alt-plus-following",
     "bc-settings",
     "bc-steps",
