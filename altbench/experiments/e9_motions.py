@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.matrix import Where, cells_of, recorded_cells
 from altbench.experiments.shared.recall import chunk_recall, nearest_demonstrations
@@ -63,8 +65,20 @@ def chunks(run: ExperimentRun, label: str, image: str, where: Where) -> tuple[Ra
     """Return `chunk_recall` of a row with an image; `where`: the image's cells."""
     cells = recorded_cells(run, {**where, "label": label})
     if cells:
-        return chunk_recall(run, cells)
-    told = _published(run, CHUNKS, label, image, where, "low")
+        return chunk_recall(run, [(cell, run.records(cell)) for cell in cells])
+    return _told(_published(run, CHUNKS, label, image, where, "low"))
+
+
+def expert_chunks(run: ExperimentRun) -> tuple[Rate, float, float] | None:
+    """Return `chunk_recall` of the scripted expert on the episodes with the camera's image."""
+    played = expert_control.played(run)
+    if played:
+        return chunk_recall(run, played)
+    return _told(_row(run.published_table(CHUNKS), expert_control.EXPERT, "camera", "low"))
+
+
+def _told(told: Any) -> tuple[Rate, float, float] | None:
+    """Return what a row of the published table of chunks tells; None without one."""
     if told is None:
         return None
     hits, size = int(told["recalled"]), int(told["chunks"])
@@ -89,8 +103,14 @@ def _published(run: ExperimentRun, stem: str, label: str, image: str, where: Whe
     `needed`.
     """
     published = {cell.key for cell in run.from_published}
-    told = run.published_table(stem)
-    if needed not in told or not any(cell.key in published for cell in cells_of(run, {**where, "label": label})):
+    if not any(cell.key in published for cell in cells_of(run, {**where, "label": label})):
+        return None
+    return _row(run.published_table(stem), label, image, needed)
+
+
+def _row(told: pd.DataFrame, label: str, image: str, needed: str) -> Any:
+    """Return the row of a table that tells of `label` with an image; None without the number `needed`."""
+    if needed not in told:
         return None
     own = told[(told["policy"] == label) & (told["image"] == image) & told[needed].notna()]
     return own.iloc[0] if len(own) else None

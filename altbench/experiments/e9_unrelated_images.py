@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.e9_motions import CHUNKS, FALLBACK, Fallback, chunks, fallback
-from altbench.experiments.shared.experiment import Experiment
+from altbench.experiments.e9_motions import CHUNKS, FALLBACK, Fallback, chunks, expert_chunks, fallback
+from altbench.experiments.shared import expert as expert_control
+from altbench.experiments.shared.experiment import Experiment, Say
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import Matrix, Where, chosen, clean, label_rows, matrix, matrix_table
@@ -49,8 +50,10 @@ CHUNKS_TEXT = """
     table above beside its control, `{hold}`. Here the chunks of {length} commanded positions
     that a policy executes are compared with all training chunks. One is recalled if it is
     nearer to some training chunk than {passed:.0f} % of another demonstration's are, when
-    each demonstration is left out in turn. Whoever repeats demonstrations has 100 %,
-    whoever acts as another demonstrator would {passed:.0f} %.
+    each demonstration is left out in turn. Whoever repeats demonstrations has 100 %. But
+    demonstrations are of different poses, and an episode of `recall` begins at a demonstrated
+    one, where any good motion is near a demonstration. So read the shares beside the control
+    `{expert}`: the scripted expert on the same episodes, which has seen no demonstration.
     """
 HOLDING = "`{hold}` is ALT's checkpoint with another setting: it keeps its pose while its flag is raised."
 NOTE = """
@@ -97,7 +100,7 @@ def report(run: ExperimentRun) -> Report:
         ),
         Section(
             "Which chunks are recalled",
-            prose(CHUNKS_TEXT, hold=HOLD, length=LENGTH, passed=100 * PASSED),
+            prose(CHUNKS_TEXT, hold=HOLD, expert=expert_control.EXPERT, length=LENGTH, passed=100 * PASSED),
             {CHUNKS: _chunk_table(run, labels, conditions)},
         ),
         Section(
@@ -107,7 +110,13 @@ def report(run: ExperimentRun) -> Report:
         ),
         Section("Success", "", {"success": matrix_table("Success with a photograph", found)}),
     )
-    return Report(_summary(fallen, flags), sections, _reported(fallen, flags))
+    missing = () if expert_chunks(run) else expert_control.missing(run)
+    return Report(_summary(fallen, flags), sections, _reported(fallen, flags), missing)
+
+
+def compute(run: ExperimentRun, say: Say) -> None:
+    """Let the expert play the episodes with the camera's image."""
+    expert_control.play(run, say)
 
 
 def _chunk_table(run: ExperimentRun, labels: Sequence[str], conditions: Mapping[str, Where]) -> Table:
@@ -116,15 +125,18 @@ def _chunk_table(run: ExperimentRun, labels: Sequence[str], conditions: Mapping[
     texts: dict[str, list[str]] = {
         head: [] for head in ("policy", "image", "recalled chunks", "distance, mm", "threshold, mm")
     }
-    for label in labels:
-        for image, where in conditions.items():
-            rate, median, threshold = chunks(run, label, image, where) or (rate_of(0, 0), None, None)
-            numbers = {"recalled": rate.successes, "chunks": rate.episodes, "rate": rate.value}
-            numbers |= {"low": rate.low, "high": rate.high}
-            rows.append({"policy": label, "image": image, **numbers, "median_mm": median, "threshold_mm": threshold})
-            millimetres = ["" if value is None else f"{value:.1f}" for value in (median, threshold)]
-            for head, value in zip(texts, (label, image, rate_text(rate), *millimetres), strict=True):
-                texts[head].append(value)
+    found = [(label, image, chunks(run, label, image, conditions[image])) for label in labels for image in conditions]
+    expert = expert_chunks(run)
+    if expert:
+        found.append((expert_control.EXPERT, "camera", expert))
+    for label, image, known in found:
+        rate, median, threshold = known or (rate_of(0, 0), None, None)
+        numbers = {"recalled": rate.successes, "chunks": rate.episodes, "rate": rate.value}
+        numbers |= {"low": rate.low, "high": rate.high}
+        rows.append({"policy": label, "image": image, **numbers, "median_mm": median, "threshold_mm": threshold})
+        millimetres = ["" if value is None else f"{value:.1f}" for value in (median, threshold)]
+        for head, value in zip(texts, (label, image, rate_text(rate), *millimetres), strict=True):
+            texts[head].append(value)
     note = (
         "Chunks, share with a 95 % interval (an episode is one cluster), and the median distance to a training chunk."
     )
@@ -266,4 +278,5 @@ EXPERIMENT = Experiment(
     report=report,
     figures=figures,
     sweeps=sweeps,
+    compute=compute,
 )

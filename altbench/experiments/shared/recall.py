@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -55,19 +55,21 @@ def nearest_demonstrations(run: ExperimentRun, cell: Cell) -> list[int | None]:
     return [known.audit(path).nearest if len(path) >= FEWEST else None for path in moved]
 
 
-def chunk_recall(run: ExperimentRun, cells: Sequence[Cell]) -> tuple[Rate, float, float] | None:
-    """Return the share of recalled chunks of `cells`, their median distance and the threshold, in mm.
+def chunk_recall(
+    run: ExperimentRun, played: Iterable[tuple[Cell, Sequence[EpisodeRecord]]]
+) -> tuple[Rate, float, float] | None:
+    """Return the share of recalled chunks, their median distance and the threshold, in mm.
 
-    None without episodes of a whole chunk. `stats.chunks` says what counts as recalled.
+    `played`: cells and their episodes. None without episodes of a whole chunk. `stats.chunks` says what counts as recalled.
     """
     found: list[Float64] = []
     library = None
-    for cell in cells:
+    for cell, records in played:
         arms, demonstrations = registry.task(cell.checkpoint.task).arms, run.demonstrations(cell.checkpoint)
         if len(demonstrations) < FEWEST:
             return None
         library = library or ChunkLibrary.of([demonstration_trajectory(d, arms, "actions") for d in demonstrations])
-        paths = [episode_trajectory(r.trajectory, arms, "actions") for r in _counted(run.records(cell))]
+        paths = [episode_trajectory(r.trajectory, arms, "actions") for r in _counted(records)]
         found += [library.distances(path) for path in paths]
     if library is None or not sum(map(len, found)):
         return None
@@ -124,5 +126,5 @@ def _published(run: ExperimentRun, label: str, kind: str) -> Rate:
     return rate_of(int(own["recalled"].sum()), int(own["episodes"].sum()))
 
 
-def _counted(records: tuple[EpisodeRecord, ...]) -> list[EpisodeRecord]:
+def _counted(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
     return [record for record in records if record.status not in NOT_COUNTED]

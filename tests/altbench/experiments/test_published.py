@@ -47,7 +47,12 @@ def test_what_photographs_cause_is_told_without_motions(
     evaluations = [{"split": "recall", "episodes": 12, "perturbations": p} for p in ([], [photograph])]
     one = experiments.load("E9")
     rows = {"alt": {"policy": lookup}, "diffusion": {"policy": f"{own_policies}:Good"}}
-    shown = tables(check_twice(one, run_of(one, rows, evaluations), tmp_path))
+    run = run_of(one, rows, evaluations)
+    assert one.report(run).missing, "the expert has not played"
+    one.compute(run, lambda line: None)
+    assert not one.report(run).missing
+    shown = tables(check_twice(one, run, tmp_path))
+    assert [row[:2] for row in shown["chunks"][1][0].rows[-1:]] == [("expert", "camera")]
     assert all(text for stem in ("fallback", "chunks") for row in shown[stem][1][0].rows for text in row)
 
 
