@@ -29,6 +29,8 @@ BLOCK = re.compile(
 )
 SKIPPED = {"it installs a package", "it takes hours"}
 """Why a block may be left out."""
+LONG = {f"tutorials/{name}.md" for name in ("compare-two-runs", "read-a-run", "your-first-table")}
+"""Pages that run whole sweeps."""
 
 
 def blocks(page: str) -> Iterator[dict[str, Any]]:
@@ -45,7 +47,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("COLUMNS", "200")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page in LONG)) for page in PAGES])
 def test_a_page_does_what_it_shows(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page):
