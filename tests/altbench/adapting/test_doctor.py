@@ -71,9 +71,12 @@ def test_a_sound_policy_needs_no_adapter(own: Diagnosis) -> None:
 @pytest.mark.parametrize(
     "planted",
     [
-        {"images": {"layout": "chw", "range": "-1..1"}, "cameras": {"agentview": "wrist", "wrist": "agentview"}},
+        pytest.param(
+            {"images": {"layout": "chw", "range": "-1..1"}, "cameras": {"agentview": "wrist", "wrist": "agentview"}},
+            marks=pytest.mark.slow,
+        ),
         {"images": {"flip_vertical": True, "order": "bgr"}, "actions": {"gripper": (0, 1)}},
-        {"state": {"order": ("fingers", "rotation", "position"), "unit": "mm"}},
+        pytest.param({"state": {"order": ("fingers", "rotation", "position"), "unit": "mm"}}, marks=pytest.mark.slow),
         {"state": {"frame": "base"}, "actions": {"frame": "base", "position": "cm"}},
         {"actions": {"reference": "previous", "rotation": "quat_wxyz"}},
     ],

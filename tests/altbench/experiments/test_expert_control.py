@@ -31,6 +31,7 @@ def run_of(root: Path) -> ExperimentRun:
     return ExperimentRun(root, root / "own", (planned,))
 
 
+@pytest.mark.slow
 def test_the_expert_plays_each_case_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALTBENCH_CACHE", str(tmp_path / "cache"))
     run, said = run_of(tmp_path), list[str]()

@@ -63,6 +63,7 @@ def measures() -> list[MeasureRecord]:
     ]
 
 
+@pytest.mark.slow
 def test_figures_of_a_whole_run_as_png_and_svg(frame: pd.DataFrame, run: Path, tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     paths, failures = figures.write_figures(frame, measures_module.load_measures(run), tmp_path, FINGERPRINT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,22 +42,49 @@ def late(frame: pd.DataFrame, rows: Iterable[tuple[str, str, int]]) -> pd.DataFr
     return frame.assign(converged=[key not in set(rows) for key in keys])
 
 
+class Drawn(Mapping[str, Figure]):
+    """The figures of a run by stem; each is drawn when it is first asked for."""
+
+    def __init__(self, each: Iterable[tuple[str, Callable[[], Figure]]]) -> None:
+        self._each = dict(each)
+        self._drawn: dict[str, Figure] = {}
+
+    def __getitem__(self, stem: str) -> Figure:
+        if stem not in self._drawn:
+            with styled():
+                self._drawn[stem] = self._each[stem]()
+        return self._drawn[stem]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._each)
+
+    def __len__(self) -> int:
+        return len(self._each)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, Drawn]:
+    """What was drawn of each table of episodes: several rows that are late elsewhere give the same table."""
+    return {}
+
+
 @pytest.fixture
-def draw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[pd.DataFrame], dict[str, Figure]]:
-    """Draw the figures of a run; return them by stem."""
-    found: dict[str, Figure] = {}
+def draw(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, drawn: dict[str, Drawn]
+) -> Callable[[pd.DataFrame], Mapping[str, Figure]]:
+    """Give the figures of a run by stem."""
 
-    def keep(each: Iterable[tuple[str, Callable[[], Figure]]], *_: Any) -> tuple[list[Path], tuple[()]]:
-        with styled():
-            found.update({stem: one() for stem, one in each})
-        return [], ()
+    def run(frame: pd.DataFrame) -> Mapping[str, Figure]:
+        episodes = frame.to_json()
 
-    monkeypatch.setattr(figures, "draw_all", keep)
+        def keep(each: Iterable[tuple[str, Callable[[], Figure]]], *_: Any) -> tuple[list[Path], tuple[()]]:
+            drawn[episodes] = Drawn(each)
+            return [], ()
 
-    def run(frame: pd.DataFrame) -> dict[str, Figure]:
-        found.clear()
-        figures.write_figures(frame, [measure(label) for label in set(frame["label"])], tmp_path, FINGERPRINT)
-        return dict(found)
+        if episodes not in drawn:
+            monkeypatch.setattr(figures, "draw_all", keep)
+            figures.write_figures(frame, [measure(label) for label in set(frame["label"])], tmp_path, FINGERPRINT)
+        return drawn[episodes]
 
     return run
 

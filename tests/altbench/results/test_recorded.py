@@ -75,6 +75,7 @@ def test_parts_hold_each_episode_once_with_all_its_columns(run: Path, monkeypatc
     pd.testing.assert_frame_equal(joined.sort_values(order, ignore_index=True), whole)
 
 
+@pytest.mark.slow
 def test_tables_of_parts_are_those_of_the_whole_frame(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = all_tables(frames.load_published(run), [])
     parts = all_tables(EpisodeParts(recorded(run, monkeypatch)), [])

@@ -111,6 +111,7 @@ def test_a_dry_run_tells_its_rows_apart(tmp_path: Path, width: int) -> None:
         assert sum(f" {name} " in line for line in lines) == 1
 
 
+@pytest.mark.slow
 def test_an_audit_and_a_film_take_them(run: Run, tmp_path: Path) -> None:
     for label in LABELS[:4]:
         subject = find_subject(f"fake/{label}/n3/s0", run.root, "none", ("in_distribution",), 2)

@@ -54,6 +54,7 @@ def test_a_script_runs_each_data_set_once_and_has_their_table(two: SweepSpec, tm
         open_run(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command_shows_what_is_left_and_the_table_and_redraws_it(two: SweepSpec, tmp_path: Path) -> None:
     file, out = tmp_path / "two.toml", tmp_path / "out"
     file.write_text(tomli_w.dumps({**two.model_dump(mode="json", exclude_none=True), "measure": False}))
