@@ -88,8 +88,10 @@ class AltPlus(Trainable[AltPlusSpec]):
 
     The network predicts a chunk here and at the retrieved frame. On a training frame
     the difference is zero and the demonstration is replayed. Elsewhere the chunk keeps
-    the demonstration's residual and moves with the object. With `familiar` set, an
-    episode whose first image is unlike every demonstration's is executed uncorrected.
+    the demonstration's residual and moves with the object. An episode that begins where a
+    demonstration did (`known`) follows it uncorrected, until the object is moved. With
+    `familiar` set, an episode whose first image is unlike every demonstration's is
+    executed uncorrected.
     Ours; after ALT (He et al. 2025, arXiv 2505.05787).
     """
 
