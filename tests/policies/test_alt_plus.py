@@ -8,8 +8,9 @@ import pytest
 from altbench.core.errors import ConfigError
 from altbench.core.policy import Observation
 from altbench_policies.alt_plus import config as alt_plus_config
+from altbench_policies.alt_plus import fitted as alt_plus_fitted
 from altbench_policies.alt_plus import policy as alt_plus_policy
-from altbench_policies.alt_plus.policy import familiar_limit, usual_miss
+from altbench_policies.alt_plus.fitted import familiar_limit, usual_miss
 from altbench_policies.lookup.first_key import FirstKey
 from altbench_policies.lookup.table import first_frame_scores
 
@@ -152,9 +153,9 @@ def test_familiar_is_what_is_as_near_as_some_pairs_of_demonstrations(fitted, dem
 
 
 def count_calls(monkeypatch, name):
-    """A list that grows with each call of a function of alt_plus.policy."""
-    calls, real = [], getattr(alt_plus_policy, name)
-    monkeypatch.setattr(alt_plus_policy, name, lambda *args: calls.append(name) or real(*args))
+    """A list that grows with each call of a function of alt_plus.fitted."""
+    calls, real = [], getattr(alt_plus_fitted, name)
+    monkeypatch.setattr(alt_plus_fitted, name, lambda *args: calls.append(name) or real(*args))
     return calls
 
 

@@ -5,11 +5,9 @@ The correction is the difference between the network's predictions here and ther
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,8 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from altbench.api import (
-    DELTA_ACTION_DIM,
-    POSE_ACTION_DIM,
     Decision,
     Demonstration,
     FitContext,
@@ -32,55 +28,21 @@ from altbench.api import (
 )
 from altbench_policies import checkpoint, input_checks
 from altbench_policies.alt_plus.config import PRESETS, RUNTIME_FIELDS, AltPlusSpec
+from altbench_policies.alt_plus.fitted import Fitted, largest_move
 from altbench_policies.augment import plain
 from altbench_policies.bc import BehaviourCloning
-from altbench_policies.bc.policy import ChunkRegressor
 from altbench_policies.checkpoint import numpy_of
 from altbench_policies.chunk_policy import LEAST_EPOCHS
 from altbench_policies.frames import Frames, join, observation_rows
 from altbench_policies.lookup.appearance import thumbnails
-from altbench_policies.lookup.first_key import FirstKey
 from altbench_policies.lookup.flag import Flag
 from altbench_policies.lookup.following import Follower
-from altbench_policies.lookup.table import Lookup, Table, first_frame_scores, leave_one_out_scores
+from altbench_policies.lookup.table import Lookup, Table, leave_one_out_scores
 from altbench_policies.observation import Seen
 from altbench_policies.vision import count_bytes
 
 FIT_BATCH = 256
 """Frames that are run through the network at once when a table is built; bounds memory."""
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What fitting makes, and what follows from it.
-
-    `predicted`: the regressor's chunks at the table's N frames, float32 (N, Ta, Da), in the
-    task's units. `calibration_scores`: float32, one per demonstration. `familiar_limit`: the
-    score up to which an episode's first image is familiar (inf: every image is).
-    `shrinkage_unit`: the unit of `shrinkage`, in half the demonstrations' range.
-    `first_key`: finds the demonstration to follow, if the config asks for one.
-    """
-
-    network: ChunkRegressor
-    table: Table
-    predicted: Float32
-    calibration_scores: Float32
-    familiar_limit: float
-    shrinkage_unit: float
-    first_key: FirstKey | None = None
-
-    @classmethod
-    def of(
-        cls, config: AltPlusSpec, network: ChunkRegressor, table: Table, predicted: Float32, calibration_scores: Float32
-    ) -> Self:
-        """Add what follows from the others, as far as `config` uses it."""
-        limit = math.inf if config.familiar is None else familiar_limit(first_frame_scores(table), config.familiar)
-        width = POSE_ACTION_DIM if config.control_mode == "ee_pose" else DELTA_ACTION_DIM
-        unit = usual_miss(network, table, predicted, width) if config.shrinkage_unit == "miss" else 1.0
-        first = None
-        if config.first_key == "whitened":
-            first = FirstKey.whitened(table.keys, table.demonstrated, config.first_frames, config.whitening)
-        return cls(network, table, predicted, calibration_scores, limit, unit, first)
 
 
 class AltPlus(Trainable[AltPlusSpec]):
@@ -287,36 +249,3 @@ class AltPlus(Trainable[AltPlusSpec]):
             parts.append(weight**0.5 * thumbnails([v.to(features.device) for v in views], self.config.appearance_size))
         predicted = network.action_range.restore(chunk[:, : self.config.action_horizon])
         return numpy_of(torch.cat(parts, dim=1)), numpy_of(predicted.contiguous())
-
-
-def largest_move(change: Float32, half_range: Float32, width: int = POSE_ACTION_DIM) -> Float32:
-    """Return the largest change of a position in chunks (B, Ta, Da): (B,).
-
-    An arm's action has `width` numbers and begins with its position. The change is in
-    units of `half_range` (Da,), and the largest over steps and arms.
-    """
-    inverse = np.divide(1, half_range, out=np.zeros_like(half_range), where=half_range > 0)
-    by_arm = np.abs(change * inverse).reshape(*change.shape[:2], -1, width)
-    moved: Float32 = by_arm[..., :3].max(axis=(1, 2, 3))
-    return moved
-
-
-def usual_miss(network: ChunkRegressor, table: Table, predicted: Float32, width: int = POSE_ACTION_DIM) -> float:
-    """Return the median error of `predicted` at the table's frames.
-
-    An error is the `largest_move` between predicted and demonstrated chunk. `width`: as
-    there.
-    """
-    shown = table.demonstrated.chunk(np.arange(len(table.demonstrated)), predicted.shape[1])
-    return float(np.median(largest_move(predicted - shown, numpy_of(network.action_range.half_range), width)))
-
-
-def familiar_limit(first_scores: Float32, share: float) -> float:
-    """Return the score up to which an episode's first image is familiar.
-
-    A `share` of all pairs of demonstrations have a lower score for each other's first
-    images. Without a pair it is inf. Leaving one demonstration out, as the flag does,
-    would ask for more if a table has several demonstrations of each pose. Pairs tell
-    how different places look, however often each was demonstrated.
-    """
-    return float(np.quantile(first_scores, share)) if len(first_scores) else math.inf
