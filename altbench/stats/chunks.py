@@ -1,7 +1,8 @@
 """Chunks of commanded positions: how near to a training chunk what a policy executes is.
 
-A nearest training chunk always exists. Only one that is nearer than those of another
-demonstration usually are tells recall.
+A nearest training chunk always exists. One counts as recalled if it is nearer than those
+of another demonstration usually are. Where the object stands as in a demonstration, good
+motions are that near, too: only more than an expert's tell recall.
 """
 
 from __future__ import annotations
