@@ -98,12 +98,15 @@ def added(default: Any, *, formerly: Any = ..., **rules: Any) -> Any:
     return pydantic.Field(default=default, exclude_if=lambda value: bool(value == absent), **rules)
 
 
-def changed(default: Any, formerly: Any, **rules: Any) -> Any:
+def changed(default: Any, formerly: Any, *, left_out: bool = False, **rules: Any) -> Any:
     """Make a `Spec` field whose default is another now than when results were published; then it was `formerly`.
 
     A sweep that is kept with its run names such a setting always, so that one without it is from before, and means
-    `formerly` (`altbench.sweeps.kept`). `rules`: further arguments of `pydantic.Field`.
+    `formerly` (`altbench.sweeps.kept`). `left_out`: at `formerly` it is left out of `model_dump`, as a setting that was
+    `added` before its default changed. `rules`: further arguments of `pydantic.Field`.
     """
+    if left_out:
+        rules["exclude_if"] = lambda value: bool(value == formerly)
     return pydantic.Field(default=default, json_schema_extra={FORMERLY: formerly}, **rules)
 
 

@@ -23,6 +23,8 @@ from altbench.sweeps.plan import Cell
 
 FALLBACK, CHUNKS = "fallback", "chunks"
 """The file stems of the tables with the numbers of `fallback` and of `chunks`."""
+Recalled = tuple[Rate, float, float]
+"""What `chunk_recall` returns."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def fallback(run: ExperimentRun, label: str, image: str, where: Where) -> Fallba
     return Fallback(episodes, int(told["demonstrations"]), (one, two), float(told["entropy_bits"]))
 
 
-def chunks(run: ExperimentRun, label: str, image: str, where: Where) -> tuple[Rate, float, float] | None:
+def chunks(run: ExperimentRun, label: str, image: str, where: Where) -> Recalled | None:
     """Return `chunk_recall` of a row with an image; `where`: the image's cells."""
     cells = recorded_cells(run, {**where, "label": label})
     if cells:
@@ -69,7 +71,7 @@ def chunks(run: ExperimentRun, label: str, image: str, where: Where) -> tuple[Ra
     return _told(_published(run, CHUNKS, label, image, where, "low"))
 
 
-def expert_chunks(run: ExperimentRun) -> tuple[Rate, float, float] | None:
+def expert_chunks(run: ExperimentRun) -> Recalled | None:
     """Return `chunk_recall` of the scripted expert on the episodes with the camera's image."""
     played = expert_control.played(run)
     if played:
@@ -77,7 +79,7 @@ def expert_chunks(run: ExperimentRun) -> tuple[Rate, float, float] | None:
     return _told(_row(run.published_table(CHUNKS), expert_control.EXPERT, "camera", "low"))
 
 
-def _told(told: Any) -> tuple[Rate, float, float] | None:
+def _told(told: Any) -> Recalled | None:
     """Return what a row of the published table of chunks tells; None without one."""
     if told is None:
         return None

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.e9_motions import CHUNKS, FALLBACK, Fallback, chunks, expert_chunks, fallback
+from altbench.experiments.e9_motions import CHUNKS, FALLBACK, Fallback, Recalled, chunks, expert_chunks, fallback
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.experiment import Experiment, Say
 from altbench.experiments.shared.experiment_run import ExperimentRun
@@ -90,7 +90,7 @@ def report(run: ExperimentRun) -> Report:
         for label in labels
         for condition, where in conditions.items()
     }
-    flags = flag_rates(run, labels, conditions)
+    flags, expert = flag_rates(run, labels, conditions), expert_chunks(run)
     sections = (
         Section(
             "Which demonstration is executed",
@@ -101,7 +101,7 @@ def report(run: ExperimentRun) -> Report:
         Section(
             "Which chunks are recalled",
             prose(CHUNKS_TEXT, hold=HOLD, expert=expert_control.EXPERT, length=LENGTH, passed=100 * PASSED),
-            {CHUNKS: _chunk_table(run, labels, conditions)},
+            {CHUNKS: _chunk_table(run, labels, conditions, expert)},
         ),
         Section(
             "Flags, and success when a policy stops on its own flag",
@@ -110,7 +110,7 @@ def report(run: ExperimentRun) -> Report:
         ),
         Section("Success", "", {"success": matrix_table("Success with a photograph", found)}),
     )
-    missing = () if expert_chunks(run) else expert_control.missing(run)
+    missing = () if expert else expert_control.missing(run)
     return Report(_summary(fallen, flags), sections, _reported(fallen, flags), missing)
 
 
@@ -119,14 +119,15 @@ def compute(run: ExperimentRun, say: Say) -> None:
     expert_control.play(run, say)
 
 
-def _chunk_table(run: ExperimentRun, labels: Sequence[str], conditions: Mapping[str, Where]) -> Table:
-    """Tabulate the share of recalled chunks and their distances, by policy and image."""
+def _chunk_table(
+    run: ExperimentRun, labels: Sequence[str], conditions: Mapping[str, Where], expert: Recalled | None
+) -> Table:
+    """Tabulate the share of recalled chunks and their distances, by policy and image; the `expert`'s last."""
     rows: list[dict[str, Any]] = []
     texts: dict[str, list[str]] = {
         head: [] for head in ("policy", "image", "recalled chunks", "distance, mm", "threshold, mm")
     }
     found = [(label, image, chunks(run, label, image, conditions[image])) for label in labels for image in conditions]
-    expert = expert_chunks(run)
     if expert:
         found.append((expert_control.EXPERT, "camera", expert))
     for label, image, known in found:

@@ -60,7 +60,8 @@ def chunk_recall(
 ) -> tuple[Rate, float, float] | None:
     """Return the share of recalled chunks, their median distance and the threshold, in mm.
 
-    `played`: cells and their episodes. None without episodes of a whole chunk. `stats.chunks` says what counts as recalled.
+    `played`: cells and their episodes. None without episodes of a whole chunk. `stats.chunks` says what
+    counts as recalled.
     """
     found: list[Float64] = []
     library = None

@@ -78,19 +78,13 @@ class AltSpec(ControlSpec, FlagSpec, FollowSpec, IndexSpec, VisionSpec, AugmentS
     pose_weight: float = Field(default=1.0, ge=0)
     pose_noise: float = Field(default=0.01, ge=0)
     temperature: float = Field(default=0.1, gt=0)
-    logits: Literal["fp32", "autocast"] = changed("fp32", formerly="autocast", exclude_if=lambda v: v == "autocast")
+    logits: Literal["fp32", "autocast"] = changed("fp32", formerly="autocast", left_out=True)
     temporal_positive: int = Field(default=0, ge=0)
     appearance: float = Field(default=0.3, ge=0, lt=1)
     appearance_size: int = Field(default=12, ge=1)
-    lookup: Literal["nearest", "monotone"] = changed(
-        "monotone", formerly="nearest", exclude_if=lambda v: v == "nearest"
-    )
-    score_against: Literal["followed", "all"] = changed(
-        "all", formerly="followed", exclude_if=lambda v: v == "followed"
-    )
-    first_key: Literal["learned", "whitened", "contrast"] = changed(
-        "contrast", formerly="learned", exclude_if=lambda v: v == "learned"
-    )
+    lookup: Literal["nearest", "monotone"] = changed("monotone", formerly="nearest", left_out=True)
+    score_against: Literal["followed", "all"] = changed("all", formerly="followed", left_out=True)
+    first_key: Literal["learned", "whitened", "contrast"] = changed("contrast", formerly="learned", left_out=True)
     first_cameras: tuple[str, ...] = added(())
     shrinkage: float = added(1e-5, gt=0)
 

@@ -51,19 +51,13 @@ class AltPlusSpec(FlagSpec, FollowSpec, IndexSpec, BehaviourCloningSpec):
     shrinkage: float = Field(default=0.03, ge=0)
     shrinkage_unit: Literal["range", "miss"] = added("range")
     familiar: float | None = added(None, ge=0, le=1)
-    lookup: Literal["nearest", "monotone"] = changed(
-        "monotone", formerly="nearest", exclude_if=lambda v: v == "nearest"
-    )
-    score_against: Literal["followed", "all"] = changed(
-        "all", formerly="followed", exclude_if=lambda v: v == "followed"
-    )
-    first_key: Literal["learned", "whitened"] = changed(
-        "whitened", formerly="learned", exclude_if=lambda v: v == "learned"
-    )
+    lookup: Literal["nearest", "monotone"] = changed("monotone", formerly="nearest", left_out=True)
+    score_against: Literal["followed", "all"] = changed("all", formerly="followed", left_out=True)
+    first_key: Literal["learned", "whitened"] = changed("whitened", formerly="learned", left_out=True)
     whitening: float = added(1e-5, gt=0)
-    known: float = changed(0.2, formerly=0.0, ge=0, le=1, exclude_if=lambda v: v == 0)
-    known_until: float = changed(0.1, formerly=0.0, ge=0, exclude_if=lambda v: v == 0)
-    follow: Literal["all", "known"] = changed("known", formerly="all", exclude_if=lambda v: v == "all")
+    known: float = changed(0.2, formerly=0.0, ge=0, le=1, left_out=True)
+    known_until: float = changed(0.1, formerly=0.0, ge=0, left_out=True)
+    follow: Literal["all", "known"] = changed("known", formerly="all", left_out=True)
 
     # A size that two cores can train, without a bottleneck behind the views, and with a
     # narrow head. README.md says what each of these gained.

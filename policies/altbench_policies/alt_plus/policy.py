@@ -176,8 +176,11 @@ class AltPlus(Trainable[AltPlusSpec]):
                 begun[slot] = fitted.first_key.nearest(projected)
                 if self.config.known and fitted.first_key.ambiguity(projected) <= self.config.known:
                     self._known.add(slot)
-        free = set() if self.config.follow == "all" else set(slots) - self._known
-        return self._follower.lookup(fitted.table, keys, slots, begun, free)
+        if self.config.follow == "known":
+            free = set(slots) - self._known
+            self._follower.reset(free)  # so that they find the nearest of all frames
+            begun = {slot: place for slot, place in begun.items() if slot not in free}
+        return self._follower.lookup(fitted.table, keys, slots, begun)
 
     def _forget_moved(self, change: Float32, slots: Sequence[int], first: Sequence[bool]) -> None:
         """Forget that places are known where the object has been moved.
@@ -185,7 +188,7 @@ class AltPlus(Trainable[AltPlusSpec]):
         `change` (B, Ta, Da): by how much the prediction changed. At a `first` decision
         nothing has been moved, and the arm's own start changes the prediction most.
         """
-        if self.config.known_until:
+        if self.config.known_until and not self._known.isdisjoint(slots):
             moved = self._move(change) >= self.config.known_until
             self._known -= {slot for slot, by, is_first in zip(slots, moved, first, strict=True) if by and not is_first}
 

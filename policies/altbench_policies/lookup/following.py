@@ -52,25 +52,13 @@ class Follower:
         """Return whether `slot` has found a demonstration."""
         return slot in self._row
 
-    def lookup(
-        self,
-        table: Table,
-        keys: Float32,
-        slots: Sequence[int],
-        begun: Mapping[int, int],
-        free: Collection[int] = (),
-    ) -> Lookup:
+    def lookup(self, table: Table, keys: Float32, slots: Sequence[int], begun: Mapping[int, int]) -> Lookup:
         """Find each slot's frame for `keys` (B, D), and the `top_k` − 1 nearest frames besides.
 
         `begun`: slot -> place of the demonstration that it begins with. Slots that begin
-        without one find the nearest frame of all. `free`: slots that follow no
-        demonstration; they find it at each decision.
+        without one find the nearest frame of all.
         """
-        self.reset(free)
-        found = [
-            self._one(table, key, slot, None if slot in free else begun.get(slot))
-            for key, slot in zip(keys, slots, strict=True)
-        ]
+        found = [self._one(table, key, slot, begun.get(slot)) for key, slot in zip(keys, slots, strict=True)]
         rows, near = np.stack([rows for rows, _, _ in found]), np.stack([near for _, near, _ in found])
         closest = np.array([best for _, _, best in found], np.float32) if self.config.score_against == "all" else None
         return Lookup(rows, near, closest)
