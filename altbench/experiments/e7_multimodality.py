@@ -25,6 +25,8 @@ MANY = 120
 """Demonstrations: four passes over Lift's grid, so four of each pose."""
 TOP = 3
 """How many matches of a decision are looked at; ALT reports that many."""
+MATCHES = "matched"
+"""The file stem of the decisions that a later report reads, for episodes that were not played there."""
 ORIGINS = ("same demonstration", "same pose, another demonstration", "another pose")
 """Where a match after the first comes from.
 
@@ -60,12 +62,15 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 def report(run: ExperimentRun) -> Report:
     """Report how many demonstrations a decision's top three matches come from."""
-    decisions = pd.concat([_decisions(run, cell) for cell in run.recorded] or [pd.DataFrame()], ignore_index=True)
+    own = pd.concat([_decisions(run, cell) for cell in run.recorded] or [pd.DataFrame()], ignore_index=True)
+    told = run.published_frame(MATCHES)
+    further = told[told["cell"].isin([cell.name for cell in run.from_published])] if len(told) else told
+    decisions = pd.concat([own, further], ignore_index=True)
     if decisions.empty:
         return Report("", (), _reported({}))
     found = {n: _measured(decisions[decisions["n"] == n]) for n in (N, MANY) if (decisions["n"] == n).any()}
     section = Section("The top three matches", _method(), {"multimodality": _table(found)}, ("matches",))
-    return Report(_summary(found), (section,), _reported(found))
+    return Report(_summary(found), (section,), _reported(found), frames={MATCHES: decisions})
 
 
 def _decisions(run: ExperimentRun, cell: Cell) -> pd.DataFrame:
@@ -80,6 +85,7 @@ def _decisions(run: ExperimentRun, cell: Cell) -> pd.DataFrame:
             if len(matched) == TOP:
                 rows.append(
                     {
+                        "cell": cell.name,
                         "n": cell.checkpoint.n,
                         "episode": record.episode,
                         "step": decision.step,

@@ -36,6 +36,8 @@ from altbench.sweeps.spec import SweepSpec
 
 ROWS = ("alt", "key", "key-untrained")
 """Rows of E4 whose keys are mapped."""
+MAP, SMOOTHNESS = "map", "smoothness"
+"""The file stems of the tables that a later report reads, for keys that were not made there."""
 
 CAPTION = """
     Keys of every frame of the {n} demonstrations in a t-SNE (perplexity 30), one row
@@ -94,16 +96,16 @@ def compute(run: ExperimentRun, say: Say) -> None:
 def report(run: ExperimentRun) -> Report:
     """Report the map and the numbers behind it."""
     points = {point.label: point for point in _points(run)}
-    read = {label: read_map(_path(run, point)) for label, point in points.items()}
+    read = {label: read_map(_path(run, point)) or published_map(run, label) for label, point in points.items()}
     maps = {label: found for label, found in read.items() if found is not None}
     sections = (
         Section(
             "The map",
             prose(CAPTION, n=N),
-            {"map": _points_table(maps)} if maps else {},
+            {MAP: _points_table(maps)} if maps else {},
             ("latent_map",) if maps else (),
         ),
-        Section("Are trajectories smooth curves?", prose(METHOD), {"smoothness": _table(maps)} if maps else {}),
+        Section("Are trajectories smooth curves?", prose(METHOD), {SMOOTHNESS: _table(maps)} if maps else {}),
     )
     missing = tuple(f"keys of {label}" for label in points if label not in maps)
     return Report(_summary(maps), sections, _reported(maps), missing)
@@ -121,7 +123,7 @@ def _points_table(maps: Mapping[str, Map]) -> Table:
 
 def figures(tables: Tables) -> Figures:
     """Draw the map."""
-    return drawn(latent_map=lambda: draw(tables["map"]))
+    return drawn(latent_map=lambda: draw(tables[MAP]))
 
 
 def make_map(keys: Sequence[Float32], points: Float64) -> Map:
@@ -157,6 +159,20 @@ def read_map(path: Path) -> Map | None:
     """Read the map from what `write_keys` wrote; None if the file is missing."""
     found = read_arrays(path)
     return None if found is None else make_map(split(found["keys"], found["episode"]), found["points"])
+
+
+def published_map(run: ExperimentRun, label: str) -> Map | None:
+    """Return the map of a row that a published report tells; None without one, or if the row's episodes are not its."""
+    points, numbers = run.published_rows(MAP, key=label), run.published_rows(SMOOTHNESS, key=label)
+    if label not in {cell.label for cell in run.from_published} or points.empty or numbers.empty:
+        return None
+    of_keys = ("step_over_apart", "nearest_is_temporal_neighbour", "nearest_is_of_same_episode")
+    return Map(
+        points[["x", "y"]].to_numpy(float),
+        points["episode"].to_numpy(),
+        points["frame"].to_numpy(),
+        *(float(numbers.iloc[0][name]) for name in of_keys),
+    )
 
 
 def _points(run: ExperimentRun) -> list[Checkpoint]:

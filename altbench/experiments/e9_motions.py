@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.experiment_run import ExperimentRun
@@ -76,7 +75,7 @@ def expert_chunks(run: ExperimentRun) -> Recalled | None:
     played = expert_control.played(run)
     if played:
         return chunk_recall(run, played)
-    return _told(_row(run.published_table(CHUNKS), expert_control.EXPERT, "camera", "low"))
+    return _told(_row(run, CHUNKS, expert_control.EXPERT, "camera", "low"))
 
 
 def _told(told: Any) -> Recalled | None:
@@ -107,12 +106,11 @@ def _published(run: ExperimentRun, stem: str, label: str, image: str, where: Whe
     published = {cell.key for cell in run.from_published}
     if not any(cell.key in published for cell in cells_of(run, {**where, "label": label})):
         return None
-    return _row(run.published_table(stem), label, image, needed)
+    return _row(run, stem, label, image, needed)
 
 
-def _row(told: pd.DataFrame, label: str, image: str, needed: str) -> Any:
-    """Return the row of a table that tells of `label` with an image; None without the number `needed`."""
-    if needed not in told:
-        return None
-    own = told[(told["policy"] == label) & (told["image"] == image) & told[needed].notna()]
+def _row(run: ExperimentRun, stem: str, label: str, image: str, needed: str) -> Any:
+    """Return the row of a published table that tells of `label` with an image; None without the number `needed`."""
+    told = run.published_rows(stem, policy=label, image=image)
+    own = told.dropna(subset=[needed]) if needed in told else told[:0]
     return own.iloc[0] if len(own) else None

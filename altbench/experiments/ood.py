@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from altbench.experiments.ood_figures import draw_flagged, draw_selective
-from altbench.experiments.ood_scores import CONDITIONS, LATE, NEW_POSE, Fitted, selective
-from altbench.experiments.shared.arrays import read_arrays, write_arrays
-from altbench.experiments.shared.detectors import (
+from altbench.experiments.ood_detected import (
+    ASKED,
     DETECTED,
-    DETECTORS,
-    auroc_interval,
-    calibrated,
-    false_alarms_at_detection,
+    SELECTED,
+    Row,
+    detected_rows,
+    detector_table,
+    selective_rows,
+    selective_table,
 )
+from altbench.experiments.ood_figures import draw_flagged, draw_selective
+from altbench.experiments.ood_scores import CONDITIONS, LATE, NEW_POSE, Fitted
+from altbench.experiments.shared.arrays import read_arrays, write_arrays
+from altbench.experiments.shared.detectors import DETECTORS, calibrated
 from altbench.experiments.shared.embeddings import (
     embed_episodes,
     frame_keys,
@@ -36,7 +39,7 @@ from altbench.experiments.shared.sweeps import EPISODES, N, Preset, evaluation, 
 from altbench.experiments.shared.texts import frame_table, percent, prose
 from altbench.report.flags import calibrated_flags_table, flag_rate
 from altbench.report.table import Table, rate_text
-from altbench.stats.rates import countable, rate_of
+from altbench.stats.rates import countable
 from altbench.sweeps.needs import CALIBRATE
 from altbench.sweeps.plan import Cell, Checkpoint
 from altbench.sweeps.spec import PerturbationEntry, SweepSpec
@@ -45,8 +48,6 @@ FRESH = 500
 """Unperturbed `recall` episodes: many, because the false-alarm rate is small."""
 CALIBRATION = 199
 """Episodes that the calibrated threshold is set on: enough that it mostly gives 2 to 8 % false alarms."""
-ASKED = 0.05
-"""False alarms per episode that the calibration asks for."""
 HOLD = "alt-hold"
 """The row of ALT that keeps its pose while its flag is up."""
 KEY = "alt-key"
@@ -56,19 +57,10 @@ PERTURBATIONS = (
     PerturbationEntry(name="photograph", severities=(5,), from_step=LATE),
     PerturbationEntry(name="occlusion", severities=(5,)),
 )
-COVERAGES = (1.0, 0.75, 0.5, 0.25)
-"""Shares of the episodes that a policy takes on, the least strange first."""
 
 METHOD = """
     Lift, {n} demonstrations. All detectors see the same keys: ALT's keys of the frames
     on which it decided, over {episodes} episodes per condition. {detectors}.
-    """
-NOTE = """
-    All numbers are of an episode's highest score, compared with unperturbed `recall`.
-    AUROC with 95 % bootstrap intervals over episodes, rates with Wilson 95 % intervals.
-    Calibrated: by leaving out one demonstration at a time, for {asked} false alarms.
-    Delay: control steps from the beginning of the perturbation to the first flag,
-    median [quartiles] of the flagged episodes.
     """
 FLAG_METHOD = """
     The flags as recorded, on {fresh} new `recall` episodes and {episodes} of each other
@@ -129,16 +121,16 @@ def compute(run: ExperimentRun, say: Say) -> None:
 def report(run: ExperimentRun) -> Report:
     """Report the detectors, ALT's flag in use, and selective success."""
     fitted = _fitted(run)
+    detected, taken_on = detected_rows(run, fitted), selective_rows(run, fitted)
     rows: dict[str, Where] = {name: {"label": name} for name in ("alt", HOLD)}
     found = matrix(run, rows, CONDITIONS)
     flags = flag_table(run)
-    names = [name for name in CONDITIONS if all(name not in f.embedded for f in fitted)] if fitted else list(CONDITIONS)
     sections = (
         Section(
             "Detectors on the same keys",
             _method(),
-            {"detectors": detector_table(fitted)} if fitted else {},
-            ("flagged",) if fitted else (),
+            {DETECTED: detector_table(detected)} if detected else {},
+            ("flagged",) if detected else (),
         ),
         Section("ALT's flag in use", _flag_method(run), {"flags": flags}),
         Section(
@@ -154,19 +146,18 @@ def report(run: ExperimentRun) -> Report:
         Section(
             "Selective success",
             prose(SELECTIVE),
-            {"selective": selective_table(fitted)} if fitted else {},
-            ("selective",) if fitted else (),
+            {SELECTED: selective_table(taken_on)} if taken_on else {},
+            ("selective",) if taken_on else (),
         ),
     )
-    missing = tuple(f"keys of {name}" for name in names)
-    return Report(_summary(fitted, flags), sections, missing=missing)
+    known = {row["condition"] for row in detected}
+    missing = tuple(f"keys of {name}" for name in CONDITIONS if name not in known)
+    return Report(_summary(detected, flags), sections, missing=missing)
 
 
 def figures(tables: Tables) -> Figures:
     """Draw what the detectors flag, and what refusing strange episodes gains."""
-    return drawn(
-        flagged=lambda: draw_flagged(tables["detectors"]), selective=lambda: draw_selective(tables["selective"])
-    )
+    return drawn(flagged=lambda: draw_flagged(tables[DETECTED]), selective=lambda: draw_selective(tables[SELECTED]))
 
 
 def _compared(run: ExperimentRun) -> list[Cell]:
@@ -202,54 +193,6 @@ def _fitted(run: ExperimentRun) -> list[Fitted]:
 # ----------------------------------------------------------------------------------------------------------- tables
 
 
-def detector_table(fitted: Sequence[Fitted]) -> Table:
-    """Tabulate by detector and condition: AUROC, false alarms, detections and delays."""
-    rows: list[dict[str, Any]] = []
-    for one in fitted:
-        for condition in one.embedded:
-            rows.append({"detector": one.detector.name, "condition": condition, **_numbers(one, condition)})
-    data = pd.DataFrame(rows)
-    texts = {
-        "condition": [str(r["condition"]) for r in rows],
-        "detector": [str(r["detector"]) for r in rows],
-        "AUROC": [_auroc_text(r) for r in rows],
-        f"false alarms at {percent(DETECTED)} detection": [_share(r, "at_detection", "clean") for r in rows],
-        "flagged, calibrated": [_share(r, "flagged", "episodes") for r in rows],
-        "delay, steps": [_delay_text(r) for r in rows],
-    }
-    order = sorted(range(len(rows)), key=lambda i: list(CONDITIONS).index(rows[i]["condition"]))
-    texts = {head: [values[i] for i in order] for head, values in texts.items()}
-    return frame_table("Detectors", data, texts, prose(NOTE, asked=percent(ASKED)), names=2)
-
-
-def _numbers(one: Fitted, condition: str) -> dict[str, Any]:
-    scores, flagged = one.highest[condition], one.flagged(condition)
-    numbers: dict[str, Any] = {"flagged": flagged.successes, "episodes": flagged.episodes}
-    if condition == "recall":
-        return numbers
-    area = auroc_interval(one.highest["recall"], scores)
-    alarms, of = false_alarms_at_detection(one.highest["recall"], scores)
-    numbers |= dict(zip(("auroc", "low", "high"), area or (None, None, None), strict=True))
-    numbers |= {"at_detection": alarms, "clean": of}
-    delays = one.delays(condition, LATE if "step" in condition else 0)
-    if len(delays) and condition != NEW_POSE:
-        lower, median, upper = np.quantile(delays, [0.25, 0.5, 0.75])
-        numbers |= {"delay": float(median), "delay_lower": float(lower), "delay_upper": float(upper)}
-    return numbers
-
-
-def _auroc_text(r: Mapping[str, Any]) -> str:
-    return f"{r['auroc']:.3f} [{r['low']:.3f}, {r['high']:.3f}]" if r.get("auroc") is not None else ""
-
-
-def _share(r: Mapping[str, Any], count: str, of: str) -> str:
-    return rate_text(rate_of(int(r[count]), int(r[of]))) if count in r else ""
-
-
-def _delay_text(r: Mapping[str, Any]) -> str:
-    return f"{r['delay']:.0f} [{r['delay_lower']:.0f}, {r['delay_upper']:.0f}]" if "delay" in r else ""
-
-
 def flag_table(run: ExperimentRun) -> Table:
     """Tabulate ALT's own recorded flags over all episodes, with the first flagged step."""
     frame, rows = run.episodes(), []
@@ -267,23 +210,6 @@ def flag_table(run: ExperimentRun) -> Table:
         "first flagged step, median": ["" if step is None else f"{step:.0f}" for *_, step in rows],
     }
     return frame_table("ALT's flag", data, texts, "Episodes with any flagged decision; Wilson 95 % intervals.")
-
-
-def selective_table(fitted: Sequence[Fitted]) -> Table:
-    """Tabulate success over the least strange share of `uniform` episodes.
-
-    The score is the one before the first action.
-    """
-    rows: list[dict[str, Any]] = []
-    texts: dict[str, list[str]] = {"detector": [one.detector.name for one in fitted]}
-    for coverage in COVERAGES:
-        texts[f"takes on {percent(coverage)}"] = []
-        for one in fitted:
-            rate = selective(one, coverage)
-            texts[f"takes on {percent(coverage)}"].append(rate_text(rate))
-            rows.append({"detector": one.detector.name, "coverage": coverage, "successes": rate.successes})
-            rows[-1] |= {"episodes": rate.episodes, "rate": rate.value, "low": rate.low, "high": rate.high}
-    return frame_table("Selective success", pd.DataFrame(rows), texts, "Wilson 95 % intervals.")
 
 
 # ------------------------------------------------------------------------------------------------------------ prose
@@ -313,13 +239,13 @@ def _threshold(cell: Cell) -> str:
     return prose(THRESHOLD, rate=percent(cell.config.get("false_alarm_rate", ASKED)))
 
 
-def _summary(fitted: Sequence[Fitted], flags: Table) -> str:
+def _summary(detected: Sequence[Row], flags: Table) -> str:
     known = flags.data.dropna(subset=["rate"])
     if known.empty:
         return ""
     rates = {name: flags.blocks[0].rows[list(CONDITIONS).index(name)][1] for name in ("recall", "photograph", NEW_POSE)}
     conditions = ", ".join(f"{name} {rate}" for name, rate in rates.items() if rate)
-    found = {f.detector.name: _numbers(f, "photograph")["auroc"] for f in fitted if "photograph" in f.embedded}
+    found = {row["detector"]: row["auroc"] for row in detected if row["condition"] == "photograph"}
     areas = "; ".join(f"{name} {area:.3f}" for name, area in found.items())
     parts = [prose(SUMMARY, conditions=conditions), *([prose(SUMMARY_AREAS, areas=areas)] if areas else [])]
     return " ".join(parts)

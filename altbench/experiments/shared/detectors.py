@@ -27,7 +27,7 @@ SHRINKAGE = 0.1
 Keys have nearly as many dimensions as there are training frames, so that their
 covariance alone could not be inverted.
 """
-DETECTED = 0.95
+DETECTION = 0.95
 """Share of the strange episodes to detect, at which false alarms are counted."""
 RESAMPLES = 1000
 """Bootstrap resamples of an AUROC's interval."""
@@ -105,7 +105,7 @@ def calibrated(detector: Detector, demonstrations: Sequence[Float32], every: int
     return sorted(highest)[rank - 1]
 
 
-def false_alarms_at_detection(clean: ArrayLike, strange: ArrayLike, share: float = DETECTED) -> tuple[int, int]:
+def false_alarms_at_detection(clean: ArrayLike, strange: ArrayLike, share: float = DETECTION) -> tuple[int, int]:
     """Count the clean episodes flagged when `share` of the strange ones are flagged.
 
     Return that count and the number of clean episodes.

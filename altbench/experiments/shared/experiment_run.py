@@ -174,6 +174,13 @@ class ExperimentRun:
         file = self.published / f"{stem}.csv" if self.published else None
         return pd.read_csv(file) if file is not None and file.is_file() else pd.DataFrame()
 
+    def published_rows(self, stem: str, **where: Any) -> pd.DataFrame:
+        """Return the rows of `published_table` that have these values in these columns; empty without any."""
+        told = self.published_table(stem)
+        if not set(where) <= set(told):
+            return pd.DataFrame()
+        return told[(told[list(where)] == pd.Series(where)).all(axis=1)]
+
     def published_frame(self, stem: str) -> pd.DataFrame:
         """Return exact numbers of the published report, its `frames`; empty without them."""
         file = self.published / f"{stem}.parquet" if self.published else None

@@ -120,11 +120,8 @@ def recalls_table(rates: Mapping[str, Mapping[str, Rate]]) -> Table:
 
 
 def _published(run: ExperimentRun, label: str, kind: str) -> Rate:
-    told = run.published_table(RECALLS)
-    if told.empty:
-        return rate_of(0, 0)
-    own = told[(told["policy"] == label) & (told["recall"] == kind)]
-    return rate_of(int(own["recalled"].sum()), int(own["episodes"].sum()))
+    told = run.published_rows(RECALLS, policy=label, recall=kind)
+    return rate_of(*(int(told[name].sum()) if len(told) else 0 for name in ("recalled", "episodes")))
 
 
 def _counted(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:

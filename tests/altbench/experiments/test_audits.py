@@ -233,7 +233,8 @@ def test_e7_counts_demonstrations_and_where_they_come_from(tmp_path: Path) -> No
             records.append(replace(episode(i), decisions=decisions))
         return records
 
-    report = multimodality.report(recorded(multimodality.EXPERIMENT, tmp_path, make))
+    run = recorded(multimodality.EXPERIMENT, tmp_path, make)
+    report = check_twice(multimodality.EXPERIMENT, run, tmp_path / "published")
     data = report.sections[0].tables["multimodality"].data.set_index("n")
     assert data["distinct"].to_dict() == {30: 2.0, 120: 3.0}
     assert data["several"].to_dict() == {30: 1.0, 120: 1.0}

@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 from synthetic import measure
+from twice import check_twice
 
 from altbench import experiments
 from altbench.core.errors import AltbenchError
@@ -278,7 +279,7 @@ def test_who_reacts_is_told_by_the_policy_that_cannot_see(
     assert next(r.ours for r in report.reported if r.quantity.startswith("alt")) == moved["alt"][2]
 
 
-def test_keys_are_embedded_once_and_mapped(lookup: str, run_of: Make) -> None:
+def test_keys_are_embedded_once_and_mapped(lookup: str, run_of: Make, tmp_path: Path) -> None:
     one = experiments.load("E8")
     run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 1}])
     assert one.report(run).missing == ("keys of alt",)
@@ -286,7 +287,7 @@ def test_keys_are_embedded_once_and_mapped(lookup: str, run_of: Make) -> None:
     one.compute(run, lines.append)
     one.compute(run, lines.append)
     assert lines == ["embedding 6 demonstrations with fake/alt/n6/s0"]
-    report = one.report(run)
+    report = check_twice(one, run, tmp_path)
     frames = sum(map(len, run.demonstrations(run.checkpoints[0])))
     assert table(report, "smoothness")["alt"][1] == str(frames)
     assert report.missing == () and "With ALT's key" in report.summary
@@ -327,7 +328,7 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
 
 
 @pytest.mark.slow
-def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, run_of: Make) -> None:
+def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, run_of: Make, tmp_path: Path) -> None:
     one = experiments.load("ood")
     photograph = [
         {"name": "photograph", "severities": [5]},
@@ -345,7 +346,7 @@ def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, ru
     assert len(lines) == 4
     one.compute(run, lines.append)
     assert len(lines) == 4, "nothing is played twice"
-    report = one.report(run)
+    report = check_twice(one, run, tmp_path)
     assert report.missing == ("keys of blended photograph", "keys of occlusion")
     found = next(s.tables["detectors"] for s in report.sections if "detectors" in s.tables).data
     areas = found[found["condition"] == "photograph"].set_index("detector")["auroc"]
