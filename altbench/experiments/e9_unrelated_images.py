@@ -17,7 +17,7 @@ from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import Matrix, Where, chosen, clean, label_rows, matrix, matrix_table
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, Preset, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import frame_table, listed, prose
+from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.drawing.order import labels_in_order
 from altbench.report.drawing.stacks import Stacks, draw_stacks
 from altbench.report.flags import flag_rate
@@ -34,10 +34,6 @@ SEVERITY = 5
 """Severity of the photograph: at 5 nothing is left of the camera's image."""
 HOLD = "alt-hold"
 """The row of ALT that keeps its pose while its flag is up."""
-FEW = 0.5
-"""Least share of episodes, by the lower end of its interval, that are nearest to one
-demonstration if a policy is said to repeat it."""
-
 METHOD = """
     Lift, {n} demonstrations, split `recall`, {episodes} episodes. Each camera shows an
     unrelated photograph, one of twelve, for the whole episode. Each episode is assigned
@@ -64,10 +60,11 @@ FLAGS_NOTE = """
     Empty: not measured, or the policy raises no flags. An episode is flagged if any of
     its decisions is.
     """
-SUMMARY = """
-    Shown a photograph, {policies} mostly {repeat} one demonstration. ALT flags
-    {flagged}; false alarms: {false}.
+SUMMARY_CHUNKS = """
+    Shown a photograph, these shares of the chunks that a policy executes are near a
+    training chunk: {shares}.
     """
+SUMMARY_FLAGS = "ALT flags {flagged}; false alarms: {false}."
 REPORTED = "{count}; the two most common account for {share}"
 
 
@@ -90,7 +87,12 @@ def report(run: ExperimentRun) -> Report:
         for label in labels
         for condition, where in conditions.items()
     }
+    recalled = {
+        (label, image): chunks(run, label, image, where) for label in labels for image, where in conditions.items()
+    }
     flags, expert = flag_rates(run, labels, conditions), expert_chunks(run)
+    if expert:
+        recalled[expert_control.EXPERT, "camera"] = expert
     sections = (
         Section(
             "Which demonstration is executed",
@@ -101,7 +103,7 @@ def report(run: ExperimentRun) -> Report:
         Section(
             "Which chunks are recalled",
             prose(CHUNKS_TEXT, hold=HOLD, expert=expert_control.EXPERT, length=LENGTH, passed=100 * PASSED),
-            {CHUNKS: _chunk_table(run, labels, conditions, expert)},
+            {CHUNKS: _chunk_table(recalled)},
         ),
         Section(
             "Flags, and success when a policy stops on its own flag",
@@ -111,7 +113,7 @@ def report(run: ExperimentRun) -> Report:
         Section("Success", "", {"success": matrix_table("Success with a photograph", found)}),
     )
     missing = () if expert else expert_control.missing(run)
-    return Report(_summary(fallen, flags), sections, _reported(fallen, flags), missing)
+    return Report(_summary(recalled, flags), sections, _reported(fallen, flags), missing)
 
 
 def compute(run: ExperimentRun, say: Say) -> None:
@@ -119,18 +121,13 @@ def compute(run: ExperimentRun, say: Say) -> None:
     expert_control.play(run, say)
 
 
-def _chunk_table(
-    run: ExperimentRun, labels: Sequence[str], conditions: Mapping[str, Where], expert: Recalled | None
-) -> Table:
-    """Tabulate the share of recalled chunks and their distances, by policy and image; the `expert`'s last."""
+def _chunk_table(found: Mapping[tuple[str, str], Recalled | None]) -> Table:
+    """Tabulate the share of recalled chunks and their distances, by policy and image."""
     rows: list[dict[str, Any]] = []
     texts: dict[str, list[str]] = {
         head: [] for head in ("policy", "image", "recalled chunks", "distance, mm", "threshold, mm")
     }
-    found = [(label, image, chunks(run, label, image, conditions[image])) for label in labels for image in conditions]
-    if expert:
-        found.append((expert_control.EXPERT, "camera", expert))
-    for label, image, known in found:
+    for (label, image), known in found.items():
         rate, median, threshold = known or (rate_of(0, 0), None, None)
         numbers = {"recalled": rate.successes, "chunks": rate.episodes, "rate": rate.value}
         numbers |= {"low": rate.low, "high": rate.high}
@@ -238,22 +235,15 @@ def _shares(data: pd.DataFrame) -> dict[str, list[float]]:
     return {label: [float(one), float(two - one), float(1 - two)] for label, one, two in tops}
 
 
-def _summary(fallen: Mapping[tuple[str, str], Fallback | None], flags: Mapping[tuple[str, str], Rate]) -> str:
-    tops = {
-        label: found.top(1) for (label, image), found in fallen.items() if image == "photograph" and found is not None
-    }
-    if not tops:
-        return ""
-    stuck = [label for label, top in tops.items() if (top.low or 0.0) >= FEW and label != HOLD]
+def _summary(recalled: Mapping[tuple[str, str], Recalled | None], flags: Mapping[tuple[str, str], Rate]) -> str:
+    """Say how many chunks each policy recalls under the photograph, and what ALT flags."""
+    rates = {label: found[0].value for (label, image), found in recalled.items() if image == "photograph" and found}
+    shares = listed([f"{label} {percent(rate)}" for label, rate in rates.items() if rate is not None])
     nothing = rate_of(0, 0)
     flagged, false = (rate_text(flags.get(("alt", image), nothing)) for image in ("photograph", "camera"))
-    return prose(
-        SUMMARY,
-        policies=listed(stuck) or "no policy",
-        repeat="repeat" if len(stuck) > 1 else "repeats",
-        flagged=flagged or "(not measured)",
-        false=false or "(not measured)",
-    )
+    parts = [prose(SUMMARY_CHUNKS, shares=shares)] if shares else []
+    parts += [prose(SUMMARY_FLAGS, flagged=flagged, false=false or "(not measured)")] if flagged else []
+    return " ".join(parts)
 
 
 def _reported(

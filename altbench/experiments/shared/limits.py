@@ -70,11 +70,16 @@ def sized(summary: str, preset: str) -> str:
     return f"{summary} The diffusion policy has {SIZES[preset]} parameters."
 
 
+def chosen_on(data_seeds: Collection[int]) -> str:
+    """Say whether settings were chosen on the demonstrations of these data seeds."""
+    return TUNED if set(data_seeds) & set(CHOSEN_ON) else FRESH
+
+
 def limits(identity: str, episodes: bool, data_seeds: Collection[int] = (0,)) -> list[str]:
     """Return the paragraphs of a report's section on limits; empty for a new experiment.
 
     `episodes`: whether the report's folder has them. `data_seeds`: those of the
     demonstrations.
     """
-    text = LIMITS.get(identity, "").replace("{tuned}", TUNED if set(data_seeds) & set(CHOSEN_ON) else FRESH)
+    text = LIMITS.get(identity, "").replace("{tuned}", chosen_on(data_seeds))
     return ["## What this does not carry", text, *([EPISODES] if episodes else [])] if text else []

@@ -48,13 +48,13 @@ def test_a_gap_is_of_the_same_episodes_and_has_an_interval() -> None:
     assert paired_gap(pd.concat([first.head(1), second]), "diffusion", "bc") is None
 
 
-def test_e2_says_whether_it_finds_the_paper_s_order() -> None:
+def test_e2_tells_differences_of_s_and_calls_none_of_them_recall() -> None:
     rng = np.random.default_rng(0)
     near, far = list(rng.normal(0.8, 0.05, 60)), list(rng.normal(0.5, 0.05, 60))
     frame = pd.concat([scores("diffusion", near), scores("act", far), scores("bc", near[::-1])])
     told = audit_lift._summary(frame)
-    assert "diffusion recalls more than act (mean S in distribution 0.3" in told
-    assert "diffusion cannot be distinguished from bc" in told
+    assert "Differences of mean S in distribution: diffusion - act: 0.30 [0.2" in told
+    assert "; diffusion - bc: 0.00 [" in told and "recalls more" not in told
     order = audit_lift._ranking(frame)
     assert order.startswith("- in distribution: by highest S ") and "interpolate" not in order
     ours = {r.quantity: r.ours for r in audit_lift._reported(frame)}
@@ -185,7 +185,7 @@ def test_e2_sets_the_expert_beside_the_policies(tmp_path: Path, monkeypatch: pyt
     assert "- interpolate: the expert's highest S 0.800, mean 0.80; open_loop - expert: 0.20 [0.20, 0.20]" in control
     assert control.count("diffusion - expert: 0.20") == len(CASES)
     assert (
-        "The expert, which recalls nothing, has a highest S of 0.800 (of 4; mean 0.80) in distribution."
+        "S alone is no sign of recall: the expert, which recalls nothing, has a highest S of 0.800 (of 4; mean 0.80) in distribution."
         in report.summary
     )
 

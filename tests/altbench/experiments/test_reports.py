@@ -318,7 +318,7 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
     fallen = {row[1]: row for row in report.sections[0].tables["fallback"].blocks[0].rows}
     assert fallen["camera"][2:4] == ("12", "6") and fallen["camera"][6] == "2.6"  # log2 of 6
     assert fallen["photograph"][2:5] == ("12", "1", "100 % [76, 100]") and fallen["photograph"][6] == "0.0"
-    assert "alt mostly repeats one demonstration" in report.summary and "0/12" in report.summary
+    assert "near a training chunk: alt 100 %. ALT flags 0/12" in report.summary
     found = figures_of(one, report)["fallback"]
     assert isinstance(found, Figure) and "fallback" in report.sections[0].figures
     widths = [[round(bar.get_width(), 3) for bar in axis.patches] for axis in found.axes]
