@@ -26,7 +26,8 @@ LIMITS: Mapping[str, str] = {
     "E2": f"{ONE} {{tuned}} {SMALL} `act` at `small` sees no pose of the arm and predicts chunks of 8: it cannot contradict"
     " the paper's order of diffusion and ACT. The highest S grows with the number of episodes. Motions of whole episodes"
     " are compared; the paper's claim is about chunks of actions.",
-    "E3": f"{ONE} {{tuned}} {SMALL} On Lift networks are near the ceiling: it ranks lookups against networks, and"
+    "E3": f"{ONE} {{tuned}} {SMALL} All demonstrations are of one scripted expert with one way of doing the task, one on"
+    " each pose. On Lift networks are near the ceiling: it ranks lookups against networks, and"
     " hardly ranks networks. `blind` is told which demonstration is the right one. `act` at `small` sees no pose of"
     " the arm and predicts chunks of 8. `bc_rnn_gmm` does"
     " not fit its own training frames, and is no baseline. The rows beside the paper compare under one name what"
