@@ -14,7 +14,7 @@ from altbench.experiments.shared.available import only_available
 from altbench.experiments.shared.experiment import Experiment
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.part import WHOLE, Part
-from altbench.experiments.shared.report import write_report
+from altbench.experiments.shared.report import checksums, write_report
 from altbench.experiments.shared.sweeps import Preset
 from altbench.report.drawing.data_sets import write_figure
 from altbench.report.replication import STEM, replication_table
@@ -178,8 +178,7 @@ def run_sweeps(
 def report(experiment: Experiment, preset: Preset, out: Path, renderer: str, console: Console) -> Path:
     """Write an experiment's report from the records that exist; return its path."""
     run = open_run(experiment, preset, out, renderer)
-    data = " ".join(sorted({c.data_checksum for c in run.checkpoints if c.data_checksum}))
-    made_by = fingerprint.collect(renderer=renderer if run.runs else None, data=data or None)
+    made_by = fingerprint.collect(renderer=renderer if run.runs else None, data=checksums(run))
     found = experiment.report(run)
     path = write_report(experiment, found, run, out, made_by)
     missing = len(run.missing) + len(found.missing)

@@ -59,6 +59,16 @@ def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out
     return folder / REPORT
 
 
+def checksums(run: ExperimentRun) -> str | None:
+    """Return the checksums of a report's demonstrations: of those here, else those that the published report names."""
+    here = " ".join(sorted({c.data_checksum for c in run.checkpoints if c.data_checksum}))
+    about = run.published / ABOUT if run.published else None
+    if here or about is None or not about.is_file():
+        return here or None
+    told: str | None = json.loads(about.read_text(encoding="utf-8"))["fingerprint"]["data"]
+    return told
+
+
 def _with_figures(
     report: Report, figures: Figures, folder: Path, made_by: Fingerprint
 ) -> tuple[Report, dict[str, str]]:

@@ -29,7 +29,7 @@ from altbench.experiments.shared.available import only_available
 from altbench.experiments.shared.experiment import Experiment
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, drawn
-from altbench.experiments.shared.report import write_report
+from altbench.experiments.shared.report import checksums, write_report
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import Preset
 from altbench.experiments.shared.texts import frame_table, listed, prose
@@ -200,6 +200,14 @@ def test_a_full_disk_is_no_broken_figure() -> None:
 
     with pytest.raises(OSError, match="No space left"):
         drawn(line=fails)
+
+
+def test_a_report_of_published_records_names_their_demonstrations(own_policies: Path, tmp_path: Path) -> None:
+    one = experiment(spec(own_policies, "Good"))
+    empty = ExperimentRun(tmp_path / "run", tmp_path / "own", published=tmp_path / one.folder)
+    assert checksums(empty) is None
+    write_report(one, Report("Told.", ()), empty, tmp_path, dataclasses.replace(FINGERPRINT, data="0123"))
+    assert checksums(empty) == "0123"
 
 
 def test_a_report_takes_the_place_of_the_last_one(own_policies: Path, tmp_path: Path) -> None:
