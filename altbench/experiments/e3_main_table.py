@@ -34,7 +34,7 @@ from altbench.experiments.shared.sweeps import (
     row,
 )
 from altbench.experiments.shared.texts import cost_text, frame_table, prose
-from altbench.report.cost_figures import costs_figure
+from altbench.report.cost_figures import costs_figure, with_costs
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame, ratios_table
 from altbench.report.drawing.stars import STAR
 from altbench.report.lookups import lookups_table
@@ -181,8 +181,7 @@ def _cost_figure(tables: Tables) -> Figure | None:
     else:
         names = {"decision, ms": "ms", "weights + table, MB": "mb"}
         found = tables["main"].rename(columns=names).assign(p99_ms=float("nan"))
-    found = found.dropna(subset=["ms", "mb"])
-    found = found[found["mb"].astype(float) > 0].astype({"ms": float, "mb": float})
+    found = with_costs(found.astype({"ms": float, "mb": float}))
     if found.empty:
         return None
     shown = found.assign(label=found["policy"], task="", setting="", images="", preset="")

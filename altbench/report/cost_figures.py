@@ -34,19 +34,15 @@ def latency_memory(measures: Sequence[MeasureRecord], styles: Styles) -> Figure:
     Of each policy, the measurement at its largest N is shown.
     """
     # No row has a star: more training changes neither the time nor the memory of a network.
-    frame = timed_and_weighed(measures)
-    ms, tails = frame["latency_p50_s"] * MILLISECONDS, frame["latency_p99_s"] * MILLISECONDS
-    held = frame["weights_and_table_bytes"].astype(float) * MEGABYTES
-    return costs_figure(frame.assign(ms=ms, p99_ms=tails, mb=held), styles)
+    return costs_figure(timed_and_weighed(measures), styles)
 
 
 def timed_and_weighed(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
-    """Return the measurements with a time and some bytes, at each policy's largest N.
-
-    Policies of 0 bytes are left out, because the axis is logarithmic.
-    """
+    """Return the measurements that the figure shows, at each policy's largest N, as `costs_figure` takes them."""
     frame = measures_frame(measures)
-    frame = frame[frame["latency_p50_s"].notna() & (frame["weights_and_table_bytes"].fillna(0) > 0)]
+    ms, tails = frame["latency_p50_s"] * MILLISECONDS, frame["latency_p99_s"] * MILLISECONDS
+    held = frame["weights_and_table_bytes"].astype(float) * MEGABYTES
+    frame = with_costs(frame.assign(ms=ms, p99_ms=tails, mb=held))
     images = [f"images {size}" if pd.notna(size) else "" for size in frame["image_size"]]
     threads = [f"{count} thread{'s' if count > 1 else ''}" for count in frame["threads"]]
     parts = zip(frame["device"], threads, strict=True)
@@ -54,10 +50,20 @@ def timed_and_weighed(measures: Sequence[MeasureRecord]) -> pd.DataFrame:
     return frame.sort_values("n", kind="stable").groupby(["label", "preset", "task", "setting", "images"]).tail(1)
 
 
+def with_costs(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `frame` (ms, mb) that a figure can show: none unless some row was timed.
+
+    Rows of 0 bytes are left out, because the axis is logarithmic. A row without a time,
+    such as one that was measured on another day, has its bytes alone.
+    """
+    held = frame[frame["mb"].fillna(0) > 0]
+    return held if held["ms"].notna().any() else held[:0]
+
+
 def costs_figure(frame: pd.DataFrame, styles: Styles) -> Figure:
     """Draw time and memory, both logarithmic, in two panels with a line for each row.
 
-    `frame`: task, setting, images, label, preset, ms, p99_ms (may be missing) and mb. A
+    `frame`: task, setting, images, label, preset, ms and p99_ms (may be missing) and mb. A
     task or a setting that is not all rows' has a line with its name above its rows.
     """
     frame, common = _without_common(frame)
@@ -68,7 +74,8 @@ def costs_figure(frame: pd.DataFrame, styles: Styles) -> Figure:
     figure, (left, right) = lane_panels(names, 2)
     figure.set_figwidth(max(6.2, figure.get_figwidth()))
     for (_, one), place in zip(own.iterrows(), (places[row] for row in rows), strict=True):
-        _mark(left, one["ms"], one["p99_ms"], place, shown[one["row"]])
+        if pd.notna(one["ms"]):
+            _mark(left, one["ms"], one["p99_ms"], place, shown[one["row"]])
         _mark(right, one["mb"], None, place, shown[one["row"]])
     tails = "; bar to p99" if own["p99_ms"].notna().any() else ""
     left.set_xlabel(f"one decision (ms, median{tails})")

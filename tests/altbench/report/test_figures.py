@@ -26,7 +26,7 @@ from altbench.core.spec import read_toml
 from altbench.core.types import Float64
 from altbench.experiments.shared.expert import EXPERT
 from altbench.report import figures
-from altbench.report.cost_figures import latency_memory
+from altbench.report.cost_figures import latency_memory, timed_and_weighed
 from altbench.report.drawing import severities
 from altbench.report.drawing.layout import WIDEST, add_footer, draw_all, footers, grid, headline, legend
 from altbench.report.drawing.order import STYLES, labels_in_order, tasks_in_order
@@ -428,6 +428,13 @@ def test_costs_are_marked_where_they_are_with_a_bar_to_the_99th_percentile() -> 
     assert list(bar.get_xdata()) == pytest.approx([4, 6]) and list(dot.get_xdata()) == pytest.approx([4])
     assert [text.get_text() for text in (*time.texts, *memory.texts)] == ["4.0", "3.0"]
     assert time.get_xlabel() == "one decision (ms, median; bar to p99)"
+
+
+def test_a_row_without_a_time_has_its_bytes_alone() -> None:
+    timed, untimed = measure("alt", p50=0.004), measure("bc", p50=None, weights=3_000_000)
+    time, memory = latency_memory([timed, untimed], policy_styles(["alt", "bc"])).axes
+    assert texts(time) == ["alt", "bc"] and len(time.texts) == 1 and len(memory.texts) == 2
+    assert timed_and_weighed([untimed]).empty
 
 
 def test_settings_and_presets_that_differ_are_named_beside_the_rows(measures: list[MeasureRecord]) -> None:
