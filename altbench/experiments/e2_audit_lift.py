@@ -114,8 +114,9 @@ def report(run: ExperimentRun) -> Report:
     frame = found.positions
     if frame.empty:
         return Report("", (), _reported(frame))
+    calibrated = calibrated_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)
     sections = (
-        Section("Nearer to a demonstration than an expert", _calibrated_text(run), _calibrated(frame)),
+        Section("Nearer to a demonstration than an expert", _calibrated_text(run), {"calibrated": calibrated}),
         Section("S, as the paper has it", _method(), _tables(frame), ("distribution",)),
         Section("The ranking", _ranking(frame), {}),
         Section("What S does not say", _control(frame)),
@@ -127,16 +128,12 @@ def report(run: ExperimentRun) -> Report:
         ),
         Section("The way of comparing", "", {"ways": ways_table(found.by_way, ["label", "case"], ["policy", "case"])}),
     )
-    return Report(_summary(frame, run.preset), sections, _reported(frame), found.missing, found.frames())
+    return Report(_summary(frame, calibrated, run.preset), sections, _reported(frame), found.missing, found.frames())
 
 
 def compute(run: ExperimentRun, say: Say) -> None:
     """Let the expert play the audited episodes."""
     expert_control.play(run, say)
-
-
-def _calibrated(frame: pd.DataFrame) -> dict[str, Table]:
-    return {"calibrated": calibrated_table(frame, find_distance(POSITIONS.distance), POSITIONS.source)}
 
 
 def _calibrated_text(run: ExperimentRun) -> str:
@@ -212,18 +209,17 @@ def _order(values: Mapping[str, float | None]) -> str:
     return " > ".join(f"{label} {score(values[label], 2)}" for label in labels)
 
 
-def _summary(frame: pd.DataFrame, preset: Preset = "small") -> str:
+def _summary(frame: pd.DataFrame, calibrated: Table, preset: Preset) -> str:
     """Say how much is memorised, how S differs between policies, and the expert's S."""
     gaps = "; ".join(gap.text for gap in _gaps(frame))
     own = frame[(frame["case"] == CASES[0].name) & (frame["label"] == EXPERT)]
     parts = [prose(SUMMARY_RANKING, gaps=gaps)] if gaps else []
     parts += [prose(SUMMARY_CONTROL, highest=highest(own))] if len(own) else []
-    return " ".join([*_shares(frame, preset), *parts])
+    return " ".join([*_shares(calibrated.data, preset), *parts])
 
 
-def _shares(frame: pd.DataFrame, preset: Preset) -> list[str]:
+def _shares(data: pd.DataFrame, preset: Preset) -> list[str]:
     """Write the memorised share of each policy in distribution, the largest first."""
-    data = _calibrated(frame)["calibrated"].data
     own = data[(data["case"] == CASES[0].name) & data["rate"].notna() & (data["label"] != EXPERT)]
     ranked = own.sort_values("rate", ascending=False, kind="stable")
     shares = [f"{label} {percent(rate)}" for label, rate in zip(ranked["label"], ranked["rate"], strict=True)]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from synthetic import episode
 from twice import check_twice, tables
 
+from altbench.audit.calibration import calibrated_table
 from altbench.audit.cases import CASES, frame_of
 from altbench.experiments import e2_audit_lift as audit_lift
 from altbench.experiments import e5_audit_tasks as audit_tasks
@@ -26,6 +27,7 @@ from altbench.results import cells
 from altbench.results.run import Run
 from altbench.rollout.records import EpisodeRecord, StepRecord
 from altbench.runner.episodes import cell_header
+from altbench.stats.trajectories import find_distance
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
 
@@ -52,7 +54,7 @@ def test_e2_tells_differences_of_s_and_calls_none_of_them_recall() -> None:
     rng = np.random.default_rng(0)
     near, far = list(rng.normal(0.8, 0.05, 60)), list(rng.normal(0.5, 0.05, 60))
     frame = pd.concat([scores("diffusion", near), scores("act", far), scores("bc", near[::-1])])
-    told = audit_lift._summary(frame)
+    told = audit_lift._summary(frame, calibrated_table(frame, find_distance("resampled"), "positions"), "small")
     assert "Differences of mean S in distribution: diffusion - act: 0.30 [0.2" in told
     assert "; diffusion - bc: 0.00 [" in told and "recalls more" not in told
     order = audit_lift._ranking(frame)
