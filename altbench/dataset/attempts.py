@@ -47,9 +47,14 @@ class Attempt:
 
 
 class Watch(Protocol):
-    """What is called after each attempt; worker processes get a copy.
+    """What is called after each recorded attempt; worker processes get a copy.
 
-    It returns the film's path, if it made one.
+    It returns the film's path, if it made one. `each`: whether it needs every attempt
+    recorded, also those that fail. Else attempts between the first and the last are
+    recorded only if they succeed.
     """
+
+    @property
+    def each(self) -> bool: ...
 
     def __call__(self, attempt: Attempt) -> Path | None: ...

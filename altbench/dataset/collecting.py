@@ -154,6 +154,9 @@ def _demonstrate(recorder: Recorder, plan: CollectionPlan, index: int) -> Demons
     seeds, grid_index = plan.seeds(index), plan.grid_index(index)
     film: Path | None = None
     for number, seed in enumerate(seeds):
+        # Images are most of an attempt's time, and where one attempt failed the next often does.
+        if _is_tried_first(plan, number, len(seeds)) and not recorder.succeeds(seed, plan.options(index)):
+            continue
         made = recorder.record(seed, plan.options(index))
         if plan.watch is not None:
             film = plan.watch(recorder.last_attempt(index, number, len(seeds)))
@@ -162,6 +165,11 @@ def _demonstrate(recorder: Recorder, plan: CollectionPlan, index: int) -> Demons
     where = f"grid pose {grid_index}" if grid_index >= 0 else f"demonstration {index}"
     seen = f"; the last attempt's film: {film}" if film else ""
     raise DatasetError(f"the expert of {plan.info.name} failed {len(seeds)} times in a row at {where}{seen}")
+
+
+def _is_tried_first(plan: CollectionPlan, number: int, most: int) -> bool:
+    """Return whether attempt `number` of `most` is played without images before it is recorded."""
+    return 0 < number < most - 1 and (plan.watch is None or not plan.watch.each)
 
 
 # ------------------------------------------------------------------------------------------------------------ workers

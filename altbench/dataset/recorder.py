@@ -65,7 +65,7 @@ class Recorder:
         None if the expert fails or the simulation diverges. The demonstration has
         number 0 and no grid pose: the caller knows which one it is.
         """
-        self._last, self._ended = _Frames(), attempts.DIVERGED
+        self._ended = attempts.DIVERGED
         try:
             frames = self._play(seed, options)
         except SimulationDiverged:
@@ -73,17 +73,28 @@ class Recorder:
         self._ended = attempts.HORIZON if frames is None else attempts.SUCCESS
         return None if frames is None else self._demonstration(frames, seed)
 
+    def succeeds(self, seed: int, options: dict[str, Any]) -> bool:
+        """Play the episode of `seed` and `options` without images; return whether the expert succeeds, as in `record`."""
+        try:
+            return self._play(seed, options, pixels=False) is not None
+        except SimulationDiverged:
+            return False
+
     def last_attempt(self, index: int, number: int, most: int) -> Attempt:
         """Return what the last `record` saw, as attempt `number` of `most` at demonstration `index`."""
         return Attempt(index, number, most, self._ended, self._last.observations)
 
-    def _play(self, seed: int, options: dict[str, Any]) -> _Frames | None:
-        """Play one episode until it succeeds; None if it reaches the task's horizon."""
-        task, frames = task_of(self._env), self._last
+    def _play(self, seed: int, options: dict[str, Any], pixels: bool = True) -> _Frames | None:
+        """Play one episode until it succeeds; None if it reaches the task's horizon.
+
+        `pixels=False`: observations have no images.
+        """
+        task, frames = task_of(self._env), _Frames()
+        self._last = frames
         self._env.reset(seed=seed, options=options)
         self._expert.reset(task, seed)
         while True:
-            frames.observations.append(task.observe())
+            frames.observations.append(task.observe(pixels))
             frames.states.append(task.sim_state())
             frames.actions.append(self._action(task, frames.observations[-1]["agent_pos"]))
             _, terminated, truncated, _ = task.advance(frames.actions[-1])

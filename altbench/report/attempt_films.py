@@ -41,6 +41,11 @@ class AttemptFilms:
     control_hz: float
     which: Which = "last"
 
+    @property
+    def each(self) -> bool:
+        """Whether every attempt must be recorded."""
+        return self.which != "last"
+
     def __call__(self, attempt: Attempt) -> Path | None:
         """Film an attempt, if it is one to film; return the film's path."""
         wanted = {"all": True, "failed": not attempt.success, "last": not attempt.success and attempt.is_last}

@@ -135,6 +135,16 @@ def test_a_failing_attempt_is_repeated_at_the_same_pose(
     assert again.reports == [(3, 3, 2.0)]
 
 
+def test_after_a_failure_only_what_succeeds_is_recorded_with_images(
+    path: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = [derive_seed(0, "demo", 1 + k * collection_plan.MAX_DEMONSTRATIONS) for k in range(5)]
+    use_expert(monkeypatch, bad=frozenset(seeds[:2]), worse=frozenset(seeds[2:4]))
+    found = collect("Fake", 2, path, image_size=SIZE)
+    assert counted == [derive_seed(0, "demo", 0), seeds[0], seeds[4]]
+    assert found.demonstrations[1].seed == seeds[4] and found.demonstrations[1].pixels["wrist"].any()
+
+
 def test_an_expert_that_never_succeeds_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collection_plan, "MAX_ATTEMPTS", 3)
     use_expert(monkeypatch, bad={derive_seed(0, "demo", 1 + k * collection_plan.MAX_DEMONSTRATIONS) for k in range(3)})
@@ -236,7 +246,7 @@ def whole(tmp_path: Path) -> files.Dataset:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The seeds of all attempts made."""
+    """The seeds of all attempts that are recorded."""
     seeds: list[int] = []
     record = recorder.Recorder.record
 
