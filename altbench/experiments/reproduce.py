@@ -26,7 +26,7 @@ from altbench.runner.dry_run import Work, show_cost, show_plan
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.main import complete
 from altbench.runner.progress import Board
-from altbench.sweeps.replicates import folder_of, with_data_seed
+from altbench.sweeps.replicates import data_seeds_in, folder_of, with_data_seed
 from altbench.system import fingerprint
 from altbench.system.console import say
 from altbench.system.files import check_folder
@@ -120,8 +120,12 @@ def only_part(experiment: Experiment, part: Part) -> Experiment:
 def write_spread(
     experiment: Experiment, preset: Preset, out: Path, data_seeds: Sequence[int], renderer: str, console: Console
 ) -> None:
-    """Write the table and the figure of an experiment's data sets under `out`, as far as they have been played."""
-    runs = {s: open_run(on_data_set(experiment, s), preset, folder_of(out, s), renderer) for s in data_seeds}
+    """Write the table and the figure of an experiment's data sets under `out`, as far as they have been played.
+
+    They are of all data sets there, `data_seeds` and those of before.
+    """
+    seeds = sorted({*data_seeds, *data_seeds_in(out)})
+    runs = {s: open_run(on_data_set(experiment, s), preset, folder_of(out, s), renderer) for s in seeds}
     played = [run.episodes().assign(data_seed=seed) for seed, run in runs.items() if run.told]
     if played:
         made_by = fingerprint.collect(renderer=renderer, data=None)

@@ -31,6 +31,12 @@ def folder_of(root: Path, seed: int) -> Path:
     return root / f"data{seed}"
 
 
+def data_seeds_in(root: Path) -> tuple[int, ...]:
+    """Return the data seeds that have a folder under `root`, in order."""
+    names = (path.name.removeprefix("data") for path in root.glob("data*") if path.is_dir())
+    return tuple(sorted(int(name) for name in names if name.isdecimal() and name == str(int(name))))
+
+
 def require_one_data_set(sweep: SweepSpec, advice: str) -> None:
     """Raise ConfigError, with `advice`, for a sweep of several data sets."""
     if sweep.demonstrations.seeds:

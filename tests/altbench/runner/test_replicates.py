@@ -94,8 +94,9 @@ def test_an_experiment_runs_on_each_data_set_and_tells_how_they_differ(two: Swee
         path.unlink()
     report_replicates([toy], "small", tmp_path, [3, 4], "none", console)
     assert all(path.is_file() for path in written)
-    # Without the run of a data set, its published episodes count.
+    # Without the run of a data set, its published episodes count; a report of one data set keeps the others in the table.
     shutil.rmtree(tmp_path / "data3" / "run")
-    report_replicates([toy], "small", tmp_path, [3, 4], "none", console)
+    (tmp_path / "data-of-others").mkdir()
+    report_replicates([toy], "small", tmp_path, [4], "none", console)
     table = pd.read_csv(tmp_path / "E0-toy" / "replication.csv")
     assert table[["data_sets", "episodes"]].values.tolist() == [[2, 8]]
