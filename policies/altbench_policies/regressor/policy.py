@@ -22,6 +22,7 @@ from altbench.api import (
 )
 from altbench_policies.alt_plus.config import PRESETS as ALT_PLUS
 from altbench_policies.bc import BehaviourCloning, BehaviourCloningSpec
+from altbench_policies.chunk_policy import LEAST_EPOCHS
 
 
 class RegressorSpec(BehaviourCloningSpec):
@@ -53,6 +54,7 @@ class Regressor(Trainable[RegressorSpec]):
     version: ClassVar[int] = 1
     presets: ClassVar = PRESETS
     runtime_fields = BehaviourCloning.runtime_fields
+    least_epochs: ClassVar[float] = LEAST_EPOCHS
 
     def __init__(self, task: TaskInfo, config: RegressorSpec) -> None:
         super().__init__(task, config)
