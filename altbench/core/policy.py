@@ -140,6 +140,16 @@ class Policy(ABC, Generic[ConfigT]):
         present = {former: name for name, former in cls.renamed_presets.items()}
         return [present.get(name, name) for name in cls.presets]
 
+    @classmethod
+    def caveat(cls, settings: Mapping[str, Any]) -> str:
+        """Return what every table with a row of these recorded `settings` says below itself.
+
+        One clause without a full stop; the row's label stands before it. Empty, as here,
+        if there is nothing to say. Only built-in policies are asked.
+        """
+        del settings
+        return ""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         named = [a for base in cls.__dict__.get("__orig_bases__", ()) for a in get_args(base)]

@@ -65,10 +65,9 @@ METHOD = """
     demonstration's exact initial state, once. `recall`: its cube pose with new noise in
     the arm's start, which is closest to the paper's in-distribution test. `uniform`:
     new poses over the whole range. Splits other than `replay` have {episodes} episodes,
-    the same for all policies. {act}Trajectory recall: the share of `recall` episodes whose
+    the same for all policies. Trajectory recall: the share of `recall` episodes whose
     motion is nearest to the demonstration that they began from.
     """
-ACT = "At `small`, `act` sees images alone: no pose, and chunks of 8, so that it is not the published ACT."
 LOOKUPS = """
     Whether a lookup found the demonstration that a `recall` episode began from, and how it
     failed. Rows whose decisions are not known are left out.
@@ -119,7 +118,7 @@ def report(run: ExperimentRun) -> Report:
     sections = (
         Section(
             "The main table",
-            prose(METHOD, n=N, episodes=EPISODES, act=prose(ACT) + " " if run.preset == "small" else ""),
+            prose(METHOD, n=N, episodes=EPISODES),
             {
                 "main": _main("Main table", found, (*SHOWN, "uniform"), recalls, costs, ratios),
                 "costs": _costs(costs, rows),

@@ -20,7 +20,7 @@ from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, Preset, ev
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.drawing.order import labels_in_order
 from altbench.report.drawing.stacks import Stacks, draw_stacks
-from altbench.report.flags import flag_rate
+from altbench.report.flags import flag_rate, thumbnails_note
 from altbench.report.style import styled
 from altbench.report.table import Table, rate_text
 from altbench.stats.chunks import LENGTH, PASSED
@@ -108,7 +108,7 @@ def report(run: ExperimentRun) -> Report:
         Section(
             "Flags, and success when a policy stops on its own flag",
             prose(HOLDING, hold=HOLD),
-            {"flags": _flag_table(found, flags)},
+            {"flags": _flag_table(found, flags, thumbnails_note(run.episodes()))},
         ),
         Section("Success", "", {"success": matrix_table("Success with a photograph", found)}),
     )
@@ -195,7 +195,7 @@ def _texts(found: Fallback | None) -> list[str]:
     return [str(found.episodes), str(found.demonstrations), *tops, f"{found.entropy:.1f}"]
 
 
-def _flag_table(found: Matrix, flags: Mapping[tuple[str, str], Rate]) -> Table:
+def _flag_table(found: Matrix, flags: Mapping[tuple[str, str], Rate], thumbnails: str) -> Table:
     texts = {
         "policy": list(found.rows),
         "flagged, camera (false alarms)": [rate_text(flags[label, "camera"]) for label in found.rows],
@@ -203,7 +203,7 @@ def _flag_table(found: Matrix, flags: Mapping[tuple[str, str], Rate]) -> Table:
         "success, camera": [found.text(label, "camera") for label in found.rows],
         "success, photograph": [found.text(label, "photograph") for label in found.rows],
     }
-    return frame_table("Flags and success", pd.DataFrame(texts), texts, prose(FLAGS_NOTE))
+    return frame_table("Flags and success", pd.DataFrame(texts), texts, prose(FLAGS_NOTE) + thumbnails)
 
 
 def figures(tables: Tables) -> Figures:

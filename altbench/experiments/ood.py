@@ -37,7 +37,7 @@ from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, m
 from altbench.experiments.shared.sections import Report, Section
 from altbench.experiments.shared.sweeps import EPISODES, N, Preset, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, percent, prose
-from altbench.report.flags import calibrated_flags_table, flag_rate
+from altbench.report.flags import calibrated_flags_table, flag_rate, thumbnails_note
 from altbench.report.table import Table, rate_text
 from altbench.stats.rates import countable
 from altbench.sweeps.needs import CALIBRATE
@@ -129,7 +129,7 @@ def report(run: ExperimentRun) -> Report:
         Section(
             "Detectors on the same keys",
             _method(),
-            {DETECTED: detector_table(detected)} if detected else {},
+            {DETECTED: detector_table(detected, _thumbnails_of_alt(run))} if detected else {},
             ("flagged",) if detected else (),
         ),
         Section("ALT's flag in use", _flag_method(run), {"flags": flags}),
@@ -209,7 +209,13 @@ def flag_table(run: ExperimentRun) -> Table:
         "flagged": [rate_text(rate) for _, rate, _ in rows],
         "first flagged step, median": ["" if step is None else f"{step:.0f}" for *_, step in rows],
     }
-    return frame_table("ALT's flag", data, texts, "Episodes with any flagged decision; Wilson 95 % intervals.")
+    note = "Episodes with any flagged decision; Wilson 95 % intervals." + _thumbnails_of_alt(run)
+    return frame_table("ALT's flag", data, texts, note)
+
+
+def _thumbnails_of_alt(run: ExperimentRun) -> str:
+    frame = run.episodes()
+    return thumbnails_note(frame[frame["label"] == "alt"])
 
 
 # ------------------------------------------------------------------------------------------------------------ prose

@@ -67,8 +67,11 @@ def _told(run: ExperimentRun, stem: str, **where: Any) -> list[Row]:
     return [{str(name): value for name, value in row.items() if pd.notna(value)} for row in rows]
 
 
-def detector_table(rows: Sequence[Row]) -> Table:
-    """Tabulate by detector and condition: AUROC, false alarms, detections and delays."""
+def detector_table(rows: Sequence[Row], more: str = "") -> Table:
+    """Tabulate by detector and condition: AUROC, false alarms, detections and delays.
+
+    `more`: what the note says besides.
+    """
     data = pd.DataFrame(rows)
     texts = {
         "condition": [str(r["condition"]) for r in rows],
@@ -80,7 +83,7 @@ def detector_table(rows: Sequence[Row]) -> Table:
     }
     order = sorted(range(len(rows)), key=lambda i: list(CONDITIONS).index(rows[i]["condition"]))
     texts = {head: [values[i] for i in order] for head, values in texts.items()}
-    return frame_table("Detectors", data, texts, prose(NOTE, asked=percent(ASKED)), names=2)
+    return frame_table("Detectors", data, texts, prose(NOTE, asked=percent(ASKED)) + more, names=2)
 
 
 def _numbers(one: Fitted, condition: str) -> Row:

@@ -11,16 +11,17 @@ from altbench.core import registry
 from altbench.experiments.shared.experiment import Experiment
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, drawn
-from altbench.experiments.shared.matrix import Where, clean, heat_map, label_rows, matrix, matrix_table
+from altbench.experiments.shared.matrix import Where, clean, converged, heat_map, label_rows, matrix, matrix_table
 from altbench.experiments.shared.sections import Report, Section
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, Preset, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose
-from altbench.report.flags import flag_rate
+from altbench.report.drawing.stars import STAR
+from altbench.report.flags import flag_rate, thumbnails_note
 from altbench.report.style import words
 from altbench.report.success import SIGNIFICANT
 from altbench.report.table import Table, rate_text
 from altbench.stats.paired import family_tests
-from altbench.stats.rates import countable, crossed_rate, missing, success_rate
+from altbench.stats.rates import Rate, countable, crossed_rate, missing, success_rate
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, PerturbationEntry, SweepSpec
 
 SEVERITY = 3
@@ -89,6 +90,7 @@ FLAGS = """
     """
 FLAGS_NOTE = "Successes/episodes and rate, with 95 % intervals as above."
 SUMMARY = "Over {families} families of perturbed {kind}: {rates}{verdict}."
+UNRANKED = "; {rows} {have} not converged, and {are} not compared"
 ALIKE = "; {best} is not significantly better than {alike}"
 BEST = "; {best} is significantly better than every other"
 
@@ -181,7 +183,8 @@ def _pooled(run: ExperimentRun, labels: Sequence[str], families: Sequence[str]) 
     whole = [label for label, group in groups.items() if set(group["perturbation"]) == set(families)]
     rates = {label: crossed_rate(groups[label], "perturbation") for label in whole}
     # Nothing is tested while a row lacks episodes, which might be its hard ones.
-    tested = whole if not any(missing(groups[label]) for label in whole) else []
+    complete = not any(missing(groups[label]) for label in whole)
+    tested = [label for label in whole if converged(groups[label])] if complete else []
     best = max(tested, key=lambda label: rates[label].value or 0.0, default="")
     others = [label for label in tested if label != best]
     tests = family_tests(groups[best], [groups[x] for x in others], "perturbation") if others else []
@@ -203,12 +206,17 @@ def _pooled(run: ExperimentRun, labels: Sequence[str], families: Sequence[str]) 
     )
     texts = {
         "policy": whole,
-        f"success over {len(families)} families": [rate_text(rates[label]) for label in whole],
+        f"success over {len(families)} families": [_starred(rates[label], groups[label]) for label in whole],
         "families better, worse": [", ".join(map(str, signs[x])) if x in signs else "" for x in whole],
         f"p against {best}" if best else "p": [f"{chances[x]:.2g}" if x in chances else "" for x in whole],
     }
     note = prose(POOLED_NOTE, families=len(families), least=2 * 0.5 ** len(families))
     return frame_table(f"Success over all {len(families)} families", data, texts, note)
+
+
+def _starred(rate: Rate, group: pd.DataFrame) -> str:
+    """Return the text of a rate, with a star if a network behind it has not converged."""
+    return rate_text(rate) + ("" if converged(group) else STAR)
 
 
 def _families(own: pd.DataFrame, other: pd.DataFrame) -> tuple[int, int]:
@@ -233,7 +241,8 @@ def _flags(run: ExperimentRun, labels: Sequence[str]) -> Table:
             rows.append(dict(zip(_FLAG_COLUMNS, values, strict=True)))
     heads = ("policy", "perturbed", "episodes with a flag", "success of those", "success of those without")
     columns = {head: [text[i] for text in texts] for i, head in enumerate(heads)}
-    return frame_table("Flags and success", pd.DataFrame(rows), columns, FLAGS_NOTE, names=2)
+    note = FLAGS_NOTE + thumbnails_note(frame[frame["label"].isin(labels)])
+    return frame_table("Flags and success", pd.DataFrame(rows), columns, note, names=2)
 
 
 _FLAG_COLUMNS = ("policy", "disturbed", "flagged", "episodes", "success_flagged", "success_unflagged")
@@ -262,8 +271,12 @@ def _verdict(ranked: pd.DataFrame) -> str:
     others = ranked.iloc[1:]
     if others.empty or ranked["p_holm"].isna().all():
         return ""
-    best, alike = ranked.iloc[0]["policy"], list(others.loc[others["p_holm"] >= SIGNIFICANT, "policy"])
-    return prose(ALIKE, best=best, alike=listed(alike)) if alike else prose(BEST, best=best)
+    best = ranked.loc[ranked["best"], "policy"].iloc[0]
+    alike = list(ranked.loc[ranked["p_holm"] >= SIGNIFICANT, "policy"])
+    late = list(ranked.loc[ranked["p_holm"].isna() & ~ranked["best"], "policy"])
+    have, are = ("have", "are") if len(late) > 1 else ("has", "is")
+    unranked = prose(UNRANKED, rows=listed(late), have=have, are=are) if late else ""
+    return (prose(ALIKE, best=best, alike=listed(alike)) if alike else prose(BEST, best=best)) + unranked
 
 
 EXPERIMENT = Experiment(

@@ -46,7 +46,7 @@ def ood_table(episodes: Episodes) -> Table:
     """
     rows: list[tuple[Any, ...]] = []
     clean: _Scores = {}
-    thumbnails = _Thumbnails()
+    thumbnails = Thumbnails()
     for part in parts_of(episodes):
         scored = countable(part)
         scored = scored[scored["max_ood_score"].notna() | scored["flagged"].notna()]
@@ -74,7 +74,7 @@ def calibrated_flags_table(episodes: Episodes) -> Table:
     `calibrate` episodes, or without scores, are left out.
     """
     thresholds = _thresholds(episodes)
-    thumbnails = _Thumbnails()
+    thumbnails = Thumbnails()
     found = [row for part in parts_of(episodes) if thresholds for row in _rates(part, thresholds, thumbnails)]
     found.sort(key=lambda row: row[: len(ROW) + len(CONDITION)])
     rows = [
@@ -88,7 +88,7 @@ def calibrated_flags_table(episodes: Episodes) -> Table:
     )
 
 
-class _Thumbnails:
+class Thumbnails:
     """Which rows look up with plain thumbnails beside their key: share of the similarity -> labels."""
 
     def __init__(self) -> None:
@@ -109,6 +109,17 @@ class _Thumbnails:
             if share
         ]
         return _THUMBNAILS.format(rows="; ".join(told)) if told else ""
+
+
+def thumbnails_note(flagged: pd.DataFrame) -> str:
+    """Return what the note of a table of flags says of thumbnails; empty if no row of it looks up with any.
+
+    `flagged`: the episodes that the table is made of. Those of policies without flags
+    are not looked at.
+    """
+    thumbnails = Thumbnails()
+    thumbnails.add(flagged[flagged["flagged"].notna()])
+    return thumbnails.note()
 
 
 def flag_rate(frame: pd.DataFrame) -> Rate:
@@ -155,7 +166,7 @@ def _thresholds(episodes: Episodes) -> dict[tuple[Any, ...], float]:
 
 
 def _rates(
-    part: pd.DataFrame, thresholds: dict[tuple[Any, ...], float], thumbnails: _Thumbnails
+    part: pd.DataFrame, thresholds: dict[tuple[Any, ...], float], thumbnails: Thumbnails
 ) -> Iterator[tuple[Any, ...]]:
     """Yield row, condition, rate and mean threshold of a part's policies that have one."""
     counted = countable(part)

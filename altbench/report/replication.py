@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from altbench.report.caveats import caveats, with_caveats
 from altbench.report.drawing.order import row_place
 from altbench.report.drawing.stars import STAR, unconverged_note, unconverged_rows
 from altbench.report.privileged import marked
@@ -76,7 +77,7 @@ def replication_table(frame: pd.DataFrame) -> Table:
     table = table.astype(dict.fromkeys(("low", "high", "data_sd", "train_sd"), "float64"))
     table = table if starred else table.drop(columns=COLUMN)
     note = NOTE + (PARTIAL if partial else "") + unconverged_note(starred)
-    return Table("Replication over data sets", table, (block,), note)
+    return with_caveats(Table("Replication over data sets", table, (block,), note), caveats(frame))
 
 
 def write_replication(root: Path, seeds: tuple[int, ...]) -> tuple[Table, list[Path]] | None:

@@ -10,6 +10,7 @@ import pandas as pd
 from rich.console import Group
 from rich.text import Text
 
+from altbench.report.caveats import caveats, with_caveats
 from altbench.report.costs import (
     MEGABYTES,
     MILLISECONDS,
@@ -48,7 +49,8 @@ def all_tables(episodes: Episodes, measures: Sequence[MeasureRecord]) -> dict[st
         "memory": memory_table(measures),
         "ratios": ratios_table(measures),
     }
-    return {stem: table for stem, table in tables.items() if len(table.data)}
+    known = caveats(episodes)
+    return {stem: with_caveats(table, known) for stem, table in tables.items() if len(table.data)}
 
 
 def _trained(measures: Sequence[MeasureRecord]) -> str:

@@ -115,12 +115,12 @@ def matrix(run: ExperimentRun, rows: Mapping[str, Where], columns: Mapping[str, 
         absent = {name: [cell for cell in cells if cell.key not in recorded] for name, cells in asked.items()}
         # Nothing is said to beat what may still improve: a row that was not played, or has not converged.
         open_rows = any(not is_privileged(cell.checkpoint.policy) for cells in absent.values() for cell in cells)
-        open_rows |= not all(map(_converged, groups.values()))
+        open_rows |= not all(map(converged, groups.values()))
         for name in kept:
             others = [g for other, g in groups.items() if other != name and len(g) and _sees_images(g)]
             best = not open_rows and _sees_images(groups[name]) and _best(groups[name], others)
             rate = success_rate(groups[name])
-            entries[name, head] = Entry(rate, len(asked[name]), len(absent[name]), best, _converged(groups[name]))
+            entries[name, head] = Entry(rate, len(asked[name]), len(absent[name]), best, converged(groups[name]))
     return Matrix(tuple(kept), tuple(columns), entries)
 
 
@@ -244,7 +244,8 @@ def _values(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _converged(episodes: pd.DataFrame) -> bool:
+def converged(episodes: pd.DataFrame) -> bool:
+    """Return whether every network behind `episodes` has converged, as far as is known."""
     return COLUMN not in episodes or bool(episodes[COLUMN].all())
 
 

@@ -16,7 +16,10 @@ from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, Undrawn
 from altbench.experiments.shared.limits import limits, sized
 from altbench.experiments.shared.sections import Report, Reported, Section
+from altbench.experiments.shared.texts import UNCONVERGED_ROWS
+from altbench.report.caveats import caveats, labels_in, with_caveats
 from altbench.report.drawing.layout import draw_all
+from altbench.report.drawing.stars import STAR, Unconverged, unconverged_rows
 from altbench.report.table import Block, Table, pipe_table, write_table
 from altbench.results.parquet import write_frame
 from altbench.results.training import save_training
@@ -38,7 +41,7 @@ def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out
     Also write the index beside it. Return the report's path.
     """
     folder = out / experiment.folder
-    report = replace(report, summary=sized(report.summary, run.preset))
+    report = _with_notes(replace(report, summary=sized(report.summary, run.preset)), run)
     with new_folder(folder) as temporary:
         tables = Tables({stem: t.data for section in report.sections for stem, t in section.tables.items()})
         report, titles = _with_figures(report, experiment.figures(tables), temporary, made_by)
@@ -67,6 +70,31 @@ def checksums(run: ExperimentRun) -> str | None:
         return here or None
     told: str | None = json.loads(about.read_text(encoding="utf-8"))["fingerprint"]["data"]
     return told
+
+
+def _with_notes(report: Report, run: ExperimentRun) -> Report:
+    """Return the report with what each table must say of its rows below it.
+
+    These are the caveats of policies, and, of a table without stars, which networks have
+    not converged.
+    """
+    episodes = run.episodes()
+    known, short = caveats(episodes), unconverged_rows(episodes)
+
+    def noted(table: Table) -> Table:
+        return with_caveats(_with_unconverged(table, short), known)
+
+    sections = [replace(s, tables={stem: noted(table) for stem, table in s.tables.items()}) for s in report.sections]
+    return replace(report, sections=tuple(sections))
+
+
+def _with_unconverged(table: Table, short: Unconverged) -> Table:
+    """Return a table that has no stars with the rows of `short` that it shows in its note."""
+    texts = (text for block in table.blocks for row in block.rows for text in row)
+    own = {f"{task}, {label}, N {n}" for task, label, n in short if label in labels_in(table)}
+    if not own or any(text.endswith(STAR) for text in texts):
+        return table
+    return replace(table, note=table.note + UNCONVERGED_ROWS.format(rows="; ".join(sorted(own))))
 
 
 def _with_figures(

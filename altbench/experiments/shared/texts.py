@@ -17,6 +17,9 @@ UNCONVERGED_NOTE = (
 )
 """What the note of a table with a star says of it."""
 
+UNCONVERGED_ROWS = " Networks that have not converged (training.json): {rows}."
+"""What the note of a table without stars says of its rows."""
+
 
 def percent(share: float) -> str:
     """Return a share as `95 %`."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from altbench_policies.act.network import ActNetwork, Style
 from altbench_policies.chunk_policy import ChunkPolicy, Example
 from altbench_policies.frames import Frames, action_rows, draw_rows
 from altbench_policies.observation import ObservationSampler, Seen
+
+PUBLISHED_CHUNK = 100
+"""Actions of a chunk of the published ACT."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,14 @@ class Act(ChunkPolicy[ActSpec, ActNetwork]):
     def __init__(self, task: TaskInfo, config: ActSpec) -> None:
         super().__init__(task, config)
         self._past: dict[int, deque[Tensor]] = {}
+
+    @classmethod
+    def caveat(cls, settings: Mapping[str, Any]) -> str:
+        """Return how far a row is from the published ACT in what it sees and predicts."""
+        chunk = settings.get("pred_horizon", PUBLISHED_CHUNK)
+        differences = [] if settings.get("pose", True) else ["sees no pose of the arm"]
+        differences += [f"predicts chunks of {chunk} ({PUBLISHED_CHUNK} there)"] if chunk != PUBLISHED_CHUNK else []
+        return f"not the published ACT, it {' and '.join(differences)}" if differences else ""
 
     def make_network(self, image_size: tuple[int, int]) -> ActNetwork:
         """Make the autoencoder."""

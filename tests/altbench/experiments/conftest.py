@@ -28,6 +28,7 @@ from altbench.api import Spec
 
 class Config(Spec):
     other: bool = False
+    appearance: float = 0.0
 
 
 class Lookup(Trainable):

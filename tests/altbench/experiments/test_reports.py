@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -28,9 +30,12 @@ from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
 from altbench.experiments.shared.report import write_report
 from altbench.experiments.shared.sections import Report, Section
 from altbench.experiments.shared.sweeps import Preset
+from altbench.experiments.shared.texts import UNCONVERGED_NOTE
 from altbench.experiments.shared.tsne import tsne
+from altbench.report.drawing.stars import STAR
 from altbench.report.style import policy_styles
 from altbench.results import cells as results
+from altbench.results.training import save_training
 from altbench.runner.episodes import cell_header
 from altbench.stats.rates import wilson_interval
 from altbench.sweeps.spec import EventEntry
@@ -356,6 +361,54 @@ def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, ru
     assert stems == {"flagged", "selective"}
     drawn = figures_of(one, report)
     assert all(isinstance(drawn[stem], Figure) for stem in stems)
+
+
+@pytest.mark.parametrize("name", ["E9", "robustness", "ood"])
+def test_a_table_of_flags_says_how_much_of_the_similarity_thumbnails_are(name: str, lookup: str, run_of: Make) -> None:
+    one = experiments.load(name)
+    rows = {"alt": {"policy": lookup, "config": {"appearance": 0.3}}, "open_loop": {"policy": lookup}}
+    flags = next(
+        section.tables["flags"]
+        for section in one.report(run_of(one, rows, [{"split": "recall", "episodes": 2}])).sections
+        if "flags" in section.tables
+    )
+    assert "Plain grey thumbnails are a share of the similarity (30 % in alt)" in flags.note
+
+
+def test_a_table_without_stars_says_below_which_networks_have_not_converged(
+    lookup: str, run_of: Make, tmp_path: Path
+) -> None:
+    one = experiments.load("E9")
+    run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 2}])
+    known = {run.cells[0].checkpoint.key: {"name": "fake", "epochs": 9.0, "converged": False}}
+    save_training(known, run.root)
+    path = write_report(one, one.report(run), run, tmp_path / "out", collect(renderer="none", data=None))
+    notes = {stem: json.loads((path.parent / f"{stem}.json").read_text())["note"] for stem in ("fallback", "success")}
+    told = "Networks that have not converged (training.json): Fake, alt, N 6."
+    assert notes["fallback"].endswith(told) and told not in notes["success"]
+    assert UNCONVERGED_NOTE in notes["success"] and told in path.read_text()
+
+
+def test_a_network_that_has_not_converged_is_not_compared_over_families(
+    lookup: str, own_policies: Path, run_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(robustness, "FAMILIES", {"images": ("brightness", "contrast"), "scene": ("distractors",)})
+    rows = {
+        "alt": {"policy": lookup, "config": {"other": True}},
+        "bc": {"policy": f"{own_policies}:Good"},
+        "act": {"policy": f"{own_policies}:Fails"},
+    }
+    entries = [{"name": name, "severities": [robustness.SEVERITY]} for name in ("brightness", "contrast")]
+    evaluations = [{"split": "recall", "episodes": 6, "perturbations": entries}]
+    run = run_of(experiments.load("robustness"), rows, evaluations, hopeless=True)
+    late = next(cell.checkpoint.key for cell in run.cells if cell.label == "bc")
+    save_training({late: {"name": "fake", "epochs": 9.0, "converged": False}}, run.root)
+    report = robustness.report(run)
+    pooled = next(s.tables["pooled_images"] for s in report.sections if "pooled_images" in s.tables)
+    data = pooled.data.set_index("policy")
+    assert data["p_holm"].notna().sum() == 1 and not data["best"]["bc"] and pd.isna(data["p_holm"]["bc"])
+    assert {row[0]: row[1].endswith(STAR) for row in pooled.blocks[0].rows} == {"alt": False, "bc": True, "act": False}
+    assert report.summary.endswith("; bc has not converged, and is not compared.")
 
 
 def test_a_threshold_is_called_calibrated_only_where_it_is(tmp_path: Path) -> None:
