@@ -76,8 +76,8 @@ BEYOND = "Between the demonstrated poses (`uniform`, `interpolate`) and outside 
 BASELINES: Mapping[str, str] = {
     "small": """
         `bc_gmm` is behaviour cloning with a mixture of Gaussians. Its recurrent form,
-        `bc_rnn_gmm`, does not fit its training frames at `small` (its README), and is no
-        baseline. `act_ensemble` is the main table's `act`, with the same checkpoint; it
+        `bc_rnn_gmm`, does not fit its training frames at `small` (its README), and has no
+        row. `act_ensemble` is the main table's `act`, with the same checkpoint; it
         decides at every step and executes the mean of what all its chunks say of that step.
         Demonstrations and episodes are those above. These rows are not compared with those
         above.

@@ -30,7 +30,7 @@ LIMITS: Mapping[str, str] = {
     " each pose. On Lift networks are near the ceiling: it ranks lookups against networks, and"
     " hardly ranks networks. `blind` is told which demonstration is the right one. `act` at `small` sees no pose of"
     " the arm and predicts chunks of 8. `bc_rnn_gmm` does"
-    " not fit its own training frames, and is no baseline. The rows beside the paper compare under one name what"
+    " not fit its own training frames at `small`, and has no row. The rows beside the paper compare under one name what"
     " differs: at `small`, ALT follows the demonstration that a second key finds, which learns to tell demonstrations"
     " apart (the paper looks among all frames at each decision, as the preset `nearest` does); it has chunks of 8 (30"
     " there), a CNN that was not trained on ImageNet, and thumbnails for 30 % of its similarity. The paper's KD-tree is"
