@@ -16,7 +16,9 @@ from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, suggestion
 from altbench.core.task import TaskInfo
 from altbench.rollout.records import NOT_COUNTED, EpisodeRecord
+from altbench.stats.clustering import initial_poses
 from altbench.stats.memorisation import Likeness, TrainingSet
+from altbench.stats.scores import Summary, summarise
 from altbench.stats.trajectories import Distance, Source, demonstration_trajectory, episode_trajectory
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import CLEAN, EvaluationEntry, PerturbationEntry
@@ -168,6 +170,11 @@ def frame_of(audited: Sequence[AuditedEpisode]) -> pd.DataFrame:
     """
     columns = [*COLUMNS, ORDER, "episode", "seed", "status", "success", "steps", *NUMBERS, "why_empty"]
     return typed(pd.DataFrame([_row(one) for one in audited], columns=columns))
+
+
+def summary_of(frame: pd.DataFrame) -> Summary:
+    """Return the summary of S of episodes of `frame_of`; those of an initial pose are one cluster."""
+    return summarise(frame["s"].to_list(), initial_poses(frame))
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -16,14 +16,12 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import CARETLEFTBASE
 from matplotlib.patches import Patch
 
-from altbench.audit.cases import CASES, AuditedEpisode
+from altbench.audit.cases import CASES, AuditedEpisode, summary_of
 from altbench.audit.tables import score
-from altbench.core.types import Float64
 from altbench.report.dots import lane_panels, lanes, name_lanes
 from altbench.report.drawing.layout import MOST_POINTS, WIDEST, headline, legend
 from altbench.report.drawing.order import labels_in_order, tasks_in_order
 from altbench.report.style import COLOURS, Styles, folded, signed, words
-from altbench.stats.scores import summarise
 
 NEAREST, SECOND, OTHERS = COLOURS[3], COLOURS[2], "0.72"
 LOWEST = -2.0
@@ -127,7 +125,7 @@ def distribution(frame: pd.DataFrame, title: str, styles: Styles, across: str = 
     arrows = False
     for axis, column in zip(axes, columns, strict=True):
         shown = scored[scored[across] == column]
-        own = {label: shown.loc[shown["label"] == label, "s"].to_numpy(float) for label in labels}
+        own = {label: shown[shown["label"] == label] for label in labels}
         arrows |= _strip(axis, own, place, styles, floor)
         axis.set_title(words(column) if across == "case" else column)
         axis.set_xlim(floor - 0.25, 1.08)
@@ -141,14 +139,17 @@ def distribution(frame: pd.DataFrame, title: str, styles: Styles, across: str = 
     return figure
 
 
-def _strip(axis: Axes, own: Mapping[str, Float64], places: Mapping[str, int], styles: Styles, floor: float) -> bool:
+def _strip(
+    axis: Axes, own: Mapping[str, pd.DataFrame], places: Mapping[str, int], styles: Styles, floor: float
+) -> bool:
     """Draw a panel: each policy's episodes as dots, with their median and mean.
 
     Return whether a mean's interval ends in an arrow head. Multiples of the golden ratio
     spread the dots: evenly, and without random numbers.
     """
     dots, arrows = [], False
-    for label, scores in own.items():
+    for label, episodes in own.items():
+        scores = episodes["s"].to_numpy(float)
         if len(scores) == 0:
             continue
         across = places[label] - 0.08 + 0.44 * ((np.arange(len(scores)) * 0.618034) % 1 - 0.5)
@@ -157,7 +158,7 @@ def _strip(axis: Axes, own: Mapping[str, Float64], places: Mapping[str, int], st
         if low:
             axis.text(floor - 0.08, places[label] - 0.08, str(low), ha="right", va="center", fontsize=6.5)
         _median(axis, float(np.median(scores)), places[label], floor)
-        arrows |= _mean(axis, scores, places[label] + 0.3, floor)
+        arrows |= _mean(axis, episodes, places[label] + 0.3, floor)
     _dots(axis, [dot for dot in dots if dot[3]], "o", len(dots) > MOST_POINTS / 4)
     _dots(axis, [dot for dot in dots if not dot[3]], "<", rasterized=False)
     return arrows
@@ -190,13 +191,13 @@ def _median(axis: Axes, median: float, place: int, floor: float) -> None:
     axis.vlines(x, low, high, colors="black", linewidth=1.4, ls="-" if median >= floor else ":", zorder=4)
 
 
-def _mean(axis: Axes, scores: Float64, place: float, floor: float) -> bool:
-    """Draw the mean with its interval.
+def _mean(axis: Axes, episodes: pd.DataFrame, place: float, floor: float) -> bool:
+    """Draw the mean of S with its interval over initial poses.
 
     A mean below `floor` is a triangle at the left edge. An interval that goes on below
     `floor` ends in an arrow head there; return whether this one does.
     """
-    found = summarise(scores.tolist())
+    found = summary_of(episodes)
     assert found.mean is not None
     marker = "D" if found.mean >= floor else "<"
     axis.plot([max(found.mean, floor)], [place], color="0.15", markersize=3, marker=marker, zorder=4)

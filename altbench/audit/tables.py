@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from altbench.audit.cases import CASES, COLUMNS
+from altbench.audit.cases import CASES, COLUMNS, summary_of
 from altbench.report.privileged import marked
 from altbench.report.table import Block, Table
-from altbench.stats.scores import RESAMPLES, summarise
+from altbench.stats.scores import RESAMPLES
 from altbench.stats.trajectories import SOURCES, Distance, Source
 from altbench.system.console import FittingTable
 
@@ -31,7 +31,7 @@ def audit_table(frame: pd.DataFrame, distance: Distance, source: Source) -> Tabl
     """
     rows = []
     for key, group in frame.groupby(GROUP, sort=False):
-        found = summarise(group["s"].to_list())
+        found = summary_of(group)
         numbers = (found.highest, found.mean, found.low, found.high, found.lower, found.median, found.upper)
         rows.append((*key, found.n, found.empty, *numbers, int(group["success"].sum()), len(group)))
     data = pd.DataFrame(rows, columns=[*GROUP, *SUMMARY, "successes", "episodes"])
@@ -43,9 +43,9 @@ def audit_table(frame: pd.DataFrame, distance: Distance, source: Source) -> Tabl
     note = (
         f"{definition(distance, source)} S is 1 for an exact replay, 0.5 half-way between two demonstrations, negative"
         " where it is farther from the nearer one than the two are from each other. max is what the paper reports;"
-        f" the mean has a 95 % percentile bootstrap interval ({RESAMPLES:,} resamples, seeded); empty: episodes without"
-        " an S, because the two nearest demonstrations coincide or the episode ended in an error (episodes.csv says"
-        " which)."
+        f" the mean has a 95 % percentile bootstrap interval over initial poses ({RESAMPLES:,} resamples, seeded); empty:"
+        " episodes without an S, because the two nearest demonstrations coincide or the episode ended in an error"
+        " (episodes.csv says which)."
     )
     return Table("Memorisation audit", data, (_block(data),), note)
 

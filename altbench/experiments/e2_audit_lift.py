@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from altbench.audit.calibration import calibrated_table
-from altbench.audit.cases import CASES, evaluations
+from altbench.audit.cases import CASES, evaluations, summary_of
 from altbench.audit.figures import distribution, similarity_bars
 from altbench.audit.tables import audit_table, score
 from altbench.experiments.shared import expert as expert_control
@@ -31,7 +31,6 @@ from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import EPISODES, N, Preset, make_sweep, row
 from altbench.experiments.shared.texts import listed, percent, prose
 from altbench.report.table import Table
-from altbench.stats.scores import summarise
 from altbench.stats.trajectories import find_distance
 from altbench.sweeps.spec import SweepSpec
 
@@ -78,13 +77,16 @@ CALIBRATED_FEW = """
     are compared; the paper's claim is about chunks of actions.
     """
 RANKING = "- {case}: by highest S {by_highest}; by mean S {by_mean}"
-RANKING_GAPS = "On the same episodes in distribution, the differences of mean S with 95 % intervals: {gaps}."
+RANKING_GAPS = """
+    On the same episodes in distribution, the differences of mean S with 95 % intervals
+    over initial poses: {gaps}.
+    """
 CONTROL = """
     The expert recalls nothing. It still comes near a demonstration when it does the
     same thing from nearly the same place: a high S alone is no proof of recall.
     Evidence of recall is how much higher a policy's S is than the expert's on the same
     episodes. The expert varies less than people do, whose own S may be lower.
-    Differences of mean S with 95 % intervals:
+    Differences of mean S with 95 % intervals over initial poses:
 
     {lines}
     """
@@ -179,7 +181,7 @@ def _ranking(frame: pd.DataFrame) -> str:
     lines = []
     for case in CASES:
         own = frame[frame["case"] == case.name]
-        found = {label: summarise(own.loc[own["label"] == label, "s"].to_list()) for label in SHOWN}
+        found = {label: summary_of(own[own["label"] == label]) for label in SHOWN}
         there = {label: one for label, one in found.items() if one.n}
         if there:
             by_highest = _order({label: one.highest for label, one in there.items()})
@@ -194,7 +196,7 @@ def _control(frame: pd.DataFrame) -> str:
     lines = []
     for case in CASES:
         own = frame[frame["case"] == case.name]
-        found = summarise(own.loc[own["label"] == EXPERT, "s"].to_list())
+        found = summary_of(own[own["label"] == EXPERT])
         gaps = [paired_gap(own, label, EXPERT) for label in POLICIES]
         if found.n:
             numbers = {"highest": score(found.highest), "mean": score(found.mean, 2)}

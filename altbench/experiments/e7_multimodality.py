@@ -17,7 +17,7 @@ from altbench.experiments.shared.texts import frame_table, prose
 from altbench.report.drawing.stacks import Stacks, draw_stacks
 from altbench.report.style import styled
 from altbench.report.table import Table
-from altbench.stats.scores import bootstrap_mean
+from altbench.stats.scores import clustered_mean
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import SweepSpec
 
@@ -44,8 +44,8 @@ METHOD = """
     demonstration.
     """
 NOTE = """
-    Means over episodes of `recall` with 95 % bootstrap intervals. Followed: a
-    decision's first match is of it.
+    Means over episodes of `recall` with 95 % bootstrap intervals over initial poses.
+    Followed: a decision's first match is of it.
     """
 SUMMARY = """
     With {per_pose} demonstrations per pose, {share} of decisions have more than one
@@ -88,6 +88,7 @@ def _decisions(run: ExperimentRun, cell: Cell) -> pd.DataFrame:
                         "cell": cell.name,
                         "n": cell.checkpoint.n,
                         "episode": record.episode,
+                        "pose": own,
                         "step": decision.step,
                         "first": matched[0],
                         "distinct": len(set(matched)),
@@ -105,8 +106,7 @@ def _origin(first: int, match: int, pose: dict[int, int], own: int) -> str:
 
 
 def _measured(decisions: pd.DataFrame) -> dict[str, Any]:
-    """Return means over episodes, each with its 95 % bootstrap interval."""
-    # Decisions of an episode depend on each other: intervals resample whole episodes.
+    """Return means over episodes, each with its 95 % bootstrap interval over initial poses."""
     by_episode = decisions.groupby("episode")
     values = {
         "distinct": by_episode["distinct"].mean(),
@@ -114,7 +114,9 @@ def _measured(decisions: pd.DataFrame) -> dict[str, Any]:
         "at_pose": by_episode["at_pose"].mean() / TOP,
         "switched": by_episode["first"].nunique().astype(float),
     }
-    found: dict[str, Any] = {name: _mean(series) for name, series in values.items()}
+    # Episodes of a pose ask the same question: intervals resample whole poses.
+    poses = by_episode["pose"].first()
+    found: dict[str, Any] = {name: (float(one.mean()), *clustered_mean(one, poses)) for name, one in values.items()}
     many = [_share(decisions[["distinct"]] == k, decisions) for k in range(1, TOP + 1)]
     others = decisions[[f"origin_{i}" for i in range(1, TOP)]]
     return found | {
@@ -128,10 +130,6 @@ def _measured(decisions: pd.DataFrame) -> dict[str, Any]:
 def _share(true: pd.DataFrame, decisions: pd.DataFrame) -> float:
     """Return the share of a decision's values that are true, as a mean over episodes."""
     return float(true.mean(axis=1).groupby(decisions["episode"]).mean().mean())
-
-
-def _mean(values: pd.Series[float]) -> tuple[float, float | None, float | None]:
-    return (float(values.mean()), *bootstrap_mean(values.to_numpy(float)))
 
 
 def _text(value: tuple[float, float | None, float | None], percent: bool = False) -> str:

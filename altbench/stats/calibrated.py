@@ -9,7 +9,6 @@ from every demonstration for another reason.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import ArrayLike
 from altbench.core.types import Float64
 from altbench.stats.memorisation import COINCIDE_M
 from altbench.stats.rates import Rate, success_rate
-from altbench.stats.scores import BOOTSTRAP_SEED, RESAMPLES, auroc
+from altbench.stats.scores import auroc, clustered_mean
 
 PASSED = 0.05
 """The share of the expert's episodes that the threshold lets pass as memorised."""
@@ -120,19 +119,3 @@ def _scored(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the successful episodes that have a ratio."""
     won = frame[frame["success"].astype(bool) & frame["to_nearest_m"].notna()]
     return won[~np.isnan(ratios(won))]
-
-
-def clustered_mean(values: Float64, clusters: Sequence[int] | ArrayLike) -> tuple[float | None, float | None]:
-    """Return the 95 % percentile bootstrap interval of a mean, resampling whole clusters.
-
-    It is the same every time. Both ends are None for fewer than two clusters.
-    """
-    _, places = np.unique(np.asarray(clusters), return_inverse=True)
-    count = int(places.max()) + 1 if len(places) else 0
-    if count < 2:
-        return None, None
-    sums, sizes = np.bincount(places, weights=values), np.bincount(places)
-    drawn = np.random.default_rng(BOOTSTRAP_SEED).integers(0, count, (RESAMPLES, count))
-    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)

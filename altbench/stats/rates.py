@@ -88,9 +88,34 @@ def clustered_interval(successes: ArrayLike, trials: ArrayLike, confidence: floa
         raise ValueError(
             "expected one count of successes and one of trials per cluster, 0 <= successes <= trials and trials >= 1"
         )
-    n = sizes.sum() / _design_effect(hits, sizes)
-    n = max(1.0, n * _known(n, len(sizes), confidence))
-    return wilson_interval(hits.sum() / sizes.sum() * n, n, confidence)
+    return _interval([(hits, sizes)], confidence)
+
+
+def clustered_rate(won: ArrayLike, *ways: ArrayLike, confidence: float = 0.95) -> Rate:
+    """Return the rate of trials that come in clusters, in one way or crosswise in several.
+
+    `won`: whether each trial succeeded, (n,). Each of `ways`, (n,), names the cluster of
+    each trial. All of them are random: the interval is about other clusters of each kind.
+    It is that of `clustered_interval`, whose design effect is the sum of the ways', less
+    one for each further way (the variances of two-way clusters: Cameron, Gelbach and
+    Miller 2011). Empty without trials.
+    """
+    found = numbers(won, "won")
+    rate = rate_of(int(found.sum()), len(found), confidence)
+    if not len(found):
+        return rate
+    places = [pd.factorize(np.asarray(way))[0] for way in ways]
+    low, high = _interval([(np.bincount(p, found), np.bincount(p).astype(np.float64)) for p in places], confidence)
+    return dataclasses.replace(rate, low=low, high=high)
+
+
+def _interval(ways: Sequence[tuple[Float64, Float64]], confidence: float) -> tuple[float, float]:
+    """Return Wilson's interval of the effective counts; `ways`: hits and sizes of each way's clusters."""
+    hits, total = ways[0][0].sum(), ways[0][1].sum()
+    effect = sum(_design_effect(h, s) for h, s in ways) - (len(ways) - 1)
+    n = max(1.0, total / effect)
+    n = max(1.0, n * _known(n, min(len(sizes) for _, sizes in ways), confidence))
+    return wilson_interval(hits / total * n, n, confidence)
 
 
 def _known(n: float, clusters: int, confidence: float) -> float:
@@ -158,37 +183,23 @@ def success_rate(frame: pd.DataFrame, confidence: float = 0.95) -> Rate:
     """
     counted = countable(frame)
     won = succeeded(counted)
-    found = dataclasses.replace(rate_of(int(won.sum()), len(counted), confidence), missing=missing(frame))
-    if "episode" not in counted:
-        return found
-    poses = initial_poses(counted)
-    if not poses.duplicated().any():
-        return found
-    low, high = clustered_interval(np.bincount(poses, won), np.bincount(poses), confidence)
+    # Bare counts have no poses: each trial is a cluster of its own.
+    poses = initial_poses(counted) if "episode" in counted else np.arange(len(counted))
+    found = clustered_rate(won, poses, confidence=confidence)
     several = "train_seed" in counted and counted["train_seed"].nunique() > 1
     seeds = tuple(float(rate) for rate in won.groupby(counted["train_seed"]).mean()) if several else ()
-    return dataclasses.replace(found, low=low, high=high, seeds=seeds)
+    return dataclasses.replace(found, seeds=seeds, missing=missing(frame))
 
 
 def crossed_rate(frame: pd.DataFrame, family: str, confidence: float = 0.95) -> Rate:
     """Return the success rate of episodes that share poses and, crosswise, a `family`.
 
-    Both are random: the interval is about other poses and other families of the kind.
-    Its design effect is that of poses plus that of families minus 1 (the variances of
-    two-way clusters: Cameron, Gelbach and Miller 2011). `family`: a column of `frame`.
+    Both are random: the interval is about other poses and other families of the kind
+    (`clustered_rate`). `family`: a column of `frame`.
     """
     counted = countable(frame)
-    won = succeeded(counted)
-    found = dataclasses.replace(rate_of(int(won.sum()), len(counted), confidence), missing=missing(frame))
-    if counted.empty:
-        return found
-    ways = [won.groupby(by).agg(["sum", "count"]) for by in (initial_poses(counted), counted[family])]
-    hits, sizes = ([way[name].to_numpy(np.float64) for way in ways] for name in ("sum", "count"))
-    effect = sum(_design_effect(h, s) for h, s in zip(hits, sizes, strict=True)) - 1
-    n = max(1.0, len(counted) / effect)
-    n = max(1.0, n * _known(n, min(map(len, ways)), confidence))
-    low, high = wilson_interval(float(won.mean()) * n, n, confidence)
-    return dataclasses.replace(found, low=low, high=high)
+    found = clustered_rate(succeeded(counted), initial_poses(counted), counted[family], confidence=confidence)
+    return dataclasses.replace(found, missing=missing(frame))
 
 
 def success_rates(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

@@ -21,8 +21,8 @@ class Summary:
     """The memorisation scores S of several episodes.
 
     `n` episodes have a score, `empty` have not. `low`, `high`: 95 % bootstrap interval
-    of the mean (percentiles, seeded). `lower`, `median`, `upper`: quartiles. A number
-    is None if `n` is too small for it.
+    of the mean over initial poses (percentiles, seeded). `lower`, `median`, `upper`:
+    quartiles. A number is None if `n` is too small for it.
     """
 
     n: int
@@ -36,29 +36,36 @@ class Summary:
     upper: float | None = None
 
 
-def summarise(scores: ArrayLike) -> Summary:
-    """Summarise the scores S of episodes; None, NaN and NA count as empty."""
+def summarise(scores: ArrayLike, clusters: ArrayLike) -> Summary:
+    """Summarise the scores S of episodes; None, NaN and NA count as empty.
+
+    `clusters`: the initial pose of each episode, for the interval of the mean.
+    """
     values = numbers_or_missing(scores, "scores")
-    found = values[~np.isnan(values)]
-    empty = len(values) - len(found)
+    known = ~np.isnan(values)
+    found, empty = values[known], int((~known).sum())
     if len(found) == 0:
         return Summary(0, empty)
     lower, median, upper = (float(q) for q in np.quantile(found, [0.25, 0.5, 0.75]))
-    low, high = bootstrap_mean(found)
+    low, high = clustered_mean(found, np.asarray(clusters)[known])
     return Summary(len(found), empty, float(found.max()), float(found.mean()), low, high, lower, median, upper)
 
 
-def bootstrap_mean(values: ArrayLike, confidence: float = 0.95) -> tuple[float | None, float | None]:
-    """Return the percentile bootstrap interval of the mean of `values` (n,).
+def clustered_mean(
+    values: ArrayLike, clusters: ArrayLike, confidence: float = 0.95
+) -> tuple[float | None, float | None]:
+    """Return the percentile bootstrap interval of the mean of `values` (n,), resampling whole clusters.
 
-    It is the same every time. Both ends are None for fewer than two values. ValueError
-    if a value is missing.
+    `clusters`, (n,), names the cluster of each value. The interval is the same every
+    time. Both ends are None for fewer than two clusters. ValueError if a value is missing.
     """
     found, confidence = numbers(values, "values"), share(confidence, "confidence")
-    if len(found) < 2:
+    places = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    sums, sizes = np.bincount(places, found), np.bincount(places)
+    if len(sizes) < 2:
         return None, None
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    means = found[rng.integers(0, len(found), (RESAMPLES, len(found)))].mean(axis=1)
+    drawn = np.random.default_rng(BOOTSTRAP_SEED).integers(0, len(sizes), (RESAMPLES, len(sizes)))
+    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
 

@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from altbench.audit.cases import CASES, ORDER, Case
+from altbench.audit.cases import CASES, ORDER, Case, summary_of
 from altbench.audit.tables import score
 from altbench.experiments.shared.texts import prose
 from altbench.report.style import Styles, policy_styles
 from altbench.report.table import Block, Table
-from altbench.stats.scores import bootstrap_mean, summarise
+from altbench.stats.clustering import initial_poses
+from altbench.stats.scores import clustered_mean
 
 WAYS_NOTE = """
     Resampling compares motions at equal shares of time. An episode that fails runs to
     the horizon, so that its first part is compared with all of a demonstration; S falls
     although the motion may be a demonstration's. Time warping compares shapes alone.
-    Actions are the commanded positions.
+    Actions are the commanded positions. Intervals are over initial poses.
     """
 
 
@@ -59,7 +60,7 @@ def ways_table(by_way: dict[str, pd.DataFrame], by: Sequence[str], heads: Sequen
     texts: dict[tuple[str, ...], list[str]] = {}
     for title, frame in by_way.items():
         for key, group in frame.groupby(list(by), sort=False):
-            found, won = summarise(group["s"].to_list()), summarise(group.loc[group["success"], "s"].to_list())
+            found, won = summary_of(group), summary_of(group[group["success"]])
             numbers = {"max": found.highest, "mean": found.mean, "low": found.low, "high": found.high, "n": found.n}
             rows.append({**dict(zip(by, key, strict=True)), "way": title, **numbers, "mean_of_successes": won.mean})
             shown = (str(k).replace("_", " ") if name == "case" else str(k) for name, k in zip(by, key, strict=True))
@@ -86,7 +87,7 @@ def highest(frame: pd.DataFrame, case: Case | None = None, **where: object) -> s
     own = frame if case is None else frame[frame["case"] == case.name]
     for column, value in where.items():
         own = own[own[column] == value]
-    found = summarise(own["s"].to_list())
+    found = summary_of(own)
     return f"{score(found.highest)} (of {found.n}; mean {score(found.mean, 2)})" if found.n else ""
 
 
@@ -94,7 +95,7 @@ def highest(frame: pd.DataFrame, case: Case | None = None, **where: object) -> s
 class Gap:
     """Mean S of `first` minus that of `second` on the `n` episodes that both played.
 
-    `low`, `high`: its 95 % bootstrap interval.
+    `low`, `high`: its 95 % bootstrap interval over initial poses.
     """
 
     first: str
@@ -114,13 +115,15 @@ class Gap:
 def paired_gap(frame: pd.DataFrame, first: str, second: str) -> Gap | None:
     """Return the gap of two policies (labels) on the episodes of `frame`.
 
-    None if fewer than two episodes are paired.
+    None if the paired episodes begin from fewer than two poses.
     """
-    wide = frame.pivot_table(index=["case", "seed", "episode"], columns="label", values="s")
-    if not {first, second} <= set(wide.columns):
+    own, other = (frame[(frame["label"] == label) & frame["s"].notna()] for label in (first, second))
+    if own.empty or other.empty:
         return None
-    differences = (wide[first] - wide[second]).dropna().to_numpy(np.float64)
-    low, high = bootstrap_mean(differences)
+    episode = ["case", "seed", "episode"]
+    pairs = own.assign(pose=initial_poses(own)).merge(other[[*episode, "s"]], on=episode, suffixes=("", "_other"))
+    differences = (pairs["s"] - pairs["s_other"]).to_numpy(np.float64)
+    low, high = clustered_mean(differences, pairs["pose"])
     if low is None or high is None:
         return None
     return Gap(first, second, len(differences), float(differences.mean()), low, high)

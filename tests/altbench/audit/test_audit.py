@@ -291,7 +291,7 @@ def test_an_interval_that_goes_on_below_the_floor_ends_in_an_arrow_head() -> Non
     cut = pd.DataFrame({"label": "bc", "case": CASES[0].name, "s": [0.5] * 8 + [-6.0] * 4})
     for frame, arrows in ((whole, 0), (cut, 1)):
         with styled():
-            figure = distribution(frame, "S", policy_styles(frame["label"]))
+            figure = distribution(frame.assign(episode=range(len(frame))), "S", policy_styles(frame["label"]))
         (axis,) = figure.axes
         heads = [line for line in axis.lines if line.get_marker() == CARETLEFTBASE]
         assert [head.get_xdata()[0] for head in heads] == [LOWEST] * arrows

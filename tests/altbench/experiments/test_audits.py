@@ -13,7 +13,7 @@ from synthetic import episode
 from twice import check_twice, tables
 
 from altbench.audit.calibration import calibrated_table
-from altbench.audit.cases import CASES, frame_of
+from altbench.audit.cases import CASES, frame_of, summary_of
 from altbench.experiments import e2_audit_lift as audit_lift
 from altbench.experiments import e5_audit_tasks as audit_tasks
 from altbench.experiments import e7_multimodality as multimodality
@@ -36,7 +36,15 @@ def scores(label: str, values: list[float | None], case: str = "in_distribution"
     """The columns of an audit's frame that reports read."""
     frame = frame_of([]).reindex(range(len(values)))
     return frame.assign(
-        task="Lift", label=label, n=30, case=case, s=values, success=True, episode=range(len(values)), seed=7
+        task="Lift",
+        label=label,
+        n=30,
+        case=case,
+        s=values,
+        success=True,
+        episode=range(len(values)),
+        seed=7,
+        spec_json="",
     ).astype({"s": float})
 
 
@@ -48,6 +56,20 @@ def test_a_gap_is_of_the_same_episodes_and_has_an_interval() -> None:
     assert gap.text.startswith("diffusion - bc: 0.30 [0.2") and gap.text.endswith("(3 pairs)")
     assert paired_gap(first, "diffusion", "bc") is None
     assert paired_gap(pd.concat([first.head(1), second]), "diffusion", "bc") is None
+
+
+def test_what_is_said_of_s_counts_poses() -> None:
+    """Episodes of `recall` with ten demonstrations begin from ten poses; here each pose has its own S."""
+    poses = np.random.default_rng(0).normal(0.5, 0.1, 10)
+    own = scores("bc", list(np.tile(poses, 10))).assign(n=10, split="recall")
+    other = own.assign(label="act", s=0.0)
+    alone = own.assign(split="uniform")
+    for few, many in (
+        (summary_of(own), summary_of(alone)),
+        (paired_gap(pd.concat([own, other]), "bc", "act"), paired_gap(pd.concat([alone, other]), "bc", "act")),
+    ):
+        assert few is not None and many is not None and few.mean == pytest.approx(many.mean)
+        assert few.high - few.low > 2.5 * (many.high - many.low)
 
 
 def test_e2_tells_differences_of_s_and_calls_none_of_them_recall() -> None:
@@ -243,6 +265,17 @@ def test_e7_counts_demonstrations_and_where_they_come_from(tmp_path: Path) -> No
     assert "100 % of the second and third matches are of the same pose" in report.summary
     assert report.reported[0].ours == "3.00 [3.00, 3.00] of 3; several in 100 % [100, 100]"
     assert report.sections[0].figures == ("matches",)
+
+
+def test_e7_s_intervals_count_poses() -> None:
+    values = np.random.default_rng(0).integers(1, 4, 10)
+    origins = {f"origin_{i}": multimodality.ORIGINS[0] for i in (1, 2)}
+    episodes = pd.DataFrame(
+        {"episode": range(100), "distinct": np.tile(values, 10), "at_pose": 3, "first": 0, **origins}
+    )
+    few, many = (multimodality._measured(episodes.assign(pose=pose)) for pose in (episodes["episode"] % 10, range(100)))
+    (mean, low, high), (same, least, most) = few["distinct"], many["distinct"]
+    assert mean == same and high - low > 2.5 * (most - least)
 
 
 def test_e7_s_numbers_are_white_on_dark_bars_and_small_ones_stand_above() -> None:

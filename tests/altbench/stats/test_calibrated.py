@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from altbench.stats.calibrated import calibrate, clustered_mean, nearness, ratios, threshold_of
+from altbench.stats.calibrated import calibrate, nearness, ratios, threshold_of
+from altbench.stats.scores import clustered_mean
 
 
 def episodes(nearest: object, second: object = 0.04, success: object = True, count: int = 100) -> pd.DataFrame:

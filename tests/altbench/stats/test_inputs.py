@@ -65,8 +65,8 @@ def test_differences_of_every_kind_of_column_give_the_same(values: list[int], na
     assert paired.sign_flip_exact(column) == paired.sign_flip_exact(values)
     assert sign_flip.sign_flip_less(column) == sign_flip.sign_flip_less(values)
     assert sign_flip.lowest_p(column) == sign_flip.lowest_p(values)
-    assert scores.bootstrap_mean(column) == scores.bootstrap_mean(values)
-    assert scores.summarise(column) == scores.summarise(values)
+    assert scores.clustered_mean(column, values) == scores.clustered_mean(values, column)
+    assert scores.summarise(column, column) == scores.summarise(values, values)
     assert scores.auroc(column, values) == scores.auroc(values, column) == 0.5
 
 
@@ -104,7 +104,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "lowest_p": lambda gap: sign_flip.lowest_p([1, gap]),
     "can_decide": lambda gap: sign_flip.can_decide([0.1, gap], 0.05),
     "holm": lambda gap: paired.holm([0.1, gap]),
-    "bootstrap_mean": lambda gap: scores.bootstrap_mean([1.0, gap, 2.0]),
+    "clustered_mean": lambda gap: scores.clustered_mean([1.0, gap, 2.0], [0, 1, 2]),
+    "clustered_rate": lambda gap: rates.clustered_rate([1, gap], [0, 0]),
     "fewest_losses": power.fewest_losses,
     "detectable_drop": lambda gap: power.detectable_drop(100, gap, 0.05),
     "detectable_drop of": lambda gap: power.detectable_drop(gap, 0.1, 0.05),

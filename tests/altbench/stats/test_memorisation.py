@@ -223,17 +223,19 @@ def test_trajectories_that_cannot_be_had() -> None:
 
 
 def test_the_summary_counts_what_has_no_score() -> None:
-    found = summarise([0.0, None, 0.25, 0.5, float("nan"), 1.0])
+    found = summarise([0.0, None, 0.25, 0.5, float("nan"), 1.0], range(6))
     assert (found.n, found.empty, found.highest, found.mean) == (4, 2, 1.0, 0.4375)
     assert (found.lower, found.median, found.upper) == (0.1875, 0.375, 0.625)
     assert found.low is not None and found.high is not None and 0.0 < found.low < 0.4375 < found.high < 1.0
-    assert summarise([0.0, 0.25, 0.5, 1.0, None, None]) == found, "the interval is the same every time"
-    assert summarise([None]) == scores.Summary(0, 1)
-    assert summarise([0.5]).low is None
+    assert summarise([0.0, 0.25, 0.5, 1.0, None, None], range(6)) == found, "the interval is the same every time"
+    assert summarise([None], [0]) == scores.Summary(0, 1)
+    assert summarise([0.5], [0]).low is None
+    few = summarise([0.0, 0.25, 0.5, 1.0], [0, 0, 1, 1])
+    assert few.low == 0.125 and few.high == 0.75, "two poses have no other means"
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
-    intervals = [scores.bootstrap_mean(rng.normal(0.3, 0.2, 40)) for _ in range(100)]
+    intervals = [scores.clustered_mean(rng.normal(0.3, 0.2, 40), range(40)) for _ in range(100)]
     covered = sum(low < 0.3 < high for low, high in intervals if low is not None and high is not None)
     assert 88 <= covered <= 99

@@ -89,6 +89,16 @@ def test_clusters_of_one_are_wilson_s_and_alike_ones_as_if_there_were_one(won: l
     assert rates.clustered_interval([3 * w for w in won], [3] * len(won)) == pytest.approx(plain)
 
 
+def test_trials_of_named_clusters_are_those_of_their_counts_and_two_ways_say_less() -> None:
+    won, poses = [1, 1, 1, 1, 1, 0, 0, 0], ["a", "a", "b", "b", "c", "c", "d", "d"]
+    one = rates.clustered_rate(won, poses)
+    assert (one.low, one.high) == rates.clustered_interval([2, 2, 1, 0], [2, 2, 2, 2])
+    assert (one.successes, one.episodes, one.value) == (5, 8, 0.625)
+    two = rates.clustered_rate(won, poses, [0, 0, 0, 0, 1, 1, 1, 1])
+    assert two.value == one.value and two.low < one.low and two.high > one.high
+    assert rates.clustered_rate([], []) == rates.rate_of(0, 0)
+
+
 def test_clusters_cover_the_truth_where_counting_every_trial_does_not() -> None:
     rng = np.random.default_rng(0)
     chance = rng.beta(0.8, 0.2, size=(400, 100))  # of success, by episode; mean 0.8
@@ -168,9 +178,9 @@ def test_statistics_take_columns_as_pandas_gives_them() -> None:
     index = [7, 3, 5]
     numbers = pd.Series([0.01, 0.04, 0.03], index=index)
     assert paired.holm(numbers) == paired.holm(numbers.to_list())
-    assert scores.bootstrap_mean(numbers) == scores.bootstrap_mean(numbers.to_numpy())
+    assert scores.clustered_mean(numbers, numbers) == scores.clustered_mean(numbers.to_numpy(), numbers.to_numpy())
     missing = pd.Series([0.5, pd.NA, 1.5], index=index, dtype="Float64")
-    assert scores.summarise(missing) == scores.summarise([0.5, None, 1.5])
+    assert scores.summarise(missing, range(3)) == scores.summarise([0.5, None, 1.5], range(3))
     assert scores.auroc(missing, pd.Series([2.0, None, 1.0], dtype=object)) == 0.75
     whole = pd.Series([2, 1, 0], index=index, dtype="Int64")
     assert paired.sign_flip_exact(whole) == paired.sign_flip_exact([2, 1, 0])
