@@ -20,7 +20,7 @@ from altbench.experiments.shared.matrix import (
     matrix,
     matrix_table,
 )
-from altbench.experiments.shared.recall import RECALLS, pooled, recalls_table, trajectory_recall
+from altbench.experiments.shared.recall import RECALLS, pooled, recalls_table, trajectory_recall, without_intervals
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import (
     COLLECTED,
@@ -219,7 +219,7 @@ def _main(
     texts["on disk, MB"] = [cost_text(costs, name, "disk_bytes", MEGABYTES) for name in names]
     texts["peak RSS, MB"] = [cost_text(costs, name, "peak_rss_bytes", MEGABYTES) for name in names]
     data = pd.DataFrame({**texts, "policy": names})
-    return frame_table(title, data, texts, note + COSTS)
+    return frame_table(title, data, texts, note + without_intervals(recalls[name] for name in names) + COSTS)
 
 
 def _ratio(ratios: pd.DataFrame, label: str, column: str) -> str:

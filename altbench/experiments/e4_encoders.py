@@ -22,7 +22,14 @@ from altbench.experiments.shared.matrix import (
     matrix_table,
 )
 from altbench.experiments.shared.paired import better, paired_table
-from altbench.experiments.shared.recall import RECALLS, lookup_recall, pooled, recalls_table, trajectory_recall
+from altbench.experiments.shared.recall import (
+    RECALLS,
+    lookup_recall,
+    pooled,
+    recalls_table,
+    trajectory_recall,
+    without_intervals,
+)
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import EPISODES, Preset, evaluation, make_sweep
 from altbench.experiments.shared.texts import cost_text, frame_table, listed, prose
@@ -175,6 +182,7 @@ def _table(
         "weights + table, MB": [cost_text(costs, label, "weights_and_table_bytes", MEGABYTES) for label in found.rows],
     }
     note = prose(KEYS_NOTE, note=NOTE.replace("Bold", "Bold (last table)"))
+    note += without_intervals(rate for of_rows in recalls.values() for rate in of_rows.values())
     return frame_table("Keys", pd.DataFrame(texts), texts, note, names=2)
 
 

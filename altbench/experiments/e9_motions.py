@@ -6,24 +6,44 @@ the tables of its published report tell.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from altbench.core import registry
+from altbench.core.types import Float64
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.matrix import Where, cells_of, recorded_cells
-from altbench.experiments.shared.recall import chunk_recall, nearest_demonstrations
-from altbench.stats.rates import Rate, rate_of
+from altbench.experiments.shared.recall import (
+    FEWEST,
+    begun_from,
+    counted_records,
+    nearest_demonstrations,
+    told_rate,
+)
+from altbench.rollout.records import EpisodeRecord
+from altbench.runner.episodes import episode_plans
+from altbench.stats.chunks import ChunkLibrary
+from altbench.stats.rates import Rate, clustered_rate
+from altbench.stats.trajectories import demonstration_trajectory, episode_trajectory
 from altbench.sweeps.plan import Cell
 
 FALLBACK, CHUNKS = "fallback", "chunks"
 """The file stems of the tables with the numbers of `fallback` and of `chunks`."""
+TOPS = ("top1", "top2")
+"""The columns of `FALLBACK` with the shares `Fallback.tops`."""
 Recalled = tuple[Rate, float, float]
-"""What `chunk_recall` returns."""
+"""The share of recalled chunks, their median distance to a training chunk and the threshold, in mm.
+
+`stats.chunks` says what counts as recalled.
+"""
+Clusters = tuple[Hashable, ...]
+"""What an episode shares with others: the cluster of each way of `stats.rates.clustered_rate`."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +51,15 @@ class Fallback:
     """Which demonstrations the motions of a cell's episodes are nearest to.
 
     `episodes`: how many were counted. `demonstrations`: how many are the nearest of some.
-    `tops`: episodes of the most common demonstration, and of the two most common ones.
-    `entropy`: of the distribution, in bits; it is log2 of the number of demonstrations if
-    all are equally frequent.
+    `tops`: the share of the most common demonstration, and of the two most common ones;
+    the intervals take these demonstrations as given. `entropy`: of the distribution, in
+    bits; it is log2 of the number of demonstrations if all are equally frequent.
     """
 
     episodes: int
     demonstrations: int
-    tops: tuple[int, int]
+    tops: tuple[Rate, Rate]
     entropy: float
-
-    def top(self, k: int) -> Rate:
-        """Return the share of episodes of the `k` most common demonstrations, one or two."""
-        return rate_of(self.tops[k - 1], self.episodes)
 
 
 def fallback(run: ExperimentRun, label: str, image: str, where: Where) -> Fallback | None:
@@ -58,43 +74,90 @@ def fallback(run: ExperimentRun, label: str, image: str, where: Where) -> Fallba
     if told is None:
         return None
     episodes = int(told["episodes"])
-    one, two = (round(told[name] * episodes) for name in ("top1", "top2"))
+    counts = {top: round(told[top] * episodes) for top in TOPS}
+    one, two = (told_rate({**told, **counts}, top, "episodes", top) for top in TOPS)
     return Fallback(episodes, int(told["demonstrations"]), (one, two), float(told["entropy_bits"]))
 
 
 def chunks(run: ExperimentRun, label: str, image: str, where: Where) -> Recalled | None:
-    """Return `chunk_recall` of a row with an image; `where`: the image's cells."""
+    """Return what is recalled of the chunks of a row with an image; `where`: the image's cells."""
     cells = recorded_cells(run, {**where, "label": label})
     if cells:
-        return chunk_recall(run, [(cell, run.records(cell)) for cell in cells])
-    return _told(_published(run, CHUNKS, label, image, where, "low"))
+        return _chunk_recall(run, [(cell, run.records(cell)) for cell in cells])
+    return _told(_published(run, CHUNKS, label, image, where, "rate"))
 
 
 def expert_chunks(run: ExperimentRun) -> Recalled | None:
-    """Return `chunk_recall` of the scripted expert on the episodes with the camera's image."""
+    """Return what is recalled of the scripted expert's chunks with the camera's image."""
     played = expert_control.played(run)
     if played:
-        return chunk_recall(run, played)
-    return _told(_row(run, CHUNKS, expert_control.EXPERT, "camera", "low"))
+        return _chunk_recall(run, played)
+    return _told(_row(run, CHUNKS, expert_control.EXPERT, "camera", "rate"))
 
 
 def _told(told: Any) -> Recalled | None:
     """Return what a row of the published table of chunks tells; None without one."""
     if told is None:
         return None
-    hits, size = int(told["recalled"]), int(told["chunks"])
-    rate = Rate(hits, size, hits / size, float(told["low"]), float(told["high"]))
-    return rate, float(told["median_mm"]), float(told["threshold_mm"])
+    return told_rate(told, "recalled", "chunks"), float(told["median_mm"]), float(told["threshold_mm"])
+
+
+def _chunk_recall(run: ExperimentRun, played: Iterable[tuple[Cell, Sequence[EpisodeRecord]]]) -> Recalled | None:
+    """Return what is recalled of all chunks of cells; `played`: these and their episodes."""
+    found: list[Float64] = []
+    clusters: list[Clusters] = []
+    library = None
+    for cell, records in played:
+        arms, demonstrations = registry.task(cell.checkpoint.task).arms, run.demonstrations(cell.checkpoint)
+        if len(demonstrations) < FEWEST:
+            return None
+        library = library or ChunkLibrary.of([demonstration_trajectory(d, arms, "actions") for d in demonstrations])
+        counted = counted_records(records)
+        found += [library.distances(episode_trajectory(r.trajectory, arms, "actions")) for r in counted]
+        clusters += _clusters(run, cell, counted)
+    if library is None or not sum(map(len, found)):
+        return None
+    rate = library.recalled(found, *zip(*clusters, strict=True))
+    return rate, 1000 * float(np.median(np.concatenate(found))), 1000 * library.threshold
 
 
 def _counted(run: ExperimentRun, cells: Sequence[Cell]) -> Fallback | None:
-    nearest = [number for cell in cells for number in nearest_demonstrations(run, cell) if number is not None]
-    if not nearest:
+    known: list[tuple[int, Clusters]] = []
+    for cell in cells:
+        clusters = _clusters(run, cell, counted_records(run.records(cell)))
+        both = zip(nearest_demonstrations(run, cell), clusters, strict=True)
+        known += [(number, own) for number, own in both if number is not None]
+    if not known:
         return None
-    counts = np.array([count for _, count in Counter(nearest).most_common()])
-    shares = counts / len(nearest)
-    tops = int(counts[0]), int(counts[:2].sum())
-    return Fallback(len(nearest), len(counts), tops, abs(float((shares * np.log2(shares)).sum())))
+    nearest, ways = [number for number, _ in known], list(zip(*(own for _, own in known), strict=True))
+    common = Counter(nearest).most_common()
+    one, two = (clustered_rate(np.isin(nearest, [n for n, _ in common[:k]]), *ways) for k in (1, 2))
+    shares = np.array([count for _, count in common]) / len(nearest)
+    return Fallback(len(nearest), len(common), (one, two), abs(float((shares * np.log2(shares)).sum())))
+
+
+def _clusters(run: ExperimentRun, cell: Cell, records: Sequence[EpisodeRecord]) -> list[Clusters]:
+    """Return the clusters of each episode: its pose, and under a photograph what its cameras show.
+
+    A photograph hides all of the scene: a policy's motion is a function of it.
+    """
+    poses = [own.grid_index for own in begun_from(run, cell, records)]
+    if cell.column.perturbation is None:
+        return [(pose,) for pose in poses]
+    shown = _photographs(run, cell)
+    return [(pose, shown[record.episode]) for pose, record in zip(poses, records, strict=True)]
+
+
+def _photographs(run: ExperimentRun, cell: Cell) -> list[str]:
+    """Return a digest of what the cameras show at first in each episode of a cell under a photograph."""
+    task, own = registry.task(cell.checkpoint.task), run.run_of(cell.checkpoint)
+    blank = np.zeros((*own.sweep.image_size, 3), np.uint8)
+    found = []
+    for plan in episode_plans(own, cell):
+        perturber = plan.perturber(task)
+        images = [perturber.change(camera, 0, blank) for camera in task.cameras] if perturber else []
+        found.append(hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest())
+    return found
 
 
 def _published(run: ExperimentRun, stem: str, label: str, image: str, where: Where, needed: str) -> Any:

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from altbench.experiments.e9_motions import CHUNKS, FALLBACK, Fallback, Recalled, chunks, expert_chunks, fallback
+from altbench.experiments.e9_motions import CHUNKS, FALLBACK, TOPS, Fallback, Recalled, chunks, expert_chunks, fallback
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.experiment import Experiment, Say
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import Matrix, Where, chosen, clean, label_rows, matrix, matrix_table
+from altbench.experiments.shared.recall import without_intervals
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, Preset, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose
@@ -54,8 +55,13 @@ CHUNKS_TEXT = """
 HOLDING = "`{hold}` is ALT's checkpoint with another setting: it keeps its pose while its flag is raised."
 NOTE = """
     If all {n} demonstrations were equally frequent, the entropy would be {bits:.1f}
-    bits. Wilson 95 % intervals.
+    bits. {intervals} They take the most common demonstrations as given.
     """
+INTERVALS = """
+    95 % intervals, Wilson's of the effective counts: initial poses are random, and with a
+    photograph also which photographs the cameras show (two-way clusters).
+    """
+CHUNKS_NOTE = f"Chunks, their share, and the median distance to a training chunk. {INTERVALS.strip()}"
 FLAGS_NOTE = """
     Empty: not measured, or the policy raises no flags. An episode is flagged if any of
     its decisions is.
@@ -130,14 +136,12 @@ def _chunk_table(found: Mapping[tuple[str, str], Recalled | None]) -> Table:
     for (label, image), known in found.items():
         rate, median, threshold = known or (rate_of(0, 0), None, None)
         numbers = {"recalled": rate.successes, "chunks": rate.episodes, "rate": rate.value}
-        numbers |= {"low": rate.low, "high": rate.high}
+        numbers |= {"pose_low": rate.low, "pose_high": rate.high}
         rows.append({"policy": label, "image": image, **numbers, "median_mm": median, "threshold_mm": threshold})
         millimetres = ["" if value is None else f"{value:.1f}" for value in (median, threshold)]
         for head, value in zip(texts, (label, image, rate_text(rate), *millimetres), strict=True):
             texts[head].append(value)
-    note = (
-        "Chunks, share with a 95 % interval (an episode is one cluster), and the median distance to a training chunk."
-    )
+    note = prose(CHUNKS_NOTE) + without_intervals(known[0] for _, _, known in found if known)
     return frame_table("Recalled chunks", pd.DataFrame(rows), texts, note, names=2)
 
 
@@ -168,30 +172,32 @@ def _table(fallen: Mapping[tuple[str, str], Fallback | None], labels: Sequence[s
             values = [label, condition, *_texts(found)]
             for head, value in zip(_HEADS, values, strict=True):
                 texts[head].append(value)
-    note = prose(NOTE, n=N, bits=np.log2(N))
+    tops = [top for found in fallen.values() if found for top in found.tops]
+    note = prose(NOTE, n=N, bits=np.log2(N), intervals=prose(INTERVALS)) + without_intervals(tops)
     return frame_table("Which demonstration is executed", pd.DataFrame(rows), texts, note, names=2)
 
 
 _HEADS = ("policy", "image", "episodes", "demonstrations", "the most common", "the two most common", "entropy, bits")
 
 
+_COLUMNS = (
+    *("episodes", "demonstrations", *TOPS, "entropy_bits"),
+    *(f"{top}_{end}" for top in TOPS for end in ("low", "high")),
+)
+
+
 def _numbers(found: Fallback | None) -> dict[str, Any]:
     if found is None:
-        return {"episodes": None, "demonstrations": None, "top1": None, "top2": None, "entropy_bits": None}
-    top = [found.top(k).value for k in (1, 2)]
-    return {
-        "episodes": found.episodes,
-        "demonstrations": found.demonstrations,
-        "top1": top[0],
-        "top2": top[1],
-        "entropy_bits": found.entropy,
-    }
+        return dict.fromkeys(_COLUMNS)
+    values = (found.episodes, found.demonstrations, *(top.value for top in found.tops), found.entropy)
+    limits = (limit for top in found.tops for limit in (top.low, top.high))
+    return dict(zip(_COLUMNS, (*values, *limits), strict=True))
 
 
 def _texts(found: Fallback | None) -> list[str]:
     if found is None:
         return [""] * 5
-    tops = [rate_text(found.top(k), counts=False) for k in (1, 2)]
+    tops = [rate_text(top, counts=False) for top in found.tops]
     return [str(found.episodes), str(found.demonstrations), *tops, f"{found.entropy:.1f}"]
 
 
@@ -252,7 +258,7 @@ def _reported(
     diffusion = fallen.get(("diffusion", "photograph"))
     ours = ""
     if diffusion is not None:
-        share = rate_text(diffusion.top(2), counts=False)
+        share = rate_text(diffusion.tops[1], counts=False)
         ours = prose(REPORTED, count=diffusion.demonstrations, share=share)
     alt = flags.get(("alt", "photograph"))
     return (

@@ -153,13 +153,15 @@ def interval_text(rate: float, low: float, high: float) -> str:
 def rate_text(rate: Rate, counts: bool = True) -> str:
     """Return `36/40 90 % [77, 96]`, without counts `90 % [77, 96]`; empty without episodes.
 
-    The range of training seeds follows, if there are several, and how many episodes
-    are missing.
+    Without an interval if it is not known. The range of training seeds follows, if there
+    are several, and how many episodes are missing.
     """
     lacks = f"{rate.missing} missing" if rate.missing else ""
-    if rate.value is None or rate.low is None or rate.high is None:
+    if rate.value is None:
         return lacks
-    text = interval_text(rate.value, rate.low, rate.high)
+    text = f"{percentage(rate.value)} %"
+    if rate.low is not None and rate.high is not None:
+        text = interval_text(rate.value, rate.low, rate.high)
     if rate.seeds:
         low, high = percentage(min(rate.seeds)), percentage(max(rate.seeds))
         text += f", seeds {low} to {high} %" if low != high else f", each seed {low} %"

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from altbench.core.types import Float64
-from altbench.stats.rates import Rate, clustered_interval
+from altbench.stats.rates import Rate, clustered_rate
 
 LENGTH = 8
 """Control steps of a chunk: what most policies here execute at once."""
@@ -51,18 +52,16 @@ class ChunkLibrary:
         """Return the distance (m) of each whole chunk of an episode (T, D) to its nearest training chunk."""
         return nearest(whole_chunks(path), self.chunks)
 
-    def recalled(self, episodes: Sequence[Float64]) -> Rate:
+    def recalled(self, episodes: Sequence[Float64], *ways: ArrayLike) -> Rate:
         """Return the share of chunks that are nearer than the threshold.
 
-        `episodes`: the distances of each one's chunks. Chunks of an episode are one
-        cluster.
+        `episodes`: the distances of each one's chunks. `ways`: as in
+        `stats.rates.clustered_rate`, with the cluster of each episode, such as its initial
+        pose. Chunks of an episode are of its cluster.
         """
-        counts = [(int((found < self.threshold).sum()), len(found)) for found in episodes if len(found)]
-        if not counts:
-            return Rate(0, 0, None, None, None)
-        hits, sizes = (np.array(column) for column in zip(*counts, strict=True))
-        low, high = clustered_interval(hits, sizes)
-        return Rate(int(hits.sum()), int(sizes.sum()), float(hits.sum() / sizes.sum()), low, high)
+        sizes = [len(found) for found in episodes]
+        near = np.concatenate([np.empty(0), *episodes]) < self.threshold
+        return clustered_rate(near, *(np.repeat(np.asarray(way), sizes) for way in ways))
 
 
 def whole_chunks(path: Float64) -> Float64:

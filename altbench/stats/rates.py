@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from altbench.core.types import Float64
+from altbench.core.types import Float64, Int64
 from altbench.rollout.records import MISSING, NOT_COUNTED
 from altbench.stats.clustering import initial_poses
 from altbench.stats.inputs import count, number, numbers, outcomes, share
@@ -105,8 +105,13 @@ def clustered_rate(won: ArrayLike, *ways: ArrayLike, confidence: float = 0.95) -
     if not len(found):
         return rate
     places = [pd.factorize(np.asarray(way))[0] for way in ways]
-    low, high = _interval([(np.bincount(p, found), np.bincount(p).astype(np.float64)) for p in places], confidence)
+    ones = np.ones(len(found))
+    low, high = _interval([(_sums(found, place), _sums(ones, place)) for place in places], confidence)
     return dataclasses.replace(rate, low=low, high=high)
+
+
+def _sums(values: Float64, places: Int64) -> Float64:
+    return np.bincount(places, values).astype(np.float64)
 
 
 def _interval(ways: Sequence[tuple[Float64, Float64]], confidence: float) -> tuple[float, float]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from altbench.core import registry
-from altbench.core.types import Float64
+from altbench.core.demonstration import Demonstration
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.matrix import clean, recorded_cells
 from altbench.report.table import Table
 from altbench.rollout.records import NOT_COUNTED, EpisodeRecord
-from altbench.stats.chunks import ChunkLibrary
 from altbench.stats.memorisation import TrainingSet
-from altbench.stats.rates import Rate, rate_of
+from altbench.stats.rates import Rate, clustered_rate, rate_of
 from altbench.stats.trajectories import demonstration_trajectory, episode_trajectory, find_distance
 from altbench.sweeps.plan import Cell
 
@@ -27,20 +26,32 @@ FEWEST = 2
 """
 RECALLS = "recalls"
 """The file stem of `recalls_table` in a report."""
+OVER_POSES = " Intervals are Wilson's at 95 %, over initial poses."
+WITHOUT = (
+    " A share without an interval is of a report that was published with intervals over episodes, which are too narrow."
+)
+Recall = tuple[bool, int]
+"""Whether an episode recalls, and its initial pose."""
 
 
-def trajectory_recall(run: ExperimentRun, cell: Cell) -> Rate:
-    """Return the share of episodes whose motion is nearest to their own demonstration.
+def trajectory_recall(run: ExperimentRun, cell: Cell) -> list[Recall]:
+    """Return of each episode whether its motion is nearest to its own demonstration.
 
     An episode of a `recall` or `replay` cell begins from one demonstration, its own.
     Nearest is meant by `DISTANCE`. Episodes that ended before they moved do not recall.
     """
-    demonstrations, records = run.demonstrations(cell.checkpoint), _counted(run.records(cell))
-    if len(demonstrations) < FEWEST or not records:
-        return rate_of(0, 0)
-    own = [demonstrations[record.episode % len(demonstrations)].index for record in records]
-    hits = sum(found == begun for found, begun in zip(nearest_demonstrations(run, cell), own, strict=True))
-    return rate_of(hits, len(records))
+    if len(run.demonstrations(cell.checkpoint)) < FEWEST:
+        return []
+    owns = begun_from(run, cell, counted_records(run.records(cell)))
+    return [
+        (found == own.index, own.grid_index) for found, own in zip(nearest_demonstrations(run, cell), owns, strict=True)
+    ]
+
+
+def begun_from(run: ExperimentRun, cell: Cell, records: Iterable[EpisodeRecord]) -> list[Demonstration]:
+    """Return the demonstration that each episode of a `recall` or `replay` cell began from."""
+    demonstrations = run.demonstrations(cell.checkpoint)
+    return [demonstrations[record.episode % len(demonstrations)] for record in records]
 
 
 def nearest_demonstrations(run: ExperimentRun, cell: Cell) -> list[int | None]:
@@ -51,78 +62,69 @@ def nearest_demonstrations(run: ExperimentRun, cell: Cell) -> list[int | None]:
     arms, demonstrations = registry.task(cell.checkpoint.task).arms, run.demonstrations(cell.checkpoint)
     paths = [demonstration_trajectory(d, arms) for d in demonstrations]
     known = TrainingSet(paths, [d.index for d in demonstrations], find_distance(DISTANCE))
-    moved = [episode_trajectory(record.trajectory, arms) for record in _counted(run.records(cell))]
+    moved = [episode_trajectory(record.trajectory, arms) for record in counted_records(run.records(cell))]
     return [known.audit(path).nearest if len(path) >= FEWEST else None for path in moved]
 
 
-def chunk_recall(
-    run: ExperimentRun, played: Iterable[tuple[Cell, Sequence[EpisodeRecord]]]
-) -> tuple[Rate, float, float] | None:
-    """Return the share of recalled chunks, their median distance and the threshold, in mm.
+def lookup_recall(run: ExperimentRun, cell: Cell) -> list[Recall]:
+    """Return of each episode whether it mostly retrieved its own demonstration.
 
-    `played`: cells and their episodes. None without episodes of a whole chunk. `stats.chunks` says what
-    counts as recalled.
+    Mostly: in more than half of the decisions. Empty if the policy does not report what
+    it retrieves.
     """
-    found: list[Float64] = []
-    library = None
-    for cell, records in played:
-        arms, demonstrations = registry.task(cell.checkpoint.task).arms, run.demonstrations(cell.checkpoint)
-        if len(demonstrations) < FEWEST:
-            return None
-        library = library or ChunkLibrary.of([demonstration_trajectory(d, arms, "actions") for d in demonstrations])
-        paths = [episode_trajectory(r.trajectory, arms, "actions") for r in _counted(records)]
-        found += [library.distances(path) for path in paths]
-    if library is None or not sum(map(len, found)):
-        return None
-    return library.recalled(found), 1000 * float(np.median(np.concatenate(found))), 1000 * library.threshold
-
-
-def lookup_recall(run: ExperimentRun, cell: Cell) -> Rate:
-    """Return the share of episodes that mostly retrieved their own demonstration.
-
-    Mostly: in more than half of the decisions. The rate has no episodes if the policy
-    does not report what it retrieves.
-    """
-    demonstrations, records = run.demonstrations(cell.checkpoint), _counted(run.records(cell))
-    with_matches = [record for record in records if any(d.matches for d in record.decisions)]
-    if not demonstrations or not with_matches:
-        return rate_of(0, 0)
-    hits = 0
-    for record in with_matches:
+    if not run.demonstrations(cell.checkpoint):
+        return []
+    found = []
+    with_matches = [r for r in counted_records(run.records(cell)) if any(d.matches for d in r.decisions)]
+    for record, own in zip(with_matches, begun_from(run, cell, with_matches), strict=True):
         votes = Counter(d.matches[0][0] for d in record.decisions if d.matches)
-        own = demonstrations[record.episode % len(demonstrations)].index
-        hits += votes[own] > sum(votes.values()) / 2
-    return rate_of(hits, len(with_matches))
+        found.append((votes[own.index] > sum(votes.values()) / 2, own.grid_index))
+    return found
 
 
-def pooled(run: ExperimentRun, label: str, recall: Callable[[ExperimentRun, Cell], Rate]) -> Rate:
-    """Return `recall` (one of the above) over all `recall` cells of a row.
+def pooled(run: ExperimentRun, label: str, recall: Callable[[ExperimentRun, Cell], list[Recall]]) -> Rate:
+    """Return the share of episodes that recall, over all `recall` cells of a row.
 
-    Published episodes have no motions. So a row without records here has the rate that
-    its published report tells.
+    `recall`: one of the above. Published episodes have no motions. So a row without
+    records here has the rate that its published report tells.
     """
-    rates = [recall(run, cell) for cell in recorded_cells(run, clean("recall", label=label))]
-    if rates:
-        return rate_of(sum(r.successes for r in rates), sum(r.episodes for r in rates))
-    return _published(run, label, recall.__name__)
+    cells = recorded_cells(run, clean("recall", label=label))
+    if cells:
+        found = [one for cell in cells for one in recall(run, cell)]
+        return clustered_rate([hit for hit, _ in found], [pose for _, pose in found])
+    told = run.published_rows(RECALLS, policy=label, recall=recall.__name__)
+    return told_rate(dict(told.iloc[0]), "recalled", "episodes") if len(told) else rate_of(0, 0)
 
 
 def recalls_table(rates: Mapping[str, Mapping[str, Rate]]) -> Table:
     """Tabulate `pooled` rates by the name of their function, then by row; it is a CSV alone."""
     rows = [
-        (label, kind, rate.successes, rate.episodes)
+        (label, kind, rate.successes, rate.episodes, rate.low, rate.high)
         for kind, of_rows in rates.items()
         for label, rate in of_rows.items()
         if rate.episodes
     ]
-    data = pd.DataFrame(rows, columns=["policy", "recall", "recalled", "episodes"])
-    return Table("Recalls", data, (), "Episodes that recall, as counted of motions and decisions.")
+    columns = ["policy", "recall", "recalled", "episodes", "pose_low", "pose_high"]
+    data = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[-2:], "float64"))
+    return Table("Recalls", data, (), "Episodes that recall, as counted of motions and decisions." + OVER_POSES)
 
 
-def _published(run: ExperimentRun, label: str, kind: str) -> Rate:
-    told = run.published_rows(RECALLS, policy=label, recall=kind)
-    return rate_of(*(int(told[name].sum()) if len(told) else 0 for name in ("recalled", "episodes")))
+def told_rate(row: Mapping[str, Any], hits: str, size: str, name: str = "pose") -> Rate:
+    """Return a rate of a row of a published table.
+
+    `hits`, `size`: its columns with the counts. `name`: the columns with the limits are
+    this with `_low` and `_high`. Without them the rate has no interval.
+    """
+    successes, episodes = int(row[hits]), int(row[size])
+    low, high = (float(limit) if pd.notna(limit := row.get(f"{name}_{end}")) else None for end in ("low", "high"))
+    return Rate(successes, episodes, successes / episodes, low, high)
 
 
-def _counted(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+def without_intervals(rates: Iterable[Rate]) -> str:
+    """Return what a note says of shares without an interval; empty if all have one."""
+    return WITHOUT if any(rate.value is not None and rate.low is None for rate in rates) else ""
+
+
+def counted_records(records: Iterable[EpisodeRecord]) -> list[EpisodeRecord]:
+    """Return the episodes that count."""
     return [record for record in records if record.status not in NOT_COUNTED]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from twice import check_twice, published, published_again, tables
 
 from altbench import experiments
 from altbench.experiments.shared.experiment_run import ExperimentRun
+from altbench.experiments.shared.recall import WITHOUT
 
 Make = Callable[..., ExperimentRun]
 EACH = [
@@ -67,14 +69,30 @@ def test_a_row_that_was_played_here_counts_before_what_was_published(lookup: str
     assert tables(one.report(both)) == tables(one.report(run))
 
 
-def test_a_report_that_was_published_without_intervals_of_chunks_tells_none(
+def test_shares_that_were_published_before_poses_counted_have_no_interval(
     lookup: str, run_of: Make, tmp_path: Path
 ) -> None:
     one = experiments.load("E9")
     run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 6}])
     elsewhere = published(one, one.report(run), run, tmp_path)
-    told = tmp_path / one.folder / "chunks.csv"
-    told.write_text(told.read_text().replace(",low,", ",before,"))
-    assert tables(one.report(elsewhere))["chunks"][1][0].rows[0][2:] == ("", "", "")
+    for stem in ("fallback", "chunks"):
+        told = tmp_path / one.folder / f"{stem}.csv"
+        told.write_text(re.sub("(pose|top[12])_(low|high)", "before", told.read_text()))
+    found = tables(one.report(elsewhere))
+    assert found["fallback"][1][0].rows[0][4:6] == ("17 %", "33 %")
+    assert found["chunks"][1][0].rows[0][2].endswith(" 100 %")
+    assert all(WITHOUT in found[stem][2] for stem in ("fallback", "chunks"))
     told.unlink()
     assert tables(one.report(elsewhere))["chunks"][1][0].rows[0][2:] == ("", "", "")
+
+
+def test_recall_that_was_published_before_poses_counted_has_no_interval(
+    lookup: str, run_of: Make, tmp_path: Path
+) -> None:
+    one = experiments.load("E3")
+    run = run_of(one, {"alt": {"policy": lookup}}, EACH)
+    elsewhere = published(one, one.report(run), run, tmp_path)
+    told = tmp_path / one.folder / "recalls.csv"
+    told.write_text("policy,recall,recalled,episodes\nalt,trajectory_recall,5,6\n")
+    found = tables(one.report(elsewhere))["main"]
+    assert "5/6 83 %" in found[1][0].rows[0] and WITHOUT in found[2]

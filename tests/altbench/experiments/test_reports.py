@@ -26,7 +26,7 @@ from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, Undrawn
 from altbench.experiments.shared.limits import limits, sized
 from altbench.experiments.shared.matrix import PLAIN_NOTE, clean, dot_plot, heat_map, matrix, matrix_table
-from altbench.experiments.shared.recall import lookup_recall, trajectory_recall
+from altbench.experiments.shared.recall import lookup_recall, pooled, trajectory_recall
 from altbench.experiments.shared.report import write_report
 from altbench.experiments.shared.sections import Report, Section
 from altbench.experiments.shared.sweeps import Preset
@@ -63,9 +63,22 @@ def test_trajectory_recall_tells_who_does_what_the_demonstration_did(lookup: str
     run = run_of(experiments.load("E3"), rows, EACH)
     cells = {cell.name: cell for cell in run.cells}
     own, other = (cells[f"fake/{label}/n6/s0/recall/clean"] for label in ("alt", "alt_plus"))
-    assert trajectory_recall(run, own).value == lookup_recall(run, own).value == 1.0
-    assert trajectory_recall(run, other).value == lookup_recall(run, other).value == 0.0
-    assert trajectory_recall(run, own).episodes == 6
+    found = {cell.label: trajectory_recall(run, cell) for cell in (own, other)}
+    assert [hit for hit, _ in found["alt"]] == [True] * 6 and [hit for hit, _ in found["alt_plus"]] == [False] * 6
+    assert [sorted(pose for _, pose in one) for one in found.values()] == [list(range(6))] * 2
+    assert found == {cell.label: lookup_recall(run, cell) for cell in (own, other)}
+    assert pooled(run, "alt", trajectory_recall).value == 1.0
+
+
+def test_recall_is_over_poses(lookup: str, run_of: Make) -> None:
+    """All of 18 episodes on six poses recall: that is no more than six of six."""
+    one = experiments.load("E4")
+    run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 18}])
+    for recall in (trajectory_recall, lookup_recall):
+        found = pooled(run, "alt", recall)
+        assert (found.successes, found.episodes) == (18, 18) and found.low == pytest.approx(wilson_interval(6, 6)[0])
+    (row,) = one.report(run).sections[0].tables["keys"].blocks[0].rows
+    assert row.count("100 % [61, 100]") == 2
 
 
 def test_the_main_table_has_a_row_per_policy_and_empties_where_nothing_was_measured(
@@ -311,8 +324,10 @@ def test_a_t_sne_keeps_clusters_apart_and_is_the_same_every_time() -> None:
 
 
 def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str, run_of: Make, tmp_path: Path) -> None:
-    Image.new("RGB", (40, 40), (200, 30, 90)).save(tmp_path / "one.png")
-    photograph = {"name": "photograph", "severities": [5], "options": {"folder": str(tmp_path)}}
+    (tmp_path / "many").mkdir()
+    for i in range(40):
+        Image.new("RGB", (40, 40), (200, 30, 90 + i)).save(tmp_path / "many" / f"{i}.png")
+    photograph = {"name": "photograph", "severities": [5], "options": {"folder": str(tmp_path / "many")}}
     evaluations = [
         {"split": "recall", "episodes": 12},
         {"split": "recall", "episodes": 12, "perturbations": [photograph]},
@@ -322,7 +337,7 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
     report = one.report(run)
     fallen = {row[1]: row for row in report.sections[0].tables["fallback"].blocks[0].rows}
     assert fallen["camera"][2:4] == ("12", "6") and fallen["camera"][6] == "2.6"  # log2 of 6
-    assert fallen["photograph"][2:5] == ("12", "1", "100 % [76, 100]") and fallen["photograph"][6] == "0.0"
+    assert fallen["photograph"][2:5] == ("12", "1", "100 % [61, 100]") and fallen["photograph"][6] == "0.0"
     assert "near a training chunk: alt 100 %. ALT flags 0/12" in report.summary
     found = figures_of(one, report)["fallback"]
     assert isinstance(found, Figure) and "fallback" in report.sections[0].figures
@@ -330,6 +345,19 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
     assert widths == [[0.167, 0.167, 0.667], [1.0, 0.0, 0.0]]
     chunks = {row[1]: row for row in report.sections[1].tables["chunks"].blocks[0].rows}
     assert " 100 % " in chunks["photograph"][2] and chunks["photograph"][3] == "0.0"
+
+
+def test_one_photograph_says_nothing_of_others(lookup: str, run_of: Make, tmp_path: Path) -> None:
+    """Twelve episodes under one photograph are one cluster, whatever their poses."""
+    Image.new("RGB", (40, 40), (200, 30, 90)).save(tmp_path / "one.png")
+    photograph = {"name": "photograph", "severities": [5], "options": {"folder": str(tmp_path)}}
+    one = experiments.load("E9")
+    run = run_of(one, {"alt": {"policy": lookup}}, [{"split": "recall", "episodes": 12, "perturbations": [photograph]}])
+    report = one.report(run)
+    (low, high) = wilson_interval(1, 1)
+    for section, stem, name in ((0, "fallback", "top1"), (1, "chunks", "pose")):
+        row = report.sections[section].tables[stem].data.set_index("image").loc["photograph"]
+        assert (row[f"{name}_low"], row[f"{name}_high"]) == (pytest.approx(low), high)
 
 
 @pytest.mark.slow
