@@ -39,6 +39,7 @@ from altbench.experiments.shared.sweeps import EPISODES, N, Preset, evaluation, 
 from altbench.experiments.shared.texts import frame_table, percent, prose
 from altbench.report.flags import calibrated_flags_table, flag_rate, thumbnails_note
 from altbench.report.table import Table, rate_text
+from altbench.stats.clustering import initial_poses
 from altbench.stats.rates import countable
 from altbench.sweeps.needs import CALIBRATE
 from altbench.sweeps.plan import Cell, Checkpoint
@@ -175,19 +176,24 @@ def _training_path(run: ExperimentRun, checkpoint: Checkpoint) -> Path:
 
 def _fitted(run: ExperimentRun) -> list[Fitted]:
     """Fit every detector; empty if training keys or clean episodes are missing."""
-    embedded = {}
+    embedded, poses = {}, {}
+    known = countable(run.episodes())
+    known = known.assign(pose=initial_poses(known))
     for name, where in CONDITIONS.items():
         cells = recorded_cells(run, {**where, "label": "alt"})
         found = read_embedded(_path(run, cells[0])) if cells else None
         if found is not None:
             embedded[name] = found
+            # The first ones that count were embedded.
+            own = known.loc[known["key"] == cells[0].key].sort_values("episode")
+            poses[name] = own["pose"].to_numpy(np.int64)[: len(found.success)]
     points = [cell.checkpoint for cell in _compared(run)]
     training = read_arrays(_training_path(run, points[0])) if points else None
     if training is None or "recall" not in embedded:
         return []
     keys, every = training["keys"], int(training["every"])
     each = split(keys, training["episode"])
-    return [Fitted(d, d.fit(keys), calibrated(d, each, every, ASKED), embedded) for d in DETECTORS]
+    return [Fitted(d, d.fit(keys), calibrated(d, each, every, ASKED), embedded, poses) for d in DETECTORS]
 
 
 # ----------------------------------------------------------------------------------------------------------- tables
@@ -209,7 +215,7 @@ def flag_table(run: ExperimentRun) -> Table:
         "flagged": [rate_text(rate) for _, rate, _ in rows],
         "first flagged step, median": ["" if step is None else f"{step:.0f}" for *_, step in rows],
     }
-    note = "Episodes with any flagged decision; Wilson 95 % intervals." + _thumbnails_of_alt(run)
+    note = "Episodes with any flagged decision; Wilson 95 % intervals over initial poses." + _thumbnails_of_alt(run)
     return frame_table("ALT's flag", data, texts, note)
 
 

@@ -6,7 +6,7 @@ tables of its published report tell.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from altbench.experiments.ood_scores import CONDITIONS, LATE, NEW_POSE, Fitted, 
 from altbench.experiments.shared.detectors import DETECTION, DETECTORS, auroc_interval, false_alarms_at_detection
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.matrix import cells_of
+from altbench.experiments.shared.recall import told_rate, without_intervals
 from altbench.experiments.shared.texts import frame_table, percent, prose
 from altbench.report.table import Table, rate_text
-from altbench.stats.rates import rate_of
+from altbench.stats.rates import Rate, clustered_rate, rate_of
 
 DETECTED, SELECTED = "detectors", "selective"
 """The file stems of the two tables."""
@@ -31,11 +32,13 @@ Row = dict[str, Any]
 
 NOTE = """
     All numbers are of an episode's highest score, compared with unperturbed `recall`.
-    AUROC with 95 % bootstrap intervals over episodes, rates with Wilson 95 % intervals.
+    AUROC with 95 % bootstrap intervals, rates with Wilson 95 % intervals, both over
+    initial poses; false alarms take the threshold as given.
     Calibrated: by leaving out one demonstration at a time, for {asked} false alarms.
     Delay: control steps from the beginning of the perturbation to the first flag,
     median [quartiles] of the flagged episodes.
     """
+SELECTIVE_NOTE = "Wilson 95 % intervals: each episode of `uniform` begins from a pose of its own."
 
 
 def detected_rows(run: ExperimentRun, fitted: Sequence[Fitted]) -> list[Row]:
@@ -46,7 +49,7 @@ def detected_rows(run: ExperimentRun, fitted: Sequence[Fitted]) -> list[Row]:
     """
     own = [{"detector": f.detector.name, "condition": c, **_numbers(f, c)} for f in fitted for c in f.embedded]
     further = _published_conditions(run) - {row["condition"] for row in own}
-    told = [row for name in further for row in _told(run, DETECTED, condition=name)]
+    told = [_without(row, "low", "high") for name in further for row in _told(run, DETECTED, condition=name)]
     detectors, conditions = [d.name for d in DETECTORS], list(CONDITIONS)
     return sorted([*own, *told], key=lambda row: (detectors.index(row["detector"]), conditions.index(row["condition"])))
 
@@ -67,6 +70,11 @@ def _told(run: ExperimentRun, stem: str, **where: Any) -> list[Row]:
     return [{str(name): value for name, value in row.items() if pd.notna(value)} for row in rows]
 
 
+def _without(row: Row, *columns: str) -> Row:
+    """Return a row without these columns; tables of before have intervals over episodes in `low` and `high`."""
+    return {name: value for name, value in row.items() if name not in columns}
+
+
 def detector_table(rows: Sequence[Row], more: str = "") -> Table:
     """Tabulate by detector and condition: AUROC, false alarms, detections and delays.
 
@@ -77,24 +85,25 @@ def detector_table(rows: Sequence[Row], more: str = "") -> Table:
         "condition": [str(r["condition"]) for r in rows],
         "detector": [str(r["detector"]) for r in rows],
         "AUROC": [_auroc_text(r) for r in rows],
-        f"false alarms at {percent(DETECTION)} detection": [_share(r, "at_detection", "clean") for r in rows],
-        "flagged, calibrated": [_share(r, "flagged", "episodes") for r in rows],
+        f"false alarms at {percent(DETECTION)} detection": [rate_text(_rate(r, "at_detection", "clean")) for r in rows],
+        "flagged, calibrated": [rate_text(_rate(r, "flagged", "episodes")) for r in rows],
         "delay, steps": [_delay_text(r) for r in rows],
     }
     order = sorted(range(len(rows)), key=lambda i: list(CONDITIONS).index(rows[i]["condition"]))
     texts = {head: [values[i] for i in order] for head, values in texts.items()}
-    return frame_table("Detectors", data, texts, prose(NOTE, asked=percent(ASKED)) + more, names=2)
+    note = prose(NOTE, asked=percent(ASKED)) + without_intervals(_rate(r, "flagged", "episodes") for r in rows) + more
+    return frame_table("Detectors", data, texts, note, names=2)
 
 
 def _numbers(one: Fitted, condition: str) -> Row:
-    scores, flagged = one.highest[condition], one.flagged(condition)
-    numbers: dict[str, Any] = {"flagged": flagged.successes, "episodes": flagged.episodes}
+    numbers = _columns("flagged", "episodes", one.flagged(condition))
     if condition == "recall":
         return numbers
-    area = auroc_interval(one.highest["recall"], scores)
-    alarms, of = false_alarms_at_detection(one.highest["recall"], scores)
-    numbers |= dict(zip(("auroc", "low", "high"), area or (None, None, None), strict=True))
-    numbers |= {"at_detection": alarms, "clean": of}
+    clean, scored = one.scored("recall"), one.scored(condition)
+    area = auroc_interval(clean, scored)
+    alarms = false_alarms_at_detection(clean.scores, scored.scores)
+    numbers |= dict(zip(("auroc", "auroc_low", "auroc_high"), area or (None, None, None), strict=True))
+    numbers |= _columns("at_detection", "clean", clustered_rate(alarms, clean.poses[: len(alarms)]))
     delays = one.delays(condition, LATE if "step" in condition else 0)
     if len(delays) and condition != NEW_POSE:
         lower, median, upper = np.quantile(delays, [0.25, 0.5, 0.75])
@@ -102,15 +111,24 @@ def _numbers(one: Fitted, condition: str) -> Row:
     return numbers
 
 
-def _auroc_text(r: Mapping[str, Any]) -> str:
-    return f"{r['auroc']:.3f} [{r['low']:.3f}, {r['high']:.3f}]" if r.get("auroc") is not None else ""
+def _columns(count: str, of: str, rate: Rate) -> Row:
+    """Return a rate as columns; `count` and `of` name those of its counts."""
+    return {count: rate.successes, of: rate.episodes, f"{count}_low": rate.low, f"{count}_high": rate.high}
 
 
-def _share(r: Mapping[str, Any], count: str, of: str) -> str:
-    return rate_text(rate_of(int(r[count]), int(r[of]))) if count in r else ""
+def _rate(r: Row, count: str, of: str) -> Rate:
+    """Return the rate of `_columns`."""
+    return told_rate(r, count, of, count) if count in r else rate_of(0, 0)
 
 
-def _delay_text(r: Mapping[str, Any]) -> str:
+def _auroc_text(r: Row) -> str:
+    if r.get("auroc") is None:
+        return ""
+    interval = f" [{r['auroc_low']:.3f}, {r['auroc_high']:.3f}]" if "auroc_low" in r else ""
+    return f"{r['auroc']:.3f}{interval}"
+
+
+def _delay_text(r: Row) -> str:
     return f"{r['delay']:.0f} [{r['delay_lower']:.0f}, {r['delay_upper']:.0f}]" if "delay" in r else ""
 
 
@@ -137,4 +155,4 @@ def selective_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         text = rate_text(rate_of(int(row["successes"]), int(row["episodes"])))
         texts.setdefault(f"takes on {percent(row['coverage'])}", []).append(text)
-    return frame_table("Selective success", pd.DataFrame(rows), texts, "Wilson 95 % intervals.")
+    return frame_table("Selective success", pd.DataFrame(rows), texts, SELECTIVE_NOTE)

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from altbench.report.dots import RATES, Dot, draw_dots
 from altbench.report.style import PLAIN, styled
 from altbench.report.table import percentage
-from altbench.stats.rates import rate_of
 
 FLAGGED = "episodes flagged at the calibrated threshold, Wilson 95 % interval"
 
@@ -16,16 +15,17 @@ FLAGGED = "episodes flagged at the calibrated threshold, Wilson 95 % interval"
 def draw_flagged(data: pd.DataFrame) -> Figure | None:
     """Draw the share of flagged episodes: a line per condition, a panel per detector.
 
-    `data`: detector, condition, flagged, episodes. None if nothing was counted.
+    `data`: detector, condition, flagged, episodes, flagged_low, flagged_high. None if nothing was counted.
     """
     known = data.dropna(subset=["flagged"])
     if known.empty:
         return None
     dots = {}
     for _, row in known.iterrows():
-        rate = rate_of(int(row["flagged"]), int(row["episodes"]))
-        if rate.value is not None and rate.low is not None and rate.high is not None:
-            dots[("", str(row["condition"])), str(row["detector"])] = Dot(rate.value, rate.low, rate.high)
+        rate = row["flagged"] / row["episodes"]
+        # A table of before has no intervals over poses: its dots have none.
+        low, high = (float(row.get(f"flagged_{end}", rate)) for end in ("low", "high"))
+        dots[("", str(row["condition"])), str(row["detector"])] = Dot(rate, low, high)
     conditions, detectors = dict.fromkeys(known["condition"]), list(dict.fromkeys(known["detector"]))
     rows = [("", str(condition)) for condition in conditions]
     with styled():

@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from altbench.core.types import Float64
-from altbench.experiments.shared.detectors import Detector, Scorer
+from altbench.core.types import Float64, Int64
+from altbench.experiments.shared.detectors import Detector, Scored, Scorer
 from altbench.experiments.shared.embeddings import EmbeddedEpisodes
 from altbench.experiments.shared.matrix import Where, clean
-from altbench.stats.rates import Rate, rate_of
+from altbench.stats.rates import Rate, clustered_rate, rate_of
 
 LATE = 12
 """Control step from which a late photograph replaces the image.
@@ -36,23 +36,28 @@ CONDITIONS: dict[str, Where] = {
 class Fitted:
     """A detector fitted to the training keys, and the embedded episodes by condition.
 
-    `threshold`: the calibrated one.
+    `threshold`: the calibrated one. `poses`: the initial pose of each embedded episode, by
+    condition; the same pose has the same number under each.
     """
 
     detector: Detector
     score: Scorer
     threshold: float
     embedded: Mapping[str, EmbeddedEpisodes]
+    poses: Mapping[str, Int64]
 
     @cached_property
     def highest(self) -> dict[str, Float64]:
         """Each episode's highest score, by condition."""
         return {name: w.highest(self.score(w.keys)) for name, w in self.embedded.items()}
 
+    def scored(self, condition: str) -> Scored:
+        """Return the highest scores of a condition's episodes, with their poses."""
+        return Scored(self.highest[condition], self.poses[condition])
+
     def flagged(self, condition: str) -> Rate:
-        """Return the share of episodes with a score above the threshold."""
-        scores = self.highest[condition]
-        return rate_of(int((scores > self.threshold).sum()), len(scores))
+        """Return the share of episodes with a score above the threshold, over poses."""
+        return clustered_rate(self.highest[condition] > self.threshold, self.poses[condition])
 
     def delays(self, condition: str, begin: int) -> Float64:
         """Return the control steps from `begin` to the first flagged decision after it.
@@ -67,11 +72,11 @@ class Fitted:
 
 def selective(one: Fitted, coverage: float) -> Rate:
     """Return success over the share `coverage` of `uniform` episodes with the lowest
-    first score; empty if none was embedded.
+    first score, over poses; empty if none was embedded.
     """
     embedded = one.embedded.get(NEW_POSE)
     if embedded is None:
         return rate_of(0, 0)
     order = np.argsort(embedded.first(one.score(embedded.keys)), kind="stable")
-    taken_on = embedded.success[order[: round(coverage * len(order))]]
-    return rate_of(int(taken_on.sum()), len(taken_on))
+    taken_on = order[: round(coverage * len(order))]
+    return clustered_rate(embedded.success[taken_on], one.poses[NEW_POSE][taken_on])

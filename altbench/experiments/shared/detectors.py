@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
-from altbench.core.types import Float32, Float64
+from altbench.core.types import Float32, Float64, Int64
 from altbench.stats.scores import auroc
 
 Scorer = Callable[[Float32], Float64]
@@ -105,31 +105,42 @@ def calibrated(detector: Detector, demonstrations: Sequence[Float32], every: int
     return sorted(highest)[rank - 1]
 
 
-def false_alarms_at_detection(clean: ArrayLike, strange: ArrayLike, share: float = DETECTION) -> tuple[int, int]:
-    """Count the clean episodes flagged when `share` of the strange ones are flagged.
+def false_alarms_at_detection(clean: Float64, strange: Float64, share: float = DETECTION) -> NDArray[np.bool_]:
+    """Return which clean episodes are flagged when `share` of the strange ones are.
 
-    Return that count and the number of clean episodes.
+    Empty if no episode is strange.
     """
-    below, above = np.asarray(clean, np.float64), np.sort(np.asarray(strange, np.float64))[::-1]
-    if above.size == 0:
-        return 0, 0
-    threshold = above[math.ceil(share * above.size) - 1]
-    return int((below >= threshold).sum()), int(below.size)
+    if strange.size == 0:
+        return np.zeros(0, bool)
+    threshold = np.sort(strange)[::-1][math.ceil(share * strange.size) - 1]
+    flagged: NDArray[np.bool_] = clean >= threshold
+    return flagged
 
 
-def auroc_interval(clean: Float64, strange: Float64) -> tuple[float, float, float] | None:
-    """Return the AUROC with its 95 % bootstrap interval over episodes.
+@dataclass(frozen=True)
+class Scored:
+    """The highest scores of episodes of a condition, (n,), and their initial poses, (n,)."""
 
-    Percentile interval, with a fixed seed. None if a side is empty.
+    scores: Float64
+    poses: Int64
+
+
+def auroc_interval(clean: Scored, strange: Scored) -> tuple[float, float, float] | None:
+    """Return the AUROC with its 95 % bootstrap interval over initial poses.
+
+    Poses are resampled, each with all its episodes of both sides. Percentile interval,
+    with a fixed seed. None if a side is empty.
     """
-    value = auroc(clean, strange)
+    value = auroc(clean.scores, strange.scores)
     if value is None:
         return None
+    poses = np.union1d(clean.poses, strange.poses)
+    sides = [[one.scores[one.poses == pose] for pose in poses] for one in (clean, strange)]
     rng = np.random.default_rng(0)
     found = []
     for _ in range(RESAMPLES):
-        one = clean[rng.integers(len(clean), size=len(clean))]
-        other = strange[rng.integers(len(strange), size=len(strange))]
-        found.append(auroc(one, other))
-    low, high = np.quantile(np.array(found, np.float64), [0.025, 0.975])
+        drawn = rng.integers(len(poses), size=len(poses))
+        found.append(auroc(*(np.concatenate([side[i] for i in drawn]) for side in sides)))
+    # A sample may lack a side, if it has few poses.
+    low, high = np.nanquantile(np.array(found, np.float64), [0.025, 0.975])
     return value, float(low), float(high)

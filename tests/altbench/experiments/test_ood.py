@@ -19,12 +19,14 @@ from altbench.experiments.shared.detectors import (
     DETECTORS,
     SHRINKAGE,
     Detector,
+    Scored,
     auroc_interval,
     calibrated,
     false_alarms_at_detection,
 )
 from altbench.experiments.shared.embeddings import EmbeddedEpisodes
 from altbench.rollout.records import EpisodeRecord
+from altbench.stats.rates import clustered_interval
 from altbench_policies.lookup.table import conformal_threshold
 
 BY_NAME = {detector.name: detector for detector in DETECTORS}
@@ -86,16 +88,29 @@ def test_detectors_are_calibrated_by_the_policy_s_own_rule(scores: list[float], 
 
 def test_false_alarms_are_counted_where_nineteen_of_twenty_are_found() -> None:
     strange = np.arange(20.0)  # 95 % of them: 1 and more
-    assert false_alarms_at_detection([0.0, 0.5, 1.0, 3.0], strange) == (2, 4)
-    assert false_alarms_at_detection([0.0], []) == (0, 0)
+    found = false_alarms_at_detection(np.array([0.0, 0.5, 1.0, 3.0]), strange)
+    assert found.tolist() == [False, False, True, True]
+    assert false_alarms_at_detection(np.zeros(1), np.zeros(0)).size == 0
 
 
 def test_the_aurocs_interval_holds_it_and_shrinks_to_it_where_all_is_clear() -> None:
     rng = np.random.default_rng(0)
-    found = auroc_interval(rng.normal(0, 1, 60), rng.normal(1, 1, 60))
+    each = np.arange(60)
+    found = auroc_interval(Scored(rng.normal(0, 1, 60), each), Scored(rng.normal(1, 1, 60), 60 + each))
     assert found is not None and found[1] < found[0] < found[2] < 1
-    assert auroc_interval(np.zeros(9), np.ones(9)) == (1.0, 1.0, 1.0)
-    assert auroc_interval(np.zeros(0), np.ones(9)) is None
+    nine = Scored(np.zeros(9), each[:9])
+    assert auroc_interval(nine, Scored(np.ones(9), each[:9])) == (1.0, 1.0, 1.0)
+    assert auroc_interval(Scored(np.zeros(0), each[:0]), nine) is None
+
+
+def test_the_aurocs_interval_is_over_poses() -> None:
+    """Each of ten poses has scores of its own: ten episodes of each tell no more than one."""
+    rng, poses = np.random.default_rng(0), np.repeat(np.arange(10), 10)
+    clean, strange = rng.normal(0, 1, 10)[poses], rng.normal(1, 1, 10)[poses]
+    few = auroc_interval(Scored(clean, poses), Scored(strange, poses))
+    many = auroc_interval(Scored(clean, np.arange(100)), Scored(strange, np.arange(100, 200)))
+    assert few is not None and many is not None and few[0] == many[0]
+    assert few[2] - few[1] > 1.8 * (many[2] - many[1])
 
 
 def test_episodes_are_scored_by_their_strangest_decision_and_refused_by_their_first() -> None:
@@ -104,9 +119,11 @@ def test_episodes_are_scored_by_their_strangest_decision_and_refused_by_their_fi
     episode, step = np.repeat([0, 1, 2], 2), np.tile([0, 8], 3)
     embedded = EmbeddedEpisodes(episode, step, keys, np.array([1.0, 1.0, 0.0]))
     lookup = BY_NAME["lookup"]
-    one = Fitted(lookup, lookup.fit(directions[:1]), 0.5, {"recall": embedded, NEW_POSE: embedded})
+    both = {"recall": embedded, NEW_POSE: embedded}
+    one = Fitted(lookup, lookup.fit(directions[:1]), 0.5, both, dict.fromkeys(both, np.array([0, 0, 1])))
     np.testing.assert_array_equal(one.highest["recall"], [0.0, 1.0, 1.0])
-    assert one.flagged("recall").successes == 2
+    flagged = one.flagged("recall")
+    assert flagged.successes == 2 and flagged.low == clustered_interval([1, 1], [2, 1])[0], "two poses"
     np.testing.assert_array_equal(one.delays("recall", 0), [8.0, 0.0])
     np.testing.assert_array_equal(one.delays("recall", 4), [4.0, 4.0])
     assert selective(one, 2 / 3).value == 1.0 and selective(one, 1.0).successes == 2

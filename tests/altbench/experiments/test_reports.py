@@ -37,7 +37,7 @@ from altbench.report.style import policy_styles
 from altbench.results import cells as results
 from altbench.results.training import save_training
 from altbench.runner.episodes import cell_header
-from altbench.stats.rates import wilson_interval
+from altbench.stats.rates import clustered_interval, wilson_interval
 from altbench.sweeps.spec import EventEntry
 from altbench.system.fingerprint import collect
 from altbench_policies.augment import AugmentSpec
@@ -384,6 +384,9 @@ def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, ru
     found = next(s.tables["detectors"] for s in report.sections if "detectors" in s.tables).data
     areas = found[found["condition"] == "photograph"].set_index("detector")["auroc"]
     assert areas["lookup"] == areas["k-NN"] == 1.0
+    flagged = found[found["condition"] == "photograph"].set_index("detector").loc["lookup"]
+    sizes = np.bincount(np.arange(8) % 6)
+    assert flagged["flagged"] == 8 and flagged["flagged_low"] == pytest.approx(clustered_interval(sizes, sizes)[0])
     assert "AUROC for photographs: lookup 1.000" in report.summary
     stems = {stem for section in report.sections for stem in section.figures}
     assert stems == {"flagged", "selective"}
