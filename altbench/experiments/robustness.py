@@ -16,9 +16,9 @@ from altbench.experiments.shared.sections import Report, Section
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, Preset, evaluation, make_sweep, row
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.drawing.stars import STAR
-from altbench.report.flags import flag_rate, thumbnails_note
+from altbench.report.flags import thumbnails_note
 from altbench.report.style import words
-from altbench.report.success import SIGNIFICANT
+from altbench.report.success import HOLM, SIGNIFICANT
 from altbench.report.table import Table, rate_text
 from altbench.stats.paired import family_tests
 from altbench.stats.rates import Rate, countable, crossed_rate, missing, success_rate
@@ -67,8 +67,8 @@ POOLED_NOTE = """
     families are random (two-way clusters, Wilson's interval of the effective counts):
     it is about other families of the kind. Families better, worse: than the first
     policy's. p: exact test that flips the sign of each family's difference,
-    Holm-corrected; {families} families allow no p below {least:.1g}. Only policies that
-    have played every family are shown.
+    Holm-corrected; {families} families allow no p below {least:.1g}. {holm} Only policies
+    that have played every family are shown.
     """
 CARRIES = """
     One checkpoint per policy and one set of demonstrations. `recall` rewards a policy
@@ -88,7 +88,10 @@ FLAGS = """
     5 % of unperturbed episodes are flagged. The policies act whether or not a flag is
     raised.
     """
-FLAGS_NOTE = "Successes/episodes and rate, with 95 % intervals as above."
+FLAGS_NOTE = """
+    Successes/episodes and rate, with 95 % intervals: of perturbed episodes as above, over
+    initial poses and families; of the others over poses.
+    """
 SUMMARY = "Over {families} families of perturbed {kind}: {rates}{verdict}."
 UNRANKED = "; {rows} {have} not converged, and {are} not compared"
 ALIKE = "; {best} is not significantly better than {alike}"
@@ -210,7 +213,7 @@ def _pooled(run: ExperimentRun, labels: Sequence[str], families: Sequence[str]) 
         "families better, worse": [", ".join(map(str, signs[x])) if x in signs else "" for x in whole],
         f"p against {best}" if best else "p": [f"{chances[x]:.2g}" if x in chances else "" for x in whole],
     }
-    note = prose(POOLED_NOTE, families=len(families), least=2 * 0.5 ** len(families))
+    note = prose(POOLED_NOTE, families=len(families), least=2 * 0.5 ** len(families), holm=HOLM.format(part="table"))
     return frame_table(f"Success over all {len(families)} families", data, texts, note)
 
 
@@ -235,14 +238,21 @@ def _flags(run: ExperimentRun, labels: Sequence[str]) -> Table:
             if own.empty:
                 continue
             flagged = own["flagged"].astype(bool)
-            flags, *parts = flag_rate(own), success_rate(own[flagged]), success_rate(own[~flagged])
+            flags, *parts = (
+                _rate(part, kind) for part in (own.assign(success=flagged, status="ok"), own[flagged], own[~flagged])
+            )
             texts.append((label, kind, *(rate_text(part) for part in (flags, *parts))))
             values = (label, kind, flags.successes, flags.episodes, *(part.value for part in parts))
             rows.append(dict(zip(_FLAG_COLUMNS, values, strict=True)))
     heads = ("policy", "perturbed", "episodes with a flag", "success of those", "success of those without")
     columns = {head: [text[i] for text in texts] for i, head in enumerate(heads)}
-    note = FLAGS_NOTE + thumbnails_note(frame[frame["label"].isin(labels)])
+    note = prose(FLAGS_NOTE) + thumbnails_note(frame[frame["label"].isin(labels)])
     return frame_table("Flags and success", pd.DataFrame(rows), columns, note, names=2)
+
+
+def _rate(episodes: pd.DataFrame, kind: str) -> Rate:
+    """Return the success rate of episodes; of perturbed ones over poses and families."""
+    return success_rate(episodes) if kind == UNPERTURBED else crossed_rate(episodes, "perturbation")
 
 
 _FLAG_COLUMNS = ("policy", "disturbed", "flagged", "episodes", "success_flagged", "success_unflagged")

@@ -44,6 +44,11 @@ POSES_NOTE = (
     " effective counts (Rao and Scott 1992; Korn and Graubard 1998), and if all episodes end alike, a pose counts as one."
 )
 TEST = "exact sign-flip test over initial poses, on the same episodes"
+HOLM = (
+    "Holm's correction covers the comparisons within one {part}; the row that others are compared with is the best observed"
+    " on these same episodes, a choice that no p counts."
+)
+"""What the correction counts and what it does not; `part`: condition, or table."""
 SEEDS_NOTE = (
     " With several training seeds, the counts are over all seeds; the test sums each pose's differences over the seeds"
     " that both policies have. Neither says anything about further seeds."
@@ -51,7 +56,7 @@ SEEDS_NOTE = (
 _RATES = "Successes/episodes, rate and Wilson 95 % interval, over all training seeds." + POSES_NOTE
 _RANKING = (
     f" Bold: better than every other row ({TEST}, Holm-corrected, p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes"
-    " are not ranked. All of this is about these checkpoints and these demonstrations."
+    f" are not ranked. {HOLM.format(part='condition')} All of this is about these checkpoints and these demonstrations."
 )
 _OWN_N = (
     " On splits that begin from the demonstrations (recall, replay), a row is ranked among those of its N: other N play"

@@ -17,7 +17,7 @@ from altbench.report.drawing.order import labels_in_order
 from altbench.report.drawing.stars import NO_STARS, STAR, Shown, Stars, stars_of
 from altbench.report.privileged import is_privileged, marked
 from altbench.report.style import Styles, policy_styles, styled, styles_beside_names, words
-from altbench.report.success import POSES_NOTE, SEEDS_NOTE, SIGNIFICANT, TEST, beats_all
+from altbench.report.success import HOLM, POSES_NOTE, SEEDS_NOTE, SIGNIFICANT, TEST, beats_all
 from altbench.report.table import Block, Table, rate_text
 from altbench.results.training import COLUMN
 from altbench.stats.rates import RANKED_FROM, Rate, ranked, success_rate
@@ -32,7 +32,8 @@ PLAIN_NOTE = "Successes/episodes, rate and Wilson 95 % interval. Empty: not meas
 NOTE = (
     f"Successes/episodes, rate and Wilson 95 % interval. Bold: better than every other row ({TEST}, Holm-corrected,"
     f" p < {SIGNIFICANT}); fewer than {RANKED_FROM} episodes are not ranked, nor are privileged rows, which see the"
-    " task's state. Empty: not measured; while a row lacks episodes of a column, no row is bold there." + POSES_NOTE
+    f" task's state. {HOLM.format(part='condition')} Empty: not measured; while a row lacks episodes of a column, no row"
+    " is bold there." + POSES_NOTE
 )
 """The note of a table whose rows are compared."""
 

@@ -54,7 +54,10 @@ def paired_table(title: str, groups: Mapping[str, pd.DataFrame], against: str, n
         "p (Holm)": [f"{p:.2g}" for p in data["p_holm"]],
         "pairs": [str(n) for n in data["pairs"]],
     }
-    note = f"{what}; 95 % intervals over initial poses; {TEST}; fewer than {RANKED_FROM} pairs are not judged."
+    note = (
+        f"{what}; 95 % intervals over initial poses; {TEST}, Holm-corrected over this table; fewer than {RANKED_FROM}"
+        " pairs are not judged."
+    )
     return frame_table(title, data, texts, note)
 
 

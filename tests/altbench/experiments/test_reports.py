@@ -34,6 +34,7 @@ from altbench.experiments.shared.texts import UNCONVERGED_NOTE
 from altbench.experiments.shared.tsne import tsne
 from altbench.report.drawing.stars import STAR
 from altbench.report.style import policy_styles
+from altbench.report.success import HOLM, success_table
 from altbench.results import cells as results
 from altbench.results.training import save_training
 from altbench.runner.episodes import cell_header
@@ -185,6 +186,14 @@ def test_bold_is_who_beats_all_others_on_fifty_episodes(own_policies: Path, run_
     columns = {split: clean(split) for split in ("uniform", "recall")}
     found = matrix_table("T", matrix(run, {label: {"label": label} for label in rows}, columns))
     assert found.blocks[0].best == {(0, 1)}
+
+
+def test_the_note_says_what_holm_covers_and_who_is_compared(own_policies: Path, run_of: Make) -> None:
+    rows = {label: {"policy": f"{own_policies}:Good"} for label in ("bc", "act")}
+    run = run_of(experiments.load("E3"), rows, [{"split": "recall", "episodes": 2}])
+    found = matrix(run, {x: {"label": x} for x in rows}, {"recall": clean("recall")})
+    for note in (matrix_table("Success", found).note, success_table(run.episodes()).note):
+        assert HOLM.format(part="condition") in note
 
 
 def test_no_row_is_bold_while_another_one_is_awaited(
@@ -514,6 +523,9 @@ def test_robustness_pools_families_by_episode_and_ranks_the_best(
     assert list(images) == ["undisturbed", "brightness", "contrast"] and images["contrast"][1].startswith("6/6")
     flags = next(s.tables["flags"] for s in report.sections if "flags" in s.tables)
     assert [row[:2] for row in flags.blocks[0].rows] == [("alt", "undisturbed"), ("alt", "images")]
+    assert HOLM.format(part="table") in pooled.note
+    own, crossed = (text[text.rindex("[") :] for text in (row[4] for row in flags.blocks[0].rows))
+    assert own == "[61, 100]" and crossed == "[31, 100]", "families are random as well"
     assert flags.data["flagged"].to_list() == [0, 0] and flags.data["success_unflagged"].to_list() == [1.0, 1.0]
 
 
