@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
+from published import RESULTS
 from twice import check_twice, published, published_again, tables
 
 from altbench import experiments
@@ -96,3 +98,13 @@ def test_recall_that_was_published_before_poses_counted_has_no_interval(
     told.write_text("policy,recall,recalled,episodes\nalt,trajectory_recall,5,6\n")
     found = tables(one.report(elsewhere))["main"]
     assert "5/6 83 %" in found[1][0].rows[0] and WITHOUT in found[2]
+
+
+def test_no_published_p_is_below_what_thirty_poses_allow() -> None:
+    """Of Holm-corrected p over the rows of a table; episodes of `uniform` begin from a pose each."""
+    files = [*RESULTS.rglob("against_*.csv"), *RESULTS.rglob("learned_*.csv")]
+    for path in (file for file in files if "uniform" not in file.stem):
+        found = pd.read_csv(path)["p_holm"]
+        assert found.empty or found.min() > 0.999 * len(found) * 2 / 2**30, path
+        told = [float(p) for p in re.findall(r"\d(?:\.\d)?e-\d+(?= +\|)", path.with_suffix(".md").read_text())]
+        assert min(told, default=1.0) > 1e-9, path
