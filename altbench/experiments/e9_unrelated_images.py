@@ -141,7 +141,7 @@ def _chunk_table(found: Mapping[tuple[str, str], Recalled | None]) -> Table:
         millimetres = ["" if value is None else f"{value:.1f}" for value in (median, threshold)]
         for head, value in zip(texts, (label, image, rate_text(rate), *millimetres), strict=True):
             texts[head].append(value)
-    note = prose(CHUNKS_NOTE) + without_intervals(known[0] for _, _, known in found if known)
+    note = prose(CHUNKS_NOTE) + without_intervals(known[0] for known in found.values() if known)
     return frame_table("Recalled chunks", pd.DataFrame(rows), texts, note, names=2)
 
 
