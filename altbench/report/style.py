@@ -6,6 +6,7 @@ Nothing here uses pyplot or changes matplotlib's global state.
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ LABEL_LINE = 40
 
 A wide letter, such as a Chinese one, takes two.
 """
+_MOVED = re.compile(r"(.+)\+move(\d+)(?:by([\d.e-]+)|to-(.+))")
+"""A split with an event: what `EventEntry.title` of `sweeps.spec` makes."""
 Panels = Any  # rows of columns of Axes, which numpy cannot type
 CONTROL = "expert"
 """The label of the audit's control. It has no policy, and sees the task's state."""
@@ -169,8 +172,16 @@ def _fallback_fonts() -> tuple[str, ...]:
 
 
 def words(name: str) -> str:
-    """Return a name such as `gaussian_noise` as it is read: `gaussian noise`."""
-    return name.replace("_", " ")
+    """Return a name such as `gaussian_noise` as it is read: `gaussian noise`.
+
+    `recall+move10by0.05`, a split with an event, is `recall, moved by 5 cm at step 10`.
+    """
+    moved = _MOVED.fullmatch(name)
+    if moved is None:
+        return name.replace("_", " ")
+    split, step, by, to = moved.groups()
+    where = f"by {100 * float(by):g} cm" if by else f"to a {to} pose"
+    return f"{words(split)}, moved {where} at step {step}"
 
 
 def folded(label: str) -> str:

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from altbench.report.splits import by_split, splits_in_order
+from altbench.report.style import words
+from altbench.sweeps.spec import EventEntry
 
 
 def frame(splits: list[str], task: str = "Lift") -> pd.DataFrame:
@@ -35,3 +37,15 @@ def test_a_third_party_s_task_orders_its_own_splits(monkeypatch: pytest.MonkeyPa
 def test_a_task_that_is_not_installed_has_its_splits_by_name() -> None:
     assert splits_in_order(frame(["uniform", "recall"], "Elsewhere")) == ["recall", "uniform"]
     assert by_split(frame([], "Elsewhere")).empty
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({"move_at": 10, "by": 0.05}, "extrapolate side, moved by 5 cm at step 10"),
+        ({"move_at": 3, "by": 0.085}, "extrapolate side, moved by 8.5 cm at step 3"),
+        ({"move_at": 10, "to": "demonstrated"}, "extrapolate side, moved to a demonstrated pose at step 10"),
+    ],
+)
+def test_figures_tell_an_event_in_words(event: dict[str, object], told: str) -> None:
+    assert words(f"extrapolate_side+{EventEntry.model_validate(event).title}") == told
