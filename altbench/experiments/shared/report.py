@@ -63,13 +63,16 @@ def write_report(experiment: Experiment, report: Report, run: ExperimentRun, out
 
 
 def checksums(run: ExperimentRun) -> str | None:
-    """Return the checksums of a report's demonstrations: of those here, else those that the published report names."""
-    here = " ".join(sorted({c.data_checksum for c in run.checkpoints if c.data_checksum}))
+    """Return the checksums of a report's demonstrations: of those here, and those that the published report names.
+
+    The latter count if the report stands on published records: another machine may have made
+    the same demonstrations with other last bits.
+    """
+    known = {c.data_checksum for c in run.checkpoints if c.data_checksum}
     about = run.published / ABOUT if run.published else None
-    if here or about is None or not about.is_file():
-        return here or None
-    told: str | None = json.loads(about.read_text(encoding="utf-8"))["fingerprint"]["data"]
-    return told
+    if (run.from_published or not known) and about is not None and about.is_file():
+        known |= set((json.loads(about.read_text(encoding="utf-8"))["fingerprint"]["data"] or "").split())
+    return " ".join(sorted(known)) or None
 
 
 def _with_notes(report: Report, run: ExperimentRun) -> Report:
