@@ -145,7 +145,7 @@ class Policy(ABC, Generic[ConfigT]):
         """Return what every table with a row of these recorded `settings` says below itself.
 
         One clause without a full stop; the row's label stands before it. Empty, as here,
-        if there is nothing to say. Only built-in policies are asked.
+        if there is nothing to say. Only built-in policies are asked: `registry.CAVEATED`.
         """
         del settings
         return ""

@@ -116,6 +116,8 @@ PRIVILEGED = frozenset({"blind", "sb3"})
 
 They are listed, because a published run may be of a policy that is not installed here.
 """
+CAVEATED = frozenset({"act"})
+"""Built-in policies with a `Policy.caveat`, so that tables of the others import no policy."""
 MANIFEST = "altbench_demos:manifest.toml"
 REMOTE = "altbench.remote.client:RemotePolicy"
 """The policy of a server: a URL, or `process:NAME` and `isolate:NAME` for one that a row starts."""

@@ -48,6 +48,6 @@ def labels_in(table: Table) -> set[str]:
 def _caveat(policy: str, spec: str) -> str:
     """Return the caveat of a built-in policy at recorded settings; empty for others: tables run nobody else's code."""
     name = policy.removeprefix("isolate:")
-    if name not in registry.BUILT_IN["policy"]:
+    if name not in registry.CAVEATED:
         return ""
     return registry.policy(name).caveat(json.loads(spec).get("config", {}))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import published
 
+from altbench.core import registry
 from altbench.report.caveats import caveats, labels_in, with_caveats
 from altbench.report.replication import replication_table
 from altbench.report.table import Table
@@ -62,6 +63,11 @@ def test_a_row_that_has_what_the_published_one_has_says_nothing() -> None:
     assert posed == {"act": "not the published ACT, it predicts chunks of 8 (100 there)"}
     assert caveats(played("act", "./mine.py:Act", pose=False)) == {}  # nobody else's code runs for a table
     assert caveats(episodes("act")) == {}  # no settings were recorded
+
+
+def test_the_registry_names_the_policies_that_have_one() -> None:
+    own = {name for name in registry.BUILT_IN["policy"] if "caveat" in vars(registry.policy(name))}
+    assert own == registry.CAVEATED
 
 
 def test_only_the_rows_of_a_table_are_told() -> None:
