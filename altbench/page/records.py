@@ -14,6 +14,7 @@ import pandas as pd
 from altbench.core import registry
 from altbench.core.errors import AltbenchError, ResultsError
 from altbench.core.task import TaskInfo
+from altbench.report.caveats import caveats
 from altbench.report.drawing.order import labels_in_order, tasks_in_order
 from altbench.report.drawing.stars import Shown, Stars, stars_of, unconverged_rows
 from altbench.report.figures import run_styles
@@ -281,6 +282,11 @@ class RunRecords:
     def unconverged(self) -> frozenset[tuple[str, str, int]]:
         """(task, label, N) of the rows with a checkpoint that has not converged."""
         return frozenset().union(*(unconverged_rows(part) for part in parts_of(self.everything)))
+
+    @cached_property
+    def caveats(self) -> dict[str, str]:
+        """What policies say of their rows, by label."""
+        return caveats(self.everything)
 
     @property
     def missing_cells(self) -> tuple[str, ...]:

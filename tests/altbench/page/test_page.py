@@ -121,6 +121,13 @@ def test_a_row_that_has_not_converged_leads_on_the_page_no_more_than_in_the_tabl
     assert "</svg> bc *</span>" in text and "* Not ranked: the network has not converged</p>" in text
 
 
+def test_the_main_table_says_what_a_policy_says_of_its_row(tmp_path: Path) -> None:
+    settings = json.dumps({"config": {"pose": False, "pred_horizon": 8}})
+    write_cell(tmp_path, dataclasses.replace(header("act", 30, "uniform"), spec_json=settings), won(6, 10))
+    build_flat(tmp_path)
+    assert "act: not the published ACT, it sees no pose of the arm" in write_page(tmp_path).read_text()
+
+
 def test_a_legend_of_several_tasks_says_on_which_a_row_has_not_converged(tmp_path: Path) -> None:
     for task, label in (("Lift", "bc"), ("Can", "bc"), ("Lift", "alt"), ("Can", "alt")):
         one = dataclasses.replace(header(label, 30, "uniform"), task=task, name=f"{task.lower()}/{label}")
