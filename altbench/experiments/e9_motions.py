@@ -24,6 +24,7 @@ from altbench.experiments.shared.recall import (
     begun_from,
     counted_records,
     nearest_demonstrations,
+    pose_of,
     told_rate,
 )
 from altbench.rollout.records import EpisodeRecord
@@ -137,26 +138,27 @@ def _counted(run: ExperimentRun, cells: Sequence[Cell]) -> Fallback | None:
 
 
 def _clusters(run: ExperimentRun, cell: Cell, records: Sequence[EpisodeRecord]) -> list[Clusters]:
-    """Return the clusters of each episode: its pose, and under a photograph what its cameras show.
+    """Return the clusters of each episode: its pose, and under a photograph what each camera shows.
 
-    A photograph hides all of the scene: a policy's motion is a function of it.
+    A photograph hides all of the scene: a policy's motion is a function of those that its
+    cameras show. Each camera's is drawn apart, so that it is a way of its own.
     """
-    poses = [own.grid_index for own in begun_from(run, cell, records)]
+    poses = [pose_of(own) for own in begun_from(run, cell, records)]
     if cell.column.perturbation is None:
         return [(pose,) for pose in poses]
     shown = _photographs(run, cell)
-    return [(pose, shown[record.episode]) for pose, record in zip(poses, records, strict=True)]
+    return [(pose, *shown[record.episode]) for pose, record in zip(poses, records, strict=True)]
 
 
-def _photographs(run: ExperimentRun, cell: Cell) -> list[str]:
-    """Return a digest of what the cameras show at first in each episode of a cell under a photograph."""
+def _photographs(run: ExperimentRun, cell: Cell) -> list[tuple[str, ...]]:
+    """Return digests of what each camera shows at first, for each episode of a cell under a photograph."""
     task, own = registry.task(cell.checkpoint.task), run.run_of(cell.checkpoint)
     blank = np.zeros((*own.sweep.image_size, 3), np.uint8)
     found = []
     for plan in episode_plans(own, cell):
         perturber = plan.perturber(task)
         images = [perturber.change(camera, 0, blank) for camera in task.cameras] if perturber else []
-        found.append(hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest())
+        found.append(tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in images))
     return found
 
 

@@ -59,7 +59,7 @@ NOTE = """
     """
 INTERVALS = """
     95 % intervals, Wilson's of the effective counts: initial poses are random, and with a
-    photograph also which photographs the cameras show (two-way clusters).
+    photograph also which one each camera shows (clusters of several ways).
     """
 CHUNKS_NOTE = f"Chunks, their share, and the median distance to a training chunk. {INTERVALS.strip()}"
 FLAGS_NOTE = """

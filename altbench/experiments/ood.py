@@ -257,7 +257,7 @@ def _summary(detected: Sequence[Row], flags: Table) -> str:
         return ""
     rates = {name: flags.blocks[0].rows[list(CONDITIONS).index(name)][1] for name in ("recall", "photograph", NEW_POSE)}
     conditions = ", ".join(f"{name} {rate}" for name, rate in rates.items() if rate)
-    found = {row["detector"]: row["auroc"] for row in detected if row["condition"] == "photograph"}
+    found = {row["detector"]: row["auroc"] for row in detected if row["condition"] == "photograph" and "auroc" in row}
     areas = "; ".join(f"{name} {area:.3f}" for name, area in found.items())
     parts = [prose(SUMMARY, conditions=conditions), *([prose(SUMMARY_AREAS, areas=areas)] if areas else [])]
     return " ".join(parts)

@@ -65,10 +65,11 @@ METHOD = """
 POOLED_NOTE = """
     Successes/episodes and rate, with a 95 % interval in which both initial poses and
     families are random (two-way clusters, Wilson's interval of the effective counts):
-    it is about other families of the kind. Families better, worse: than the first
-    policy's. p: exact test that flips the sign of each family's difference,
-    Holm-corrected; {families} families allow no p below {least:.1g}. {holm} Only policies
-    that have played every family are shown.
+    it is about other families of the kind. Families better, worse: than the
+    policy's that p is against. p: exact test that flips the sign of each family's
+    difference, Holm-corrected; {families} families allow no p below {least:.1g} before the
+    correction. {holm} Only policies that have played every family are shown, and none is
+    tested whose network has not converged.
     """
 CARRIES = """
     One checkpoint per policy and one set of demonstrations. `recall` rewards a policy

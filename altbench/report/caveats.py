@@ -13,7 +13,7 @@ from altbench.core import registry
 from altbench.report.table import Table
 from altbench.stats.parts import Episodes, parts_of
 
-COLUMNS = ("label", "policy", "policy, seed")
+COLUMNS = ("label", "policy", "policy, seed", "row")
 """Columns of tables that name the row; the first of them that a table has."""
 
 

@@ -120,8 +120,9 @@ def paired_gap(frame: pd.DataFrame, first: str, second: str) -> Gap | None:
     own, other = (frame[(frame["label"] == label) & frame["s"].notna()] for label in (first, second))
     if own.empty or other.empty:
         return None
-    episode = ["case", "seed", "episode"]
-    pairs = own.assign(pose=initial_poses(own)).merge(other[[*episode, "s"]], on=episode, suffixes=("", "_other"))
+    episode = ["case", "seed", "episode"]  # of several training seeds, the mean
+    means = own.assign(pose=initial_poses(own)).groupby(episode).agg({"s": "mean", "pose": "first"})
+    pairs = means.join(other.groupby(episode).agg({"s": "mean"}), rsuffix="_other", how="inner")
     differences = (pairs["s"] - pairs["s_other"]).to_numpy(np.float64)
     low, high = clustered_mean(differences, pairs["pose"])
     if low is None or high is None:

@@ -44,7 +44,7 @@ def trajectory_recall(run: ExperimentRun, cell: Cell) -> list[Recall]:
         return []
     owns = begun_from(run, cell, counted_records(run.records(cell)))
     return [
-        (found == own.index, own.grid_index) for found, own in zip(nearest_demonstrations(run, cell), owns, strict=True)
+        (found == own.index, pose_of(own)) for found, own in zip(nearest_demonstrations(run, cell), owns, strict=True)
     ]
 
 
@@ -52,6 +52,11 @@ def begun_from(run: ExperimentRun, cell: Cell, records: Iterable[EpisodeRecord])
     """Return the demonstration that each episode of a `recall` or `replay` cell began from."""
     demonstrations = run.demonstrations(cell.checkpoint)
     return [demonstrations[record.episode % len(demonstrations)] for record in records]
+
+
+def pose_of(demonstration: Demonstration) -> int:
+    """Return the number of a demonstration's pose: that of the grid, or below 0 one of its own."""
+    return demonstration.grid_index if demonstration.grid_index >= 0 else -1 - demonstration.index
 
 
 def nearest_demonstrations(run: ExperimentRun, cell: Cell) -> list[int | None]:
@@ -78,7 +83,7 @@ def lookup_recall(run: ExperimentRun, cell: Cell) -> list[Recall]:
     with_matches = [r for r in counted_records(run.records(cell)) if any(d.matches for d in r.decisions)]
     for record, own in zip(with_matches, begun_from(run, cell, with_matches), strict=True):
         votes = Counter(d.matches[0][0] for d in record.decisions if d.matches)
-        found.append((votes[own.index] > sum(votes.values()) / 2, own.grid_index))
+        found.append((votes[own.index] > sum(votes.values()) / 2, pose_of(own)))
     return found
 
 

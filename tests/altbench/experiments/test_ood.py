@@ -8,11 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from synthetic import episode
 
+from altbench.experiments.ood_figures import draw_flagged
 from altbench.experiments.ood_scores import NEW_POSE, Fitted, selective
 from altbench.experiments.shared import embeddings
 from altbench.experiments.shared.detectors import (
@@ -166,3 +169,15 @@ def test_what_does_not_count_is_not_embedded_and_the_rest_are_numbered_without_i
     assert found.highest(np.array([1.0, 2.0, 3.0, 4.0])).tolist() == [2.0, 4.0]
     kept[0] = kept[2] = kept[1]
     assert embeddings.embed_episodes(run, cell, 3) is None
+
+
+def test_a_table_of_before_is_drawn_without_intervals() -> None:
+    table = pd.DataFrame({"detector": ["lookup"], "condition": ["recall"], "flagged": [3], "episodes": [10]})
+    limits = {"flagged_low": 0.1, "flagged_high": 0.6}
+    bars = []
+    for shown in (table, table.assign(**limits)):
+        figure = draw_flagged(shown)
+        assert isinstance(figure, Figure)
+        lines = [line.get_xdata() for axis in figure.axes for line in axis.get_lines()]
+        bars.append(max(float(np.ptp(x)) for x in lines if len(x) > 1))
+    assert bars == [0.0, pytest.approx(0.5)]

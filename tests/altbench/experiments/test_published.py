@@ -105,6 +105,7 @@ def test_no_published_p_is_below_what_thirty_poses_allow() -> None:
     files = [*RESULTS.rglob("against_*.csv"), *RESULTS.rglob("learned_*.csv")]
     for path in (file for file in files if "uniform" not in file.stem):
         found = pd.read_csv(path)["p_holm"]
-        assert found.empty or found.min() > 0.999 * len(found) * 2 / 2**30, path
+        least = len(found) * 2 / 2**30
+        assert found.isna().all() or found.min() > 0.999 * least, path
         told = [float(p) for p in re.findall(r"\d(?:\.\d)?e-\d+(?= +\|)", path.with_suffix(".md").read_text())]
-        assert min(told, default=1.0) > 1e-9, path
+        assert min(told, default=1.0) > 0.95 * least, path  # two digits are printed

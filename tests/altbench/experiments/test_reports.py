@@ -20,7 +20,7 @@ from altbench import experiments
 from altbench.core.errors import AltbenchError
 from altbench.experiments import e4_encoders as encoders
 from altbench.experiments import e6_reactivity as reactivity
-from altbench.experiments import ood_scores, reproduce, robustness, scaling
+from altbench.experiments import e9_motions, ood_scores, reproduce, robustness, scaling
 from altbench.experiments.shared.experiment import Experiment
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, Undrawn
@@ -346,7 +346,7 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
     report = one.report(run)
     fallen = {row[1]: row for row in report.sections[0].tables["fallback"].blocks[0].rows}
     assert fallen["camera"][2:4] == ("12", "6") and fallen["camera"][6] == "2.6"  # log2 of 6
-    assert fallen["photograph"][2:5] == ("12", "1", "100 % [61, 100]") and fallen["photograph"][6] == "0.0"
+    assert fallen["photograph"][2:5] == ("12", "1", "100 % [52, 100]") and fallen["photograph"][6] == "0.0"
     assert "near a training chunk: alt 100 %. ALT flags 0/12" in report.summary
     found = figures_of(one, report)["fallback"]
     assert isinstance(found, Figure) and "fallback" in report.sections[0].figures
@@ -354,6 +354,22 @@ def test_what_comes_out_of_a_photograph_is_counted_by_demonstration(lookup: str,
     assert widths == [[0.167, 0.167, 0.667], [1.0, 0.0, 0.0]]
     chunks = {row[1]: row for row in report.sections[1].tables["chunks"].blocks[0].rows}
     assert " 100 % " in chunks["photograph"][2] and chunks["photograph"][3] == "0.0"
+
+
+def test_what_one_camera_shows_is_a_way_of_its_own(lookup: str, run_of: Make, tmp_path: Path) -> None:
+    """Episodes that share one camera's picture share a cluster, whatever the other camera shows."""
+    for name, colour in (("one", (200, 30, 90)), ("two", (10, 200, 40))):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / f"{name}.png")
+    photograph = {"name": "photograph", "severities": [5], "options": {"folder": str(tmp_path)}}
+    run = run_of(
+        experiments.load("E9"),
+        {"alt": {"policy": lookup}},
+        [{"split": "recall", "episodes": 12, "perturbations": [photograph]}],
+    )
+    (cell,) = run.recorded
+    found = e9_motions._clusters(run, cell, list(run.records(cell)))
+    ways = [set(way) for way in zip(*found, strict=True)]
+    assert [len(way) for way in ways] == [6, 2, 2]
 
 
 def test_one_photograph_says_nothing_of_others(lookup: str, run_of: Make, tmp_path: Path) -> None:
