@@ -20,6 +20,7 @@ VARIANTS = {
     "lookups-data1",
     "E8-latent-map",
     "alt-plus-default",
+    "alt-plus-default-data6",
     "alt-plus-following",
     "bc-settings",
     "bc-steps",
