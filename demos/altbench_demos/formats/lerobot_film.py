@@ -76,6 +76,8 @@ def read(path: Path, size: tuple[int, int], times: Iterable[float], fps: float) 
         if not container.streams.video:
             raise DatasetError(f"{path}: expected a film, got none")
         stream: Any = container.streams.video[0]
+        if stream.codec_context is None:  # a header that was cut off, or an unknown codec
+            raise DatasetError(f"{path}: expected a film, got one that FFmpeg has no decoder for")
         # Before a frame is decoded, since its size is what is reserved for it.
         if (stream.height, stream.width) != size:
             raise DatasetError(f"{path}: expected images of {size}, got {(stream.height, stream.width)}")

@@ -19,6 +19,7 @@ from altbench.core import registry
 from altbench.core.demonstration import ImportOptions
 from altbench.core.errors import AltbenchError, DatasetError
 from altbench.dataset.recognising import recognise
+from altbench_demos.formats import lerobot_film
 
 FILES = (
     "meta/info.json",
@@ -85,6 +86,16 @@ def test_bytes_that_are_lost_or_changed_are_refused_in_one_line(sound: Path, dat
     assert "\n" not in said and len(said) < 2000
     if kind == "lost" and path.suffix == ".mp4":
         assert path.name in said
+
+
+def test_a_film_that_is_cut_anywhere_is_refused(sound: Path, tmp_path: Path) -> None:
+    """Cut within its header, it has a stream that FFmpeg has no decoder for."""
+    content = (sound / FILES[-2]).read_bytes()
+    for place in range(0, len(content), 5):
+        cut = tmp_path / "cut.mp4"
+        cut.write_bytes(content[:place])
+        with pytest.raises(DatasetError, match=r"cut\.mp4"):
+            lerobot_film.read(cut, (16, 16), [0.0, 10.0], 20.0)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
