@@ -18,7 +18,7 @@ from altbench.core import registry
 from altbench.core.types import Float64
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.experiment_run import ExperimentRun
-from altbench.experiments.shared.matrix import Where, cells_of, recorded_cells
+from altbench.experiments.shared.matrix import Where, has_published, recorded_cells
 from altbench.experiments.shared.recall import (
     FEWEST,
     begun_from,
@@ -168,10 +168,7 @@ def _published(run: ExperimentRun, stem: str, label: str, image: str, where: Whe
     None if its episodes are not from published records, or without a number in the column
     `needed`.
     """
-    published = {cell.key for cell in run.from_published}
-    if not any(cell.key in published for cell in cells_of(run, {**where, "label": label})):
-        return None
-    return _row(run, stem, label, image, needed)
+    return _row(run, stem, label, image, needed) if has_published(run, {**where, "label": label}) else None
 
 
 def _row(run: ExperimentRun, stem: str, label: str, image: str, needed: str) -> Any:

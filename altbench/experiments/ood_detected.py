@@ -15,7 +15,7 @@ import pandas as pd
 from altbench.experiments.ood_scores import CONDITIONS, LATE, NEW_POSE, Fitted, selective
 from altbench.experiments.shared.detectors import DETECTION, DETECTORS, auroc_interval, false_alarms_at_detection
 from altbench.experiments.shared.experiment_run import ExperimentRun
-from altbench.experiments.shared.matrix import cells_of
+from altbench.experiments.shared.matrix import has_published
 from altbench.experiments.shared.recall import told_rate, without_intervals
 from altbench.experiments.shared.texts import frame_table, percent, prose
 from altbench.report.table import Table, rate_text
@@ -56,12 +56,7 @@ def detected_rows(run: ExperimentRun, fitted: Sequence[Fitted]) -> list[Row]:
 
 def _published_conditions(run: ExperimentRun) -> set[str]:
     """Return the conditions under which ALT's episodes are published ones."""
-    published = {cell.key for cell in run.from_published}
-    return {
-        name
-        for name, where in CONDITIONS.items()
-        if any(cell.key in published for cell in cells_of(run, {**where, "label": "alt"}))
-    }
+    return {name for name, where in CONDITIONS.items() if has_published(run, {**where, "label": "alt"})}
 
 
 def _told(run: ExperimentRun, stem: str, **where: Any) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import published
 import pytest
@@ -18,23 +19,23 @@ KEYS_ALONE = {"alt", "vinn"}
 """Their networks make keys, and predict no action: the rule does not read what they learn (policies/README.md)."""
 
 
-def trained():
+def trained() -> dict[str, type[Trainable]]:
     kinds = {name: registry.policy(name) for name in registry.names("policy")}
     return {name: kind for name, kind in kinds.items() if issubclass(kind.config_type, TrainingSpec)}
 
 
-def test_every_network_that_predicts_actions_has_the_rule():
+def test_every_network_that_predicts_actions_has_the_rule() -> None:
     without = {name for name, kind in trained().items() if not kind.least_epochs}
     assert without == KEYS_ALONE
     assert {kind.least_epochs for name, kind in trained().items() if name not in KEYS_ALONE} == {LEAST_EPOCHS}
 
 
-def test_the_network_of_alt_plus_alone_has_the_rule_of_alt_plus():
+def test_the_network_of_alt_plus_alone_has_the_rule_of_alt_plus() -> None:
     assert registry.policy("regressor").least_epochs == registry.policy("alt_plus").least_epochs > 0
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(published.RESULTS)))
-def test_published_networks_say_how_often_they_saw_the_frames(folder):
+def test_published_networks_say_how_often_they_saw_the_frames(folder: Path) -> None:
     known = load_training(folder)
     for _, cell in published.cells(folder).drop_duplicates("checkpoint_key").iterrows():
         kind = registry.policy(cell.policy)

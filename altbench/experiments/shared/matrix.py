@@ -96,6 +96,12 @@ def recorded_cells(run: ExperimentRun, where: Where) -> list[Cell]:
     return [cell for cell in cells_of(run, where) if cell.key in recorded]
 
 
+def has_published(run: ExperimentRun, where: Where) -> bool:
+    """Return whether any cell with these values has its episodes from published records."""
+    published = {cell.key for cell in run.from_published}
+    return any(cell.key in published for cell in cells_of(run, where))
+
+
 def label_rows(run: ExperimentRun, labels: Iterable[str]) -> dict[str, Where]:
     """Make a row of each label that the run has cells of."""
     rows = {label: {"label": label} for label in labels}
