@@ -208,7 +208,8 @@ def test_e2_sets_the_expert_beside_the_policies(tmp_path: Path, monkeypatch: pyt
     control = next(s.text for s in report.sections if s.heading == "What S does not say")
     assert "- interpolate: the expert's highest S 0.800, mean 0.80; open_loop - expert: 0.20 [0.20, 0.20]" in control
     assert control.count("diffusion - expert: 0.20") == len(CASES)
-    assert "no sign of recall: the expert, which recalls nothing, has a highest S of 0.800 (of 4" in report.summary
+    told = "the expert, which recalls nothing, has a highest S of 0.800 (of 4; mean 0.80) in distribution."
+    assert f"S alone is no sign of recall: {told}" in report.summary
 
 
 def unlike(cell: object, number: int) -> EpisodeRecord:
