@@ -17,7 +17,17 @@ from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import Matrix, Where, chosen, clean, label_rows, matrix, matrix_table
 from altbench.experiments.shared.recall import without_intervals
 from altbench.experiments.shared.sections import Report, Reported, Section
-from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, Preset, evaluation, make_sweep, row
+from altbench.experiments.shared.sweeps import (
+    EPISODES,
+    KEY,
+    POLICIES,
+    N,
+    Preset,
+    evaluation,
+    make_sweep,
+    row,
+    without_thumbnails,
+)
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.drawing.order import labels_in_order
 from altbench.report.drawing.stacks import Stacks, draw_stacks
@@ -35,6 +45,7 @@ SEVERITY = 5
 """Severity of the photograph: at 5 nothing is left of the camera's image."""
 HOLD = "alt-hold"
 """The row of ALT that keeps its pose while its flag is up."""
+SHOWN = (*ROWS, HOLD, KEY)
 METHOD = """
     Lift, {n} demonstrations, split `recall`, {episodes} episodes. Each camera shows an
     unrelated photograph, one of twelve, for the whole episode. Each episode is assigned
@@ -52,7 +63,10 @@ CHUNKS_TEXT = """
     one, where any good motion is near a demonstration. So read the shares beside the control
     `{expert}`: the scripted expert on the same episodes, which has seen no demonstration.
     """
-HOLDING = "`{hold}` is ALT's checkpoint with another setting: it keeps its pose while its flag is raised."
+HOLDING = """
+    `{hold}` is ALT's checkpoint with another setting: it keeps its pose while its flag is
+    raised. `{key}` is ALT without plain thumbnails: its flag has the learned key alone.
+    """
 NOTE = """
     If all {n} demonstrations were equally frequent, the entropy would be {bits:.1f}
     bits. {intervals} They take the most common demonstrations as given.
@@ -75,8 +89,9 @@ REPORTED = "{count}; the two most common account for {share}"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Ask for every policy, and for ALT that holds, with and without the photograph."""
-    rows = [*(row(policy, preset) for policy in ROWS), row("alt", preset, label=HOLD, when_ood="hold")]
+    """Ask for every policy, for ALT that holds and ALT without thumbnails, with and without the photograph."""
+    rows = [row(policy, preset) for policy in ROWS]
+    rows += [row("alt", preset, label=HOLD, when_ood="hold"), *without_thumbnails(preset)]
     photograph = PerturbationEntry(name=PHOTOGRAPH, severities=(SEVERITY,))
     evaluations = [evaluation("recall"), evaluation("recall", perturbations=[photograph])]
     return [make_sweep("unrelated-images", rows, evaluations)]
@@ -84,7 +99,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
 
 def report(run: ExperimentRun) -> Report:
     """Report which demonstration is executed, how often it is flagged, and success."""
-    rows = label_rows(run, (*ROWS, HOLD))
+    rows = label_rows(run, SHOWN)
     labels = list(rows)
     conditions: dict[str, Where] = {"camera": clean("recall"), "photograph": _photograph()}
     found = matrix(run, rows, conditions)
@@ -113,7 +128,7 @@ def report(run: ExperimentRun) -> Report:
         ),
         Section(
             "Flags, and success when a policy stops on its own flag",
-            prose(HOLDING, hold=HOLD),
+            prose(HOLDING, hold=HOLD, key=KEY),
             {"flags": _flag_table(found, flags, thumbnails_note(run.episodes()))},
         ),
         Section("Success", "", {"success": matrix_table("Success with a photograph", found)}),

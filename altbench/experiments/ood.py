@@ -35,7 +35,7 @@ from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table, recorded_cells
 from altbench.experiments.shared.sections import Report, Section
-from altbench.experiments.shared.sweeps import EPISODES, N, Preset, evaluation, make_sweep, row
+from altbench.experiments.shared.sweeps import EPISODES, KEY, N, Preset, evaluation, make_sweep, row, without_thumbnails
 from altbench.experiments.shared.texts import frame_table, percent, prose
 from altbench.report.flags import calibrated_flags_table, flag_rate, thumbnails_note
 from altbench.report.table import Table, rate_text
@@ -51,8 +51,6 @@ CALIBRATION = 199
 """Episodes that the calibrated threshold is set on: enough that it mostly gives 2 to 8 % false alarms."""
 HOLD = "alt-hold"
 """The row of ALT that keeps its pose while its flag is up."""
-KEY = "alt-key"
-"""The row of ALT without thumbnails, which `paper` never has."""
 PERTURBATIONS = (
     PerturbationEntry(name="photograph", severities=(3, 5)),
     PerturbationEntry(name="photograph", severities=(5,), from_step=LATE),
@@ -90,7 +88,7 @@ SUMMARY_AREAS = "AUROC for photographs: {areas}."
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Ask for ALT that acts and for ALT that holds, unperturbed and perturbed."""
     rows = [row("alt", preset), row("alt", preset, label=HOLD, when_ood="hold")]
-    without = [row("alt", preset, label=KEY, appearance=0.0)] if preset == "small" else []
+    without = without_thumbnails(preset)
     keys = [entry.name for entry in without]
     evaluations = [
         evaluation(CALIBRATE, CALIBRATION, policies=["alt", *keys]),

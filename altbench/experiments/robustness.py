@@ -13,7 +13,17 @@ from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.matrix import Where, clean, converged, heat_map, label_rows, matrix, matrix_table
 from altbench.experiments.shared.sections import Report, Section
-from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, Preset, evaluation, make_sweep, row
+from altbench.experiments.shared.sweeps import (
+    EPISODES,
+    KEY,
+    POLICIES,
+    N,
+    Preset,
+    evaluation,
+    make_sweep,
+    row,
+    without_thumbnails,
+)
 from altbench.experiments.shared.texts import frame_table, listed, percent, prose
 from altbench.report.drawing.stars import STAR
 from altbench.report.flags import thumbnails_note
@@ -49,7 +59,7 @@ The second shows how much the augmentation alone is worth.
 """
 UNTUNED = (*POLICIES, "fisher")
 """The rows of every experiment, and the lookup that weighs pixels: neither was trained for perturbed images."""
-ROWS = (*UNTUNED, ROBUST, AUGMENTED)
+ROWS = (*UNTUNED, KEY, ROBUST, AUGMENTED)
 
 METHOD = """
     Lift, {n} demonstrations, split `recall`: only the image differs from the
@@ -58,7 +68,8 @@ METHOD = """
     episodes beside them. Training shifts or crops images a little, and ALT's also
     jitters their colours. `{robust}` is `alt_plus` trained on perturbed images: in half
     of the samples, colours are jittered, fields of random colours blended in, and
-    rectangles painted over. `{augmented}` is `bc` trained in the same way. Contrast,
+    rectangles painted over. `{augmented}` is `bc` trained in the same way, and `{key}` is
+    `alt` without plain thumbnails in its key. Contrast,
     occlusion, fog and noise are therefore not new to these two; photographs,
     distractors, textures, blur and other viewpoints are.
     """
@@ -100,9 +111,10 @@ BEST = "; {best} is significantly better than every other"
 
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
-    """Ask for every row, unperturbed and under each family; two are trained for it."""
+    """Ask for every row, unperturbed and under each family; the last two are trained for it."""
     rows = [row(policy, preset) for policy in UNTUNED]
     rows += [
+        *without_thumbnails(preset),
         row("alt_plus", preset, ROBUST, **_robust_settings(preset)),
         row("bc", preset, AUGMENTED, **_augmentation(preset)),
     ]
@@ -261,7 +273,9 @@ _FLAG_COLUMNS = ("policy", "disturbed", "flagged", "episodes", "success_flagged"
 
 def _method(run: ExperimentRun) -> str:
     worth = prose(UNDERTRAINED if AUGMENTED in run.with_other_settings else ALIKE_TRAINED, augmented=AUGMENTED)
-    method = prose(METHOD, n=N, each=EACH, severity=SEVERITY, episodes=EPISODES, robust=ROBUST, augmented=AUGMENTED)
+    method = prose(
+        METHOD, n=N, each=EACH, severity=SEVERITY, episodes=EPISODES, robust=ROBUST, augmented=AUGMENTED, key=KEY
+    )
     return f"{method} {prose(CARRIES, robust=ROBUST, worth=worth)}"
 
 

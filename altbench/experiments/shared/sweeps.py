@@ -38,6 +38,8 @@ EPISODES = 100
 """Episodes of a cell, unless its evaluation says otherwise."""
 POLICIES = ("alt", "alt_plus", "kdtree", "open_loop", "bc", "act", "diffusion")
 """The rows of the main table, and of every experiment that compares policies."""
+KEY = "alt-key"
+"""The row of ALT with its learned key alone, without plain thumbnails, in every table of flags."""
 OUT_OF_DISTRIBUTION = ("interpolate", "extrapolate_side", "extrapolate_back")
 """Splits with poses between and beyond the demonstrated ones."""
 
@@ -52,6 +54,11 @@ def row(policy: str, preset: Preset, label: str = "", n: Sequence[int] = (N,), *
     if known and preset not in known:
         return PolicyEntry(policy=policy, label=label, n=tuple(n), config=config)
     return PolicyEntry(policy=policy, label=label, preset=preset, n=tuple(n), config=config)
+
+
+def without_thumbnails(preset: Preset) -> list[PolicyEntry]:
+    """Make the row of ALT without thumbnails; no row at `paper`, whose ALT has none."""
+    return [row("alt", preset, label=KEY, appearance=0.0)] if preset == "small" else []
 
 
 def evaluation(

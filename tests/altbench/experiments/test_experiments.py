@@ -337,6 +337,14 @@ def test_more_baselines_stand_beside_the_main_table_and_act_s_ensemble_shares_it
     assert "act_ensemble" not in {entry.name for entry in experiments.load("E3").sweeps("paper")[1].policies}
 
 
+@pytest.mark.parametrize("identity", ["E9", "ood", "robustness"])
+def test_a_table_of_flags_has_alt_without_thumbnails(identity: str, tmp_path: Path) -> None:
+    run = reproduce.open_run(experiments.load(identity), "small", tmp_path, "none")
+    shares = {cell.label: cell.config["appearance"] for cell in run.cells if cell.checkpoint.policy == "alt"}
+    assert shares[common.KEY] == 0 < shares["alt"]
+    assert not common.without_thumbnails("paper"), "the published ALT has no thumbnails"
+
+
 def test_prose_joins_the_lines_of_a_paragraph_and_fills_blanks_without_changing_them() -> None:
     text = """
         One {what}
