@@ -32,13 +32,13 @@ def frame_table(
     """Make a table with `data` as its CSV and `texts` as what people read.
 
     `texts`: head of a column -> one text per row. `names`: how many columns name the
-    row. The note explains the star of a rate whose network has not converged.
+    row. The note is one line per paragraph, and explains the star of a rate whose network
+    has not converged.
     """
     rows = tuple(zip(*texts.values(), strict=True))
     starred = any(text.endswith(STAR) for row in rows for text in row[names:])
-    return Table(
-        title, data, (Block(title, tuple(texts), rows, names=names),), note + (UNCONVERGED_NOTE if starred else "")
-    )
+    explained = flowing(note) + (UNCONVERGED_NOTE if starred else "")
+    return Table(title, data, (Block(title, tuple(texts), rows, names=names),), explained)
 
 
 def cost_text(costs: pd.DataFrame, label: str, column: str, scale: float = 1.0) -> str:
@@ -53,9 +53,13 @@ def prose(text: str, **blanks: object) -> str:
     Texts of reports are constants, wrapped in the source so that they can be read
     there.
     """
-    paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
     # Filled last, because a blank may hold lines of its own, such as a list.
-    return "\n\n".join(paragraphs).format(**blanks)
+    return flowing(text).format(**blanks)
+
+
+def flowing(text: str) -> str:
+    """Return `text` on one line per paragraph."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def listed(words: Sequence[str]) -> str:

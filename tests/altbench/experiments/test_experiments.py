@@ -302,6 +302,7 @@ def test_every_experiment_reports_before_anything_has_run(identity: str, preset:
     path = write_report(one, report, run, tmp_path, FINGERPRINT)
     text = path.read_text()
     assert "{" not in text and "}" not in text, "a blank that was not filled"
+    assert "\n    " not in text, "a paragraph with the source's indentation, which Markdown shows as code"
     assert one.question in text and dict(matplotlib.rcParams) == before
 
 
@@ -355,6 +356,17 @@ def test_prose_joins_the_lines_of_a_paragraph_and_fills_blanks_without_changing_
     assert prose(text, what="paragraph", lines="- a\n- b") == "One paragraph on two lines.\n\n- a\n- b"
     with pytest.raises(KeyError, match="lines"):
         prose(text, what="paragraph")
+
+
+def test_a_table_s_note_loses_the_indentation_of_the_source() -> None:
+    note = """
+        Means over episodes,
+        with intervals. {label}
+
+        Empty: not measured.
+        """
+    table = frame_table("Rates", pd.DataFrame({"policy": ["alt"]}), {"policy": ["alt"]}, note)
+    assert table.note == "Means over episodes, with intervals. {label}\n\nEmpty: not measured."
 
 
 def test_texts() -> None:
