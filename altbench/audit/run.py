@@ -19,9 +19,11 @@ from altbench.audit.cases import ORDER, AuditedEpisode, audit_episodes, frame_of
 from altbench.audit.subject import Subject
 from altbench.audit.tables import audit_table, terminal
 from altbench.core import registry
+from altbench.report.caveats import caveat_of, with_caveats
 from altbench.report.table import Table, to_csv, write_table
 from altbench.results import cells
 from altbench.results.folder import remove_leftovers
+from altbench.results.training import training_of_run
 from altbench.runner.executors import make_executor
 from altbench.runner.jobs import RolloutJob
 from altbench.runner.progress import Board
@@ -102,13 +104,24 @@ def write(
     calibrated table and that of S, and the figures that could not be drawn.
     """
     frame = frame_of([*audited, *control])
-    calibrated, table = calibrated_table(frame, distance, source), audit_table(frame, distance, source)
+    known = _caveats(subject)
+    calibrated = with_caveats(calibrated_table(frame, distance, source), known)
+    table = with_caveats(audit_table(frame, distance, source), known)
     made_by = dataclasses.replace(subject.run.fingerprint(), data=subject.checkpoint.data_checksum or None)
     write_table(calibrated, out, "calibrated", made_by)
     write_table(table, out, "audit", made_by)
     write_text(out / "episodes.csv", to_csv(dataclasses.replace(table, data=frame.drop(columns=ORDER))))
     fingerprint.write_fingerprint(out, made_by)
     return (calibrated, table), _draw(subject, audited, frame, made_by, out)
+
+
+def _caveats(subject: Subject) -> dict[str, str]:
+    """Return label -> what the tables must say of the row below them; empty without a need."""
+    cell, trained = subject.cells[0], training_of_run(subject.run).get(subject.checkpoint.key, {})
+    texts = [caveat_of(cell.checkpoint.policy, cell.config)]
+    texts += ["a network that has not converged (training.json)"] if trained.get("converged") is False else []
+    told = "; ".join(filter(None, texts))
+    return {cell.label: told} if told else {}
 
 
 def _draw(

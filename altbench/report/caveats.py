@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from altbench.core import registry
 from altbench.report.table import Table
@@ -25,7 +26,7 @@ def caveats(episodes: Episodes) -> dict[str, str]:
             continue
         rows = part[["label", "policy", "spec_json"]].drop_duplicates()
         for label, policy, spec in rows.itertuples(index=False, name=None):
-            if text := _caveat(str(policy), str(spec)):
+            if text := caveat_of(str(policy), json.loads(str(spec)).get("config", {})):
                 found.setdefault(str(label), {})[text] = None
     return {label: "; ".join(texts) for label, texts in sorted(found.items())}
 
@@ -45,9 +46,7 @@ def labels_in(table: Table) -> set[str]:
     return {str(name).partition(", seed ")[0] for name in named}
 
 
-def _caveat(policy: str, spec: str) -> str:
+def caveat_of(policy: str, settings: Mapping[str, Any]) -> str:
     """Return the caveat of a built-in policy at recorded settings; empty for others: tables run nobody else's code."""
     name = policy.removeprefix("isolate:")
-    if name not in registry.CAVEATED:
-        return ""
-    return registry.policy(name).caveat(json.loads(spec).get("config", {}))
+    return registry.policy(name).caveat(settings) if name in registry.CAVEATED else ""

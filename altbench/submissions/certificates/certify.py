@@ -18,6 +18,7 @@ from altbench.core import registry
 from altbench.core.errors import ConfigError
 from altbench.core.spec import read_toml
 from altbench.page import PAGE, write_page_of_run
+from altbench.report.caveats import caveats, with_caveats
 from altbench.report.table import Table, write_table
 from altbench.results import cells
 from altbench.results.run import Run
@@ -167,6 +168,7 @@ def judge(run: Run, console: Console) -> Certificate:
     judged = [_judged(label, frame, control, _rates(clean, label), floor) for label, frame in frames.items()]
     expert_rates = {split: _rate_of(records) for split, (_, records) in played.items()}
     judged.append(_judged(expert.EXPERT, control, control, expert_rates, floor))
+    audit = calibrated_table(pd.concat([*frames.values(), control]), find_distance(DISTANCE), SOURCE)
     measured = [one for one in run.measures() if one.label == own_label]
     trained = training_of_run(run).get(own["recall"].checkpoint.key, {})
     return Certificate(
@@ -178,7 +180,7 @@ def judge(run: Run, console: Console) -> Certificate:
         _flag_rate(perturbed),
         _flag_rate(clean[(clean["label"] == own_label) & (clean["split"] == "recall")]),
         measured[0] if measured else None,
-        calibrated_table(pd.concat([*frames.values(), control]), find_distance(DISTANCE), SOURCE),
+        with_caveats(audit, caveats(episodes)),
         run.fingerprint().one_line(),
         trained.get("epochs"),
         trained.get("converged"),

@@ -24,6 +24,7 @@ from altbench.audit.cases import CASES, AuditedEpisode, audit_episodes, case_of,
 from altbench.audit.figures import LOWEST, distribution, likeness_frame, similarity_bars
 from altbench.audit.subject import Subject, find_subject
 from altbench.audit.tables import audit_table
+from altbench.core import registry
 from altbench.core.errors import CheckpointError, ConfigError, DatasetError, ResultsError, UnknownNameError
 from altbench.report.drawing.layout import add_footer
 from altbench.report.style import policy_styles, styled
@@ -137,6 +138,20 @@ def test_the_files_say_all_that_a_hand_needs(run: Path, tmp_path: Path) -> None:
     text = io.StringIO()
     audit_run.show(subject, tables, Console(file=text, width=140))
     assert "in distribution" in text.getvalue() and "missing" not in text.getvalue()
+
+
+def test_the_tables_say_what_the_row_must_say_of_itself(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = find(checkpoint(run))
+    monkeypatch.setattr(registry, "CAVEATED", frozenset({"open_loop"}))
+    monkeypatch.setattr(registry.policy("open_loop"), "caveat", classmethod(lambda cls, settings: "looks once"))
+    monkeypatch.setattr(audit_run, "training_of_run", lambda run: {subject.checkpoint.key: {"converged": False}})
+    audited = audit_run.audit(subject, DISTANCE, "positions")
+    audit_run.write(subject, audited, (), DISTANCE, "positions", tmp_path)
+    for stem in ("calibrated", "audit"):
+        told = "open_loop: looks once; a network that has not converged (training.json)."
+        assert told in (tmp_path / f"{stem}.md").read_text()
 
 
 # ------------------------------------------------------------------------------------------------------------ mistakes
