@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,16 @@ from altbench.experiments.shared.embeddings import (
 from altbench.experiments.shared.experiment import Experiment, Say
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, drawn
-from altbench.experiments.shared.matrix import Where, cells_of, chosen, clean, matrix, matrix_table, recorded_cells
+from altbench.experiments.shared.matrix import (
+    Where,
+    cells_of,
+    chosen,
+    clean,
+    label_rows,
+    matrix,
+    matrix_table,
+    recorded_cells,
+)
 from altbench.experiments.shared.sections import Report, Section
 from altbench.experiments.shared.sweeps import EPISODES, KEY, N, Preset, evaluation, make_sweep, row, without_thumbnails
 from altbench.experiments.shared.texts import frame_table, percent, prose
@@ -67,6 +77,7 @@ FLAG_METHOD = """
     """
 THRESHOLD = "its threshold is calibrated for {rate} false alarms per episode"
 THRESHOLD_FIXED = "flags below a similarity of {gamma:g}, which is not calibrated"
+FLAG_NOTE = "Episodes with any flagged decision; Wilson 95 % intervals over initial poses. Empty: not asked for."
 CALIBRATED = """
     A policy's own threshold is that of a demonstration that is left out, whose object
     stands elsewhere. This one is set on {episodes} episodes of `calibrate`, which begin as
@@ -135,7 +146,7 @@ def report(run: ExperimentRun) -> Report:
         Section(
             "The same scores at a threshold from episodes of its own",
             prose(CALIBRATED, episodes=CALIBRATION, thumbnails=_thumbnails(run)),
-            {"calibrated": calibrated_flags_table(run.episodes())},
+            {"calibrated": calibrated_flags_table(run.episodes(), own="flags.md")},
         ),
         Section(
             "Stopping on the flag",
@@ -198,23 +209,25 @@ def _fitted(run: ExperimentRun) -> list[Fitted]:
 
 
 def flag_table(run: ExperimentRun) -> Table:
-    """Tabulate ALT's own recorded flags over all episodes, with the first flagged step."""
-    frame, rows = run.episodes(), []
-    for name, where in CONDITIONS.items():
-        own = countable(chosen(frame, {**where, "label": "alt"}))
+    """Tabulate the recorded flags of ALT with and without thumbnails, with the first flagged step."""
+    frame, found = run.episodes(), []
+    labels = list(label_rows(run, ("alt", KEY)))
+    for label, (name, where) in product(labels, CONDITIONS.items()):
+        own = countable(chosen(frame, {**where, "label": label}))
         steps = own["first_flagged_step"].dropna().to_numpy(float)
-        rows.append((name, flag_rate(own), float(np.median(steps)) if len(steps) else None))
+        found.append((label, name, flag_rate(own), float(np.median(steps)) if len(steps) else None))
     data = pd.DataFrame(
-        [(name, r.successes, r.episodes, r.value, r.low, r.high, step) for name, r, step in rows],
-        columns=["condition", "flagged", "episodes", "rate", "low", "high", "median_first_flagged_step"],
+        [(label, name, r.successes, r.episodes, r.value, r.low, r.high, step) for label, name, r, step in found],
+        columns=["policy", "condition", "flagged", "episodes", "rate", "low", "high", "median_first_flagged_step"],
     )
     texts = {
-        "condition": [name for name, _, _ in rows],
-        "flagged": [rate_text(rate) for _, rate, _ in rows],
-        "first flagged step, median": ["" if step is None else f"{step:.0f}" for *_, step in rows],
+        "policy": [label for label, *_ in found],
+        "condition": [name for _, name, *_ in found],
+        "flagged": [rate_text(rate) for *_, rate, _ in found],
+        "first flagged step, median": ["" if step is None else f"{step:.0f}" for *_, step in found],
     }
-    note = "Episodes with any flagged decision; Wilson 95 % intervals over initial poses." + _thumbnails_of_alt(run)
-    return frame_table("ALT's flag", data, texts, note)
+    note = FLAG_NOTE + thumbnails_note(frame[frame["label"].isin(labels)])
+    return frame_table("ALT's flag", data, texts, note, names=2)
 
 
 def _thumbnails_of_alt(run: ExperimentRun) -> str:
@@ -253,8 +266,9 @@ def _summary(detected: Sequence[Row], flags: Table) -> str:
     known = flags.data.dropna(subset=["rate"])
     if known.empty:
         return ""
-    rates = {name: flags.blocks[0].rows[list(CONDITIONS).index(name)][1] for name in ("recall", "photograph", NEW_POSE)}
-    conditions = ", ".join(f"{name} {rate}" for name, rate in rates.items() if rate)
+    rates = {name: rate for label, name, rate, _ in flags.blocks[0].rows if label == "alt"}
+    told = ("recall", "photograph", NEW_POSE)
+    conditions = ", ".join(f"{name} {rates[name]}" for name in told if rates.get(name))
     found = {row["detector"]: row["auroc"] for row in detected if row["condition"] == "photograph" and "auroc" in row}
     areas = "; ".join(f"{name} {area:.3f}" for name, area in found.items())
     parts = [prose(SUMMARY, conditions=conditions), *([prose(SUMMARY_AREAS, areas=areas)] if areas else [])]

@@ -31,7 +31,7 @@ _CALIBRATED = (
     f" threshold is set for {100 * ASKED:.0f} % false alarms on the policy's own unperturbed episodes of `{CALIBRATE}`,"
     " which no other column uses (split conformal prediction: the ⌈(n + 1) · 0.95⌉-th smallest of n highest scores), for"
     " each training seed apart. On `recall` the share is the false alarms; one calibration with 199 episodes mostly gives 2"
-    " to 8 %, with 59 1 to 12 %. The flags that policies raise themselves are in ood.md."
+    " to 8 %, with 59 1 to 12 %. The flags that policies raise themselves are in {own}."
 )
 _THUMBNAILS = (
     " Plain grey thumbnails are a share of the similarity ({rows}): what such a row flags, it may flag by the thumbnails"
@@ -67,11 +67,12 @@ def ood_table(episodes: Episodes) -> Table:
     return Table("Out-of-distribution flags", data, condition_blocks(data, texts), _OWN + thumbnails.note())
 
 
-def calibrated_flags_table(episodes: Episodes) -> Table:
+def calibrated_flags_table(episodes: Episodes, own: str = "ood.md") -> Table:
     """Return flagged episodes by policy, N and condition at thresholds from `calibrate`.
 
-    `episodes`: as `results.load_episodes`, or parts of them. Rows without enough
-    `calibrate` episodes, or without scores, are left out.
+    `episodes`: as `results.load_episodes`, or parts of them. `own`: the file with the
+    flags that policies raise themselves. Rows without enough `calibrate` episodes, or
+    without scores, are left out.
     """
     thresholds = _thresholds(episodes)
     thumbnails = Thumbnails()
@@ -83,9 +84,8 @@ def calibrated_flags_table(episodes: Episodes) -> Table:
     numbers = ["flagged", "episodes", "rate", "low", "high", "threshold"]
     data = pd.DataFrame(rows, columns=[*ROW, *CONDITION, *numbers]).astype(dict.fromkeys(numbers[2:], "float64"))
     texts = [rate_text(rate) for *_, rate, _ in found]
-    return Table(
-        "Flags at a calibrated threshold", data, condition_blocks(data, texts), _CALIBRATED + thumbnails.note()
-    )
+    note = _CALIBRATED.format(own=own) + thumbnails.note()
+    return Table("Flags at a calibrated threshold", data, condition_blocks(data, texts), note)
 
 
 class Thumbnails:

@@ -422,13 +422,17 @@ def test_detectors_are_compared_on_keys_of_episodes_played_again(lookup: str, ru
 @pytest.mark.parametrize("name", ["E9", "robustness", "ood"])
 def test_a_table_of_flags_says_how_much_of_the_similarity_thumbnails_are(name: str, lookup: str, run_of: Make) -> None:
     one = experiments.load(name)
-    rows = {"alt": {"policy": lookup, "config": {"appearance": 0.3}}, "open_loop": {"policy": lookup}}
+    rows = {
+        "alt": {"policy": lookup, "config": {"appearance": 0.3}},
+        "alt-key": {"policy": lookup, "config": {"appearance": 0.0}},
+    }
     flags = next(
         section.tables["flags"]
         for section in one.report(run_of(one, rows, [{"split": "recall", "episodes": 2}])).sections
         if "flags" in section.tables
     )
     assert "Plain grey thumbnails are a share of the similarity (30 % in alt)" in flags.note
+    assert {row[0] for row in flags.blocks[0].rows} == set(rows), "a row without thumbnails stands beside"
 
 
 def test_a_table_without_stars_says_below_which_networks_have_not_converged(
