@@ -15,7 +15,7 @@ from altbench.core.errors import ContractError, PolicyTimeout
 from altbench.core.policy import Observation, Policy
 from altbench.core.spec import canonical
 from altbench.core.types import Float32, Int64
-from altbench.rollout.episode import decision_limit
+from altbench.rollout.limits import decision_limit
 
 MOST_ROWS = 128
 """Frames in one call of the policy, at most."""

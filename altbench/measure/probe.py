@@ -28,7 +28,7 @@ from altbench.adapters.spec import as_adapter
 from altbench.core.errors import AltbenchError
 from altbench.core.policy import Observation, Policy
 from altbench.results.checkpoints import CheckpointCard, build_policy, load_checkpoint, read_card
-from altbench.rollout.episode import LONGEST_DECISION_S, decision_limit
+from altbench.rollout.limits import LONGEST_DECISION_S, decision_limit
 from altbench.rollout.records import MeasureRecord
 from altbench.sweeps.spec import MeasureEntry
 from altbench.system.files import write_text

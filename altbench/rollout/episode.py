@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
 
-from altbench.core.errors import PerturbationUnsupported, PolicyTimeout, SimulationDiverged
-from altbench.core.perturbation import AnyPerturbation
 from altbench.core.policy import Decision, Observation, Policy, Requirements, as_float32, check_decision
 from altbench.core.task import TaskInfo, task_of
 from altbench.rollout.chunking import ChunkWrapper, as_batch
+from altbench.rollout.faults import PolicyError, ending, policy_at_fault
+from altbench.rollout.limits import EPISODE_TIMEOUT_S, Limits
 from altbench.rollout.perturber import EpisodePerturber
+from altbench.rollout.plan import EpisodePlan
 from altbench.rollout.records import DecisionRecord, EpisodeRecord, PerturbationStatus, Status, StepRecord
 from altbench.rollout.watch import Watch
 
@@ -28,57 +27,9 @@ PROTOCOL_VERSION = 1
 Raise it when what an episode computes changes.
 """
 
-LONGEST_DECISION_S = 86_400.0
-"""The longest time limit of a decision, in seconds: a day. The kernel's timers take no
-arbitrary number, and without any limit a policy that hangs would hold a run for ever.
-"""
-
-EPISODE_TIMEOUT_S = 1800.0
-"""The usual time limit of an episode, in seconds: 50 times the longest published one."""
-
 
 class CastWarning(UserWarning):
     """A policy's actions are not float32, and are cast."""
-
-
-@dataclass(frozen=True)
-class PlannedPerturbation:
-    """A perturbation in one episode: what it is, its seed, and the frames that it changes.
-
-    `cameras`: empty means all. `from_step`: the first control step that it changes.
-    """
-
-    perturbation: AnyPerturbation
-    seed: int
-    cameras: tuple[str, ...] = ()
-    from_step: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpisodePlan:
-    """The plan of one episode.
-
-    `seed` and `options` go to `reset`, `policy_seed` to the policy. `perturbation`: what
-    stands between the two.
-    """
-
-    index: int
-    seed: int
-    policy_seed: int
-    options: Mapping[str, Any]
-    perturbation: PlannedPerturbation | None = None
-
-    def perturber(self, task: TaskInfo, seen: Sequence[str] | None = None) -> EpisodePerturber | None:
-        """Return the perturber of this episode; None without a perturbation.
-
-        `seen`: the cameras that the policy uses; None means all.
-        """
-        planned = self.perturbation
-        if planned is None:
-            return None
-        return EpisodePerturber(
-            planned.perturbation, planned.seed, task.cameras, planned.cameras, planned.from_step, seen
-        )
 
 
 @dataclass
@@ -139,7 +90,7 @@ def run_episode(
     `watch` raises. `watch` hears where the episode is and what went wrong.
     """
     log, began = _Log(watch or Watch()), time.perf_counter()
-    limits = _Limits(decision_timeout_s, episode_timeout_s)
+    limits = Limits(decision_timeout_s, episode_timeout_s)
     status: Status = "ok"
     message = ""
     log.watch.enter("simulator")
@@ -147,42 +98,10 @@ def run_episode(
         with _perturbed(env, policy, plan, log) as perturber:
             _play(env, policy, plan, perturber, limits, log)
     except Exception as error:
-        status, message = _ending(error)
-        log.watch.caught(error.__cause__ if isinstance(error, _PolicyError) and error.__cause__ else error, status)
+        status, message = ending(error)
+        log.watch.caught(error.__cause__ if isinstance(error, PolicyError) and error.__cause__ else error, status)
     log.watch.enter("simulator")
     return _record(plan, log, status, message, time.perf_counter() - began)
-
-
-def _ending(error: Exception) -> tuple[Status, str]:
-    """Return the status and the message of an episode that `error` ended."""
-    if isinstance(error, PerturbationUnsupported):
-        return "unsupported", str(error)
-    if isinstance(error, SimulationDiverged):
-        return "sim_diverged", str(error)
-    if isinstance(error, PolicyTimeout):
-        return "policy_timeout", str(error)
-    if isinstance(error, _PolicyError):
-        return "policy_error", str(error)
-    return "infra_error", _one_line(error)
-
-
-class _Limits:
-    """The time limits of an episode: of each decision, and of the whole."""
-
-    def __init__(self, decision_s: float, episode_s: float) -> None:
-        self.decision_s, self.episode_s = decision_s, episode_s
-        self._began = time.monotonic()
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Raise PolicyTimeout if the block takes too long, alone or with what preceded."""
-        left = self.episode_s - (time.monotonic() - self._began)
-        of_episode = f"the episode took over {self.episode_s:g} s (episode_timeout_s)"
-        if left <= 0:
-            raise PolicyTimeout(of_episode)
-        message = of_episode if left < self.decision_s else f"no decision within {self.decision_s:g} s"
-        with _time_limit(min(left, self.decision_s), message):
-            yield
 
 
 @contextmanager
@@ -204,7 +123,7 @@ def _play(
     policy: Policy,
     plan: EpisodePlan,
     perturber: EpisodePerturber | None,
-    limits: _Limits,
+    limits: Limits,
     log: _Log,
 ) -> None:
     needs = policy.requirements
@@ -218,7 +137,7 @@ def _play(
     )
     stacked, _ = chunked.reset(seed=plan.seed, options=dict(plan.options))
     log.watch.enter("reset")
-    with limits(), _policy_at_fault():
+    with limits(), policy_at_fault():
         policy.reset([0], [plan.policy_seed])
     log.watch.enter("simulator")
     done = False
@@ -237,12 +156,12 @@ def _play(
         done = terminated or truncated
 
 
-def _decide(policy: Policy, observation: Observation, limits: _Limits, log: _Log) -> Decision:
+def _decide(policy: Policy, observation: Observation, limits: Limits, log: _Log) -> Decision:
     task, needs = policy.task, policy.requirements
     seen = only_required(observation, needs)
     log.watch.enter("decision")
     # The policy is blamed for its own code alone: not for the bench's timer.
-    with limits(), _policy_at_fault():
+    with limits(), policy_at_fault():
         began = time.perf_counter()
         decision = policy.act(seen, [0])
         latency = time.perf_counter() - began
@@ -306,71 +225,3 @@ def _record(plan: EpisodePlan, log: _Log, status: Status, message: str, wall: fl
 def failed_episode(plan: EpisodePlan, status: Status, message: str) -> EpisodeRecord:
     """Return the record of an episode that could not be run."""
     return _record(plan, _Log(Watch()), status, message, 0.0)
-
-
-class _PolicyError(Exception):
-    """An exception of a policy, or a decision that breaks the contract."""
-
-
-@contextmanager
-def _policy_at_fault() -> Iterator[None]:
-    try:
-        yield
-    except PolicyTimeout:
-        raise
-    except BaseException as error:
-        if _out_of_memory(error) or _from_the_user(error):
-            raise  # memory may be lacking due to other processes on the machine
-        raise _PolicyError(_one_line(error)) from error
-
-
-def _from_the_user(error: BaseException) -> bool:
-    """Return whether `error` is a Ctrl-C. Workers ignore it, so there it is the policy's."""
-    return isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Return whether `error` reports a lack of memory.
-
-    torch's own error is recognised by its name, so that torch need not be imported.
-    """
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-
-
-@contextmanager
-def _time_limit(seconds: float, message: str) -> Iterator[None]:
-    """Raise PolicyTimeout in the block after `seconds`, or `LONGEST_DECISION_S` if less.
-
-    It is raised after the block too, since a policy may swallow it. Only Python code on
-    the main thread can be interrupted in this way. The runner's watchdog replaces a
-    worker that hangs elsewhere.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    late = False
-
-    def expire(*_: object) -> None:
-        nonlocal late
-        late = True
-        raise PolicyTimeout(message)
-
-    previous = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, min(seconds, LONGEST_DECISION_S))
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-    if late:
-        raise PolicyTimeout(message)
-
-
-def decision_limit(seconds: float) -> AbstractContextManager[None]:
-    """Limit the time of a policy's code outside an episode; PolicyTimeout after `seconds`."""
-    return _time_limit(seconds, f"no decision within {seconds:g} s")
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:500]

@@ -18,7 +18,8 @@ from altbench.core.seeds import derive_seed
 from altbench.results.checked import ELSEWHERE, Checked, check_key, keep_checked, load_checked
 from altbench.results.run import Run
 from altbench.rollout.chunking import ChunkWrapper, as_batch
-from altbench.rollout.episode import decision_limit, only_required
+from altbench.rollout.episode import only_required
+from altbench.rollout.limits import decision_limit
 from altbench.runner.worker import Worker
 from altbench.sweeps.plan import Cell, Checkpoint
 

@@ -13,7 +13,7 @@ from altbench.core.seeds import derive_seed
 from altbench.core.task import InitialState
 from altbench.results.run import Run
 from altbench.rollout import records
-from altbench.rollout.episode import EpisodePlan, PlannedPerturbation
+from altbench.rollout.plan import EpisodePlan, PlannedPerturbation
 from altbench.sweeps.needs import CALIBRATE, FROM_DEMONSTRATIONS, task_split
 from altbench.sweeps.plan import Cell
 from altbench.sweeps.spec import EventEntry

@@ -22,7 +22,8 @@ from altbench.dataset.files import read
 from altbench.dataset.subsets import subset
 from altbench.report.table import percentage
 from altbench.results.frames import episodes_frame
-from altbench.rollout.episode import LONGEST_DECISION_S, make_env, run_episode
+from altbench.rollout.episode import make_env, run_episode
+from altbench.rollout.limits import LONGEST_DECISION_S
 from altbench.rollout.records import CellHeader, EpisodeRecord
 from altbench.runner.episodes import plan_episode
 from altbench.runner.function_policy import Act, FunctionPolicy

@@ -18,7 +18,8 @@ from altbench.results import cells, measures
 from altbench.results.checkpoints import CheckpointCard, build_policy, save_checkpoint
 from altbench.results.run import Run, check_unchanged
 from altbench.results.takeover import taken_over
-from altbench.rollout.episode import CastWarning, EpisodePlan, failed_episode, run_episode, state_length
+from altbench.rollout.episode import CastWarning, failed_episode, run_episode, state_length
+from altbench.rollout.plan import EpisodePlan
 from altbench.rollout.records import MISSING, EpisodeRecord, Status
 from altbench.runner import contract
 from altbench.runner.episode_watch import EpisodeWatch, notes_of

@@ -16,7 +16,7 @@ from altbench.core.errors import AltbenchError, ConfigError
 from altbench.core.spec import Spec
 from altbench.results.cells import cell_files, read_cell
 from altbench.results.parquet import FORMAT_KEY
-from altbench.rollout.episode import EpisodePlan
+from altbench.rollout.plan import EpisodePlan
 from altbench.rollout.records import CellHeader, CellResult
 from altbench.runner.episodes import Started, plan_episode
 from altbench.submissions.manifest import Shown, SubmissionError

@@ -15,7 +15,8 @@ from altbench.core.errors import AltbenchError, SimulationDiverged
 from altbench.core.policy import Requirements
 from altbench.core.task import InitialState, task_of
 from altbench.core.types import ControlMode
-from altbench.rollout.episode import EpisodePlan, make_env
+from altbench.rollout.episode import make_env
+from altbench.rollout.plan import EpisodePlan
 from altbench.rollout.records import EpisodeRecord, StepRecord
 
 POSITION_TOLERANCE = 1e-4

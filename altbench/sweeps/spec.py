@@ -19,7 +19,7 @@ from altbench.core.spec import Spec, added, canonical, read_toml
 from altbench.core.task import FARTHEST_MOVE
 from altbench.core.types import ControlMode
 from altbench.remote.settings import Isolation, ProcessEntry, RemoteEntry
-from altbench.rollout.episode import EPISODE_TIMEOUT_S, LONGEST_DECISION_S
+from altbench.rollout.limits import EPISODE_TIMEOUT_S, LONGEST_DECISION_S
 
 BUILT_IN_SWEEPS = Path(__file__).parent
 """The folder of the sweep files that altbench brings."""

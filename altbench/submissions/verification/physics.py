@@ -17,7 +17,7 @@ from altbench.dataset.collection_plan import MAX_ATTEMPTS, MAX_DEMONSTRATIONS
 from altbench.dataset.files import read
 from altbench.dataset.format import digest
 from altbench.dataset.subsets import collected_order, subset
-from altbench.rollout.episode import EpisodePlan
+from altbench.rollout.plan import EpisodePlan
 from altbench.submissions.manifest import Shown, Start
 from altbench.submissions.simulate import (
     POSITION_TOLERANCE,

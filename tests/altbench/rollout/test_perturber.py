@@ -19,8 +19,9 @@ from altbench.core.task import TaskEnv
 from altbench.core.types import UInt8
 from altbench.results import cells, frames
 from altbench.rollout.chunking import ChunkWrapper
-from altbench.rollout.episode import EpisodePlan, PlannedPerturbation, run_episode
+from altbench.rollout.episode import run_episode
 from altbench.rollout.perturber import EpisodePerturber
+from altbench.rollout.plan import EpisodePlan, PlannedPerturbation
 from altbench.rollout.records import CellHeader, EpisodeRecord
 from altbench.stats import rates
 from altbench.sweeps.plan import make_plan

@@ -13,7 +13,8 @@ from altbench.core import registry
 from altbench.core.errors import ContractError, SimulationDiverged
 from altbench.core.perturbation import Perturbation
 from altbench.core.policy import Decision, Requirements, check_fit
-from altbench.rollout.episode import EpisodePlan, PlannedPerturbation, make_env, run_episode
+from altbench.rollout.episode import make_env, run_episode
+from altbench.rollout.plan import EpisodePlan, PlannedPerturbation
 from altbench.rollout.records import EpisodeRecord
 
 

@@ -14,7 +14,7 @@ from running import run_bare
 from altbench.core.errors import AltbenchError
 from altbench.dataset.collecting import collect
 from altbench.results.run import Run
-from altbench.rollout import episode
+from altbench.rollout import limits
 from altbench.runner import executors, main
 from altbench.runner.executors import InlineExecutor, ProcessExecutor
 from altbench.sweeps.spec import SweepSpec
@@ -263,6 +263,6 @@ def test_an_error_of_the_benchs_own_timer_is_not_the_policys(monkeypatch: pytest
     def refuse(*_: object) -> None:
         raise OverflowError("timestamp out of range")
 
-    monkeypatch.setattr(episode.signal, "setitimer", refuse)
+    monkeypatch.setattr(limits.signal, "setitimer", refuse)
     frame = ab.evaluate(lambda observation: np.zeros(10, np.float32), "Fake", episodes=1, image_size=(32, 32))
     assert list(frame["status"]) == ["infra_error"] and "timestamp" in frame["message"].iloc[0]
