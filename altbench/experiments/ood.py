@@ -105,7 +105,7 @@ def sweeps(preset: Preset) -> Sequence[SweepSpec]:
         evaluation(CALIBRATE, CALIBRATION, policies=["alt", *keys]),
         evaluation("recall", FRESH, policies=["alt"]),
         evaluation("recall", policies=[HOLD, *keys]),
-        evaluation("uniform", policies=["alt", HOLD]),
+        evaluation("uniform", policies=["alt", HOLD, *keys]),
         evaluation("recall", perturbations=PERTURBATIONS),
     ]
     rows += without
