@@ -93,6 +93,7 @@ SELECTIVE = """
     episodes that it takes on, by their share, in new poses (`uniform`).
     """
 SUMMARY = "ALT flags: {conditions}."
+SUMMARY_KEY = "Without thumbnails it flags: {conditions}."
 SUMMARY_AREAS = "AUROC for photographs: {areas}."
 
 
@@ -266,13 +267,14 @@ def _summary(detected: Sequence[Row], flags: Table) -> str:
     known = flags.data.dropna(subset=["rate"])
     if known.empty:
         return ""
-    rates = {name: rate for label, name, rate, _ in flags.blocks[0].rows if label == "alt"}
-    told = ("recall", "photograph", NEW_POSE)
-    conditions = ", ".join(f"{name} {rates[name]}" for name in told if rates.get(name))
+    parts = []
+    for label, template in (("alt", SUMMARY), (KEY, SUMMARY_KEY)):
+        rates = {name: rate for own, name, rate, _ in flags.blocks[0].rows if own == label}
+        told = [f"{name} {rates[name]}" for name in ("recall", "photograph", NEW_POSE) if rates.get(name)]
+        parts += [prose(template, conditions=", ".join(told))] if told else []
     found = {row["detector"]: row["auroc"] for row in detected if row["condition"] == "photograph" and "auroc" in row}
     areas = "; ".join(f"{name} {area:.3f}" for name, area in found.items())
-    parts = [prose(SUMMARY, conditions=conditions), *([prose(SUMMARY_AREAS, areas=areas)] if areas else [])]
-    return " ".join(parts)
+    return " ".join([*parts, *([prose(SUMMARY_AREAS, areas=areas)] if areas else [])])
 
 
 EXPERIMENT = Experiment(
