@@ -62,6 +62,12 @@ def flowing(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
+def pieces(number: int, verb: bool = False) -> str:
+    """Return `1 piece of work` or `2 pieces of work`; with `verb`: `1 piece of work is`."""
+    one = number == 1
+    return f"{number} {'piece' if one else 'pieces'} of work{(' is' if one else ' are') if verb else ''}"
+
+
 def listed(words: Sequence[str]) -> str:
     """Join words as `a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
