@@ -18,6 +18,7 @@ VARIANTS = {
     "lerobot",
     "lookup-keys",
     "lookups-data1",
+    "E7-multimodality",
     "E8-latent-map",
     "alt-plus-default",
     "alt-plus-default-data6",
