@@ -46,6 +46,7 @@ SEVERITY = 5
 HOLD = "alt-hold"
 """The row of ALT that keeps its pose while its flag is up."""
 SHOWN = (*ROWS, HOLD, KEY)
+"""The rows of the tables, in their order."""
 METHOD = """
     Lift, {n} demonstrations, split `recall`, {episodes} episodes. Each camera shows an
     unrelated photograph, one of twelve, for the whole episode. Each episode is assigned
@@ -63,10 +64,8 @@ CHUNKS_TEXT = """
     one, where any good motion is near a demonstration. So read the shares beside the control
     `{expert}`: the scripted expert on the same episodes, which has seen no demonstration.
     """
-HOLDING = """
-    `{hold}` is ALT's checkpoint with another setting: it keeps its pose while its flag is
-    raised. `{key}` is ALT without plain thumbnails: its flag has the learned key alone.
-    """
+HOLDING = "`{hold}` is ALT's checkpoint with another setting: it keeps its pose while its flag is raised."
+WITHOUT = " `{key}` is ALT without plain thumbnails: its flag has the learned key alone."
 NOTE = """
     If all {n} demonstrations were equally frequent, the entropy would be {bits:.1f}
     bits. {intervals} They take the most common demonstrations as given.
@@ -128,7 +127,7 @@ def report(run: ExperimentRun) -> Report:
         ),
         Section(
             "Flags, and success when a policy stops on its own flag",
-            prose(HOLDING, hold=HOLD, key=KEY),
+            prose(HOLDING + (WITHOUT if KEY in rows else ""), hold=HOLD, key=KEY),
             {"flags": _flag_table(found, flags, thumbnails_note(run.episodes()))},
         ),
         Section("Success", "", {"success": matrix_table("Success with a photograph", found)}),

@@ -68,11 +68,11 @@ METHOD = """
     episodes beside them. Training shifts or crops images a little, and ALT's also
     jitters their colours. `{robust}` is `alt_plus` trained on perturbed images: in half
     of the samples, colours are jittered, fields of random colours blended in, and
-    rectangles painted over. `{augmented}` is `bc` trained in the same way, and `{key}` is
-    `alt` without plain thumbnails in its key. Contrast,
+    rectangles painted over. `{augmented}` is `bc` trained in the same way. Contrast,
     occlusion, fog and noise are therefore not new to these two; photographs,
     distractors, textures, blur and other viewpoints are.
     """
+WITHOUT = "`{key}` is `alt` without plain thumbnails in its key."
 POOLED_NOTE = """
     Successes/episodes and rate, with a 95 % interval in which both initial poses and
     families are random (two-way clusters, Wilson's interval of the effective counts):
@@ -273,10 +273,9 @@ _FLAG_COLUMNS = ("policy", "disturbed", "flagged", "episodes", "success_flagged"
 
 def _method(run: ExperimentRun) -> str:
     worth = prose(UNDERTRAINED if AUGMENTED in run.with_other_settings else ALIKE_TRAINED, augmented=AUGMENTED)
-    method = prose(
-        METHOD, n=N, each=EACH, severity=SEVERITY, episodes=EPISODES, robust=ROBUST, augmented=AUGMENTED, key=KEY
-    )
-    return f"{method} {prose(CARRIES, robust=ROBUST, worth=worth)}"
+    method = prose(METHOD, n=N, each=EACH, severity=SEVERITY, episodes=EPISODES, robust=ROBUST, augmented=AUGMENTED)
+    without = [prose(WITHOUT, key=KEY)] if label_rows(run, (KEY,)) else []
+    return " ".join([method, *without, prose(CARRIES, robust=ROBUST, worth=worth)])
 
 
 def _summary(pooled: Mapping[str, Table]) -> str:

@@ -50,8 +50,8 @@ LIMITS: Mapping[str, str] = {
     "E8": "One key, trained once, on one set of demonstrations.",
     "E9": f"{ONE} {{tuned}} {SMALL} A nearest demonstration always exists, also for the control that does not move at all"
     " (`alt-hold`): the first table does not show that a policy falls back on a demonstration. There are twelve"
-    " photographs, so that 100 episodes are fewer than 100 independent images. `alt-key`, which has no thumbnails, is"
-    " one network; `ood` tells both flags at calibrated thresholds.",
+    " photographs, so that 100 episodes are fewer than 100 independent images. What ALT's flag owes to its thumbnails is"
+    " told of one network; `ood` tells flags at calibrated thresholds.",
     "ood": f"{ONE} {{tuned}} There are twelve photographs, so that 100 episodes are fewer than 100 independent images. An"
     " AUROC of 1.000 with the interval [1.000, 1.000] is separation in this sample. ALT's own threshold is that of a"
     " left-out place, and flags fewer `recall` episodes than asked; the calibrated one is set on episodes of `calibrate`.",
