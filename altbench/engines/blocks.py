@@ -14,6 +14,7 @@ from functools import cached_property
 from altbench.core.spec import digest
 from altbench.results import cells, measures
 from altbench.results.run import Run
+from altbench.runner.estimate import longest_first
 from altbench.runner.jobs import FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.main import needs_fit
 from altbench.sweeps.plan import Cell, Plan
@@ -31,8 +32,9 @@ class Layout:
 
     @cached_property
     def fits(self) -> list[int]:
-        """The checkpoints that are fitted, as indices into the plan's."""
-        return [index for index, point in enumerate(self.plan.checkpoints) if point.trainable]
+        """The checkpoints that are fitted, as indices into the plan's, the longest fit first."""
+        index_of = {point.key: index for index, point in enumerate(self.plan.checkpoints)}
+        return [index_of[point.key] for point in longest_first(p for p in self.plan.checkpoints if p.trainable)]
 
     @cached_property
     def size(self) -> int:
@@ -90,9 +92,13 @@ def is_done(run: Run, job: Job) -> bool:
 
 
 def keys_digest(plan: Plan) -> str:
-    """Return a digest of all keys of a plan, in order."""
+    """Return a digest of all keys of a plan in order, and of the order of its fits.
+
+    Workers of one run must number its blocks alike.
+    """
     return digest(
         {
+            "fits": Layout(plan).fits,
             "checkpoints": [one.key for one in plan.checkpoints],
             "cells": [one.key for one in plan.cells],
             "measurements": [one.key for one in plan.measurements],

@@ -263,7 +263,7 @@ def _check_keys(offer: Offer, run: Run, prepared: dict[str, Any]) -> None:
         made_by = Fingerprint.from_json(json.dumps(prepared["fingerprint"]))
         raise AltbenchError(
             f"{offer.root}: keys would differ here (device {run.device}, renderer {run.renderer}; the run has the "
-            f"renderer {made_by.renderer}); give all machines the same devices, MUJOCO_GL and files"
+            f"renderer {made_by.renderer}); give all machines the same altbench, devices, MUJOCO_GL and files"
         )
 
 

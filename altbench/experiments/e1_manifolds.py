@@ -17,13 +17,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from altbench.core.words import listed
 from altbench.experiments.shared.arrays import read_arrays, write_arrays
 from altbench.experiments.shared.experiment import Experiment, Say
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import Preset
-from altbench.experiments.shared.texts import frame_table, listed, percent, prose
+from altbench.experiments.shared.texts import frame_table, percent, prose
 from altbench.report.drawing.layout import headline, legend
 from altbench.report.style import COLOURS, styled
 from altbench.report.table import Table, rate_text

@@ -11,6 +11,7 @@ from altbench.audit.calibration import calibrated_table
 from altbench.audit.cases import CASES, evaluations, summary_of
 from altbench.audit.figures import distribution, similarity_bars
 from altbench.audit.tables import audit_table, score
+from altbench.core.words import listed
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.audited import POSITIONS, SIMILARITY, audit
 from altbench.experiments.shared.audits import (
@@ -29,7 +30,7 @@ from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.limits import SIZES, chosen_on
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import EPISODES, N, Preset, make_sweep, row
-from altbench.experiments.shared.texts import listed, percent, prose
+from altbench.experiments.shared.texts import percent, prose
 from altbench.report.table import Table
 from altbench.stats.trajectories import find_distance
 from altbench.sweeps.spec import SweepSpec

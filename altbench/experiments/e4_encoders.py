@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from altbench.core.words import listed
 from altbench.experiments.e4_variants import BASE, FISHER, RAW, THUMBNAILS, UNLEARNED, variants
 from altbench.experiments.shared.experiment import Experiment
 from altbench.experiments.shared.experiment_run import ExperimentRun
@@ -32,7 +33,7 @@ from altbench.experiments.shared.recall import (
 )
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import EPISODES, Preset, evaluation, make_sweep
-from altbench.experiments.shared.texts import cost_text, frame_table, listed, prose
+from altbench.experiments.shared.texts import cost_text, frame_table, prose
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame
 from altbench.report.table import Table, rate_text
 from altbench.stats.rates import RANKED_FROM, Rate, success_rate

@@ -11,6 +11,7 @@ from altbench.audit.calibration import calibrated_table
 from altbench.audit.cases import CASES, evaluations
 from altbench.audit.figures import MEDIAN_S, distribution, similarity_bars
 from altbench.audit.tables import audit_table
+from altbench.core.words import listed
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.audited import ACTIONS, POSITIONS, SIMILARITY, audit
 from altbench.experiments.shared.audits import (
@@ -26,7 +27,7 @@ from altbench.experiments.shared.expert import EXPERT
 from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import EPISODES, N, Preset, make_sweep, row
-from altbench.experiments.shared.texts import listed, prose
+from altbench.experiments.shared.texts import prose
 from altbench.stats.trajectories import find_distance
 from altbench.sweeps.spec import SweepSpec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from altbench.core.words import listed
 from altbench.experiments.shared.experiment import Experiment
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, drawn
@@ -11,7 +12,7 @@ from altbench.experiments.shared.matrix import Matrix, chosen, clean, dot_plot, 
 from altbench.experiments.shared.paired import better, paired_table
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, N, Preset, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import listed, prose
+from altbench.experiments.shared.texts import prose
 from altbench.report.table import Table
 from altbench.stats.rates import RANKED_FROM, countable
 from altbench.sweeps.spec import EventEntry, SweepSpec

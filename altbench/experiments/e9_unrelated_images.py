@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from altbench.core.words import listed
 from altbench.experiments.e9_motions import CHUNKS, FALLBACK, TOPS, Fallback, Recalled, chunks, expert_chunks, fallback
 from altbench.experiments.shared import expert as expert_control
 from altbench.experiments.shared.experiment import Experiment, Say
@@ -19,6 +20,7 @@ from altbench.experiments.shared.recall import without_intervals
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import (
     EPISODES,
+    HOLD,
     KEY,
     POLICIES,
     N,
@@ -26,9 +28,10 @@ from altbench.experiments.shared.sweeps import (
     evaluation,
     make_sweep,
     row,
+    that_holds,
     without_thumbnails,
 )
-from altbench.experiments.shared.texts import frame_table, listed, percent, prose
+from altbench.experiments.shared.texts import frame_table, percent, prose
 from altbench.report.drawing.order import labels_in_order
 from altbench.report.drawing.stacks import Stacks, draw_stacks
 from altbench.report.flags import flag_rate, thumbnails_note
@@ -43,8 +46,6 @@ ROWS = (*POLICIES, "fisher")
 PHOTOGRAPH = "photograph"
 SEVERITY = 5
 """Severity of the photograph: at 5 nothing is left of the camera's image."""
-HOLD = "alt-hold"
-"""The row of ALT that keeps its pose while its flag is up."""
 SHOWN = (*ROWS, HOLD, KEY)
 """The rows of the tables, in their order."""
 METHOD = """
@@ -90,7 +91,7 @@ REPORTED = "{count}; the two most common account for {share}"
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Ask for every policy, for ALT that holds and ALT without thumbnails, with and without the photograph."""
     rows = [row(policy, preset) for policy in ROWS]
-    rows += [row("alt", preset, label=HOLD, when_ood="hold"), *without_thumbnails(preset)]
+    rows += [that_holds(preset), *without_thumbnails(preset)]
     photograph = PerturbationEntry(name=PHOTOGRAPH, severities=(SEVERITY,))
     evaluations = [evaluation("recall"), evaluation("recall", perturbations=[photograph])]
     return [make_sweep("unrelated-images", rows, evaluations)]

@@ -45,7 +45,18 @@ from altbench.experiments.shared.matrix import (
     recorded_cells,
 )
 from altbench.experiments.shared.sections import Report, Section
-from altbench.experiments.shared.sweeps import EPISODES, KEY, N, Preset, evaluation, make_sweep, row, without_thumbnails
+from altbench.experiments.shared.sweeps import (
+    EPISODES,
+    HOLD,
+    KEY,
+    N,
+    Preset,
+    evaluation,
+    make_sweep,
+    row,
+    that_holds,
+    without_thumbnails,
+)
 from altbench.experiments.shared.texts import frame_table, percent, prose
 from altbench.report.flags import calibrated_flags_table, flag_rate, thumbnails_note
 from altbench.report.table import Table, rate_text
@@ -59,8 +70,6 @@ FRESH = 500
 """Unperturbed `recall` episodes: many, because the false-alarm rate is small."""
 CALIBRATION = 199
 """Episodes that the calibrated threshold is set on: enough that it mostly gives 2 to 8 % false alarms."""
-HOLD = "alt-hold"
-"""The row of ALT that keeps its pose while its flag is up."""
 PERTURBATIONS = (
     PerturbationEntry(name="photograph", severities=(3, 5)),
     PerturbationEntry(name="photograph", severities=(5,), from_step=LATE),
@@ -99,7 +108,7 @@ SUMMARY_AREAS = "AUROC for photographs: {areas}."
 
 def sweeps(preset: Preset) -> Sequence[SweepSpec]:
     """Ask for ALT that acts and for ALT that holds, unperturbed and perturbed."""
-    rows = [row("alt", preset), row("alt", preset, label=HOLD, when_ood="hold")]
+    rows = [row("alt", preset), that_holds(preset)]
     without = without_thumbnails(preset)
     keys = [entry.name for entry in without]
     evaluations = [

@@ -10,13 +10,13 @@ import pandas as pd
 from rich.console import Console
 
 from altbench.core.errors import AltbenchError
+from altbench.core.words import count
 from altbench.experiments.shared.available import only_available
 from altbench.experiments.shared.experiment import Experiment
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.part import WHOLE, Part
 from altbench.experiments.shared.report import checksums, write_report
 from altbench.experiments.shared.sweeps import Preset
-from altbench.experiments.shared.texts import pieces
 from altbench.report.drawing.data_sets import write_figure
 from altbench.report.replication import STEM, replication_table
 from altbench.report.table import write_table
@@ -187,7 +187,7 @@ def report(experiment: Experiment, preset: Preset, out: Path, renderer: str, con
     found = experiment.report(run)
     path = write_report(experiment, found, run, out, made_by)
     missing = len(run.missing) + len(found.missing)
-    note = (" (", (f"{pieces(missing)} missing", "yellow"), ")") if missing else ()
+    note = (" (", (f"{count(missing, 'piece of work', 'pieces of work')} missing", "yellow"), ")") if missing else ()
     say(console, str(path), *note, wrap=False)
     return path
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from altbench.core import registry
+from altbench.core.words import listed
 from altbench.experiments.shared.experiment import Experiment
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, drawn
@@ -24,8 +25,8 @@ from altbench.experiments.shared.sweeps import (
     row,
     without_thumbnails,
 )
-from altbench.experiments.shared.texts import frame_table, listed, percent, prose
-from altbench.report.drawing.stars import STAR
+from altbench.experiments.shared.texts import frame_table, percent, prose
+from altbench.report.drawing.stars import starred
 from altbench.report.flags import thumbnails_note
 from altbench.report.style import words
 from altbench.report.success import HOLM, SIGNIFICANT
@@ -222,17 +223,14 @@ def _pooled(run: ExperimentRun, labels: Sequence[str], families: Sequence[str]) 
     )
     texts = {
         "policy": whole,
-        f"success over {len(families)} families": [_starred(rates[label], groups[label]) for label in whole],
+        f"success over {len(families)} families": [
+            starred(rate_text(rates[label]), not converged(groups[label])) for label in whole
+        ],
         "families better, worse": [", ".join(map(str, signs[x])) if x in signs else "" for x in whole],
         f"p against {best}" if best else "p": [f"{chances[x]:.2g}" if x in chances else "" for x in whole],
     }
     note = prose(POOLED_NOTE, families=len(families), least=2 * 0.5 ** len(families), holm=HOLM.format(part="table"))
     return frame_table(f"Success over all {len(families)} families", data, texts, note)
-
-
-def _starred(rate: Rate, group: pd.DataFrame) -> str:
-    """Return the text of a rate, with a star if a network behind it has not converged."""
-    return rate_text(rate) + ("" if converged(group) else STAR)
 
 
 def _families(own: pd.DataFrame, other: pd.DataFrame) -> tuple[int, int]:

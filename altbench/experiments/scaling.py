@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from altbench.core.words import listed
 from altbench.experiments.shared.experiment import Experiment
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, drawn
@@ -23,7 +24,7 @@ from altbench.experiments.shared.matrix import (
 )
 from altbench.experiments.shared.sections import Report, Section
 from altbench.experiments.shared.sweeps import EPISODES, POLICIES, Preset, evaluation, make_sweep, row
-from altbench.experiments.shared.texts import listed, prose
+from altbench.experiments.shared.texts import prose
 from altbench.report.figures import rates_by_n
 from altbench.report.style import styled
 from altbench.sweeps.spec import SweepSpec

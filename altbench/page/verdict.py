@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from altbench.core.words import count, listed
 from altbench.page.flags import audits
 from altbench.page.records import Condition, Row, RunRecords, task_info
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame
@@ -111,14 +112,14 @@ def verdict(run: RunRecords) -> Verdict:
 def measured(run: RunRecords) -> str:
     """Return the first sentence: what was measured."""
     counted = int(run.success["episodes"].sum())
-    splits = listed([split for split in run.splits if any(c.clean and c.split == split for c in run.conditions)])
+    splits = _some([split for split in run.splits if any(c.clean and c.split == split for c in run.conditions)])
     perturbed = sorted({c.perturbation.replace("_", " ") for c in run.conditions if not c.clean})
     n = sorted({row.n for row in run.rows})
-    more = f", and under {_count(len(perturbed), 'perturbation')} ({listed(perturbed)})" if perturbed else ""
+    more = f", and under {count(len(perturbed), 'perturbation')} ({_some(perturbed)})" if perturbed else ""
     seeds = run.train_seeds
     return (
-        f"{_count(len(run.labels), 'policy', 'policies')} with {listed(map(str, n), ' or ')} demonstrations played "
-        f"{counted:,} episodes of {listed(run.tasks)} in {_count(len(run.cells), 'cell')}: on {splits}"
+        f"{count(len(run.labels), 'policy', 'policies')} with {_some(map(str, n), 'or')} demonstrations played "
+        f"{counted:,} episodes of {_some(run.tasks)} in {count(len(run.cells), 'cell')}: on {splits}"
         f"{more}{f', with {seeds} training seeds' if seeds > 1 else ''}."
     )
 
@@ -171,7 +172,7 @@ def _led(run: RunRecords, best: Condition) -> str:
         return f"{_named(best.row)} solves {_rate(best)}, with no other row to compare it with"
     equal = [c for c in run.conditions if c.clean and (c.split, c.rate) == (best.split, best.rate)]
     if len(equal) > 1:
-        return f"{listed([_named(c.row) for c in equal])} solve the most, {_rate(best)} each"
+        return f"{_some([_named(c.row) for c in equal])} solve the most, {_rate(best)} each"
     ranked = {
         True: "significantly more than every other row",
         False: "not compared with rows whose networks have not converged"
@@ -206,7 +207,7 @@ def _lacking(run: RunRecords) -> list[str]:
     known = dict.fromkeys(s for task in run.tasks if (info := task_info(task)) for s in info.splits)
     played = {start_of(split) for split in run.splits}
     if left := [split for split in known if split not in played]:
-        found.append(f"the split{'s' if len(left) > 1 else ''} {listed(left)}")
+        found.append(f"the split{'s' if len(left) > 1 else ''} {_some(left)}")
     if all(c.clean for c in run.conditions):
         found.append("any perturbation")
     if run.train_seeds == 1:
@@ -216,7 +217,7 @@ def _lacking(run: RunRecords) -> list[str]:
     if not audits(run):
         found.append("whether motions are copies of demonstrations (no audit)")
     if lost := int(run.success["infra_errors"].sum()):
-        found.append(f"{_count(lost, 'episode')} that could not be played")
+        found.append(f"{count(lost, 'episode')} that could not be played")
     if cells := run.missing_cells:
         found.append(f"{len(cells)} of {len(run.planned)} planned cells")
     return found
@@ -234,10 +235,10 @@ def unseen(run: RunRecords) -> str:
         if found:
             poses, drop = min(found, key=lambda one: one[0])
             seen = f"below {100 * drop:.0f} points" if drop is not None else "of any size"
-            said.append(f"{seen} on {split} ({_count(poses, 'initial pose')})")
+            said.append(f"{seen} on {split} ({count(poses, 'initial pose')})")
     if not said:
         return "There are no two rows to compare, so that no difference could be seen."
-    return f"A difference between the two best rows would probably have gone unseen {listed(said)}."
+    return f"A difference between the two best rows would probably have gone unseen {_some(said)}."
 
 
 def smallest_drop(run: RunRecords, split: str, task: str) -> tuple[int, float | None] | None:
@@ -327,13 +328,6 @@ def _flagged(group: pd.DataFrame) -> Flags:
     return Flags(alarms, alarms_rate, found, found_rate)
 
 
-def listed(names: Iterable[str], last: str = " and ") -> str:
+def _some(names: Iterable[str], last: str = "and") -> str:
     """Return `a, b and c`; of more than `LISTED` names, the first and how many more."""
-    found = list(names)
-    if len(found) > LISTED:
-        return f"{', '.join(found[: LISTED - 1])} and {len(found) - LISTED + 1} more"
-    return last.join([", ".join(found[:-1]), found[-1]]) if len(found) > 1 else "".join(found)
-
-
-def _count(number: int, one: str, more: str = "") -> str:
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
+    return listed(names, last, most=LISTED)

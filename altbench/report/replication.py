@@ -9,7 +9,7 @@ import pandas as pd
 
 from altbench.report.caveats import caveats, with_caveats
 from altbench.report.drawing.order import row_place
-from altbench.report.drawing.stars import STAR, unconverged_note, unconverged_rows
+from altbench.report.drawing.stars import starred, unconverged_note, unconverged_rows
 from altbench.report.privileged import marked
 from altbench.report.splits import splits_in_order
 from altbench.report.success import CONDITION, ROW
@@ -116,8 +116,8 @@ def _names(key: tuple[object, ...]) -> tuple[str, ...]:
 def _numbers(found: Replicated, seeds: Sequence[int], late: Collection[int]) -> tuple[str, ...]:
     """Return a row's texts; `late`: the data sets on which its network has not converged."""
     each = [percentage(found.by_data[seed]) if seed in found.by_data else "" for seed in seeds]
-    each = [f"{text}{STAR}" if seed in late else text for seed, text in zip(seeds, each, strict=True)]
+    each = [starred(text, seed in late) for seed, text in zip(seeds, each, strict=True)]
     low, high = found.low, found.high
     mean = f"{percentage(found.rate)} %" if low is None or high is None else interval_text(found.rate, low, high)
     spread = ("" if sd is None else f"{100 * sd:.1f}" for sd in (found.data_sd, found.train_sd))
-    return (*each, f"{mean}{STAR}" if late else mean, *spread)
+    return (*each, starred(mean, bool(late)), *spread)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from altbench.report.drawing.stars import STAR, Unconverged, not_converged, unconverged_note, unconverged_rows
+from altbench.report.drawing.stars import Unconverged, not_converged, starred, unconverged_note, unconverged_rows
 from altbench.report.privileged import is_privileged, marked
 from altbench.report.splits import by_split
 from altbench.report.table import Block, Table, pivot, rate_text
@@ -82,7 +82,7 @@ def success_table(episodes: Episodes) -> Table:
     texts = rate_texts(
         data["successes"], data["episodes"], data["rate"], data["low"], data["high"], data["infra_errors"]
     )
-    texts = [f"{text}{STAR}" if late else text for text, late in zip(texts, not_converged(short, data), strict=True)]
+    texts = [starred(text, late) for text, late in zip(texts, not_converged(short, data), strict=True)]
     lacks = _INCOMPLETE if data["infra_errors"].any() else ""
     several = SEEDS_NOTE if len(seeds) > 1 else ""
     several += unconverged_note(short) + _NOT_BEATEN if short else ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 
+from altbench.core.words import count
 from altbench.results.run import Run
 from altbench.runner.estimate import Cost, costs_of, in_words, size_in_words, total
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
@@ -142,12 +143,8 @@ def _counted(jobs: Iterable[Job]) -> str:
     units: dict[str, list[int]] = {FitJob.kind: [], RolloutJob.kind: [], MeasureJob.kind: []}
     for job in jobs:
         units[job.kind].append(job.units)
-    parts = [_number(len(own), kind) for kind, own in units.items() if own]
+    parts = [count(len(own), kind) for kind, own in units.items() if own]
     if units[RolloutJob.kind]:
-        episodes = _number(sum(units[RolloutJob.kind]), "episode")
+        episodes = count(sum(units[RolloutJob.kind]), "episode")
         parts = [f"{part} ({episodes})" if f" {RolloutJob.kind}" in part else part for part in parts]
     return ", ".join(parts) or "nothing"
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -6,6 +6,7 @@ that altbench brings, scaled to the speed of this machine as far as the run know
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -124,7 +125,7 @@ class Estimator:
         for point in self.run.plan.checkpoints:
             folder = self.run.checkpoint_folder(point) if point.trainable else None
             if folder is not None:
-                steps = self._steps(point)
+                steps = _steps(point, self.rates)
                 found[point.task, preset_of(point.policy, point.preset)] = read_card(folder).train_seconds / (
                     steps or 1
                 )
@@ -143,12 +144,12 @@ class Estimator:
         return Cost(job.name, COLLECT, n * each * self.speed, size)
 
     def _fit(self, point: Checkpoint) -> float | None:
-        name, steps = preset_of(point.policy, point.preset), self._steps(point)
+        name, steps = preset_of(point.policy, point.preset), _steps(point, self.rates)
         own = self._fitted.get((point.task, name)) or next((s for (_, n), s in self._fitted.items() if n == name), None)
         if own is not None:
             return own * (steps or 1)
-        known = self.rates.steps.get(name) if steps else self.rates.fits.get(name)
-        return None if known is None else known * (steps or 1) * self.speed
+        known = fit_seconds(point, self.rates)
+        return None if known is None else known * self.speed
 
     def _cell(self, cell: Cell) -> float:
         task, name = cell.checkpoint.task, preset_of(cell.checkpoint.policy, cell.preset)
@@ -176,20 +177,45 @@ class Estimator:
     def _horizon(self, task: str) -> int:
         return self.run.sweep.horizon_of(task) or registry.task(task).horizon
 
-    def _steps(self, point: Checkpoint) -> int:
-        kind = registry.policy(point.policy).config_type
-        settings = kind.parse(complete(kind, point.config), point.name)
-        return steps_of(settings, int(point.n * self.rates.frames.get(point.task, FRAMES)))
-
     @staticmethod
     def _typical(values: Iterable[float]) -> float:
         found = list(values)
         return statistics.median(found) if found else 0.0
 
 
+def fit_seconds(point: Checkpoint, rates: Rates) -> float | None:
+    """Return the seconds of a fit by the rates alone; None if they do not know the policy."""
+    name, steps = preset_of(point.policy, point.preset), _steps(point, rates)
+    known = rates.steps.get(name) if steps else rates.fits.get(name)
+    return None if known is None else known * (steps or 1)
+
+
+def longest_first(points: Iterable[Checkpoint], rates: Rates | None = None) -> list[Checkpoint]:
+    """Return checkpoints in the order in which several workers fit them soonest.
+
+    A long fit that began last would leave the other workers without work. A fit of
+    unknown length may be long, and comes before all others. Fits of one length keep
+    their order. `rates`: default, those that altbench brings.
+    """
+    known = rates or shipped()
+
+    def rank(point: Checkpoint) -> float:
+        seconds = fit_seconds(point, known)
+        return -math.inf if seconds is None else -seconds
+
+    return sorted(points, key=rank)
+
+
 def cell_guess() -> float:
     """Return the seconds of an episode whose rate is unknown."""
     return RolloutJob.first_guess_s
+
+
+def _steps(point: Checkpoint, rates: Rates) -> int:
+    """Return the gradient steps of a fit; 0 if it has none."""
+    kind = registry.policy(point.policy).config_type
+    settings = kind.parse(complete(kind, point.config), point.name)
+    return steps_of(settings, int(point.n * rates.frames.get(point.task, FRAMES)))
 
 
 def costs_of(run: Run, jobs: Mapping[str, Job]) -> dict[str, Cost]:

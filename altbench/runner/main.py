@@ -31,6 +31,7 @@ from altbench.results.takeover import older_cells
 from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import NOT_COUNTED, OF_THE_POLICY
 from altbench.runner import contract, data_checks
+from altbench.runner.estimate import longest_first
 from altbench.runner.executors import Executor, make_executor
 from altbench.runner.jobs import CheckJob, CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.progress import Board
@@ -236,11 +237,11 @@ def _cells(jobs: Iterable[Job]) -> int:
 
 
 def pending_jobs(run: Run) -> list[Job]:
-    """Return what is left to do: fits first (in the sweep's order), then cells, then
-    measurements.
+    """Return what is left to do: fits first, the longest at the head, then cells in the
+    sweep's order, then measurements.
     """
     plan = _obtainable(run)
-    fits = [FitJob(c) for c in plan.checkpoints if needs_fit(run, c)]
+    fits = [FitJob(c) for c in longest_first(c for c in plan.checkpoints if needs_fit(run, c))]
     unfinished = [c for c in plan.cells if not cells_module.is_finished(run.root, c.key)]
     older = older_cells(run.root, unfinished, {cell.key for cell in run.plan.cells})
     cells = [RolloutJob(c, older=older.get(c.key, ())) for c in unfinished]

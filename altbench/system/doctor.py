@@ -23,6 +23,7 @@ from rich.text import Text
 
 from altbench.core import registry
 from altbench.core.errors import RenderingUnavailable
+from altbench.core.words import count
 from altbench.system.cache import usable
 from altbench.system.console import FittingTable, make_console, say, show
 from altbench.system.devices import resolve_device
@@ -237,7 +238,7 @@ def check_disk(folder: Path) -> Finding:
 def check_processor() -> Finding:
     """Check that OMP_NUM_THREADS is at most the number of usable cores."""
     cores, threads = usable_cores(), os.environ.get("OMP_NUM_THREADS", "")
-    detail = f"{cpu_model()}, {cores} core{'s' if cores != 1 else ''}"
+    detail = f"{cpu_model()}, {count(cores, 'core')}"
     quota = cpu_quota()
     if quota is not None:
         detail += f", a quota of {quota:g}"

@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlparse
 from pydantic import TypeAdapter, ValidationError
 
 from altbench.core.errors import ResultsError
+from altbench.core.words import count
 from altbench.system import sealed
 from altbench.system.quota import cpu_quota
 
@@ -71,7 +72,7 @@ class Fingerprint:
         parts = [
             " ".join(f"{name} {self.packages[name]}" for name in sorted(self.packages, key=_package_order)),
             f"Python {self.python}",
-            f"{self.cpu}, {self.cores} core{'s' if self.cores != 1 else ''}",
+            f"{self.cpu}, {count(self.cores, 'core')}",
             f"MIXED MACHINES: {self.mixed}" if self.mixed else None,
             self.gpu or "no GPU",
             f"renderer {self.renderer}" if self.renderer else None,

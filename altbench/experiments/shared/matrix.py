@@ -14,7 +14,7 @@ from altbench.experiments.shared.texts import UNCONVERGED_NOTE
 from altbench.report.dots import Dot, draw_dots
 from altbench.report.drawing.heat import draw_heat
 from altbench.report.drawing.order import labels_in_order
-from altbench.report.drawing.stars import NO_STARS, STAR, Shown, Stars, stars_of
+from altbench.report.drawing.stars import NO_STARS, Shown, Stars, starred, stars_of
 from altbench.report.privileged import is_privileged, marked
 from altbench.report.style import Styles, policy_styles, styled, styles_beside_names, words
 from altbench.report.success import HOLM, POSES_NOTE, SEEDS_NOTE, SIGNIFICANT, TEST, beats_all
@@ -68,8 +68,8 @@ class Matrix:
         """Return one number as tables show it; empty without any record."""
         entry = self.entries[row, column]
         partly = f" ({entry.cells - entry.absent} of {entry.cells} cells)" if 0 < entry.absent < entry.cells else ""
-        short = "" if entry.converged else STAR
-        return rate_text(entry.rate) + partly + short if entry.absent < entry.cells else ""
+        shown = rate_text(entry.rate) + partly
+        return starred(shown, not entry.converged) if entry.absent < entry.cells else ""
 
 
 def clean(split: str, **where: Any) -> Where:

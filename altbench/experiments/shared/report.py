@@ -11,12 +11,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from altbench.core.words import count
 from altbench.experiments.shared.experiment import Experiment
 from altbench.experiments.shared.experiment_run import ExperimentRun
 from altbench.experiments.shared.figures import Figures, Tables, Undrawn
 from altbench.experiments.shared.limits import limits, sized
 from altbench.experiments.shared.sections import Report, Reported, Section
-from altbench.experiments.shared.texts import UNCONVERGED_ROWS, pieces
+from altbench.experiments.shared.texts import UNCONVERGED_ROWS
 from altbench.report.caveats import caveats, labels_in, with_caveats
 from altbench.report.drawing.layout import draw_all
 from altbench.report.drawing.stars import STAR, Unconverged, unconverged_rows
@@ -216,7 +217,8 @@ def _missing(names: Sequence[str], cells: int) -> list[str]:
     if not names:
         return [f"Nothing: all {cells} cells are recorded." if cells else "Nothing."]
     more = [f"and {len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
-    begun = f"{pieces(len(names), verb=True)} missing ({cells} cells in all); their numbers are empty above."
+    found = count(len(names), "piece of work is", "pieces of work are")
+    begun = f"{found} missing ({cells} cells in all); their numbers are empty above."
     return [begun, _listing([*(f"`{name}`" for name in names[:MOST_NAMED]), *more])]
 
 

@@ -40,6 +40,8 @@ POLICIES = ("alt", "alt_plus", "kdtree", "open_loop", "bc", "act", "diffusion")
 """The rows of the main table, and of every experiment that compares policies."""
 KEY = "alt-key"
 """The row of ALT with its learned key alone, without plain thumbnails, in every table of flags."""
+HOLD = "alt-hold"
+"""The row of ALT that keeps its pose while its flag is raised."""
 OUT_OF_DISTRIBUTION = ("interpolate", "extrapolate_side", "extrapolate_back")
 """Splits with poses between and beyond the demonstrated ones."""
 
@@ -54,6 +56,11 @@ def row(policy: str, preset: Preset, label: str = "", n: Sequence[int] = (N,), *
     if known and preset not in known:
         return PolicyEntry(policy=policy, label=label, n=tuple(n), config=config)
     return PolicyEntry(policy=policy, label=label, preset=preset, n=tuple(n), config=config)
+
+
+def that_holds(preset: Preset) -> PolicyEntry:
+    """Make the row of ALT that keeps its pose while its flag is raised: the same checkpoint, another setting."""
+    return row("alt", preset, label=HOLD, when_ood="hold")
 
 
 def without_thumbnails(preset: Preset) -> list[PolicyEntry]:

@@ -1,5 +1,5 @@
 """Texts of reports: templates with named blanks, percentages, tables from columns of
-text, words in a row.
+text.
 """
 
 from __future__ import annotations
@@ -60,14 +60,3 @@ def prose(text: str, **blanks: object) -> str:
 def flowing(text: str) -> str:
     """Return `text` on one line per paragraph."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
-
-
-def pieces(number: int, verb: bool = False) -> str:
-    """Return `1 piece of work` or `2 pieces of work`; with `verb`: `1 piece of work is`."""
-    one = number == 1
-    return f"{number} {'piece' if one else 'pieces'} of work{(' is' if one else ' are') if verb else ''}"
-
-
-def listed(words: Sequence[str]) -> str:
-    """Join words as `a`, `a and b`, `a, b and c`."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from altbench.core.words import count
 from altbench.report.compare.records import CostRatio
 from altbench.rollout.records import MeasureRecord
 from altbench.system.fingerprint import Fingerprint
@@ -47,7 +48,7 @@ def _setting(r: MeasureRecord) -> _Key:
 
 def _ratio(base: MeasureRecord, new: MeasureRecord) -> CostRatio:
     image = f"{base.image_size[0]}×{base.image_size[1]}" if base.image_size else "no images"
-    threads = f"{base.threads} thread{'' if base.threads == 1 else 's'}"
+    threads = count(base.threads, "thread")
     return CostRatio(
         base.label,
         (base.task, base.preset, f"N {base.n}", f"seed {base.train_seed}", base.device, threads, image),

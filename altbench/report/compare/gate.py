@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from altbench.core.words import count
 from altbench.report.compare.records import Comparison, PairedResult
 
 NO_REGRESSION, REGRESSION, INCOMPLETE, INCONCLUSIVE = 0, 1, 2, 3
@@ -87,11 +88,6 @@ def points(share: float) -> str:
     """Return a share in points: one decimal below 10, none from there on."""
     value = 100 * share
     return f"{value:.1f}" if abs(value) < 9.95 else f"{value:.0f}"
-
-
-def count(number: int, what: str) -> str:
-    """Return a number with its noun: `1 cell`, `2 cells`, `1,160 episodes`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _drop(test: PairedResult) -> str:

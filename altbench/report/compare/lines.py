@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from altbench.report.compare.gate import count, points
+from altbench.core.words import count
+from altbench.report.compare.gate import points
 from altbench.report.compare.records import Comparison, CostRatio, PairedResult
 
 TEST_HEAD = ("pairs", "base %", "new %", "lost", "gained", "points", "95 %", "p", "seen")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 STAR = " *"
-"""What follows the name of a row that has not converged."""
+"""What follows the name or the number of a row that has not converged."""
 UNCONVERGED = "* Not ranked: the network has not converged"
 _NOTE = (
     " Not converged, marked *, and not ranked: {rows}. Their networks saw the frames fewer than 100 times, and training did"
@@ -29,6 +29,11 @@ class Shown(NamedTuple):
     late: bool
 
 
+def starred(text: str, late: bool) -> str:
+    """Return a text, with a star if a network behind it has not converged."""
+    return f"{text}{STAR}" if late else text
+
+
 @dataclass(frozen=True)
 class Stars:
     """The rows of a figure with a star, and the line that explains it; empty without stars."""
@@ -38,7 +43,7 @@ class Stars:
 
     def named(self, row: Hashable, name: str) -> str:
         """Return the name of a row as the figure writes it."""
-        return f"{name}{STAR}" if row in self.rows else name
+        return starred(name, row in self.rows)
 
     def under(self, title: str) -> str:
         """Return the title, and below it what a star means."""

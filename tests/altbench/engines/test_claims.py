@@ -18,10 +18,12 @@ from altbench.engines.blocks import Layout
 from altbench.engines.claims import A_FOLDER, Claims, Taken, count_done, start_of
 from altbench.system import lease
 
+FIT = {"policy": "bc", "preset": "small", "config": {"train_steps": None}, "name": "fake/bc", "task": "Lift", "n": 1}
+
 
 def layout(fits: int = 0, cells: int = 6, measurements: int = 0) -> Layout:
     """A plan of as many fits, each for its share of the cells, as far as blocks ask for it."""
-    points = [SimpleNamespace(key=f"point{i}", trainable=True) for i in range(fits)]
+    points = [SimpleNamespace(key=f"point{i}", trainable=True, **FIT) for i in range(fits)]
     played = [
         SimpleNamespace(key=f"cell{i}", checkpoint=points[i % fits] if fits else SimpleNamespace(key=""))
         for i in range(cells)
@@ -63,6 +65,13 @@ def test_a_worker_begins_where_it_is_told_and_ends_when_all_is_done(tmp_path: Pa
     own = Claims(tmp_path, layout(), start=4)
     assert take_all(own) == [4, 5, 0, 1, 2, 3]
     assert own.is_over() and count_done(tmp_path) == 6
+
+
+def test_the_longest_fit_is_the_first_block_and_cells_still_wait_for_their_own() -> None:
+    own = layout(fits=3, cells=3)
+    own.plan.checkpoints[1].n = 30
+    assert own.fits == [1, 0, 2]
+    assert [own.needs(3 + cell) for cell in range(3)] == [{1}, {0}, {2}]
 
 
 def test_cells_wait_for_their_own_fits_and_measurements_for_all(tmp_path: Path) -> None:

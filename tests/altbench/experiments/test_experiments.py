@@ -32,7 +32,7 @@ from altbench.experiments.shared.figures import Figures, Tables, drawn
 from altbench.experiments.shared.report import checksums, write_report
 from altbench.experiments.shared.sections import Report, Reported, Section
 from altbench.experiments.shared.sweeps import Preset
-from altbench.experiments.shared.texts import frame_table, listed, pieces, prose
+from altbench.experiments.shared.texts import frame_table, prose
 from altbench.report.table import rate_text
 from altbench.results import frames
 from altbench.runner.executors import InlineExecutor
@@ -373,6 +373,3 @@ def test_texts() -> None:
     assert rate_text(rate_of(36, 40)) == "36/40 90 % [77, 96]"
     assert rate_text(rate_of(36, 40), counts=False) == "90 % [77, 96]"
     assert rate_text(rate_of(0, 0)) == ""
-    assert [pieces(1), pieces(2)] == ["1 piece of work", "2 pieces of work"]
-    assert [pieces(1, verb=True), pieces(3, verb=True)] == ["1 piece of work is", "3 pieces of work are"]
-    assert [listed(w) for w in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]

@@ -27,7 +27,7 @@ from altbench.page.pairs import pairs
 from altbench.page.payload import as_json, sampled
 from altbench.page.provenance import command, provenance
 from altbench.page.records import RunRecords, load
-from altbench.page.verdict import listed, smallest_drop, unseen, verdict
+from altbench.page.verdict import smallest_drop, unseen, verdict
 from altbench.report.compare import compare
 from altbench.report.video import HOLD_LAST_S, write_mp4
 from altbench.results.cells import write_cell
@@ -226,10 +226,6 @@ def test_headroom_is_the_time_between_decisions_over_the_p99(run: RunRecords) ->
     assert line.cost.headroom == pytest.approx(400 / 225)
     random = next(line for line in verdict(run).table if line.row.label == "random")
     assert random.cost.p50 is None and random.cost.headroom is None
-
-
-def test_long_lists_say_how_many_more_there_are() -> None:
-    assert listed("ab") == "a and b" and listed("abcdefgh") == "a, b, c, d, e and 3 more"
 
 
 # ------------------------------------------------------------------------------------------------------------- numbers

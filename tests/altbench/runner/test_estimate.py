@@ -12,7 +12,17 @@ from running import run_bare
 from altbench.core import registry
 from altbench.core.spec import Spec
 from altbench.results.run import Run
-from altbench.runner.estimate import COLLECT, MEASURE, WORK, Cost, Estimator, in_words, size_in_words, total
+from altbench.runner.estimate import (
+    COLLECT,
+    MEASURE,
+    WORK,
+    Cost,
+    Estimator,
+    in_words,
+    longest_first,
+    size_in_words,
+    total,
+)
 from altbench.runner.jobs import CollectJob, FitJob, MeasureJob, RolloutJob
 from altbench.runner.rates import PATH, Rates, shipped, steps_of
 from altbench.sweeps.spec import SweepSpec, load_sweep
@@ -84,6 +94,17 @@ def test_settings_tell_the_gradient_steps_that_training_asks_of_them(tmp_path: P
     entry = {"policy": "bc", "n": [6], "config": {"epochs": 800, "batch_size": 32}}
     made = estimator(tmp_path, sweep(entry))
     assert made.cost(FitJob(made.run.plan.checkpoints[0])).seconds == pytest.approx(0.1 * 800 * 6 * 20 / 32)
+
+
+def test_the_longest_fit_begins_first_and_one_of_unknown_length_before_it(tmp_path: Path) -> None:
+    """So that no worker is without work while another one ends a long fit that began last."""
+    short, long = ({"policy": "bc", "label": str(k), "n": [6], "config": {"train_steps": k}} for k in (20, 500))
+    known = {"policy": "open_loop", "n": [3, 6]}
+    points = estimator(tmp_path, sweep(known, short, long, {"policy": "kdtree", "n": [6]})).run.plan.checkpoints
+    assert [point.name for point in longest_first(points, RATES)] == [
+        f"fake/{name}/s0" for name in ("kdtree/n6", "500/n6", "open_loop/n3", "open_loop/n6", "20/n6")
+    ]
+    assert longest_first(reversed(points), RATES)[2].n == 6, "fits of one length keep their order"
 
 
 def test_a_policy_without_a_rate_plays_like_others_and_its_fit_is_not_counted(tmp_path: Path) -> None:

@@ -79,6 +79,15 @@ def test_cells_wait_for_their_checkpoint_and_measurements_run_alone_at_the_end(t
     assert len(ended.finished) == 6 and ended.failed == {}
 
 
+def test_a_run_begins_with_its_longest_fit_whatever_the_order_of_its_rows(tmp_path: Path) -> None:
+    rows = [{"policy": "open_loop", "n": [6]}, {"policy": "bc", "n": [6], "config": {"train_steps": 5000}}]
+    begun = [job.name for job in pending_jobs(run_of(tmp_path, policies=rows))]
+    bc, lookup = "fake/bc/n6/s0", "fake/open_loop/n6/s0"
+    assert begun == [f"{bc}/fit", f"{lookup}/fit"] + [
+        f"{name}/{what}" for what in ("recall/clean", "measure") for name in (lookup, bc)
+    ]
+
+
 def test_jobs_of_several_threads_fill_the_executor_and_one_that_is_too_large_runs_alone(tmp_path: Path) -> None:
     executor = Scripted(threads=3)
     finish(run_of(tmp_path, train_threads=8, rollout_threads=2), executor)
