@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -47,10 +48,13 @@ from altbench.sweeps.rows import resolve_config
 from altbench.sweeps.spec import load_sweep
 from altbench.system.devices import require_renderer, set_threads
 from altbench.system.fingerprint import machine
+from altbench.system.precision import choose_precision
 
 PUBLISHED = Path(__file__).parents[1] / "results"
 FEW, MORE = 2, 6
 """Steps of the two short fits whose difference is the time of a step."""
+COMPARED = ("alt", "bc", "diffusion")
+"""The policies whose steps are timed in both precisions."""
 FRAMES = {"demonstrations": 2, "episodes": 3}
 """How much is collected and played."""
 
@@ -198,6 +202,27 @@ def policies(folder: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     return {"steps": steps, "fits": fits, "episodes": {"Lift": episodes}, "checkpoint_bytes": sizes}
 
 
+def fp32_times(data: Path) -> float:
+    """Return how many times as long a gradient step takes in fp32 without bfloat16 instructions as in bf16.
+
+    The median over `COMPARED`. Both are measured in turn, in processes of their own:
+    oneDNN reads its limit when torch is loaded.
+    """
+    ratios = []
+    for policy in COMPARED:
+        steps = {limit: [_step_elsewhere(policy, data, limit) for _ in range(2)] for limit in ("", "AVX2")}
+        ratios.append(min(steps["AVX2"]) / min(steps[""]))
+        print(f"{policy}: {ratios[-1]:.2f} times as long in fp32", flush=True)
+    return statistics.median(ratios)
+
+
+def _step_elsewhere(policy: str, data: Path, limit: str) -> float:
+    """Return the seconds of a gradient step in a new process whose oneDNN is held to `limit`."""
+    command = [sys.executable, __file__, "--step", policy, "--data", str(data)]
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": limit}
+    return float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
+
+
 def _fitted(policy: str, preset: str, shown: Any) -> tuple[Any, float | None, float]:
     """Return a policy after a short fit, the seconds of a step, if it has steps, and of the fit."""
     cls, times = registry.policy(policy), []
@@ -232,11 +257,20 @@ def main() -> None:
     """Write the rates; without `--measure` keep those that were measured before."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--measure", action="store_true", help="measure on this machine, too")
+    parser.add_argument("--step", help="only print the seconds of a gradient step of this policy")
+    parser.add_argument("--data", type=Path, help="demonstrations for --step")
+    asked = parser.parse_args()
+    set_threads(1)
+    if asked.step:
+        print(_fitted(asked.step, "small", files.read(asked.data).demonstrations)[1])
+        return
     found: dict[str, Any] = published()
-    if parser.parse_args().measure:
-        set_threads(1)
+    if asked.measure:
         with tempfile.TemporaryDirectory() as folder:
             measured = merged(demonstrations(Path(folder)), policies(Path(folder), found))
+            precision = choose_precision("cpu").precision
+            compared = {"fp32_times": fp32_times(Path(folder) / "few.hdf5")} if precision == "bf16" else {}
+            measured = {**measured, "precision": precision, **compared}
             measured = merged(measured, small_sweep(Path(folder) / "run"))
         found = merged(found, {**measured, "machine": machine("cpu"), "measured": time.strftime("%Y-%m-%d")})
     else:

@@ -14,7 +14,7 @@ from altbench.results.run import Run
 from altbench.runner.estimate import Cost, costs_of, in_words, size_in_words, total
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.main import needs_data, pending_jobs
-from altbench.runner.rates import shipped
+from altbench.runner.rates import Rates, shipped
 from altbench.sweeps.plan import Checkpoint, Plan
 from altbench.system.console import FittingTable, say, show
 
@@ -91,12 +91,21 @@ def show_cost(console: Console, work: Work, workers: int) -> None:
     say(
         console,
         f"left: about {seconds} with {several} on idle cores, and {size_in_words(found.bytes)} of disk; by the "
-        f"run's own times and, where it has none, those of {shipped().machine} ({shipped().measured})",
+        f"run's own times and, where it has none, those of {_source(shipped())}",
     )
     if found.unknown:
         more = f" and {len(found.unknown) - MOST_NAMED} more" if len(found.unknown) > MOST_NAMED else ""
         named = ", ".join(found.unknown[:MOST_NAMED])
         say(console, ("not counted", "yellow"), f": {named}{more}; nobody has measured how long that takes")
+
+
+def _source(rates: Rates) -> str:
+    """Return where rates come from: machine, day, and how training in another precision is counted."""
+    if not rates.precision:
+        return f"{rates.machine} ({rates.measured})"
+    other, times = ("fp32", rates.fp32_times) if rates.precision == "bf16" else ("bf16", 1 / rates.fp32_times)
+    training = f"training in {rates.precision}; a machine that trains in {other} is counted {times:.2g} times as long"
+    return f"{rates.machine} ({rates.measured}, {training})"
 
 
 def _table(plan: Plan, new: Plan, work: Work) -> FittingTable:

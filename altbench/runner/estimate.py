@@ -18,8 +18,9 @@ from altbench.core.spec import complete
 from altbench.results.checkpoints import read_card
 from altbench.results.run import Run
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
-from altbench.runner.rates import Rates, preset_of, shipped, steps_of
+from altbench.runner.rates import Rates, preset_of, shipped, slower_in, steps_of
 from altbench.sweeps.plan import Cell, Checkpoint
+from altbench.system.precision import choose_precision
 
 FRAMES = 100
 """Control steps of a demonstration of a task that no rates name."""
@@ -98,6 +99,13 @@ class Estimator:
         return Cost(job.name, MEASURE, seconds * self.speed)
 
     @cached_property
+    def precision_factor(self) -> float:
+        """How many times as long gradient steps take here as by the rates, for the precision of training alone."""
+        if self.run.device != "cpu":
+            return 1.0  # the rates are of processors, and a GPU is faster in either precision
+        return slower_in(choose_precision("cpu").precision, self.rates)
+
+    @cached_property
     def speed(self) -> float:
         """How many times the seconds of the rates this run has needed; 1 if it has done nothing."""
         ratios = [
@@ -149,7 +157,7 @@ class Estimator:
         if own is not None:
             return own * (steps or 1)
         known = fit_seconds(point, self.rates)
-        return None if known is None else known * self.speed
+        return None if known is None else known * self.speed * (self.precision_factor if steps else 1.0)
 
     def _cell(self, cell: Cell) -> float:
         task, name = cell.checkpoint.task, preset_of(cell.checkpoint.policy, cell.preset)

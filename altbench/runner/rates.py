@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from altbench.core.spec import Spec, read_toml
 
@@ -26,11 +26,15 @@ class Rates(Spec):
     time and memory. `around_s`: seconds of a run before and after its jobs: loading,
     tables and figures. `checkpoint_bytes`: policy -> bytes on disk. `step_bytes`: bytes of
     a recorded control step. `pixel_bytes`: bytes of a demonstration's file for each
-    byte of its images. `measured`: the day.
+    byte of its images. `measured`: the day. `precision`: what its gradient steps were
+    computed in. `fp32_times`: how many times as long a step takes in fp32, on a
+    processor without bfloat16 instructions, as it does in bf16.
     """
 
     machine: str = ""
     measured: str = ""
+    precision: Literal["", "bf16", "fp32"] = ""
+    fp32_times: float = 1.0
     episodes: Mapping[str, Mapping[str, float]] = {}
     steps: Mapping[str, float] = {}
     fits: Mapping[str, float] = {}
@@ -42,6 +46,13 @@ class Rates(Spec):
     checkpoint_bytes: Mapping[str, int] = {}
     step_bytes: float = 0.0
     pixel_bytes: float = 0.0
+
+
+def slower_in(precision: str, rates: Rates) -> float:
+    """Return how many times the rates' seconds a gradient step takes in `precision`: fp32 or bf16."""
+    if not rates.precision or precision == rates.precision:
+        return 1.0
+    return rates.fp32_times if precision == "fp32" else 1.0 / rates.fp32_times
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import fakes
 import pytest
@@ -12,6 +12,7 @@ from running import run_bare
 from altbench.core import registry
 from altbench.core.spec import Spec
 from altbench.results.run import Run
+from altbench.runner import estimate
 from altbench.runner.estimate import (
     COLLECT,
     MEASURE,
@@ -24,8 +25,9 @@ from altbench.runner.estimate import (
     total,
 )
 from altbench.runner.jobs import CollectJob, FitJob, MeasureJob, RolloutJob
-from altbench.runner.rates import PATH, Rates, shipped, steps_of
+from altbench.runner.rates import PATH, Rates, shipped, slower_in, steps_of
 from altbench.sweeps.spec import SweepSpec, load_sweep
+from altbench.system.precision import PrecisionChoice
 
 RATES = Rates(
     machine="a machine",
@@ -81,6 +83,19 @@ def test_a_fit_takes_as_long_as_its_gradient_steps(tmp_path: Path) -> None:
     made = estimator(tmp_path, sweep({"policy": "bc", "n": [6], "config": {"train_steps": 300}}))
     cost = made.cost(FitJob(made.run.plan.checkpoints[0]))
     assert cost.seconds == pytest.approx(30.0) and cost.bytes == 1000
+
+
+@pytest.mark.parametrize(("here", "seconds"), [("bf16", 30.0), ("fp32", 60.0)])
+def test_gradient_steps_are_counted_in_the_precision_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Literal["bf16", "fp32"], seconds: float
+) -> None:
+    monkeypatch.setattr(estimate, "choose_precision", lambda device: PrecisionChoice(here, "a test"))
+    rates = RATES.model_copy(update={"precision": "bf16", "fp32_times": 2.0})
+    wanted = sweep({"policy": "bc", "n": [6], "config": {"train_steps": 300}}, {"policy": "open_loop", "n": [6]})
+    made = Estimator(Run.open(tmp_path, wanted, "none"), rates)
+    learned, lookup = (made.cost(FitJob(point)) for point in made.run.plan.checkpoints)
+    assert learned.seconds == pytest.approx(seconds) and lookup.seconds == 3.0
+    assert slower_in("bf16", rates.model_copy(update={"precision": "fp32"})) == 0.5
 
 
 def test_settings_tell_the_gradient_steps_that_training_asks_of_them(tmp_path: Path) -> None:
@@ -154,6 +169,7 @@ def test_the_shipped_rates_name_their_machine_and_cover_each_task_and_the_built_
     found = shipped()
     assert PATH.name == "rates.toml" and found.machine and found.measured
     assert set(registry.BUILT_IN["task"]) <= set(found.demonstrations) & set(found.frames)
+    assert found.precision == "bf16" and 1.0 < found.fp32_times < 4.0
     assert min(found.cell_s, found.measurement_s, found.step_bytes, found.pixel_bytes) > 0
     for name in ("smoke", "quick"):
         for entry in load_sweep(name).policies:
