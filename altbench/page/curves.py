@@ -20,7 +20,8 @@ from altbench.page.charts import (
     rate_axis,
 )
 from altbench.page.records import Condition, Row, RunRecords
-from altbench.page.verdict import TableRow, Verdict, spoken_splits
+from altbench.page.table_rows import TableRow
+from altbench.page.verdict import Verdict, spoken_splits
 from altbench.report.table import percentage, significant
 
 ASIDE = 5.0

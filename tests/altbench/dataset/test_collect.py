@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from altbench.cli import demos
+from altbench.cli.demos.app import app
 from altbench.core import registry
 from altbench.core.demonstration import Demonstration
 from altbench.core.errors import ConfigError, DatasetError, SimulationDiverged, UnknownNameError
@@ -172,9 +172,7 @@ def failing_expert(monkeypatch: pytest.MonkeyPatch, attempts: int) -> None:
 
 
 def collect_by_command(path: Path, *options: str) -> Any:
-    return CliRunner().invoke(
-        demos.app, ["collect", "Fake", "--n", "2", "--image-size", "16", "--out", str(path), *options]
-    )
+    return CliRunner().invoke(app, ["collect", "Fake", "--n", "2", "--image-size", "16", "--out", str(path), *options])
 
 
 def test_an_expert_that_is_given_up_leaves_a_film_and_its_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,7 +370,7 @@ def test_lift_demonstrations_replay(tmp_path: Path) -> None:
 
 def run(*arguments: object) -> str:
     """Standard output of `altbench demos ARGUMENTS`; raises what the command raises."""
-    result = CliRunner().invoke(demos.app, [str(a) for a in arguments], catch_exceptions=False, env={"COLUMNS": "120"})
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False, env={"COLUMNS": "120"})
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -412,7 +410,7 @@ def test_an_interrupted_collect_says_that_it_goes_on(path: Path, monkeypatch: py
         raise KeyboardInterrupt
 
     monkeypatch.setattr(collecting, "collect", interrupted)
-    result = CliRunner().invoke(demos.app, ["collect", "Fake", "--out", str(path)])
+    result = CliRunner().invoke(app, ["collect", "Fake", "--out", str(path)])
     assert result.exit_code == 130
     assert "the same command goes on from there" in result.output
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from altbench.cli import demos
+from altbench.cli.demos.app import app
 from altbench.core import registry
 from altbench.core.demonstration import ImportOptions
 from altbench.core.errors import AltbenchError, DatasetError, UnknownNameError
@@ -31,7 +31,7 @@ HUMAN = Path(__file__).parents[3] / "../shared/data/human_demos"
 
 
 def run(*arguments: object, status: int = 0) -> str:
-    result = CliRunner().invoke(demos.app, [str(a) for a in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == status, result.output
     return result.output
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from altbench.cli import demos
+from altbench.cli.demos.app import app
 from altbench.core import registry
 from altbench.core.errors import ConfigError, ContractError, DatasetError
 from altbench.core.policy import Decision, Observation, Policy, Requirements
@@ -109,14 +109,14 @@ def test_a_file_names_its_expert_and_accepts_no_other(tmp_path: Path) -> None:
 def test_it_is_chosen_on_the_command_line(tmp_path: Path) -> None:
     out = tmp_path / "d.hdf5"
     arguments = ["collect", "Fake", "--n", "2", "--expert", "homing:file.zip", "--trust", "--image-size", "16"]
-    done = CliRunner().invoke(demos.app, [*arguments, "--out", str(out)], catch_exceptions=False)
+    done = CliRunner().invoke(app, [*arguments, "--out", str(out)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     config = {**choice().config, "path": "file.zip", "trust": True}
     assert files.read(out).meta.versions["expert"] == ExpertChoice("homing", config).label
     with pytest.raises(ConfigError, match=r"expected POLICY:PATH, such as sb3:lift\.zip"):
         ExpertChoice.parse("homing", trust=True)
     with pytest.raises(ConfigError, match=r"--trust needs --expert"):
-        CliRunner().invoke(demos.app, ["collect", "Fake", "--trust"], catch_exceptions=False)
+        CliRunner().invoke(app, ["collect", "Fake", "--trust"], catch_exceptions=False)
 
 
 def test_a_policy_that_is_not_made_of_a_file_is_no_expert(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from altbench.cli.demos_info import info
+from altbench.cli.demos.info import info
 from altbench.system.console import progress_bar
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from altbench.cli import completion, demos_exchange
-from altbench.cli.demos_info import File, info
+from altbench.cli import completion
+from altbench.cli.demos import exchange
+from altbench.cli.demos.info import File, info
 from altbench.cli.help import App
 from altbench.core.errors import ConfigError, DatasetError, UnknownNameError
 from altbench.system.console import progress_bar
@@ -140,7 +141,7 @@ def _chosen(task: str | None, every: bool, out: Path | None) -> list[str]:
         raise ConfigError("--out names one file and --all collects one for each task, data/TASK.hdf5; leave one out")
     if task is None and not every:
         raise ConfigError("expected a task, such as Lift, or --all; `altbench list` names the tasks")
-    return [task] if task else demos_exchange.tasks_with_expert()
+    return [task] if task else exchange.tasks_with_expert()
 
 
 @contextmanager
@@ -265,6 +266,6 @@ def _check_replay(file: Path, found: Dataset) -> None:
 
 for command in (collect, info, play, sheet, validate):
     app.command()(command)
-app.command("import")(demos_exchange.import_demonstrations)
-app.command("export")(demos_exchange.export_demonstrations)
-app.command("manifest")(demos_exchange.known_sets)
+app.command("import")(exchange.import_demonstrations)
+app.command("export")(exchange.export_demonstrations)
+app.command("manifest")(exchange.known_sets)
