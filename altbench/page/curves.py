@@ -19,7 +19,8 @@ from altbench.page.charts import (
     polyline,
     rate_axis,
 )
-from altbench.page.records import Condition, Row, RunRecords
+from altbench.page.conditions import Condition, Row
+from altbench.page.records import RunRecords
 from altbench.page.table_rows import TableRow
 from altbench.page.verdict import Verdict, spoken_splits
 from altbench.report.table import percentage, significant

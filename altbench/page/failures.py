@@ -19,9 +19,10 @@ import pandas as pd
 from altbench.core.errors import ResultsError
 from altbench.core.types import AGENT_POS_DIM, Float64
 from altbench.page.charts import Chart, Mark, Text, linear
+from altbench.page.conditions import Row
 from altbench.page.films import strip_of
 from altbench.page.provenance import command
-from altbench.page.records import Row, RunRecords, task_info
+from altbench.page.records import RunRecords, task_info
 from altbench.report.lookups import failure_kinds
 from altbench.report.success import ROW
 from altbench.results.cells import cell_path, read_table

@@ -14,7 +14,8 @@ import pandas as pd
 
 from altbench.core.types import Float64
 from altbench.page.charts import BOTTOM, TOP, Chart, Line, Mark, Text, linear, polyline, score_axis
-from altbench.page.records import Condition, Row, RunRecords, begins_at, task_info
+from altbench.page.conditions import Condition, Row
+from altbench.page.records import RunRecords, begins_at, task_info
 from altbench.report.drawing.severities import threshold_between
 from altbench.report.success import CONDITION, ROW
 from altbench.report.table import interval_text, significant

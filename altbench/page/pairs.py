@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from altbench.page.records import Condition, Row, RunRecords
+from altbench.page.conditions import Condition, Row
+from altbench.page.records import RunRecords
 from altbench.page.verdict import leaders, spoken_splits
 from altbench.report.compare import Comparison, Gate, Verdict, compare, judge
 from altbench.report.compare.lines import unseen

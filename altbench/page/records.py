@@ -1,4 +1,4 @@
-"""What the page of a run is made of: its records, read once from its folder."""
+"""What the page of a run is made of: its records."""
 
 from __future__ import annotations
 
@@ -7,103 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
 from altbench.core import registry
-from altbench.core.errors import AltbenchError, ResultsError
+from altbench.core.errors import AltbenchError
 from altbench.core.task import TaskInfo
+from altbench.page.conditions import Condition, Row, condition_of, order_of
 from altbench.report.caveats import caveats
 from altbench.report.drawing.order import labels_in_order, tasks_in_order
 from altbench.report.drawing.stars import Shown, Stars, stars_of, unconverged_rows
 from altbench.report.figures import run_styles
 from altbench.report.flags import ood_table
-from altbench.report.privileged import marked
 from altbench.report.splits import splits_in_order
 from altbench.report.style import Styles
 from altbench.report.success import CONDITION, ROW, success_table
 from altbench.results.collected import COLUMN as COLLECTED
-from altbench.results.frames import load_parts
-from altbench.results.measures import load_measures
-from altbench.results.unchecked import warn_of_unchecked
 from altbench.rollout.records import CellHeader, MeasureRecord
-from altbench.stats.parts import EpisodeParts, Episodes, parts_of, parts_of_run
-from altbench.sweeps.kept import load_kept
+from altbench.stats.parts import EpisodeParts, Episodes, parts_of
 from altbench.sweeps.plan import make_plan
 from altbench.sweeps.rows import provenance_of
-from altbench.sweeps.spec import CLEAN, SweepSpec
-from altbench.system.files import file_name
-from altbench.system.fingerprint import Fingerprint, load_fingerprint
-
-T = TypeVar("T")
-MOST_LOADED = 200_000
-"""Of a run with more episodes, the page holds those of a sample of cells."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the main table: a policy with a preset, on a task, at an N.
-
-    `number`: its place. `style`: the number of its label, which has one look.
-    """
-
-    number: int
-    task: str
-    label: str
-    policy: str
-    preset: str
-    n: int
-    style: int
-
-    @property
-    def key(self) -> tuple[str, str, str, str, int]:
-        """The values of the columns `success.ROW`."""
-        return self.task, self.label, self.policy, self.preset, self.n
-
-    @property
-    def name(self) -> str:
-        """The label as tables show it."""
-        return marked(self.label, self.policy)
-
-    @property
-    def title(self) -> str:
-        """The label and N; nothing else tells rows of one task apart."""
-        return f"{self.name}, N = {self.n}"
-
-
-@dataclass(frozen=True)
-class Condition:
-    """The episodes of a row on a split under a perturbation: a number of the page.
-
-    `low`, `high`: the 95 % interval of `rate`; all three are None without episodes.
-    `best`: None if the row is not ranked. `cells`: the names of its cells, one for each
-    training seed.
-    """
-
-    number: int
-    row: Row
-    split: str
-    perturbation: str
-    severity: int
-    successes: int
-    episodes: int
-    rate: float | None
-    low: float | None
-    high: float | None
-    missing: int
-    best: bool | None
-    cells: tuple[str, ...]
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing is perturbed."""
-        return self.perturbation == CLEAN
-
-    @property
-    def title(self) -> str:
-        """The split, and what is perturbed."""
-        return self.split if self.clean else f"{self.split}, {self.perturbation} {self.severity}"
+from altbench.sweeps.spec import SweepSpec
+from altbench.system.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True)
@@ -258,8 +184,8 @@ class RunRecords:
         for record in self.success.to_dict("records"):
             key = tuple(record[name] for name in ROW)
             found.append((rows[key], record, cells.get((*key, *(record[name] for name in CONDITION)), ())))
-        found.sort(key=lambda one: (one[0].number, self.splits.index(one[1]["split"]), *_perturbed(one[1])))
-        return tuple(_condition(i, *one) for i, one in enumerate(found))
+        found.sort(key=lambda one: (one[0].number, self.splits.index(one[1]["split"]), *order_of(one[1])))
+        return tuple(condition_of(i, *one) for i, one in enumerate(found))
 
     @cached_property
     def planned(self) -> tuple[str, ...]:
@@ -303,62 +229,6 @@ class RunRecords:
         return [one for one in own if all(getattr(one, name) == value for name, value in wanted.items())]
 
 
-def load(root: Path, submission: Submission | None = None) -> RunRecords:
-    """Read the run in `root`: finished, unfinished or published; or an archive's parts.
-
-    `submission`: where these are from. Raises ResultsError, in one line, if it is no run's folder or holds no episode.
-    """
-    if not root.is_dir():
-        raise ResultsError(f"{root}: no such folder; expected a run's folder, such as results/quick")
-    if not ((root / "episodes.parquet").is_file() or (root / "cells").is_dir()):
-        raise ResultsError(f"{root}: no records; expected episodes.parquet or cells/ in it, which `altbench run` makes")
-    warn_of_unchecked(root)
-    sweep = load_kept(root / "sweep.json") if (root / "sweep.json").is_file() else None
-    everything, episodes, decisions = _read(root, sweep, submission)
-    if episodes.empty:
-        raise ResultsError(f"{root}: no finished cell in it; run the sweep again")
-    measures = load_measures(root)
-    films = {str(name): root / "videos" / f"{file_name(str(name))}.mp4" for name in episodes["name"].unique()}
-    there = {name: path for name, path in films.items() if path.is_file()}
-    made_by = load_fingerprint(root)
-    return RunRecords(root, episodes, decisions, measures, sweep, made_by, there, everything, submission)
-
-
-def _read(
-    root: Path, sweep: SweepSpec | None, submission: Submission | None
-) -> tuple[Episodes, pd.DataFrame, pd.DataFrame]:
-    """Return all episodes, and episodes and decisions to hold: those of a sample of cells
-    if there are more than `MOST_LOADED`.
-    """
-    parts = parts_of_run(load_parts(root), root, sweep, root)
-    if submission:
-        parts = EpisodeParts(parts.recorded, submission.with_collected)
-    keys = _sample({key: parts.recorded.count(key) for key in parts.recorded.headers}, parts.recorded.headers)
-    episodes, decisions = parts.add(parts.recorded.episodes(keys=keys)), parts.recorded.decisions(set(keys))
-    return (episodes if len(keys) == len(parts.recorded) else parts), episodes, decisions
-
-
-def _sample(counts: Mapping[str, int], headers: Mapping[str, CellHeader]) -> list[str]:
-    """Return the keys of the cells to hold: all, or evenly chosen ones of each row's
-    condition; if one of each were too many, of evenly chosen conditions.
-    """
-    total = sum(counts.values())
-    if total <= MOST_LOADED:
-        return list(counts)
-    groups: dict[tuple[Any, ...], list[str]] = {}
-    for key, header in sorted(headers.items(), key=lambda pair: pair[1].name):
-        groups.setdefault(tuple(getattr(header, name) for name in (*ROW, *CONDITION)), []).append(key)
-    chosen = [_evenly(own, len(own) * MOST_LOADED // total) for _, own in sorted(groups.items())]
-    most = sum(counts[key] for own in chosen for key in own)
-    return [key for own in _evenly(chosen, len(chosen) * MOST_LOADED // max(most, MOST_LOADED)) for key in own]
-
-
-def _evenly(values: Sequence[T], wanted: int) -> list[T]:
-    """Return `wanted` of `values`, at least one, evenly spaced."""
-    wanted = max(1, wanted)
-    return [values[i * len(values) // wanted] for i in range(wanted)]
-
-
 def task_info(name: str) -> TaskInfo | None:
     """Return what is known of a task; None if it is not installed here."""
     try:
@@ -371,26 +241,3 @@ def begins_at(specification: str) -> int:
     """Return the control step at which a cell's perturbation begins, from its `spec_json`."""
     found = json.loads(specification or "{}").get("perturbation", [])
     return int(found[4]) if len(found) > 4 else 0
-
-
-def _perturbed(record: Mapping[Any, Any]) -> tuple[bool, str, int]:
-    return record["perturbation"] != CLEAN, str(record["perturbation"]), int(record["severity"])
-
-
-def _condition(number: int, row: Row, record: Mapping[Any, Any], cells: tuple[str, ...]) -> Condition:
-    rate, low, high = (None if pd.isna(record[name]) else float(record[name]) for name in ("rate", "low", "high"))
-    return Condition(
-        number=number,
-        row=row,
-        split=str(record["split"]),
-        perturbation=str(record["perturbation"]),
-        severity=int(record["severity"]),
-        successes=int(record["successes"]),
-        episodes=int(record["episodes"]),
-        rate=rate,
-        low=low,
-        high=high,
-        missing=int(record["infra_errors"]),
-        best=None if pd.isna(record["best"]) else bool(record["best"]),
-        cells=cells,
-    )

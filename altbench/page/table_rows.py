@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from altbench.page.records import Condition, Row, RunRecords, task_info
+from altbench.page.conditions import Condition, Row
+from altbench.page.records import RunRecords, task_info
 from altbench.report.costs import MEGABYTES, MILLISECONDS, measures_frame
 from altbench.report.success import ROW
 from altbench.sweeps.spec import CLEAN

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from altbench.core.words import count, listed
+from altbench.page.conditions import Condition, Row
 from altbench.page.flags import audits
-from altbench.page.records import Condition, Row, RunRecords, task_info
+from altbench.page.records import RunRecords, task_info
 from altbench.page.table_rows import TableRow, table_rows
 from altbench.report.privileged import is_privileged
 from altbench.report.success import CONDITION, ROW

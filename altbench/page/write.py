@@ -20,10 +20,11 @@ from altbench.page.curves import curves
 from altbench.page.failures import failures
 from altbench.page.flags import flags
 from altbench.page.html import content_policy, environment, source
+from altbench.page.load import load
 from altbench.page.pairs import pairs
 from altbench.page.payload import MOST_EPISODES, as_json, payload
 from altbench.page.provenance import provenance
-from altbench.page.records import RunRecords, load
+from altbench.page.records import RunRecords
 from altbench.page.verdict import verdict
 from altbench.report.drawing.layout import Failures, drawing_fault
 from altbench.system.files import replacing

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-from altbench.page.records import Submission, load
+from altbench.page.load import load
+from altbench.page.records import Submission
 from altbench.page.write import render
 from altbench.submissions.archive import opened
 from altbench.submissions.entries import Entry

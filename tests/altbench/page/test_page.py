@@ -23,10 +23,11 @@ from altbench.page.base import remembered
 from altbench.page.curves import curves, pareto_front
 from altbench.page.failures import HOLDING, LOST, NEVER, NOTHING, ending, failures
 from altbench.page.flags import audits, flags, roc
+from altbench.page.load import load
 from altbench.page.pairs import pairs
 from altbench.page.payload import as_json, sampled
 from altbench.page.provenance import command, provenance
-from altbench.page.records import RunRecords, load
+from altbench.page.records import RunRecords
 from altbench.page.verdict import smallest_drop, unseen, verdict
 from altbench.report.compare import compare
 from altbench.report.video import HOLD_LAST_S, write_mp4
@@ -272,7 +273,7 @@ def test_a_big_run_s_page_holds_a_stated_sample_and_the_rates_of_all(
     write_fingerprint(folder, FINGERPRINT)
     whole = load(folder)
     for most, each in ((whole.total - 1, True), (20, False)):
-        monkeypatch.setattr("altbench.page.records.MOST_LOADED", most)
+        monkeypatch.setattr("altbench.page.load.MOST_LOADED", most)
         part = load(folder)
         assert part.sampled and len(part.episodes) < len(whole.episodes) == part.total
         assert [(c.row, c.successes, c.episodes, c.low, c.best) for c in part.conditions] == [
