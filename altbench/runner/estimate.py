@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -24,6 +25,8 @@ from altbench.system.precision import choose_precision
 
 FRAMES = 100
 """Control steps of a demonstration of a task that no rates name."""
+LEAST_S = 1.0
+"""Seconds of the shortest job: a worker loads what the job needs."""
 COLLECT, WORK, MEASURE = "collect", "work", "measure"
 """The stages of a run, one after the other."""
 
@@ -79,10 +82,14 @@ def _longest(own: list[tuple[Cost, float]]) -> float:
 
 @dataclass(frozen=True)
 class Estimator:
-    """The costs of a run's jobs. `rates`: for what the run itself has not done yet."""
+    """The costs of a run's jobs. `rates`: for what the run itself has not done yet.
+
+    `reads_run`: False for the rates alone; no record of the run is read then.
+    """
 
     run: Run
     rates: Rates = field(default_factory=shipped)
+    reads_run: bool = True
 
     def cost(self, job: Job) -> Cost:
         """Return what `job` takes."""
@@ -118,6 +125,8 @@ class Estimator:
     @cached_property
     def _played(self) -> Mapping[tuple[str, str], float]:
         """(task, policy:preset) -> mean seconds of the run's own episodes."""
+        if not self.reads_run:
+            return {}
         frame = self.run.episodes()
         frame = frame[frame.status == "ok"]
         names = [preset_of(policy, preset) for policy, preset in zip(frame.policy, frame["preset"], strict=True)]
@@ -130,7 +139,7 @@ class Estimator:
     def _fitted(self) -> Mapping[tuple[str, str], float]:
         """(task, policy:preset) -> seconds of a gradient step in the run's own fits, or of a whole fit."""
         found: dict[tuple[str, str], float] = {}
-        for point in self.run.plan.checkpoints:
+        for point in self.run.plan.checkpoints if self.reads_run else ():
             folder = self.run.checkpoint_folder(point) if point.trainable else None
             if folder is not None:
                 steps = _steps(point, self.rates)
@@ -233,6 +242,22 @@ def costs_of(run: Run, jobs: Mapping[str, Job]) -> dict[str, Cost]:
         return {key: estimator.cost(job) for key, job in jobs.items()}
     except AltbenchError:  # such as a damaged card: the run itself will report it
         return {key: Cost(job.name, WORK, None) for key, job in jobs.items()}
+
+
+def first_guesses(run: Run, jobs: Iterable[Job], rates: Rates | None = None) -> dict[str, float]:
+    """Return the seconds that jobs would take by the rates alone, by key, `LEAST_S` at least.
+
+    Jobs that the rates do not know are left out. The pace of this run is learned as jobs
+    end (runner/progress.py). `rates`: default, those that altbench brings.
+    """
+    estimator, found = Estimator(run, rates or shipped(), reads_run=False), {}
+    for job in jobs:
+        if isinstance(job, CollectJob | FitJob | RolloutJob | MeasureJob):
+            with suppress(AltbenchError):  # such as settings that a fit will refuse, with its reasons
+                seconds = estimator.cost(job).seconds
+                if seconds is not None:
+                    found[job.key] = max(seconds, LEAST_S)
+    return found
 
 
 def in_words(seconds: float) -> str:

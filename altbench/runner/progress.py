@@ -5,8 +5,8 @@ there is no terminal.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,32 +23,32 @@ beginning is slower.
 """
 
 
-class Costs:
-    """An estimate of how long jobs take, from those of their kind that have ended."""
+Size = tuple[str, float]
+"""The kind of a job, and the first guess of its seconds: what its expected time depends on."""
+
+
+class Pace:
+    """How many times their first guess jobs take, by those of their kind that have ended."""
 
     def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
-        self._units: dict[str, int] = {}
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._guessed: dict[str, float] = defaultdict(float)
 
-    def learn(self, job: Job, seconds: float) -> None:
-        """Remember that `job` took `seconds`."""
-        self._seconds[job.kind] = self._seconds.get(job.kind, 0.0) + seconds
-        self._units[job.kind] = self._units.get(job.kind, 0) + job.units
+    def learn(self, size: Size, seconds: float) -> None:
+        """Remember that a job of that size took `seconds`."""
+        kind, guessed = size
+        self._seconds[kind] += seconds
+        self._guessed[kind] += guessed
 
-    def guess(self, job: Job) -> float:
-        """Return the expected seconds of `job`."""
-        return self.expect(*_size(job))
+    def expect(self, size: Size) -> float:
+        """Return the expected seconds of a job of that size.
 
-    def expect(self, kind: str, units: int, first_guess_s: float) -> float:
-        """Return the expected seconds of a job of that size."""
-        if kind in self._units:
-            return units * self._seconds[kind] / self._units[kind]
-        return units * first_guess_s
-
-
-def _size(job: Job) -> tuple[str, int, float]:
-    """Return what the expected time of a job that has not begun depends on."""
-    return job.kind, job.units, job.first_guess_s
+        As long as no job of its kind has ended, those of other kinds tell how fast the machine is.
+        """
+        kind, guessed = size
+        known = [kind] if kind in self._guessed else list(self._guessed)
+        expected = sum(self._guessed[one] for one in known)
+        return guessed * sum(self._seconds[one] for one in known) / expected if expected else guessed
 
 
 @dataclass
@@ -60,6 +60,7 @@ class _Ahead:
     """
 
     job: Job
+    size: Size
     left: float = 1.0
     began: float = 0.0
     line: TaskID | None = None
@@ -71,13 +72,13 @@ class Board:
 
     def __init__(self, console: Console, threads: int = 1) -> None:
         self.console, self.threads = console, max(threads, 1)
-        self.costs = Costs()
+        self.pace = Pace()
         self._progress: Progress | None = None
         self._overall = TaskID(0)
         self._ahead: dict[str, _Ahead] = {}
         # A run of a million jobs has few kinds and sizes: only jobs that began are looked at one by one.
         self._begun: dict[str, _Ahead] = {}
-        self._unbegun: Counter[tuple[str, int, float]] = Counter()
+        self._unbegun: Counter[Size] = Counter()
         self._total = self._done = 0
 
     def begin(self, jobs: Sequence[Job]) -> None:
@@ -85,10 +86,14 @@ class Board:
         self._ahead, self._begun, self._unbegun, self._total, self._done = {}, {}, Counter(), 0, 0
         self.add(jobs)
 
-    def add(self, jobs: Sequence[Job]) -> None:
-        """Show `jobs` as more work ahead."""
-        self._ahead.update({job.key: _Ahead(job) for job in jobs})
-        self._unbegun.update(map(_size, jobs))
+    def add(self, jobs: Sequence[Job], guesses: Mapping[str, float] | None = None) -> None:
+        """Show `jobs` as more work ahead. `guesses`: the seconds they may take, by key; default, what is
+        usual for their kind.
+        """
+        known = guesses or {}
+        sizes = [(job.kind, known.get(job.key, job.units * job.first_guess_s)) for job in jobs]
+        self._ahead.update({job.key: _Ahead(job, size) for job, size in zip(jobs, sizes, strict=True)})
+        self._unbegun.update(sizes)
         self._total += len(jobs)
         if not jobs or not self.console.is_terminal:
             return
@@ -125,8 +130,9 @@ class Board:
 
     def finished(self, job: Job) -> None:
         """Show that `job` ended well."""
-        seconds = time.monotonic() - self._ahead[job.key].began
-        self.costs.learn(job, seconds)
+        ahead = self._ahead[job.key]
+        seconds = time.monotonic() - ahead.began
+        self.pace.learn(ahead.size, seconds)
         self._close(job)
         if not self.console.is_terminal:
             say(self.console, f"{self._done}/{self._total}  {job.name}  {seconds:.0f} s  ({self.time_left()} left)")
@@ -156,7 +162,7 @@ class Board:
         longest job.
         """
         each = [(self._seconds_left(ahead), 1) for ahead in self._begun.values()]
-        each += [(self.costs.expect(*size), count) for size, count in self._unbegun.items()]
+        each += [(self.pace.expect(size), count) for size, count in self._unbegun.items()]
         longest = max((seconds for seconds, _ in each), default=0.0)
         seconds = max(sum(seconds * count for seconds, count in each) / self.threads, longest, 0.0)
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
@@ -170,7 +176,7 @@ class Board:
             done_since = left_then - ahead.left
             if done_since > PACE_KNOWN:
                 return (time.monotonic() - began) * ahead.left / done_since
-        return self.costs.guess(ahead.job) * ahead.left
+        return self.pace.expect(ahead.size) * ahead.left
 
     def _close(self, job: Job) -> None:
         self._done += 1
@@ -183,10 +189,9 @@ class Board:
         """Look at a job by itself from now on."""
         if ahead.job.key not in self._begun:
             self._begun[ahead.job.key] = ahead
-            size = _size(ahead.job)
-            self._unbegun[size] -= 1
-            if not self._unbegun[size]:
-                del self._unbegun[size]
+            self._unbegun[ahead.size] -= 1
+            if not self._unbegun[ahead.size]:
+                del self._unbegun[ahead.size]
 
     def _drop_line(self, ahead: _Ahead) -> None:
         if self._progress is not None and ahead.line is not None:

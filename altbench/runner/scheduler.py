@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from altbench.results.run import Run
 from altbench.rollout.records import MISSING, Status
 from altbench.runner.episode_watch import notes_of
+from altbench.runner.estimate import first_guesses
 from altbench.runner.executors import Executor, Outcome
 from altbench.runner.heartbeat import NOT_BEGUN, Beat, Pulse, forget_beat, read_beat, read_pulse
 from altbench.runner.jobs import Job
@@ -115,7 +116,7 @@ class Scheduler:
 
     def _add(self, jobs: Sequence[Job]) -> None:
         """Let `jobs` wait for their turn."""
-        self.board.add(jobs)
+        self.board.add(jobs, first_guesses(self.run, jobs))
         self._waiting.update({job.key: InFlight(job) for job in jobs})
         self._being_made.update(job.checkpoint_key for job in jobs if job.makes_checkpoint)
         self._not_last.update(job.key for job in jobs if not job.runs_last)

@@ -19,12 +19,13 @@ from altbench.runner.estimate import (
     WORK,
     Cost,
     Estimator,
+    first_guesses,
     in_words,
     longest_first,
     size_in_words,
     total,
 )
-from altbench.runner.jobs import CollectJob, FitJob, MeasureJob, RolloutJob
+from altbench.runner.jobs import CheckJob, CollectJob, FitJob, MeasureJob, RolloutJob
 from altbench.runner.rates import PATH, Rates, shipped, slower_in, steps_of
 from altbench.sweeps.spec import SweepSpec, load_sweep
 from altbench.system.precision import PrecisionChoice
@@ -109,6 +110,16 @@ def test_settings_tell_the_gradient_steps_that_training_asks_of_them(tmp_path: P
     entry = {"policy": "bc", "n": [6], "config": {"epochs": 800, "batch_size": 32}}
     made = estimator(tmp_path, sweep(entry))
     assert made.cost(FitJob(made.run.plan.checkpoints[0])).seconds == pytest.approx(0.1 * 800 * 6 * 20 / 32)
+
+
+def test_first_guesses_are_by_the_rates_alone_and_leave_out_what_these_do_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "episodes", lambda run: pytest.fail("a first guess reads no record"))
+    run = estimator(tmp_path, sweep({"policy": "open_loop", "n": [6]}, {"policy": "kdtree", "n": [6]})).run
+    fits, cells = [FitJob(point) for point in run.plan.checkpoints], [RolloutJob(cell) for cell in run.plan.cells]
+    found = first_guesses(run, [*fits, *cells, CheckJob(run.plan.cells[0]), CollectJob("Fake")], RATES)
+    assert found == {fits[0].key: 3.0, cells[0].key: 9.0, cells[1].key: 7.0, "collect-Fake": 3.0}
 
 
 def test_the_longest_fit_begins_first_and_one_of_unknown_length_before_it(tmp_path: Path) -> None:

@@ -11,17 +11,27 @@ from rich.console import Console
 from altbench.core.types import no_progress
 from altbench.runner.heartbeat import Beat, TrainingClock
 from altbench.runner.jobs import CollectJob
-from altbench.runner.progress import Board, Costs
+from altbench.runner.progress import Board, Pace
 
 JOBS = [CollectJob("Lift"), CollectJob("Stack")]
 
 
-def test_time_left_is_learned_from_jobs_of_the_kind() -> None:
-    costs = Costs()
-    assert costs.guess(JOBS[0]) == CollectJob.first_guess_s
-    costs.learn(JOBS[0], 10.0)
-    costs.learn(JOBS[0], 20.0)
-    assert costs.guess(JOBS[1]) == 15.0
+def test_the_pace_is_learned_from_jobs_of_the_kind_whatever_their_length() -> None:
+    pace = Pace()
+    assert pace.expect(("fit", 100.0)) == 100.0
+    pace.learn(("fit", 1000.0), 2000.0)
+    pace.learn(("fit", 1.0), 2.0)
+    assert pace.expect(("fit", 30.0)) == 60.0, "a long fit says nothing of the length of others"
+    assert pace.expect(("cell", 10.0)) == 20.0, "other kinds tell how fast the machine is"
+    pace.learn(("cell", 10.0), 5.0)
+    assert pace.expect(("cell", 10.0)) == 5.0 and pace.expect(("fit", 30.0)) == 60.0
+
+
+def test_the_time_left_goes_by_first_guesses_where_there_are_some() -> None:
+    board = Board(Console(file=io.StringIO()))
+    board.begin(())
+    board.add(JOBS, {JOBS[0].key: 600.0})
+    assert board.time_left() == f"{(600 + CollectJob.first_guess_s) / 60:.0f} min"
 
 
 def test_without_a_terminal_each_job_is_one_line() -> None:
@@ -90,8 +100,8 @@ def test_the_time_left_counts_jobs_that_began_and_those_that_wait() -> None:
 def test_a_big_run_shows_its_time_left_without_a_look_at_each_job(monkeypatch: pytest.MonkeyPatch) -> None:
     board, jobs = Board(Console(file=io.StringIO())), [CollectJob(str(number)) for number in range(500)]
     asked: list[str] = []
-    expect = board.costs.expect
-    monkeypatch.setattr(board.costs, "expect", lambda *size: asked.append(size[0]) or expect(*size))
+    expect = board.pace.expect
+    monkeypatch.setattr(board.pace, "expect", lambda size: asked.append(size[0]) or expect(size))
     board.begin(jobs)
     for job in jobs:
         board.started(job)
