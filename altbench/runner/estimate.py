@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,7 +20,7 @@ from altbench.results.run import Run
 from altbench.runner.jobs import CollectJob, FitJob, Job, MeasureJob, RolloutJob
 from altbench.runner.rates import Rates, preset_of, shipped, slower_in, steps_of
 from altbench.sweeps.plan import Cell, Checkpoint
-from altbench.system.precision import choose_precision
+from altbench.system.precision import likely_choice
 
 FRAMES = 100
 """Control steps of a demonstration of a task that no rates name."""
@@ -110,7 +109,7 @@ class Estimator:
         """How many times as long gradient steps take here as by the rates, for the precision of training alone."""
         if self.run.device != "cpu":
             return 1.0  # the rates are of processors, and a GPU is faster in either precision
-        return slower_in(choose_precision("cpu").precision, self.rates)
+        return slower_in(likely_choice().precision, self.rates)
 
     @cached_property
     def speed(self) -> float:
@@ -229,10 +228,13 @@ def cell_guess() -> float:
 
 
 def _steps(point: Checkpoint, rates: Rates) -> int:
-    """Return the gradient steps of a fit; 0 if it has none."""
-    kind = registry.policy(point.policy).config_type
-    settings = kind.parse(complete(kind, point.config), point.name)
-    return steps_of(settings, int(point.n * rates.frames.get(point.task, FRAMES)))
+    """Return the gradient steps of a fit; 0 if it has none, or if its settings cannot tell."""
+    try:
+        kind = registry.policy(point.policy).config_type
+        settings = kind.parse(complete(kind, point.config), point.name)
+        return steps_of(settings, int(point.n * rates.frames.get(point.task, FRAMES)))
+    except Exception:  # a policy's own code; its fit says what is wrong with it
+        return 0
 
 
 def costs_of(run: Run, jobs: Mapping[str, Job]) -> dict[str, Cost]:
@@ -253,10 +255,9 @@ def first_guesses(run: Run, jobs: Iterable[Job], rates: Rates | None = None) -> 
     estimator, found = Estimator(run, rates or shipped(), reads_run=False), {}
     for job in jobs:
         if isinstance(job, CollectJob | FitJob | RolloutJob | MeasureJob):
-            with suppress(AltbenchError):  # such as settings that a fit will refuse, with its reasons
-                seconds = estimator.cost(job).seconds
-                if seconds is not None:
-                    found[job.key] = max(seconds, LEAST_S)
+            seconds = estimator.cost(job).seconds
+            if seconds is not None:
+                found[job.key] = max(seconds, LEAST_S)
     return found
 
 

@@ -50,6 +50,11 @@ def choose_precision(device: str) -> PrecisionChoice:
     return cpu_choice(cpu_flags(), os.environ)
 
 
+def likely_choice() -> PrecisionChoice:
+    """Return what `choose_precision("cpu")` most likely returns, without loading torch, which takes seconds."""
+    return cpu_choice(_kernel_flags(CPU_INFO) if sys.platform == "linux" else None, os.environ)
+
+
 def gpu_choice(native: bool) -> PrecisionChoice:
     """Return the choice for a GPU that multiplies bfloat16 or does not."""
     if native:

@@ -90,7 +90,7 @@ def test_a_fit_takes_as_long_as_its_gradient_steps(tmp_path: Path) -> None:
 def test_gradient_steps_are_counted_in_the_precision_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Literal["bf16", "fp32"], seconds: float
 ) -> None:
-    monkeypatch.setattr(estimate, "choose_precision", lambda device: PrecisionChoice(here, "a test"))
+    monkeypatch.setattr(estimate, "likely_choice", lambda: PrecisionChoice(here, "a test"))
     rates = RATES.model_copy(update={"precision": "bf16", "fp32_times": 2.0})
     wanted = sweep({"policy": "bc", "n": [6], "config": {"train_steps": 300}}, {"policy": "open_loop", "n": [6]})
     made = Estimator(Run.open(tmp_path, wanted, "none"), rates)
@@ -110,6 +110,13 @@ def test_settings_tell_the_gradient_steps_that_training_asks_of_them(tmp_path: P
     entry = {"policy": "bc", "n": [6], "config": {"epochs": 800, "batch_size": 32}}
     made = estimator(tmp_path, sweep(entry))
     assert made.cost(FitJob(made.run.plan.checkpoints[0])).seconds == pytest.approx(0.1 * 800 * 6 * 20 / 32)
+
+
+def test_settings_that_cannot_tell_their_steps_stop_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = estimator(tmp_path, sweep({"policy": "open_loop", "n": [3, 6]})).run
+    monkeypatch.setattr(estimate, "steps_of", lambda settings, frames: 1 // 0)
+    assert longest_first(run.plan.checkpoints, Rates()) == list(run.plan.checkpoints)
+    assert first_guesses(run, map(FitJob, run.plan.checkpoints), Rates()) == {}
 
 
 def test_first_guesses_are_by_the_rates_alone_and_leave_out_what_these_do_not_know(

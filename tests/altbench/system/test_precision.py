@@ -132,3 +132,11 @@ def test_the_choice_is_what_onednn_says_of_itself(limit: str) -> None:
     lines = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
     (isa,) = [line for line in lines if ",isa:" in line] or [pytest.skip("this torch computes without oneDNN")]
     assert (lines[-1] == "chosen: bf16") == ("bfloat16" in isa), isa
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only torch knows the processor")
+def test_the_likely_choice_is_the_choice_and_loads_no_torch() -> None:
+    assert precision.likely_choice().precision == choose_precision("cpu").precision
+    code = "import sys; from altbench.system.precision import likely_choice as f; f(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
