@@ -23,6 +23,7 @@ VARIANTS = {
     "alt-plus-default",
     "alt-plus-default-data6",
     "alt-plus-following",
+    "bc-long-tasks",
     "bc-settings",
     "bc-steps",
     "ood-detectors",
